@@ -1,0 +1,100 @@
+"""A resource is one declaration: everything the API needs to know to serve it.
+
+The smallest example::
+
+    Resource(group="", version="v1", kind="ConfigMap", plural="configmaps", short_names=("cm",),
+             columns=(Column("Name", ".metadata.name"), Column("Data", data_count, type="integer"), AGE))
+
+Hooks receive whole objects (plain dicts) and change them in place or return errors; they never do I/O. What needs the
+store (allocating a ClusterIP, checking a quota) is an admission plugin, not a hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sampan.schema.objects import Object, api_version_of
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One reason why an object is refused: ``field`` is its path (``spec.containers[0].image``), ``reason`` one of
+    FieldValueRequired, FieldValueInvalid, FieldValueNotSupported, FieldValueDuplicate, FieldValueForbidden,
+    FieldValueNotFound, FieldValueTooLong, FieldValueTooMany, FieldValueTypeInvalid; ``message`` is the whole detail as
+    Kubernetes words it (``Invalid value: "X": a lowercase RFC 1123 label must …``)."""
+
+    field: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of ``kubectl get``. ``value`` is a JSONPath or a function of the object; priority 1 shows with -o wide."""
+
+    name: str
+    value: str | Callable[[Object], Any]
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+Default = Callable[[Object], None]
+"""Fills an object's defaults in place, before admission and validation."""
+
+Prepare = Callable[[Object, Object | None], None]
+"""Strategy: ``(new, old)``; resets what the caller may not set, in place. ``old`` is None on create."""
+
+Validate = Callable[[Object, Object | None], list[Cause]]
+"""Returns why ``new`` is refused; ``old`` is None on create. Immutability is checked here."""
+
+FieldGetter = Callable[[Object], str]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource of one group and version."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+    columns: tuple[Column, ...] = ()
+    status: bool = False
+    """Whether ``/status`` exists; then status is ignored on the main path and everything else on ``/status``."""
+    scale: Mapping[str, str] | None = None
+    """JSONPaths ``specReplicasPath``, ``statusReplicasPath``, ``labelSelectorPath`` as in a CRD."""
+    generation: bool = True
+    """Whether metadata.generation counts changes of the spec (everything but metadata and status)."""
+    default: Default | None = None
+    prepare: Prepare | None = None
+    validate: Validate | None = None
+    name_is: str = "subdomain"
+    """How names are checked: ``subdomain`` (RFC 1123), ``label`` (RFC 1123), ``label1035``, ``path`` (path segment)."""
+    field_selectors: Mapping[str, FieldGetter] = field(default_factory=dict)
+    """Selectable fields beside metadata.name and metadata.namespace."""
+    graceful: Callable[[Object, int | None], int] | None = None
+    """For resources deleted gracefully: ``(object, asked seconds) -> grace period``; 0 deletes at once."""
+    storage_group_resource: str = ""
+    """The key segment(s) under /registry where it differs from the rule (services live in ``services/specs``)."""
+    custom: bool = False
+    """Whether a CRD made it: strategic merge is refused and its schema comes from the CRD."""
+    schema: Any = None
+    """The compiled type that decodes, defaults and prunes it (``sampan.schema``); None: found by group-version-kind."""
+
+    @property
+    def api_version(self) -> str:
+        return api_version_of(self.group, self.version)
+
+    @property
+    def qualified(self) -> str:
+        """``deployments.apps``: how messages name the resource."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural

@@ -1,0 +1,124 @@
+"""What a client of the Kubernetes API does: the seam between agents and any API server.
+
+Objects are plain dicts. Objects that come out of an informer or a watch are shared: copy before changing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from sampan.schema.objects import Object, api_version_of
+
+PatchType = Literal["json", "merge", "strategic", "apply"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceType:
+    """A resource as paths name it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return api_version_of(self.group, self.version)
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the URL path of the collection, an object or a subresource."""
+        prefix = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [prefix]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+class ListResult(NamedTuple):
+    items: list[Object]
+    resource_version: str
+
+
+class WatchEvent(NamedTuple):
+    """``type`` is ADDED, MODIFIED, DELETED or BOOKMARK; an ERROR event is raised as ``ApiError``."""
+
+    type: str
+    object: Object
+
+
+class Client(Protocol):
+    """A typed-enough client. Every method raises ``ApiError`` (``errors.py``) with the server's Status."""
+
+    async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object: ...
+
+    async def list(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+    ) -> ListResult: ...
+
+    def watch(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent]: ...
+
+    async def create(
+        self,
+        resource: ResourceType,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        name: str | None = None,
+    ) -> Object:
+        """POST to the collection, or to ``name``'s subresource (binding, token, eviction)."""
+
+    async def update(self, resource: ResourceType, obj: Object, *, subresource: str | None = None) -> Object: ...
+
+    async def patch(
+        self,
+        resource: ResourceType,
+        name: str,
+        patch: Any,
+        namespace: str | None = None,
+        *,
+        type: PatchType = "merge",
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        force: bool = False,
+    ) -> Object: ...
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+        uid: str | None = None,
+    ) -> Object: ...
+
+    async def raw(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> tuple[int, bytes]:
+        """Return ``(status, body)`` of any request, errors included."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,22 @@
+"""The built-in resources that controllers and agents speak of."""
+
+from sampan.client.protocol import ResourceType
+
+NAMESPACES = ResourceType("", "v1", "namespaces", "Namespace", namespaced=False)
+NODES = ResourceType("", "v1", "nodes", "Node", namespaced=False)
+PODS = ResourceType("", "v1", "pods", "Pod")
+SERVICES = ResourceType("", "v1", "services", "Service")
+ENDPOINTS = ResourceType("", "v1", "endpoints", "Endpoints")
+CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap")
+SECRETS = ResourceType("", "v1", "secrets", "Secret")
+SERVICE_ACCOUNTS = ResourceType("", "v1", "serviceaccounts", "ServiceAccount")
+EVENTS = ResourceType("", "v1", "events", "Event")
+DEPLOYMENTS = ResourceType("apps", "v1", "deployments", "Deployment")
+REPLICA_SETS = ResourceType("apps", "v1", "replicasets", "ReplicaSet")
+JOBS = ResourceType("batch", "v1", "jobs", "Job")
+ENDPOINT_SLICES = ResourceType("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+LEASES = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
+NETWORK_POLICIES = ResourceType("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+CUSTOM_RESOURCE_DEFINITIONS = ResourceType(
+    "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
+)

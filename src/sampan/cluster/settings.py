@@ -1,0 +1,165 @@
+"""Where a cluster lives and which addresses are its own: the one source of every path, port and range.
+
+Every cluster has an index (0-15) that no other cluster on the machine has; its ranges follow from it:
+``10.(240+i).0.0/16`` = pods /18, services /18, LoadBalancer pool /20, link to the host /30.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+PodsMode = Literal["real", "simulated", "none"]
+DEFAULT_KUBERNETES_VERSION = "1.37"
+
+
+def state_root() -> Path:
+    """``/var/lib/sampan`` for root, else ``$XDG_STATE_HOME/sampan``."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/sampan")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "sampan"
+
+
+def run_root() -> Path:
+    """``/run/sampan`` for root, else ``$XDG_RUNTIME_DIR/sampan``."""
+    if os.geteuid() == 0:
+        return Path("/run/sampan")
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sampan-{os.getuid()}") / "sampan"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``sampan up`` decided for a cluster; kept as ``cluster.json`` in its state directory."""
+
+    name: str
+    index: int
+    pods: PodsMode
+    kubernetes_version: str
+    api_port: int
+    """Port of the API on the host's 127.0.0.1, and on ``node_ip`` inside the cluster's namespace."""
+
+    # directories
+    @property
+    def state_dir(self) -> Path:
+        return state_root() / self.name
+
+    @property
+    def run_dir(self) -> Path:
+        return run_root() / self.name
+
+    @property
+    def pki_dir(self) -> Path:
+        return self.state_dir / "pki"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.state_dir / "logs"
+
+    @property
+    def store_path(self) -> Path:
+        return self.state_dir / "store.db"
+
+    @property
+    def kubelet_dir(self) -> Path:
+        """Pod volumes and the node's own state."""
+        return self.state_dir / "kubelet"
+
+    @property
+    def pod_log_dir(self) -> Path:
+        """CRI container logs: ``<namespace>_<name>_<uid>/<container>/<restart>.log``."""
+        return self.state_dir / "pod-logs"
+
+    @property
+    def containerd_dir(self) -> Path:
+        return self.state_dir / "containerd"
+
+    # sockets and pinned namespaces
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run_dir / "supervisor.sock"
+
+    @property
+    def containerd_socket(self) -> Path:
+        return self.run_dir / "containerd.sock"
+
+    @property
+    def cni_socket(self) -> Path:
+        """Where the node's network agent answers the CNI plugin."""
+        return self.run_dir / "cni.sock"
+
+    @property
+    def netns_path(self) -> Path:
+        return self.run_dir / "ns" / "net"
+
+    @property
+    def mntns_path(self) -> Path:
+        return self.run_dir / "ns" / "mnt"
+
+    def kubeconfig(self, user: str) -> Path:
+        """The kubeconfig of one of our agents: ``admin``, ``node``, ``dns``, ``gateway``, ``network``."""
+        return self.state_dir / "kubeconfig" / f"{user}.kubeconfig"
+
+    # names on the host and in cgroups
+    @property
+    def cgroup(self) -> str:
+        """The cluster's cgroup in every hierarchy; pods are under ``<cgroup>/kubepods``."""
+        return f"/sampan/{self.name}"
+
+    @property
+    def node_name(self) -> str:
+        return f"{self.name}-node"
+
+    # addresses
+    @property
+    def cluster_cidr(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network((0x0AF00000 + (self.index << 16), 16))
+
+    @property
+    def pod_cidr(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network((self.cluster_cidr[0], 18))
+
+    @property
+    def service_cidr(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network((self.cluster_cidr[64 << 8], 18))
+
+    @property
+    def load_balancer_cidr(self) -> ipaddress.IPv4Network:
+        return ipaddress.IPv4Network((self.cluster_cidr[128 << 8], 20))
+
+    @property
+    def host_ip(self) -> ipaddress.IPv4Address:
+        """The host's end of the link, seen from the cluster as its gateway."""
+        return self.cluster_cidr[(255 << 8) + 1]
+
+    @property
+    def node_ip(self) -> ipaddress.IPv4Address:
+        """The cluster's end of the link: the address of the one node."""
+        return self.cluster_cidr[(255 << 8) + 2]
+
+    @property
+    def kubernetes_service_ip(self) -> ipaddress.IPv4Address:
+        return self.service_cidr[1]
+
+    @property
+    def dns_service_ip(self) -> ipaddress.IPv4Address:
+        return self.service_cidr[10]
+
+    @property
+    def cluster_domain(self) -> str:
+        return "cluster.local"
+
+    def save(self) -> None:
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        path = self.state_dir / "cluster.json"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self), indent=2))
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, name: str) -> Settings:
+        """Return the settings of an existing cluster. Raises ``FileNotFoundError`` where there is none."""
+        return cls(**json.loads((state_root() / name / "cluster.json").read_text()))

@@ -1,0 +1,1 @@
+"""The built-in controllers: what should be, from what is declared."""

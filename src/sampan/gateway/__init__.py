@@ -1,0 +1,1 @@
+"""Gateway API and Python plugins on Envoy by delta ADS."""

@@ -1,0 +1,1 @@
+"""Namespaces, links, addresses, Services and the CNI plugin."""

@@ -1,0 +1,1 @@
+"""The kubelet: pods of this node through CRI."""

@@ -1,0 +1,1 @@
+"""Where pods go: filter and score plugins."""

@@ -1,0 +1,34 @@
+"""Revisions of keys: what is stored, since when, and what changed.
+
+In: transactions on keys (``/registry/pods/default/web``) with the bytes of objects. Out: records, pages of records
+at a revision, and streams of events. Two engines keep the one protocol of ``protocol.py``, which is where to begin:
+``sqlite.py`` (embedded, a log of revisions with group commit) and, later, etcd.
+"""
+
+from sampan.store.protocol import (
+    Compacted,
+    Conflict,
+    Event,
+    FutureRevision,
+    Page,
+    Put,
+    Record,
+    Store,
+    StoreError,
+    Watch,
+    with_resource_version,
+)
+
+__all__ = [
+    "Compacted",
+    "Conflict",
+    "Event",
+    "FutureRevision",
+    "Page",
+    "Put",
+    "Record",
+    "Store",
+    "StoreError",
+    "Watch",
+    "with_resource_version",
+]

@@ -1,0 +1,136 @@
+"""What every store must do: this file is the seam.
+
+Keys are Kubernetes' own: ``/registry/<resource>/<namespace>/<name>`` (``/registry/<group>/<resource>/…`` outside the
+core group). A value is the canonical JSON of an object without ``metadata.resourceVersion``; the store splices the
+revision in once, when the write is given its revision, and ``Record.value`` is what clients are served.
+
+Revisions are one rising counter for the whole store (etcd's and Kubernetes' model). A write is answered only when it
+is durable, and seen by readers and watchers only then. Writes that arrive in one tick of the event loop are committed
+in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Record(NamedTuple):
+    """One key as it is stored: ``value`` is the served JSON, resourceVersion included."""
+
+    key: str
+    value: bytes
+    create_revision: int
+    revision: int
+
+
+class Event(NamedTuple):
+    """One change. ``record`` is the new state; for a deletion ``deleted`` is true and ``record.value`` is the object
+    as it was last seen, carrying the revision of its deletion. ``previous`` is the state before (None on create)."""
+
+    record: Record
+    previous: Record | None
+    deleted: bool
+
+    @property
+    def revision(self) -> int:
+        return self.record.revision
+
+
+class Page(NamedTuple):
+    """A slice of a list: records in key order, the revision they were read at, whether more follow, and how many."""
+
+    records: Sequence[Record]
+    revision: int
+    more: bool
+    remaining: int
+
+
+class Put(NamedTuple):
+    """One write. ``value=None`` deletes. ``expected`` is the revision the key must have: 0 means it must not exist,
+    None means any. On a delete, ``value`` None and ``last`` may give the object's final bytes (without
+    resourceVersion) that watchers see; without it they see the stored ones."""
+
+    key: str
+    value: bytes | None
+    expected: int | None = None
+    last: bytes | None = None
+
+
+class StoreError(Exception):
+    """The base of the store's errors."""
+
+
+class Conflict(StoreError):
+    """A key was not at the expected revision; ``current`` is what it is now (None: it does not exist)."""
+
+    def __init__(self, key: str, current: Record | None) -> None:
+        super().__init__(f"{key} is at revision {current.revision if current else 0}")
+        self.key = key
+        self.current = current
+
+
+class Compacted(StoreError):
+    """The asked revision is older than the history kept; ``oldest`` is the first one still there."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"revision {asked} has been compacted, the oldest kept is {oldest}")
+        self.asked = asked
+        self.oldest = oldest
+
+
+class FutureRevision(StoreError):
+    """The asked revision is not there yet; ``current`` is the newest."""
+
+    def __init__(self, asked: int, current: int) -> None:
+        super().__init__(f"revision {asked} is in the future, the newest is {current}")
+        self.asked = asked
+        self.current = current
+
+
+class Watch(Protocol):
+    """A stream of events of one prefix, in revision order, in batches as they were committed.
+
+    Iterating yields non-empty lists of events. A watcher that falls too far behind is ended with ``StoreError``
+    and never waited for. ``close`` ends the iteration.
+    """
+
+    def __aiter__(self) -> AsyncIterator[list[Event]]: ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """The whole of what the API asks of a database."""
+
+    @property
+    def revision(self) -> int:
+        """The newest durable revision."""
+
+    def get(self, key: str) -> Record | None:
+        """Return the newest durable state of a key."""
+
+    async def page(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
+        """Return the records under ``prefix`` with keys greater than ``after``, at most ``limit`` (0: all), as they
+        were at ``revision`` (0: newest). Raises ``Compacted`` and ``FutureRevision``."""
+
+    async def commit(self, puts: Sequence[Put]) -> list[Record]:
+        """Write all or nothing; return when durable, with the new records in order (a deletion's record carries the
+        deletion's revision). Raises ``Conflict``, and ``StoreError`` when the disk refuses."""
+
+    def watch(self, prefix: str, *, since: int = 0) -> Watch:
+        """Return the events under ``prefix`` with revisions greater than ``since`` (0: from now on).
+        Raises ``Compacted``."""
+
+    async def compact(self, revision: int) -> None:
+        """Forget history before ``revision``; the newest state of every key stays."""
+
+    async def close(self) -> None:
+        """Finish the writes under way and release the database."""
+
+
+def with_resource_version(value: bytes, revision: int) -> bytes:
+    """Return the served bytes of a stored value: ``metadata.resourceVersion`` spliced in as the first key of metadata.
+
+    The canonical form guarantees that the first ``"metadata":{`` is the object's own."""
+    return value.replace(b'"metadata":{', b'"metadata":{"resourceVersion":"%d",' % revision, 1)
