@@ -32,7 +32,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of ``kubectl get``. ``value`` is a JSONPath or a function of the object; priority 1 shows with -o wide."""
+    """A column of ``kubectl get``: ``value`` is a JSONPath or a function; priority 1 shows with -o wide."""
 
     name: str
     value: str | Callable[[Object], Any]

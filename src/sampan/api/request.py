@@ -1,0 +1,98 @@
+"""What flows through the app: who asks (``User``), for what (``Attributes``), and the request itself.
+
+``Attributes`` is what authorization and admission see; it is Kubernetes' ``RequestInfo`` in one flat record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sampan.api.resource import Resource
+from sampan.schema.objects import Object
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
+@dataclass(slots=True)
+class Attributes:
+    """One request as the authorizer sees it. ``verb`` is Kubernetes' (get, list, watch, create, update, patch, delete,
+    deletecollection, or the lower-case HTTP method for ``path`` requests outside resources)."""
+
+    user: User
+    verb: str
+    path: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    """The plural; empty for non-resource paths."""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+@dataclass(slots=True)
+class Request:
+    """A request after routing. ``body`` is the whole body; ``query`` holds the last value of each parameter and
+    ``query_lists`` all of them (exec repeats ``command``). ``warnings`` become ``Warning`` headers."""
+
+    api: Api
+    user: User
+    attributes: Attributes
+    method: str
+    query: Mapping[str, str]
+    query_lists: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    """Lower-case names."""
+    body: bytes = b""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def dry_run(self) -> bool:
+        return self.query.get("dryRun") == "All"
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer with a whole body. Watches, logs and WebSockets answer for themselves through ASGI."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""What serves a subresource or a review: raises ``StatusError`` or returns a ``Response``."""
+
+
+@dataclass(slots=True)
+class Admission:
+    """One write as admission plugins see it. ``object`` may be changed in place by mutating plugins (None on delete);
+    ``old`` is what is stored (None on create). ``operation`` is CREATE, UPDATE, DELETE or CONNECT."""
+
+    api: Api
+    user: User
+    operation: str
+    resource: Resource
+    subresource: str
+    namespace: str
+    name: str
+    object: Object | None
+    old: Object | None
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+    options: Mapping[str, Any] = field(default_factory=dict)
