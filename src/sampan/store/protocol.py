@@ -61,6 +61,10 @@ class StoreError(Exception):
     """The base of the store's errors."""
 
 
+class NoSpace(StoreError):
+    """The disk is full: nothing of the write is there, and it may be tried again."""
+
+
 class Conflict(StoreError):
     """A key was not at the expected revision; ``current`` is what it is now (None: it does not exist)."""
 

@@ -1,0 +1,166 @@
+"""The SQLite file under the store: a log of revisions, one row a change.
+
+Rows come in from the store's commit groups and are durable when ``append`` returns (WAL, ``synchronous=FULL``: one
+fsync a group). Everything here blocks and is called from the store's own thread, never from the event loop.
+The layout is kine's idea: ``id`` is the revision, ``prev`` the revision this row replaces, the newest row of a key is its
+state. The file is locked for as long as it is open, so that two servers cannot write one cluster.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from sampan.store.protocol import NoSpace, StoreError
+
+Durability = Literal["disk", "process"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    create_revision INTEGER NOT NULL,
+    prev INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+FORMAT = 1
+ROWS_A_STATEMENT = 64
+"""Rows in one INSERT. A group of one statement needs no BEGIN and COMMIT, and the thread takes the interpreter lock
+twice in all instead of twice a row."""
+
+
+class Row(NamedTuple):
+    """One change as it is stored; ``value`` is the served JSON."""
+
+    revision: int
+    key: str
+    create_revision: int
+    previous: int
+    deleted: bool
+    value: bytes
+
+
+class Database:
+    """One open database file. ``path=None`` keeps it in memory."""
+
+    def __init__(self, path: Path | None, durability: Durability = "disk") -> None:
+        self.path = path
+        self.name = str(path) if path else "the in-memory database"
+        self._inserts: dict[int, str] = {}
+        try:
+            self._connection = sqlite3.connect(
+                path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
+            )
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"cannot open {self.name}: {error}; check that its directory exists and is writable"
+            ) from error
+        try:
+            self._prepare(durability)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise self._unusable(error) from error
+        except StoreError:
+            self._connection.close()
+            raise
+
+    def _prepare(self, durability: Durability) -> None:
+        run = self._connection.execute
+        # EXCLUSIVE before WAL: SQLite then keeps the file's lock until close, and needs no shared memory
+        run("PRAGMA locking_mode=EXCLUSIVE")
+        if self.path is not None:
+            run("PRAGMA journal_mode=WAL")
+        run(f"PRAGMA synchronous={'FULL' if durability == 'disk' else 'OFF'}")
+        findings = [row[0] for row in run("PRAGMA quick_check(3)")]
+        if findings != ["ok"]:
+            raise StoreError(self._corrupt("; ".join(findings)))
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version not in (0, FORMAT):
+            raise StoreError(f"{self.name} has format {version}, this version of sampan reads format {FORMAT}")
+        self._connection.executescript(SCHEMA)
+        run(f"PRAGMA user_version={FORMAT}")
+
+    def _unusable(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreError(f"{self.name} is in use by another process: stop the server that has it open")
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return StoreError(self._corrupt(str(error)))
+        return self._refused(error)
+
+    def _corrupt(self, finding: str) -> str:
+        return (
+            f"{self.name} is corrupt ({finding}): restore a copy, save what is readable with "
+            f"`sqlite3 {self.name} .recover`, or move the file away to start empty"
+        )
+
+    def _refused(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return NoSpace(f"cannot write {self.name}: the disk is full, free some space and try again")
+        return StoreError(f"cannot write {self.name}: {error}")
+
+    def rows(self) -> Iterator[Row]:
+        """Return all rows, oldest first."""
+        query = "SELECT id, key, create_revision, prev, deleted, value FROM log ORDER BY id"
+        for revision, key, create_revision, previous, deleted, value in self._connection.execute(query):
+            yield Row(revision, key, create_revision, previous, bool(deleted), value)
+
+    def meta(self, name: str) -> int:
+        """Return a number kept beside the log; 0 where it was never set."""
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Write the rows in one transaction; durable on return. Raises ``StoreError``, and then none is there."""
+        try:
+            if len(rows) <= ROWS_A_STATEMENT:
+                self._insert(rows)
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            for start in range(0, len(rows), ROWS_A_STATEMENT):
+                self._insert(rows[start : start + ROWS_A_STATEMENT])
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._refused(error) from error
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        count = len(rows)
+        statement = self._inserts.get(count)
+        if statement is None:
+            statement = self._inserts[count] = "INSERT INTO log VALUES " + ",".join(["(?,?,?,?,?,?)"] * count)
+        self._connection.execute(statement, [field for row in rows for field in row])
+
+    def compact(self, revision: int, before: int) -> None:
+        """Delete what was replaced or deleted at revisions in ``(before, revision]``, and remember ``revision``."""
+        span = (before, revision)
+        try:
+            run = self._connection.execute
+            run("BEGIN IMMEDIATE")
+            run("DELETE FROM log WHERE id IN (SELECT prev FROM log WHERE id > ? AND id <= ? AND prev > 0)", span)
+            run("DELETE FROM log WHERE id > ? AND id <= ? AND deleted = 1", span)
+            run("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
+            run("COMMIT")
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._refused(error) from error
+
+    def remember(self, name: str, value: int) -> None:
+        """Keep a number beside the log."""
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def _rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._connection.close()

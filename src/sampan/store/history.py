@@ -1,0 +1,124 @@
+"""What is, and what was since the last compaction: the whole state of the store in memory.
+
+Durable events come in, in revision order; records, lists at a revision and past events are read out. Nothing here does
+I/O. The newest record of every key is in one dict beside one sorted list of keys; the recent events allow any revision
+back to the last compaction to be answered by undoing what came after it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+
+from sampan.store.protocol import Compacted, Event, FutureRevision, Page, Record
+
+SNAPSHOTS = 8
+"""Old lists kept for the next pages of a paged list."""
+
+
+def prefix_end(prefix: str) -> str:
+    """Return the first string after every string that starts with ``prefix``."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else chr(0x10FFFF)
+
+
+def event_revision(event: Event) -> int:
+    return event.record.revision
+
+
+class History:
+    """The newest records, and the events since ``compacted``."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.compacted = 0
+        self.records: dict[str, Record] = {}
+        self._keys: list[str] = []
+        self._events: list[Event] = []
+        self._snapshots: dict[tuple[str, int], list[Record]] = {}
+
+    def load(self, events: Sequence[Event], compacted: int, revision: int) -> None:
+        """Start from the rows of a database. Events up to ``compacted`` only tell the state."""
+        for event in events:
+            if event.deleted:
+                self.records.pop(event.record.key, None)
+            else:
+                self.records[event.record.key] = event.record
+        self._keys = sorted(self.records)
+        self.compacted = compacted
+        self._events = [event for event in events if event.record.revision > compacted]
+        self.revision = max(revision, compacted, events[-1].record.revision if events else 0)
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Take in events that have become durable."""
+        for event in events:
+            key = event.record.key
+            if event.deleted:
+                if self.records.pop(key, None) is not None:
+                    del self._keys[bisect_left(self._keys, key)]
+            else:
+                if key not in self.records:
+                    insort(self._keys, key)
+                self.records[key] = event.record
+        self._events += events
+        self.revision = events[-1].record.revision
+
+    def since(self, revision: int, prefix: str) -> list[Event]:
+        """Return the events under ``prefix`` after ``revision``. Raises ``Compacted``."""
+        if revision < self.compacted:
+            raise Compacted(revision, self.compacted)
+        first = bisect_right(self._events, revision, key=event_revision)
+        return [event for event in self._events[first:] if event.record.key.startswith(prefix)]
+
+    def page(self, prefix: str, limit: int, after: str, revision: int) -> Page:
+        """Return a slice of the list under ``prefix`` as it was at ``revision`` (0: newest)."""
+        if revision > self.revision:
+            raise FutureRevision(revision, self.revision)
+        if 0 < revision < self.compacted:
+            raise Compacted(revision, self.compacted)
+        start, end = bisect_left(self._keys, prefix), bisect_left(self._keys, prefix_end(prefix))
+        if revision and revision != self.revision and not self._unchanged(prefix, revision):
+            return self._old_page(prefix, limit, after, revision, self._keys[start:end])
+        if after:
+            start = max(start, bisect_right(self._keys, after))
+        stop = min(start + limit, end) if limit else end
+        records = [self.records[key] for key in self._keys[start:stop]]
+        return Page(records, revision or self.revision, stop < end, max(end - stop, 0))
+
+    def _unchanged(self, prefix: str, revision: int) -> bool:
+        first = bisect_right(self._events, revision, key=event_revision)
+        return not any(event.record.key.startswith(prefix) for event in self._events[first:])
+
+    def _old_page(self, prefix: str, limit: int, after: str, revision: int, keys: list[str]) -> Page:
+        records = self._snapshots.get((prefix, revision))
+        if records is None:
+            records = self._undo(prefix, revision, keys)
+            while len(self._snapshots) >= SNAPSHOTS:
+                del self._snapshots[next(iter(self._snapshots))]
+            self._snapshots[prefix, revision] = records
+        start = bisect_right(records, after, key=lambda record: record.key) if after else 0
+        stop = min(start + limit, len(records)) if limit else len(records)
+        return Page(records[start:stop], revision, stop < len(records), len(records) - stop)
+
+    def _undo(self, prefix: str, revision: int, keys: list[str]) -> list[Record]:
+        state = {key: self.records[key] for key in keys}
+        for event in reversed(self.since(revision, prefix)):
+            if event.previous is None:
+                state.pop(event.record.key, None)
+            else:
+                state[event.record.key] = event.previous
+        return [state[key] for key in sorted(state)]
+
+    def forget(self, revision: int) -> None:
+        """Drop the events up to ``revision``."""
+        del self._events[: bisect_right(self._events, revision, key=event_revision)]
+        self.compacted = revision
+        self._snapshots = {at: records for at, records in self._snapshots.items() if at[1] >= revision}
+
+    def event_count(self) -> int:
+        return len(self._events)
+
+    def oldest_to_keep(self, count: int) -> int:
+        """Return the revision to compact at so that the last ``count`` events stay."""
+        if len(self._events) <= count:
+            return self.compacted
+        return self._events[-count - 1].record.revision

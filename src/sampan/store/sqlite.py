@@ -1,0 +1,255 @@
+"""The embedded store: every revision in one SQLite file, the newest state in memory, one fsync for many writes.
+
+How a write flows: ``commit`` judges it at once against what is stored and what is already on its way, gives it its
+revision and splices the revision into the bytes. Writes of one tick of the loop, and those that arrive while the disk is
+busy, form a group; a thread of the store's own writes one group at a time while the loop goes on. When the group is on
+disk it becomes visible: state, watchers, then the waiting writers, in revision order.
+A conflict with a write that is still on its way waits for that write's fate, so nobody is told about a state that may
+never be. A group that the disk refuses fails its writers, and those later writes that were judged on its outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampan.store.database import Database, Durability, Row
+from sampan.store.history import History
+from sampan.store.protocol import Conflict, Event, Page, Put, Record, StoreError, with_resource_version
+from sampan.store.watchers import PrefixWatch, Watchers
+
+KEEP_SECONDS = 300.0
+KEEP_AT_LEAST = 1_000
+KEEP_AT_MOST = 20_000
+"""History: five minutes as Kubernetes' own compaction, but never fewer nor more than these many revisions."""
+
+COMPACTION_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One ``commit`` on its way: the events it will be, and who waits."""
+
+    events: list[Event]
+    done: asyncio.Future[list[Record]]
+
+
+@dataclass(slots=True)
+class Group:
+    """Transactions that will be committed together."""
+
+    transactions: list[Transaction] = field(default_factory=list)
+
+
+class SqliteStore:
+    """``Store`` on one SQLite file (``path=None``: in memory only). Opening it blocks and needs no event loop.
+
+    ``durability="process"`` commits on the loop and does not wait for the disk: for tests."""
+
+    def __init__(self, path: Path | None = None, *, durability: Durability = "disk") -> None:
+        self._database = Database(path, durability)
+        self._history = History()
+        self._watchers = Watchers()
+        self._load()
+        self._next = self._history.revision + 1
+        # newest state of keys whose writes are on their way (None: deleted), with the transaction that decides it
+        self._pending: dict[str, tuple[Record | None, Transaction]] = {}
+        self._gathering = Group()
+        self._committing: asyncio.Task[None] | None = None
+        self._inline = durability == "process" or path is None
+        self._thread = ThreadPoolExecutor(1, "sampan-store")
+        self._marks: list[tuple[float, int]] = [(time.monotonic(), self._history.revision)]
+        self._closed = False
+
+    def _load(self) -> None:
+        newest: dict[str, Record] = {}
+        events: list[Event] = []
+        compacted = self._database.meta("compacted")
+        for row in self._database.rows():
+            record = Record(row.key, row.value, row.create_revision, row.revision)
+            events.append(Event(record, newest.get(row.key), row.deleted))
+            if row.deleted:
+                newest.pop(row.key, None)
+            else:
+                newest[row.key] = record
+        self._history.load(events, compacted, self._database.meta("revision"))
+
+    # reads
+
+    @property
+    def revision(self) -> int:
+        return self._history.revision
+
+    @property
+    def compacted(self) -> int:
+        """The oldest revision that lists and watches can still begin at."""
+        return self._history.compacted
+
+    def get(self, key: str) -> Record | None:
+        return self._history.records.get(key)
+
+    async def page(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
+        return self._history.page(prefix, limit, after, revision)
+
+    def watch(self, prefix: str, *, since: int = 0) -> PrefixWatch:
+        if self._closed:
+            raise StoreError("the store is closed")
+        past = self._history.since(since, prefix) if since else []
+        return self._watchers.add(prefix, since or self.revision, past)
+
+    # writes
+
+    async def commit(self, puts: Sequence[Put]) -> list[Record]:
+        while True:
+            if self._closed:
+                raise StoreError("the store is closed")
+            blocker = self._blocker(puts)
+            if blocker is None:
+                break
+            await asyncio.wait([blocker.done])
+        transaction = Transaction([], asyncio.get_running_loop().create_future())
+        for put in puts:
+            self._write(put, transaction)
+        if not transaction.events:
+            return []
+        self._gathering.transactions.append(transaction)
+        if self._committing is None:
+            self._committing = asyncio.get_running_loop().create_task(self._commit_groups(), name="store-commit")
+        return await transaction.done
+
+    def _blocker(self, puts: Sequence[Put]) -> Transaction | None:
+        """Return the transaction on its way that the puts conflict with. Raises ``Conflict`` with durable states."""
+        for put in puts:
+            if put.expected is None:
+                continue
+            pending = self._pending.get(put.key)
+            current = pending[0] if pending else self._history.records.get(put.key)
+            if put.expected != (current.revision if current else 0):
+                if pending is None:
+                    raise Conflict(put.key, current)
+                return pending[1]
+        return None
+
+    def _write(self, put: Put, transaction: Transaction) -> None:
+        pending = self._pending.get(put.key)
+        previous = pending[0] if pending else self._history.records.get(put.key)
+        revision = self._next
+        if put.value is not None:
+            value = with_resource_version(put.value, revision)
+            record = Record(put.key, value, previous.create_revision if previous else revision, revision)
+            event = Event(record, previous, False)
+        elif previous is None:
+            return
+        else:
+            value = with_resource_version(put.last, revision) if put.last else restamped(previous, revision)
+            event = Event(Record(put.key, value, previous.create_revision, revision), previous, True)
+        self._next += 1
+        self._pending[put.key] = (None if event.deleted else event.record, transaction)
+        transaction.events.append(event)
+
+    async def _commit_groups(self) -> None:
+        """Commit one group after the other until nothing waits. Starts a tick later, so that a tick's writes gather."""
+        loop = asyncio.get_running_loop()
+        try:
+            while self._gathering.transactions:
+                group, self._gathering = self._gathering, Group()
+                events = [event for transaction in group.transactions for event in transaction.events]
+                rows = [row_of(event) for event in events]
+                try:
+                    if self._inline:
+                        self._database.append(rows)
+                    else:
+                        await loop.run_in_executor(self._thread, self._database.append, rows)
+                except StoreError as error:
+                    self._fail(group, error)
+                else:
+                    self._publish(group, events)
+                    await self._compact_when_due()
+        finally:
+            self._committing = None
+
+    def _publish(self, group: Group, events: list[Event]) -> None:
+        self._history.apply(events)
+        for transaction in group.transactions:
+            for event in transaction.events:
+                key = event.record.key
+                if self._pending[key][1] is transaction:
+                    del self._pending[key]
+        self._watchers.publish(events)
+        for transaction in group.transactions:
+            if not transaction.done.done():
+                transaction.done.set_result([event.record for event in transaction.events])
+
+    def _fail(self, group: Group, error: StoreError) -> None:
+        """Fail a group, and the gathering transactions that were judged on what it would have written."""
+        lost: set[str] = set()
+        kept: list[Transaction] = []
+        failed = list(group.transactions)
+        for transaction in failed:
+            lost.update(event.record.key for event in transaction.events)
+        for transaction in self._gathering.transactions:
+            keys = {event.record.key for event in transaction.events}
+            if keys & lost:
+                lost |= keys
+                failed.append(transaction)
+            else:
+                kept.append(transaction)
+        self._gathering.transactions = kept
+        for key in lost:
+            self._pending.pop(key, None)
+        for transaction in failed:
+            if not transaction.done.done():
+                transaction.done.set_exception(type(error)(*error.args))
+
+    # compaction
+
+    async def compact(self, revision: int) -> None:
+        revision = min(revision, self.revision)
+        before = self._history.compacted
+        if revision <= before:
+            return
+        if self._inline:
+            self._database.compact(revision, before)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._database.compact, revision, before)
+        self._history.forget(revision)
+
+    async def _compact_when_due(self) -> None:
+        """Compact by age and count. Called after a commit: without writes there is no history to forget."""
+        now = time.monotonic()
+        if now - self._marks[-1][0] < COMPACTION_SECONDS and self._history.event_count() < 2 * KEEP_AT_MOST:
+            return
+        self._marks.append((now, self.revision))
+        target = 0
+        while len(self._marks) > 1 and now - self._marks[0][0] >= KEEP_SECONDS:
+            target = self._marks.pop(0)[1]
+        target = min(target, self._history.oldest_to_keep(KEEP_AT_LEAST))
+        await self.compact(max(target, self._history.oldest_to_keep(KEEP_AT_MOST)))
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
+        self._watchers.end_all(StopAsyncIteration())
+        self._database.remember("revision", self._history.revision)
+        self._thread.shutdown()
+        self._database.close()
+
+
+def row_of(event: Event) -> Row:
+    record, previous = event.record, event.previous
+    before = previous.revision if previous else 0
+    return Row(record.revision, record.key, record.create_revision, before, event.deleted, record.value)
+
+
+def restamped(record: Record, revision: int) -> bytes:
+    """Return a record's bytes with another revision."""
+    return record.value.replace(
+        b'"metadata":{"resourceVersion":"%d"' % record.revision, b'"metadata":{"resourceVersion":"%d"' % revision, 1
+    )

@@ -1,0 +1,108 @@
+"""Streams of events: who watches which prefix, and how the events of a commit reach them.
+
+A commit's events come in once; each watcher gets its own batch through a plain list and one wake-up. A watcher that does
+not take its events is ended, never waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sampan.store.protocol import Event, StoreError
+
+BUFFERED_EVENTS = 50_000
+"""Events a watcher may be behind. Objects are shared with the store, so this bounds time rather than memory."""
+
+
+class PrefixWatch:
+    """One watcher's stream: ``async for events in watch``."""
+
+    def __init__(self, watchers: Watchers, prefix: str, since: int) -> None:
+        self.prefix = prefix
+        self._since = since
+        self._watchers = watchers
+        self._buffer: list[Event] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._end: BaseException | None = None
+
+    def push(self, event: Event) -> None:
+        if event.record.revision <= self._since:
+            return
+        self._buffer.append(event)
+        if len(self._buffer) > BUFFERED_EVENTS:
+            self._buffer.clear()
+            self.end(StoreError(f"the watcher of {self.prefix} fell {BUFFERED_EVENTS} events behind"))
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def end(self, reason: BaseException) -> None:
+        """End the iteration with ``reason`` after what is buffered."""
+        if self._end is None:
+            self._end = reason
+            self._watchers.remove(self)
+            self.wake()
+
+    def close(self) -> None:
+        self._buffer.clear()
+        self.end(StopAsyncIteration())
+
+    def __aiter__(self) -> PrefixWatch:
+        return self
+
+    async def __anext__(self) -> list[Event]:
+        while not self._buffer:
+            if self._end is not None:
+                raise self._end
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        events, self._buffer = self._buffer, []
+        return events
+
+
+class Watchers:
+    """All watchers of a store, found by the prefixes of a key."""
+
+    def __init__(self) -> None:
+        self._by_prefix: dict[str, dict[PrefixWatch, None]] = {}
+
+    def add(self, prefix: str, since: int, past: Sequence[Event]) -> PrefixWatch:
+        """Return a new watcher that begins with the ``past`` events."""
+        watch = PrefixWatch(self, prefix, since)
+        self._by_prefix.setdefault(prefix, {})[watch] = None
+        for event in past:
+            watch.push(event)
+        return watch
+
+    def remove(self, watch: PrefixWatch) -> None:
+        watching = self._by_prefix.get(watch.prefix)
+        if watching is not None:
+            watching.pop(watch, None)
+            if not watching:
+                del self._by_prefix[watch.prefix]
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand the events to every watcher of a prefix of their keys. Prefixes end with ``/`` or are whole keys."""
+        by_prefix = self._by_prefix
+        if not by_prefix:
+            return
+        for event in events:
+            key = event.record.key
+            at = key.find("/")
+            while at >= 0:
+                for watch in tuple(by_prefix.get(key[: at + 1], ())):
+                    watch.push(event)
+                at = key.find("/", at + 1)
+            for watch in tuple(by_prefix.get(key, ())):
+                watch.push(event)
+
+    def end_all(self, reason: BaseException) -> None:
+        for watching in list(self._by_prefix.values()):
+            for watch in tuple(watching):
+                watch.end(reason)
