@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Attributes:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    rest: str = ""
+    """What follows the subresource in the path (``pods/x/proxy/rest``)."""
 
 
 @dataclass(slots=True)
@@ -77,6 +79,14 @@ class Response:
 
 Handler = Callable[[Request], Awaitable[Response]]
 """What serves a subresource or a review: raises ``StatusError`` or returns a ``Response``."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+StreamHandler = Callable[[Request, Scope, Receive, Send], Awaitable[None]]
+"""What serves a connection itself (exec, attach, port-forward, log, proxy), http or websocket, after authn and authz. The
+body is not read. A ``StatusError`` raised before the answer has begun becomes the answer."""
 
 
 @dataclass(slots=True)

@@ -83,6 +83,19 @@ class Resource:
     """Selectable fields beside metadata.name and metadata.namespace."""
     graceful: Callable[[Object, int | None], int] | None = None
     """For resources deleted gracefully: ``(object, asked seconds) -> grace period``; 0 deletes at once."""
+    held: Callable[[Object], bool] | None = None
+    """Whether something beside metadata.finalizers keeps a deleted object (a Namespace's spec.finalizers)."""
+    mark_deleted: Callable[[Object], None] | None = None
+    """Changes an object in place when its deletion begins (a Namespace's phase becomes Terminating)."""
+    returns_deleted: bool = False
+    """Whether DELETE answers with the object instead of a ``Status`` (pods, services, persistentvolumeclaims, …)."""
+    unconditional_update: bool = True
+    """Whether an update without resourceVersion is allowed (not for custom resources)."""
+    stored_version: str = ""
+    """The version its objects are stored in, where that is another one; versions share storage. ``""``: its own."""
+    to_stored: Callable[[Object], None] | None = None
+    from_stored: Callable[[Object], None] | None = None
+    """Convert between this version and the stored one in place, apiVersion aside; None: only apiVersion differs."""
     storage_group_resource: str = ""
     """The key segment(s) under /registry where it differs from the rule (services live in ``services/specs``)."""
     custom: bool = False

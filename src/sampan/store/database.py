@@ -2,8 +2,8 @@
 
 Rows come in from the store's commit groups and are durable when ``append`` returns (WAL, ``synchronous=FULL``: one
 fsync a group). Everything here blocks and is called from the store's own thread, never from the event loop.
-The layout is kine's idea: ``id`` is the revision, ``prev`` the revision this row replaces, the newest row of a key is its
-state. The file is locked for as long as it is open, so that two servers cannot write one cluster.
+The layout is kine's idea: ``id`` is the revision, ``prev`` the revision this row replaces, the newest row of a key is
+its state. The file is locked for as long as it is open, so that two servers cannot write one cluster.
 """
 
 from __future__ import annotations

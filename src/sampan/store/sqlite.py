@@ -1,9 +1,9 @@
 """The embedded store: every revision in one SQLite file, the newest state in memory, one fsync for many writes.
 
 How a write flows: ``commit`` judges it at once against what is stored and what is already on its way, gives it its
-revision and splices the revision into the bytes. Writes of one tick of the loop, and those that arrive while the disk is
-busy, form a group; a thread of the store's own writes one group at a time while the loop goes on. When the group is on
-disk it becomes visible: state, watchers, then the waiting writers, in revision order.
+revision and splices the revision into the bytes. Writes of one tick of the loop, and those that arrive while the disk
+is busy, form a group; a thread of the store's own writes one group at a time while the loop goes on. When the group is
+on disk it becomes visible: state, watchers, then the waiting writers, in revision order.
 A conflict with a write that is still on its way waits for that write's fate, so nobody is told about a state that may
 never be. A group that the disk refuses fails its writers, and those later writes that were judged on its outcome.
 """
@@ -11,6 +11,7 @@ never be. A group that the disk refuses fails its writers, and those later write
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from sampan.store.database import Database, Durability, Row
 from sampan.store.history import History
 from sampan.store.protocol import Conflict, Event, Page, Put, Record, StoreError, with_resource_version
 from sampan.store.watchers import PrefixWatch, Watchers
+
+logger = logging.getLogger("sampan.store")
 
 KEEP_SECONDS = 300.0
 KEEP_AT_LEAST = 1_000
@@ -165,10 +168,17 @@ class SqliteStore:
                     else:
                         await loop.run_in_executor(self._thread, self._database.append, rows)
                 except StoreError as error:
+                    logger.error("%s", error)
                     self._fail(group, error)
+                except Exception as error:
+                    logger.exception("a commit failed")
+                    self._fail(group, StoreError(repr(error)))
                 else:
                     self._publish(group, events)
-                    await self._compact_when_due()
+                    try:
+                        await self._compact_when_due()
+                    except StoreError as error:
+                        logger.error("compaction: %s", error)
         finally:
             self._committing = None
 

@@ -1,7 +1,7 @@
 """Streams of events: who watches which prefix, and how the events of a commit reach them.
 
-A commit's events come in once; each watcher gets its own batch through a plain list and one wake-up. A watcher that does
-not take its events is ended, never waited for.
+A commit's events come in once; each watcher gets its own batch through a plain list and one wake-up. A watcher that
+does not take its events is ended, never waited for.
 """
 
 from __future__ import annotations
