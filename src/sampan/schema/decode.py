@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-MAX_DEPTH = 256
-"""Deeper bodies are refused, so that every walk over an object may be recursive. No Kubernetes object comes near."""
+MAX_DEPTH = 200
+"""Deeper bodies are refused: every walk over an object may be recursive then, and orjson writes 254 levels at most. No
+Kubernetes object comes near."""
 
 MAX_DUPLICATES = 100
 
@@ -80,19 +81,24 @@ def _go_rune(character: str) -> str:
 
 def check_depth(data: bytes, value: Any) -> None:
     """Raise ``DecodeError`` when a value nests deeper than ``MAX_DEPTH``; shallow bodies cost two counts."""
-    if data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
-        return
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and too_deep(value):
+        raise DecodeError("couldn't get version/kind; json parse error: exceeded max depth")
+
+
+def too_deep(value: Any) -> bool:
+    """Whether a value nests deeper than ``MAX_DEPTH``; walks level by level, whatever the depth."""
     level: list[Any] = [value] if isinstance(value, (dict, list)) else []
     depth = 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise DecodeError("couldn't get version/kind; json parse error: exceeded max depth")
+            return True
         below: list[Any] = []
         for item in level:
             children = item.values() if isinstance(item, dict) else item
             below += [child for child in children if child.__class__ is dict or child.__class__ is list]
         level = below
+    return False
 
 
 _spaced_key = re.compile(rb'"[ \t\r\n]+:')

@@ -1,8 +1,8 @@
 """The JSONPath that Kubernetes uses for columns, scale paths and selectable fields, compiled once to a closure.
 
 Understood: ``.a.b``, ``['a.b']``, ``.a\\.b``, ``[n]`` (negative too), ``[a:b]``, ``[*]``, ``.*``, ``..a``,
-``['a','b']``, ``[?(@.type=="Ready")]`` with ``== != < <= > >=`` and plain existence; braces and a leading ``$`` may surround it.
-The grammar is client-go's ``util/jsonpath`` without ``range`` and templates.
+``['a','b']``, ``[?(@.type=="Ready")]`` with ``== != < <= > >=`` and plain existence; braces and a leading
+``$`` may surround it. The grammar is client-go's ``util/jsonpath`` without ``range`` and templates.
 """
 
 from __future__ import annotations

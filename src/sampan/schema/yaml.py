@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml as pyyaml
 
-MAX_DEPTH = 256
+MAX_DEPTH = 200
 MAX_NODES = 1_000_000
 
 LOADER: Any = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
