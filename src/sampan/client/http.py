@@ -1,0 +1,212 @@
+"""The client over HTTPS: any Kubernetes API, from a ``Connection``.
+
+Requests go out as JSON over kept connections; a watch is a streamed response, cut into lines and parsed as they come.
+aiohttp is imported when the first client is made, because it is slow to import and the api process has no need of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sampan.client.errors import ApiError
+from sampan.client.kubeconfig import Connection
+from sampan.client.protocol import ListResult, PatchType, ResourceType, WatchEvent
+from sampan.schema.objects import Object
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONTENT_TYPES: dict[PatchType, str] = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+
+
+class HttpClient:
+    """``Client`` over HTTP. ``agent`` is the User-Agent and so the default field manager. Needs a running loop."""
+
+    def __init__(self, connection: Connection, *, agent: str = "sampan") -> None:
+        import aiohttp
+
+        self.server = connection.server
+        headers = {"User-Agent": agent, "Accept": "application/json"}
+        if connection.token:
+            headers["Authorization"] = f"Bearer {connection.token}"
+        context = connection.ssl_context()
+        connector = aiohttp.TCPConnector(ssl=context if context is not None else False, limit=0, keepalive_timeout=60)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=headers, timeout=timeout, read_bufsize=1 << 20, auto_decompress=True
+        )
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session underneath, for what is not an object: WebSockets and plain streams."""
+        return self._session
+
+    async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object:
+        return await self._object("GET", resource.path(namespace, name))
+
+    async def list(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+    ) -> ListResult:
+        query = _query(labelSelector=label_selector, fieldSelector=field_selector, resourceVersion=resource_version)
+        answer = await self._object("GET", resource.path(namespace), query)
+        items = answer.get("items") or []
+        for item in items:  # items of built-in lists carry neither, by Kubernetes' custom
+            item.setdefault("apiVersion", resource.api_version)
+            item.setdefault("kind", resource.kind)
+        return ListResult(items, answer["metadata"].get("resourceVersion", ""))
+
+    async def watch(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        query = _query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+        )
+        async with self._session.get(self.server + resource.path(namespace), params=query) as answer:
+            if answer.status >= 400:
+                raise error_of(answer.status, await answer.read())
+            async for line in lines_of(answer.content):
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(int(status.get("code") or 500), status)
+                yield WatchEvent(event["type"], event["object"])
+
+    async def create(
+        self,
+        resource: ResourceType,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        name: str | None = None,
+    ) -> Object:
+        namespace = namespace or obj.get("metadata", {}).get("namespace")
+        return await self._object("POST", resource.path(namespace, name, subresource), body=obj)
+
+    async def update(self, resource: ResourceType, obj: Object, *, subresource: str | None = None) -> Object:
+        metadata = obj["metadata"]
+        return await self._object(
+            "PUT", resource.path(metadata.get("namespace"), metadata["name"], subresource), body=obj
+        )
+
+    async def patch(
+        self,
+        resource: ResourceType,
+        name: str,
+        patch: Any,
+        namespace: str | None = None,
+        *,
+        type: PatchType = "merge",
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        force: bool = False,
+    ) -> Object:
+        query = _query(fieldManager=field_manager or "", force="true" if force else "")
+        path = resource.path(namespace, name, subresource)
+        return await self._object("PATCH", path, query, patch, CONTENT_TYPES[type])
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+        uid: str | None = None,
+    ) -> Object:
+        options = delete_options(grace_period_seconds, propagation_policy, uid)
+        return await self._object("DELETE", resource.path(namespace, name), body=options)
+
+    async def raw(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> tuple[int, bytes]:
+        return await self._send(method, path, query or {}, body, "application/json")
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _object(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        status, answer = await self._send(method, path, query or {}, body, content_type)
+        if status >= 400:
+            raise error_of(status, answer)
+        decoded: Object = orjson.loads(answer)
+        return decoded
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, content_type: str
+    ) -> tuple[int, bytes]:
+        data = None if body is None else orjson.dumps(body)
+        headers = {"Content-Type": content_type} if data is not None else None
+        async with self._session.request(
+            method, self.server + path, params=query, data=data, headers=headers
+        ) as answer:
+            return answer.status, await answer.read()
+
+
+async def lines_of(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream, of any length, without their ends."""
+    rest = b""
+    async for chunk in stream.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            if line:
+                yield line
+
+
+def error_of(code: int, body: bytes) -> ApiError:
+    """Return the error of an answer; what is not a Status becomes one with the text as its message."""
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if not isinstance(status, dict) or status.get("kind") != "Status":
+        status = {"kind": "Status", "status": "Failure", "code": code, "message": body.decode(errors="replace")}
+    return ApiError(code, status)
+
+
+def delete_options(grace_period_seconds: int | None, propagation_policy: str | None, uid: str | None) -> Object:
+    """Return ``DeleteOptions`` with what is given."""
+    options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+    if grace_period_seconds is not None:
+        options["gracePeriodSeconds"] = grace_period_seconds
+    if propagation_policy:
+        options["propagationPolicy"] = propagation_policy
+    if uid:
+        options["preconditions"] = {"uid": uid}
+    return options
+
+
+def _query(**parameters: str) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value}

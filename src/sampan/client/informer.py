@@ -1,0 +1,205 @@
+"""A live copy of a resource: LIST once, WATCH from there, list again only when the server has forgotten where we were.
+
+Flow: ``run`` (a task of the caller's group) keeps ``objects`` up to date and calls the handlers in the order of events.
+After ``await synced()`` the copy is whole. A broken connection is resumed at the last revision seen, so that nothing is
+missed; a 410 lists anew and hands the handlers the difference. Objects are shared: copy before changing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from sampan.client.errors import ApiError
+from sampan.client.protocol import Client, ResourceType
+from sampan.schema.objects import Object
+
+logger = logging.getLogger("sampan.client")
+
+Change = Literal["ADDED", "MODIFIED", "DELETED"]
+Handler = Callable[[Change, "Object | None", Object], None]
+"""``(change, old, new)``: old is None for ADDED; new is the last state for DELETED."""
+IndexFunction = Callable[[Object], Iterable[str]]
+
+BACKOFF_SECONDS = (0.05, 5.0)
+"""First and longest pause between attempts to reach the server."""
+
+
+def key_of(obj: Object) -> str:
+    """Return ``namespace/name``, or ``name`` for objects without a namespace."""
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
+def split_key(key: str) -> tuple[str | None, str]:
+    """Return ``(namespace, name)`` of a key; the namespace is None where there is none."""
+    namespace, slash, name = key.rpartition("/")
+    return (namespace if slash else None), name
+
+
+class Informer:
+    """A copy of one resource, optionally of one namespace and of what selectors choose."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        self.client = client
+        self.resource = resource
+        self.namespace = namespace
+        self.label_selector = label_selector
+        self.field_selector = field_selector
+        self.objects: dict[str, Object] = {}
+        self._handlers: list[Handler] = []
+        self._index_functions: dict[str, IndexFunction] = {}
+        self._indexes: dict[str, dict[str, dict[str, Object]]] = {}
+        self._synced = asyncio.Event()
+        self._revision = ""
+
+    # reading
+
+    def get(self, key: str) -> Object | None:
+        return self.objects.get(key)
+
+    def all(self) -> list[Object]:
+        return list(self.objects.values())
+
+    def __iter__(self) -> Iterator[Object]:
+        return iter(self.objects.values())
+
+    def by_index(self, index: str, value: str) -> list[Object]:
+        """Return the objects that the index's function gave ``value`` for."""
+        return list(self._indexes[index].get(value, {}).values())
+
+    async def synced(self) -> None:
+        """Return when the first list has been taken over."""
+        await self._synced.wait()
+
+    @property
+    def has_synced(self) -> bool:
+        return self._synced.is_set()
+
+    # setting up
+
+    def add_handler(self, handler: Handler) -> None:
+        """Call ``handler`` for every change from now on, and ADDED for what is already there."""
+        self._handlers.append(handler)
+        for obj in self.all():
+            handler("ADDED", None, obj)
+
+    def add_index(self, name: str, function: IndexFunction) -> None:
+        """Keep the objects findable by the values ``function`` returns for them."""
+        if name in self._index_functions:
+            return
+        self._index_functions[name] = function
+        self._indexes[name] = {}
+        for key, obj in self.objects.items():
+            self._enter(name, key, obj)
+
+    # running
+
+    async def run(self) -> None:
+        """Keep the copy until cancelled."""
+        pause = BACKOFF_SECONDS[0]
+        failing = ""
+        while True:
+            try:
+                if not self._revision:
+                    await self._list()
+                    self._synced.set()
+                await self._follow()
+                pause = BACKOFF_SECONDS[0]
+            except ApiError as error:
+                if error.is_expired:
+                    self._revision = ""
+                    continue
+                problem = str(error)
+            except (TimeoutError, OSError, ConnectionError) as error:
+                problem = f"{type(error).__name__}: {error}"
+            except Exception as error:
+                if not _is_client_error(error):
+                    raise
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                continue
+            if problem != failing:
+                failing = problem
+                logger.warning("watch of %s: %s; trying again", self.resource.plural, problem)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, BACKOFF_SECONDS[1])
+
+    async def _list(self) -> None:
+        found = await self.client.list(
+            self.resource, self.namespace, label_selector=self.label_selector, field_selector=self.field_selector
+        )
+        self._revision = found.resource_version
+        fresh = {key_of(item): item for item in found.items}
+        for key in [key for key in self.objects if key not in fresh]:
+            self._forget(self.objects[key])
+        for obj in found.items:
+            self._take(obj)
+
+    async def _follow(self) -> None:
+        events = self.client.watch(
+            self.resource,
+            self.namespace,
+            resource_version=self._revision,
+            label_selector=self.label_selector,
+            field_selector=self.field_selector,
+        )
+        async for event in events:
+            if event.type == "DELETED":
+                self._forget(event.object)
+            elif event.type != "BOOKMARK":
+                self._take(event.object)
+            self._revision = event.object["metadata"]["resourceVersion"]
+
+    def _take(self, obj: Object) -> None:
+        key = key_of(obj)
+        old = self.objects.get(key)
+        if old is not None and old["metadata"].get("resourceVersion") == obj["metadata"].get("resourceVersion"):
+            return
+        self.objects[key] = obj
+        for name in self._index_functions:
+            if old is not None:
+                self._leave(name, key, old)
+            self._enter(name, key, obj)
+        for handler in self._handlers:
+            handler("ADDED" if old is None else "MODIFIED", old, obj)
+
+    def _forget(self, last: Object) -> None:
+        key = key_of(last)
+        old = self.objects.pop(key, None)
+        if old is None:
+            return
+        for name in self._index_functions:
+            self._leave(name, key, old)
+        for handler in self._handlers:
+            handler("DELETED", old, last)
+
+    def _enter(self, index: str, key: str, obj: Object) -> None:
+        for value in self._index_functions[index](obj):
+            self._indexes[index].setdefault(value, {})[key] = obj
+
+    def _leave(self, index: str, key: str, obj: Object) -> None:
+        table = self._indexes[index]
+        for value in self._index_functions[index](obj):
+            bucket = table.get(value)
+            if bucket is not None:
+                bucket.pop(key, None)
+                if not bucket:
+                    del table[value]
+
+
+def _is_client_error(error: Exception) -> bool:
+    """Whether an exception is the transport's (aiohttp's own hierarchy, known by name so as not to import it)."""
+    return any(cls.__module__.startswith("aiohttp") for cls in type(error).__mro__)

@@ -1,0 +1,104 @@
+"""kubeconfig files: where an API is and who we are there.
+
+``load`` reads one file (certificates inline or as paths relative to it) and resolves its current context;
+``in_cluster`` reads the ServiceAccount volume of a pod. Source: the kubeconfig v1 format of client-go.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class KubeconfigError(Exception):
+    """A kubeconfig that cannot be used; the message names the file and what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach an API: URL and TLS material (PEM bytes), with at most one of certificate and token."""
+
+    server: str
+    ca: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = None
+    token: str = ""
+    verify: bool = True
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return the TLS context, None for plain HTTP. The key touches the disk only while OpenSSL reads it."""
+        if not self.server.startswith("https://"):
+            return None
+        context = ssl.create_default_context(cadata=self.ca.decode() if self.ca else None)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.certificate and self.key:
+            with tempfile.NamedTemporaryFile() as pair:
+                pair.write(self.certificate + b"\n" + self.key)
+                pair.flush()
+                context.load_cert_chain(pair.name)
+        return context
+
+
+def load(path: str | os.PathLike[str], context: str = "") -> Connection:
+    """Return the connection of a context (default: the current one). Raises ``KubeconfigError``."""
+    import yaml
+
+    file = Path(path)
+    try:
+        document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    except OSError as error:
+        raise KubeconfigError(f"cannot read kubeconfig {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise KubeconfigError(f"kubeconfig {file} is not YAML: {error}") from error
+    name = context or document.get("current-context") or ""
+    chosen = _named(document, "contexts", name, "context", file)
+    cluster = _named(document, "clusters", chosen.get("cluster", ""), "cluster", file)
+    user = _named(document, "users", chosen.get("user", ""), "user", file) if chosen.get("user") else {}
+    token = user.get("token") or ""
+    if not token and user.get("tokenFile"):
+        token = (file.parent / user["tokenFile"]).read_text().strip()
+    return Connection(
+        server=str(cluster.get("server", "")).rstrip("/"),
+        ca=_pem(cluster, "certificate-authority", file),
+        certificate=_pem(user, "client-certificate", file),
+        key=_pem(user, "client-key", file),
+        token=token,
+        verify=not cluster.get("insecure-skip-tls-verify", False),
+    )
+
+
+def in_cluster() -> Connection:
+    """Return the connection of a pod's ServiceAccount. Raises ``KubeconfigError`` outside a pod."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host or not (SERVICE_ACCOUNT_DIR / "token").exists():
+        raise KubeconfigError("not in a pod: KUBERNETES_SERVICE_HOST or the ServiceAccount token is missing")
+    host = f"[{host}]" if ":" in host else host
+    return Connection(
+        f"https://{host}:{port}",
+        ca=(SERVICE_ACCOUNT_DIR / "ca.crt").read_bytes(),
+        token=(SERVICE_ACCOUNT_DIR / "token").read_text().strip(),
+    )
+
+
+def _named(document: Any, section: str, name: str, key: str, file: Path) -> dict[str, Any]:
+    for entry in document.get(section) or []:
+        if entry.get("name") == name:
+            return entry.get(key) or {}
+    raise KubeconfigError(f"kubeconfig {file} has no {key} named {name!r}")
+
+
+def _pem(entry: dict[str, Any], key: str, file: Path) -> bytes | None:
+    if entry.get(f"{key}-data"):
+        return base64.b64decode(entry[f"{key}-data"])
+    if entry.get(key):
+        return Path(file.parent, str(entry[key])).read_bytes()
+    return None

@@ -1,0 +1,111 @@
+"""A queue of keys: each key once, never handled by two workers at a time, delayed and backed off by one timer.
+
+A key added while it is being handled is handled again afterwards. Delays sit in a heap; the loop's timer is set for the
+earliest of them only. Source: the contract of client-go's rate-limited work queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+
+FIRST_BACKOFF_SECONDS = 0.005
+LONGEST_BACKOFF_SECONDS = 60.0
+
+
+class WorkQueue:
+    """Keys waiting to be handled. Used from one event loop."""
+
+    def __init__(self) -> None:
+        self._ready: deque[str] = deque()
+        self._waiting: set[str] = set()
+        self._handled: set[str] = set()
+        self._again: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._delayed: list[tuple[float, str]] = []
+        self._due: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._getters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, key: str) -> None:
+        """Have the key handled as soon as a worker is free."""
+        if key in self._handled:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._wake()
+
+    def add_after(self, key: str, seconds: float) -> None:
+        """Have the key handled after a delay; the earliest of several delays counts."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = asyncio.get_running_loop().time() + seconds
+        if due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        heapq.heappush(self._delayed, (due, key))
+        self._set_timer()
+
+    def retry(self, key: str) -> float:
+        """Have a failed key handled again after its back-off; return the seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        seconds = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 30), LONGEST_BACKOFF_SECONDS)
+        self.add_after(key, seconds)
+        return seconds
+
+    def forget(self, key: str) -> None:
+        """Begin the key's back-off anew: it succeeded."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> str:
+        """Return the next key; ``done`` must follow."""
+        while not self._ready:
+            getter = asyncio.get_running_loop().create_future()
+            self._getters.append(getter)
+            try:
+                await getter
+            finally:
+                if getter in self._getters:
+                    self._getters.remove(getter)
+        key = self._ready.popleft()
+        self._waiting.discard(key)
+        self._handled.add(key)
+        return key
+
+    def done(self, key: str) -> None:
+        """Say that the key has been handled, well or not."""
+        self._handled.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def _wake(self) -> None:
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._delayed:
+            self._timer = asyncio.get_running_loop().call_at(self._delayed[0][0], self._release)
+
+    def _release(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        while self._delayed and self._delayed[0][0] <= now + 1e-4:
+            due, key = heapq.heappop(self._delayed)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+        self._set_timer()
