@@ -111,7 +111,14 @@ class Catalog:
         self._add_subresource(group, version, plural, _subresource(name, handlers=handlers, **described))
 
     def stream(
-        self, group: str, version: str, plural: str, name: str, methods: tuple[str, ...], handler: StreamHandler, **described: Any
+        self,
+        group: str,
+        version: str,
+        plural: str,
+        name: str,
+        methods: tuple[str, ...],
+        handler: StreamHandler,
+        **described: Any,
     ) -> None:
         """Serve ``NAME/<name>`` and everything below it by a handler that gets the connection (ASGI)."""
         self._add_subresource(

@@ -30,6 +30,7 @@ class StatusError(Exception):
         self.message = message
         self.details = details
         self.retry_after_seconds = retry_after_seconds
+        self.metadata: dict[str, Any] = {}
 
     def status(self) -> Object:
         """Return the ``Status`` object."""
@@ -39,7 +40,7 @@ class StatusError(Exception):
         status: Object = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
@@ -86,7 +87,7 @@ def forbidden(resource: Resource, name: str, why: str) -> StatusError:
 
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusError:
-    """422 with one cause a field, worded as Kubernetes does (``Pod "x" is invalid: spec.containers: Required value``)."""
+    """422 with one cause a field, as Kubernetes words it (``Pod "x" is invalid: spec.containers: Required value``)."""
     lines = [f"{cause.field}: {cause.message}" for cause in causes]
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind

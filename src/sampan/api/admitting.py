@@ -1,0 +1,61 @@
+"""Running the admission plugins over one write.
+
+``Chain`` asks each plugin once per kind of write whether it cares (``handles``), so a write only meets those that do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import isawaitable
+from typing import Any
+
+from sampan.api.request import Admission
+
+Hooks = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
+"""What to call for one kind of write: ``admit`` methods, ``validate`` methods, plugins with commit or release."""
+
+
+class Chain:
+    """The plugins of one API, in order."""
+
+    def __init__(self, plugins: Sequence[Any] = ()) -> None:
+        self.plugins = tuple(plugins)
+        self._chosen: dict[tuple[int, str, str], Hooks] = {}
+
+    def _choose(self, admission: Admission) -> Hooks:
+        key = (id(admission.resource), admission.subresource, admission.operation)
+        chosen = self._chosen.get(key)
+        if chosen is None:
+            interested = [
+                plugin
+                for plugin in self.plugins
+                if not hasattr(plugin, "handles")
+                or plugin.handles(admission.resource, admission.subresource, admission.operation)
+            ]
+            chosen = self._chosen[key] = (
+                tuple(plugin.admit for plugin in interested if hasattr(plugin, "admit")),
+                tuple(plugin.validate for plugin in interested if hasattr(plugin, "validate")),
+                tuple(plugin for plugin in interested if hasattr(plugin, "commit") or hasattr(plugin, "release")),
+            )
+        return chosen
+
+    def forget(self) -> None:
+        """Ask the plugins anew: the resources have changed."""
+        self._chosen.clear()
+
+    async def admit(self, admission: Admission) -> None:
+        for admit in self._choose(admission)[0]:
+            await admit(admission)
+
+    async def validate(self, admission: Admission) -> None:
+        for validate in self._choose(admission)[1]:
+            await validate(admission)
+
+    async def finish(self, admission: Admission, written: bool) -> None:
+        """Tell allocators that the write is durable, or has failed."""
+        for plugin in self._choose(admission)[2]:
+            hook = getattr(plugin, "commit" if written else "release", None)
+            if hook is not None:
+                told = hook(admission)
+                if isawaitable(told):
+                    await told

@@ -1,0 +1,91 @@
+"""The edge to ASGI: headers and body in, an answer out."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from concurrent.futures import ThreadPoolExecutor
+
+from sampan.api.errors import StatusError
+from sampan.api.request import Receive, Request, Response, Scope, Send
+
+MAX_BODY_BYTES = 3 * 1024 * 1024
+"""kube-apiserver's limit of a request body."""
+
+GZIP_BYTES = 128 * 1024
+"""Answers larger than this are compressed for those who accept it (kube-apiserver's threshold)."""
+
+compressing = ThreadPoolExecutor(1, "sampan-gzip")
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was whole."""
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers by lower-case name; repeated ones joined by a comma."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """Return the whole body. Raises 413 when it is too large."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > MAX_BODY_BYTES:
+                break
+        body = b"".join(parts)
+    if len(body) > MAX_BODY_BYTES:
+        message_text = f"Request entity too large: limit is {MAX_BODY_BYTES}"
+        raise StatusError(413, "RequestEntityTooLarge", message_text)
+    return body
+
+
+async def respond(scope: Scope, send: Send, response: Response, request: Request | None) -> None:
+    """Send an answer."""
+    headers = [(b"content-type", response.content_type.encode("latin-1"))]
+    if scope.get("method") != "GET" or response.status != 200:
+        headers.append((b"cache-control", b"no-cache, private"))
+    for name, value in response.headers:
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
+    body = response.body
+    if request is not None:
+        for warning in dict.fromkeys(request.warnings):
+            headers.append((b"warning", warning_header(warning)))
+        if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(compressing, gzip.compress, body, 1)
+            headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+def warning_header(text: str) -> bytes:
+    """Return the value of a Warning header (RFC 7234)."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    escaped = printable.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'.encode()
+
+
+async def refuse_websocket(scope: Scope, send: Send, response: Response) -> None:
+    """Answer a WebSocket handshake with an HTTP error, where the server can."""
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        headers = [(b"content-type", response.content_type.encode()), (b"content-length", b"%d" % len(response.body))]
+        await send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": response.body})
+    else:
+        await send({"type": "websocket.close", "code": 1008})

@@ -1,0 +1,215 @@
+"""The client inside the API's own process: ``client.Client`` without a socket.
+
+Requests take the same way as those of the network (authorization, admission, registry), as the user they are made for.
+Objects that are read are parsed once for a revision and shared by all: copy before changing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import orjson
+
+from sampan.api.app import Api
+from sampan.api.errors import StatusError
+from sampan.api.identity import authorize
+from sampan.api.listing import list_records
+from sampan.api.request import Response, User
+from sampan.api.routing import Query, parse_query
+from sampan.api.watching import WatchStream, bookmark_object, changes
+from sampan.client.errors import ApiError
+from sampan.client.protocol import ListResult, PatchType, ResourceType, WatchEvent
+from sampan.schema.objects import Object
+
+PATCH_MEDIA = {
+    "json": "application/json-patch+json",
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+
+
+class LocalClient:
+    """A client of an ``Api`` in this process, acting as ``user``."""
+
+    def __init__(self, api: Api, user: User) -> None:
+        self.api = api
+        self.user = user
+        self._headers = {"user-agent": user.name.rpartition(":")[2]}
+
+    async def _answer(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes = b"", media: str = "application/json"
+    ) -> Response:
+        headers = self._headers if not body else {**self._headers, "content-type": media}
+        parameters = Query(dict(query), {name: [value] for name, value in query.items()})
+        routed = self.api.routed(self.user, method, path, parameters, headers, body)
+        try:
+            answer = await self.api.answer(routed)
+        except StatusError as error:
+            raise api_error(error) from None
+        if isinstance(answer, WatchStream):
+            raise api_error(StatusError(400, "BadRequest", "use watch() to watch"))
+        return answer
+
+    async def _object(
+        self, method: str, path: str, query: Mapping[str, str], body: Any = None, media: str = "application/json"
+    ) -> Object:
+        data = b"" if body is None else orjson.dumps(body)
+        answer = await self._answer(method, path, query, data, media)
+        obj: Object = orjson.loads(answer.body)
+        return obj
+
+    async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object:
+        routed = self.api.routed(self.user, "GET", resource.path(namespace, name), NO_QUERY, self._headers)
+        served = routed.served
+        if served is None or served.converts:
+            return await self._object("GET", resource.path(namespace, name), {})
+        try:
+            authorize(self.api.authorizer, routed.request.attributes)
+            return self.api.parsed(self.api.registry.record(served, namespace or "", name))
+        except StatusError as error:
+            raise api_error(error) from None
+
+    async def list(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+    ) -> ListResult:
+        routed = self.api.routed(
+            self.user,
+            "GET",
+            resource.path(namespace),
+            _selectors(label_selector, field_selector, resource_version),
+            self._headers,
+        )
+        request, served = routed.request, routed.served
+        try:
+            if served is None:
+                await self.api.answer(routed)
+                raise AssertionError("unreachable")
+            authorize(self.api.authorizer, request.attributes)
+            listed = await list_records(self.api, request, served, namespace or "")
+        except StatusError as error:
+            raise api_error(error) from None
+        if served.converts:
+            items = [self.api.registry.decode(served, record.value) for record in listed.records]
+        else:
+            items = [self.api.parsed(record) for record in listed.records]
+        return ListResult(items, str(listed.revision))
+
+    async def watch(
+        self,
+        resource: ResourceType,
+        namespace: str | None = None,
+        *,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        query = _selectors(label_selector, field_selector, resource_version)
+        query.last.update(watch="true", allowWatchBookmarks="true")
+        routed = self.api.routed(self.user, "GET", resource.path(namespace), query, self._headers)
+        served = routed.served
+        try:
+            answer = await self.api.answer(routed)
+            assert served is not None and isinstance(answer, WatchStream)
+            batches = changes(self.api, served, namespace or "", answer.chosen, answer.options)
+            async for batch in batches:
+                for change in batch:
+                    if change.type == "BOOKMARK":
+                        obj = orjson.loads(bookmark_object(served, change))
+                    elif change.record is not None and not served.converts:
+                        obj = self.api.parsed(change.record)
+                    else:
+                        obj = self.api.registry.decode(served, change.value)
+                    yield WatchEvent(change.type, obj)
+        except StatusError as error:
+            raise api_error(error) from None
+
+    async def create(
+        self,
+        resource: ResourceType,
+        obj: Object,
+        namespace: str | None = None,
+        *,
+        subresource: str | None = None,
+        name: str | None = None,
+    ) -> Object:
+        namespace = namespace or obj.get("metadata", {}).get("namespace")
+        return await self._object("POST", resource.path(namespace, name, subresource), {}, obj)
+
+    async def update(self, resource: ResourceType, obj: Object, *, subresource: str | None = None) -> Object:
+        metadata = obj["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
+        return await self._object("PUT", path, {}, obj)
+
+    async def patch(
+        self,
+        resource: ResourceType,
+        name: str,
+        patch: Any,
+        namespace: str | None = None,
+        *,
+        type: PatchType = "merge",
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        force: bool = False,
+    ) -> Object:
+        query: dict[str, str] = {}
+        if field_manager or type == "apply":
+            query["fieldManager"] = field_manager or self._headers["user-agent"]
+        if force:
+            query["force"] = "true"
+        path = resource.path(namespace, name, subresource)
+        return await self._object("PATCH", path, query, patch, PATCH_MEDIA[type])
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+        uid: str | None = None,
+    ) -> Object:
+        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if grace_period_seconds is not None:
+            options["gracePeriodSeconds"] = grace_period_seconds
+        if propagation_policy:
+            options["propagationPolicy"] = propagation_policy
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        return await self._object("DELETE", resource.path(namespace, name), {}, options)
+
+    async def raw(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> tuple[int, bytes]:
+        path, _, in_path = path.partition("?")
+        parameters = {**parse_query(in_path.encode()).last, **(query or {})}
+        data = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        try:
+            answer = await self._answer(method, path, parameters, data)
+        except ApiError as error:
+            return error.code, orjson.dumps(error.status)
+        return answer.status, answer.body
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+NO_QUERY = Query({}, {})
+
+
+def _selectors(labels: str, fields: str, version: str) -> Query:
+    given = {"labelSelector": labels, "fieldSelector": fields, "resourceVersion": version}
+    return Query({name: value for name, value in given.items() if value}, {})
+
+
+def api_error(error: StatusError) -> ApiError:
+    return ApiError(error.code, error.status())

@@ -1,0 +1,111 @@
+"""ObjectMeta: what the server sets and what a client may not change. Pure functions on plain dicts.
+
+Source: API conventions, "Metadata"; k8s.io/apiserver ``rest.BeforeCreate`` and ``rest.BeforeUpdate``.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+
+from sampan.api.resource import Cause
+from sampan.schema.objects import Object
+
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""No vowels, no look-alikes: no words arise by chance."""
+SUFFIX_LENGTH = 5
+MAX_GENERATED_BASE = 63 - SUFFIX_LENGTH
+
+SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
+
+
+def now(clock: Callable[[], float] = time.time) -> str:
+    """Return the time as metav1.Time writes it: RFC 3339 in whole seconds."""
+    return timestamp(clock())
+
+
+def timestamp(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def generate_name(base: str) -> str:
+    """Return ``base`` and five random characters, 63 at most."""
+    return base[:MAX_GENERATED_BASE] + "".join(random.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
+
+
+def on_create(obj: Object, namespace: str, counts_generation: bool, at: str) -> None:
+    """Give a new object its server-set metadata, in place. The name is the caller's business."""
+    given = obj["metadata"]
+    for field in (*SERVER_SET, "resourceVersion"):
+        given.pop(field, None)
+    metadata: Object = {}
+    for field in ("name", "generateName"):
+        if given.get(field):
+            metadata[field] = given.pop(field)
+        else:
+            given.pop(field, None)
+    given.pop("namespace", None)
+    if namespace:
+        metadata["namespace"] = namespace
+    metadata["uid"] = str(uuid.uuid4())
+    if counts_generation:
+        metadata["generation"] = 1
+    metadata["creationTimestamp"] = at
+    metadata.update(given)
+    obj["metadata"] = metadata
+
+
+def on_update(new: Object, old: Object) -> None:
+    """Carry over what an update may not change, in place."""
+    metadata, before = new["metadata"], old["metadata"]
+    metadata.pop("resourceVersion", None)
+    for field in ("name", "generateName", "namespace", *SERVER_SET):
+        if field in before:
+            metadata[field] = before[field]
+        else:
+            metadata.pop(field, None)
+    if not metadata.get("managedFields") and "managedFields" in before and "managedFields" not in metadata:
+        metadata["managedFields"] = before["managedFields"]
+
+
+def spec_changed(new: Object, old: Object) -> bool:
+    """Whether anything but metadata and status differs."""
+    ignored = ("metadata", "status")
+    return any(new.get(field) != old.get(field) for field in (new.keys() | old.keys()) if field not in ignored)
+
+
+def forbidden_finalizers(new: Object, old: Object) -> list[Cause]:
+    """An object that is being deleted gets no new finalizers."""
+    if not old["metadata"].get("deletionTimestamp"):
+        return []
+    added = [
+        item
+        for item in new["metadata"].get("finalizers") or []
+        if item not in (old["metadata"].get("finalizers") or [])
+    ]
+    if not added:
+        return []
+    names = ", ".join(f'"{item}"' for item in added)
+    message = (
+        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+        f"[]string{{{names}}}"
+    )
+    return [Cause("metadata.finalizers", "FieldValueForbidden", message)]
+
+
+def merge_status(new: Object, old: Object, custom: bool) -> Object:
+    """Return what an update of ``/status`` makes: the old object with the new status (and, for built-in kinds, the new
+    labels, annotations and finalizers)."""
+    merged = {**old, "metadata": dict(old["metadata"])}
+    merged.pop("status", None)
+    if "status" in new:
+        merged["status"] = new["status"]
+    fields = ("managedFields",) if custom else ("labels", "annotations", "finalizers", "managedFields")
+    for field in fields:
+        if field in new["metadata"]:
+            merged["metadata"][field] = new["metadata"][field]
+        else:
+            merged["metadata"].pop(field, None)
+    return merged

@@ -1,0 +1,175 @@
+"""PATCH: JSON patch, merge patch, strategic merge patch and server-side apply.
+
+A patch is applied to what is stored, and what comes out goes through the pipeline of an update; on a conflict with
+another writer it is applied anew to what that one wrote, unless the patch itself names a resourceVersion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sampan.api import metadata as meta
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError, bad_request, conflict
+from sampan.api.negotiation import JSON, YAML, media_type, unsupported_media_type
+from sampan.api.options import check_type, decode_body
+from sampan.api.registry import Registry, Written
+from sampan.api.request import Request
+from sampan.schema.apply import ApplyError, Conflicts, apply
+from sampan.schema.objects import Object
+from sampan.schema.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+APPLY_ATTEMPTS = 5
+
+REASONS = {400: "BadRequest", 413: "RequestEntityTooLarge", 415: "UnsupportedMediaType", 422: "Invalid"}
+
+
+def patch_media(request: Request, served: Served | None) -> str:
+    """Return the media type of a patch. Raises 415."""
+    media = media_type(request.headers.get("content-type", ""))
+    known = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
+    if served is None or not served.resource.custom:
+        known.insert(2, STRATEGIC_PATCH)
+    if media not in known:
+        raise unsupported_media_type(tuple(known))
+    return media
+
+
+async def patch(
+    registry: Registry, request: Request, served: Served, namespace: str, name: str, subresource: str = ""
+) -> Written:
+    """Patch an object. Raises 400, 404, 409, 413, 415 and 422."""
+    media = patch_media(request, served)
+    force = request.query.get("force")
+    if media == APPLY_PATCH:
+        return await _apply(registry, request, served, namespace, name, subresource)
+    if force is not None:
+        raise _patch_options("force", "Forbidden", "Forbidden: may not be specified for non-apply patch")
+    decoded, duplicates = decode_body(request, JSON)
+    applied = patcher(media, decoded, served)
+    warned = len(request.warnings)
+
+    def change(old: Object) -> Object:
+        del request.warnings[warned:]
+        new = applied(old)
+        check_patched(request, served, new, name, duplicates)
+        return new
+
+    return await registry.replace(request, served, namespace, name, change, subresource=subresource)
+
+
+def patcher(media: str, decoded: Any, served: Served | None) -> Callable[[Object], Object]:
+    """Return what applies a decoded patch. Raises 400."""
+    if media == JSON_PATCH:
+        if not isinstance(decoded, list):
+            raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+    elif not isinstance(decoded, dict):
+        raise bad_request("the body of the request is not a JSON object")
+
+    def applied(old: Object) -> Object:
+        try:
+            if media == JSON_PATCH:
+                return json_patch(old, decoded)
+            if media == STRATEGIC_PATCH and served is not None and served.type is not None:
+                return strategic_merge_patch(old, decoded, served.type)
+            return merge_patch(old, decoded)
+        except PatchError as error:
+            raise StatusError(error.code, REASONS.get(error.code, ""), error.message) from None
+
+    return applied
+
+
+def check_patched(request: Request, served: Served, new: Any, name: str, duplicates: list[str]) -> None:
+    """Refuse what a patch must not make of an object. Raises 400 and 422."""
+    resource = served.resource
+    if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
+        raise bad_request("the patched object has no metadata")
+    if new.get("kind") != resource.kind or new.get("apiVersion") != resource.api_version:
+        raise bad_request(f"a patch must not change kind and apiVersion of a {resource.kind}")
+    check_type(request, served, new, duplicates)
+    if new["metadata"].get("name") != name:
+        found = new["metadata"].get("name", "")
+        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({name})")
+
+
+async def _apply(
+    registry: Registry, request: Request, served: Served, namespace: str, name: str, subresource: str
+) -> Written:
+    config = _configuration(request, served, namespace, name)
+    manager = request.query.get("fieldManager")
+    if not manager:
+        raise _patch_options("fieldManager", "Required", "Required value: is required for apply patch")
+    force = request.query.get("force") in ("true", "1", "True")
+
+    def change(old: Object | None) -> Object:
+        try:
+            return apply(
+                old,
+                config,
+                type=served.type,
+                manager=manager,
+                api_version=served.resource.api_version,
+                now=meta.now(),
+                force=force,
+                subresource=subresource,
+            )
+        except Conflicts as conflicts:
+            raise _apply_conflict(conflicts) from None
+        except ApplyError as error:
+            raise bad_request(str(error)) from None
+
+    key = served.key(namespace, name)
+    for _ in range(APPLY_ATTEMPTS):
+        if subresource or registry.api.store.get(key) is not None:
+            return await registry.replace(
+                request, served, namespace, name, change, subresource=subresource, track=False
+            )
+        if config["metadata"].get("uid"):
+            why = "uid mismatch: the provided object specified uid, and no existing object was found"
+            raise conflict(served.resource, name, why)
+        try:
+            return await registry.create(request, served, namespace, change(None), track=False)
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+    raise conflict(served.resource, name)
+
+
+def _configuration(request: Request, served: Served, namespace: str, name: str) -> Object:
+    """Return the applied configuration: YAML or JSON, of the right kind, name and namespace."""
+    config, duplicates = decode_body(request, YAML)
+    if not isinstance(config, dict):
+        raise bad_request("error decoding YAML: the body is not an object")
+    resource = served.resource
+    if config.get("kind") != resource.kind or config.get("apiVersion") != resource.api_version:
+        given = f"{config.get('apiVersion')}, Kind={config.get('kind')}"
+        wanted = f"{resource.api_version}, Kind={resource.kind}"
+        raise bad_request(f"the applied object is {given}, the URL names {wanted}")
+    check_type(request, served, config, duplicates)
+    metadata = config["metadata"]
+    if metadata.setdefault("name", name) != name:
+        raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+    if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if metadata.get("managedFields"):
+        raise bad_request("metadata.managedFields must be nil")
+    return config
+
+
+def _apply_conflict(conflicts: Conflicts) -> StatusError:
+    causes = [
+        {"reason": "FieldManagerConflict", "message": item.message, "field": item.field} for item in conflicts.conflicts
+    ]
+    return StatusError(409, "Conflict", conflicts.message, details={"causes": causes})
+
+
+def _patch_options(field: str, reason: str, message: str) -> StatusError:
+    cause = {"reason": f"FieldValue{reason}", "message": message, "field": field}
+    details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]}
+    text = f'PatchOptions.meta.k8s.io "" is invalid: {field}: {message}'
+    return StatusError(422, "Invalid", text, details=details)

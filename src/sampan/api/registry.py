@@ -1,0 +1,357 @@
+"""The verbs of one resource on the store: get, create, replace, and the pipeline every write goes through.
+
+A write flows: default → mutating admission → default → validate → validating admission → managedFields → store, and the
+bytes stored are the bytes served. ``replace`` is the one way to change an object (update, patch, status, scale,
+deletion marks): it reads, lets a function make the new object, and writes on condition that nothing changed in between,
+again and again where the caller allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from sampan.api import metadata as meta
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError, already_exists, bad_request, conflict, invalid, not_found
+from sampan.api.options import field_manager
+from sampan.api.request import Admission, Request
+from sampan.api.resource import Cause
+from sampan.schema.apply import same, track_update
+from sampan.schema.canonical import dumps
+from sampan.schema.names import validate_metadata
+from sampan.schema.objects import Object
+from sampan.store import Conflict, NoSpace, Put, Record, StoreError, with_resource_version
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+NAME_ATTEMPTS = 8
+"""Names tried for one generateName (Kubernetes: 8)."""
+
+CONFLICT_ATTEMPTS = 50
+"""Times a write without resourceVersion is tried again; each try means that another writer got on."""
+
+MAX_OBJECT_BYTES = 1_572_864
+"""etcd's default request limit, which is what bounds an object in Kubernetes."""
+
+OPTIONAL_IN_TRUTH = {
+    ("EndpointSlice", "endpoints"),
+    ("ClusterRole", "rules"),
+    ("Role", "rules"),
+    ("StatefulSet", "spec.serviceName"),
+}
+"""Fields that the OpenAPI definitions call required and Kubernetes' validation does not."""
+
+
+class Written(NamedTuple):
+    """What a write left: the served bytes, and whether they are of a new or of a removed object."""
+
+    value: bytes
+    created: bool = False
+    deleted: bool = False
+
+
+Change = Callable[[Object], Object]
+"""``old -> new``; it may change and return what it is given."""
+
+
+class Registry:
+    """Reads and writes of any resource of an API."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    # reads
+
+    def record(self, served: Served, namespace: str, name: str) -> Record:
+        """Return the stored record. Raises 404."""
+        record = self.api.store.get(served.key(namespace, name))
+        if record is None:
+            raise not_found(served.resource, name)
+        return record
+
+    def read(self, served: Served, namespace: str, name: str) -> Object:
+        """Return an object of one's own, in the served version. Raises 404."""
+        return self.decode(served, self.record(served, namespace, name).value)
+
+    def decode(self, served: Served, value: bytes) -> Object:
+        """Return stored bytes as an object in the served version."""
+        obj: Object = orjson.loads(value)
+        if served.converts:
+            obj["apiVersion"] = served.resource.api_version
+            if served.resource.from_stored is not None:
+                served.resource.from_stored(obj)
+        return obj
+
+    def served_bytes(self, served: Served, value: bytes) -> bytes:
+        """Return stored bytes as they are served: the same, unless the versions differ."""
+        return orjson.dumps(self.decode(served, value)) if served.converts else value
+
+    def stored_bytes(self, served: Served, obj: Object) -> bytes:
+        """Return an object as the bytes to store. Raises 413."""
+        if served.converts:
+            obj = {**obj, "apiVersion": served.stored_api_version}
+            if served.resource.to_stored is not None:
+                obj = orjson.loads(orjson.dumps(obj))
+                served.resource.to_stored(obj)
+        value = dumps(obj)
+        if len(value) > MAX_OBJECT_BYTES:
+            message = f"etcdserver: request is too large: the object has {len(value)} bytes"
+            raise StatusError(413, "RequestEntityTooLarge", message)
+        return value
+
+    # writes
+
+    async def create(
+        self, request: Request, served: Served, namespace: str, obj: Object, *, track: bool = True
+    ) -> Written:
+        """Create an object. ``track=False``: its managedFields are already right. Raises 400, 403, 404, 409, 422."""
+        resource = served.resource
+        given = obj["metadata"]
+        if given.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        base = given.get("generateName") if not given.get("name") else None
+        at = meta.now()
+        meta.on_create(obj, namespace if resource.namespaced else "", resource.generation, at)
+        if resource.status:
+            obj.pop("status", None)
+        if resource.prepare is not None:
+            resource.prepare(obj, None)
+        for attempt in range(NAME_ATTEMPTS):
+            if base:
+                obj["metadata"]["name"] = meta.generate_name(str(base))
+            try:
+                return await self._create(request, served, namespace, obj, at, track=track)
+            except StatusError as error:
+                if error.reason != "AlreadyExists" or not base or attempt == NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create(
+        self, request: Request, served: Served, namespace: str, obj: Object, at: str, *, track: bool
+    ) -> Written:
+        resource = served.resource
+        name = str(obj["metadata"].get("name") or "")
+        admission = self._admission(request, served, "CREATE", "", namespace, name, obj, None)
+        key = served.key(namespace, name)
+        if name and self.api.store.get(key) is not None:
+            raise already_exists(resource, name)
+        written = False
+        try:
+            self.default(served, obj)
+            await self.api.chain.admit(admission)
+            self.default(served, obj)
+            self.validate(served, obj, None)
+            await self.api.chain.validate(admission)
+            request.warnings += admission.warnings
+            if track:
+                manager = field_manager(request)
+                track_update(None, obj, type=served.type, manager=manager, api_version=resource.api_version, now=at)
+            value = self.stored_bytes(served, obj)
+            if request.dry_run:
+                return Written(self.served_bytes(served, value), created=True)
+            (record,) = await self.commit(Put(key, value, expected=0))
+            written = True
+        except Conflict:
+            raise already_exists(resource, name) from None
+        finally:
+            await self.api.chain.finish(admission, written)
+        return Written(self.served_bytes(served, record.value), created=True)
+
+    async def replace(
+        self,
+        request: Request,
+        served: Served,
+        namespace: str,
+        name: str,
+        change: Change,
+        *,
+        subresource: str = "",
+        retry: bool = True,
+        track: bool = True,
+        operation: str = "UPDATE",
+    ) -> Written:
+        """Let ``change`` make the new object of the stored one, and write it. Raises 404, 409 and what ``change`` and
+        the pipeline raise. ``retry``: on a conflict read again and call ``change`` again."""
+        for _ in range(CONFLICT_ATTEMPTS):
+            record = self.record(served, namespace, name)
+            new = change(self.decode(served, record.value))
+            if not isinstance(new.get("metadata"), dict):
+                raise bad_request("metadata must be an object")
+            try:
+                return await self._replace(
+                    request,
+                    served,
+                    namespace,
+                    name,
+                    record,
+                    new,
+                    subresource=subresource,
+                    track=track,
+                    operation=operation,
+                )
+            except Conflict:
+                if not retry:
+                    break
+        raise conflict(served.resource, name)
+
+    async def change(
+        self, request: Request, served: Served, namespace: str, name: str, change: Change, *, subresource: str = ""
+    ) -> Object:
+        """As ``replace``, for handlers of subresources: returns the new object."""
+        written = await self.replace(request, served, namespace, name, change, subresource=subresource)
+        obj: Object = orjson.loads(written.value)
+        return obj
+
+    async def _replace(
+        self,
+        request: Request,
+        served: Served,
+        namespace: str,
+        name: str,
+        record: Record,
+        new: Object,
+        *,
+        subresource: str,
+        track: bool,
+        operation: str,
+    ) -> Written:
+        resource = served.resource
+        old = self.decode(served, record.value)
+        asked = new["metadata"].get("resourceVersion")
+        if asked and asked != str(record.revision):
+            raise conflict(resource, name)
+        uid = new["metadata"].get("uid")
+        if uid and uid != old["metadata"]["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
+            raise conflict(resource, name, why)
+        meta.on_update(new, old)
+        if subresource == "status":
+            new = meta.merge_status(new, old, resource.custom)
+        elif resource.status and not subresource:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = old["status"]
+        if resource.prepare is not None and not subresource:
+            resource.prepare(new, old)
+        admission = self._admission(request, served, operation, subresource, namespace, name, new, old)
+        written = False
+        try:
+            self.default(served, new)
+            await self.api.chain.admit(admission)
+            self.default(served, new)
+            if resource.generation and old["metadata"].get("generation") and meta.spec_changed(new, old):
+                new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+            self.validate(served, new, old)
+            await self.api.chain.validate(admission)
+            request.warnings += admission.warnings
+            if track:
+                self._track(request, served, old, new, subresource)
+            result = await self._store(request, served, record, new, old)
+            written = not request.dry_run
+        finally:
+            await self.api.chain.finish(admission, written)
+        return result
+
+    def _track(self, request: Request, served: Served, old: Object, new: Object, subresource: str) -> None:
+        track_update(
+            old,
+            new,
+            type=served.type,
+            manager=field_manager(request),
+            api_version=served.resource.api_version,
+            now=meta.now(),
+            subresource=subresource,
+        )
+
+    async def _store(self, request: Request, served: Served, record: Record, new: Object, old: Object) -> Written:
+        old_bare = {**old, "metadata": {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}}
+        released = self.released(served, new)
+        if not released and same(new, old_bare):
+            return Written(self.served_bytes(served, record.value))
+        value = self.stored_bytes(served, new)
+        if request.dry_run:
+            return Written(self.served_bytes(served, with_resource_version(value, record.revision)), deleted=released)
+        put = Put(record.key, None if released else value, expected=record.revision, last=value if released else None)
+        (after,) = await self.commit(put)
+        return Written(self.served_bytes(served, after.value), deleted=released)
+
+    def released(self, served: Served, obj: Object) -> bool:
+        """Whether an object that is being deleted has nothing left that keeps it."""
+        metadata = obj["metadata"]
+        if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
+            return False
+        if metadata.get("deletionGracePeriodSeconds"):
+            return False
+        held = served.resource.held
+        return held is None or not held(obj)
+
+    async def commit(self, *puts: Put) -> list[Record]:
+        """Write to the store. Raises ``Conflict``, and 507 or 500 where the disk refuses."""
+        try:
+            return await self.api.store.commit(puts)
+        except Conflict:
+            raise
+        except NoSpace as error:
+            raise StatusError(507, "InternalError", f"Internal error occurred: {error}") from error
+        except StoreError as error:
+            raise StatusError(500, "InternalError", f"Internal error occurred: {error}") from error
+
+    # the pipeline's parts
+
+    def _admission(
+        self,
+        request: Request,
+        served: Served,
+        operation: str,
+        subresource: str,
+        namespace: str,
+        name: str,
+        obj: Object | None,
+        old: Object | None,
+    ) -> Admission:
+        return Admission(
+            self.api,
+            request.user,
+            operation,
+            served.resource,
+            subresource,
+            namespace,
+            name,
+            obj,
+            old,
+            request.dry_run,
+            options=request.query,
+        )
+
+    def default(self, served: Served, obj: Object) -> None:
+        if served.type is not None:
+            served.type.default(obj)
+        if served.resource.default is not None:
+            served.resource.default(obj)
+
+    def validate(self, served: Served, new: Object, old: Object | None) -> None:
+        """Raises 422 with every cause found."""
+        resource = served.resource
+        causes = [Cause(*cause) for cause in validate_metadata(new, resource.name_is, resource.namespaced)]
+        if old is not None:
+            causes += meta.forbidden_finalizers(new, old)
+        if served.type is not None:
+            found = {cause.field for cause in causes}
+            for cause in served.type.required_missing(new):
+                field = cause.field
+                if field not in found and not field.startswith("status") and not optional(resource.kind, field):
+                    causes.append(Cause(*cause))
+            causes += [Cause(*cause) for cause in served.type.validate(new, old)]
+        if resource.validate is not None:
+            found = {cause.field for cause in causes}
+            causes += [cause for cause in resource.validate(new, old) if cause.field not in found]
+        if causes:
+            raise invalid(resource, str(new["metadata"].get("name") or ""), causes)
+
+
+def optional(kind: str, field: str) -> bool:
+    return (kind, field) in OPTIONAL_IN_TRUTH

@@ -1,0 +1,109 @@
+"""Answers as the client wants them: JSON or YAML, whole objects, tables or metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError
+from sampan.api.listing import Listed, list_bytes
+from sampan.api.negotiation import JSON, PLAIN, YAML, Accepted, accepted, negotiate
+from sampan.api.request import Request, Response
+from sampan.api.tables import partial, partial_list, table
+
+
+def wanted(request: Request) -> Accepted:
+    """Return the format asked for. Raises 406."""
+    return negotiate(request.headers.get("accept", ""))
+
+
+def object_response(request: Request, served: Served, value: bytes, status: int = 200) -> Response:
+    """Answer with one object given as its served bytes."""
+    form = wanted(request)
+    if form.transform == "Table":
+        obj = orjson.loads(value)
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        include = request.query.get("includeObject", "")
+        value = orjson.dumps(table(served.resource, [obj], metadata, version=form.version, include=include))
+    elif form.transform:
+        value = orjson.dumps(partial(orjson.loads(value), form.version))
+    return json_response(request, value, status, form)
+
+
+def list_response(request: Request, served: Served, listed: Listed) -> Response:
+    """Answer with a list: a join of bytes unless it must be transformed."""
+    api, form = request.api, wanted(request)
+    if not form.transform:
+        return json_response(request, list_bytes(api, served, listed), 200, form)
+    metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
+    if listed.token:
+        metadata["continue"] = listed.token
+    if listed.remaining:
+        metadata["remainingItemCount"] = listed.remaining
+    objects = [api.registry.decode(served, record.value) for record in listed.records]
+    if form.transform == "Table":
+        include = request.query.get("includeObject", "")
+        made = table(served.resource, objects, metadata, version=form.version, include=include)
+    else:
+        made = partial_list(objects, metadata, form.version)
+    return json_response(request, orjson.dumps(made), 200, form)
+
+
+def event_transform(request: Request, served: Served) -> Callable[[bytes], bytes] | None:
+    """Return what turns an object of a watch event into what is asked for; None where it goes as it is."""
+    form = wanted(request)
+    if not form.transform:
+        return None
+    if form.transform != "Table":
+        return lambda value: orjson.dumps(partial(orjson.loads(value), form.version))
+    include = request.query.get("includeObject", "")
+    first = True
+
+    def to_table(value: bytes) -> bytes:
+        nonlocal first
+        obj = orjson.loads(value)
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        made = table(served.resource, [obj], metadata, version=form.version, include=include, definitions=first)
+        first = False
+        return orjson.dumps(made)
+
+    return to_table
+
+
+def json_response(request: Request, value: bytes, status: int = 200, form: Accepted | None = None) -> Response:
+    """Answer with JSON bytes, as YAML or indented where that is asked for."""
+    media = (form or wanted(request)).media
+    if media == YAML:
+        return Response(as_yaml(orjson.loads(value)), status, YAML)
+    if request.query.get("pretty") in ("true", "1"):
+        value = orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2)
+    return Response(value, status, JSON)
+
+
+def value_response(request: Request, value: Any, status: int = 200) -> Response:
+    """Answer with a dict."""
+    return json_response(request, orjson.dumps(value), status)
+
+
+def error_response(error: StatusError, accept: str = "") -> Response:
+    form = accepted(accept) or PLAIN
+    headers = () if error.retry_after_seconds is None else (("retry-after", str(error.retry_after_seconds)),)
+    status = error.status()
+    if form.media == YAML:
+        return Response(as_yaml(status), error.code, YAML, headers)
+    return Response(orjson.dumps(status), error.code, JSON, headers)
+
+
+def as_yaml(value: Any) -> bytes:
+    import yaml  # heavy, and few ask for it
+
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+def objects_list(served: Served, values: Sequence[bytes], revision: int) -> bytes:
+    """Return a List of served bytes."""
+    return b"".join([served.list_head, b'%d"},"items":[' % revision, b",".join(values), b"]}\n"])

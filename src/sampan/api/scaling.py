@@ -1,0 +1,102 @@
+"""The scale subresource: an ``autoscaling/v1 Scale`` read from, and written through, JSONPaths of the resource."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import orjson
+
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError, bad_request, invalid
+from sampan.api.negotiation import JSON, YAML, media_type
+from sampan.api.options import decode_body
+from sampan.api.patching import APPLY_PATCH, patch_media, patcher
+from sampan.api.registry import Registry
+from sampan.api.rendering import value_response
+from sampan.api.request import Request, Response
+from sampan.api.resource import Cause
+from sampan.schema.jsonpath import first
+from sampan.schema.objects import Object
+from sampan.schema.selectors import label_selector
+
+
+def scale_of(served: Served, obj: Object) -> Object:
+    """Return the Scale of an object."""
+    paths = served.resource.scale or {}
+    metadata = obj["metadata"]
+    fields = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    replicas = first(paths["specReplicasPath"], obj)
+    status: Object = {"replicas": first(paths.get("statusReplicasPath", ""), obj) or 0}
+    selector = first(paths["labelSelectorPath"], obj) if paths.get("labelSelectorPath") else None
+    if selector:
+        status["selector"] = selector if isinstance(selector, str) else str(label_selector(selector))
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {field: metadata[field] for field in fields if field in metadata},
+        "spec": {"replicas": replicas} if replicas is not None else {},
+        "status": status,
+    }
+
+
+async def scale(registry: Registry, request: Request, served: Served, namespace: str, name: str) -> Response:
+    """Serve GET, PUT and PATCH of ``/scale``. Raises 400, 404, 405, 409, 415 and 422."""
+    if request.method == "GET":
+        return value_response(request, scale_of(served, registry.read(served, namespace, name)))
+    if request.method == "PUT":
+        media = media_type(request.headers.get("content-type", "")) or JSON
+        given, _ = decode_body(request, YAML if media == YAML else JSON)
+        asked = _checked(given)
+        if (asked.get("metadata") or {}).get("name") not in (None, "", name):
+            raise bad_request(
+                f"the name of the object ({asked['metadata']['name']}) does not match the name on the URL ({name})"
+            )
+        return await _write(registry, request, served, namespace, name, lambda current: asked)
+    media = patch_media(request, None)
+    if media == APPLY_PATCH:
+        given, _ = decode_body(request, YAML)
+        media = "application/merge-patch+json"
+    else:
+        given, _ = decode_body(request, JSON)
+    applied = patcher(media, given, None)
+    return await _write(registry, request, served, namespace, name, lambda current: _checked(applied(current)))
+
+
+def _checked(scale: Any) -> Object:
+    if not isinstance(scale, dict) or not isinstance(scale.get("metadata") or {}, dict):
+        raise bad_request("the body of the request is not a Scale")
+    spec = scale.get("spec") or {}
+    replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
+    if isinstance(replicas, bool) or not isinstance(replicas, int):
+        raise bad_request("json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
+    return scale
+
+
+async def _write(
+    registry: Registry, request: Request, served: Served, namespace: str, name: str, make: Any
+) -> Response:
+    path = [part for part in (served.resource.scale or {})["specReplicasPath"].strip("{}").split(".") if part]
+
+    def change(old: Object) -> Object:
+        asked = make(scale_of(served, old))
+        replicas = (asked.get("spec") or {}).get("replicas", 0)
+        if replicas < 0:
+            message = f"Invalid value: {replicas}: must be greater than or equal to 0"
+            raise invalid(served.resource, name, [Cause("spec.replicas", "FieldValueInvalid", message)])
+        new = copy.deepcopy(old)
+        version = (asked.get("metadata") or {}).get("resourceVersion")
+        if version:
+            new["metadata"]["resourceVersion"] = version
+        at = new
+        for part in path[:-1]:
+            at = at.setdefault(part, {})
+        at[path[-1]] = replicas
+        return new
+
+    written = await registry.replace(request, served, namespace, name, change, subresource="scale")
+    return value_response(request, scale_of(served, orjson.loads(written.value)))
+
+
+def not_served() -> StatusError:
+    return StatusError(404, "NotFound", "the server could not find the requested resource", details={})

@@ -1,0 +1,130 @@
+"""The API as a long-running part: a store, an app, and HTTPS on sockets that somebody else opened.
+
+``open_api`` makes the app without a server (in-process use: tests, controllers); ``serve`` runs it until cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sampan.api.app import Api
+from sampan.schema.types import type_system
+from sampan.store.database import Durability
+from sampan.store.sqlite import SqliteStore
+
+logger = logging.getLogger("sampan.api")
+
+KEEP_ALIVE_SECONDS = 120
+SHUTDOWN_SECONDS = 2.0
+"""How long requests under way may still take when the server stops."""
+
+
+@dataclass(frozen=True)
+class ApiConfig:
+    """What an API server is made of. ``store_path=None`` keeps everything in memory."""
+
+    pki_dir: Path
+    store_path: Path | None = None
+    sockets: tuple[socket.socket, ...] = ()
+    """Bound sockets; each serves HTTPS."""
+    kubernetes_version: str = "1.37"
+    service_cidr: str = "10.96.0.0/18"
+    pod_cidr: str = "10.244.0.0/18"
+    advertise: tuple[str, int] = ("127.0.0.1", 6443)
+    """Address and port of the Service default/kubernetes' endpoint."""
+    cluster_domain: str = "cluster.local"
+    node_port_range: tuple[int, int] = (30000, 32767)
+    durability: Durability = "disk"
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+
+
+async def open_api(config: ApiConfig) -> Api:
+    """Return an app with everything in it: built-in resources, identity, admission, bootstrap objects. Its store is
+    open: ``await api.store.close()``. Raises ``StoreError``."""
+    from sampan.api.assembly import assemble, bootstrap  # above this module in meaning: it puts all parts together
+
+    store = SqliteStore(config.store_path, durability=config.durability)
+    try:
+        api = Api(store, type_system(config.kubernetes_version))
+        assemble(api, config)
+        await bootstrap(api)
+    except BaseException:
+        await store.close()
+        raise
+    return api
+
+
+async def serve(config: ApiConfig, ready: Callable[[], None], alongside: Alongside | None = None) -> None:
+    """Serve until cancelled. ``alongside`` runs in the same loop with the app (controllers, scheduler)."""
+    api = await open_api(config)
+    try:
+        async with listening(api, config):
+            ready()
+            if alongside is not None:
+                await alongside(api)
+            await asyncio.get_running_loop().create_future()
+    finally:
+        await api.store.close()
+
+
+Alongside = Callable[[Api], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
+    """HTTPS on the sockets of ``config`` for as long as the context lasts."""
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from sampan.api.tls import HttpProtocol, WebSocketProtocol, server_context
+
+    settings = Config(
+        api,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ws_max_size=16 * 1024 * 1024,
+    )
+    settings.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+
+    def protocol() -> HttpProtocol:
+        return HttpProtocol(settings, state, {}, loop)
+
+    context = server_context(config.pki_dir)
+    servers = [
+        await loop.create_server(protocol, sock=listener, ssl=context, backlog=2048) for listener in config.sockets
+    ]
+    try:
+        yield
+    finally:
+        for server in servers:
+            server.close()
+        await _finish(state)
+
+
+async def _finish(state: Any) -> None:
+    """Let requests under way end, and close every connection."""
+    for connection in list(state.connections):
+        connection.shutdown()
+    tasks = list(state.tasks)
+    if tasks:
+        await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)
+    for task in tasks:
+        task.cancel()
+    for connection in list(state.connections):
+        connection.transport.abort()

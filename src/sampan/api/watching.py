@@ -1,0 +1,265 @@
+"""WATCH: the store's events as frames, one JSON object a line.
+
+A frame is built once for an event and shared by all who watch it without conversion. With selectors an object that
+begins to match is ADDED and one that ceases to is DELETED. The start is the past after a resourceVersion, or the
+present state as ADDED events (KEP-3157 marks its end with a bookmark). What the store has forgotten is an ERROR event
+410.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError
+from sampan.api.listing import (
+    Selection,
+    invalid_list_option,
+    list_option_forbidden,
+    resource_version,
+    selection,
+    whole_number,
+)
+from sampan.api.request import Receive, Request, Scope, Send
+from sampan.api.routing import is_true
+from sampan.store import Compacted, Event, Record, StoreError, Watch
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+BOOKMARK_SECONDS = 60.0
+DEFAULT_TIMEOUT_SECONDS = (1800.0, 3600.0)
+"""kube-apiserver's --min-request-timeout and twice that."""
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+FRAMES = 4096
+
+
+class Change(NamedTuple):
+    """What a watcher is told. ``value`` is the object's stored bytes; ``revision`` where a watch would go on after it;
+    ``record`` is shared by all watchers (None where the bytes were made for this one)."""
+
+    type: str
+    value: bytes
+    revision: int
+    record: Record | None = None
+
+
+class WatchOptions(NamedTuple):
+    since: int
+    initial: bool
+    """Whether the present state comes first, as ADDED."""
+    mark_end: bool
+    """Whether a bookmark says where the present state ends."""
+    bookmarks: bool
+    timeout_seconds: float
+
+
+def watch_options(request: Request) -> WatchOptions:
+    """Return what a watch asks for. Raises 400 and 422."""
+    query = request.query
+    since = resource_version(request)
+    asked = whole_number(request, "timeoutSeconds")
+    timeout = float(asked) if asked else random.uniform(*DEFAULT_TIMEOUT_SECONDS)
+    match, send_initial = query.get("resourceVersionMatch", ""), query.get("sendInitialEvents")
+    if send_initial is None and match:
+        raise list_option_forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+    if send_initial is not None and match != "NotOlderThan":
+        raise list_option_forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+    if query.get("continue"):
+        raise invalid_list_option("continue", "Forbidden", "Forbidden: continue is forbidden for watch")
+    bookmarks = is_true(query.get("allowWatchBookmarks"))
+    if send_initial is not None:
+        wanted = is_true(send_initial)
+        return WatchOptions(0 if wanted else since, wanted, wanted, bookmarks, timeout)
+    return WatchOptions(since, not since, False, bookmarks, timeout)
+
+
+async def changes(
+    api: Api, served: Served, namespace: str, chosen: Selection, options: WatchOptions
+) -> AsyncIterator[list[Change]]:
+    """Yield batches of changes until the timeout. Raises ``StatusError`` 410 when history is gone."""
+    prefix = served.prefix(namespace)
+    if chosen.name and (namespace or not served.resource.namespaced):
+        prefix += chosen.name
+    since = options.since
+    if options.initial:
+        page = await api.store.page(served.prefix(namespace))
+        records = [record for record in page.records if not chosen or chosen.matches(api.parsed(record))]
+        since = page.revision
+        if records:
+            yield [Change("ADDED", record.value, record.revision, record) for record in records]
+        if options.mark_end:
+            yield [Change("BOOKMARK", INITIAL_EVENTS_END.encode(), since)]
+    try:
+        watch = api.store.watch(prefix, since=since)
+    except Compacted as error:
+        raise StatusError(410, "Expired", f"too old resource version: {error.asked} ({error.oldest})") from None
+    try:
+        async for batch in _follow(api, watch, chosen, options):
+            yield batch
+    finally:
+        watch.close()
+
+
+async def _follow(api: Api, watch: Watch, chosen: Selection, options: WatchOptions) -> AsyncIterator[list[Change]]:
+    clock = asyncio.get_running_loop().time
+    end = clock() + options.timeout_seconds
+    bookmark = clock() + BOOKMARK_SECONDS if options.bookmarks else end
+    stream = aiter(watch)
+    while True:
+        try:
+            async with asyncio.timeout_at(min(bookmark, end)):
+                events = await anext(stream)
+        except TimeoutError:
+            if options.bookmarks:
+                yield [Change("BOOKMARK", b"", api.store.revision)]
+            if clock() >= end:
+                return
+            bookmark = clock() + BOOKMARK_SECONDS
+        except StopAsyncIteration:
+            return
+        except StoreError as error:
+            raise StatusError(410, "Expired", f"too old resource version: {error}") from None
+        else:
+            batch = [change_of(event) for event in events] if not chosen else select(api, chosen, events)
+            if batch:
+                yield batch
+
+
+def change_of(event: Event) -> Change:
+    kind = "DELETED" if event.deleted else "MODIFIED" if event.previous else "ADDED"
+    return Change(kind, event.record.value, event.record.revision, event.record)
+
+
+def select(api: Api, chosen: Selection, events: list[Event]) -> list[Change]:
+    """Return the events as someone sees them who only sees what matches."""
+    batch = []
+    for event in events:
+        record, previous = event.record, event.previous
+        before = previous is not None and chosen.matches(api.parsed(previous))
+        after = not event.deleted and chosen.matches(api.parsed(record))
+        if after:
+            batch.append(Change("MODIFIED" if before else "ADDED", record.value, record.revision, record))
+        elif before and event.deleted:
+            batch.append(Change("DELETED", record.value, record.revision, record))
+        elif before and previous is not None:
+            batch.append(Change("DELETED", restamped(previous, record.revision), record.revision))
+    return batch
+
+
+def restamped(record: Record, revision: int) -> bytes:
+    """Return a record's bytes with another revision."""
+    old = b'"metadata":{"resourceVersion":"%d"' % record.revision
+    return record.value.replace(old, b'"metadata":{"resourceVersion":"%d"' % revision, 1)
+
+
+class Frames:
+    """The frames of recent events, each built once."""
+
+    def __init__(self, newest: Callable[[], int]) -> None:
+        self._newest = newest
+        self._frames: dict[tuple[str, int], bytes] = {}
+
+    def frame(self, change: Change) -> bytes:
+        key = (change.type, change.revision)
+        frame = self._frames.get(key)
+        if frame is None:
+            frame = encode_frame(change.type, change.value)
+            if change.record is not None and change.revision > self._oldest_kept():
+                if len(self._frames) >= FRAMES:
+                    del self._frames[next(iter(self._frames))]
+                self._frames[key] = frame
+        return frame
+
+    def _oldest_kept(self) -> int:
+        return self._newest() - FRAMES
+
+
+def encode_frame(type: str, value: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type.encode(), value)
+
+
+def bookmark_object(served: Served, change: Change) -> bytes:
+    metadata: dict[str, object] = {"resourceVersion": str(change.revision), "creationTimestamp": None}
+    if change.value:
+        metadata["annotations"] = {change.value.decode(): "true"}
+    resource = served.resource
+    return orjson.dumps({"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata})
+
+
+class WatchStream:
+    """A watch as the answer to a request: an ASGI application for http, and for websocket (one message an event)."""
+
+    def __init__(
+        self, api: Api, request: Request, served: Served, namespace: str, transform: Callable[[bytes], bytes] | None
+    ) -> None:
+        self.options = watch_options(request)
+        self.chosen = selection(request, served)
+        self._api, self._served, self._namespace = api, served, namespace
+        self._transform = transform
+
+    async def frames(self) -> AsyncIterator[list[bytes]]:
+        """Yield the frames of each batch; errors are the last frame."""
+        batches = changes(self._api, self._served, self._namespace, self.chosen, self.options)
+        try:
+            async for batch in batches:
+                yield [self._frame(change) for change in batch]
+        except StatusError as error:
+            yield [encode_frame("ERROR", orjson.dumps(error.status()))]
+        finally:
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    def _frame(self, change: Change) -> bytes:
+        if change.type == "BOOKMARK":
+            value = bookmark_object(self._served, change)
+            return encode_frame("BOOKMARK", self._transform(value) if self._transform else value)
+        if self._transform is not None:
+            return encode_frame(
+                change.type, self._transform(self._api.registry.served_bytes(self._served, change.value))
+            )
+        if self._served.converts:
+            return encode_frame(change.type, self._api.registry.served_bytes(self._served, change.value))
+        return self._api.frames.frame(change)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = scope["type"] == "websocket"
+        if websocket:
+            await receive()
+            await send({"type": "websocket.accept"})
+        else:
+            headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+        sender = asyncio.current_task()
+        assert sender is not None
+        watcher = asyncio.create_task(self._cancel_on_disconnect(receive, sender), name="watch-disconnect")
+        gone = False
+        try:
+            async for frames in self.frames():
+                if websocket:
+                    for frame in frames:
+                        await send({"type": "websocket.send", "text": frame.decode()})
+                else:
+                    await send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
+        except asyncio.CancelledError:
+            gone = watcher.done()
+            if not gone:
+                raise
+            sender.uncancel()
+        finally:
+            watcher.cancel()
+        if not gone and websocket:
+            await send({"type": "websocket.close", "code": 1000})
+        elif not gone:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _cancel_on_disconnect(self, receive: Receive, sender: asyncio.Task[object]) -> None:
+        """Stop the stream when its client goes: nothing is sent while nothing happens, so only reading tells."""
+        while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
+            pass
+        sender.cancel()
