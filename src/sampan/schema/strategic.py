@@ -1,8 +1,8 @@
 """Strategic merge patch: a merge patch that knows which lists merge, and by which key.
 
 The rules and directives are those of apimachinery's ``util/strategicpatch``: ``$patch: delete | replace | merge``
-in maps and list items, ``$retainKeys``, ``$setElementOrder/<list>``, ``$deleteFromPrimitiveList/<list>``. Nothing given is
-changed.
+in maps and list items, ``$retainKeys``, ``$setElementOrder/<list>``, ``$deleteFromPrimitiveList/<list>``. Nothing
+given is changed.
 """
 
 from __future__ import annotations
