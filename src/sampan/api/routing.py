@@ -66,7 +66,7 @@ def verb_of(method: str, target: Target, query: Mapping[str, str]) -> str:
         return "watch" if target.watch or is_true(query.get("watch")) else "list"
     if method == "DELETE":
         return "deletecollection"
-    return "create" if method == "POST" else OBJECT_VERBS.get(method, "")
+    return "create" if method == "POST" else ""
 
 
 def is_true(value: str | None) -> bool:

@@ -1,0 +1,175 @@
+"""A real API server for tests of any room: HTTPS, a throwaway CA, a kubeconfig for kubectl and client libraries."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ipaddress
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+Key = ec.EllipticCurvePrivateKey
+
+
+def _name(common_name: str, groups: tuple[str, ...] = ()) -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _pem(key: Key) -> bytes:
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+class Authority:
+    """A certificate authority that writes the files an API server wants into ``directory``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self._sign(_name("throwaway-ca"), self.key, x509.BasicConstraints(True, None))
+        self.ca = self.certificate.public_bytes(serialization.Encoding.PEM)
+        (directory / "ca.crt").write_bytes(self.ca)
+        (directory / "ca.key").write_bytes(_pem(self.key))
+        names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        self.write("apiserver", "kube-apiserver", extension=x509.SubjectAlternativeName(names))
+        self.write("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
+        accounts = ec.generate_private_key(ec.SECP256R1())
+        (directory / "sa.key").write_bytes(_pem(accounts))
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        (directory / "sa.pub").write_bytes(accounts.public_key().public_bytes(serialization.Encoding.PEM, form))
+
+    def write(
+        self, file: str, user: str, groups: tuple[str, ...] = (), extension: x509.ExtensionType | None = None
+    ) -> tuple[bytes, bytes]:
+        """Write ``file.crt`` and ``file.key`` for a user; return both."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(_name(user, groups), key, extension).public_bytes(serialization.Encoding.PEM)
+        (self.directory / f"{file}.crt").write_bytes(certificate)
+        (self.directory / f"{file}.key").write_bytes(_pem(key))
+        return certificate, _pem(key)
+
+    def _sign(self, subject: x509.Name, key: Key, extension: x509.ExtensionType | None) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        day = datetime.timedelta(days=1)
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(_name("throwaway-ca"))
+        builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - day).not_valid_after(now + day)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """A running API server in a process of its own."""
+
+    url: str
+    kubeconfig: Path
+    """Of a member of system:masters."""
+    pki_dir: Path
+    authority: Authority
+    process: subprocess.Popen[bytes]
+
+    def user_kubeconfig(self, user: str, groups: tuple[str, ...] = ()) -> Path:
+        """Return a kubeconfig of another user."""
+        path = self.pki_dir / f"{user.replace(':', '-')}.kubeconfig"
+        certificate, key = self.authority.write(user.replace(":", "-"), user, groups)
+        data = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {"server": self.url, **_data(ca=self.authority.ca)}}],
+            "users": [{"name": user, "user": _data(cert=certificate, key=key)}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+        path.write_text(json.dumps(data))
+        return path
+
+
+FIELDS = {"ca": "certificate-authority-data", "cert": "client-certificate-data", "key": "client-key-data"}
+
+
+def _data(**pems: bytes) -> dict[str, str]:
+    return {FIELDS[name]: base64.b64encode(pem).decode() for name, pem in pems.items()}
+
+
+SERVER = """
+import asyncio, pathlib, socket, sys
+from sampan.api.server import ApiConfig, serve
+listener = socket.socket(fileno=int(sys.argv[1]))
+config = ApiConfig(
+    pki_dir=pathlib.Path(sys.argv[2]),
+    store_path=pathlib.Path(sys.argv[3]) if sys.argv[3] else None,
+    sockets=(listener,),
+    advertise=listener.getsockname(),
+    kubernetes_version=sys.argv[4],
+)
+try:
+    import uvloop
+except ImportError:
+    uvloop = asyncio
+uvloop.run(serve(config, lambda: print("ready", flush=True)))
+"""
+
+
+def start_api_server(directory: Path, *, store: bool = True, version: str = "1.37") -> ApiServer:
+    """Start an API server; the caller stops ``process``."""
+    authority = Authority(directory / "pki")
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    listener.set_inheritable(True)
+    arguments = [
+        str(listener.fileno()),
+        str(authority.directory),
+        str(directory / "store.db") if store else "",
+        version,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, *arguments], pass_fds=[listener.fileno()], stdout=subprocess.PIPE
+    )
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    listener.close()
+    assert process.stdout is not None
+    if process.stdout.readline() != b"ready\n":
+        process.kill()
+        raise RuntimeError(f"the API server ended with {process.wait()}")
+    server = ApiServer(url, authority.directory / "admin.kubeconfig", authority.directory, authority, process)
+    server.user_kubeconfig("admin", ("system:masters",))
+    return server
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A real HTTPS API server on SQLite, shared by the session: ``.url``, ``.kubeconfig``, ``.user_kubeconfig(name)``."""
+    server = start_api_server(tmp_path_factory.mktemp("api"))
+    yield server
+    server.process.terminate()
+    server.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Iterator[Callable[..., ApiServer]]:
+    """Start further servers: ``start_server(directory, store=True, version="1.30")``; they are stopped at the end."""
+    started: list[ApiServer] = []
+
+    def start(directory: Path, *, store: bool = True, version: str = "1.37") -> ApiServer:
+        server = start_api_server(directory, store=store, version=version)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait(10)
