@@ -1,0 +1,98 @@
+"""The cluster's own network and mount namespace: everything it makes in either goes when they go.
+
+The supervisor enters them before it starts anything, so that all parts, containerd and the pods are inside. They are
+pinned by bind mounts in the host's mount namespace (``<run>/ns/net`` and ``<run>/ns/mnt``, on a private mount, because a
+mount namespace cannot be pinned where its pin would propagate back into it), so that ``up`` after a crash finds the
+pods that still run. Source: namespaces(7), mount_namespaces(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from sampan.cluster.settings import Settings
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, flags: int, kind: str | None = None) -> None:
+    _call(
+        "mount",
+        source.encode(),
+        target.encode(),
+        kind.encode() if kind else None,
+        ctypes.c_ulong(flags),
+        None,
+    )
+
+
+def unmount(target: str) -> None:
+    _call("umount2", target.encode(), MNT_DETACH)
+
+
+def is_pinned(path: Path) -> bool:
+    """Whether a namespace is mounted on the file (its filesystem is nsfs, and so of another device)."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except OSError:
+        return False
+
+
+def prepare_pins(settings: Settings) -> None:
+    """Make the private folder that pins live in. Called in the host's namespaces."""
+    folder = settings.netns_path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.path.ismount(folder):
+        mount(str(folder), str(folder), MS_BIND)
+        mount("none", str(folder), MS_PRIVATE)
+
+
+def enter(settings: Settings) -> bool:
+    """Enter the pinned namespaces, or new ones; return whether they are new. Called in the process that becomes the
+    supervisor, which must have one thread only."""
+    if is_pinned(settings.netns_path) and is_pinned(settings.mntns_path):
+        for path, kind in ((settings.netns_path, CLONE_NEWNET), (settings.mntns_path, CLONE_NEWNS)):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _call("setns", descriptor, kind)
+            finally:
+                os.close(descriptor)
+        return False
+    _call("unshare", CLONE_NEWNS | CLONE_NEWNET)
+    # the host's later mounts come in (hostPath volumes want them), ours stay inside
+    mount("none", "/", MS_REC | MS_SLAVE)
+    return True
+
+
+def pin(settings: Settings, pid: int) -> None:
+    """Pin the namespaces of a process. Called in the host's namespaces."""
+    for path, name in ((settings.netns_path, "net"), (settings.mntns_path, "mnt")):
+        path.touch()
+        mount(f"/proc/{pid}/ns/{name}", str(path), MS_BIND)
+
+
+def unpin(settings: Settings) -> None:
+    """Let the namespaces go; what they hold goes with their last process."""
+    for path in (settings.mntns_path, settings.netns_path):
+        if is_pinned(path):
+            unmount(str(path))
+        path.unlink(missing_ok=True)
+    folder = settings.netns_path.parent
+    if os.path.ismount(folder):
+        unmount(str(folder))
