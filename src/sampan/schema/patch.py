@@ -1,7 +1,7 @@
 """Patches that clients send: JSON patch (RFC 6902), JSON merge patch (RFC 7386), strategic merge patch.
 
-Each takes an object and the decoded body and returns a new object; nothing given is changed, and what the patch does
-not touch is shared with the result. ``PatchError`` says which answer the client gets: 400 for a patch that makes no
+Each takes an object and the decoded body and returns a new object that shares nothing with them, so that defaulting and
+admission may change it in place. ``PatchError`` says which answer the client gets: 400 for a patch that makes no
 sense, 413 for one that is too large, 422 for one that does not apply to this object.
 """
 
@@ -44,7 +44,7 @@ def merge_patch(obj: Object, patch: Any) -> Object:
     """Return ``obj`` with a JSON merge patch applied: null removes, objects merge, everything else replaces."""
     if not isinstance(patch, dict):
         raise PatchError(400, f"error decoding patch: json: cannot unmarshal {_kind(patch)} into an object")
-    return _merge(obj, patch)
+    return _fresh(_merge(obj, patch))
 
 
 def _merge(target: Any, patch: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +57,11 @@ def _merge(target: Any, patch: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _fresh(obj: Object) -> Object:
+    copy: Object = orjson.loads(orjson.dumps(obj))
+    return copy
 
 
 def _kind(value: Any) -> str:
@@ -224,4 +229,4 @@ def strategic_merge_patch(obj: Object, patch: Any, type: Type) -> Object:
         raise PatchError(400, f"error decoding patch: json: cannot unmarshal {_kind(patch)} into an object")
     from sampan.schema.strategic import merge
 
-    return merge(obj, patch, type)
+    return _fresh(merge(obj, patch, type))

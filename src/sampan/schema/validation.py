@@ -227,14 +227,14 @@ def _composition(schema: dict[str, Any]) -> Validator | None:
             failures = _failures(any_of, value, path)
             if all(failures):
                 complain(path, "validate at least one schema (anyOf)", causes)
-                causes += min(failures, key=lambda causes: len(causes))
+                causes += _fewest(failures)
         if one_of:
             failures = _failures(one_of, value, path)
             valid = sum(not failure for failure in failures)
             if valid != 1:
                 found = f"{valid} valid alternatives" if valid else "none valid"
                 complain(path, f"validate one and only one schema (oneOf). Found {found}", causes)
-                causes += min(failures, key=lambda causes: len(causes)) if not valid else []
+                causes += _fewest(failures) if not valid else []
         failures = _failures(all_of, value, path)
         if any(failures):
             none = ". None validated" if all(failures) else ""
@@ -253,6 +253,11 @@ def _failures(validators: list[Validator], value: Any, path: str) -> list[list[C
         validator(value, path, causes)
         results.append(causes)
     return results
+
+
+def _fewest(failures: list[list[Cause]]) -> list[Cause]:
+    """The alternative that came closest: its complaints help most."""
+    return min(failures, key=lambda found: len(found))
 
 
 MAKERS = (_types, _enum, _numbers, _strings, _arrays, _objects, _composition)
