@@ -1,7 +1,7 @@
 """The cluster's own network and mount namespace: everything it makes in either goes when they go.
 
 The supervisor enters them before it starts anything, so that all parts, containerd and the pods are inside. They are
-pinned by bind mounts in the host's mount namespace (``<run>/ns/net`` and ``<run>/ns/mnt``, on a private mount, because a
+pinned by bind mounts in the host's mount namespace (``<run>/ns/net``, ``<run>/ns/mnt``, on a private mount, because a
 mount namespace cannot be pinned where its pin would propagate back into it), so that ``up`` after a crash finds the
 pods that still run. Source: namespaces(7), mount_namespaces(7).
 """
@@ -87,12 +87,17 @@ def pin(settings: Settings, pid: int) -> None:
         mount(f"/proc/{pid}/ns/{name}", str(path), MS_BIND)
 
 
-def unpin(settings: Settings) -> None:
-    """Let the namespaces go; what they hold goes with their last process."""
+def unpin_files(settings: Settings) -> None:
+    """Unmount the pins and remove their files."""
     for path in (settings.mntns_path, settings.netns_path):
         if is_pinned(path):
             unmount(str(path))
         path.unlink(missing_ok=True)
+
+
+def unpin(settings: Settings) -> None:
+    """Let the namespaces go; what they hold goes with their last process."""
+    unpin_files(settings)
     folder = settings.netns_path.parent
     if os.path.ismount(folder):
         unmount(str(folder))

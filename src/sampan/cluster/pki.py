@@ -121,7 +121,10 @@ def ensure(settings: Settings) -> None:
     )
     (settings.pki_dir / "sa.pub").write_bytes(public)
 
-    users = {"admin": ("kubernetes-admin", ("system:masters",)), "node": (f"system:node:{node}", ("system:nodes",))}
+    users: dict[str, tuple[str, tuple[str, ...]]] = {
+        "admin": ("kubernetes-admin", ("system:masters",)),
+        "node": (f"system:node:{node}", ("system:nodes",)),
+    }
     users |= {agent: (name, ()) for agent, name in AGENTS.items()}
     for user, (name, groups) in users.items():
         pair = issue(name, authority, organizations=groups)

@@ -1,0 +1,67 @@
+"""``sampan doctor``: what the host has and lacks, one line each, with the command that mends it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sampan.cli.up import PROGRAMS, which
+
+SUMMARY = "show what this machine lacks for real pods, and how to mend it"
+OPTIONAL = {"conntrack": "conntrack", "buildah": "buildah", "busybox": "busybox-static"}
+Finding = tuple[bool, str, str, str]
+"""``(well, what, state, how to mend)``"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults()
+
+
+def run(options: argparse.Namespace) -> int:
+    found = list(findings())
+    for well, what, state, mend in found:
+        print(f"{'ok ' if well else 'BAD'}  {what:24} {state:44} {'' if well else mend}".rstrip())
+    return 0 if all(well for well, *_ in found) else 1
+
+
+def findings() -> Iterator[Finding]:
+    yield sys.platform == "linux", "system", sys.platform, "use --pods=simulated"
+    yield os.geteuid() == 0, "root", f"uid {os.geteuid()}", "sudo sampan up, or --pods=simulated"
+    for program, package in PROGRAMS.items():
+        path = which(program)
+        yield path is not None, program, str(path or "missing"), f"apt-get install -y {package}"
+    for program, package in OPTIONAL.items():
+        path = which(program)
+        yield True, program, str(path) if path else f"missing (optional: apt-get install -y {package})", ""
+    yield from kernel()
+    yield from network()
+    free = os.statvfs("/var/lib" if Path("/var/lib").exists() else "/")
+    gigabytes = free.f_bavail * free.f_frsize / 1e9
+    yield gigabytes > 1, "disk under /var/lib", f"{gigabytes:.1f} GB free", "free at least 1 GB"
+
+
+def kernel() -> Iterator[Finding]:
+    from sampan.cluster import cgroups
+
+    roots = cgroups.hierarchies()
+    version = "v2" if roots == [cgroups.ROOT] else f"v1 ({len(roots)} hierarchies)"
+    yield bool(roots), "cgroups", version if roots else "not mounted", "mount cgroup v2 at /sys/fs/cgroup"
+    filesystems = Path("/proc/filesystems").read_text() if Path("/proc/filesystems").exists() else ""
+    overlay = "overlay" in filesystems
+    yield overlay, "overlayfs", "there" if overlay else "not in /proc/filesystems", "modprobe overlay"
+
+
+def network() -> Iterator[Finding]:
+    if which("nft") and os.geteuid() == 0:
+        done = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True)
+        yield done.returncode == 0, "nftables", done.stderr.strip()[:44] or "usable", "modprobe nf_tables"
+        forward = subprocess.run(["nft", "list", "chain", "ip", "filter", "FORWARD"], capture_output=True, text=True)
+        dropping = "policy drop" in forward.stdout
+        state = "policy drop (Docker's): no egress from pods" if dropping else "does not drop"
+        yield not dropping, "host's FORWARD chain", state, "iptables -I DOCKER-USER -i smp+ -j ACCEPT"
+    else:
+        yield True, "nftables", "not looked at (root is needed)", ""

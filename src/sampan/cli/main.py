@@ -1,0 +1,66 @@
+"""``sampan``: finds the verb's file and runs it. Verbs are imported when they are called, so that ``--help`` is quick.
+
+A verb is a module of this room with ``SUMMARY``, ``arguments(parser)`` and ``run(options) -> int``. Adding one touches its
+file and the list below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs")
+PASSED_THROUGH = ("kubectl",)
+"""Verbs whose arguments belong to another program."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from sampan import __version__
+
+        print(f"sampan {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        print(f"sampan: no such command: {verb}; there are {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"sampan.cli.{verb}")
+    if verb in PASSED_THROUGH:
+        code: int = module.run_words(rest)
+        return code
+    parser = argparse.ArgumentParser(prog=f"sampan {verb}", description=module.SUMMARY)
+    module.arguments(parser)
+    return run_verb(module.run, parser.parse_args(rest))
+
+
+def run_verb(run: object, options: argparse.Namespace) -> int:
+    """Run a verb; an error of the cluster is one line and a hint."""
+    from sampan.cluster.lifecycle import ClusterError
+
+    assert callable(run)
+    try:
+        return int(run(options))
+    except ClusterError as error:
+        print(f"sampan: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def usage() -> str:
+    lines = ["usage: sampan COMMAND [OPTION ...]", "", "A Kubernetes-compatible cluster on this machine.", ""]
+    for verb in VERBS:
+        lines.append(f"  {verb:9} {importlib.import_module(f'sampan.cli.{verb}').SUMMARY}")
+    return "\n".join([*lines, "", "`sampan COMMAND --help` shows a command's options."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""``sampan up``: a cluster, or a word that it is there already."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+SUMMARY = "start a cluster, or continue one"
+PROGRAMS = {
+    "containerd": "containerd",
+    "runc": "runc",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "catatonit": "catatonit",
+}
+"""Programs of the host that real pods need, with the Debian package of each."""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="default", help="the cluster's name (default: %(default)s)")
+    parser.add_argument(
+        "--pods",
+        choices=("real", "simulated", "none"),
+        default="real",
+        help="real: containers on this machine (root, Linux); simulated: a pretended node; none: API and controllers",
+    )
+    parser.add_argument(
+        "--kubernetes-version", metavar="1.N", help="the Kubernetes to be, 1.25 to 1.37 (default: 1.37)"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=60, metavar="SECONDS", help="how long to wait (default: %(default)s)"
+    )
+    parser.add_argument("--kubeconfig", metavar="FILE", help="where to put the context (default: as kubectl finds it)")
+    parser.add_argument(
+        "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from sampan.cluster import kubeconfig, lifecycle
+
+    begun = time.monotonic()
+    check(options)
+    settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port)
+    file = kubeconfig.user_file(options.kubeconfig)
+    status = lifecycle.ask(settings, "status")
+    if status is not None:
+        kubeconfig.merge(file, settings.kubeconfig("admin").read_text())
+        print(
+            f"cluster {settings.name} is up already (since {status['seconds']:.0f} s): https://127.0.0.1:{settings.api_port}"
+        )
+        return 0
+
+    def step(name: str, text: str) -> None:
+        line = {
+            "namespaces": f"namespaces {text}",
+            "containerd": "containerd started",
+            "api": f"API ready  https://127.0.0.1:{settings.api_port}",
+            "node": f"node {settings.node_name} Ready",
+            "dns": f"DNS answers at {settings.dns_service_ip}",
+            "gateway": "GatewayClass sampan ready",
+        }.get(name, text)
+        stream = sys.stderr if name == "error" else sys.stdout
+        print(f"{time.monotonic() - begun:6.2f}s  {line}", file=stream, flush=True)
+
+    lifecycle.up(settings, step, options.wait)
+    context = kubeconfig.merge(file, settings.kubeconfig("admin").read_text())
+    print(f"{time.monotonic() - begun:6.2f}s  context {context} in {file}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise ``ClusterError`` for what can be known before anything is made."""
+    from sampan.cluster.lifecycle import ClusterError
+
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,29}[a-z0-9])?", options.name):
+        raise ClusterError(
+            f"{options.name!r} cannot be a cluster's name", "a lowercase RFC 1123 label of at most 31 characters"
+        )
+    if options.kubernetes_version:
+        from sampan.schema.types import UnknownVersion, type_system
+
+        try:
+            type_system(options.kubernetes_version)
+        except UnknownVersion as error:
+            raise ClusterError(str(error), "leave --kubernetes-version out for the newest") from error
+    if options.api_port is not None and not 0 < options.api_port < 65536:
+        raise ClusterError(f"{options.api_port} is not a port", "a number from 1 to 65535")
+    if options.pods != "real":
+        return
+    if sys.platform != "linux":
+        raise ClusterError("real pods need Linux", "`sampan up --pods=simulated` works on any system")
+    if os.geteuid() != 0:
+        raise ClusterError("real pods need root", "`sudo sampan up`, or `sampan up --pods=simulated`")
+    missing = sorted({package for program, package in PROGRAMS.items() if not which(program)})
+    if missing:
+        raise ClusterError(f"this machine lacks {', '.join(missing)}", f"apt-get install -y {' '.join(missing)}")
+
+
+def which(program: str) -> Path | None:
+    """Return where a program is, system directories included, whatever PATH says."""
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/usr/local/bin")
+    return Path(found) if found else None

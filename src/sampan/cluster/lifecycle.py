@@ -1,0 +1,319 @@
+"""``up`` and ``down`` of a cluster, without a word printed: what is done, in which order, and how each step can fail.
+
+``up`` decides the settings (kept from an earlier ``up``), opens the API's socket in the host's namespace, forks the
+supervisor into the cluster's namespaces, pins these and links them with the host, then follows the supervisor's progress
+until everything asked for is ready. ``down`` undoes all of it; every step of ``down`` may find its work done already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sampan.cluster import cgroups, kubeconfig, namespaces, pki
+from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settings, run_root, state_root
+
+CLUSTERS_AT_MOST = 16
+Step = Callable[[str, str], None]
+"""``(step, text)``, called as each step of ``up`` is done."""
+
+
+class ClusterError(Exception):
+    """A cluster that could not be brought up or down; ``hint`` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def names() -> list[str]:
+    """Return the clusters of this machine and user, sorted."""
+    return sorted(path.parent.name for path in state_root().glob("*/cluster.json"))
+
+
+def load(name: str) -> Settings:
+    """Return the settings of a cluster. Raises ``ClusterError`` where there is none."""
+    try:
+        return Settings.load(name)
+    except FileNotFoundError:
+        known = ", ".join(names()) or "none"
+        raise ClusterError(
+            f"there is no cluster {name!r}", f"clusters here: {known}; `sampan up --name {name}`"
+        ) from None
+    except (ValueError, TypeError) as error:
+        path = state_root() / name / "cluster.json"
+        raise ClusterError(f"{path} cannot be read: {error}", "`sampan down` removes the cluster") from error
+
+
+def ask(settings: Settings, command: str) -> dict[str, Any] | None:
+    """Return the supervisor's answer to a command; None when no supervisor runs."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5.0)
+        try:
+            connection.connect(str(settings.supervisor_socket))
+            connection.sendall(json.dumps({"command": command}).encode())
+            answer = b""
+            while not answer.endswith(b"\n"):
+                chunk = connection.recv(65536)
+                if not chunk:
+                    return None
+                answer += chunk
+        except OSError:
+            return None
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+# up
+
+
+def choose(name: str, pods: PodsMode, version: str | None, api_port: int | None) -> Settings:
+    """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
+
+    Raises ``ClusterError`` when an existing cluster was made differently, or no index is free."""
+    with _machine_lock():
+        if name in names():
+            settings = load(name)
+            if settings.pods != pods or version not in (None, settings.kubernetes_version):
+                made = f"--pods={settings.pods} --kubernetes-version={settings.kubernetes_version}"
+                raise ClusterError(f"cluster {name!r} exists with {made}", f"`sampan down --name {name}` first")
+            return settings
+        index = _free_index(pods)
+        port = api_port or _free_port()
+        settings = Settings(name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port)
+        settings.save()
+        return settings
+
+
+def _free_index(pods: PodsMode) -> int:
+    from sampan.network.cluster_link import clashing_route
+
+    taken = {load(name).index for name in names()}
+    for index in range(CLUSTERS_AT_MOST):
+        candidate = Settings("", index, pods, "", 0)
+        if index not in taken and (pods != "real" or not clashing_route(candidate.cluster_cidr)):
+            return index
+    raise ClusterError(
+        f"no address range is free for another cluster ({len(taken)} are up)", "`sampan ls`, `sampan down`"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _machine_lock() -> Iterator[None]:
+    """One ``up`` at a time decides on ranges."""
+    root = state_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / "lock", "w")  # noqa: SIM115  # closed by the with below
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write {root}: {error.strerror}", "check its owner and that the disk is not full"
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def api_socket(settings: Settings) -> socket.socket:
+    """Return the API's socket on the host's 127.0.0.1, bound. Raises ``ClusterError`` when the port is taken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", settings.api_port))
+    except OSError as error:
+        listener.close()
+        raise ClusterError(
+            f"port {settings.api_port} of 127.0.0.1 cannot be used for the API: {error.strerror}",
+            "end the program that has it (`ss -ltnp`), or give another one with --api-port",
+        ) from error
+    return listener
+
+
+def up(settings: Settings, step: Step, wait_seconds: float) -> None:
+    """Bring the cluster up and return when its parts are ready. Raises ``ClusterError`` with the first real cause."""
+    listener = api_socket(settings)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    settings.log_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        for log in settings.log_dir.glob("*.log"):
+            log.unlink()
+    pki.ensure(settings)
+    real = settings.pods == "real"
+    if real:
+        namespaces.prepare_pins(settings)
+    follow, report = os.pipe()
+    pinned_read, pinned_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(follow)
+        os.close(pinned_write)
+        _become_supervisor(settings, listener, report, pinned_read)
+    os.close(report)
+    os.close(pinned_read)
+    listener.close()
+    _follow(settings, follow, pinned_write, step, wait_seconds)
+
+
+def _become_supervisor(settings: Settings, listener: socket.socket, report: int, pinned: int) -> None:
+    """The child of ``up``: a session of its own, the cluster's namespaces and cgroup, then the supervisor. No return."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        log = os.open(settings.log_dir / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.set_inheritable(report, False)
+
+        def progress(step: str, text: str) -> None:
+            with contextlib.suppress(OSError):  # nobody listens once `up` has returned
+                os.write(report, json.dumps([step, text]).encode() + b"\n")
+
+        sockets = [listener]
+        try:
+            if settings.pods == "real":
+                cgroups.create(settings.cgroup)
+                fresh = namespaces.enter(settings)
+                progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
+                os.read(pinned, 1)  # `up` has pinned and linked them
+                inner = socket.socket()
+                inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                inner.bind((str(settings.node_ip), settings.api_port))
+                sockets.append(inner)
+            from sampan.cluster.parts import parts_of
+            from sampan.cluster.supervisor import Supervisor
+
+            Supervisor(settings, parts_of(settings, tuple(sockets)), progress).run()
+            code = 0
+        except Exception as error:
+            progress("failed", f"{type(error).__name__}: {error}")
+            import traceback
+
+            traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _follow(settings: Settings, follow: int, pinned: int, step: Step, wait_seconds: float) -> None:
+    """Read the supervisor's progress until everything is ready."""
+    import select
+
+    wanted = {"api"} if settings.pods != "real" else {"api", "node", "dns", "gateway"}
+    deadline = time.monotonic() + wait_seconds
+    rest = b""
+    trouble = ""
+    while wanted:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([follow], [], [], left)[0]:
+            waiting = ", ".join(sorted(wanted))
+            raise ClusterError(
+                f"not ready after {wait_seconds:.0f} s: {waiting}. {trouble}".strip(), _look_at(settings)
+            )
+        chunk = os.read(follow, 65536)
+        if not chunk:
+            raise ClusterError(trouble or "the supervisor ended", _look_at(settings))
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            name, text = json.loads(line)
+            if name == "failed":
+                raise ClusterError(text, _look_at(settings))
+            if name == "error":
+                trouble = text
+            if name == "namespaces":
+                _pin_and_link(settings, int(text.removeprefix("new ")) if text != "kept" else 0)
+                text = text.split()[0]
+                os.write(pinned, b"1")
+            wanted.discard(name)
+            step(name, text)
+    os.close(follow)
+    os.close(pinned)
+
+
+def _pin_and_link(settings: Settings, new_pid: int) -> None:
+    """Pin the namespaces of the supervisor when they are new, and link them with the host."""
+    from sampan.network import cluster_link
+
+    if new_pid:
+        namespaces.unpin_files(settings)
+        namespaces.pin(settings, new_pid)
+    try:
+        cluster_link.connect(link_config(settings))
+    except cluster_link.LinkError as error:
+        raise ClusterError(str(error), "`sampan doctor` shows what this machine lacks") from error
+
+
+def link_config(settings: Settings) -> Any:
+    from sampan.network.cluster_link import LinkConfig
+
+    return LinkConfig(
+        name=settings.name,
+        index=settings.index,
+        netns_path=settings.netns_path,
+        state_dir=settings.state_dir,
+        cluster_cidr=settings.cluster_cidr,
+        host_ip=settings.host_ip,
+        node_ip=settings.node_ip,
+    )
+
+
+def _look_at(settings: Settings) -> str:
+    return f"look at `sampan status --name {settings.name}` and {settings.log_dir}"
+
+
+# down
+
+
+def down(settings: Settings, kubeconfig_file: Path) -> None:
+    """Take the cluster down and leave nothing of it. Raises ``ClusterError`` naming what resists."""
+    answer = ask(settings, "down")
+    if settings.pods == "real":
+        from sampan.network import cluster_link
+
+        try:
+            cgroups.kill(settings.cgroup)
+        except TimeoutError as error:
+            raise ClusterError(str(error), "they wait for the kernel; try again in a moment") from error
+        try:
+            cluster_link.disconnect(link_config(settings))
+        except cluster_link.LinkError as error:
+            raise ClusterError(str(error)) from error
+        namespaces.unpin(settings)
+        cgroups.remove(settings.cgroup)
+    elif answer is not None:
+        _wait_for_end(settings)
+    kubeconfig.remove(kubeconfig_file, f"sampan-{settings.name}")
+    for folder in (settings.run_dir, settings.state_dir):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise ClusterError(f"{folder} cannot be removed", "something of it is still mounted or held open")
+    if not names():
+        (state_root() / "lock").unlink(missing_ok=True)
+        for root in (run_root(), state_root()):
+            with contextlib.suppress(OSError):
+                root.rmdir()
+
+
+def _wait_for_end(settings: Settings) -> None:
+    """Return when the supervisor has ended: its socket goes last."""
+    deadline = time.monotonic() + 10
+    while settings.supervisor_socket.exists():
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the supervisor of {settings.name!r} does not end", _look_at(settings))
+        time.sleep(0.01)  # another session's process: there is nothing to wait on

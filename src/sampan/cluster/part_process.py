@@ -1,0 +1,116 @@
+"""One part as a process: forked from the supervisor, with a log of its own, told to end by SIGTERM.
+
+The child closes nothing it does not know of: the supervisor's sockets are close-on-exec and do no harm in a fork of ours.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sampan.cluster.parts import Part
+from sampan.cluster.settings import Settings
+
+LOG_BYTES = 4 << 20
+"""A part's log is begun anew at its start when it has grown beyond this; the old one is kept as ``.1``."""
+LOG_TAIL_BYTES = 16 << 10
+
+
+def freeze() -> None:
+    """Have the collector leave everything alone that exists now, so that forks go on sharing its pages."""
+    gc.collect()
+    gc.freeze()
+
+
+def log_path(settings: Settings, name: str) -> Path:
+    return settings.log_dir / f"{name}.log"
+
+
+def start(part: Part, settings: Settings, ready_pipe: int) -> int:
+    """Fork the part and return its pid. A byte is written to ``ready_pipe`` when it serves."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        _redirect(log_path(settings, part.name))
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        if part.argv:
+            os.write(ready_pipe, b"R")
+            os.execvp(part.argv[0], part.argv)
+        code = _run(part, ready_pipe)
+    except BaseException:
+        logging.getLogger("sampan").exception("%s ended", part.name)
+    finally:
+        os._exit(code)
+
+
+def _redirect(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+    # what supervised processes print must be seen when they die
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+
+
+def _run(part: Part, ready_pipe: int) -> int:
+    """Run a coroutine until it ends or SIGTERM cancels it; return the exit code."""
+    import asyncio
+
+    import uvloop
+
+    logging.basicConfig(
+        level=os.environ.get("SAMPAN_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    serve = part.serve
+    assert serve is not None
+
+    def ready() -> None:
+        os.write(ready_pipe, b"R")
+        os.close(ready_pipe)
+
+    async def main() -> None:
+        task = asyncio.ensure_future(serve(ready))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await task
+
+    try:
+        uvloop.run(main())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 0
+    except BaseException as error:
+        logging.getLogger("sampan").error("%s ended: %s", part.name, said(error), exc_info=error)
+        return 1
+    return 0
+
+
+def said(error: BaseException) -> str:
+    """Return the innermost message of an error, through exception groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+def last_error(settings: Settings, name: str) -> str:
+    """Return the last line of a part's log that reports an error, or ``""``."""
+    try:
+        with open(log_path(settings, name), "rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        if " ERROR " in line or "level=error" in line or "level=fatal" in line or line.startswith("containerd:"):
+            return line[:300]
+    return ""

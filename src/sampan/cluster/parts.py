@@ -1,0 +1,166 @@
+"""The parts of a cluster: which processes there are for a mode of pods, and what each of them runs.
+
+A part of ours is a coroutine that the supervisor runs in a fork of itself; a program is an argv. Both are told apart
+here only. Modules are imported inside the functions, in the child, but for those that ``WARM`` names: the supervisor
+imports them once, before it forks, so that the children share their memory.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sampan.cluster.settings import Settings
+
+Ready = Callable[[], None]
+WARM = ("asyncio", "uvloop", "orjson", "ssl", "logging", "sampan.schema.types")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process. Exactly one of ``serve`` and ``argv`` is set; a program counts as ready when it runs."""
+
+    name: str
+    serve: Callable[[Ready], Awaitable[None]] | None = None
+    argv: tuple[str, ...] = ()
+    order: int = 0
+    """Higher ones are started after, and stopped before, lower ones."""
+
+
+def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Part]:
+    """Return the parts of the cluster, in the order of their start."""
+
+    async def api(ready: Ready) -> None:
+        await run_api(settings, sockets, ready)
+
+    parts = [Part("api", api)]
+    if settings.pods == "real":
+        from sampan.node.containerd import prepare
+
+        async def node(ready: Ready) -> None:
+            await run_node(settings, ready)
+
+        async def dns(ready: Ready) -> None:
+            await run_dns(settings, ready)
+
+        async def gateway(ready: Ready) -> None:
+            await run_gateway(settings, ready)
+
+        parts.insert(0, Part("containerd", argv=prepare(containerd_config(settings))))
+        parts += [Part("node", node), Part("dns", dns), Part("gateway", gateway)]
+    return parts
+
+
+async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready: Ready) -> None:
+    """The API with the controllers, the scheduler and the simulated node in its event loop."""
+    from sampan.api.app import Api
+    from sampan.api.server import ApiConfig, serve
+
+    real = settings.pods == "real"
+    config = ApiConfig(
+        pki_dir=settings.pki_dir,
+        store_path=settings.store_path,
+        sockets=sockets,
+        kubernetes_version=settings.kubernetes_version,
+        service_cidr=str(settings.service_cidr),
+        pod_cidr=str(settings.pod_cidr),
+        advertise=(str(settings.node_ip) if real else "127.0.0.1", settings.api_port),
+        cluster_domain=settings.cluster_domain,
+    )
+
+    async def alongside(api: Api) -> None:
+        await run_controllers(settings, api)
+
+    await serve(config, ready, alongside)
+
+
+async def run_controllers(settings: Settings, api: object) -> None:
+    """Run the controllers and the scheduler until cancelled, each as its own user of the API."""
+    from sampan.api.app import Api
+    from sampan.api.local import LocalClient
+    from sampan.api.request import User
+    from sampan.client.protocol import Client
+    from sampan.controllers.builtin import ControllersConfig
+    from sampan.controllers.builtin import run as run_builtin
+
+    assert isinstance(api, Api)
+
+    def client_for(name: str) -> Client:
+        groups = ("system:masters", "system:authenticated")
+        return LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
+
+    config = ControllersConfig(
+        root_ca=(settings.pki_dir / "ca.crt").read_text(),
+        pod_cidr=str(settings.pod_cidr),
+        simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else (),
+    )
+    await run_builtin(client_for, config)
+
+
+def containerd_config(settings: Settings) -> object:
+    from sampan.node.containerd import ContainerdConfig
+
+    return ContainerdConfig(
+        root=settings.containerd_dir,
+        run_dir=settings.run_dir / "containerd",
+        socket=settings.containerd_socket,
+        cni_dir=settings.run_dir / "cni",
+        cgroup=settings.cgroup,
+    )
+
+
+async def run_node(settings: Settings, ready: Ready) -> None:
+    from sampan.network.agent import NetworkConfig
+    from sampan.node.agent import NodeConfig, serve
+
+    network = NetworkConfig(
+        kubeconfig=settings.kubeconfig("network"),
+        cni_socket=settings.cni_socket,
+        cni_dir=settings.run_dir / "cni",
+        state_dir=settings.state_dir / "network",
+        pod_cidr=settings.pod_cidr,
+        node_ip=settings.node_ip,
+        cluster_cidr=settings.cluster_cidr,
+        load_balancer_cidr=settings.load_balancer_cidr,
+    )
+    config = NodeConfig(
+        name=settings.node_name,
+        ip=str(settings.node_ip),
+        kubeconfig=settings.kubeconfig("node"),
+        containerd_socket=settings.containerd_socket,
+        kubelet_dir=settings.kubelet_dir,
+        pod_log_dir=settings.pod_log_dir,
+        pki_dir=settings.pki_dir,
+        cgroup=settings.cgroup,
+        cluster_dns=str(settings.dns_service_ip),
+        cluster_domain=settings.cluster_domain,
+        kubernetes_version=settings.kubernetes_version,
+        network=network,
+    )
+    await serve(config, ready)
+
+
+async def run_dns(settings: Settings, ready: Ready) -> None:
+    from sampan.dns.server import DnsConfig, serve
+
+    config = DnsConfig(
+        kubeconfig=settings.kubeconfig("dns"),
+        listen=str(settings.node_ip),
+        service_ip=str(settings.dns_service_ip),
+        cluster_domain=settings.cluster_domain,
+    )
+    await serve(config, ready)
+
+
+async def run_gateway(settings: Settings, ready: Ready) -> None:
+    from sampan.gateway.agent import GatewayConfig, serve
+
+    config = GatewayConfig(
+        kubeconfig=settings.kubeconfig("gateway"),
+        node_ip=str(settings.node_ip),
+        run_dir=settings.run_dir / "gateway",
+        state_dir=settings.state_dir / "gateway",
+        log_dir=settings.log_dir,
+    )
+    await serve(config, ready)

@@ -1,0 +1,221 @@
+"""The supervisor: one quiet process that starts the parts, restarts what dies, and answers ``status`` and ``down``.
+
+It runs no event loop of asyncio and no thread, because it forks: one ``selectors`` loop waits for its socket, for the
+pipes by which parts say that they are ready, and for dead children (a signal wake-up pipe). A part that dies is started
+again after a pause that doubles with every death and begins anew when it has lived for a minute.
+
+What flows: ``run`` gets a callback for progress (the ``up`` command prints it); clients of the socket send one JSON
+line, ``{"command": "status"}`` or ``{"command": "down"}``, and get one line back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sampan.cluster import part_process
+from sampan.cluster.parts import WARM, Part
+from sampan.cluster.settings import Settings
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 30.0
+HEALTHY_AFTER_SECONDS = 60.0
+STOP_SECONDS = 5.0
+
+Progress = Callable[[str, str], None]
+"""``(step, text)``: a part became ready, or failed (step ``error``)."""
+
+
+@dataclass
+class Running:
+    """What the supervisor knows of one part."""
+
+    part: Part
+    pid: int = 0
+    started: float = 0.0
+    ready_at: float = 0.0
+    restarts: int = 0
+    failures: int = 0
+    last_exit: str = ""
+    ready_pipe: int = -1
+
+    @property
+    def state(self) -> str:
+        if not self.pid:
+            return "waiting to restart" if self.last_exit else "not started"
+        return "ready" if self.ready_at else "starting"
+
+
+@dataclass
+class Supervisor:
+    settings: Settings
+    parts: list[Part]
+    progress: Progress
+    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    running: dict[str, Running] = field(default_factory=dict)
+    due: list[tuple[float, str]] = field(default_factory=list)
+    begun: float = field(default_factory=time.monotonic)
+    stopping: bool = False
+
+    def run(self) -> None:
+        """Supervise until told to stop by the socket, SIGTERM or SIGINT; all parts have ended on return."""
+        listener = self._listen()
+        wake = self._watch_signals()
+        for module in WARM:
+            importlib.import_module(module)
+        part_process.freeze()
+        for part in self.parts:
+            self.running[part.name] = Running(part)
+            self._start(part.name)
+        while not self.stopping:
+            timeout = max(0.0, self.due[0][0] - time.monotonic()) if self.due else None
+            for key, _ in self.selector.select(timeout):
+                key.data()
+            self._restart_due()
+        self._stop()
+        listener.close()
+        wake.close()
+        self.settings.supervisor_socket.unlink(missing_ok=True)
+
+    # what comes in
+
+    def _listen(self) -> socket.socket:
+        path = self.settings.supervisor_socket
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen()
+        self.selector.register(listener, selectors.EVENT_READ, lambda: self._answer(listener))
+        return listener
+
+    def _answer(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError, ValueError):
+            connection.settimeout(1.0)
+            command = json.loads(connection.recv(4096) or b"{}").get("command")
+            if command == "status":
+                connection.sendall(json.dumps(self.status()).encode() + b"\n")
+            elif command == "down":
+                self.stopping = True
+                connection.sendall(b'{"ok": true}\n')
+            else:
+                connection.sendall(json.dumps({"error": f"no such command: {command}"}).encode() + b"\n")
+
+    def _watch_signals(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self._theirs = theirs
+
+        def on_signal() -> None:
+            numbers = set(ours.recv(256))
+            if {signal.SIGTERM, signal.SIGINT} & numbers:
+                self.stopping = True
+            self._reap()
+
+        self.selector.register(ours, selectors.EVENT_READ, on_signal)
+        return ours
+
+    # parts
+
+    def _start(self, name: str) -> None:
+        running = self.running[name]
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        running.pid = part_process.start(running.part, self.settings, write)
+        os.close(write)
+        running.started, running.ready_at, running.ready_pipe = time.monotonic(), 0.0, read
+        self.selector.register(read, selectors.EVENT_READ, lambda: self._on_ready(name, read))
+
+    def _on_ready(self, name: str, pipe: int) -> None:
+        said = os.read(pipe, 1)
+        self.selector.unregister(pipe)
+        os.close(pipe)
+        running = self.running[name]
+        if running.ready_pipe == pipe:
+            running.ready_pipe = -1
+            if said:
+                running.ready_at = time.monotonic()
+                self.progress(name, "ready")
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for running in self.running.values():
+                if running.pid == pid:
+                    self._on_exit(running, status)
+
+    def _on_exit(self, running: Running, status: int) -> None:
+        code = os.waitstatus_to_exitcode(status)
+        running.pid = 0
+        name = running.part.name
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        when = time.strftime("%H:%M:%S")
+        running.last_exit = f"{when} {how}: {part_process.last_error(self.settings, name)}".rstrip(": ")
+        if self.stopping:
+            return
+        if time.monotonic() - running.started > HEALTHY_AFTER_SECONDS:
+            running.failures = 0
+        pause = min(FIRST_PAUSE_SECONDS * 2**running.failures, LONGEST_PAUSE_SECONDS)
+        running.failures += 1
+        running.restarts += 1
+        heapq.heappush(self.due, (time.monotonic() + pause, name))
+        self.progress("error", f"{name} died ({running.last_exit}); starting it again in {pause:.1f} s")
+
+    def _restart_due(self) -> None:
+        while self.due and self.due[0][0] <= time.monotonic() and not self.stopping:
+            self._start(heapq.heappop(self.due)[1])
+
+    def _stop(self) -> None:
+        """End the parts in the reverse order of their start; what does not go in time is killed."""
+        for running in reversed(list(self.running.values())):
+            if running.pid:
+                os.kill(running.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while any(running.pid for running in self.running.values()):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            for key, _ in self.selector.select(left):
+                key.data()
+        for running in self.running.values():
+            if running.pid:
+                os.kill(running.pid, signal.SIGKILL)
+                os.waitpid(running.pid, 0)
+
+    def status(self) -> dict[str, Any]:
+        """Return what ``sampan status`` shows, as JSON."""
+        now = time.monotonic()
+        rows = [
+            {
+                "part": name,
+                "pid": running.pid,
+                "state": running.state,
+                "seconds": round(now - running.started, 1) if running.pid else 0,
+                "ready_after": round(running.ready_at - self.begun, 3) if running.ready_at else None,
+                "restarts": running.restarts,
+                "last_error": running.last_exit or part_process.last_error(self.settings, name),
+            }
+            for name, running in self.running.items()
+        ]
+        return {"name": self.settings.name, "pid": os.getpid(), "seconds": round(now - self.begun, 1), "parts": rows}
