@@ -152,7 +152,7 @@ def start_api_server(directory: Path, *, store: bool = True, version: str = "1.3
 
 @pytest.fixture(scope="session")
 def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A real HTTPS API server on SQLite, shared by the session: ``.url``, ``.kubeconfig``, ``.user_kubeconfig(name)``."""
+    """A real HTTPS API server on SQLite, shared: ``.url``, ``.kubeconfig``, ``.user_kubeconfig(name)``."""
     server = start_api_server(tmp_path_factory.mktemp("api"))
     yield server
     server.process.terminate()

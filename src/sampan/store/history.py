@@ -46,7 +46,7 @@ class History:
         self._keys = sorted(self.records)
         self.compacted = compacted
         self._events = [event for event in events if event.record.revision > compacted]
-        self.revision = max(revision, compacted, events[-1].record.revision if events else 0)
+        self.revision = max(1, revision, compacted, events[-1].record.revision if events else 0)
 
     def apply(self, events: Sequence[Event]) -> None:
         """Take in events that have become durable."""
