@@ -17,7 +17,7 @@ import orjson
 
 from sampan.schema import fields as sets
 from sampan.schema.fields import Node
-from sampan.schema.merge import MISSING, MergeError, merge, remove
+from sampan.schema.merge import MergeError, merge, remove
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _apply(
     applied = _no_metadata_member(sets.field_set(type, _tracked(config)))
     last = _set_of(mine) if mine else {}
     if sets.difference(last, applied):
-        merged = _prune(type, merged, last, sets.field_set(type, config), others)
+        merged = merge(type, _prune(type, merged, last, sets.field_set(type, config), others), config)
     changed, removed = _compare(type, live, merged)
     others = _without(others, changed, removed, force)
     is_new = mine is None or mine.get("apiVersion") != api_version or applied != last
@@ -370,16 +370,12 @@ def _prune(type: Type | None, merged: Object, last: Node, applied: Node, others:
     for entry in others:
         owned = sets.union(owned, _set_of(entry))
     everything = all_fields(merged)
-    pruned = _removed(type, merged, before)
+    pruned = remove(type, merged, before) or {}
     keep = sets.union(all_fields(pruned), sets.ensure_named(type, owned))
-    pruned = _removed(type, merged, sets.difference(everything, keep))
-    return _removed(type, merged, sets.intersection(sets.difference(everything, all_fields(pruned)), before))
-
-
-def _removed(type: Type | None, obj: Object, unwanted: Node) -> Object:
-    left = remove(type, obj, unwanted)
-    result: Object = {} if left is MISSING else left
-    return {**{key: obj[key] for key in ("apiVersion", "kind", "metadata") if key in obj}, **result}
+    pruned = remove(type, merged, sets.difference(everything, keep)) or {}
+    dangling = sets.intersection(sets.difference(everything, all_fields(pruned)), before)
+    left = remove(type, merged, dangling, drop_emptied=True)
+    return left or {}
 
 
 # --- the way from client-side apply -----------------------------------------------------------------------------------

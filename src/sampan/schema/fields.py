@@ -128,10 +128,7 @@ def is_set(value: Any) -> bool:
     """Whether a value from a client can be used as a set."""
     if not isinstance(value, dict):
         return False
-    for key, child in value.items():
-        if not _is_element(key) or not is_set(child) or (key == MEMBER and child):
-            return False
-    return True
+    return all(_is_element(key) and is_set(child) and not (key == MEMBER and child) for key, child in value.items())
 
 
 def _is_element(key: str) -> bool:

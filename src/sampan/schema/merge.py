@@ -104,26 +104,27 @@ def _merge_lists(type: Type, old: list[Any], new: list[Any], path: str) -> list[
     return merged
 
 
-def remove(type: Type | None, value: Any, unwanted: Node) -> Any:
-    """Return ``value`` without the fields of a set; ``MISSING`` when nothing is left of it."""
+def remove(type: Type | None, value: Any, unwanted: Node, *, drop_emptied: bool = False) -> Any:
+    """Return ``value`` without the fields of a set; None when nothing is left of it. What was emptied on the way stays
+    as a null, so that it still counts as a field, unless ``drop_emptied``."""
     if not unwanted or is_leaf(type, value):
         return value
     if isinstance(value, list):
-        return _remove_items(type, value, unwanted)
+        return _remove_items(type, value, unwanted, drop_emptied)
     kept: dict[str, Any] = {}
     for key, item in value.items():
         node = unwanted.get("f:" + key)
         if node is not None:
             if is_member(node):
                 continue
-            item = remove(child_of(type, key), item, node)
-            if item is MISSING:
+            item = remove(child_of(type, key), item, node, drop_emptied=drop_emptied)
+            if item is None and drop_emptied:
                 continue
         kept[key] = item
-    return kept if kept or not value else MISSING
+    return kept if kept or not value else None
 
 
-def _remove_items(type: Type | None, value: list[Any], unwanted: Node) -> Any:
+def _remove_items(type: Type | None, value: list[Any], unwanted: Node, drop_emptied: bool) -> Any:
     assert type is not None
     kept: list[Any] = []
     for item in value:
@@ -134,8 +135,8 @@ def _remove_items(type: Type | None, value: list[Any], unwanted: Node) -> Any:
         if node is not None:
             if is_member(node):
                 continue
-            item = remove(descend(type.element), item, node)
-            if item is MISSING:
+            item = remove(descend(type.element), item, node, drop_emptied=drop_emptied)
+            if item is None and drop_emptied:
                 continue
         kept.append(item)
-    return kept if kept or not value else MISSING
+    return kept if kept or not value else None
