@@ -80,9 +80,12 @@ async def run_controllers(settings: Settings, api: object) -> None:
     from sampan.api.app import Api
     from sampan.api.local import LocalClient
     from sampan.api.request import User
+    from sampan.client.controller import Controller
     from sampan.client.protocol import Client
-    from sampan.controllers.builtin import ControllersConfig
+    from sampan.client.resources import NODES, PODS
+    from sampan.controllers.builtin import ClientFor, ControllersConfig, EventsOf, Informers
     from sampan.controllers.builtin import run as run_builtin
+    from sampan.scheduler.scheduler import Scheduler
 
     assert isinstance(api, Api)
 
@@ -90,12 +93,16 @@ async def run_controllers(settings: Settings, api: object) -> None:
         groups = ("system:masters", "system:authenticated")
         return LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
 
+    def scheduler(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
+        client = client_for(Scheduler.name)
+        return [Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))]
+
     config = ControllersConfig(
         root_ca=(settings.pki_dir / "ca.crt").read_text(),
         pod_cidr=str(settings.pod_cidr),
         simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else (),
     )
-    await run_builtin(client_for, config)
+    await run_builtin(client_for, config, scheduler)
 
 
 def containerd_config(settings: Settings) -> object:

@@ -1,0 +1,133 @@
+"""All built-in controllers and the simulated nodes, in one task group with shared informers.
+
+To add a controller: write its file, and its line in ``controllers_of``. What belongs to another room and shares the
+informers (the scheduler) is handed in as ``beside``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sampan.client.controller import Controller
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client, ResourceType
+from sampan.client.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    JOBS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+from sampan.controllers.deployment import DeploymentController
+from sampan.controllers.endpoint_slices import EndpointSliceController
+from sampan.controllers.garbage_collector import GarbageCollector
+from sampan.controllers.graph import Graph
+from sampan.controllers.job import JobController
+from sampan.controllers.namespace import NamespaceController
+from sampan.controllers.node_lifecycle import NodeLifecycleController
+from sampan.controllers.replica_set import ReplicaSetController
+from sampan.controllers.service_accounts import NamespaceDefaults
+from sampan.controllers.simulated_node import SimulatedNode
+
+ClientFor = Callable[[str], Client]
+"""A client that acts as the component of that name (``deployment-controller``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllersConfig:
+    root_ca: str
+    """PEM of the cluster's CA, for ``kube-root-ca.crt``."""
+    pod_cidr: str = "10.244.0.0/18"
+    simulated_nodes: tuple[str, ...] = ()
+
+
+class Informers:
+    """One informer a resource, shared; those asked for after the start run in the same group."""
+
+    def __init__(self, client: Client, group: asyncio.TaskGroup) -> None:
+        self._client = client
+        self._group = group
+        self._informers: dict[ResourceType, Informer] = {}
+
+    def of(self, resource: ResourceType) -> Informer:
+        informer = self._informers.get(resource)
+        if informer is None:
+            informer = self._informers[resource] = Informer(self._client, resource)
+            self._group.create_task(informer.run(), name=f"informer-{resource.plural}")
+        return informer
+
+
+EventsOf = Callable[[str], EventRecorder]
+Beside = Callable[[ClientFor, Informers, EventsOf], list[Controller]]
+"""Makes controllers of another room from clients, informers and event recorders."""
+
+
+async def run(client_for: ClientFor, config: ControllersConfig, beside: Beside | None = None) -> None:
+    """Run everything until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        informers = Informers(client_for("controller-manager"), group)
+        recorders: dict[str, EventRecorder] = {}
+
+        def events_of(component: str) -> EventRecorder:
+            recorder = EventRecorder(client_for(component), component)
+            recorders[component] = recorder
+            return recorder
+
+        graph = Graph(client_for("generic-garbage-collector"), informers.of)
+        controllers = controllers_of(client_for, informers, graph, events_of, config)
+        if beside is not None:
+            controllers += beside(client_for, informers, events_of)
+        for controller in controllers:
+            group.create_task(controller.run(), name=controller.name)
+        for name in config.simulated_nodes:
+            node = SimulatedNode(
+                client_for("simulated-node"), name, informers.of(PODS), events_of("kubelet"), config.pod_cidr
+            )
+            group.create_task(node.run(), name=f"simulated-{name}")
+        for component, recorder in recorders.items():
+            group.create_task(recorder.run(), name=f"events-{component}")
+        group.create_task(graph.run(), name="graph")
+
+
+def controllers_of(
+    client_for: ClientFor,
+    informers: Informers,
+    graph: Graph,
+    events_of: EventsOf,
+    config: ControllersConfig,
+) -> list[Controller]:
+    """Return the controllers."""
+    of = informers.of
+    pods, replica_sets = of(PODS), of(REPLICA_SETS)
+
+    def client(controller: type[Controller]) -> Client:
+        return client_for(controller.name)
+
+    return [
+        DeploymentController(
+            client(DeploymentController), of(DEPLOYMENTS), replica_sets, pods, events_of("deployment-controller")
+        ),
+        ReplicaSetController(client(ReplicaSetController), replica_sets, pods, events_of("replicaset-controller")),
+        JobController(client(JobController), of(JOBS), pods, events_of("job-controller")),
+        EndpointSliceController(
+            client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS)
+        ),
+        NamespaceDefaults(
+            client(NamespaceDefaults), of(NAMESPACES), of(SERVICE_ACCOUNTS), of(CONFIG_MAPS), config.root_ca
+        ),
+        NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
+        GarbageCollector(client(GarbageCollector), graph),
+        NodeLifecycleController(
+            client(NodeLifecycleController), of(NODES), of(LEASES), pods, events_of("node-controller")
+        ),
+    ]

@@ -1,0 +1,224 @@
+"""Deployment: rolls ReplicaSets from one template to the next.
+
+The arithmetic is in ``deployment_plan.py``; here are its reads and writes, revisions, history and progress.
+Source: apps/v1 Deployment, the annotations and conditions that ``kubectl rollout`` reads.
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder, timestamp
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.client.resources import DEPLOYMENTS, REPLICA_SETS
+from sampan.controllers import deployment_plan as plan
+from sampan.controllers.ownership import (
+    BY_OWNER,
+    condition_of,
+    controller_uid,
+    owned_by,
+    owner_keys,
+    owner_reference,
+)
+from sampan.schema.objects import Object
+
+
+class DeploymentController(Controller):
+    name = "deployment-controller"
+
+    def __init__(
+        self, client: Client, deployments: Informer, replica_sets: Informer, pods: Informer, events: EventRecorder
+    ) -> None:
+        super().__init__(client)
+        self.deployments = deployments
+        self.replica_sets = replica_sets
+        self.pods = pods
+        self.events = events
+        replica_sets.add_index(BY_OWNER, controller_uid)
+        self.watch(deployments)
+        self.watch(replica_sets, owner_keys("Deployment"))  # type: ignore[arg-type]
+        self.watch(pods, self._recreating)
+
+    def _recreating(self, pod: Object) -> list[str]:
+        """Recreate waits for the last old pod to go, which no ReplicaSet's status tells."""
+        keys = []
+        for reference in pod["metadata"].get("ownerReferences") or ():
+            replica_set = self.replica_sets.get(f"{pod['metadata']['namespace']}/{reference['name']}")
+            for key in owner_keys("Deployment")(replica_set) if replica_set else ():  # type: ignore[operator]
+                deployment = self.deployments.get(key)
+                if deployment and deployment["spec"].get("strategy", {}).get("type") == "Recreate":
+                    keys.append(key)
+        return keys
+
+    async def reconcile(self, key: str) -> float | None:
+        deployment = self.deployments.get(key)
+        if deployment is None or "deletionTimestamp" in deployment["metadata"]:
+            return None
+        sets = owned_by(self.replica_sets, deployment)
+        new = next((rs for rs in sorted(sets, key=plan.revision_of) if plan.same_template(deployment, rs)), None)
+        old = [rs for rs in sets if rs is not new]
+        paused = bool(deployment["spec"].get("paused"))
+        if new is None and not paused:
+            new = await self._create(deployment, old)
+            sets = [*old, new]
+        elif new is not None:
+            new = await self._mark(deployment, new, old)
+            sets = [*old, new]
+        await self._size(deployment, new, old, paused=paused)
+        status = await self._write_status(deployment, new, sets)
+        if new is not None and plan.is_complete(deployment, status):
+            await self._forget_history(deployment, old)
+        return self._deadline(deployment, status)
+
+    async def _create(self, deployment: Object, old: list[Object]) -> Object:
+        """Create the ReplicaSet of the present template, sized at once as the strategy allows."""
+        revision = max((plan.revision_of(rs) for rs in old), default=0) + 1
+        collisions = deployment.get("status", {}).get("collisionCount", 0)
+        new = plan.new_replica_set(deployment, revision, owner_reference(deployment, DEPLOYMENTS), collisions)
+        recreate = deployment["spec"].get("strategy", {}).get("type") == "Recreate"
+        if not (recreate and any(self._has_pods(rs) for rs in old)):
+            new["spec"]["replicas"] = plan.rolling(deployment, new, old).get(new["metadata"]["name"], 0)
+        try:
+            created = await self.client.create(REPLICA_SETS, new)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+            there = await self.client.get(REPLICA_SETS, new["metadata"]["name"], new["metadata"]["namespace"])
+            ours = any(
+                r["uid"] == deployment["metadata"]["uid"] for r in there["metadata"].get("ownerReferences") or ()
+            )
+            if ours and plan.same_template(deployment, there):
+                return there
+            status = {**deployment.get("status", {}), "collisionCount": collisions + 1}
+            await self.client.update(DEPLOYMENTS, {**deployment, "status": status}, subresource="status")
+            raise
+        if new["spec"]["replicas"]:
+            self._scaled(deployment, created, 0, new["spec"]["replicas"])
+        await self._annotate(deployment, revision)
+        return created
+
+    async def _mark(self, deployment: Object, new: Object, old: list[Object]) -> Object:
+        """Give the current ReplicaSet the highest revision and our annotations; both change on a rollback."""
+        highest = max((plan.revision_of(rs) for rs in old), default=0)
+        revision = plan.revision_of(new)
+        if revision <= highest:
+            revision = highest + 1
+        wanted = plan.annotations_for(deployment, revision)
+        have = new["metadata"].get("annotations") or {}
+        if any(have.get(name) != value for name, value in wanted.items()):
+            patch = {"metadata": {"annotations": wanted}}
+            new = await self.client.patch(REPLICA_SETS, new["metadata"]["name"], patch, new["metadata"]["namespace"])
+        await self._annotate(deployment, revision)
+        return new
+
+    async def _annotate(self, deployment: Object, revision: int) -> None:
+        if (deployment["metadata"].get("annotations") or {}).get(plan.REVISION) != str(revision):
+            patch = {"metadata": {"annotations": {plan.REVISION: str(revision)}}}
+            metadata = deployment["metadata"]
+            await self.client.patch(DEPLOYMENTS, metadata["name"], patch, metadata["namespace"])
+
+    async def _size(self, deployment: Object, new: Object | None, old: list[Object], *, paused: bool) -> None:
+        wanted = plan.replicas(deployment)
+        everyone = [*old, *([new] if new else [])]
+        active = [rs for rs in everyone if plan.replicas(rs) > 0]
+        rescaled = any(
+            (rs["metadata"].get("annotations") or {}).get(plan.DESIRED) not in (None, str(wanted)) for rs in active
+        )
+        if paused or (rescaled and len(active) > 1):
+            sizes = (
+                {active[0]["metadata"]["name"]: wanted} if len(active) == 1 else plan.proportional(deployment, active)
+            )
+        elif new is None:
+            return
+        elif deployment["spec"].get("strategy", {}).get("type") == "Recreate":
+            sizes = {rs["metadata"]["name"]: 0 for rs in old}
+            if not any(self._has_pods(rs) for rs in old):
+                sizes[new["metadata"]["name"]] = wanted
+        else:
+            sizes = plan.rolling(deployment, new, old)
+        by_name = {rs["metadata"]["name"]: rs for rs in everyone}
+        annotations = {plan.DESIRED: str(wanted), plan.MAX: str(wanted + plan.limits(deployment)[0])}
+        for name, size in sizes.items():
+            replica_set = by_name[name]
+            if size == plan.replicas(replica_set):
+                continue
+            patch = {"spec": {"replicas": size}, "metadata": {"annotations": annotations}}
+            await self.client.patch(REPLICA_SETS, name, patch, deployment["metadata"]["namespace"])
+            self._scaled(deployment, replica_set, plan.replicas(replica_set), size)
+
+    def _has_pods(self, replica_set: Object) -> bool:
+        return any(
+            pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+            for pod in self.pods.by_index(BY_OWNER, replica_set["metadata"]["uid"])
+        )
+
+    def _scaled(self, deployment: Object, replica_set: Object, before: int, after: int) -> None:
+        way = "up" if after > before else "down"
+        name = replica_set["metadata"]["name"]
+        self.events.normal(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {name} from {before} to {after}")
+
+    async def _write_status(self, deployment: Object, new: Object | None, sets: list[Object]) -> Object:
+        now = timestamp()
+        fresh = [self.replica_sets.get(f"{rs['metadata']['namespace']}/{rs['metadata']['name']}") or rs for rs in sets]
+        current = next((rs for rs in fresh if new and rs["metadata"]["name"] == new["metadata"]["name"]), new)
+        status = plan.status_of(deployment, current, fresh, now)
+        progressing = self._progressing(deployment, current, status, now)
+        if progressing is not None:
+            status["conditions"] = plan.set_condition(status["conditions"], progressing, now)
+        if status != deployment.get("status"):
+            # the annotation was patched meanwhile, and our copy is older: the status goes without a revision
+            body = {**deployment, "status": status}
+            body["metadata"] = {k: v for k, v in deployment["metadata"].items() if k != "resourceVersion"}
+            await self.client.update(DEPLOYMENTS, body, subresource="status")
+        return status
+
+    def _progressing(self, deployment: Object, new: Object | None, status: Object, now: str) -> Object | None:
+        deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
+        if deadline == 2**31 - 1:
+            return None
+        old = deployment.get("status", {})
+        before = condition_of(deployment, "Progressing")
+        name = new["metadata"]["name"] if new else ""
+        condition = {"type": "Progressing", "status": "True", "lastUpdateTime": now}
+        if deployment["spec"].get("paused"):
+            return {**condition, "status": "Unknown", "reason": "DeploymentPaused", "message": "Deployment is paused"}
+        if plan.is_complete(deployment, status):
+            message = f'ReplicaSet "{name}" has successfully progressed.'
+            return {**condition, "reason": "NewReplicaSetAvailable", "message": message}
+        if before is None or before["reason"] in ("NewReplicaSetAvailable", "DeploymentPaused"):
+            if before is not None and old.get("observedGeneration") == status["observedGeneration"]:
+                return None
+            return {**condition, "reason": "NewReplicaSetCreated", "message": f'Created new replica set "{name}"'}
+        if plan.made_progress(old, status):
+            return {**condition, "reason": "ReplicaSetUpdated", "message": f'ReplicaSet "{name}" is progressing.'}
+        if seconds_since(before["lastUpdateTime"]) > deadline:
+            message = f'ReplicaSet "{name}" has timed out progressing.'
+            return {**condition, "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
+        return None
+
+    def _deadline(self, deployment: Object, status: Object) -> float | None:
+        """Ask to be called again when the deadline would be over."""
+        deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
+        if deadline == 2**31 - 1 or plan.is_complete(deployment, status) or deployment["spec"].get("paused"):
+            return None
+        condition = next((c for c in status["conditions"] if c["type"] == "Progressing"), None)
+        if condition is None or condition["status"] == "False":
+            return None
+        return float(max(deadline - seconds_since(condition["lastUpdateTime"]) + 1, 1))
+
+    async def _forget_history(self, deployment: Object, old: list[Object]) -> None:
+        limit = deployment["spec"].get("revisionHistoryLimit", 10)
+        idle = [rs for rs in old if not plan.replicas(rs) and not rs.get("status", {}).get("replicas")]
+        surplus = sorted(idle, key=plan.revision_of)[: max(len(idle) - limit, 0)]
+        for replica_set in surplus:
+            metadata = replica_set["metadata"]
+            await self.client.delete(REPLICA_SETS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+
+
+def seconds_since(moment: str) -> float:
+    """Return the age of a ``metav1.Time``."""
+    then = datetime.datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    return (datetime.datetime.now(datetime.UTC) - then).total_seconds()

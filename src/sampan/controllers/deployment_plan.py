@@ -1,0 +1,243 @@
+"""What a Deployment wants of its ReplicaSets: pure functions from objects to numbers, names and statuses.
+
+Source: the Deployment API (apps/v1), the rolling update arithmetic of Kubernetes (surge rounds up, unavailable rounds down,
+both zero counts as one unavailable), proportional scaling of a rollout under way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import orjson
+
+from sampan.controllers.ownership import condition_of, with_condition
+from sampan.schema.objects import Object
+
+REVISION = "deployment.kubernetes.io/revision"
+DESIRED = "deployment.kubernetes.io/desired-replicas"
+MAX = "deployment.kubernetes.io/max-replicas"
+HASH_LABEL = "pod-template-hash"
+NOT_COPIED = {
+    REVISION,
+    DESIRED,
+    MAX,
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deprecated.deployment.rollback.to",
+}
+SAFE = "bcdfghjklmnpqrstvwxz2456789"
+
+
+def template_hash(template: Object, collisions: int) -> str:
+    """Return the name suffix of a template: stable for equal templates, other with every collision."""
+    text = orjson.dumps(template, option=orjson.OPT_SORT_KEYS) + (b"%d" % collisions if collisions else b"")
+    number = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
+    return "".join(SAFE[int(digit) + 10] for digit in str(number))
+
+
+def same_template(deployment: Object, replica_set: Object) -> bool:
+    """Whether a ReplicaSet was made from the Deployment's present template."""
+    theirs = dict(replica_set["spec"]["template"])
+    metadata = dict(theirs.get("metadata") or {})
+    metadata["labels"] = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH_LABEL}
+    ours = deployment["spec"]["template"]
+    return _bare(ours.get("metadata")) == _bare(metadata) and ours.get("spec") == theirs.get("spec")
+
+
+def _bare(metadata: Any) -> dict[str, Any]:
+    return {key: value for key, value in (metadata or {}).items() if value not in (None, {}, [])}
+
+
+def revision_of(replica_set: Object) -> int:
+    try:
+        return int((replica_set["metadata"].get("annotations") or {}).get(REVISION, 0))
+    except ValueError:
+        return 0
+
+
+def replicas(obj: Object) -> int:
+    return int(obj["spec"].get("replicas", 1))
+
+
+def resolve(value: int | str, total: int, *, up: bool) -> int:
+    """Return an absolute number for a number or a percentage of ``total``."""
+    if isinstance(value, int):
+        return value
+    share = int(value.rstrip("%")) * total / 100
+    return math.ceil(share) if up else math.floor(share)
+
+
+def limits(deployment: Object) -> tuple[int, int]:
+    """Return ``(maxSurge, maxUnavailable)`` in pods."""
+    strategy = deployment["spec"].get("strategy") or {}
+    if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+        return 0, 0
+    rolling = strategy.get("rollingUpdate") or {}
+    wanted = replicas(deployment)
+    surge = resolve(rolling.get("maxSurge", "25%"), wanted, up=True)
+    unavailable = resolve(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+    if surge == 0 and unavailable == 0:
+        unavailable = 1
+    return surge, min(unavailable, wanted) if wanted else unavailable
+
+
+def new_replica_set(deployment: Object, revision: int, owner: Object, collisions: int) -> Object:
+    """Return the ReplicaSet of the present template, with no replicas yet."""
+    template = deployment["spec"]["template"]
+    suffix = template_hash(template, collisions)
+    labels = {**(template.get("metadata", {}).get("labels") or {}), HASH_LABEL: suffix}
+    selector = dict(deployment["spec"]["selector"])
+    selector["matchLabels"] = {**(selector.get("matchLabels") or {}), HASH_LABEL: suffix}
+    metadata = deployment["metadata"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": f"{metadata['name']}-{suffix}",
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "annotations": annotations_for(deployment, revision),
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "replicas": 0,
+            "selector": selector,
+            "template": {**template, "metadata": {**(template.get("metadata") or {}), "labels": labels}},
+            **({"minReadySeconds": s} if (s := deployment["spec"].get("minReadySeconds", 0)) else {}),
+        },
+    }
+
+
+def annotations_for(deployment: Object, revision: int) -> dict[str, str]:
+    """Return the annotations of the ReplicaSet that is current."""
+    copied = {k: v for k, v in (deployment["metadata"].get("annotations") or {}).items() if k not in NOT_COPIED}
+    surge, _ = limits(deployment)
+    wanted = replicas(deployment)
+    return {**copied, REVISION: str(revision), DESIRED: str(wanted), MAX: str(wanted + surge)}
+
+
+def rolling(deployment: Object, new: Object, old: list[Object]) -> dict[str, int]:
+    """Return the next sizes (by ReplicaSet name) of a rolling update: first up within the surge, then down within what
+    may be unavailable, unhealthy old pods first."""
+    wanted = replicas(deployment)
+    surge, unavailable = limits(deployment)
+    total = replicas(new) + sum(replicas(rs) for rs in old)
+    sizes: dict[str, int] = {}
+    room = wanted + surge - total
+    if replicas(new) > wanted:
+        sizes[new["metadata"]["name"]] = wanted
+    elif replicas(new) < wanted and room > 0:
+        sizes[new["metadata"]["name"]] = min(wanted, replicas(new) + room)
+    sizes |= scale_down(new, old, wanted - unavailable)
+    return sizes
+
+
+def scale_down(new: Object, old: list[Object], least_available: int) -> dict[str, int]:
+    """Return smaller sizes of old ReplicaSets, so that ``least_available`` pods stay available."""
+    everyone = sum(replicas(rs) for rs in [new, *old])
+    unready_new = replicas(new) - available(new)
+    may_go = everyone - least_available - max(unready_new, 0)
+    sizes: dict[str, int] = {}
+    if may_go <= 0:
+        return sizes
+    by_age = sorted(old, key=lambda rs: rs["metadata"].get("creationTimestamp", ""))
+    for rs in by_age:  # those that never became available cost nothing
+        broken = min(replicas(rs) - available(rs), may_go)
+        if broken > 0:
+            sizes[rs["metadata"]["name"]] = replicas(rs) - broken
+            may_go -= broken
+    spare = sum(available(rs) for rs in [new, *old]) - least_available
+    may_go = min(may_go, spare)
+    for rs in by_age:
+        have = sizes.get(rs["metadata"]["name"], replicas(rs))
+        gone = min(have, may_go)
+        if gone > 0:
+            sizes[rs["metadata"]["name"]] = have - gone
+            may_go -= gone
+    return sizes
+
+
+def available(replica_set: Object) -> int:
+    return int(replica_set.get("status", {}).get("availableReplicas", 0))
+
+
+def proportional(deployment: Object, sets: list[Object]) -> dict[str, int]:
+    """Return the sizes when a Deployment is scaled while several ReplicaSets have pods: the change is shared out by size."""
+    surge, _ = limits(deployment)
+    active = [rs for rs in sets if replicas(rs) > 0]
+    total = sum(replicas(rs) for rs in active)
+    allowed = replicas(deployment) + surge if replicas(deployment) else 0
+    change = allowed - total
+    sizes: dict[str, int] = {}
+    left = change
+    for rs in sorted(active, key=lambda rs: (-replicas(rs), rs["metadata"].get("creationTimestamp", ""))):
+        had = int((rs["metadata"].get("annotations") or {}).get(MAX, 0) or total)
+        share = round(replicas(rs) * allowed / had) - replicas(rs) if had else 0
+        share = max(min(share, left), 0) if change > 0 else min(max(share, left), 0)
+        sizes[rs["metadata"]["name"]] = max(replicas(rs) + share, 0)
+        left -= share
+    if left and active:
+        largest = max(active, key=replicas)["metadata"]["name"]
+        sizes[largest] = max(sizes[largest] + left, 0)
+    return sizes
+
+
+def status_of(deployment: Object, new: Object | None, sets: list[Object], now: str) -> Object:
+    """Return the status that the ReplicaSets amount to, conditions included."""
+    total = sum(rs.get("status", {}).get("replicas", 0) for rs in sets)
+    ready = sum(rs.get("status", {}).get("readyReplicas", 0) for rs in sets)
+    usable = sum(available(rs) for rs in sets)
+    updated = new.get("status", {}).get("replicas", 0) if new else 0
+    old = deployment.get("status", {})
+    status: Object = {"observedGeneration": deployment["metadata"].get("generation", 0)}
+    counts = {
+        "replicas": total,
+        "updatedReplicas": updated,
+        "readyReplicas": ready,
+        "availableReplicas": usable,
+        "unavailableReplicas": max(max(replicas(deployment), total) - usable, 0)
+        if usable < replicas(deployment)
+        else max(total - usable, 0),
+    }
+    status |= {name: count for name, count in counts.items() if count}
+    if old.get("collisionCount"):
+        status["collisionCount"] = old["collisionCount"]
+    _, unavailable = limits(deployment)
+    enough = usable >= replicas(deployment) - unavailable
+    condition = {
+        "type": "Available",
+        "status": "True" if enough else "False",
+        "lastUpdateTime": now,
+        "reason": "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
+        "message": f"Deployment {'has' if enough else 'does not have'} minimum availability.",
+    }
+    conditions = set_condition(list(old.get("conditions") or ()), condition, now)
+    failure = condition_of(new, "ReplicaFailure") if new else None
+    conditions = [c for c in conditions if c["type"] != "ReplicaFailure"]
+    if failure is not None:
+        conditions = set_condition(list(conditions), {**failure, "lastUpdateTime": now}, now)
+    status["conditions"] = conditions
+    return status
+
+
+def set_condition(conditions: list[Object], new: Object, now: str) -> list[Object]:
+    """Set a condition unless it says the same already (times apart)."""
+    for old in conditions:
+        if old["type"] == new["type"] and all(old.get(key) == new.get(key) for key in ("status", "reason", "message")):
+            return conditions
+    return with_condition(conditions, new, now)
+
+
+def is_complete(deployment: Object, status: Object) -> bool:
+    """Whether every pod is of the new template and available."""
+    wanted = replicas(deployment)
+    counts = [status.get(name, 0) for name in ("updatedReplicas", "replicas", "availableReplicas")]
+    return counts == [wanted] * 3
+
+
+def made_progress(old: Object, new: Object) -> bool:
+    """Whether a status is further than the one before."""
+    grew = any(new.get(n, 0) > old.get(n, 0) for n in ("updatedReplicas", "readyReplicas", "availableReplicas"))
+    old_ones = old.get("replicas", 0) - old.get("updatedReplicas", 0)
+    return grew or new.get("replicas", 0) - new.get("updatedReplicas", 0) < old_ones

@@ -1,0 +1,243 @@
+"""EndpointSlices and Endpoints of Services with a selector.
+
+``endpoints_of`` is pure: a Service and its pods to the endpoints and ports they make. Slices hold at most 100 endpoints of
+one port set each; a slice that need not change is not written. Source: discovery.k8s.io/v1, KEP-752, KEP-1672
+(terminating endpoints), DNS specification 1.1 (hostnames).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiError
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.client.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
+from sampan.controllers.ownership import BY_NAMESPACE, is_pod_ready, namespace_of, owner_reference
+from sampan.controllers.pod_control import random_suffix
+from sampan.schema.objects import Object
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_LABEL = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+AT_MOST = 100
+BY_SERVICE = "service"
+
+
+def selects(service: Object, pod: Object) -> bool:
+    selector = service["spec"].get("selector") or {}
+    return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def port_number(service_port: Object, pod: Object) -> int | None:
+    """Return the pod's port that a Service's port leads to (names are looked up in the containers)."""
+    target = service_port.get("targetPort", service_port["port"])
+    if isinstance(target, int):
+        return target or int(service_port["port"])
+    for container in pod["spec"].get("containers") or ():
+        for port in container.get("ports") or ():
+            if port.get("name") == target and port.get("protocol", "TCP") == service_port.get("protocol", "TCP"):
+                return int(port["containerPort"])
+    return None
+
+
+def endpoints_of(service: Object, pods: list[Object]) -> dict[bytes, tuple[list[Object], list[Object]]]:
+    """Return ``{port set: (ports, endpoints)}``: pods with other numbers for a named port are in other slices."""
+    groups: dict[bytes, tuple[list[Object], list[Object]]] = {}
+    for pod in pods:
+        if not selects(service, pod) or not pod.get("status", {}).get("podIP"):
+            continue
+        if pod["status"].get("phase") in ("Succeeded", "Failed"):
+            continue
+        ports = []
+        for service_port in service["spec"].get("ports") or ():
+            number = port_number(service_port, pod)
+            if number is None:
+                continue
+            port = {
+                "name": service_port.get("name", ""),
+                "port": number,
+                "protocol": service_port.get("protocol", "TCP"),
+            }
+            if "appProtocol" in service_port:
+                port["appProtocol"] = service_port["appProtocol"]
+            ports.append(port)
+        if service["spec"].get("ports") and not ports:
+            continue
+        groups.setdefault(orjson.dumps(ports), (ports, []))[1].append(endpoint_of(service, pod))
+    for _, endpoints in groups.values():
+        endpoints.sort(key=lambda endpoint: str(endpoint["addresses"]))
+    return groups
+
+
+def endpoint_of(service: Object, pod: Object) -> Object:
+    terminating = "deletionTimestamp" in pod["metadata"]
+    serving = is_pod_ready(pod)
+    ready = (serving and not terminating) or bool(service["spec"].get("publishNotReadyAddresses"))
+    metadata = pod["metadata"]
+    endpoint: Object = {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
+        "targetRef": {
+            "kind": "Pod",
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        },
+    }
+    if pod["spec"].get("nodeName"):
+        endpoint["nodeName"] = pod["spec"]["nodeName"]
+    if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == service["metadata"]["name"]:
+        endpoint["hostname"] = pod["spec"]["hostname"]
+    return endpoint
+
+
+def slices_of(service: Object, pods: list[Object]) -> list[tuple[list[Object], list[Object]]]:
+    """Return the ports and endpoints of each slice there should be; one empty slice when there is no endpoint."""
+    groups = endpoints_of(service, pods)
+    chunks = [
+        (ports, endpoints[start : start + AT_MOST])
+        for _, (ports, endpoints) in sorted(groups.items())
+        for start in range(0, len(endpoints), AT_MOST)
+    ]
+    return chunks or [([], [])]
+
+
+def legacy_subsets(chunks: list[tuple[list[Object], list[Object]]]) -> list[Object]:
+    """Return the ``subsets`` of the Endpoints object."""
+    subsets = []
+    for ports, endpoints in chunks:
+        subset: dict[str, Any] = {}
+        for name, wanted in (("addresses", True), ("notReadyAddresses", False)):
+            entries = [
+                {
+                    "ip": endpoint["addresses"][0],
+                    **({"hostname": endpoint["hostname"]} if "hostname" in endpoint else {}),
+                    **({"nodeName": endpoint["nodeName"]} if "nodeName" in endpoint else {}),
+                    "targetRef": endpoint["targetRef"],
+                }
+                for endpoint in endpoints
+                if endpoint["conditions"]["ready"] is wanted and not endpoint["conditions"]["terminating"]
+            ]
+            if entries:
+                subset[name] = entries
+        if subset:
+            if ports:
+                subset["ports"] = [{k: v for k, v in port.items() if v != ""} for port in ports]
+            subsets.append(subset)
+    return subsets
+
+
+class EndpointSliceController(Controller):
+    name = "endpointslice-controller"
+
+    def __init__(
+        self, client: Client, services: Informer, pods: Informer, slices: Informer, endpoints: Informer
+    ) -> None:
+        super().__init__(client)
+        self.services, self.pods, self.slices, self.endpoints = services, pods, slices, endpoints
+        pods.add_index(BY_NAMESPACE, namespace_of)
+        services.add_index(BY_NAMESPACE, namespace_of)
+        slices.add_index(BY_SERVICE, service_of)
+        self.watch(services)
+        self.watch(pods, self._services_of)
+        self.watch(slices, service_of)
+
+    def _services_of(self, pod: Object) -> list[str]:
+        namespace = pod["metadata"].get("namespace", "")
+        candidates = self.services.by_index(BY_NAMESPACE, namespace)
+        return [f"{namespace}/{service['metadata']['name']}" for service in candidates if selects(service, pod)]
+
+    async def reconcile(self, key: str) -> float | None:
+        service = self.services.get(key)
+        if service is None or not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
+            return None
+        if "deletionTimestamp" in service["metadata"]:
+            return None
+        pods = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
+        chunks = slices_of(service, pods)
+        await self._write_slices(service, key, chunks)
+        await self._write_endpoints(service, key, legacy_subsets(chunks))
+        return None
+
+    async def _write_slices(self, service: Object, key: str, chunks: list[tuple[list[Object], list[Object]]]) -> None:
+        present = [s for s in self.slices.by_index(BY_SERVICE, key) if managed(s)]
+        spare = sorted(present, key=lambda s: str(s["metadata"]["name"]))
+        for ports, endpoints in chunks:
+            labels = slice_labels(service)
+            there = spare.pop(0) if spare else None
+            if there is None:
+                await self.client.create(ENDPOINT_SLICES, new_slice(service, labels, ports, endpoints))
+            elif (there.get("ports") or [], there.get("endpoints") or [], there["metadata"]["labels"]) != (
+                ports,
+                endpoints,
+                labels,
+            ):
+                metadata = {**there["metadata"], "labels": labels}
+                await self.client.update(
+                    ENDPOINT_SLICES, {**there, "metadata": metadata, "ports": ports, "endpoints": endpoints}
+                )
+        for surplus in spare:
+            metadata = surplus["metadata"]
+            await self.client.delete(ENDPOINT_SLICES, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+
+    async def _write_endpoints(self, service: Object, key: str, subsets: list[Object]) -> None:
+        there = self.endpoints.get(key)
+        metadata = service["metadata"]
+        if there is None:
+            labels = {**(metadata.get("labels") or {}), "endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+            new: Object = {
+                "apiVersion": "v1",
+                "kind": "Endpoints",
+                "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "labels": labels},
+            }
+            if subsets:
+                new["subsets"] = subsets
+            try:
+                await self.client.create(ENDPOINTS, new)
+            except ApiError as error:
+                if not error.already_exists:
+                    raise
+        elif (there.get("subsets") or []) != subsets:
+            await self.client.update(ENDPOINTS, {**there, "subsets": subsets})
+
+
+def service_of(endpoint_slice: Object) -> list[str]:
+    """Return the key of the Service a slice belongs to."""
+    metadata = endpoint_slice["metadata"]
+    name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
+    return [f"{metadata['namespace']}/{name}"] if name else []
+
+
+def managed(endpoint_slice: Object) -> bool:
+    return bool((endpoint_slice["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGER)
+
+
+def slice_labels(service: Object) -> dict[str, str]:
+    labels = {**(service["metadata"].get("labels") or {})}
+    labels |= {SERVICE_LABEL: service["metadata"]["name"], MANAGED_LABEL: MANAGER}
+    if service["spec"].get("clusterIP") == "None":
+        labels[HEADLESS_LABEL] = ""
+    return labels
+
+
+def new_slice(service: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object]) -> Object:
+    metadata = service["metadata"]
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{metadata['name']}-{random_suffix()}",
+            "generateName": f"{metadata['name']}-",
+            "namespace": metadata["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner_reference(service, SERVICES)],
+        },
+        "addressType": (service["spec"].get("ipFamilies") or ["IPv4"])[0],
+        "ports": ports,
+        "endpoints": endpoints,
+    }

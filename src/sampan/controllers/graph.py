@@ -1,0 +1,133 @@
+"""Every object there is, by who owns it: one informer for each resource that discovery names.
+
+The garbage collector and the namespace controller read it. Resources come and go with CRDs, so discovery is read again
+whenever a CustomResourceDefinition changes. In the API's own process an informer costs one dict of shared objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import orjson
+
+from sampan.client.informer import Change, Informer
+from sampan.client.protocol import Client, ResourceType
+from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS, EVENTS
+from sampan.schema.objects import Object, split_api_version
+
+OWNERS = "owner-uids"
+UID = "uid"
+NAMESPACE = "namespace"
+NEEDED_VERBS = {"delete", "list", "watch"}
+Listener = Callable[[ResourceType, Change, "Object | None", Object], None]
+
+
+def owner_uids(obj: Object) -> list[str]:
+    return [reference["uid"] for reference in obj["metadata"].get("ownerReferences") or ()]
+
+
+def uid_of(obj: Object) -> list[str]:
+    return [obj["metadata"]["uid"]]
+
+
+def namespaces_of(obj: Object) -> list[str]:
+    namespace = obj["metadata"].get("namespace")
+    return [namespace] if namespace else []
+
+
+async def discover(client: Client) -> list[ResourceType]:
+    """Return the resources, in their preferred versions, whose objects can be listed, watched and deleted."""
+    group_versions = ["/api/v1"]
+    _, body = await client.raw("GET", "/apis")
+    for group in orjson.loads(body).get("groups") or ():
+        group_versions.append(f"/apis/{group['preferredVersion']['groupVersion']}")
+    found: list[ResourceType] = []
+    for path in group_versions:
+        status, body = await client.raw("GET", path)
+        if status != 200:
+            continue  # a group that went away between the two requests
+        answer = orjson.loads(body)
+        group, version = split_api_version(answer["groupVersion"])
+        found += [
+            ResourceType(group, version, entry["name"], entry["kind"], entry["namespaced"])
+            for entry in answer["resources"]
+            if "/" not in entry["name"] and set(entry["verbs"]) >= NEEDED_VERBS
+        ]
+    return [resource for resource in found if resource != EVENTS and resource.group != "events.k8s.io"]
+
+
+class Graph:
+    """All objects but Events. ``informer_of`` gives informers that other controllers share already."""
+
+    def __init__(self, client: Client, informer_of: Callable[[ResourceType], Informer]) -> None:
+        self._client = client
+        self._informer_of = informer_of
+        self._listeners: list[Listener] = []
+        self._informers: dict[ResourceType, Informer] = {}
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._whole = asyncio.Event()
+        definitions = informer_of(CUSTOM_RESOURCE_DEFINITIONS)
+        definitions.add_handler(lambda change, old, new: self._changed.set())
+
+    def add_listener(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    async def synced(self) -> None:
+        """Return when every resource has been listed once."""
+        await self._whole.wait()
+
+    @property
+    def resources(self) -> list[ResourceType]:
+        return list(self._informers)
+
+    def kind(self, api_version: str, kind: str) -> ResourceType | None:
+        """Return the resource of a kind, in any version of its group."""
+        group, _ = split_api_version(api_version)
+        return next((r for r in self._informers if r.group == group and r.kind == kind), None)
+
+    def object_with(self, uid: str) -> tuple[ResourceType, Object] | None:
+        for resource, informer in self._informers.items():
+            for obj in informer.by_index(UID, uid):
+                return resource, obj
+        return None
+
+    def dependents(self, uid: str) -> Iterator[tuple[ResourceType, Object]]:
+        for resource, informer in self._informers.items():
+            for obj in informer.by_index(OWNERS, uid):
+                yield resource, obj
+
+    def in_namespace(self, namespace: str) -> Iterator[tuple[ResourceType, Object]]:
+        for resource, informer in self._informers.items():
+            if resource.namespaced:
+                for obj in informer.by_index(NAMESPACE, namespace):
+                    yield resource, obj
+
+    async def run(self) -> None:
+        """Follow discovery until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            there = await discover(self._client)
+            for resource in [resource for resource in self._informers if resource not in there]:
+                del self._informers[resource]
+            new = [resource for resource in there if resource not in self._informers]
+            for resource in new:
+                self._follow(resource)
+            for resource in new:
+                await self._informers[resource].synced()
+            self._whole.set()
+
+    def _follow(self, resource: ResourceType) -> None:
+        informer = self._informer_of(resource)
+        informer.add_index(OWNERS, owner_uids)
+        informer.add_index(UID, uid_of)
+        informer.add_index(NAMESPACE, namespaces_of)
+        self._informers[resource] = informer
+
+        def tell(change: Change, old: Object | None, new: Object) -> None:
+            for listener in self._listeners:
+                listener(resource, change, old, new)
+
+        informer.add_handler(tell)

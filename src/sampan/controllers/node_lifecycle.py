@@ -1,0 +1,174 @@
+"""Nodes that fall silent: Ready becomes Unknown, taints follow, and pods on a lost node are deleted in time.
+
+A node is heard by its Lease (``kube-node-lease``) and its status. Silence is timed by one wake-up per node, not by
+polling. Also pod garbage collection: pods of nodes that no longer exist. Source: KEP-589 (Lease heartbeats), the taints
+``node.kubernetes.io/not-ready`` and ``unreachable``, their 300 s tolerations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder, timestamp
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.client.resources import NODES, PODS
+from sampan.controllers.deployment import seconds_since
+from sampan.controllers.ownership import condition_of, with_condition
+from sampan.schema.objects import Object
+
+GRACE_SECONDS = 50.0
+"""How long a node may be silent (node-monitor-grace-period)."""
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+BY_NODE = "node"
+
+
+def node_of(pod: Object) -> list[str]:
+    """Index function: the node a pod is bound to."""
+    name = pod["spec"].get("nodeName")
+    return [name] if name else []
+
+
+def wanted_taints(node: Object, now: str) -> list[Object]:
+    """Return the taints a node should have: its own, and those of its condition."""
+    ours = {NOT_READY, UNREACHABLE, UNSCHEDULABLE}
+    have = {(t["key"], t["effect"]): t for t in node["spec"].get("taints") or ()}
+    kept = [t for t in node["spec"].get("taints") or () if t["key"] not in ours]
+    ready = condition_of(node, "Ready")
+    state = ready["status"] if ready else "False"
+    wanted: list[tuple[str, str]] = []
+    if node["spec"].get("unschedulable"):
+        wanted.append((UNSCHEDULABLE, "NoSchedule"))
+    if state != "True":
+        key = UNREACHABLE if state == "Unknown" else NOT_READY
+        wanted += [(key, "NoSchedule"), (key, "NoExecute")]
+    for key, effect in wanted:
+        fresh = {"key": key, "effect": effect, **({"timeAdded": now} if effect == "NoExecute" else {})}
+        kept.append(have.get((key, effect), fresh))
+    return kept
+
+
+def toleration_left(pod: Object, taints: list[Object]) -> float | None:
+    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever."""
+    left: float | None = None
+    for taint in taints:
+        if taint["effect"] != "NoExecute":
+            continue
+        tolerated = [t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)]
+        if not tolerated:
+            return 0.0
+        limits = [t["tolerationSeconds"] for t in tolerated if t.get("tolerationSeconds") is not None]
+        if limits:
+            since = seconds_since(taint["timeAdded"]) if taint.get("timeAdded") else 0.0
+            left = min(left if left is not None else min(limits) - since, min(limits) - since)
+    return left
+
+
+def tolerates(toleration: Object, taint: Object) -> bool:
+    """Whether a toleration matches a taint (core/v1 Toleration)."""
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if not toleration.get("key"):
+        return bool(toleration.get("operator") == "Exists")
+    if toleration["key"] != taint["key"]:
+        return False
+    return toleration.get("operator", "Equal") == "Exists" or toleration.get("value", "") == taint.get("value", "")
+
+
+class NodeLifecycleController(Controller):
+    name = "node-controller"
+
+    def __init__(
+        self, client: Client, nodes: Informer, leases: Informer, pods: Informer, events: EventRecorder
+    ) -> None:
+        super().__init__(client)
+        self.nodes, self.leases, self.pods, self.events = nodes, leases, pods, events
+        self.heard: dict[str, float] = {}
+        pods.add_index(BY_NODE, node_of)
+        leases.add_handler(self._on_lease)
+        self.watch(nodes)
+        self.watch(pods, node_of)
+
+    def _on_lease(self, change: str, old: Object | None, new: Object) -> None:
+        if change != "DELETED" and new["metadata"].get("namespace") == "kube-node-lease":
+            name = new["metadata"]["name"]
+            self.heard[name] = asyncio.get_running_loop().time()
+            node = self.nodes.get(name)
+            if node is not None and (condition_of(node, "Ready") or {}).get("status") == "Unknown":
+                self.queue.add(name)
+
+    async def reconcile(self, key: str) -> float | None:
+        node = self.nodes.get(key)
+        if node is None:
+            self.heard.pop(key, None)
+            await self._collect_pods(key)
+            return None
+        now = asyncio.get_running_loop().time()
+        silent_for = now - self.heard.setdefault(key, now)
+        ready = condition_of(node, "Ready")
+        if silent_for >= GRACE_SECONDS and ready is not None and ready["status"] != "Unknown":
+            node = await self._mark_unknown(node)
+        taints = wanted_taints(node, timestamp())
+        if taints != (node["spec"].get("taints") or []):
+            await self.client.patch(NODES, key, {"spec": {"taints": taints or None}})
+        looks = [max(GRACE_SECONDS - silent_for, 1.0)] if silent_for < GRACE_SECONDS else []
+        if (next_eviction := await self._evict(key, taints)) is not None:
+            looks.append(next_eviction)
+        return min(looks, default=None)
+
+    async def _mark_unknown(self, node: Object) -> Object:
+        now = timestamp()
+        conditions = list(node.get("status", {}).get("conditions") or ())
+        for type in ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure"):
+            unknown = {
+                "type": type,
+                "status": "Unknown",
+                "reason": "NodeStatusUnknown",
+                "message": "Kubelet stopped posting node status.",
+            }
+            conditions = with_condition(conditions, unknown, now)
+        self.events.normal(node, "NodeNotReady", f"Node {node['metadata']['name']} status is now: NodeNotReady")
+        updated = {**node, "status": {**node["status"], "conditions": conditions}}
+        return await self.client.update(NODES, updated, subresource="status")
+
+    async def _evict(self, name: str, taints: list[Object]) -> float | None:
+        """Delete pods that do not tolerate the taints (any longer); return when to look again."""
+        soonest: float | None = None
+        for pod in self.pods.by_index(BY_NODE, name):
+            if "deletionTimestamp" in pod["metadata"]:
+                continue
+            left = toleration_left(pod, taints)
+            if left is None:
+                continue
+            if left <= 0:
+                metadata = pod["metadata"]
+                self.events.normal(
+                    pod, "TaintManagerEviction", f"Marking for deletion Pod {metadata['namespace']}/{metadata['name']}"
+                )
+                await self._delete(pod, None)
+            else:
+                soonest = left if soonest is None else min(soonest, left)
+        return soonest
+
+    async def _collect_pods(self, name: str) -> None:
+        """Delete the pods of a node that does not exist."""
+        for pod in self.pods.by_index(BY_NODE, name):
+            await self._delete(pod, 0)
+
+    async def _delete(self, pod: Object, grace_period_seconds: int | None) -> None:
+        metadata = pod["metadata"]
+        try:
+            await self.client.delete(
+                PODS,
+                metadata["name"],
+                metadata["namespace"],
+                grace_period_seconds=grace_period_seconds,
+                uid=metadata["uid"],
+            )
+        except ApiError as error:
+            if not error.is_not_found:
+                raise

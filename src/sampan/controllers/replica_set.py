@@ -1,0 +1,204 @@
+"""ReplicaSet: as many pods of a template as asked for, the right ones deleted first, a status that counts them.
+
+``desired`` is pure: it says which pods are to be deleted and how many made. Source: the ReplicaSet controller's
+documented ranking of pods for deletion, KEP-2185 (random ties), KEP-2255 (pod-deletion-cost).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder, timestamp
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.client.resources import PODS, REPLICA_SETS
+from sampan.controllers.expectations import Expectations
+from sampan.controllers.ownership import (
+    BY_NAMESPACE,
+    BY_OWNER,
+    condition_of,
+    controller_of,
+    controller_uid,
+    is_pod_active,
+    is_pod_ready,
+    namespace_of,
+    owned_by,
+    owner_keys,
+    owner_reference,
+    with_condition,
+)
+from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
+from sampan.schema.objects import Object
+from sampan.schema.selectors import label_selector
+
+BURST = 500
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+class Plan(NamedTuple):
+    create: int
+    delete: list[Object]
+
+
+def desired(replica_set: Object, pods: list[Object]) -> Plan:
+    """Return what brings the active pods to ``spec.replicas``."""
+    wanted = replica_set["spec"].get("replicas", 1)
+    active = [pod for pod in pods if is_pod_active(pod)]
+    if len(active) <= wanted:
+        return Plan(min(wanted - len(active), BURST), [])
+    ranked = sorted(active, key=deletion_rank)
+    return Plan(0, ranked[: min(len(active) - wanted, BURST)])
+
+
+def deletion_rank(pod: Object) -> tuple[bool, int, bool, int, int, str]:
+    """Sort key: unassigned before assigned, pending before running, not ready before ready, cheap before dear, many
+    restarts before few, young before old."""
+    status = pod.get("status", {})
+    phase_rank = {"Pending": 0, "Unknown": 1, "Running": 2}.get(status.get("phase", "Pending"), 0)
+    try:
+        cost = int(pod["metadata"].get("annotations", {}).get(DELETION_COST, 0))
+    except ValueError:
+        cost = 0
+    restarts = max((c.get("restartCount", 0) for c in status.get("containerStatuses") or ()), default=0)
+    created = pod["metadata"].get("creationTimestamp", "")
+    young_first = "".join(chr(255 - ord(char)) for char in created)
+    return bool(pod["spec"].get("nodeName")), phase_rank, is_pod_ready(pod), cost, -restarts, young_first
+
+
+def status_of(replica_set: Object, pods: list[Object], failure: str | None) -> Object:
+    """Return the status that the pods amount to; ``failure`` is why pods cannot be made."""
+    active = [pod for pod in pods if is_pod_active(pod)]
+    template_labels = replica_set["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
+    ready = [pod for pod in active if is_pod_ready(pod)]
+    old = replica_set.get("status", {})
+    status: Object = {"replicas": len(active), "observedGeneration": replica_set["metadata"].get("generation", 0)}
+    labelled = [pod for pod in active if template_labels.items() <= (pod["metadata"].get("labels") or {}).items()]
+    counts = {
+        "fullyLabeledReplicas": len(labelled),
+        "readyReplicas": len(ready),
+        "availableReplicas": len(available(ready, replica_set["spec"].get("minReadySeconds", 0))),
+    }
+    status |= {name: count for name, count in counts.items() if count}
+    terminating = sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"])
+    if terminating or "terminatingReplicas" in old:
+        status["terminatingReplicas"] = terminating
+    conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
+    if failure is not None:
+        new = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": failure}
+        conditions = with_condition(list(old.get("conditions") or ()), new, timestamp())
+    if conditions:
+        status["conditions"] = conditions
+    return status
+
+
+def available(ready: list[Object], min_ready_seconds: int) -> list[Object]:
+    """Return the ready pods that have been so for long enough."""
+    if not min_ready_seconds:
+        return ready
+    return [pod for pod in ready if seconds_until_available(pod, min_ready_seconds) <= 0]
+
+
+def seconds_until_available(pod: Object, min_ready_seconds: int) -> float:
+    import datetime
+
+    condition = condition_of(pod, "Ready")
+    since = (condition or {}).get("lastTransitionTime")
+    if not since:
+        return float(min_ready_seconds)
+    moment = datetime.datetime.fromisoformat(since.replace("Z", "+00:00"))
+    return min_ready_seconds - (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
+
+
+class ReplicaSetController(Controller):
+    name = "replicaset-controller"
+
+    def __init__(self, client: Client, replica_sets: Informer, pods: Informer, events: EventRecorder) -> None:
+        super().__init__(client)
+        self.replica_sets = replica_sets
+        self.pods = pods
+        self.expectations = Expectations()
+        self.pod_control = PodControl(client, events, self.expectations)
+        pods.add_index(BY_OWNER, controller_uid)
+        pods.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_handler(expectation_observer(self.expectations, "ReplicaSet"))
+        self.watch(replica_sets)
+        self.watch(pods, owner_keys("ReplicaSet"))  # type: ignore[arg-type]
+        self.watch(pods, self._orphans_owners)
+
+    def _orphans_owners(self, pod: Object) -> list[str]:
+        """A pod without a controller may belong to a ReplicaSet whose selector it matches."""
+        if controller_of(pod) is not None:
+            return []
+        namespace = pod["metadata"].get("namespace", "")
+        labels = pod["metadata"].get("labels") or {}
+        return [
+            f"{namespace}/{candidate['metadata']['name']}"
+            for candidate in self.replica_sets
+            if candidate["metadata"]["namespace"] == namespace
+            and label_selector(candidate["spec"]["selector"]).matches(labels)
+        ]
+
+    async def reconcile(self, key: str) -> float | None:
+        replica_set = self.replica_sets.get(key)
+        if replica_set is None:
+            self.expectations.forget(key)
+            return None
+        pods = await self._claim(replica_set)
+        failure: str | None = None
+        if self.expectations.satisfied(key) and "deletionTimestamp" not in replica_set["metadata"]:
+            plan = desired(replica_set, pods)
+            name = replica_set["metadata"]["name"]
+            new = [pod_of(replica_set, REPLICA_SETS, f"{name}-{random_suffix()}") for _ in range(plan.create)]
+            try:
+                await self.pod_control.create(key, replica_set, new)
+            except ApiError as error:
+                failure = str(error)
+            await self.pod_control.delete(key, replica_set, plan.delete)
+        await self._write_status(replica_set, owned_by(self.pods, replica_set), failure)
+        if failure is not None:
+            raise ApiError(422, {"reason": "FailedCreate", "message": failure})
+        return self._soonest_available(replica_set, pods)
+
+    async def _claim(self, replica_set: Object) -> list[Object]:
+        """Return the pods that are ours: adopt orphans that match the selector, release those that no longer do."""
+        selector = label_selector(replica_set["spec"]["selector"])
+        namespace, uid = replica_set["metadata"]["namespace"], replica_set["metadata"]["uid"]
+        mine: list[Object] = []
+        for pod in owned_by(self.pods, replica_set):
+            if selector.matches(pod["metadata"].get("labels")):
+                mine.append(pod)
+            elif "deletionTimestamp" not in pod["metadata"]:
+                others = [r for r in pod["metadata"]["ownerReferences"] if r["uid"] != uid]
+                await self._set_owners(pod, others)
+        if "deletionTimestamp" in replica_set["metadata"]:
+            return mine
+        for pod in self.pods.by_index(BY_NAMESPACE, namespace):
+            if controller_of(pod) is None and is_pod_active(pod):
+                if selector.matches(pod["metadata"].get("labels")):
+                    owners = [
+                        *(pod["metadata"].get("ownerReferences") or ()),
+                        owner_reference(replica_set, REPLICA_SETS),
+                    ]
+                    await self._set_owners(pod, owners)
+                    mine.append(pod)
+        return mine
+
+    async def _set_owners(self, pod: Object, owners: list[Object]) -> None:
+        metadata = pod["metadata"]
+        patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
+        await self.client.patch(PODS, metadata["name"], patch, metadata["namespace"])
+
+    async def _write_status(self, replica_set: Object, pods: list[Object], failure: str | None) -> None:
+        status = status_of(replica_set, pods, failure)
+        if status != replica_set.get("status"):
+            updated = {**replica_set, "status": status}
+            await self.client.update(REPLICA_SETS, updated, subresource="status")
+
+    def _soonest_available(self, replica_set: Object, pods: list[Object]) -> float | None:
+        seconds = replica_set["spec"].get("minReadySeconds", 0)
+        if not seconds:
+            return None
+        waits = [seconds_until_available(pod, seconds) for pod in pods if is_pod_active(pod) and is_pod_ready(pod)]
+        return min((wait for wait in waits if wait > 0), default=None)

@@ -1,0 +1,95 @@
+"""A node as the scheduler sees it: what it offers and what its pods have taken.
+
+Numbers are integers: CPU in milli-CPU, everything else in units (bytes, pods). Pods that were bound but are not yet seen
+so by the informer count too ("assumed").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sampan.schema.objects import Object
+from sampan.schema.quantity import QuantityError, parse
+
+
+def amount(resource: str, quantity: object) -> int:
+    """Return a quantity as an integer, milli for cpu; what is no quantity counts nothing."""
+    try:
+        parsed = parse(str(quantity))
+    except QuantityError:
+        return 0
+    return parsed.milli() if resource == "cpu" else parsed.value()
+
+
+def requests_of(pod: Object) -> dict[str, int]:
+    """Return what a pod asks for: the sum of its containers, or the largest init container, plus overhead (KEP-753 for
+    restartable init containers, which count as containers)."""
+    total: dict[str, int] = {}
+    largest: dict[str, int] = {}
+    for container in pod["spec"].get("containers") or ():
+        add(total, asked(container))
+    for container in pod["spec"].get("initContainers") or ():
+        if container.get("restartPolicy") == "Always":
+            add(total, asked(container))
+        for name, value in asked(container).items():
+            largest[name] = max(largest.get(name, 0), value)
+    for name, value in largest.items():
+        total[name] = max(total.get(name, 0), value)
+    add(total, {name: amount(name, value) for name, value in (pod["spec"].get("overhead") or {}).items()})
+    return total
+
+
+def asked(container: Object) -> dict[str, int]:
+    resources = container.get("resources") or {}
+    wanted = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: amount(name, value) for name, value in wanted.items()}
+
+
+def add(total: dict[str, int], more: dict[str, int]) -> None:
+    for name, value in more.items():
+        total[name] = total.get(name, 0) + value
+
+
+def host_ports(pod: Object) -> set[tuple[str, int]]:
+    """Return ``(protocol, port)`` of the node that a pod takes."""
+    return {
+        (port.get("protocol", "TCP"), port["hostPort"])
+        for container in pod["spec"].get("containers") or ()
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    }
+
+
+@dataclass(slots=True)
+class NodeState:
+    node: Object
+    pods: list[Object] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    ports: set[tuple[str, int]] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return str(self.node["metadata"]["name"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.node["metadata"].get("labels") or {}
+
+    def allocatable(self, resource: str) -> int:
+        return amount(resource, (self.node.get("status", {}).get("allocatable") or {}).get(resource, "0"))
+
+    def take(self, pod: Object) -> None:
+        self.pods.append(pod)
+        add(self.used, requests_of(pod))
+        self.ports |= host_ports(pod)
+
+
+def states(nodes: Iterable[Object], pods: Iterable[Object]) -> dict[str, NodeState]:
+    """Return every node with the pods that are on it."""
+    found = {node["metadata"]["name"]: NodeState(node) for node in nodes}
+    for pod in pods:
+        state = found.get(pod["spec"].get("nodeName") or "")
+        if state is not None and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            state.take(pod)
+    return found

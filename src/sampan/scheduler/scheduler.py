@@ -1,0 +1,153 @@
+"""The scheduler: every pod without a node is bound to the best node, or told why there is none.
+
+The nodes' state is kept up to date by events. A pod is counted on its node as soon as it is chosen ("assumed"), so that
+several bindings can be under way. Pods that did not fit are tried again when a node changes or a pod goes: no polling.
+"""
+
+from __future__ import annotations
+
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder, timestamp
+from sampan.client.informer import Informer, key_of
+from sampan.client.protocol import Client
+from sampan.client.resources import PODS
+from sampan.scheduler.node_state import NodeState, states
+from sampan.scheduler.plugins import choose, explain
+from sampan.schema.objects import Object
+
+SCHEDULER_NAME = "default-scheduler"
+
+
+def waits_for_us(pod: Object) -> bool:
+    """Whether a pod is ours to place: no node, no gate, not going away."""
+    spec = pod["spec"]
+    return (
+        not spec.get("nodeName")
+        and spec.get("schedulerName", SCHEDULER_NAME) == SCHEDULER_NAME
+        and not spec.get("schedulingGates")
+        and "deletionTimestamp" not in pod["metadata"]
+        and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+    )
+
+
+class Scheduler(Controller):
+    name = "kube-scheduler"
+    workers = 8
+
+    def __init__(self, client: Client, pods: Informer, nodes: Informer, events: EventRecorder) -> None:
+        super().__init__(client)
+        self.pods, self.nodes, self.events = pods, nodes, events
+        self._states: dict[str, NodeState] | None = None
+        self._assumed: dict[str, Object] = {}
+        self._unplaced: set[str] = set()
+        pods.add_handler(self._on_pod)
+        nodes.add_handler(self._on_node)
+        self.watch(pods, lambda pod: [key_of(pod)] if waits_for_us(pod) else [])
+
+    async def run(self) -> None:
+        await self.nodes.synced()
+        await super().run()
+
+    def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        key = key_of(new)
+        finished = new.get("status", {}).get("phase") in ("Succeeded", "Failed")
+        was_placed = old is not None and bool(old["spec"].get("nodeName"))
+        if change == "DELETED" or (finished and was_placed):
+            self._assumed.pop(key, None)
+            self._states = None
+            self._try_again()
+        elif new["spec"].get("nodeName") and not was_placed:
+            # an assumed pod is counted already; anything else was placed by others
+            if self._assumed.pop(key, None) is None:
+                self._states = None
+            self._unplaced.discard(key)
+
+    def _on_node(self, change: str, old: Object | None, new: Object) -> None:
+        if old is not None and change == "MODIFIED" and relevant(old) == relevant(new):
+            return
+        self._states = None
+        self._try_again()
+
+    def _try_again(self) -> None:
+        for key in self._unplaced:
+            self.queue.add(key)
+
+    def _current(self) -> dict[str, NodeState]:
+        if self._states is None:
+            self._states = states(self.nodes, self.pods)
+            for pod in self._assumed.values():
+                node = self._states.get(pod["spec"]["nodeName"])
+                if node is not None:
+                    node.take(pod)
+        return self._states
+
+    async def reconcile(self, key: str) -> float | None:
+        pod = self.pods.get(key)
+        if pod is None or not waits_for_us(pod) or key in self._assumed:
+            self._unplaced.discard(key)
+            return None
+        nodes = list(self._current().values())
+        node, reasons = choose(pod, nodes)
+        if node is None:
+            self._unplaced.add(key)
+            await self._refuse(pod, explain(len(nodes), reasons))
+            return None
+        placed = {**pod, "spec": {**pod["spec"], "nodeName": node.name}}
+        self._assumed[key] = placed
+        node.take(placed)
+        try:
+            await self._bind(pod, node.name)
+        except BaseException:
+            self._assumed.pop(key, None)
+            self._states = None
+            raise
+        metadata = pod["metadata"]
+        self.events.normal(
+            pod, "Scheduled", f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {node.name}"
+        )
+        return None
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        metadata = pod["metadata"]
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        await self.client.create(PODS, binding, metadata["namespace"], name=metadata["name"], subresource="binding")
+
+    async def _refuse(self, pod: Object, message: str) -> None:
+        self.events.warning(pod, "FailedScheduling", message)
+        conditions = pod.get("status", {}).get("conditions") or []
+        for condition in conditions:
+            if condition["type"] == "PodScheduled" and condition.get("message") == message:
+                return
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "lastProbeTime": None,
+            "lastTransitionTime": timestamp(),
+        }
+        kept = [other for other in conditions if other["type"] != "PodScheduled"]
+        metadata = pod["metadata"]
+        try:
+            await self.client.patch(
+                PODS,
+                metadata["name"],
+                {"status": {"conditions": [*kept, condition]}},
+                metadata["namespace"],
+                subresource="status",
+            )
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+
+
+def relevant(node: Object) -> object:
+    """What of a node scheduling depends on: heartbeats do not count."""
+    status = node.get("status", {})
+    return node["metadata"].get("labels"), node["spec"], status.get("allocatable"), status.get("images")
