@@ -18,6 +18,7 @@ from sampan.client.resources import NODES, PODS
 from sampan.controllers.deployment import seconds_since
 from sampan.controllers.ownership import condition_of, with_condition
 from sampan.schema.objects import Object
+from sampan.schema.tolerations import tolerates
 
 GRACE_SECONDS = 50.0
 """How long a node may be silent (node-monitor-grace-period)."""
@@ -66,17 +67,6 @@ def toleration_left(pod: Object, taints: list[Object]) -> float | None:
             since = seconds_since(taint["timeAdded"]) if taint.get("timeAdded") else 0.0
             left = min(left if left is not None else min(limits) - since, min(limits) - since)
     return left
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    """Whether a toleration matches a taint (core/v1 Toleration)."""
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if not toleration.get("key"):
-        return bool(toleration.get("operator") == "Exists")
-    if toleration["key"] != taint["key"]:
-        return False
-    return toleration.get("operator", "Equal") == "Exists" or toleration.get("value", "") == taint.get("value", "")
 
 
 class NodeLifecycleController(Controller):

@@ -175,14 +175,12 @@ class ReplicaSetController(Controller):
         if "deletionTimestamp" in replica_set["metadata"]:
             return mine
         for pod in self.pods.by_index(BY_NAMESPACE, namespace):
-            if controller_of(pod) is None and is_pod_active(pod):
-                if selector.matches(pod["metadata"].get("labels")):
-                    owners = [
-                        *(pod["metadata"].get("ownerReferences") or ()),
-                        owner_reference(replica_set, REPLICA_SETS),
-                    ]
-                    await self._set_owners(pod, owners)
-                    mine.append(pod)
+            if controller_of(pod) is not None or not is_pod_active(pod):
+                continue
+            if selector.matches(pod["metadata"].get("labels")):
+                owners = [*(pod["metadata"].get("ownerReferences") or ()), owner_reference(replica_set, REPLICA_SETS)]
+                await self._set_owners(pod, owners)
+                mine.append(pod)
         return mine
 
     async def _set_owners(self, pod: Object, owners: list[Object]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from sampan.scheduler.node_state import NodeState, host_ports, requests_of
 from sampan.schema.objects import Object
 from sampan.schema.selectors import label_selector
+from sampan.schema.tolerations import tolerates
 
 
 def node_name(pod: Object, node: NodeState) -> str | None:
@@ -31,16 +32,6 @@ def taint_toleration(pod: Object, node: NodeState) -> str | None:
 
 def tolerated(pod: Object, taint: Object) -> bool:
     return any(tolerates(toleration, taint) for toleration in pod["spec"].get("tolerations") or ())
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if not toleration.get("key"):
-        return bool(toleration.get("operator") == "Exists")
-    if toleration["key"] != taint["key"]:
-        return False
-    return toleration.get("operator", "Equal") == "Exists" or toleration.get("value", "") == taint.get("value", "")
 
 
 def node_affinity(pod: Object, node: NodeState) -> str | None:
