@@ -9,14 +9,14 @@ plugins in ``admission``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 
 from sampan.api import routing
 from sampan.api.admitting import Chain
-from sampan.api.asgi import headers_of, read_body, refuse_websocket, respond
+from sampan.api.asgi import ClientGone, headers_of, read_body, refuse_websocket, respond
 from sampan.api.catalog import Catalog, Served, Subresource
 from sampan.api.errors import StatusError, method_not_allowed
 from sampan.api.health import Check, add_health_routes
@@ -73,6 +73,8 @@ class Api:
         self.live_checks: dict[str, Check] = {}
         self.ready_checks: dict[str, Check] = {}
         self.counts: dict[tuple[str, str, int], int] = {}
+        self.preparations: list[Callable[[], Awaitable[None]]] = []
+        """What ``assembly.bootstrap`` runs once the store is open, in order."""
         self._routes: dict[str, Handler] = {}
         self._parsed: dict[str, tuple[int, Object]] = {}
         add_health_routes(self)
@@ -150,6 +152,8 @@ class Api:
             return await self._unknown(request)
         if target.subresource:
             return await self._subresource(routed, served, target)
+        if not target.name and "" in served.subresources and request.method in served.subresources[""].handlers:
+            return await served.subresources[""].handlers[request.method](request)
         verb = request.attributes.verb
         if not verb or verb not in served.resource.verbs:
             raise method_not_allowed()
@@ -221,6 +225,8 @@ class Api:
             answer = await self.answer(routed)
         except StatusError as error:
             answer = error_response(error, accept)
+        except ClientGone:
+            return
         except Exception as error:
             logger.exception("%s %s", scope.get("method"), scope["path"])
             answer = error_response(internal_error(error), accept)

@@ -218,7 +218,8 @@ def label_selector(selector: Mapping[str, Any] | None) -> LabelSelector:
     Raises ``SelectorError``."""
     if selector is None:
         return NOTHING
-    found = [checked_entry(key, "In", [value]) for key, value in (selector.get("matchLabels") or {}).items()]
+    labels = (selector.get("matchLabels") or {}).items()
+    found = [checked_entry(key, "In", [value])._replace(operator="=") for key, value in labels]
     for expression in selector.get("matchExpressions") or ():
         found.append(checked_entry(expression.get("key", ""), expression.get("operator", ""), expression.get("values")))
     return LabelSelector(sorted(found, key=lambda requirement: requirement.key)) if found else EVERYTHING
