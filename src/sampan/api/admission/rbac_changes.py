@@ -1,0 +1,130 @@
+"""Writes of RBAC objects: nobody grants what he does not hold, and what is written is in force when it is answered.
+
+``validate`` is Kubernetes' escalation check (pkg/registry/rbac/validation); ``commit`` has the authorizer read the policy anew and
+writes the rules of aggregated ClusterRoles (the clusterrole-aggregation controller's work).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import product
+
+from sampan.api.errors import forbidden
+from sampan.api.rbac import MASTERS, PREFIXES, RbacAuthorizer, Rule, aggregated, path_allows, rule_allows
+from sampan.api.request import Admission, Attributes
+from sampan.api.resource import Resource
+from sampan.api.resources.authorization import GROUP
+from sampan.api.resources.reading import items, mapping
+from sampan.schema.canonical import dumps
+from sampan.store import Conflict, Put
+
+
+class RbacChanges:
+    def __init__(self, authorizer: RbacAuthorizer) -> None:
+        self.authorizer = authorizer
+
+    def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
+        return resource.group == GROUP and not subresource
+
+    async def validate(self, admission: Admission) -> None:
+        if admission.object is None or MASTERS in admission.user.groups:
+            return
+        if admission.resource.kind.endswith("Binding"):
+            self._may_bind(admission)
+        else:
+            self._may_define(admission)
+
+    def _allowed(self, admission: Admission, verb: str, resource: str, name: str) -> bool:
+        at = Attributes(admission.user, verb, "", GROUP, "v1", resource, "", admission.namespace, name)
+        return self.authorizer.authorize(at)[0]
+
+    def _may_define(self, admission: Admission) -> None:
+        new, old = admission.object, admission.old
+        assert new is not None
+        if (
+            old is not None
+            and items(new, "rules") == items(old, "rules")
+            and new.get("aggregationRule") == old.get("aggregationRule")
+        ):
+            return
+        if not self._allowed(admission, "escalate", admission.resource.plural, admission.name):
+            self._refuse(admission, items(new, "rules"))
+
+    def _may_bind(self, admission: Admission) -> None:
+        new, old = admission.object, admission.old
+        assert new is not None
+        if old is not None and new.get("subjects") == old.get("subjects"):
+            return
+        reference = mapping(new, "roleRef")
+        plural = "clusterroles" if reference.get("kind") == "ClusterRole" else "roles"
+        if not self._allowed(admission, "bind", plural, str(reference.get("name", ""))):
+            self._refuse(admission, self.authorizer.policy.rules(reference, admission.namespace))
+
+    def _refuse(self, admission: Admission, wanted: list[Rule]) -> None:
+        held = list(self.authorizer.policy.rules_for(admission.user, admission.namespace))
+        missing = [shown(rule) for rule in wanted if not covered(rule, held)]
+        if missing:
+            user = admission.user
+            groups = " ".join(f'"{group}"' for group in user.groups)
+            why = (
+                f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not currently held:\n'
+                + "\n".join(missing)
+            )
+            raise forbidden(admission.resource, admission.name, why)
+
+    async def commit(self, admission: Admission) -> None:
+        await self.authorizer.load()
+        if admission.resource.kind == "ClusterRole":
+            await self._aggregate(admission)
+
+    async def _aggregate(self, admission: Admission) -> None:
+        store, puts = admission.api.store, []
+        roles = self.authorizer.policy.cluster_roles
+        for name, role in roles.items():
+            if role.get("aggregationRule"):
+                rules = aggregated(role, roles.values())
+                record = store.get(PREFIXES["clusterroles"] + name)
+                if rules != items(role, "rules") and record is not None:
+                    changed = copy.deepcopy(role)
+                    changed["metadata"].pop("resourceVersion", None)
+                    changed["rules"] = rules
+                    puts.append(Put(record.key, dumps(changed), expected=record.revision))
+        if puts:
+            try:
+                await store.commit(puts)
+            except Conflict:
+                return  # another write of a role is on its way, and aggregates when it is done
+            await self.authorizer.load()
+
+
+def covered(wanted: Rule, held: list[Rule]) -> bool:
+    """Whether every single permission of a rule is among those held."""
+    verbs = items(wanted, "verbs")
+    for verb, url in product(verbs, items(wanted, "nonResourceURLs")):
+        if not any(path_allows(rule, verb, url) for rule in held):
+            return False
+    for verb, group, resource in product(verbs, items(wanted, "apiGroups"), items(wanted, "resources")):
+        main, _, sub = resource.partition("/")
+        for name in items(wanted, "resourceNames") or [""]:
+            if not any(rule_allows(rule, verb, group, main, sub, name) for rule in held):
+                return False
+    return True
+
+
+def shown(rule: Rule) -> str:
+    """Return a rule as Kubernetes' message shows it: ``{APIGroups:[""], Resources:["pods"], Verbs:["get"]}``."""
+    return "{" + ", ".join(parts(rule)) + "}"
+
+
+def parts(rule: Rule) -> Iterator[str]:
+    names = (
+        ("APIGroups", "apiGroups"),
+        ("Resources", "resources"),
+        ("ResourceNames", "resourceNames"),
+        ("NonResourceURLs", "nonResourceURLs"),
+        ("Verbs", "verbs"),
+    )
+    for word, key in names:
+        if items(rule, key):
+            yield f"{word}:[" + " ".join(f'"{value}"' for value in items(rule, key)) + "]"

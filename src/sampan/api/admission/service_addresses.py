@@ -1,0 +1,217 @@
+"""ClusterIPs and node ports of Services: given out on write, kept in memory, read from the store at start.
+
+A reservation is made while the write is on its way, so that two writes never get the same address; ``commit`` frees what a
+Service no longer has, ``release`` what a failed write had reserved.
+Source: pkg/registry/core/service/storage/alloc.go, pkg/registry/core/service/ipallocator (static and dynamic bands).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sampan.api.errors import StatusError, invalid
+from sampan.api.request import Admission
+from sampan.api.resource import Cause, Resource
+from sampan.api.resources.reading import items, mapping, text
+from sampan.schema.causes import invalid as bad_value
+from sampan.schema.objects import Object
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+PREFIX = "/registry/services/specs/"
+ATTEMPTS = 64
+STATIC_BAND = 256
+"""Addresses at the low end (at most) are given out last: they are for those who choose their own (KEP-3070)."""
+
+
+class ServiceAddresses:
+    """The allocator of one API. Owners are ``namespace/name``."""
+
+    def __init__(self, api: Api, cidr: str, node_ports: tuple[int, int]) -> None:
+        self.api = api
+        self.network = ipaddress.ip_network(cidr)
+        self.node_ports = node_ports
+        self._addresses: dict[str, str] = {}
+        self._ports: dict[int, str] = {}
+
+    async def load(self) -> None:
+        """Take over what the Services in the store have."""
+        for record in (await self.api.store.page(PREFIX)).records:
+            service = self.api.parsed(record)
+            owner = f"{service['metadata']['namespace']}/{service['metadata']['name']}"
+            self._addresses.update(dict.fromkeys(addresses(service), owner))
+            self._ports.update(dict.fromkeys(ports(service), owner))
+
+    def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
+        return resource.kind == "Service" and not resource.group and subresource != "status"
+
+    async def admit(self, admission: Admission) -> None:
+        service = admission.object
+        if service is None or (admission.old is not None and admission.old["metadata"].get("deletionTimestamp")):
+            return
+        owner = f"{admission.namespace}/{admission.name}"
+        self._give_address(admission, service, owner)
+        self._give_ports(admission, service, owner)
+
+    async def commit(self, admission: Admission) -> None:
+        self._settle(f"{admission.namespace}/{admission.name}", admission)
+
+    async def release(self, admission: Admission) -> None:
+        self._settle(f"{admission.namespace}/{admission.name}", admission)
+
+    def _settle(self, owner: str, admission: Admission) -> None:
+        """Make the owner's reservations those of the stored Service."""
+        record = self.api.store.get(PREFIX + owner)
+        service = self.api.parsed(record) if record is not None else {}
+        have, have_ports = set(addresses(service)), set(ports(service))
+        if admission.object is None and not have and not have_ports:
+            self._addresses = {a: o for a, o in self._addresses.items() if o != owner}
+            self._ports = {p: o for p, o in self._ports.items() if o != owner}
+            return
+        for given in (admission.object or {}, admission.old or {}):
+            for address in addresses(given):
+                if address not in have and self._addresses.get(address) == owner:
+                    del self._addresses[address]
+            for port in ports(given):
+                if port not in have_ports and self._ports.get(port) == owner:
+                    del self._ports[port]
+
+    # addresses
+
+    def _give_address(self, admission: Admission, service: Object, owner: str) -> None:
+        spec = mapping(service, "spec")
+        if spec.get("type") == "ExternalName":
+            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+                if admission.old is not None:
+                    spec.pop(key, None)
+            return
+        wanted = spec.get("clusterIP") or next(iter(items(spec, "clusterIPs")), "")
+        if wanted == "None":
+            pass
+        elif not wanted:
+            wanted = self._free_address()
+            if not wanted:
+                raise StatusError(
+                    500, "InternalError", "Internal error occurred: failed to allocate a serviceIP: range is full"
+                )
+            self._addresses[wanted] = owner
+        else:
+            self._take_address(admission, wanted, owner)
+        spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+    def _take_address(self, admission: Admission, wanted: str, owner: str) -> None:
+        held_by = self._addresses.get(wanted)
+        if held_by == owner:
+            return
+        try:
+            inside = ipaddress.ip_address(wanted) in self.network
+        except ValueError:
+            return  # validation names it
+        if held_by is not None:
+            raise refused(
+                admission,
+                "spec.clusterIPs",
+                [wanted],
+                f"failed to allocate IP {wanted}: provided IP is already allocated",
+            )
+        if not inside:
+            why = f"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.network}"
+            raise refused(admission, "spec.clusterIPs", [wanted], why)
+        self._addresses[wanted] = owner
+
+    def _free_address(self) -> str:
+        first, size = int(self.network.network_address), self.network.num_addresses
+        band = min(max(16, size // 16), STATIC_BAND)
+        for low, high in ((band, size - 1), (1, band)):
+            for offset in (random.randrange(low, high) for _ in range(ATTEMPTS)):
+                address = str(ipaddress.ip_address(first + offset))
+                if address not in self._addresses:
+                    return address
+            for offset in range(low, high):
+                address = str(ipaddress.ip_address(first + offset))
+                if address not in self._addresses:
+                    return address
+        return ""
+
+    # node ports
+
+    def _give_ports(self, admission: Admission, service: Object, owner: str) -> None:
+        spec = mapping(service, "spec")
+        kind = spec.get("type")
+        wants = kind == "NodePort" or (
+            kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
+        )
+        listed = items(spec, "ports")
+        for index, port in enumerate(listed):
+            number = port.get("nodePort")
+            if number:
+                self._take_port(admission, f"spec.ports[{index}].nodePort", number, owner)
+        for port in listed:
+            if wants and not port.get("nodePort"):
+                # one port number serves the same port of another protocol
+                twin = next(
+                    (
+                        p["nodePort"]
+                        for p in listed
+                        if p.get("port") == port.get("port")
+                        and p.get("nodePort")
+                        and p.get("protocol") != port.get("protocol")
+                    ),
+                    None,
+                )
+                port["nodePort"] = twin or self._free_port(owner)
+        if (
+            kind == "LoadBalancer"
+            and spec.get("externalTrafficPolicy") == "Local"
+            and not spec.get("healthCheckNodePort")
+        ):
+            spec["healthCheckNodePort"] = self._free_port(owner)
+
+    def _take_port(self, admission: Admission, field: str, number: int, owner: str) -> None:
+        low, high = self.node_ports
+        held_by = self._ports.get(number)
+        if held_by == owner:
+            return
+        if not low <= number <= high:
+            why = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+            raise refused(admission, field, number, why)
+        if held_by is not None:
+            raise refused(admission, field, number, "provided port is already allocated")
+        self._ports[number] = owner
+
+    def _free_port(self, owner: str) -> int:
+        low, high = self.node_ports
+        for number in (random.randint(low, high) for _ in range(ATTEMPTS)):
+            if number not in self._ports:
+                self._ports[number] = owner
+                return number
+        for number in range(low, high + 1):
+            if number not in self._ports:
+                self._ports[number] = owner
+                return number
+        raise StatusError(500, "InternalError", "Internal error occurred: failed to allocate a nodePort: range is full")
+
+
+def refused(admission: Admission, field: str, value: Any, why: str) -> StatusError:
+    return invalid(admission.resource, admission.name, [Cause(*bad_value(field, value, why))])
+
+
+def addresses(service: Object) -> Iterator[str]:
+    for address in items(service, "spec", "clusterIPs") or [text(service, "spec", "clusterIP")]:
+        if address and address != "None":
+            yield address
+
+
+def ports(service: Object) -> Iterator[int]:
+    for port in items(service, "spec", "ports"):
+        if port.get("nodePort"):
+            yield port["nodePort"]
+    check = mapping(service, "spec").get("healthCheckNodePort")
+    if check:
+        yield check

@@ -1,0 +1,52 @@
+"""Putting an API together: which resources a Kubernetes version serves, who may do what, what every write goes through.
+
+``assemble`` only declares and is quick; ``bootstrap`` reads and writes the store: objects of a fresh cluster, RBAC, allocated
+addresses, custom resources.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sampan.api import bootstrap as fresh
+from sampan.api import discovery, openapi, reviews, subresources
+from sampan.api.admission.chain import build
+from sampan.api.authn import CertificateAndTokenAuthenticator
+from sampan.api.crds import CustomResources
+from sampan.api.rbac import RbacAuthorizer
+from sampan.api.resources import declarations
+from sampan.api.tokens import Tokens
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+    from sampan.api.server import ApiConfig
+
+
+def assemble(api: Api, config: ApiConfig) -> None:
+    """Give an empty API its resources, routes, identity and admission."""
+    for resource in declarations():
+        if api.types.definition_name(resource.group, resource.version, resource.kind) is not None:
+            api.catalog.add(resource)
+    tokens = Tokens(config.pki_dir, config.issuer)
+    authorizer = RbacAuthorizer(api)
+    api.authenticator = authenticator = CertificateAndTokenAuthenticator(api, tokens)
+    api.authorizer = authorizer
+    custom = CustomResources(api)
+    chain = build(api, config, authorizer, custom)
+    api.admission = chain.plugins
+    subresources.add(api, tokens)
+    reviews.add(api, authorizer, authenticator)
+    discovery.add(api)
+    openapi.add(api)
+    api.preparations = [
+        lambda: fresh.create_missing(api, config),
+        authorizer.load,
+        chain.services.load,
+        custom.load,
+    ]
+
+
+async def bootstrap(api: Api) -> None:
+    """Fill the store of a fresh cluster and read what the API keeps in memory of an old one."""
+    for prepare in api.preparations:
+        await prepare()

@@ -1,0 +1,125 @@
+"""What a fresh cluster holds: namespaces, the Service of the API, RBAC, priority classes. Idempotent: only what is missing is
+written, in one transaction."""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sampan.api import metadata, policy_roles
+from sampan.schema.canonical import dumps
+from sampan.schema.objects import Object, split_api_version
+from sampan.store import Put
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+    from sampan.api.server import ApiConfig
+
+NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+ROOT_CA = "kube-root-ca.crt"
+SYSTEM_PRIORITIES = (
+    ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+    ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+)  # fmt: skip
+
+
+async def create_missing(api: Api, config: ApiConfig) -> None:
+    """Write the objects of a fresh cluster that are not there."""
+    puts = []
+    at = metadata.now()
+    for obj in objects(config):
+        served = api.catalog.by_kind(*split_api_version(obj["apiVersion"]), obj["kind"])
+        if served is None:
+            continue
+        given = obj["metadata"]
+        key = served.key(given.get("namespace", ""), given["name"])
+        if api.store.get(key) is not None:
+            continue
+        given["uid"] = str(uuid.uuid4())
+        given["creationTimestamp"] = at
+        if served.resource.default is not None:
+            served.resource.default(obj)
+        puts.append(Put(key, dumps(obj), expected=0))
+    if puts:
+        await api.store.commit(puts)
+
+
+def objects(config: ApiConfig) -> Iterator[Object]:
+    """Yield the objects of a fresh cluster, without uid and creation time."""
+    authority = config.pki_dir / "ca.crt"
+    for name in NAMESPACES:
+        labels = {"kubernetes.io/metadata.name": name}
+        yield {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        }
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+        if authority.exists():
+            yield {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": ROOT_CA, "namespace": name},
+                "data": {"ca.crt": authority.read_text()},
+            }
+    yield from kubernetes_service(config)
+    yield from policy_roles.cluster_roles()
+    yield from policy_roles.bindings()
+    for name, value, description in SYSTEM_PRIORITIES:
+        yield {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name, "generation": 1},
+            "value": value,
+            "description": description,
+        }
+
+
+def kubernetes_service(config: ApiConfig) -> Iterator[Object]:
+    """Yield default/kubernetes with its Endpoints and EndpointSlice: the address the API is reached at from inside."""
+    host, port = config.advertise
+    address = str(ipaddress.ip_network(config.service_cidr)[1])
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    yield {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+            "sessionAffinity": "None",
+            "type": "ClusterIP",
+        },
+        "status": {"loadBalancer": {}},
+    }
+    yield {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{"addresses": [{"ip": host}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}],
+    }
+    yield {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "generation": 1,
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }

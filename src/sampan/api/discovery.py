@@ -1,0 +1,233 @@
+"""Discovery: which groups, versions and resources there are, in the plain and in the aggregated form.
+
+Answers are computed from the catalog when first asked for and kept as bytes until it changes. Source: API conventions; KEP-3352
+(aggregated discovery, apidiscovery.k8s.io/v2, ETag).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError
+from sampan.api.request import Request, Response
+from sampan.schema.objects import Object, api_version_of
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+GROUP_ORDER = (
+    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch",
+    "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
+    "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
+    "discovery.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io",
+)  # fmt: skip
+"""kube-apiserver's order; groups of custom resources follow by name."""
+AGGREGATED = re.compile(r"application/json\s*;[^,]*g=apidiscovery\.k8s\.io[^,]*", re.ASCII)
+VERSION = re.compile(r"^v(\d+)(?:(alpha|beta)(\d+))?$")
+GENERIC = ("get", "patch", "update")
+
+
+def add(api: Api) -> None:
+    """Serve ``/api`` and ``/apis`` and what is below them."""
+    discovery = Discovery(api)
+    api.route("/api", discovery.answer)
+    api.route("/apis", discovery.answer)
+
+
+def version_order(version: str) -> tuple[Any, ...]:
+    """A sort key that puts GA before beta before alpha, newer before older, others last (version.CompareKubeAware…)."""
+    match = VERSION.match(version)
+    if match is None:
+        return (1, version)
+    stage = {None: 0, "beta": 1, "alpha": 2}[match[2]]
+    return (0, stage, -int(match[1]), -int(match[3] or 0))
+
+
+class Discovery:
+    """The discovery documents of one API."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._generation = -1
+        self._answers: dict[tuple[str, str], tuple[bytes, str]] = {}
+        self._groups: dict[str, dict[str, list[Served]]] = {}
+
+    def groups(self) -> dict[str, dict[str, list[Served]]]:
+        """Return group → version → resources, in the order they are shown."""
+        if self._generation != self.api.catalog.generation:
+            self._generation = self.api.catalog.generation
+            self._answers.clear()
+            found: dict[str, dict[str, list[Served]]] = {}
+            for served in self.api.catalog:
+                found.setdefault(served.resource.group, {}).setdefault(served.resource.version, []).append(served)
+            order = {group: index for index, group in enumerate(GROUP_ORDER)}
+            self._groups = {
+                group: {
+                    version: sorted(found[group][version], key=lambda served: served.resource.plural)
+                    for version in sorted(found[group], key=version_order)
+                }
+                for group in sorted(found, key=lambda group: (order.get(group, len(order)), group))
+            }
+        return self._groups
+
+    async def answer(self, request: Request) -> Response:
+        """Serve one path below ``/api`` or ``/apis``. Raises 404 and 405."""
+        if request.method not in ("GET", "HEAD"):
+            raise StatusError(
+                405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+            )
+        path = request.attributes.path.rstrip("/")
+        groups = self.groups()
+        media = aggregated_media(request.headers.get("accept", "")) if path in ("/api", "/apis") else ""
+        known = self._answers.get((path, media))
+        if known is None:
+            build: Callable[[], Object] = (
+                (lambda: aggregated_list(groups, path == "/api", media))
+                if media
+                else (lambda: self._plain(path, groups))
+            )
+            body = orjson.dumps(build())
+            known = self._answers[path, media] = (body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
+        body, tag = known
+        if not media:
+            return Response(body, headers=(("Vary", "Accept"),))
+        headers = (("ETag", tag), ("Vary", "Accept"), ("Cache-Control", "public"))
+        if request.headers.get("if-none-match") == tag:
+            return Response(b"", 304, media, headers)
+        return Response(body, 200, media, headers)
+
+    def _plain(self, path: str, groups: dict[str, dict[str, list[Served]]]) -> Object:
+        parts = path.split("/")[1:]
+        if path == "/api":
+            addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]
+            return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
+        if path == "/apis":
+            listed = [group_entry(group, list(versions)) for group, versions in groups.items() if group]
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+        if parts[0] == "apis" and len(parts) == 2 and parts[1] in groups and parts[1]:
+            return {"kind": "APIGroup", "apiVersion": "v1", **group_entry(parts[1], list(groups[parts[1]]))}
+        group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2] if len(parts) > 2 else "")
+        resources = groups.get(group, {}).get(version)
+        if resources is None or len(parts) > 3 or (parts[0] == "apis" and not group):
+            raise StatusError(404, "NotFound", "the server could not find the requested resource", details={})
+        return resource_list(group, version, resources)
+
+
+def aggregated_media(accept: str) -> str:
+    """Return the aggregated form asked for, "" for the plain one."""
+    match = AGGREGATED.search(accept)
+    if match is None or "as=APIGroupDiscoveryList" not in match[0].replace(" ", ""):
+        return ""
+    version = "v2beta1" if "v=v2beta1" in match[0] else "v2"
+    return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+
+
+def group_entry(group: str, versions: list[str]) -> Object:
+    entries = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+    return {"name": group, "versions": entries, "preferredVersion": entries[0]}
+
+
+def subresources_of(served: Served) -> list[tuple[str, tuple[str, str, str], tuple[str, ...]]]:
+    """Return ``(name, (group, version, kind) of its body, verbs)`` of every subresource, by name."""
+    resource = served.resource
+    own = (resource.group, resource.version, resource.kind)
+    found = []
+    if resource.status:
+        found.append(("status", own, GENERIC))
+    if resource.scale:
+        found.append(("scale", ("autoscaling", "v1", "Scale"), GENERIC))
+    for name, subresource in served.subresources.items():
+        if name:
+            kind = (subresource.group, subresource.version, subresource.kind) if subresource.kind else own
+            found.append((name, (kind[0], kind[1] or resource.version, kind[2]), subresource.verbs))
+    return sorted(found)
+
+
+def storage_hash(served: Served) -> str:
+    """Return the hash that changes when the stored version does."""
+    import base64
+
+    resource = served.resource
+    text = f"{resource.group}/{resource.stored_version or resource.version}/{resource.kind}"
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
+
+
+def resource_list(group: str, version: str, resources: list[Served]) -> Object:
+    listed: list[Object] = []
+    for served in resources:
+        resource = served.resource
+        entry: Object = {
+            "name": resource.plural,
+            "singularName": resource.singular or resource.kind.lower(),
+            "namespaced": resource.namespaced,
+            "kind": resource.kind,
+            "verbs": sorted(resource.verbs),
+        }
+        if resource.short_names:
+            entry["shortNames"] = list(resource.short_names)
+        if resource.categories:
+            entry["categories"] = list(resource.categories)
+        if "get" in resource.verbs:
+            entry["storageVersionHash"] = storage_hash(served)
+        listed.append(entry)
+        for name, (body_group, body_version, kind), verbs in subresources_of(served):
+            entry = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced}
+            if (body_group, body_version) != (group, version):
+                entry |= {"group": body_group, "version": body_version}
+            listed.append({**entry, "kind": kind, "verbs": list(verbs)})
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": api_version_of(group, version),
+        "resources": listed,
+    }
+
+
+def aggregated_list(groups: dict[str, dict[str, list[Served]]], core: bool, media: str) -> Object:
+    """Return the ``APIGroupDiscoveryList`` of the core group, or of all others."""
+    listed = []
+    for group, versions in groups.items():
+        if bool(group) != core:
+            entries = [
+                {
+                    "version": version,
+                    "resources": [aggregated_resource(one) for one in resources],
+                    "freshness": "Current",
+                }
+                for version, resources in versions.items()
+            ]
+            listed.append({"metadata": {"name": group, "creationTimestamp": None}, "versions": entries})
+    version = "v2beta1" if "v2beta1" in media else "v2"
+    api_version = f"apidiscovery.k8s.io/{version}"
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": listed}
+
+
+def kind_entry(kind: tuple[str, str, str]) -> Object:
+    return {"group": kind[0], "version": kind[1], "kind": kind[2]}
+
+
+def aggregated_resource(served: Served) -> Object:
+    resource = served.resource
+    entry: Object = {
+        "resource": resource.plural,
+        "responseKind": kind_entry((resource.group, resource.version, resource.kind)),
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular or resource.kind.lower(),
+        "verbs": sorted(resource.verbs),
+    }
+    if resource.short_names:
+        entry["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        entry["categories"] = list(resource.categories)
+    below = subresources_of(served)
+    if below:
+        entry["subresources"] = [
+            {"subresource": name, "responseKind": kind_entry(kind), "verbs": list(verbs)} for name, kind, verbs in below
+        ]
+    return entry

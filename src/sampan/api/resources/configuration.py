@@ -1,0 +1,140 @@
+"""ConfigMaps, Secrets and ServiceAccounts. Source: kubernetes pkg/apis/core/validation, pkg/registry/core/secret."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import orjson
+
+from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.checking import collect, config_keys, immutable, subdomain
+from sampan.api.resources.columns import AGE, NAME, count
+from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.schema.causes import forbidden, invalid, required
+from sampan.schema.objects import Object
+
+MAX_BYTES = 1 << 20
+IMMUTABLE_SET = "field is immutable when `immutable` is set"
+REQUIRED_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def sealed(new: Object, old: Object | None, fields: tuple[str, ...]) -> Iterator[Cause]:
+    """What an immutable ConfigMap or Secret does not let one change."""
+    if old is None or not old.get("immutable"):
+        return
+    if not new.get("immutable"):
+        yield forbidden("immutable", IMMUTABLE_SET)
+    for field in fields:
+        if mapping(new, field) != mapping(old, field):
+            yield forbidden(field, IMMUTABLE_SET)
+
+
+def validate_config_map(new: Object, old: Object | None) -> Iterator[Cause]:
+    data, binary = mapping(new, "data"), mapping(new, "binaryData")
+    yield from config_keys("data", data)
+    for key in binary:
+        if key in data:
+            yield invalid(f"binaryData[{key}]", key, "duplicate of key present in data")
+    yield from config_keys("binaryData", binary)
+    size = sum(len(value) for value in data.values()) + sum(len(value) * 3 // 4 for value in binary.values())
+    if size > MAX_BYTES:
+        yield Cause("", "FieldValueTooLong", f"Too long: may not be more than {MAX_BYTES} bytes")
+    yield from sealed(new, old, ("data", "binaryData"))
+
+
+CONFIG_MAP = Resource(
+    group="",
+    version="v1",
+    kind="ConfigMap",
+    plural="configmaps",
+    short_names=("cm",),
+    generation=False,
+    validate=collect(validate_config_map),
+    columns=(
+        NAME,
+        Column("Data", lambda o: len(mapping(o, "data")) + len(mapping(o, "binaryData")), type="integer"),
+        AGE,
+    ),
+)
+
+
+def default_secret(secret: Object) -> None:
+    secret.setdefault("type", "Opaque")
+    plain = secret.pop("stringData", None)
+    if plain:
+        data = secret.setdefault("data", {})
+        for key, value in plain.items():
+            data[key] = base64.b64encode(value.encode()).decode()
+
+
+def validate_secret(new: Object, old: Object | None) -> Iterator[Cause]:
+    data = mapping(new, "data")
+    yield from config_keys("data", data)
+    if sum(len(value) * 3 // 4 for value in data.values()) > MAX_BYTES:
+        yield Cause("data", "FieldValueTooLong", f"Too long: may not be more than {MAX_BYTES} bytes")
+    kind = text(new, "type")
+    for key in REQUIRED_KEYS.get(kind, ()):
+        if key not in data:
+            yield required(f"data[{key}]")
+    if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
+        yield required("data[username]")
+        yield required("data[password]")
+    if kind == "kubernetes.io/service-account-token":
+        name = "kubernetes.io/service-account.name"
+        if not mapping(new, "metadata", "annotations").get(name):
+            yield required(f"metadata.annotations[{name}]")
+    if kind in ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"):
+        yield from docker_config(data, REQUIRED_KEYS[kind][0])
+    if old is not None:
+        yield from immutable("type", kind, text(old, "type"))
+    yield from sealed(new, old, ("data",))
+
+
+def docker_config(data: Object, key: str) -> Iterator[Cause]:
+    if key in data:
+        try:
+            orjson.loads(base64.b64decode(data[key]))
+        except ValueError as error:
+            yield invalid(f"data[{key}]", "<secret contents redacted>", str(error))
+
+
+SECRET = Resource(
+    group="",
+    version="v1",
+    kind="Secret",
+    plural="secrets",
+    generation=False,
+    default=default_secret,
+    validate=collect(validate_secret),
+    columns=(
+        NAME,
+        Column("Type", ".type"),
+        Column("Data", count("data"), type="integer"),
+        AGE,
+    ),
+    field_selectors={"type": lambda secret: text(secret, "type")},
+)
+
+
+def validate_service_account(new: Object, old: Object | None) -> Iterator[Cause]:
+    for index, secret in enumerate(items(new, "imagePullSecrets")):
+        yield from subdomain(f"imagePullSecrets[{index}].name", secret.get("name"), needed=False)
+
+
+SERVICE_ACCOUNT = Resource(
+    group="",
+    version="v1",
+    kind="ServiceAccount",
+    plural="serviceaccounts",
+    short_names=("sa",),
+    generation=False,
+    validate=collect(validate_service_account),
+    returns_deleted=True,
+    columns=(NAME, Column("Secrets", lambda account: len(dig(account, "secrets") or ()), type="integer"), AGE),
+)

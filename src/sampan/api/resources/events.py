@@ -1,0 +1,145 @@
+"""Events, in the core group and in events.k8s.io: one storage. Source: kubernetes pkg/apis/core/v1/events conversion, printers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sampan.api.resource import Cause, Column, FieldGetter, Resource
+from sampan.api.resources.checking import collect
+from sampan.api.resources.columns import NAME, WIDE
+from sampan.api.resources.reading import dig, mapping, text
+from sampan.schema.causes import invalid
+from sampan.schema.durations import age
+from sampan.schema.objects import Object
+
+EVENTS_GROUP = "events.k8s.io"
+RENAMED = {
+    "regarding": "involvedObject",
+    "note": "message",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+    "reportingController": "reportingComponent",
+}
+"""events.k8s.io/v1 field → core v1 field."""
+
+
+def regarding(event: Object) -> Object:
+    return mapping(event, "regarding") or mapping(event, "involvedObject")
+
+
+def either(event: Object, key: str) -> object:
+    """Return a core field, whichever of its two names the event carries."""
+    new = next((name for name, core in RENAMED.items() if core == key), key)
+    return event.get(key) if event.get(key) is not None else event.get(new)
+
+
+def last_seen(event: Object) -> str:
+    series = text(event, "series", "lastObservedTime")
+    last = either(event, "lastTimestamp")
+    return age(series or str(last or "") or first_time(event) or None)
+
+
+def first_time(event: Object) -> str:
+    return str(either(event, "firstTimestamp") or event.get("eventTime") or "")
+
+
+def object_cell(event: Object) -> str:
+    target = regarding(event)
+    kind, name = str(target.get("kind") or "").lower(), str(target.get("name") or "")
+    return f"{kind}/{name}" if name else kind
+
+
+def source_cell(event: Object) -> str:
+    source = either(event, "source")
+    component, host = text(source, "component"), text(source, "host")
+    component = component or str(either(event, "reportingComponent") or "")
+    host = host or text(event, "reportingInstance")
+    return ", ".join(part for part in (component, host) if part)
+
+
+def count_cell(event: Object) -> int:
+    found = dig(event, "series", "count") or either(event, "count") or 1
+    return int(found) if isinstance(found, int) else 1
+
+
+COLUMNS = (
+    Column("Last Seen", last_seen),
+    Column("Type", ".type"),
+    Column("Reason", ".reason"),
+    Column("Object", object_cell),
+    Column("Subobject", lambda event: text(regarding(event), "fieldPath"), priority=WIDE),
+    Column("Source", source_cell, priority=WIDE),
+    Column("Message", lambda event: str(either(event, "message") or "").strip()),
+    Column("First Seen", lambda event: age(first_time(event) or None), priority=WIDE),
+    Column("Count", count_cell, priority=WIDE),
+    Column("Name", ".metadata.name", format="name", description=NAME.description, priority=WIDE),
+)
+
+
+def target_field(key: str) -> FieldGetter:
+    return lambda event: text(regarding(event), key)
+
+
+def validate(new: Object, old: Object | None) -> Iterator[Cause]:
+    namespace, target = text(new, "metadata", "namespace"), text(regarding(new), "namespace")
+    if target != namespace and not (not target and namespace in ("default", "kube-system")):
+        yield invalid("involvedObject.namespace", target, "does not match event.namespace")
+
+
+def to_core(event: Object) -> None:
+    for new, core in RENAMED.items():
+        if new in event:
+            event[core] = event.pop(new)
+    event["apiVersion"] = "v1"
+
+
+def from_core(event: Object) -> None:
+    for new, core in RENAMED.items():
+        if core in event:
+            event[new] = event.pop(core)
+
+
+def field_selectors(prefix: str, *, component: str) -> dict[str, FieldGetter]:
+    selectors: dict[str, FieldGetter] = {
+        f"{prefix}.{key}": target_field(key)
+        for key in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+    }
+    selectors["reason"] = lambda event: text(event, "reason")
+    selectors["type"] = lambda event: text(event, "type")
+    selectors[component] = lambda event: str(either(event, "reportingComponent") or "")
+    if prefix == "involvedObject":
+        selectors["source"] = lambda event: text(event, "source", "component") or text(event, "reportingComponent")
+    return selectors
+
+
+CORE_EVENT = Resource(
+    group="",
+    version="v1",
+    kind="Event",
+    plural="events",
+    short_names=("ev",),
+    generation=False,
+    validate=collect(validate),
+    columns=COLUMNS,
+    field_selectors=field_selectors("involvedObject", component="reportingComponent"),
+)
+
+EVENT = Resource(
+    group=EVENTS_GROUP,
+    version="v1",
+    kind="Event",
+    plural="events",
+    short_names=("ev",),
+    generation=False,
+    validate=collect(validate),
+    columns=COLUMNS,
+    field_selectors=field_selectors("regarding", component="reportingController"),
+    storage_group_resource="events",
+    stored_version="v1",
+    to_stored=to_core,
+    from_stored=from_core,
+)
+
+RESOURCES = (EVENT,)

@@ -1,0 +1,349 @@
+"""apiextensions, apiregistration, admissionregistration, certificates, flowcontrol and resource.k8s.io.
+
+Source: kubernetes staging/src/k8s.io/apiextensions-apiserver and kube-aggregator, pkg/apis/*, printers. What a
+CustomResourceDefinition does beyond its own validation is in ``api/crds.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.checking import collect, immutable_fields
+from sampan.api.resources.columns import AGE, NAME, field, number
+from sampan.api.resources.definitions import default_definition, prepare_definition, validate_definition
+from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.schema.causes import invalid, required
+from sampan.schema.durations import human_duration
+from sampan.schema.objects import Object
+
+CUSTOM_RESOURCE_DEFINITION = Resource(
+    group="apiextensions.k8s.io",
+    version="v1",
+    kind="CustomResourceDefinition",
+    plural="customresourcedefinitions",
+    namespaced=False,
+    short_names=("crd", "crds"),
+    categories=("api-extensions",),
+    status=True,
+    default=default_definition,
+    prepare=prepare_definition,
+    validate=collect(validate_definition),
+    columns=(NAME, Column("Created At", ".metadata.creationTimestamp", type="date")),
+)
+
+# apiregistration.k8s.io
+
+
+def default_service(api_service: Object) -> None:
+    service = dig(api_service, "spec", "service")
+    if service is not None:
+        service.setdefault("port", 443)
+
+
+def validate_service(new: Object, old: Object | None) -> Iterator[Cause]:
+    spec = mapping(new, "spec")
+    wanted = f"{spec.get('version')}.{spec.get('group')}"
+    name = text(new, "metadata", "name")
+    if spec.get("group") and name != wanted:
+        yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: {wanted!r}'.replace("'", '"'))
+
+
+def availability(api_service: Object) -> str:
+    for condition in items(api_service, "status", "conditions"):
+        if condition.get("type") == "Available":
+            if condition.get("status") == "True":
+                return "True"
+            return f"{condition.get('status')} ({condition.get('reason')})"
+    return "Unknown"
+
+
+def service_cell(api_service: Object) -> str:
+    service = mapping(api_service, "spec", "service")
+    return f"{service.get('namespace')}/{service.get('name')}" if service else "Local"
+
+
+API_SERVICE = Resource(
+    group="apiregistration.k8s.io",
+    version="v1",
+    kind="APIService",
+    plural="apiservices",
+    namespaced=False,
+    categories=("api-extensions",),
+    status=True,
+    generation=False,
+    default=default_service,
+    validate=collect(validate_service),
+    columns=(NAME, Column("Service", service_cell), Column("Available", availability), AGE),
+)
+
+# admissionregistration.k8s.io
+
+
+def default_webhooks(configuration: Object) -> None:
+    for webhook in items(configuration, "webhooks"):
+        webhook.setdefault("failurePolicy", "Fail")
+        webhook.setdefault("matchPolicy", "Equivalent")
+        webhook.setdefault("namespaceSelector", {})
+        webhook.setdefault("objectSelector", {})
+        webhook.setdefault("timeoutSeconds", 10)
+        if configuration.get("kind") == "MutatingWebhookConfiguration":
+            webhook.setdefault("reinvocationPolicy", "Never")
+        service = dig(webhook, "clientConfig", "service")
+        if service is not None:
+            service.setdefault("port", 443)
+        for rule in items(webhook, "rules"):
+            rule.setdefault("scope", "*")
+
+
+def validate_webhooks(new: Object, old: Object | None) -> Iterator[Cause]:
+    for index, webhook in enumerate(items(new, "webhooks")):
+        path = f"webhooks[{index}]"
+        name = webhook.get("name") or ""
+        if name.count(".") < 2:
+            yield invalid(f"{path}.name", name, "should be a domain with at least three segments separated by dots")
+        if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
+            yield Cause(
+                f"{path}.sideEffects",
+                "FieldValueNotSupported",
+                f'Unsupported value: "{webhook.get("sideEffects") or ""}": supported values: "None", "NoneOnDryRun"',
+            )
+        if not {"v1", "v1beta1"} & set(items(webhook, "admissionReviewVersions")):
+            message = "must include at least one of v1, v1beta1"
+            yield invalid(f"{path}.admissionReviewVersions", items(webhook, "admissionReviewVersions"), message)
+        timeout = webhook.get("timeoutSeconds") or 10
+        if not 1 <= timeout <= 30:
+            yield invalid(f"{path}.timeoutSeconds", timeout, "the timeout value must be between 1 and 30 seconds")
+        client = mapping(webhook, "clientConfig")
+        if (client.get("url") is None) == (client.get("service") is None):
+            yield required(f"{path}.clientConfig", "exactly one of url or service is required")
+
+
+WEBHOOK_COLUMNS = (NAME, Column("Webhooks", lambda o: len(items(o, "webhooks")), type="integer"), AGE)
+
+
+def default_policy(policy: Object) -> None:
+    spec = policy.setdefault("spec", {})
+    spec.setdefault("failurePolicy", "Fail")
+    default_match(spec.get("matchConstraints"))
+
+
+def default_policy_binding(binding: Object) -> None:
+    default_match(dig(binding, "spec", "matchResources"))
+
+
+def default_match(match: Any) -> None:
+    if isinstance(match, dict):
+        match.setdefault("matchPolicy", "Equivalent")
+        match.setdefault("namespaceSelector", {})
+        match.setdefault("objectSelector", {})
+        for key in ("resourceRules", "excludeResourceRules"):
+            for rule in items(match, key):
+                rule.setdefault("scope", "*")
+
+
+def parameter_kind(policy: Object) -> str:
+    reference = mapping(policy, "spec", "paramKind")
+    return f"{reference.get('apiVersion')}/{reference.get('kind')}" if reference else "<unset>"
+
+
+def registration(kind: str, plural: str, **extra: Any) -> Resource:
+    group = "admissionregistration.k8s.io"
+    return Resource(
+        group=group, version="v1", kind=kind, plural=plural, namespaced=False, categories=("api-extensions",), **extra
+    )
+
+
+def policy_columns(count: str) -> tuple[Column, ...]:
+    return (
+        NAME,
+        Column(count.capitalize(), lambda o: len(items(o, "spec", count)), type="integer"),
+        Column("ParamKind", parameter_kind),
+        AGE,
+    )
+
+
+BINDING_COLUMNS = (
+    NAME,
+    Column("PolicyName", ".spec.policyName"),
+    Column("ParamRef", lambda o: text(o, "spec", "paramRef", "name") or "<unset>"),
+    AGE,
+)
+ADMISSION = (
+    registration(
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        default=default_webhooks,
+        validate=collect(validate_webhooks),
+        columns=WEBHOOK_COLUMNS,
+    ),
+    registration(
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        default=default_webhooks,
+        validate=collect(validate_webhooks),
+        columns=WEBHOOK_COLUMNS,
+    ),
+    registration(
+        "ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        status=True,
+        default=default_policy,
+        columns=policy_columns("validations"),
+    ),
+    registration(
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        default=default_policy_binding,
+        columns=BINDING_COLUMNS,
+    ),
+    registration(
+        "MutatingAdmissionPolicy",
+        "mutatingadmissionpolicies",
+        default=default_policy,
+        columns=policy_columns("mutations"),
+    ),
+    registration(
+        "MutatingAdmissionPolicyBinding",
+        "mutatingadmissionpolicybindings",
+        default=default_policy_binding,
+        columns=BINDING_COLUMNS,
+    ),
+)
+
+# certificates.k8s.io
+
+
+def signing_condition(request: Object) -> str:
+    kinds = [condition.get("type") for condition in items(request, "status", "conditions")]
+    words = [word for word in ("Denied", "Approved", "Failed") if word in kinds][:1] or ["Pending"]
+    if "Failed" in kinds and words != ["Failed"]:
+        words.append("Failed")
+    if text(request, "status", "certificate"):
+        words.append("Issued")
+    return ",".join(words)
+
+
+def expiration(request: Object) -> str:
+    seconds = dig(request, "spec", "expirationSeconds")
+    return "<none>" if seconds is None else human_duration(seconds)
+
+
+CERTIFICATE_SIGNING_REQUEST = Resource(
+    group="certificates.k8s.io",
+    version="v1",
+    kind="CertificateSigningRequest",
+    plural="certificatesigningrequests",
+    namespaced=False,
+    short_names=("csr",),
+    status=True,
+    generation=False,
+    name_is="path",
+    prepare=lambda new, old: new.update(status={}) if old is None else new.update(spec=old["spec"]),
+    validate=collect(lambda new, old: immutable_fields(new, old, "spec")),
+    columns=(
+        NAME,
+        AGE,
+        Column("SignerName", ".spec.signerName"),
+        Column("Requestor", field("spec", "username", missing="")),
+        Column("RequestedDuration", expiration),
+        Column("Condition", signing_condition),
+    ),
+)
+CLUSTER_TRUST_BUNDLE = Resource(
+    group="certificates.k8s.io",
+    version="v1",
+    kind="ClusterTrustBundle",
+    plural="clustertrustbundles",
+    namespaced=False,
+    generation=False,
+    columns=(NAME, Column("SignerName", field("spec", "signerName", missing=""))),
+)
+
+# flowcontrol.apiserver.k8s.io
+
+
+def flow_control(version: str) -> tuple[Resource, ...]:
+    group = "flowcontrol.apiserver.k8s.io"
+    return (
+        Resource(
+            group=group,
+            version=version,
+            kind="FlowSchema",
+            plural="flowschemas",
+            namespaced=False,
+            status=True,
+            default=lambda o: o.setdefault("spec", {}).setdefault("matchingPrecedence", 1000),
+            columns=(
+                NAME,
+                Column("PriorityLevel", ".spec.priorityLevelConfiguration.name"),
+                Column("MatchingPrecedence", number("spec", "matchingPrecedence"), type="integer"),
+                Column("DistinguisherMethod", field("spec", "distinguisherMethod", "type")),
+                AGE,
+            ),
+        ),
+        Resource(
+            group=group,
+            version=version,
+            kind="PriorityLevelConfiguration",
+            plural="prioritylevelconfigurations",
+            namespaced=False,
+            status=True,
+            columns=(
+                NAME,
+                Column("Type", ".spec.type"),
+                Column("NominalConcurrencyShares", field("spec", "limited", "nominalConcurrencyShares")),
+                Column("Queues", field("spec", "limited", "limitResponse", "queuing", "queues")),
+                Column("HandSize", field("spec", "limited", "limitResponse", "queuing", "handSize")),
+                Column("QueueLengthLimit", field("spec", "limited", "limitResponse", "queuing", "queueLengthLimit")),
+                AGE,
+            ),
+        ),
+    )
+
+
+# resource.k8s.io
+
+
+def dynamic(kind: str, plural: str, *columns: Column, namespaced: bool = False, **extra: Any) -> Resource:
+    return Resource(
+        group="resource.k8s.io",
+        version="v1",
+        kind=kind,
+        plural=plural,
+        namespaced=namespaced,
+        columns=(NAME, *columns, AGE),
+        **extra,
+    )
+
+
+DYNAMIC_RESOURCES = (
+    dynamic("DeviceClass", "deviceclasses"),
+    dynamic(
+        "ResourceClaim",
+        "resourceclaims",
+        Column("State", lambda o: "allocated" if dig(o, "status", "allocation") else "pending"),
+        namespaced=True,
+        status=True,
+    ),
+    dynamic("ResourceClaimTemplate", "resourceclaimtemplates", namespaced=True),
+    dynamic(
+        "ResourceSlice",
+        "resourceslices",
+        Column("Node", field("spec", "nodeName")),
+        Column("Driver", ".spec.driver"),
+        Column("Pool", ".spec.pool.name"),
+    ),
+)
+
+RESOURCES = (
+    CUSTOM_RESOURCE_DEFINITION,
+    API_SERVICE,
+    *ADMISSION,
+    CERTIFICATE_SIGNING_REQUEST,
+    CLUSTER_TRUST_BUNDLE,
+    *flow_control("v1"),
+    *flow_control("v1beta3"),
+    *DYNAMIC_RESOURCES,
+)

@@ -1,0 +1,50 @@
+"""policy/v1. Source: kubernetes pkg/apis/policy/validation, printers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.checking import collect, label_selector, one_of
+from sampan.api.resources.columns import AGE, NAME, field, number
+from sampan.api.resources.reading import dig
+from sampan.api.resources.workloads import int_or_percent
+from sampan.schema.causes import invalid
+from sampan.schema.objects import Object
+
+
+def validate(new: Object, old: Object | None) -> Iterator[Cause]:
+    least, most = dig(new, "spec", "minAvailable"), dig(new, "spec", "maxUnavailable")
+    if least is not None and most is not None:
+        yield invalid("spec", new["spec"], "minAvailable and maxUnavailable cannot be both set")
+    yield from int_or_percent("spec.minAvailable", least, at_most_100=True)
+    yield from int_or_percent("spec.maxUnavailable", most, at_most_100=True)
+    yield from label_selector("spec.selector", dig(new, "spec", "selector"))
+    kinds = ("AlwaysAllow", "IfHealthyBudget")
+    yield from one_of("spec.unhealthyPodEvictionPolicy", dig(new, "spec", "unhealthyPodEvictionPolicy"), kinds)
+
+
+def prepare(new: Object, old: Object | None) -> None:
+    if old is None:
+        new["status"] = {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}
+
+
+POD_DISRUPTION_BUDGET = Resource(
+    group="policy",
+    version="v1",
+    kind="PodDisruptionBudget",
+    plural="poddisruptionbudgets",
+    short_names=("pdb",),
+    status=True,
+    prepare=prepare,
+    validate=collect(validate),
+    columns=(
+        NAME,
+        Column("Min Available", field("spec", "minAvailable", missing="N/A")),
+        Column("Max Unavailable", field("spec", "maxUnavailable", missing="N/A")),
+        Column("Allowed Disruptions", number("status", "disruptionsAllowed"), type="integer"),
+        AGE,
+    ),
+)
+
+RESOURCES = (POD_DISRUPTION_BUDGET,)

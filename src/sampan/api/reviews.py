@@ -1,0 +1,176 @@
+"""Reviews: questions about identity and permission, answered at once and never stored.
+
+Source: authentication.k8s.io/v1 (TokenReview, SelfSubjectReview), authorization.k8s.io/v1 (the four access reviews).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sampan.api.errors import StatusError, invalid
+from sampan.api.options import decode_object
+from sampan.api.rendering import value_response
+from sampan.api.request import Attributes, Request, Response, User
+from sampan.api.resource import Cause
+from sampan.api.resources.reading import items, mapping, text
+from sampan.api.tokens import BadToken
+from sampan.schema.objects import Object
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+    from sampan.api.authn import CertificateAndTokenAuthenticator
+    from sampan.api.catalog import Served
+    from sampan.api.rbac import RbacAuthorizer
+
+AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
+
+
+def add(api: Api, authorizer: RbacAuthorizer, authenticator: CertificateAndTokenAuthenticator) -> None:
+    """Serve the reviews."""
+    reviews = Reviews(authorizer, authenticator)
+    for group, plural, handler in (
+        (AUTHENTICATION, "tokenreviews", reviews.token),
+        (AUTHENTICATION, "selfsubjectreviews", reviews.self_subject),
+        (AUTHORIZATION, "selfsubjectaccessreviews", reviews.self_access),
+        (AUTHORIZATION, "subjectaccessreviews", reviews.subject_access),
+        (AUTHORIZATION, "localsubjectaccessreviews", reviews.local_access),
+        (AUTHORIZATION, "selfsubjectrulesreviews", reviews.rules),
+    ):
+        if api.catalog.get(group, "v1", plural) is not None:
+            api.catalog.subresource(group, "v1", plural, "", {"POST": handler})
+
+
+def asked(request: Request) -> tuple[Served, Object]:
+    """Return the review that was sent. Raises 400."""
+    at = request.attributes
+    served = request.api.catalog.get(at.group, at.version, at.resource)
+    assert served is not None
+    return served, decode_object(request, served)
+
+
+def user_object(user: User) -> Object:
+    """Return a user as ``UserInfo``."""
+    made: Object = {"username": user.name}
+    if user.uid:
+        made["uid"] = user.uid
+    made["groups"] = list(user.groups)
+    if user.extra:
+        made["extra"] = {key: list(values) for key, values in user.extra.items()}
+    return made
+
+
+def answered(request: Request, served: Served, review: Object, status: Object) -> Response:
+    metadata = dict(mapping(review, "metadata"))
+    metadata.setdefault("creationTimestamp", None)
+    made = {"kind": served.resource.kind, "apiVersion": served.resource.api_version, "metadata": metadata}
+    return value_response(request, {**made, "spec": review.get("spec", {}), "status": status}, 201)
+
+
+class Reviews:
+    """The handlers."""
+
+    def __init__(self, authorizer: RbacAuthorizer, authenticator: CertificateAndTokenAuthenticator) -> None:
+        self.authorizer = authorizer
+        self.authenticator = authenticator
+
+    async def token(self, request: Request) -> Response:
+        served, review = asked(request)
+        token = text(review, "spec", "token")
+        if not token:
+            raise StatusError(400, "BadRequest", "token is required for TokenReview in authentication")
+        audiences = items(review, "spec", "audiences")
+        try:
+            user = self.authenticator.by_token(token, tuple(audiences))
+        except BadToken as error:
+            return answered(request, served, review, {"user": {}, "error": f"[invalid bearer token, {error}]"})
+        given = audiences or list(self.authenticator.tokens.audiences)
+        return answered(request, served, review, {"authenticated": True, "user": user_object(user), "audiences": given})
+
+    async def self_subject(self, request: Request) -> Response:
+        served, review = asked(request)
+        return answered(request, served, review, {"userInfo": user_object(request.user)})
+
+    async def self_access(self, request: Request) -> Response:
+        return self._access(request, request.user)
+
+    async def subject_access(self, request: Request) -> Response:
+        return self._access(request, None)
+
+    async def local_access(self, request: Request) -> Response:
+        return self._access(request, None, request.attributes.namespace)
+
+    def _access(self, request: Request, user: User | None, namespace: str = "") -> Response:
+        served, review = asked(request)
+        spec = mapping(review, "spec")
+        if user is None:
+            user = subject(spec)
+            if not user.name and not user.groups:
+                causes = [
+                    Cause(
+                        "spec.user",
+                        "FieldValueInvalid",
+                        'Invalid value: "": at least one of user or group must be specified',
+                    )
+                ]
+                raise invalid(served.resource, "", causes)
+        resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        if (resource is None) == (path is None):
+            message = (
+                'Invalid value: "null": exactly one of nonResourceAttributes or resourceAttributes must be specified'
+                if resource is None
+                else 'Invalid value: "null": cannot be specified in combination with resourceAttributes'
+            )
+            field = "spec.resourceAttributes" if resource is None else "spec.nonResourceAttributes"
+            raise invalid(served.resource, "", [Cause(field, "FieldValueInvalid", message)])
+        if namespace and text(resource, "namespace") != namespace:
+            message = f'Invalid value: "{text(resource, "namespace")}": must match metadata.namespace'
+            raise invalid(
+                served.resource, "", [Cause("spec.resourceAttributes.namespace", "FieldValueInvalid", message)]
+            )
+        allowed, reason = self.authorizer.authorize(attributes_of(user, resource, path))
+        status: Object = {"allowed": allowed}
+        if reason:
+            status["reason"] = reason
+        return answered(request, served, review, status)
+
+    async def rules(self, request: Request) -> Response:
+        served, review = asked(request)
+        namespace = text(review, "spec", "namespace")
+        if not namespace:
+            raise StatusError(400, "BadRequest", "no namespace on request")
+        resource_rules: list[Object] = []
+        path_rules: list[Object] = []
+        for rule in self.authorizer.policy.rules_for(request.user, namespace):
+            keys = (
+                ("verbs", "nonResourceURLs")
+                if rule.get("nonResourceURLs")
+                else ("verbs", "apiGroups", "resources", "resourceNames")
+            )
+            (path_rules if rule.get("nonResourceURLs") else resource_rules).append(
+                {k: rule[k] for k in keys if rule.get(k)}
+            )
+        status = {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": False}
+        return answered(request, served, review, status)
+
+
+def subject(spec: Object) -> User:
+    extra = {key: tuple(values) for key, values in mapping(spec, "extra").items() if isinstance(values, list)}
+    return User(text(spec, "user"), tuple(items(spec, "groups")), text(spec, "uid"), extra)
+
+
+def attributes_of(user: User, resource: Any, path: Any) -> Attributes:
+    """Return the request that a review asks about."""
+    if resource is None:
+        return Attributes(user, text(path, "verb"), text(path, "path"))
+    # an empty resource in a review means none in particular, which only a wildcard grants
+    return Attributes(
+        user,
+        text(resource, "verb"),
+        "",
+        text(resource, "group"),
+        text(resource, "version"),
+        text(resource, "resource") or "*",
+        text(resource, "subresource"),
+        text(resource, "namespace"),
+        text(resource, "name"),
+    )

@@ -1,0 +1,125 @@
+"""ServiceAccount tokens: signing and verifying JWTs (ES256), and the OpenID discovery documents of the issuer.
+
+Source: KEP-1205 (bound tokens), kubernetes pkg/serviceaccount (claims), RFC 7519. ``cryptography`` and ``jwt`` are imported
+with the first token, not with the API.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sampan.schema.objects import Object
+
+ALGORITHM = "ES256"
+MIN_SECONDS = 600
+MAX_SECONDS = 1 << 32
+ACCOUNT_PREFIX = "system:serviceaccount:"
+
+
+class BadToken(Exception):
+    """The token is not ours, is expired or is for another audience."""
+
+
+class Tokens:
+    """Signs and verifies with the cluster's ServiceAccount key pair."""
+
+    def __init__(self, pki_dir: Path, issuer: str) -> None:
+        self.pki_dir = pki_dir
+        self.issuer = issuer
+        self.audiences: tuple[str, ...] = (issuer,)
+        self._public: Any = None
+        self._private: Any = None
+        self._id = ""
+
+    def _public_key(self) -> Any:
+        if self._public is None:
+            from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+            self._public = load_pem_public_key((self.pki_dir / "sa.pub").read_bytes())
+        return self._public
+
+    def _private_key(self) -> Any:
+        if self._private is None:
+            from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+            self._private = load_pem_private_key((self.pki_dir / "sa.key").read_bytes(), None)
+        return self._private
+
+    def key_id(self) -> str:
+        """Return the base64url SHA-256 of the public key's DER, as Kubernetes names its keys."""
+        if not self._id:
+            import base64
+            import hashlib
+
+            from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+            der = self._public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            self._id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+        return self._id
+
+    def issue(
+        self, account: Object, audiences: Sequence[str], seconds: int, bound: tuple[str, str, str] | None = None
+    ) -> tuple[str, int]:
+        """Return ``(token, expiry in seconds since the epoch)`` of a ServiceAccount. ``bound``: kind, name and uid."""
+        import jwt
+
+        metadata, now = account["metadata"], int(time.time())
+        private: dict[str, Any] = {
+            "namespace": metadata["namespace"],
+            "serviceaccount": {"name": metadata["name"], "uid": metadata["uid"]},
+        }
+        if bound is not None:
+            private[bound[0].lower()] = {"name": bound[1], "uid": bound[2]}
+        claims = {
+            "aud": list(audiences) or list(self.audiences),
+            "exp": now + seconds,
+            "iat": now,
+            "iss": self.issuer,
+            "jti": str(uuid.uuid4()),
+            "kubernetes.io": private,
+            "nbf": now,
+            "sub": f"{ACCOUNT_PREFIX}{metadata['namespace']}:{metadata['name']}",
+        }
+        headers = {"kid": self.key_id(), "typ": None}
+        return jwt.encode(claims, self._private_key(), algorithm=ALGORITHM, headers=headers), now + seconds
+
+    def verify(self, token: str, audiences: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the claims of a token for one of ``audiences`` (none: the API's own). Raises ``BadToken``."""
+        import jwt
+
+        wanted = list(audiences) or list(self.audiences)
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._public_key(), algorithms=[ALGORITHM], audience=wanted, issuer=self.issuer, leeway=0
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise BadToken(str(error)) from error
+        if not isinstance(claims.get("kubernetes.io"), dict):
+            raise BadToken("the token has no kubernetes.io claim")
+        return claims
+
+    def configuration(self) -> Object:
+        """Return ``/.well-known/openid-configuration``."""
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": f"{self.issuer}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+        }
+
+    def key_set(self) -> Object:
+        """Return ``/openid/v1/jwks`` (RFC 7517)."""
+        import base64
+
+        numbers = self._public_key().public_numbers()
+
+        def coordinate(number: int) -> str:
+            return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+
+        key = {"kty": "EC", "use": "sig", "alg": ALGORITHM, "kid": self.key_id(), "crv": "P-256"}
+        return {"keys": [{**key, "x": coordinate(numbers.x), "y": coordinate(numbers.y)}]}
