@@ -15,19 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sampan.schema.causes import Cause as Cause
 from sampan.schema.objects import Object, api_version_of
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One reason why an object is refused: ``field`` is its path (``spec.containers[0].image``), ``reason`` one of
-    FieldValueRequired, FieldValueInvalid, FieldValueNotSupported, FieldValueDuplicate, FieldValueForbidden,
-    FieldValueNotFound, FieldValueTooLong, FieldValueTooMany, FieldValueTypeInvalid; ``message`` is the whole detail as
-    Kubernetes words it (``Invalid value: "X": a lowercase RFC 1123 label must …``)."""
-
-    field: str
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
