@@ -203,16 +203,20 @@ def field_set(type: Type | None, value: Any, *, created: bool = False) -> Node:
         return EMPTY
     if isinstance(value, list):
         return _list_set(type, value, created)
-    node: Node = {}
-    is_struct = type is not None and type.shape == "struct"
+    node: Node = {MEMBER: EMPTY} if created else {}
     for key, item in value.items():
-        child = child_of(type, key)
-        inner = field_set(child, item, created=created)
-        named = is_struct and child is not None
-        if named and created and MEMBER in inner and type is not None and key in type.required:
-            inner = {name: below for name, below in inner.items() if name != MEMBER}
-        node["f:" + key] = inner if named else _membered(inner)
-    return {MEMBER: EMPTY, **node} if created and not is_struct else node
+        node["f:" + key] = _child_set(type, key, item, created)
+    return node
+
+
+def _child_set(type: Type | None, key: str, value: Any, created: bool) -> Node:
+    child = child_of(type, key)
+    inner = field_set(child, value, created=created)
+    if type is None or type.shape != "struct" or child is None:
+        return _membered(inner)
+    if created and MEMBER in inner and key in type.always:
+        return {name: below for name, below in inner.items() if name != MEMBER}
+    return inner
 
 
 def _list_set(type: Type | None, value: list[Any], created: bool) -> Node:
@@ -238,14 +242,11 @@ def compare(type: Type | None, old: Any, new: Any) -> tuple[Node | None, Node | 
         return _compare_lists(type, old, new)
     changed: Node = {}
     removed: Node = {}
-    is_struct = type is not None and type.shape == "struct"
     for key, item in new.items():
-        child = child_of(type, key)
         if key not in old:
-            inner = field_set(child, item, created=True)
-            changed["f:" + key] = inner if is_struct and child is not None else _membered(inner)
+            changed["f:" + key] = _child_set(type, key, item, True)
             continue
-        more, less = compare(child, old[key], item)
+        more, less = compare(child_of(type, key), old[key], item)
         if more is not None:
             changed["f:" + key] = more
         if less is not None:

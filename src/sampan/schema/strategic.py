@@ -98,8 +98,8 @@ def _merge_field(merged: Map, key: str, value: Any, type: Type | None, order: An
 def without_directives(value: Any) -> Any:
     """Return a value as it is stored where nothing was before: no directives, no nulls; None when it deletes."""
     if isinstance(value, dict):
-        if value.get(PATCH) == "delete":
-            return None
+        if PATCH in value:
+            return None  # whatever it directs: there is nothing to direct it at (``removeDirectives``)
         fresh = {key: without_directives(item) for key, item in value.items() if not _is_directive(key)}
         return {key: item for key, item in fresh.items() if item is not None}
     if isinstance(value, list):

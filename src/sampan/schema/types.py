@@ -42,6 +42,13 @@ KEY_DEFAULTS = {"protocol": "TCP"}
 """Defaults of list-map keys (ports), which the published definitions leave out."""
 
 
+VALUE_STRUCTS = frozenset(
+    ("metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources", "loadBalancer", "nodeInfo",
+     "daemonEndpoints", "kubeletEndpoint", "lastState", "state", "source", "series", "jobTemplate", "names", "conversion")
+)  # fmt: skip
+"""Fields that are structs in Go, not pointers to structs: they are there in every object."""
+
+
 class UnknownVersion(ValueError):
     """The Kubernetes version is none of those whose definitions are packaged."""
 
@@ -62,10 +69,11 @@ class Type:
 
     ``shape`` is struct, map, list, scalar or any; ``name`` the Go type the decoder names (``[]v1.Container``);
     ``element`` the type of map values and list items. ``list_type`` (atomic, set, map), ``map_keys``, ``key_defaults``,
-    ``atomic`` (maps and structs) steer server-side apply; ``merge_key`` and ``strategies`` strategic merge patch."""
+    ``atomic`` (maps and structs) steer server-side apply, ``always`` names the fields that Go writes even when they are
+    empty, which therefore have no owner of their own; ``merge_key`` and ``strategies`` strategic merge patch."""
 
     __slots__ = (
-        "_children", "_cleaner", "_load", "atomic", "element", "key_defaults", "kind", "list_type", "map_keys",
+        "_children", "_cleaner", "_load", "always", "atomic", "element", "key_defaults", "kind", "list_type", "map_keys",
         "merge_key", "name", "nullable", "required", "shape", "strategies", "struct",
     )  # fmt: skip
 
@@ -82,6 +90,7 @@ class Type:
         self.merge_key = ""
         self.strategies: tuple[str, ...] = ()
         self.required: frozenset[str] = frozenset()
+        self.always: frozenset[str] = frozenset()
         self.nullable = False
         self._load = load
         self._children: dict[str, Type] | None = None
@@ -171,6 +180,7 @@ class TypeSystem:
         properties = schema.get("properties") or {}
         type = Type("struct", go_name(name), load=lambda: self._fields(properties))
         type.required = frozenset(schema.get("required", ()))
+        type.always = type.required | VALUE_STRUCTS
         type.atomic = schema.get("x-kubernetes-map-type") == "atomic"
         return type
 
@@ -215,7 +225,7 @@ def _with_extensions(named: Type, schema: dict[str, Any]) -> Type:
     if map_type is None and strategy is None:
         return named
     type = Type(named.shape, named.name, load=lambda: named.fields)
-    type.element, type.required = named.element, named.required
+    type.element, type.required, type.always = named.element, named.required, named.always
     type.atomic = named.atomic if map_type is None else map_type == "atomic"
     _patch_extensions(type, schema)
     return type
