@@ -1,0 +1,114 @@
+"""Images of the node: imported from archives, listed, pulled by policy with back-off.
+
+Import and removal go through ``ctr``, containerd's own client, because CRI has no import. Pulls go through CRI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.node.containerd import PAUSE_IMAGE
+from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
+
+NAMESPACE = "k8s.io"
+FIRST_BACKOFF_SECONDS = 10.0
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+class ImageError(Exception):
+    """An image that cannot be had; ``reason`` is what the container's status says (ErrImagePull, …)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def import_archive(socket: Path, archive: Path, *, mntns: Path | None = None) -> list[str]:
+    """Import a Docker or OCI archive and return the names it had. Raises ``ImageError``.
+
+    ``mntns`` is the mount namespace containerd lives in: layers are unpacked by containerd, so only the socket matters,
+    but an archive under the cluster's own mounts is found there only."""
+    if not archive.is_file():
+        raise ImageError("NotFound", f"there is no file {archive}")
+    program = shutil.which("ctr") or "/usr/bin/ctr"
+    command = [program, "--address", str(socket), "-n", NAMESPACE, "images", "import", str(archive)]
+    del mntns  # ctr reads the archive itself and streams it
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ImageError("ImportFailed", done.stderr.strip() or done.stdout.strip())
+    return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("unpacking ")]
+
+
+def list_local(socket: Path) -> list[tuple[str, int, str]]:
+    """Return ``(name, size in bytes, id)`` of the images there are, for people."""
+    from sampan.node.runtime import Runtime
+
+    async def ask() -> list[tuple[str, int, str]]:
+        runtime = Runtime(socket)
+        try:
+            images = await runtime.list_images()
+        finally:
+            runtime.close()
+        return sorted(
+            (name, int(image.size), str(image.id))
+            for image in images
+            for name in (image.repo_tags or image.repo_digests)
+        )
+
+    return asyncio.run(ask())
+
+
+def pause_archive(path: Path) -> None:
+    """Write the image of the process that holds a pod's namespaces: Debian's static ``catatonit -P``.
+
+    Raises ``ImageError`` where it is not installed."""
+    program = shutil.which("catatonit") or "/usr/bin/catatonit"
+    if not Path(program).exists():
+        raise ImageError("NotFound", "catatonit is not installed (apt-get install catatonit)")
+    files = {"pause": ImageFile(Path(program).read_bytes(), 0o755)}
+    docker_archive(path, [PAUSE_IMAGE], files, ImageConfig(entrypoint=("/pause", "-P")))
+
+
+def ensure_pause(socket: Path) -> None:
+    """Import the pause image."""
+    with tempfile.TemporaryDirectory(prefix="sampan-pause-") as directory:
+        archive = Path(directory) / "pause.tar"
+        pause_archive(archive)
+        import_archive(socket, archive)
+
+
+@dataclass(slots=True)
+class Backoff:
+    """When an image may be tried again, and how long the pause after that would be."""
+
+    until: float = 0.0
+    pause: float = FIRST_BACKOFF_SECONDS
+    problem: str = ""
+
+
+def full_name(image: str) -> str:
+    """Return an image reference with registry and tag, as containerd keeps it: ``docker.io/library/web:latest``.
+
+    Raises ``ImageError`` for what is no reference."""
+    if not image or any(char.isspace() or char.isupper() for char in image.split(":")[0].split("@")[0]):
+        raise ImageError(
+            "InvalidImageName",
+            f'Failed to apply default image tag "{image}": couldn\'t parse image reference "{image}"',
+        )
+    name, at, digest = image.partition("@")
+    path, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        path, tag = name, ""
+    first, slash, _ = path.partition("/")
+    if not slash:
+        path = f"docker.io/library/{path}"
+    elif "." not in first and ":" not in first and first != "localhost":
+        path = f"docker.io/{path}"
+    if at:
+        return f"{path}@{digest}"
+    return f"{path}:{tag or 'latest'}"

@@ -1,0 +1,168 @@
+"""The CRI client: one method a call, over gRPC on the runtime's Unix socket.
+
+Requests and responses are the messages of ``cri.proto``. Calls that make things are limited to a few at a time: a runtime
+that is asked for fifty sandboxes at once takes longer for all of them than for four and four. Source: CRI v1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from sampan.node import cri_pb2 as cri
+
+MAKING_AT_ONCE = 4
+RUNTIME = "/runtime.v1.RuntimeService/"
+IMAGES = "/runtime.v1.ImageService/"
+Answer = TypeVar("Answer")
+
+
+class RuntimeFailure(Exception):
+    """The runtime refused a call, or is not there; the message is its own."""
+
+
+class Runtime:
+    """A CRI runtime behind a Unix socket. Needs a running loop."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self._channel = Channel(path=str(socket))
+        self._making = asyncio.Semaphore(MAKING_AT_ONCE)
+
+    async def call(self, path: str, request: Any, answer: type[Answer], timeout: float | None = 120) -> Answer:
+        """Return the answer to one call. Raises ``RuntimeFailure``."""
+        method = UnaryUnaryMethod(self._channel, path, type(request), answer)
+        try:
+            return await method(request, timeout=timeout)  # type: ignore[no-any-return]
+        except GRPCError as error:
+            raise RuntimeFailure(error.message or error.status.name) from error
+        except (OSError, StreamTerminatedError) as error:
+            raise RuntimeFailure(f"runtime at {self.socket}: {error}") from error
+
+    def close(self) -> None:
+        self._channel.close()
+
+    # runtime
+
+    async def version(self) -> cri.VersionResponse:
+        return await self.call(RUNTIME + "Version", cri.VersionRequest(), cri.VersionResponse, 5)
+
+    async def status(self) -> cri.StatusResponse:
+        return await self.call(RUNTIME + "Status", cri.StatusRequest(), cri.StatusResponse, 5)
+
+    async def run_pod_sandbox(self, config: cri.PodSandboxConfig) -> str:
+        async with self._making:
+            answer = await self.call(
+                RUNTIME + "RunPodSandbox", cri.RunPodSandboxRequest(config=config), cri.RunPodSandboxResponse, 240
+            )
+        return str(answer.pod_sandbox_id)
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
+        async with self._making:
+            await self.call(RUNTIME + "StopPodSandbox", request, cri.StopPodSandboxResponse)
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
+        async with self._making:
+            await self.call(RUNTIME + "RemovePodSandbox", request, cri.RemovePodSandboxResponse)
+
+    async def pod_sandbox_status(self, sandbox_id: str) -> cri.PodSandboxStatus:
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id)
+        answer = await self.call(RUNTIME + "PodSandboxStatus", request, cri.PodSandboxStatusResponse)
+        return answer.status
+
+    async def list_pod_sandboxes(self, labels: dict[str, str] | None = None) -> list[cri.PodSandbox]:
+        request = cri.ListPodSandboxRequest(filter=cri.PodSandboxFilter(label_selector=labels or {}))
+        answer = await self.call(RUNTIME + "ListPodSandbox", request, cri.ListPodSandboxResponse)
+        return list(answer.items)
+
+    async def create_container(
+        self, sandbox_id: str, config: cri.ContainerConfig, sandbox: cri.PodSandboxConfig
+    ) -> str:
+        request = cri.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox)
+        async with self._making:
+            answer = await self.call(RUNTIME + "CreateContainer", request, cri.CreateContainerResponse)
+        return str(answer.container_id)
+
+    async def start_container(self, container_id: str) -> None:
+        request = cri.StartContainerRequest(container_id=container_id)
+        async with self._making:
+            await self.call(RUNTIME + "StartContainer", request, cri.StartContainerResponse)
+
+    async def stop_container(self, container_id: str, timeout_seconds: int) -> None:
+        request = cri.StopContainerRequest(container_id=container_id, timeout=timeout_seconds)
+        await self.call(RUNTIME + "StopContainer", request, cri.StopContainerResponse, timeout_seconds + 30)
+
+    async def remove_container(self, container_id: str) -> None:
+        request = cri.RemoveContainerRequest(container_id=container_id)
+        await self.call(RUNTIME + "RemoveContainer", request, cri.RemoveContainerResponse)
+
+    async def list_containers(self, labels: dict[str, str] | None = None) -> list[cri.Container]:
+        request = cri.ListContainersRequest(filter=cri.ContainerFilter(label_selector=labels or {}))
+        answer = await self.call(RUNTIME + "ListContainers", request, cri.ListContainersResponse)
+        return list(answer.containers)
+
+    async def container_status(self, container_id: str) -> cri.ContainerStatus:
+        request = cri.ContainerStatusRequest(container_id=container_id)
+        answer = await self.call(RUNTIME + "ContainerStatus", request, cri.ContainerStatusResponse)
+        return answer.status
+
+    async def exec_sync(self, container_id: str, command: list[str], timeout_seconds: int) -> cri.ExecSyncResponse:
+        request = cri.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_seconds)
+        return await self.call(RUNTIME + "ExecSync", request, cri.ExecSyncResponse, timeout_seconds + 5)
+
+    async def exec_url(self, request: cri.ExecRequest) -> str:
+        return str((await self.call(RUNTIME + "Exec", request, cri.ExecResponse)).url)
+
+    async def attach_url(self, request: cri.AttachRequest) -> str:
+        return str((await self.call(RUNTIME + "Attach", request, cri.AttachResponse)).url)
+
+    async def port_forward_url(self, sandbox_id: str) -> str:
+        request = cri.PortForwardRequest(pod_sandbox_id=sandbox_id)
+        return str((await self.call(RUNTIME + "PortForward", request, cri.PortForwardResponse)).url)
+
+    async def container_stats(self) -> list[cri.ContainerStats]:
+        request = cri.ListContainerStatsRequest()
+        answer = await self.call(RUNTIME + "ListContainerStats", request, cri.ListContainerStatsResponse)
+        return list(answer.stats)
+
+    # images
+
+    async def list_images(self) -> list[cri.Image]:
+        answer = await self.call(IMAGES + "ListImages", cri.ListImagesRequest(), cri.ListImagesResponse)
+        return list(answer.images)
+
+    async def image_status(self, image: str) -> cri.Image | None:
+        """Return an image that is present, or None."""
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image))
+        answer = await self.call(IMAGES + "ImageStatus", request, cri.ImageStatusResponse)
+        return answer.image if answer.image.id else None
+
+    async def pull_image(self, image: str, auth: cri.AuthConfig | None, sandbox: cri.PodSandboxConfig) -> str:
+        request = cri.PullImageRequest(image=cri.ImageSpec(image=image), auth=auth, sandbox_config=sandbox)
+        answer = await self.call(IMAGES + "PullImage", request, cri.PullImageResponse, 600)
+        return str(answer.image_ref)
+
+    # containerd's events
+
+    async def exits(self) -> AsyncIterator[str]:
+        """Yield the id of each container (or sandbox) whose main process ends, or that runs out of memory."""
+        method = UnaryStreamMethod(
+            self._channel, "/containerd.services.events.v1.Events/Subscribe", cri.SubscribeRequest, cri.Envelope
+        )
+        filters = ['topic=="/tasks/exit"', 'topic=="/tasks/oom"']
+        try:
+            async with method.open() as stream:
+                await stream.send_message(cri.SubscribeRequest(filters=filters), end=True)
+                async for envelope in stream:
+                    yield cri.TaskEvent.FromString(envelope.event.value).container_id
+        except GRPCError as error:
+            raise RuntimeFailure(error.message or error.status.name) from error
+        except (OSError, StreamTerminatedError) as error:
+            raise RuntimeFailure(f"runtime at {self.socket}: {error}") from error
