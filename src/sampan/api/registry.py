@@ -118,21 +118,24 @@ class Registry:
         meta.on_create(obj, namespace if resource.namespaced else "", resource.generation, at)
         if resource.status:
             obj.pop("status", None)
+        self.default(served, obj)
+        if track:
+            # before strategy and admission, as kube-apiserver does: what those add has no owner
+            manager = field_manager(request)
+            track_update(None, obj, type=served.type, manager=manager, api_version=resource.api_version, now=at)
         if resource.prepare is not None:
             resource.prepare(obj, None)
         for attempt in range(NAME_ATTEMPTS):
             if base:
                 obj["metadata"]["name"] = meta.generate_name(str(base))
             try:
-                return await self._create(request, served, namespace, obj, at, track=track)
+                return await self._create(request, served, namespace, obj)
             except StatusError as error:
                 if error.reason != "AlreadyExists" or not base or attempt == NAME_ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
 
-    async def _create(
-        self, request: Request, served: Served, namespace: str, obj: Object, at: str, *, track: bool
-    ) -> Written:
+    async def _create(self, request: Request, served: Served, namespace: str, obj: Object) -> Written:
         resource = served.resource
         name = str(obj["metadata"].get("name") or "")
         admission = self._admission(request, served, "CREATE", "", namespace, name, obj, None)
@@ -147,9 +150,6 @@ class Registry:
             self.validate(served, obj, None)
             await self.api.chain.validate(admission)
             request.warnings += admission.warnings
-            if track:
-                manager = field_manager(request)
-                track_update(None, obj, type=served.type, manager=manager, api_version=resource.api_version, now=at)
             value = self.stored_bytes(served, obj)
             if request.dry_run:
                 return Written(self.served_bytes(served, value), created=True)
@@ -235,6 +235,9 @@ class Registry:
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
+        self.default(served, new)
+        if track:
+            self._track(request, served, old, new, subresource)
         if resource.prepare is not None and not subresource:
             resource.prepare(new, old)
         admission = self._admission(request, served, operation, subresource, namespace, name, new, old)
@@ -248,8 +251,6 @@ class Registry:
             self.validate(served, new, old)
             await self.api.chain.validate(admission)
             request.warnings += admission.warnings
-            if track:
-                self._track(request, served, old, new, subresource)
             result = await self._store(request, served, record, new, old)
             written = not request.dry_run
         finally:
