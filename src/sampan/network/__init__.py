@@ -1,1 +1,7 @@
-"""Namespaces, links, addresses, Services and the CNI plugin."""
+"""Namespaces, links, addresses, Services and the CNI plugin.
+
+``cluster_link.py`` ties a cluster's network namespace to the host (the supervisor calls it). Everything else runs inside
+that namespace: ``agent.py`` is the part, begin there. ``cni.py`` gives pods their links (``cni_shim.py`` is what containerd
+runs), ``services.py`` computes nftables rules from Services and EndpointSlices, ``service_proxy.py`` keeps them in the
+kernel, ``load_balancers.py`` gives out LoadBalancer addresses, ``netlink.py`` speaks to the kernel.
+"""
