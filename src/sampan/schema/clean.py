@@ -72,8 +72,12 @@ def _struct(type: Type) -> Cleaner:
     lazy = _Lazy(type)
     must = type.required
 
+    takes_bool = type.takes_bool
+
     def clean(value: Any) -> Any:
         if value.__class__ is not dict:
+            if takes_bool and value.__class__ is bool:
+                return value
             raise UNCLEAN
         table = lazy.table or lazy.build()
         drop: list[str] | None = None
@@ -183,6 +187,8 @@ class _Examination:
                 self.fail(type, value, struct, go_path, unfit.text)
                 return None
         if type.shape == "any":
+            return value
+        if type.takes_bool and isinstance(value, bool):
             return value
         expected: Any = list if type.shape == "list" else dict
         if not isinstance(value, expected):

@@ -128,14 +128,26 @@ def label_value(text: str) -> list[str]:
     return errors
 
 
-@lru_cache(maxsize=8192)
-def _is_label(key: str, value: str) -> bool:
-    return not qualified_name(key) and not label_value(value)
+LONGEST_KEY = 253 + 1 + 63
+"""Nothing longer may be a key: such texts are never kept in the cache."""
 
 
 @lru_cache(maxsize=8192)
-def _is_key(key: str) -> bool:
+def _good_key(key: str) -> bool:
     return not qualified_name(key)
+
+
+@lru_cache(maxsize=8192)
+def _good_value(value: str) -> bool:
+    return not label_value(value)
+
+
+def _is_key(key: str) -> bool:
+    return len(key) <= LONGEST_KEY and _good_key(key)
+
+
+def _is_label(key: str, value: str) -> bool:
+    return len(value) <= 63 and _good_value(value) and _is_key(key)
 
 
 NAME_CHECKS: dict[str, Check] = {

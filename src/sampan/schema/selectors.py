@@ -199,7 +199,7 @@ def checked(requirement: Requirement) -> Requirement:
     return requirement
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def parse_label_selector(text: str) -> LabelSelector:
     """Return the selector of a ``labelSelector`` parameter (``a=b,c in (d,e),!f``); raises ``SelectorError``."""
     if not text:
@@ -277,7 +277,7 @@ def _unescape(value: str) -> str:
     return re.sub(r"\\([\\,=])", r"\1", value)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def parse_field_selector(text: str) -> FieldSelector:
     """Return the selector of a ``fieldSelector`` parameter; raises ``SelectorError``. Which fields a resource knows
     is its own affair."""

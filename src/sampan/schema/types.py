@@ -34,9 +34,11 @@ SCALARS = {
     META + "MicroTime": "v1.MicroTime",
 }
 
-UNTYPED = ("FieldsV1", "RawExtension", "Patch", "JSON", "JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool",
-           "JSONSchemaPropsOrStringArray")  # fmt: skip
+UNTYPED = ("FieldsV1", "RawExtension", "Patch", "JSON", "JSONSchemaPropsOrStringArray")
 """Definitions whose content is free; every other one without properties is an empty struct."""
+
+SCHEMA_OR = ("JSONSchemaPropsOrArray", "JSONSchemaPropsOrBool")
+"""Definitions published without content: a schema (a list of schemas is refused by CRDs anyway), or also a bool."""
 
 KEY_DEFAULTS = {"protocol": "TCP"}
 """Defaults of list-map keys (ports), which the published definitions leave out."""
@@ -74,7 +76,7 @@ class Type:
 
     __slots__ = (
         "_children", "_cleaner", "_load", "always", "atomic", "element", "key_defaults", "kind", "list_type", "map_keys",
-        "merge_key", "name", "nullable", "required", "shape", "strategies", "struct",
+        "merge_key", "name", "nullable", "required", "shape", "strategies", "struct", "takes_bool",
     )  # fmt: skip
 
     def __init__(self, shape: str, name: str, *, load: Callable[[], dict[str, Type]] | None = None) -> None:
@@ -92,6 +94,7 @@ class Type:
         self.required: frozenset[str] = frozenset()
         self.always: frozenset[str] = frozenset()
         self.nullable = False
+        self.takes_bool = False
         self._load = load
         self._children: dict[str, Type] | None = None
         self._cleaner: Callable[[Any], Any] | None = None
@@ -174,7 +177,9 @@ class TypeSystem:
     def _define(self, name: str, schema: dict[str, Any]) -> Type:
         if name in SCALARS:
             return Type("scalar", SCALARS[name])
-        short = name.rpartition(".")[2]
+        package, _, short = name.rpartition(".")
+        if short in SCHEMA_OR:
+            return self._schema_or(f"{package}.JSONSchemaProps", takes_bool=short.endswith("Bool"))
         if short in UNTYPED and "properties" not in schema:
             return Type("any", "any")
         properties = schema.get("properties") or {}
@@ -182,6 +187,11 @@ class TypeSystem:
         type.required = frozenset(schema.get("required", ()))
         type.always = type.required | VALUE_STRUCTS
         type.atomic = schema.get("x-kubernetes-map-type") == "atomic"
+        return type
+
+    def _schema_or(self, name: str, takes_bool: bool) -> Type:
+        type = Type("struct", go_name(name), load=lambda: self.named(name).fields)
+        type.takes_bool = takes_bool
         return type
 
     def _fields(self, properties: dict[str, Any]) -> dict[str, Type]:

@@ -1,6 +1,10 @@
 """Built-in types: what the decoder keeps, normalises and complains about."""
 
+import copy
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sampan.schema.types import VERSIONS, UnknownVersion, cannot_handle, strict_error, type_system
 
@@ -188,3 +192,39 @@ def test_patch_and_apply_facts(types):
     assert ports.key_defaults == {"protocol": "TCP"}
     assert spec.fields["nodeSelector"].atomic
     assert spec.fields["volumes"].strategies == ("merge", "retainKeys")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.sampled_from(["", "a", "5"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from(["metadata", "labels", "spec", "containers", "name", "ports", "containerPort", "resources", "limits",
+                         "cpu", "data", "replicas", "template", "x", "livenessProbe", "httpGet", "creationTimestamp"]),
+        inner,
+        max_size=5,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(json_values, st.sampled_from([("", "v1", "Pod"), ("apps", "v1", "Deployment"), ("", "v1", "Secret")]))
+def test_any_value_is_checked_and_checking_again_finds_nothing(value, kind):
+    type = type_system("1.37").type_for(*kind)
+    first = type.check(copy.deepcopy(value))
+    assert isinstance(first.object, dict)
+    if not first.error:
+        second = type.check(copy.deepcopy(first.object))
+        assert second == (first.object, [], "")
+    type.required_missing(first.object)
+
+
+def test_schemas_inside_of_schemas(types):
+    crd = types.type_for("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+
+    def check(schema: dict) -> tuple:
+        return crd.check({"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}})[1:]
+
+    assert check({"additionalProperties": True, "items": {"type": "string"}}) == ([], "")
+    assert check({"items": {"bad": 1}})[0] == ['unknown field "spec.versions[0].schema.openAPIV3Schema.items.bad"']
+    assert "of type v1.JSONSchemaProps" in check({"additionalProperties": {"properties": {"a": 1}}})[1]
+    assert "cannot unmarshal bool" in check({"items": True})[1]

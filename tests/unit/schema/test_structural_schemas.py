@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sampan.schema.apply import apply
 from sampan.schema.structural import check_structural, structural_type
+from sampan.schema.types import type_system
 
 
 def schema_of(**properties: dict) -> dict:
@@ -317,3 +318,31 @@ def structural_copy(value):
     if isinstance(value, dict):
         return {key: structural_copy(item) for key, item in value.items()}
     return [structural_copy(item) for item in value] if isinstance(value, list) else value
+
+
+keywords = st.sampled_from(
+    ["type", "properties", "items", "additionalProperties", "anyOf", "oneOf", "allOf", "not", "required", "pattern",
+     "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-int-or-string", "nullable", "enum", "metadata",
+     "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "minimum", "spec"]
+)  # fmt: skip
+odd_schemas = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["object", "array", "string", "map", "(", "spec"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keywords, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(keywords, odd_schemas, max_size=5))
+def test_any_schema_is_judged_after_decoding(schema):
+    """What the CRD's own type lets through is judged, and what is judged structural can be compiled and used."""
+    crd = type_system("1.37").type_for("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+    body = {"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}}
+    checked = crd.check(body)
+    if checked.error:
+        return
+    schema = checked.object["spec"]["versions"][0]["schema"].get("openAPIV3Schema", {})
+    if check_structural(schema) == []:
+        type = structural_type(schema, group="example.com", version="v1", kind="Widget")
+        obj = type.check(widget(spec={"a": [1]})).object
+        type.default(obj)
+        type.validate(obj)
