@@ -100,7 +100,7 @@ def check_patched(request: Request, served: Served, new: Any, name: str, duplica
 async def _apply(
     registry: Registry, request: Request, served: Served, namespace: str, name: str, subresource: str
 ) -> Written:
-    config = _configuration(request, served, namespace, name)
+    config = _applied_part(_configuration(request, served, namespace, name), served, subresource)
     manager = request.query.get("fieldManager")
     if not manager:
         raise _patch_options("fieldManager", "Required", "Required value: is required for apply patch")
@@ -158,6 +158,18 @@ def _configuration(request: Request, served: Served, namespace: str, name: str) 
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
+    return config
+
+
+def _applied_part(config: Object, served: Served, subresource: str) -> Object:
+    """Leave out what this path resets anyway (``GetResetFields``), so that the applier does not come to own it."""
+    if subresource == "status":
+        names = ("name", "namespace", "uid", "resourceVersion")
+        kept = {key: value for key, value in config["metadata"].items() if key in names}
+        parts = {key: config[key] for key in ("apiVersion", "kind", "status") if key in config}
+        return {**parts, "metadata": kept}
+    if served.resource.status and not subresource:
+        return {key: value for key, value in config.items() if key != "status"}
     return config
 
 
