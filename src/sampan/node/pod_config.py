@@ -1,0 +1,151 @@
+"""A Pod as the sandbox CRI is asked for: names, DNS, namespaces, cgroup. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.node import cri_pb2 as cri
+from sampan.node.resources import cgroup_parent
+from sampan.schema.objects import Object
+
+NAME, NAMESPACE, UID = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid"
+CONTAINER = "io.kubernetes.container.name"
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """What pods are told about DNS. ``host`` is the node's own resolv.conf, parsed."""
+
+    cluster_dns: str
+    cluster_domain: str
+    host_servers: tuple[str, ...] = ()
+    host_searches: tuple[str, ...] = ()
+    host_options: tuple[str, ...] = ()
+
+
+def read_resolv_conf(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the servers, searches and options of a resolv.conf (resolv.conf(5))."""
+    servers: list[str] = []
+    searches: Sequence[str] = ()
+    options: list[str] = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 2 or words[0][0] in "#;":
+            continue
+        if words[0] == "nameserver":
+            servers.append(words[1])
+        elif words[0] in ("search", "domain"):
+            searches = words[1:]
+        elif words[0] == "options":
+            options += words[1:]
+    return tuple(servers), tuple(searches), tuple(options)
+
+
+def dns_config(pod: Object, settings: DnsSettings) -> cri.DNSConfig:
+    """Return the pod's resolver by its dnsPolicy, with its dnsConfig merged in."""
+    spec = pod["spec"]
+    policy = spec.get("dnsPolicy", "ClusterFirst")
+    if policy == "ClusterFirst" and spec.get("hostNetwork"):
+        policy = "Default"
+    servers: list[str] = []
+    searches: list[str] = []
+    options: list[str] = []
+    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
+        domain = settings.cluster_domain
+        namespace = pod["metadata"]["namespace"]
+        servers = [settings.cluster_dns]
+        searches = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *settings.host_searches]
+        options = ["ndots:5"]
+    elif policy == "Default":
+        servers, searches, options = (
+            list(settings.host_servers),
+            list(settings.host_searches),
+            list(settings.host_options),
+        )
+    own = spec.get("dnsConfig") or {}
+    servers += [server for server in own.get("nameservers") or () if server not in servers]
+    searches += [search for search in own.get("searches") or () if search not in searches]
+    for option in own.get("options") or ():
+        name, value = option["name"], option.get("value")
+        options = [other for other in options if other.partition(":")[0] != name]
+        options.append(f"{name}:{value}" if value else name)
+    return cri.DNSConfig(servers=servers[:3], searches=searches[:32], options=options)
+
+
+def hostname_of(pod: Object) -> str:
+    """Return the pod's host name, at most 63 characters."""
+    return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
+
+
+def log_directory(root: Path, pod: Object) -> Path:
+    metadata = pod["metadata"]
+    return root / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
+
+
+def namespace_options(spec: Object, *, target: str = "") -> cri.NamespaceOption:
+    pid = cri.NODE if spec.get("hostPID") else cri.POD if spec.get("shareProcessNamespace") else cri.CONTAINER
+    return cri.NamespaceOption(
+        network=cri.NODE if spec.get("hostNetwork") else cri.POD,
+        pid=pid,
+        ipc=cri.NODE if spec.get("hostIPC") else cri.POD,
+        target_id=target,
+    )
+
+
+def seccomp_of(profile: Object | None) -> cri.SecurityProfile:
+    """Return the seccomp profile for CRI; unset means Unconfined, as Kubernetes has it."""
+    kind = (profile or {}).get("type", "Unconfined")
+    if kind == "Localhost":
+        reference = str((profile or {}).get("localhostProfile", ""))
+        return cri.SecurityProfile(profile_type=cri.SecurityProfile.Localhost, localhost_ref=reference)
+    if kind == "RuntimeDefault":
+        return cri.SecurityProfile(profile_type=cri.SecurityProfile.RuntimeDefault)
+    return cri.SecurityProfile(profile_type=cri.SecurityProfile.Unconfined)
+
+
+def sandbox_config(pod: Object, attempt: int, log_root: Path, cgroup: str, dns: DnsSettings) -> cri.PodSandboxConfig:
+    """Return what ``RunPodSandbox`` is given."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    context = spec.get("securityContext") or {}
+    privileged = any((c.get("securityContext") or {}).get("privileged") for c in every_container(spec))
+    security = cri.LinuxSandboxSecurityContext(
+        namespace_options=namespace_options(spec), privileged=privileged, seccomp=seccomp_of({"type": "RuntimeDefault"})
+    )
+    config = cri.PodSandboxConfig(
+        metadata=cri.PodSandboxMetadata(
+            name=metadata["name"], uid=metadata["uid"], namespace=metadata["namespace"], attempt=attempt
+        ),
+        hostname="" if spec.get("hostNetwork") else hostname_of(pod),
+        log_directory=str(log_directory(log_root, pod)),
+        dns_config=dns_config(pod, dns),
+        labels={**(metadata.get("labels") or {}), **identity(pod)},
+        annotations=metadata.get("annotations") or {},
+        linux=cri.LinuxPodSandboxConfig(
+            cgroup_parent=cgroup_parent(cgroup, pod),
+            security_context=security,
+            sysctls={entry["name"]: entry["value"] for entry in context.get("sysctls") or ()},
+        ),
+    )
+    for container in spec.get("containers") or ():
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                config.port_mappings.add(
+                    protocol=cri.Protocol.Value(port.get("protocol", "TCP")),
+                    container_port=port["containerPort"],
+                    host_port=port["hostPort"],
+                    host_ip=port.get("hostIP", ""),
+                )
+    return config
+
+
+def identity(pod: Object) -> dict[str, str]:
+    """Return the labels by which the pod's sandboxes and containers are found again."""
+    metadata = pod["metadata"]
+    return {NAME: metadata["name"], NAMESPACE: metadata["namespace"], UID: metadata["uid"]}
+
+
+def every_container(spec: Object) -> list[Object]:
+    names = ("initContainers", "containers", "ephemeralContainers")
+    return [container for name in names for container in spec.get(name) or ()]
