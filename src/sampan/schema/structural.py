@@ -16,7 +16,7 @@ from sampan.schema.causes import Cause, invalid, required
 from sampan.schema.names import dns1035_label, validate_metadata_parts
 from sampan.schema.objects import Object
 from sampan.schema.structure import check_structural as check_structural
-from sampan.schema.types import OBJECT_META, Checked, Type, TypeSystem, type_system
+from sampan.schema.types import OBJECT_META, Checked, Type, TypeSystem, loaded_type_system
 from sampan.schema.validation import INT_OR_STRING, Validator, compile_validator
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
@@ -127,7 +127,7 @@ def structural_type(
     schema: dict[str, Any], *, group: str, version: str, kind: str, types: TypeSystem | None = None
 ) -> StructuralType:
     """Return the type of a custom resource from one version's ``openAPIV3Schema``. ``types`` gives ``ObjectMeta``."""
-    metadata = (types or type_system()).named(OBJECT_META)
+    metadata = (types or loaded_type_system()).named(OBJECT_META)
     root = _build(schema, kind, metadata)
     root.shape = "struct"
     root.kind = kind
@@ -279,7 +279,7 @@ def _validate_resource(value: Object, path: str, causes: list[Cause]) -> None:
             causes.append(invalid(f"{path}.kind", text, f"may have mixed case, but should otherwise match: {why}"))
     metadata = value.get("metadata")
     if isinstance(metadata, dict):
-        checked = type_system().named(OBJECT_META).check(orjson.loads(orjson.dumps(metadata)))
+        checked = loaded_type_system().named(OBJECT_META).check(orjson.loads(orjson.dumps(metadata)))
         if checked.error:
             causes.append(invalid(f"{path}.metadata", metadata, checked.error))
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sampan.schema.causes import Cause, forbidden, invalid, required
 from sampan.schema.formats import compile_pattern
+from sampan.schema.validation import compile_validator
 
 JUNCTORS = ("allOf", "anyOf", "oneOf")
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
@@ -48,7 +49,20 @@ def check_structural(schema: Schema, path: str = "spec.validation.openAPIV3Schem
     causes: list[Cause] = []
     _invariants(schema, "root", path, causes)
     _completeness(schema, schema, path, causes)
+    if not causes:
+        _defaults(schema, path, causes)
     return sorted(set(causes))
+
+
+def _defaults(schema: Schema, path: str, causes: list[Cause]) -> None:
+    """A default must be what its own schema accepts."""
+    if "default" in schema:
+        compile_validator(schema)(schema["default"], f"{path}.default", causes)
+    for name, child in (schema.get("properties") or {}).items():
+        _defaults(child, f"{path}.properties[{name}]", causes)
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            _defaults(schema[name], f"{path}.{name}", causes)
 
 
 def _invariants(schema: Schema, level: str, path: str, causes: list[Cause]) -> None:

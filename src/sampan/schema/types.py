@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -278,10 +277,20 @@ def known_version(version: str) -> str:
 
 def type_system(version: str = VERSIONS[-1]) -> TypeSystem:
     """Return the types of a Kubernetes version (cached); raises ``UnknownVersion``."""
-    return _load(known_version(version))
+    known = known_version(version)
+    if known not in _loaded:
+        _loaded[known] = _load(known)
+    return _loaded[known]
 
 
-@cache
+def loaded_type_system() -> TypeSystem:
+    """Return any version that is loaded already, else the newest: for what is the same in all of them (ObjectMeta)."""
+    return next(iter(_loaded.values()), None) or type_system()
+
+
+_loaded: dict[str, TypeSystem] = {}
+
+
 def _load(version: str) -> TypeSystem:
     spec = importlib.util.find_spec("kubernetes_validate")
     if spec is None or spec.origin is None:

@@ -246,6 +246,10 @@ def test_rules_are_kept_for_their_evaluator():
             "s.properties[spec].properties[a].anyOf[0].properties[b]",
         ),
         (schema_of(a={"type": "string", "pattern": "("}), "must be a valid regular expression, but isn't"),
+        (
+            schema_of(a={"type": "integer", "default": "x"}),
+            's.properties[spec].properties[a].default: Invalid value: "string"',
+        ),
         (schema_of(a={"$ref": "#/x"}), ".$ref: Forbidden"),
         (schema_of(a={"type": "array", "items": STRING, "uniqueItems": True}), "uniqueItems cannot be set to true"),
         (schema_of(a={"type": "object", "additionalProperties": False}), "additionalProperties cannot be set to false"),
