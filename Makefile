@@ -1,0 +1,31 @@
+# The one interface for developers. Every target sets up what it needs first; run again, it costs nothing.
+.PHONY: setup demo test check bench docs proto lock
+
+setup:
+	@scripts/setup
+
+demo: setup
+	@.venv/bin/python examples/shop/demo.py
+
+test: setup check docs
+	.venv/bin/pytest -q
+
+check: setup
+	.venv/bin/ruff check src tests bench scripts examples
+	.venv/bin/ruff format --check src tests bench scripts examples
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: setup
+	.venv/bin/python -m bench
+
+docs: setup
+	@.venv/bin/python scripts/check_docs.py
+
+proto: setup
+	scripts/proto
+
+# all platforms and Pythons, no registry's address in the file
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url -o requirements.lock
