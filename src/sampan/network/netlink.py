@@ -330,3 +330,21 @@ def _enter(netns: int) -> None:
     if _libc.setns(netns, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"setns: {os.strerror(number)}")
+
+
+def round_trip(family: int, request: bytes, *, missing_ok: bool = False) -> list[bytes]:
+    """Return the bodies that answer one request of another netlink family (netfilter's, say)."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as channel:
+        channel.settimeout(10)
+        channel.send(request)
+        bodies: list[bytes] = []
+        while True:
+            for kind, _, body in _messages(channel.recv(1 << 18)):
+                if kind == DONE:
+                    return bodies
+                if kind == ERROR:
+                    problem = _refusal(body)
+                    if problem and not (missing_ok and problem.errno == errno.ENOENT):
+                        raise problem
+                    return bodies
+                bodies.append(body)
