@@ -1,0 +1,127 @@
+"""What all pods of a node share: the runtime, the API client, caches of what pods refer to, and the node's facts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.node import cri_pb2 as cri
+from sampan.node.environment import Lookup, service_links
+from sampan.node.image_puller import ImagePuller
+from sampan.node.pod_cgroups import create, remove
+from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
+from sampan.node.runtime import Runtime
+from sampan.node.tokens import Tokens
+from sampan.node.volumes import data_of
+from sampan.schema.objects import Object
+
+
+@dataclass
+class NodeContext:
+    """The node as its pod workers see it."""
+
+    node_name: str
+    node_ip: str
+    client: Client
+    runtime: Runtime
+    images: ImagePuller
+    events: EventRecorder
+    tokens: Tokens
+    config_maps: Informer
+    secrets: Informer
+    services: Informer
+    kubelet_dir: Path
+    pod_log_dir: Path
+    cgroup: str
+    cluster_dns: str
+    cluster_domain: str
+    capacity: Mapping[str, str]
+    logger: logging.Logger
+
+    def lookup(self, namespace: str) -> Lookup:
+        """Return a function that finds the data of a ConfigMap or Secret of a namespace."""
+
+        def find(kind: str, name: str) -> Mapping[str, str] | None:
+            informer = self.secrets if kind == "Secret" else self.config_maps
+            found = informer.get(f"{namespace}/{name}")
+            return None if found is None else data_of({**found, "kind": kind})
+
+        return find
+
+    def pull_secrets(self, pod: Object) -> list[Object]:
+        namespace = pod["metadata"]["namespace"]
+        names = [reference["name"] for reference in pod["spec"].get("imagePullSecrets") or ()]
+        found = [self.secrets.get(f"{namespace}/{name}") for name in names]
+        return [secret for secret in found if secret is not None]
+
+    def service_links(self, pod: Object) -> dict[str, str]:
+        own = pod["spec"].get("enableServiceLinks", True)
+        return service_links(self.services.all(), pod["metadata"]["namespace"], own=own)
+
+    def facts(self, pod_ip: str) -> dict[str, str]:
+        return {"hostIP": self.node_ip, "podIP": pod_ip, **self.capacity}
+
+    def dns(self) -> DnsSettings:
+        try:
+            host = read_resolv_conf(Path("/etc/resolv.conf").read_text())
+        except OSError:
+            host = ((), (), ())
+        return DnsSettings(self.cluster_dns, self.cluster_domain, *host)
+
+    def own_mounts(self, pod: Object, container: Object, pod_dir: Path, restarts: int, ip: str) -> list[cri.Mount]:
+        """Return the mounts that every container gets: /etc/hosts and the file of its termination message."""
+        taken = {mount["mountPath"] for mount in container.get("volumeMounts") or ()}
+        mounts = []
+        if "/etc/hosts" not in taken:
+            hosts = pod_dir / "etc-hosts"
+            hosts.parent.mkdir(parents=True, exist_ok=True)
+            hosts.write_text(hosts_file(pod, ip, self.cluster_domain))
+            mounts.append(cri.Mount(container_path="/etc/hosts", host_path=str(hosts)))
+        folder = pod_dir / "containers" / container["name"]
+        folder.mkdir(parents=True, exist_ok=True)
+        message = folder / str(restarts)
+        message.touch()
+        message.chmod(0o666)
+        path = container.get("terminationMessagePath", "/dev/termination-log")
+        mounts.append(cri.Mount(container_path=path, host_path=str(message)))
+        return mounts
+
+    def ensure_pod_cgroup(self, cgroup: str) -> None:
+        create(cgroup)
+
+    def remove_pod_cgroup(self, cgroup: str) -> None:
+        remove(cgroup)
+
+
+def hosts_file(pod: Object, ip: str, cluster_domain: str) -> str:
+    """Return the pod's /etc/hosts: its own names, then its hostAliases."""
+    spec = pod["spec"]
+    lines = [
+        "# Kubernetes-managed hosts file.",
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+        "fe00::0\tip6-localnet",
+        "fe00::0\tip6-mcastprefix",
+        "fe00::1\tip6-allnodes",
+        "fe00::2\tip6-allrouters",
+    ]
+    if spec.get("hostNetwork"):
+        try:
+            lines = ["# Kubernetes-managed hosts file (host network).", Path("/etc/hosts").read_text().rstrip()]
+        except OSError:
+            lines = lines[:2]
+    elif ip:
+        name = hostname_of(pod)
+        subdomain = spec.get("subdomain")
+        full = f"{name}.{subdomain}.{pod['metadata']['namespace']}.svc.{cluster_domain}\t" if subdomain else ""
+        lines.append(f"{ip}\t{full}{name}")
+    aliases = spec.get("hostAliases") or ()
+    if aliases:
+        lines += ["", "# Entries added by HostAliases."]
+        lines += [f"{alias['ip']}\t{' '.join(alias.get('hostnames') or ())}" for alias in aliases]
+    return "\n".join(lines) + "\n"
