@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 ROOT_CA = "kube-root-ca.crt"
 SYSTEM_PRIORITIES = (
-    ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-    ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-)  # fmt: skip
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+)
 
 
 async def create_missing(api: Api, config: ApiConfig) -> None:

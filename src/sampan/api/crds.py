@@ -1,9 +1,10 @@
 """CustomResourceDefinitions at work: what they declare is served as soon as the write is answered, and gone with them.
 
-A write of a definition passes as an admission plugin: ``admit`` judges the names and sets the status conditions, so that a new
-definition is Established when it is answered; ``commit`` puts its versions into the catalog. A deleted definition is held by
-Kubernetes' own finalizer until its objects are gone; ``commit`` removes them and lets it go. ``load`` does the same for the
-definitions of an old store. Source: apiextensions-apiserver pkg/controller/{status,establish,finalizer}, pkg/apiserver.
+A write of a definition passes an admission plugin: ``admit`` judges the names and sets the status conditions, so that a
+new definition is Established when it is answered; ``commit`` puts its versions into the catalog. A deleted definition is
+held by Kubernetes' own finalizer until its objects are gone; ``commit`` removes them and lets it go. ``load`` does the
+same for the definitions of an old store.
+Source: apiextensions-apiserver pkg/controller/{status,establish,finalizer}, pkg/apiserver.
 """
 
 from __future__ import annotations

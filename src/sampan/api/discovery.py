@@ -1,7 +1,7 @@
 """Discovery: which groups, versions and resources there are, in the plain and in the aggregated form.
 
-Answers are computed from the catalog when first asked for and kept as bytes until it changes. Source: API conventions; KEP-3352
-(aggregated discovery, apidiscovery.k8s.io/v2, ETag).
+Answers are computed from the catalog when first asked for and kept as bytes until it changes.
+Source: API conventions; KEP-3352 (aggregated discovery, apidiscovery.k8s.io/v2, ETag).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sampan.api.app import Api
 
 GROUP_ORDER = (
-    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch",
-    "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
+    "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
+    "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
     "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
     "discovery.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io",
 )  # fmt: skip
@@ -137,7 +137,7 @@ def subresources_of(served: Served) -> list[tuple[str, tuple[str, str, str], tup
     """Return ``(name, (group, version, kind) of its body, verbs)`` of every subresource, by name."""
     resource = served.resource
     own = (resource.group, resource.version, resource.kind)
-    found = []
+    found: list[tuple[str, tuple[str, str, str], tuple[str, ...]]] = []
     if resource.status:
         found.append(("status", own, GENERIC))
     if resource.scale:

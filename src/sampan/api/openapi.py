@@ -1,7 +1,7 @@
 """OpenAPI v3: an index with hashed URLs, and one document per group version, made when asked for and kept as bytes.
 
-A document holds the paths of its group version (the verbs with their kind and query parameters, which is what kubectl looks up)
-and the schemas they reach. Source: KEP-2896. ``/openapi/v2`` is in ``openapi_v2.py``.
+A document holds the paths of its group version (the verbs with their kind and query parameters, which is what kubectl
+looks up) and the schemas they reach. Source: KEP-2896. ``/openapi/v2`` is in ``openapi_v2.py``.
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ def custom_name(served: Served) -> str:
 def custom_schema(served: Served) -> Object:
     resource = served.resource
     raw = getattr(served.type, "schema", None)
-    schema = dict(raw) if isinstance(raw, dict) else {"type": "object"}
-    properties = dict(schema.get("properties") or {})
+    schema: Object = dict(raw) if isinstance(raw, dict) else {"type": "object"}
+    properties: Object = {**(schema.get("properties") or {})}
     properties |= {
         "apiVersion": {"type": "string", "description": API_VERSION},
         "kind": {"type": "string", "description": KIND},

@@ -1,4 +1,4 @@
-"""OpenAPI v2 (Swagger) as JSON, for old clients: all definitions of the version and of the custom resources, made when asked for.
+"""OpenAPI v2 (Swagger) as JSON, for old clients: all definitions of the version and of the custom resources.
 
 Clients that only accept the protobuf form get 406; kubectl and client-go then go on with v3.
 """
@@ -87,4 +87,4 @@ def swagger_item(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def swagger_parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in parameter.items() if key != "schema"} | parameter["schema"]
+    return {**{key: value for key, value in parameter.items() if key != "schema"}, **parameter["schema"]}

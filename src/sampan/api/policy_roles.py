@@ -1,8 +1,10 @@
 """The ClusterRoles and bindings that every cluster has, as data.
 
-Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy (policy.go, controller_policy.go); the ``sampan:*`` roles are
-those of this package's own agents.
+Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy (policy.go, controller_policy.go); the ``sampan:*``
+roles are those of this package's own agents.
 """
+
+# ruff: noqa: E501  (a table: one rule a line)
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """May they: role-based access control over the RBAC objects in the store.
 
-Rules are compiled per user into sets of exact grants when the user is first seen, and forgotten when an RBAC object changes
-(``admission/rbac_changes.py`` calls ``load`` after the write), so a request costs a few set look-ups and a write of a role is in
-force when it is answered. ``system:masters`` may do everything.
+Rules are compiled per user into sets of exact grants when the user is first seen, and forgotten when an RBAC object
+changes (``admission/rbac_changes.py`` calls ``load`` after the write), so a request costs a few set look-ups and a write
+of a role is in force when it is answered. ``system:masters`` may do everything.
 Source: Kubernetes' "Using RBAC Authorization"; plugin/pkg/auth/authorizer/rbac, pkg/registry/rbac/validation.
 """
 

@@ -1,8 +1,8 @@
-"""Request bodies in Kubernetes' protobuf form, turned into JSON at the edge: typed Go clients (kubectl create, drain, auth can-i,
-controllers) send them and read JSON in return.
+"""Request bodies in Kubernetes' protobuf form, turned into JSON at the edge: typed Go clients (kubectl create, drain,
+auth can-i, controllers) send them and read JSON in return.
 
-A body is ``k8s\\0`` and a ``runtime.Unknown`` that names the kind of the message inside. Field numbers are facts of the wire format,
-kept in ``wire_fields.txt`` (made by ``scripts/wire_table.py``) and read with the first such body.
+A body is ``k8s\\0`` and a ``runtime.Unknown`` that names the kind of the message inside. Field numbers are facts of the
+wire format, kept in ``wire_fields.txt`` (made by ``scripts/wire_table.py``) and read with the first such body.
 Source: apimachinery pkg/runtime/serializer/protobuf, pkg/runtime/generated.proto; protobuf encoding.
 """
 

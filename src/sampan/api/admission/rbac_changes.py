@@ -1,7 +1,7 @@
 """Writes of RBAC objects: nobody grants what he does not hold, and what is written is in force when it is answered.
 
-``validate`` is Kubernetes' escalation check (pkg/registry/rbac/validation); ``commit`` has the authorizer read the policy anew and
-writes the rules of aggregated ClusterRoles (the clusterrole-aggregation controller's work).
+``validate`` is Kubernetes' escalation check (pkg/registry/rbac/validation); ``commit`` has the authorizer read the policy
+anew and writes the rules of aggregated ClusterRoles (the clusterrole-aggregation controller's work).
 """
 
 from __future__ import annotations

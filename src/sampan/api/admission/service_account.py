@@ -1,4 +1,7 @@
-"""ServiceAccount: every pod runs as one, and gets its token as a projected volume. Source: plugin/pkg/admission/serviceaccount."""
+"""ServiceAccount: every pod runs as one, and gets its token as a projected volume.
+
+Source: plugin/pkg/admission/serviceaccount.
+"""
 
 from __future__ import annotations
 

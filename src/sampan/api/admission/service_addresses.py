@@ -121,7 +121,8 @@ class ServiceAddresses:
                 f"failed to allocate IP {wanted}: provided IP is already allocated",
             )
         if not inside:
-            why = f"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.network}"
+            valid = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.network}"
+            why = f"failed to allocate IP {wanted}: {valid}"
             raise refused(admission, "spec.clusterIPs", [wanted], why)
         self._addresses[wanted] = owner
 

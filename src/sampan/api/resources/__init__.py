@@ -1,9 +1,9 @@
 """The built-in resources: one declaration each, one file per API group (small groups share a file).
 
-A file ends with ``RESOURCES``, a tuple of ``Resource``; adding a kind means adding it there. What a declaration may say is in
-``api/resource.py``. Hooks are pure functions on plain dicts: ``default(obj)``, ``prepare(new, old)``, and ``validate`` as a
-generator of causes wrapped in ``checking.collect``. Helpers stand by meaning: ``reading`` (nested fields), ``columns`` (cells),
-``checking`` (shared validation), ``pod_spec``, ``pod_validation`` and ``container_validation`` (pods and their templates).
+A file ends with ``RESOURCES``, a tuple of ``Resource``; adding a kind means adding it there. What a declaration may say is
+in ``api/resource.py``. Hooks are pure functions on plain dicts: ``default(obj)``, ``prepare(new, old)``, and ``validate``
+as a generator of causes wrapped in ``checking.collect``. Helpers stand by meaning: ``reading`` (nested fields),
+``columns`` (cells), ``checking`` (shared validation), ``pod_spec``, ``pod_validation``, ``container_validation``.
 """
 
 from collections.abc import Iterator

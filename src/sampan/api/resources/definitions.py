@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions as objects: defaults, validation, and what their status says. Pure; serving them is ``api/crds.py``.
+"""CustomResourceDefinitions as objects: defaults, validation, and what their status says. Serving them: ``api/crds.py``.
 
 Source: apiextensions-apiserver pkg/apis/apiextensions (defaults.go, validation.go), pkg/controller/status.
 """

@@ -1,4 +1,4 @@
-"""Events, in the core group and in events.k8s.io: one storage. Source: kubernetes pkg/apis/core/v1/events conversion, printers."""
+"""Events, in the core group and in events.k8s.io: one storage. Source: kubernetes pkg/apis/events/v1 conversion, printers."""
 
 from __future__ import annotations
 

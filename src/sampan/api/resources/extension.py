@@ -30,7 +30,7 @@ CUSTOM_RESOURCE_DEFINITION = Resource(
     default=default_definition,
     prepare=prepare_definition,
     validate=collect(validate_definition),
-    columns=(NAME, Column("Created At", ".metadata.creationTimestamp", type="date")),
+    columns=(NAME, Column("Created At", ".metadata.creationTimestamp")),
 )
 
 # apiregistration.k8s.io

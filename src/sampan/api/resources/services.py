@@ -48,7 +48,7 @@ def default(service: Object) -> None:
 
 
 def prepare(new: Object, old: Object | None) -> None:
-    """Carry addresses over an update that leaves them out, and drop what the new type has not (``dropTypeDependentFields``)."""
+    """Carry addresses over an update that leaves them out; drop what the new type has not (dropTypeDependentFields)."""
     if old is None:
         new["status"] = {"loadBalancer": {}}
         return

@@ -1,4 +1,4 @@
-"""serviceaccounts/token: a token that lives and dies with what it is bound to. Source: KEP-1205, pkg/registry/core/serviceaccount."""
+"""serviceaccounts/token: a token that lives and dies with what it is bound to. Source: KEP-1205."""
 
 from __future__ import annotations
 
@@ -61,10 +61,14 @@ def bound_object(request: Request, reference: Object) -> tuple[str, str, str]:
     assert served is not None
     found = request.api.registry.read(served, request.attributes.namespace, name)
     if uid and uid != found["metadata"]["uid"]:
-        why = f"the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        why = (
+            f"the UID in the bound object reference ({uid}) does not match the UID in record. "
+            "The object might have been deleted and then recreated"
+        )
         raise conflict(served.resource, name, why)
     if kind == "Pod" and text(found, "spec", "serviceAccountName") != request.attributes.name:
-        why = f'cannot bind token for serviceaccount "{request.attributes.name}" to pod running with different serviceaccount name.'
+        account = request.attributes.name
+        why = f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
         raise StatusError(400, "BadRequest", why)
     return kind, name, found["metadata"]["uid"]
 
