@@ -65,7 +65,8 @@ NOTHING = ServiceRules()
 
 
 def base_table(config: ProxyConfig) -> str:
-    """Return the table without any Service, as nft text."""
+    """Return the table without any Service, as nft text. TCP is refused by a reset, because the kernel sends an
+    address only few ICMP messages a second."""
     link = IPv4Network((config.node_ip, 30), strict=False)
     destination = "ip daddr . meta l4proto . th dport"
     node_port = f"ip daddr {config.node_ip} meta l4proto . th dport"
@@ -75,7 +76,10 @@ def base_table(config: ProxyConfig) -> str:
   map no_endpoint_ips {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   map no_endpoint_ports {{ type inet_proto . inet_service : verdict; }}
   set hairpins {{ type ipv4_addr . ipv4_addr; }}
-  chain refuse {{ reject; }}
+  chain refuse {{
+    meta l4proto tcp reject with tcp reset
+    reject
+  }}
   chain services {{
     {destination} vmap @service_ips
     {node_port} vmap @node_ports
@@ -83,7 +87,7 @@ def base_table(config: ProxyConfig) -> str:
   chain unanswered {{
     {destination} vmap @no_endpoint_ips
     {node_port} vmap @no_endpoint_ports
-    oifname "{config.uplink}" ip daddr {config.cluster_cidr} ip daddr != {link} reject
+    ip daddr {config.cluster_cidr} ip daddr != {{ {config.pod_cidr}, {link} }} goto refuse
   }}
   chain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump services; }}
   chain nat-output {{ type nat hook output priority -100; policy accept; jump services; }}
