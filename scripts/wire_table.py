@@ -2,11 +2,12 @@
 
     python scripts/wire_table.py --api DIR --apimachinery DIR > src/sampan/api/wire_fields.txt
 
-DIR are checkouts of kubernetes/api and kubernetes/apimachinery. The table holds facts of the wire format only: of each message the
-JSON names, numbers and types of its fields. One message a line: ``package.Message field:number:type field:number:type …``; types are
-``s`` string, ``i`` integer, ``b`` boolean, ``y`` bytes, ``f`` float, ``q`` Quantity, ``t`` Time, ``m`` MicroTime, ``d`` Duration, ``x``
-IntOrString, ``r`` raw JSON, ``w`` a message that is a list of strings, or a message; ``[]`` and ``{}`` before a type make lists and
-maps of it. A ``?`` after it: left out of JSON when zero; ``^``: its fields stand in the outer object.
+DIR are checkouts of kubernetes/api and kubernetes/apimachinery. The table holds facts of the wire format only: of each
+message the JSON names, numbers and types of its fields. One message a line: ``package.Message field:number:type …``; types
+are ``s`` string, ``i`` integer, ``b`` boolean, ``y`` bytes, ``f`` float, ``q`` Quantity, ``t`` Time, ``m`` MicroTime, ``d``
+Duration, ``x`` IntOrString, ``r`` raw JSON, ``w`` a message that is a list of strings, or a message; ``[]`` and ``{}``
+before a type make lists and maps of it. A ``?`` after it: left out of JSON when zero; ``^``: its fields stand in the outer
+object.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ SYSTEM_PRIORITIES = (
 
 
 async def create_missing(api: Api, config: ApiConfig) -> None:
-    """Write the objects of a fresh cluster that are not there."""
+    """Write the objects of a fresh cluster that are not there, and where the API is reached now."""
     puts = []
     at = metadata.now()
     for obj in objects(config):
@@ -43,7 +43,11 @@ async def create_missing(api: Api, config: ApiConfig) -> None:
             continue
         given = obj["metadata"]
         key = served.key(given.get("namespace", ""), given["name"])
-        if api.store.get(key) is not None:
+        record = api.store.get(key)
+        if record is not None:
+            moved = readdressed(api.parsed(record), obj)
+            if moved is not None:
+                puts.append(Put(key, dumps(moved), expected=record.revision))
             continue
         given["uid"] = str(uuid.uuid4())
         given["creationTimestamp"] = at
@@ -52,6 +56,15 @@ async def create_missing(api: Api, config: ApiConfig) -> None:
         puts.append(Put(key, dumps(obj), expected=0))
     if puts:
         await api.store.commit(puts)
+
+
+def readdressed(stored: Object, wanted: Object) -> Object | None:
+    """Return the stored Endpoints or EndpointSlice of the API with the address it has now, None where nothing changed."""
+    fields = {"Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports")}.get(wanted["kind"], ())
+    if all(stored.get(field) == wanted[field] for field in fields):
+        return None
+    metadata = {key: value for key, value in stored["metadata"].items() if key != "resourceVersion"}
+    return {**stored, "metadata": metadata, **{field: wanted[field] for field in fields}}
 
 
 def objects(config: ApiConfig) -> Iterator[Object]:

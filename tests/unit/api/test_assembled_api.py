@@ -157,6 +157,15 @@ async def test_addresses_are_known_again_after_a_restart(pki: Path, tmp_path: Pa
         assert code == 422
 
 
+async def test_the_endpoints_of_the_api_follow_its_address(pki: Path, tmp_path: Path) -> None:
+    for port in (1111, 2222):
+        config = ApiConfig(pki, tmp_path / "store.db", advertise=("10.1.1.1", port), durability="process")
+        api = await open_api(config)
+        _, endpoints = await Caller(api)("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+        await api.store.close()
+        assert endpoints["subsets"][0]["ports"][0]["port"] == port
+
+
 async def test_binding_sets_the_node_once(call: Any) -> None:
     await call("POST", PODS, pod())
     binding = {
