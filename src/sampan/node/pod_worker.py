@@ -321,7 +321,11 @@ class PodWorker:
                 self._replace_if_changed(container, view)
                 continue
             ephemeral = container not in spec["containers"]
-            if view.current is None or view.current.state == cri.CONTAINER_CREATED or (view.exited and not ephemeral and restart_wanted(self.pod, container, view)):
+            if (
+                view.current is None
+                or view.current.state == cri.CONTAINER_CREATED
+                or (view.exited and not ephemeral and restart_wanted(self.pod, container, view))
+            ):
                 starts.append(self._start(container, view))
         if starts:
             await asyncio.gather(*starts)

@@ -1,0 +1,241 @@
+"""The node as a long-running part: one worker a pod, the Node object, the kubelet's server and the node's network.
+
+What flows: an informer of the pods bound here starts, wakes and ends workers; containerd's events of exits wake the worker
+whose container it was; changes of ConfigMaps and Secrets wake the workers of their namespace. On start the pods that the
+runtime still has are adopted, and those that the API no longer knows are removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder
+from sampan.client.http import HttpClient
+from sampan.client.informer import Informer
+from sampan.client.kubeconfig import load
+from sampan.client.resources import CONFIG_MAPS, PODS, SECRETS, SERVICES
+from sampan.network import agent as network_agent
+from sampan.node import images, volumes
+from sampan.node.containerd import PAUSE_IMAGE
+from sampan.node.context import NodeContext
+from sampan.node.image_puller import ImagePuller
+from sampan.node.node_status import NodeReporter
+from sampan.node.pod_config import UID
+from sampan.node.pod_worker import PodWorker
+from sampan.node.runtime import Runtime, RuntimeFailure
+from sampan.node.server import KubeletServer
+from sampan.node.tokens import Tokens
+from sampan.schema.objects import Object
+
+logger = logging.getLogger("sampan.node")
+
+RUNTIME_SECONDS = 30.0
+"""How long the runtime may take until it answers for the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    name: str
+    ip: str
+    kubeconfig: Path
+    containerd_socket: Path
+    kubelet_dir: Path
+    pod_log_dir: Path
+    pki_dir: Path
+    cgroup: str
+    cluster_dns: str
+    cluster_domain: str
+    kubernetes_version: str
+    network: network_agent.NetworkConfig
+
+
+class Node:
+    """The workers of this node, by the uid of their pods."""
+
+    def __init__(self, context: NodeContext, pods: Informer, group: asyncio.TaskGroup) -> None:
+        self.context = context
+        self.pods = pods
+        self.workers: dict[str, PodWorker] = {}
+        self._group = group
+
+    def on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        uid = new["metadata"]["uid"]
+        worker = self.workers.get(uid)
+        if worker is not None:
+            if change == "DELETED":  # deleted without grace: everything of it must go here too
+                new = {
+                    **new,
+                    "metadata": {"deletionTimestamp": "now", "deletionGracePeriodSeconds": 0, **new["metadata"]},
+                }
+            worker.update(new)
+        elif change != "DELETED":
+            worker = self.workers[uid] = PodWorker(self.context, new)
+            self._group.create_task(self._run(uid, worker), name=f"pod-{worker.key}")
+
+    async def _run(self, uid: str, worker: PodWorker) -> None:
+        while True:
+            try:
+                await worker.run()
+                break
+            except* Exception as errors:
+                # a defect of one pod's worker must not end the others; it begins anew from what is there
+                logger.error("pod %s: %s", worker.key, errors.exceptions[0], exc_info=errors)
+                worker.wake_after(1.0)
+        del self.workers[uid]
+        self.context.tokens.forget(uid)
+        still = self.pods.get(worker.key)
+        if still is not None and still["metadata"]["uid"] != uid:
+            self.on_pod("ADDED", None, still)
+
+    def on_material(self, change: str, old: Object | None, new: Object) -> None:
+        """A ConfigMap or Secret changed: the pods of its namespace look at it again."""
+        namespace = new["metadata"]["namespace"]
+        for worker in self.workers.values():
+            if worker.pod["metadata"]["namespace"] == namespace:
+                worker.wake()
+
+    async def follow_exits(self) -> None:
+        """Wake workers by containerd's events; other runtimes are looked at every second while pods run."""
+        while True:
+            try:
+                async for container_id in self.context.runtime.exits():
+                    self._wake_owner(container_id)
+            except RuntimeFailure as error:
+                logger.warning("events of the runtime: %s", error)
+            await asyncio.sleep(1.0)
+            for worker in self.workers.values():  # what happened meanwhile
+                worker.wake()
+
+    def _wake_owner(self, container_id: str) -> None:
+        for worker in self.workers.values():
+            view = worker.view
+            if view.sandbox_id == container_id or any(
+                c.current is not None and c.current.id == container_id for c in view.containers.values()
+            ):
+                worker.wake()
+                return
+
+    async def remove_strangers(self) -> None:
+        """Remove sandboxes of pods that the API does not know (any more), and their folders."""
+        known = {pod["metadata"]["uid"] for pod in self.pods}
+        for sandbox in await self.context.runtime.list_pod_sandboxes():
+            uid = sandbox.labels.get(UID, "")
+            if uid and uid not in known:
+                await self.context.runtime.stop_pod_sandbox(sandbox.id)
+                await self.context.runtime.remove_pod_sandbox(sandbox.id)
+        folders = self.context.kubelet_dir / "pods"
+        if folders.is_dir():
+            for folder in folders.iterdir():
+                if folder.name not in known:
+                    await asyncio.to_thread(volumes.remove, folder)
+
+
+async def serve(config: NodeConfig, ready: Callable[[], None]) -> None:
+    """Run the node until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        network_up = asyncio.Event()
+        group.create_task(network_agent.serve(config.network, network_up.set), name="network")
+        client = HttpClient(load(config.kubeconfig), agent="kubelet")
+        runtime = Runtime(config.containerd_socket)
+        try:
+            await run(config, client, runtime, network_up, ready)
+        finally:
+            runtime.close()
+            await client.close()
+
+
+async def run(
+    config: NodeConfig, client: HttpClient, runtime: Runtime, network_up: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Everything but the network; ``ready`` is called when the node is Ready and its network stands."""
+    events = EventRecorder(client, "kubelet", config.name)
+    reporter = NodeReporter(
+        client,
+        runtime,
+        name=config.name,
+        ip=config.ip,
+        pod_cidr=str(config.network.pod_cidr),
+        kubernetes_version=config.kubernetes_version,
+        kubelet_dir=config.kubelet_dir,
+    )
+    pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.name}")
+    config_maps, secrets, services = (Informer(client, resource) for resource in (CONFIG_MAPS, SECRETS, SERVICES))
+    context = NodeContext(
+        node_name=config.name,
+        node_ip=config.ip,
+        client=client,
+        runtime=runtime,
+        images=ImagePuller(runtime),
+        events=events,
+        tokens=Tokens(client),
+        config_maps=config_maps,
+        secrets=secrets,
+        services=services,
+        kubelet_dir=config.kubelet_dir,
+        pod_log_dir=config.pod_log_dir,
+        cgroup=config.cgroup,
+        cluster_dns=config.cluster_dns,
+        cluster_domain=config.cluster_domain,
+        capacity=reporter.capacity,
+        logger=logger,
+    )
+    async with asyncio.TaskGroup() as group:
+        informers = (config_maps, secrets, services, pods)
+        for informer in informers:
+            group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
+        group.create_task(events.run(), name="events")
+        await until_serving(runtime)
+        await asyncio.to_thread(ensure_pause_image, config.containerd_socket, await runtime.image_status(PAUSE_IMAGE))
+        node = Node(context, pods, group)
+        await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))
+        await node.remove_strangers()
+        group.create_task(node.follow_exits(), name="exits")
+        for informer in (config_maps, secrets):
+            informer.add_handler(node.on_material)
+        pods.add_handler(node.on_pod)
+        server = KubeletServer(node.workers, runtime, config)
+        group.create_task(server.run(), name="kubelet-server")
+        group.create_task(patiently(reporter.heartbeat, "heartbeat"), name="heartbeat")
+        group.create_task(patiently(lambda: reporter.run(ready), "node status"), name="node-status")
+
+
+def ensure_pause_image(socket: Path, present: object) -> None:
+    if present is None:
+        images.ensure_pause(socket)
+
+
+async def until_serving(runtime: Runtime) -> None:
+    """Return when the runtime answers. Raises ``RuntimeFailure`` when it does not within its time."""
+    deadline = time.monotonic() + RUNTIME_SECONDS
+    while True:
+        try:
+            await runtime.version()
+            return
+        except RuntimeFailure:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.02)  # its socket is not there yet, and nothing tells when it will be
+
+
+async def patiently(work: Callable[[], Awaitable[None]], what: str) -> None:
+    """Run a task that speaks with the API, again after a pause when the API is away for a moment."""
+    pause = 0.1
+    while True:
+        begun = time.monotonic()
+        try:
+            await work()
+            return
+        except (ApiError, OSError, RuntimeFailure) as error:
+            logger.warning("%s: %s", what, error)
+        except Exception as error:
+            if not type(error).__module__.startswith("aiohttp"):
+                raise
+            logger.warning("%s: %s", what, error)
+        pause = 0.1 if time.monotonic() - begun > 30 else min(pause * 2, 5.0)
+        await asyncio.sleep(pause)

@@ -1,0 +1,238 @@
+"""The Node object: what the machine is and has, whether it is ready; and the Lease that says it is alive.
+
+Source: core/v1 NodeStatus, KEP-589 (a Lease every 10 s, the status only when it changes or every 5 minutes).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sampan.client.errors import ApiError
+from sampan.client.events import timestamp
+from sampan.client.protocol import Client
+from sampan.client.resources import LEASES, NODES
+from sampan.node import cri_pb2 as cri
+from sampan.node.runtime import Runtime, RuntimeFailure
+from sampan.schema.objects import Object
+
+LEASE_SECONDS = 40
+HEARTBEAT_SECONDS = 10.0
+STATUS_SECONDS = 300.0
+MOST_PODS = 250
+KUBELET_PORT = 10250
+RESERVED_MEMORY_BYTES = 256 << 20
+
+
+def memory_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def capacity(kubelet_dir: Path) -> dict[str, str]:
+    """Return what the machine has, as quantities."""
+    kubelet_dir.mkdir(parents=True, exist_ok=True)
+    return {
+        "cpu": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory_bytes() // 1024}Ki",
+        "ephemeral-storage": f"{shutil.disk_usage(kubelet_dir).total // 1024}Ki",
+        "pods": str(MOST_PODS),
+        "hugepages-2Mi": "0",
+        "hugepages-1Gi": "0",
+    }
+
+
+def allocatable(total: dict[str, str]) -> dict[str, str]:
+    """Return what pods may have: the capacity less a reserve of memory for the node itself."""
+    memory = int(total["memory"].removesuffix("Ki")) - RESERVED_MEMORY_BYTES // 1024
+    return {**total, "memory": f"{memory}Ki"}
+
+
+def read_first(*paths: str) -> str:
+    for path in paths:
+        try:
+            return Path(path).read_text().strip()
+        except OSError:
+            continue
+    return ""
+
+
+def os_image() -> str:
+    for line in read_first("/etc/os-release").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return platform.system()
+
+
+def node_info(version: cri.VersionResponse, kubernetes_version: str) -> Object:
+    kubelet = f"v{kubernetes_version}.0-sampan"
+    machine = platform.machine()
+    return {
+        "machineID": read_first("/etc/machine-id"),
+        "systemUUID": read_first("/sys/class/dmi/id/product_uuid") or read_first("/etc/machine-id"),
+        "bootID": read_first("/proc/sys/kernel/random/boot_id"),
+        "kernelVersion": platform.release(),
+        "osImage": os_image(),
+        "containerRuntimeVersion": f"{version.runtime_name}://{version.runtime_version}",
+        "kubeletVersion": kubelet,
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
+    }
+
+
+def conditions(problem: str, old: list[Object]) -> list[Object]:
+    """Return the node's conditions; ``problem`` is why it is not ready, or ``""``."""
+    now = timestamp()
+    before = {condition["type"]: condition for condition in old}
+    fresh = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "False", "KubeletNotReady", problem)
+        if problem
+        else ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ]
+    result = []
+    for type, status, reason, message in fresh:
+        known = before.get(type)
+        since = known["lastTransitionTime"] if known and known["status"] == status else now
+        result.append(
+            {
+                "type": type,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "lastHeartbeatTime": now,
+                "lastTransitionTime": since,
+            }
+        )
+    return result
+
+
+class NodeReporter:
+    """Keeps the Node object and its Lease."""
+
+    def __init__(
+        self,
+        client: Client,
+        runtime: Runtime,
+        *,
+        name: str,
+        ip: str,
+        pod_cidr: str,
+        kubernetes_version: str,
+        kubelet_dir: Path,
+    ) -> None:
+        self.client, self.runtime = client, runtime
+        self.name, self.ip, self.pod_cidr = name, ip, pod_cidr
+        self.kubernetes_version = kubernetes_version
+        self.capacity = capacity(kubelet_dir)
+        self.changed = asyncio.Event()
+
+    def labels(self) -> dict[str, str]:
+        machine = platform.machine()
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+        return {
+            "kubernetes.io/hostname": self.name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": architecture,
+            "beta.kubernetes.io/os": "linux",
+            "beta.kubernetes.io/arch": architecture,
+            "node-role.kubernetes.io/control-plane": "",
+        }
+
+    async def problem(self) -> str:
+        """Return why the runtime is not ready, or ``""``."""
+        try:
+            status = (await self.runtime.status()).status
+        except RuntimeFailure as error:
+            return f"container runtime is down: {error}"
+        bad = [condition for condition in status.conditions if not condition.status]
+        return "; ".join(
+            f"container runtime {'network' if c.type == 'NetworkReady' else 'status'} not ready: {c.type}=false "
+            f"reason:{c.reason} message:{c.message}"
+            for c in bad
+        )
+
+    async def status(self, old: Object) -> Object:
+        version = await self.runtime.version()
+        images = await self.runtime.list_images()
+        return {
+            **old,
+            "capacity": self.capacity,
+            "allocatable": allocatable(self.capacity),
+            "addresses": [
+                {"type": "InternalIP", "address": self.ip},
+                {"type": "Hostname", "address": self.name},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+            "nodeInfo": node_info(version, self.kubernetes_version),
+            "images": [
+                {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size}
+                for image in sorted(images, key=lambda image: -image.size)[:50]
+            ],
+            "conditions": conditions(await self.problem(), old.get("conditions") or []),
+        }
+
+    async def register(self) -> str:
+        """Create or update the Node; return why it is not ready, or ``""``."""
+        try:
+            node = await self.client.get(NODES, self.name)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            fresh: Object = {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": self.name, "labels": self.labels()},
+                "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
+            }
+            node = await self.client.create(NODES, fresh)
+        status = await self.status(node.get("status", {}))
+        await self.client.patch(NODES, self.name, {"status": status}, type="merge", subresource="status")
+        ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+        return "" if ready["status"] == "True" else str(ready["message"])
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Report until cancelled; ``ready`` is called when the API has heard that the node is Ready."""
+        told = False
+        while True:
+            problem = await self.register()
+            if not problem and not told:
+                told = True
+                ready()
+            pause = STATUS_SECONDS if told and not problem else 0.05
+            try:
+                async with asyncio.timeout(pause):
+                    await self.changed.wait()
+            except TimeoutError:
+                continue
+            finally:
+                self.changed.clear()
+
+    async def heartbeat(self) -> None:
+        """Renew the Lease until cancelled."""
+        while True:
+            now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            spec = {"holderIdentity": self.name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now}
+            lease = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": self.name, "namespace": "kube-node-lease"},
+                "spec": spec,
+            }
+            try:
+                await self.client.patch(LEASES, self.name, {"spec": spec}, "kube-node-lease")
+            except ApiError as error:
+                if not error.is_not_found:
+                    raise
+                await self.client.create(LEASES, lease)
+            await asyncio.sleep(HEARTBEAT_SECONDS)

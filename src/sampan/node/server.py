@@ -1,0 +1,216 @@
+"""The kubelet's HTTPS server: what the API proxies for kubectl.
+
+``/containerLogs/NS/POD/CONTAINER``, ``/exec/…``, ``/attach/…``, ``/portForward/NS/POD``, ``/pods``, ``/healthz``,
+``/stats/summary``. Clients must have a certificate of the cluster's CA (the API has one). Source: the kubelet's own paths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from sampan.node import cri_pb2 as cri
+from sampan.node.log_stream import LogOptions, follow_log
+from sampan.node.node_status import KUBELET_PORT
+from sampan.node.pod_config import log_directory
+from sampan.node.pod_worker import PodWorker
+from sampan.node.runtime import Runtime, RuntimeFailure
+from sampan.node.spdy import SpdyError
+from sampan.node.streaming import PORT_FORWARD, REMOTE_COMMAND, bridge_command, bridge_ports
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+class ServerConfig(Protocol):
+    """What of the node's configuration the server needs."""
+
+    @property
+    def ip(self) -> str: ...
+    @property
+    def pki_dir(self) -> Path: ...
+    @property
+    def pod_log_dir(self) -> Path: ...
+
+
+class KubeletServer:
+    def __init__(self, workers: Mapping[str, PodWorker], runtime: Runtime, config: ServerConfig) -> None:
+        self._workers = workers
+        self._runtime = runtime
+        self._config = config
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        from aiohttp import web
+
+        app = web.Application(client_max_size=1 << 20)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/pods", self._pods)
+        app.router.add_get("/stats/summary", self._stats)
+        app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        app.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
+        app.router.add_get("/attach/{namespace}/{pod}/{container}", self._attach)
+        app.router.add_get("/portForward/{namespace}/{pod}", self._port_forward)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._config.ip, KUBELET_PORT, ssl_context=self._tls(), reuse_address=True)
+            await site.start()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await runner.cleanup()
+
+    def _tls(self) -> ssl.SSLContext:
+        pki = self._config.pki_dir
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pki / "kubelet.crt", pki / "kubelet.key")
+        context.load_verify_locations(pki / "ca.crt")
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _worker(self, request: web.Request) -> PodWorker:
+        from aiohttp import web
+
+        key = f"{request.match_info['namespace']}/{request.match_info['pod']}"
+        for worker in self._workers.values():
+            if worker.key == key:
+                return worker
+        name = request.match_info["pod"]
+        raise web.HTTPNotFound(text=f'pod "{name}" is not on this node')
+
+    def _container_id(self, request: web.Request) -> str:
+        """Return the id of the running container that is named. Raises 404 and 400 in the kubelet's words."""
+        from aiohttp import web
+
+        worker = self._worker(request)
+        name = request.match_info["container"]
+        view = worker.view.containers.get(name)
+        if view is None or view.current is None:
+            raise web.HTTPNotFound(text=f"container not found ({name!r})")
+        if view.current.state != cri.CONTAINER_RUNNING:
+            raise web.HTTPBadRequest(text=f"container {name} is not running")
+        return str(view.current.id)
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        return web.Response(text="ok")
+
+    async def _pods(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        items = [worker.pod for worker in self._workers.values()]
+        body = orjson.dumps({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
+        return web.Response(body=body, content_type="application/json")
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        pods: dict[str, dict[str, Any]] = {}
+        for stats in await self._runtime.container_stats():
+            labels = stats.attributes.labels
+            uid = labels.get("io.kubernetes.pod.uid", "")
+            pod = pods.setdefault(uid, {"podRef": pod_reference(dict(labels)), "containers": []})
+            pod["containers"].append(
+                {
+                    "name": labels.get("io.kubernetes.container.name", ""),
+                    "cpu": {"usageCoreNanoSeconds": stats.cpu.usage_core_nano_seconds.value},
+                    "memory": {"workingSetBytes": stats.memory.working_set_bytes.value},
+                }
+            )
+        return web.Response(body=orjson.dumps({"pods": list(pods.values())}), content_type="application/json")
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        from aiohttp import web
+
+        worker = self._worker(request)
+        name = request.match_info["container"]
+        options = LogOptions.parse(request.query)
+        view = worker.view.containers.get(name)
+        status = None if view is None else view.last if options.previous else view.current
+        if status is None:
+            pod = worker.pod["metadata"]["name"]
+            if options.previous:
+                raise web.HTTPBadRequest(text=f'previous terminated container "{name}" in pod "{pod}" not found')
+            reason = (view.waiting_reason if view else "") or "ContainerCreating"
+            raise web.HTTPBadRequest(text=f'container "{name}" in pod "{pod}" is waiting to start: {reason}')
+        path = log_directory(self._config.pod_log_dir, worker.pod) / name / f"{status.metadata.attempt}.log"
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+
+        def ended() -> bool:
+            now = worker.view.containers.get(name)
+            return now is None or now.current is None or now.current.id != status.id or not now.running
+
+        async for piece in follow_log(path, options, ended):
+            await response.write(piece)
+        return response
+
+    async def _exec(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        wanted = cri.ExecRequest(
+            container_id=self._container_id(request), cmd=query.getall("command", []), **flags(query)
+        )
+        return await self._remote_command(request, await self._url(self._runtime.exec_url(wanted)), wanted)
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        wanted = cri.AttachRequest(container_id=self._container_id(request), **flags(request.query))
+        return await self._remote_command(request, await self._url(self._runtime.attach_url(wanted)), wanted)
+
+    async def _url(self, asked: Any) -> str:
+        from aiohttp import web
+
+        try:
+            return str(await asked)
+        except RuntimeFailure as error:
+            raise web.HTTPInternalServerError(text=str(error)) from error
+
+    async def _remote_command(self, request: web.Request, url: str, wanted: Any) -> web.StreamResponse:
+        from aiohttp import web
+
+        socket = web.WebSocketResponse(protocols=REMOTE_COMMAND, max_msg_size=0, autoping=True)
+        await socket.prepare(request)
+        try:
+            await bridge_command(
+                socket, url, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr, tty=wanted.tty
+            )
+        except (OSError, SpdyError) as error:
+            await socket.close(code=1011, message=str(error).encode()[:120])
+        await socket.close()
+        return socket
+
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        from aiohttp import web
+
+        worker = self._worker(request)
+        if not worker.view.sandbox_id:
+            raise web.HTTPBadRequest(text="unable to forward port because pod is not running")
+        url = await self._url(self._runtime.port_forward_url(worker.view.sandbox_id))
+        socket = web.WebSocketResponse(protocols=PORT_FORWARD, max_msg_size=0)
+        await socket.prepare(request)
+        try:
+            await bridge_ports(socket, url)
+        except (OSError, SpdyError) as error:
+            await socket.close(code=1011, message=str(error).encode()[:120])
+        await socket.close()
+        return socket
+
+
+def flags(query: Any) -> dict[str, bool]:
+    """Return which streams are asked for; a terminal has no stderr of its own."""
+
+    def on(name: str) -> bool:
+        return query.get(name, "") in ("1", "true", "True")
+
+    tty = on("tty")
+    return {"stdin": on("stdin"), "stdout": on("stdout"), "stderr": on("stderr") and not tty, "tty": tty}
+
+
+def pod_reference(labels: dict[str, str]) -> dict[str, str]:
+    prefix = "io.kubernetes.pod."
+    return {name: labels.get(prefix + name, "") for name in ("name", "namespace", "uid")}
