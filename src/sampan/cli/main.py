@@ -7,12 +7,21 @@ file and the list below.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import sys
 
 VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs")
 PASSED_THROUGH = ("kubectl",)
 """Verbs whose arguments belong to another program."""
+
+HINTS = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again; nothing is lost",
+    errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again; nothing is lost",
+    errno.EACCES: "run it as the user who made the cluster (root for real pods: `sudo sampan ...`)",
+    errno.EPERM: "run it as the user who made the cluster (root for real pods: `sudo sampan ...`)",
+    errno.EROFS: "the filesystem is read-only",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +59,11 @@ def run_verb(run: object, options: argparse.Namespace) -> int:
         print(f"sampan: {error}", file=sys.stderr)
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"sampan: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        if hint := HINTS.get(error.errno or 0):
+            print(f"  hint: {hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

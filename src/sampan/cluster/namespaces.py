@@ -1,7 +1,7 @@
 """The cluster's own network and mount namespace: everything it makes in either goes when they go.
 
 The supervisor enters them before it starts anything, so that all parts, containerd and the pods are inside. They are
-pinned by bind mounts in the host's mount namespace (``<run>/ns/net``, ``<run>/ns/mnt``, on a private mount, because a
+pinned by bind mounts in the host's mount namespace (``<run>/ns/net``, ``<run>/ns/mnt``, on a private tmpfs, because a
 mount namespace cannot be pinned where its pin would propagate back into it), so that ``up`` after a crash finds the
 pods that still run. Source: namespaces(7), mount_namespaces(7).
 """
@@ -59,7 +59,7 @@ def prepare_pins(settings: Settings) -> None:
     folder = settings.netns_path.parent
     folder.mkdir(parents=True, exist_ok=True)
     if not os.path.ismount(folder):
-        mount(str(folder), str(folder), MS_BIND)
+        mount("tmpfs", str(folder), 0, "tmpfs")
         mount("none", str(folder), MS_PRIVATE)
 
 

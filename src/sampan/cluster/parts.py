@@ -36,6 +36,7 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
 
     parts = [Part("api", api)]
     if settings.pods == "real":
+        from sampan.network import cni_shim
         from sampan.node.containerd import prepare
 
         async def node(ready: Ready) -> None:
@@ -47,6 +48,8 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
         async def gateway(ready: Ready) -> None:
             await run_gateway(settings, ready)
 
+        # containerd looks for it once at its start
+        cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
         parts.insert(0, Part("containerd", argv=prepare(containerd_config(settings))))
         parts += [Part("node", node), Part("dns", dns), Part("gateway", gateway)]
     return parts
