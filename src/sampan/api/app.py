@@ -222,7 +222,8 @@ class Api:
                 return
             if request.method not in ("GET", "HEAD"):
                 request.body = await read_body(scope, receive)
-                if request.headers.get("content-type", "").startswith(wire.MEDIA_TYPE):
+                protobuf = request.headers.get("content-type", "").startswith(wire.MEDIA_TYPE)
+                if protobuf and routed.served is not None:
                     _from_protobuf(request)
             answer = await self.answer(routed)
         except StatusError as error:

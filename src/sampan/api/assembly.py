@@ -14,7 +14,7 @@ from sampan.api.admission.chain import build
 from sampan.api.authn import CertificateAndTokenAuthenticator
 from sampan.api.crds import CustomResources
 from sampan.api.rbac import RbacAuthorizer
-from sampan.api.resources import declarations
+from sampan.api.resources import of_version
 from sampan.api.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 def assemble(api: Api, config: ApiConfig) -> None:
     """Give an empty API its resources, routes, identity and admission."""
-    for resource in declarations():
-        if api.types.definition_name(resource.group, resource.version, resource.kind) is not None:
-            api.catalog.add(resource)
+    for resource in of_version(api.types):
+        api.catalog.add(resource)
     tokens = Tokens(config.pki_dir, config.issuer)
     authorizer = RbacAuthorizer(api)
     api.authenticator = authenticator = CertificateAndTokenAuthenticator(api, tokens)

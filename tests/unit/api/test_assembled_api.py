@@ -376,3 +376,7 @@ async def test_old_versions_are_whole(pki: Path, version: str) -> None:
         assert (await call("POST", PODS, pod()))[0] == 201
         served = {resource.resource.kind for resource in call.api.catalog}
         assert ("ServiceCIDR" in served) == (version == "1.36")
+        template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+        job = {"metadata": {"name": "j"}, "spec": {"template": template}}
+        _, made = await call("POST", "/apis/batch/v1/namespaces/default/jobs", job)
+        assert ("podReplacementPolicy" in made["spec"]) == (version != "1.25")

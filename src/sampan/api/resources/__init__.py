@@ -7,6 +7,7 @@ as a generator of causes wrapped in ``checking.collect``. Helpers stand by meani
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sampan.api.resource import Resource
 from sampan.api.resources import (
@@ -21,11 +22,24 @@ from sampan.api.resources import (
     policy,
     storage,
 )
+from sampan.schema.types import TypeSystem
 
 GROUPS = (core, apps, autoscaling, authorization, batch, events, extension, networking, policy, storage)
 
 
+def of_version(types: TypeSystem) -> Iterator[Resource]:
+    """Yield the built-in resources that a Kubernetes version has: its definitions say so."""
+    for resource in declarations():
+        definition = types.definition_name(resource.group, resource.version, resource.kind)
+        if definition is None:
+            continue
+        if resource is batch.JOB and "podReplacementPolicy" not in types.definitions[f"{definition}Spec"]["properties"]:
+            yield replace(resource, default=batch.default_early_job)
+        else:
+            yield resource
+
+
 def declarations() -> Iterator[Resource]:
-    """Yield every built-in resource of every Kubernetes version; which of them a version has, its definitions say."""
+    """Yield every built-in resource of every Kubernetes version."""
     for group in GROUPS:
         yield from group.RESOURCES

@@ -30,6 +30,13 @@ NAME_LABEL = "batch.kubernetes.io/job-name"
 
 
 def default_job(job: Object) -> None:
+    default_early_job(job)
+    spec = job["spec"]
+    spec.setdefault("podReplacementPolicy", "Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
+
+
+def default_early_job(job: Object) -> None:
+    """Fill a Job of Kubernetes before 1.28, which had no podReplacementPolicy (KEP-3939)."""
     spec = job.setdefault("spec", {})
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = spec["parallelism"] = 1
@@ -40,9 +47,6 @@ def default_job(job: Object) -> None:
         job["metadata"]["labels"] = dict(labels)
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
-    if spec.get("podFailurePolicy") is not None:
-        spec.setdefault("podReplacementPolicy", "Failed")
-    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
     spec.setdefault("manualSelector", False)
     default_template(spec.get("template"))
 
