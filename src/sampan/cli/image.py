@@ -58,7 +58,12 @@ def load_archive(settings: object, archive: Path) -> None:
 def build_image(settings: object, options: argparse.Namespace) -> int:
     from sampan.cli.up import which
     from sampan.cluster.lifecycle import ClusterError
+    from sampan.node.images import ImageError, full_name
 
+    try:
+        name = full_name(options.tag)
+    except ImageError as error:
+        raise ClusterError(f"{options.tag!r} is no name of an image", "lowercase, as in team/web:1") from error
     if not which("buildah"):
         raise ClusterError("building needs buildah", "apt-get install -y buildah")
     dockerfile = options.file or str(Path(options.context) / "Dockerfile")
@@ -84,25 +89,12 @@ def build_image(settings: object, options: argparse.Namespace) -> int:
         archive = Path(directory) / "image.tar"
         for command in (
             [*build, options.context],
-            ["buildah", *storage, "push", options.tag, f"docker-archive:{archive}:{full_name(options.tag)}"],
+            ["buildah", *storage, "push", options.tag, f"docker-archive:{archive}:{name}"],
         ):
             if subprocess.run(command, stdout=sys.stderr).returncode != 0:
                 raise ClusterError(f"{command[0]} could not build {options.tag}", "its messages stand above")
         load_archive(settings, archive)
     return 0
-
-
-def full_name(tag: str) -> str:
-    """Return an image name with its registry and tag, as containerd keeps it (``docker.io/library/web:latest``)."""
-    name, colon, version = tag.rpartition(":")
-    if not colon or "/" in version:
-        name, version = tag, "latest"
-    first = name.split("/")[0]
-    if "/" not in name:
-        name = f"docker.io/library/{name}"
-    elif "." not in first and ":" not in first and first != "localhost":
-        name = f"docker.io/{name}"
-    return f"{name}:{version}"
 
 
 def list_images(settings: object) -> int:

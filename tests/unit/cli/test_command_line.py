@@ -1,0 +1,66 @@
+"""The command line without a cluster: usage, words that are wrong, errors as one line and a hint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sampan.cli import main, up
+
+
+def sampan(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home), **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "sampan.cli.main", *words], capture_output=True, text=True, env=variables
+    )
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {verb}" in said for verb in main.VERBS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dance",), "no such command: dance"),
+        (("status", "--name", "no-such-cluster"), "there is no cluster 'no-such-cluster'"),
+        (("down", "--name", "no-such-cluster"), "there is no cluster 'no-such-cluster'"),
+        (("kubectl", "--name", "no-such-cluster", "get", "pods"), "there is no cluster 'no-such-cluster'"),
+        (("up", "--name", "Not_A_Label"), "'Not_A_Label' cannot be a cluster's name"),
+        (("up", "--name", "x", "--pods=none", "--kubernetes-version", "1.99"), "1.99"),
+        (("up", "--name", "x", "--pods=none", "--api-port", "70000"), "70000 is not a port"),
+        (("up", "--pods=imagined"), "invalid choice: 'imagined'"),
+    ],
+)
+def test_wrong_words_are_one_line_and_an_exit_code(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = sampan(*words, home=tmp_path)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_root_real_pods_are_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sampan.cluster.lifecycle import ClusterError
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    options = type("Options", (), {"name": "x", "pods": "real", "kubernetes_version": None, "api_port": None})()
+    with pytest.raises(ClusterError, match="real pods need root") as caught:
+        up.check(options)
+    assert "--pods=simulated" in caught.value.hint
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sampan.cluster.lifecycle import ClusterError
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(up, "which", lambda program: None if program == "nft" else Path("/usr/bin") / program)
+    options = type("Options", (), {"name": "x", "pods": "real", "kubernetes_version": None, "api_port": None})()
+    with pytest.raises(ClusterError, match="lacks nftables") as caught:
+        up.check(options)
+    assert caught.value.hint == "apt-get install -y nftables"
