@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sampan.api import bootstrap as fresh
-from sampan.api import discovery, openapi, reviews, subresources
+from sampan.api import discovery, openapi, reviews, streams, subresources
 from sampan.api.admission.chain import build
 from sampan.api.authn import CertificateAndTokenAuthenticator
 from sampan.api.crds import CustomResources
@@ -34,6 +34,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     chain = build(api, config, authorizer, custom)
     api.admission = chain.plugins
     subresources.add(api, tokens)
+    streams.add(api, config.pki_dir)
     reviews.add(api, authorizer, authenticator)
     discovery.add(api)
     openapi.add(api)
