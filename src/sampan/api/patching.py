@@ -166,7 +166,7 @@ def _applied_part(config: Object, served: Served, subresource: str) -> Object:
     if subresource == "status":
         names = ("name", "namespace", "uid", "resourceVersion")
         kept = {key: value for key, value in config["metadata"].items() if key in names}
-        parts = {key: config[key] for key in ("apiVersion", "kind", "status") if key in config}
+        parts: Object = {key: config[key] for key in ("apiVersion", "kind", "status") if key in config}
         return {**parts, "metadata": kept}
     if served.resource.status and not subresource:
         return {key: value for key, value in config.items() if key != "status"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ from sampan.store.database import Durability
 from sampan.store.sqlite import SqliteStore
 
 logger = logging.getLogger("sampan.api")
+
+SWITCH_SECONDS = 0.001
+"""How long the loop may keep the interpreter when the store's thread wants it: at Python's 5 ms a commit waits for the
+busy loop longer than for the disk (3,700 creates/s instead of 4,500 with 16 clients)."""
 
 KEEP_ALIVE_SECONDS = 120
 SHUTDOWN_SECONDS = 2.0
@@ -63,6 +68,7 @@ async def open_api(config: ApiConfig) -> Api:
 
 async def serve(config: ApiConfig, ready: Callable[[], None], alongside: Alongside | None = None) -> None:
     """Serve until cancelled. ``alongside`` runs in the same loop with the app (controllers, scheduler)."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     api = await open_api(config)
     try:
         async with listening(api, config):
@@ -93,6 +99,7 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
         interface="asgi3",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -90,7 +90,7 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
 
     def change(old: Object) -> Object:
         # a retried update starts again from what was sent: the pipeline changes objects in place
-        return given_obj.pop() if given_obj else orjson.loads(body)  # type: ignore[no-any-return]
+        return given_obj.pop() if given_obj else orjson.loads(body)
 
     written = await request.api.registry.replace(
         request, served, at.namespace, at.name, change, subresource=subresource, retry=unconditional

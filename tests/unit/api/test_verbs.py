@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.api.resource import Resource
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -303,3 +305,29 @@ async def test_health(http: Any) -> None:
     assert (await http("GET", "/version")).json["gitVersion"].startswith("v1.37")
     await http("GET", PODS)
     assert b'apiserver_request_total{verb="list",resource="pods",code="200"} 1' in (await http("GET", "/metrics")).body
+
+
+async def test_versions_share_storage(http: Any, api: Any) -> None:
+    def to_v1(obj: Any) -> None:
+        obj["size"] = int(obj.pop("scale"))
+
+    def from_v1(obj: Any) -> None:
+        obj["scale"] = str(obj.pop("size"))
+
+    common: dict[str, Any] = {"group": "x.dev", "kind": "Widget", "plural": "widgets", "custom": True}
+    api.catalog.add(Resource(version="v1", **common))
+    v2 = {"version": "v2", "stored_version": "v1", "to_stored": to_v1, "from_stored": from_v1, **common}
+    api.catalog.add(Resource(**v2))
+    old, new = "/apis/x.dev/v1/namespaces/n/widgets", "/apis/x.dev/v2/namespaces/n/widgets"
+    body = {"apiVersion": "x.dev/v2", "kind": "Widget", "metadata": {"name": "w"}, "scale": "7"}
+    created = await http("POST", new, body)
+    assert created.status == 201 and created.json["scale"] == "7" and created.json["apiVersion"] == "x.dev/v2"
+    stored = (await http("GET", f"{old}/w")).json
+    assert stored["size"] == 7 and stored["apiVersion"] == "x.dev/v1" and "scale" not in stored
+    assert (await http("GET", new)).json["items"][0]["scale"] == "7"
+    strategic = {"content-type": "application/strategic-merge-patch+json"}
+    assert (await http("PATCH", f"{old}/w", {"size": 8}, headers=strategic)).status == 415
+    unconditional = {**stored, "metadata": {"name": "w"}}
+    assert (await http("PUT", f"{old}/w", unconditional)).status == 422
+    api.catalog.remove("x.dev", "v2", "widgets")
+    assert (await http("GET", new)).status == 404 and (await http("GET", old)).status == 200
