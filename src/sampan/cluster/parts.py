@@ -10,8 +10,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sampan.cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
 WARM = ("asyncio", "uvloop", "orjson", "ssl", "logging", "sampan.schema.types")
@@ -108,7 +112,7 @@ async def run_controllers(settings: Settings, api: object) -> None:
     await run_builtin(client_for, config, scheduler)
 
 
-def containerd_config(settings: Settings) -> object:
+def containerd_config(settings: Settings) -> ContainerdConfig:
     from sampan.node.containerd import ContainerdConfig
 
     return ContainerdConfig(
