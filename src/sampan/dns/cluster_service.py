@@ -1,0 +1,87 @@
+"""The Service ``kube-dns`` and its EndpointSlice, by which pods find the server."""
+
+from __future__ import annotations
+
+from sampan.client.errors import ApiError
+from sampan.client.protocol import Client
+from sampan.client.resources import ENDPOINT_SLICES, SERVICES
+from sampan.schema.objects import Object
+
+NAMESPACE, NAME = "kube-system", "kube-dns"
+
+
+def service(service_ip: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": NAME,
+            "namespace": NAMESPACE,
+            "labels": {
+                "k8s-app": NAME,
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": service_ip,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    }
+
+
+def endpoint_slice(address: str, port: int) -> Object:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{NAME}-sampan",
+            "namespace": NAMESPACE,
+            "labels": {
+                "kubernetes.io/service-name": NAME,
+                "endpointslice.kubernetes.io/managed-by": "sampan-dns",
+            },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [
+            {"name": "dns", "port": port, "protocol": "UDP"},
+            {"name": "dns-tcp", "port": port, "protocol": "TCP"},
+        ],
+    }
+
+
+async def ensure(client: Client, service_ip: str, address: str, port: int) -> None:
+    """Make both, or make them so. Raises ``ApiError``."""
+    wanted = service(service_ip)
+    try:
+        await client.create(SERVICES, wanted, NAMESPACE)
+    except ApiError as error:
+        if not error.already_exists:
+            # the address is taken where an earlier Service is being replaced, or kube-dns has it already
+            if await _address(client) != service_ip:
+                raise
+        elif await _address(client) != service_ip:
+            raise
+    piece = endpoint_slice(address, port)
+    try:
+        await client.create(ENDPOINT_SLICES, piece, NAMESPACE)
+    except ApiError as error:
+        if not error.already_exists:
+            raise
+        change = {"endpoints": piece["endpoints"], "ports": piece["ports"]}
+        await client.patch(ENDPOINT_SLICES, piece["metadata"]["name"], change, NAMESPACE)
+
+
+async def _address(client: Client) -> str:
+    try:
+        found = await client.get(SERVICES, NAME, NAMESPACE)
+    except ApiError as error:
+        if error.is_not_found:
+            return ""
+        raise
+    return str(found["spec"].get("clusterIP") or "")
