@@ -197,6 +197,9 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
                 inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 inner.bind((str(settings.node_ip), settings.api_port))
                 sockets.append(inner)
+            # whoever asks before the API serves waits, and is not refused
+            for served in sockets:
+                served.listen(2048)
             from sampan.cluster.parts import parts_of
             from sampan.cluster.supervisor import Supervisor
 

@@ -1,8 +1,9 @@
 """The parts of a cluster: which processes there are for a mode of pods, and what each of them runs.
 
 A part of ours is a coroutine that the supervisor runs in a fork of itself; a program is an argv. Both are told apart
-here only. Modules are imported inside the functions, in the child, but for those that ``WARM`` names: the supervisor
-imports them once, before it forks, so that the children share their memory.
+here only. Modules are imported inside the functions, in the child, but for those that a part's ``warm`` names: the
+supervisor imports them before it forks the part, once for all that follow, and the children share their memory. The API is
+forked first: it gets ready while the supervisor imports what the agents need.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
-WARM = ("asyncio", "uvloop", "orjson", "ssl", "logging", "sampan.schema.types")
+WARM_API = ("asyncio", "uvloop", "orjson", "ssl", "logging", "sampan.schema.types")
+WARM_AGENT = ("google.protobuf.message", "yarl", "aiohttp.http", "aiohttp", "sampan.client.http", "sampan.client.informer", "sampan.client.kubeconfig")
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Part:
     name: str
     serve: Callable[[Ready], Awaitable[None]] | None = None
     argv: tuple[str, ...] = ()
-    order: int = 0
-    """Higher ones are started after, and stopped before, lower ones."""
+    warm: tuple[str, ...] = ()
+    """Modules that the supervisor imports before it forks this part."""
 
 
 def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Part]:
@@ -38,7 +40,7 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
     async def api(ready: Ready) -> None:
         await run_api(settings, sockets, ready)
 
-    parts = [Part("api", api)]
+    parts = [Part("api", api, warm=WARM_API)]
     if settings.pods == "real":
         from sampan.network import cni_shim
         from sampan.node.containerd import prepare
@@ -55,7 +57,11 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
         # containerd looks for it once at its start
         cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
         parts.insert(0, Part("containerd", argv=prepare(containerd_config(settings))))
-        parts += [Part("node", node), Part("dns", dns), Part("gateway", gateway)]
+        parts += [
+            Part("node", node, warm=(*WARM_AGENT, "grpclib.client", "pyroute2", "sampan.node.agent")),
+            Part("dns", dns, warm=("sampan.dns.server",)),
+            Part("gateway", gateway, warm=("sampan.gateway.agent",)),
+        ]
     return parts
 
 

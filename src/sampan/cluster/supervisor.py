@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.cluster import part_process
-from sampan.cluster.parts import WARM, Part
+from sampan.cluster.parts import Part
 from sampan.cluster.settings import Settings
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -71,16 +71,16 @@ class Supervisor:
         """Supervise until told to stop by the socket, SIGTERM or SIGINT; all parts have ended on return."""
         listener = self._listen()
         wake = self._watch_signals()
-        for module in WARM:
-            importlib.import_module(module)
-        part_process.freeze()
         for part in self.parts:
             self.running[part.name] = Running(part)
+            for module in part.warm:
+                importlib.import_module(module)
+                self._hear(0)
+            part_process.freeze()
             self._start(part.name)
         while not self.stopping:
             timeout = max(0.0, self.due[0][0] - time.monotonic()) if self.due else None
-            for key, _ in self.selector.select(timeout):
-                key.data()
+            self._hear(timeout)
             self._restart_due()
         self._stop()
         listener.close()
@@ -88,6 +88,10 @@ class Supervisor:
         self.settings.supervisor_socket.unlink(missing_ok=True)
 
     # what comes in
+
+    def _hear(self, timeout: float | None) -> None:
+        for key, _ in self.selector.select(timeout):
+            key.data()
 
     def _listen(self) -> socket.socket:
         path = self.settings.supervisor_socket
@@ -196,8 +200,7 @@ class Supervisor:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            for key, _ in self.selector.select(left):
-                key.data()
+            self._hear(left)
         for running in self.running.values():
             if running.pid:
                 os.kill(running.pid, signal.SIGKILL)
