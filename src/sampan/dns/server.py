@@ -199,14 +199,12 @@ async def listen(server: Server, sockets: tuple[socket.socket, socket.socket], g
 
 async def _ensure_service(client: Client, config: DnsConfig) -> None:
     """Make kube-dns, as soon as the API lets us."""
-    import aiohttp
-
     pause, said = FIRST_PAUSE_SECONDS, ""
     while True:
         try:
             await cluster_service.ensure(client, config.service_ip, config.listen, config.port)
             return
-        except (ApiError, OSError, aiohttp.ClientError) as error:
+        except (ApiError, OSError) as error:
             if str(error) != said:
                 said = str(error)
                 logger.warning("the Service kube-dns is not there yet: %s", said)
