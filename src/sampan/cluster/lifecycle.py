@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from sampan.cluster import cgroups, kubeconfig, namespaces, pki
 from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settings, run_root, state_root
 
 CLUSTERS_AT_MOST = 16
+DEATHS_AT_MOST = 3
+"""A part that dies so often before it was ready once is not going to be."""
 Step = Callable[[str, str], None]
 """``(step, text)``, called as each step of ``up`` is done."""
 
@@ -86,10 +89,16 @@ def choose(name: str, pods: PodsMode, version: str | None, api_port: int | None)
             if settings.pods != pods or version not in (None, settings.kubernetes_version):
                 made = f"--pods={settings.pods} --kubernetes-version={settings.kubernetes_version}"
                 raise ClusterError(f"cluster {name!r} exists with {made}", f"`sampan down --name {name}` first")
+            if api_port not in (None, settings.api_port) and ask(settings, "status") is None:
+                settings = replace(settings, api_port=api_port)
+                api_socket(settings).close()
+                pki.move(settings)
+                settings.save()
             return settings
         index = _free_index(pods)
         port = api_port or _free_port()
         settings = Settings(name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port)
+        api_socket(settings).close()
         settings.save()
         return settings
 
@@ -222,6 +231,7 @@ def _follow(settings: Settings, follow: int, pinned: int, step: Step, wait_secon
     deadline = time.monotonic() + wait_seconds
     rest = b""
     trouble = ""
+    deaths: dict[str, int] = {}
     while wanted:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([follow], [], [], left)[0]:
@@ -239,6 +249,13 @@ def _follow(settings: Settings, follow: int, pinned: int, step: Step, wait_secon
                 raise ClusterError(text, _look_at(settings))
             if name == "error":
                 trouble = text
+                part = text.split()[0]
+                deaths[part] = deaths.get(part, 0) + 1
+                if part in wanted and deaths[part] >= DEATHS_AT_MOST:
+                    ask(settings, "down")
+                    raise ClusterError(f"{part} cannot run: {cause(text)}", _look_at(settings))
+                if deaths[part] < DEATHS_AT_MOST:
+                    continue
             if name == "namespaces":
                 _pin_and_link(settings, int(text.removeprefix("new ")) if text != "kept" else 0)
                 text = text.split()[0]
@@ -247,6 +264,12 @@ def _follow(settings: Settings, follow: int, pinned: int, step: Step, wait_secon
             step(name, text)
     os.close(follow)
     os.close(pinned)
+
+
+def cause(report: str) -> str:
+    """Return the error's own words from a report of the supervisor (``api died (…: LOG LINE ended: WORDS); …``)."""
+    words = report.partition("; starting")[0].removesuffix(")")
+    return words.partition(" ended: ")[2] or words
 
 
 def _pin_and_link(settings: Settings, new_pid: int) -> None:

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 Ready = Callable[[], None]
 WARM_API = ("asyncio", "uvloop", "orjson", "ssl", "logging", "sampan.schema.types")
-WARM_AGENT = ("google.protobuf.message", "yarl", "aiohttp.http", "aiohttp", "sampan.client.http", "sampan.client.informer", "sampan.client.kubeconfig")
+WARM_AGENT = (
+    "google.protobuf.message",
+    "yarl",
+    "aiohttp",
+    "sampan.client.http",
+    "sampan.client.informer",
+    "sampan.client.kubeconfig",
+)
 
 
 @dataclass(frozen=True)

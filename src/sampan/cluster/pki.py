@@ -10,6 +10,7 @@ import base64
 import datetime
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,6 +133,13 @@ def ensure(settings: Settings) -> None:
         host = "127.0.0.1" if user == "admin" or settings.pods != "real" else str(settings.node_ip)
         text = kubeconfig_text(settings.name, f"https://{host}:{settings.api_port}", authority, pair)
         write_secret(settings.kubeconfig(user), text.encode())
+
+
+def move(settings: Settings) -> None:
+    """Write the API's port of ``settings`` into the kubeconfigs there are."""
+    for file in settings.kubeconfig("admin").parent.glob("*.kubeconfig"):
+        text = re.sub(r"(server: https://[0-9.]+:)\d+", rf"\g<1>{settings.api_port}", file.read_text())
+        write_secret(file, text.encode())
 
 
 def api_server_pair(settings: Settings, authority: Pair) -> Pair:
