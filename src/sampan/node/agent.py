@@ -88,6 +88,8 @@ class Node:
                 logger.error("pod %s: %s", worker.key, errors.exceptions[0], exc_info=errors)
                 worker.wake_after(1.0)
         del self.workers[uid]
+        for container_id in [owned for owned, told in self.context.owners.items() if told == worker.on_exit]:
+            del self.context.owners[container_id]
         self.context.tokens.forget(uid)
         still = self.pods.get(worker.key)
         if still is not None and still["metadata"]["uid"] != uid:
@@ -105,21 +107,14 @@ class Node:
         while True:
             try:
                 async for container_id in self.context.runtime.exits():
-                    self._wake_owner(container_id)
+                    on_exit = self.context.owners.get(container_id)
+                    if on_exit is not None:
+                        on_exit(container_id)
             except RuntimeFailure as error:
                 logger.warning("events of the runtime: %s", error)
             await asyncio.sleep(1.0)
             for worker in self.workers.values():  # what happened meanwhile
                 worker.wake()
-
-    def _wake_owner(self, container_id: str) -> None:
-        for worker in self.workers.values():
-            view = worker.view
-            if view.sandbox_id == container_id or any(
-                c.current is not None and c.current.id == container_id for c in view.containers.values()
-            ):
-                worker.wake()
-                return
 
     async def remove_strangers(self) -> None:
         """Remove sandboxes of pods that the API does not know (any more), and their folders."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.client.events import EventRecorder
@@ -42,6 +42,9 @@ class NodeContext:
     cluster_domain: str
     capacity: Mapping[str, str]
     logger: logging.Logger
+    owners: dict[str, Callable[[str], None]] = field(default_factory=dict)
+    """How to tell the worker of a container or sandbox, by its id, that it ended: known before it is started, so that no
+    exit is missed."""
 
     def lookup(self, namespace: str) -> Lookup:
         """Return a function that finds the data of a ConfigMap or Secret of a namespace."""

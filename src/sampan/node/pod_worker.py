@@ -52,6 +52,7 @@ FORGIVEN_AFTER_SECONDS = 600.0
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
 RETRY_SECONDS = 2.0
+UNTIL_RUNTIME_KNOWS_SECONDS = 0.02
 
 
 class PodWorker:
@@ -74,6 +75,7 @@ class PodWorker:
         self._killed: dict[str, str] = {}
         self._backoff: dict[str, tuple[int, float]] = {}
         self._deadline_told = False
+        self._ended: set[str] = set()
 
     @property
     def key(self) -> str:
@@ -94,6 +96,11 @@ class PodWorker:
         self.awake.set()
 
     def wake(self) -> None:
+        self.awake.set()
+
+    def on_exit(self, container_id: str) -> None:
+        """Look at a container that has ended, until the runtime says so too (it learns of it when we do)."""
+        self._ended.add(container_id)
         self.awake.set()
 
     def wake_after(self, seconds: float) -> None:
@@ -197,6 +204,8 @@ class PodWorker:
         for dead in sandboxes:
             if dead.state != cri.SANDBOX_READY and dead.id != self.view.sandbox_id:
                 await runtime.stop_pod_sandbox(dead.id)
+        for owned in [*(sandbox.id for sandbox in sandboxes), *(container.id for container in containers)]:
+            self.context.owners[owned] = self.on_exit
         by_name: dict[str, list[cri.Container]] = {}
         for container in containers:
             by_name.setdefault(container.labels.get(CONTAINER, ""), []).append(container)
@@ -209,7 +218,11 @@ class PodWorker:
         view.last = await self._status(instances[1]) if len(instances) > 1 else None
         for old in instances[2:]:
             self._finished.pop(old.id, None)
+            self.context.owners.pop(old.id, None)
             await self.context.runtime.remove_container(old.id)
+        if view.running and view.current.id in self._ended:
+            self.wake_after(UNTIL_RUNTIME_KNOWS_SECONDS)
+        self._ended.discard("" if view.running else view.current.id)
         if view.running:
             self._watch_probes(name, view)
         else:
@@ -290,6 +303,7 @@ class PodWorker:
         log_directory(context.pod_log_dir, self.pod).mkdir(parents=True, exist_ok=True)
         context.ensure_pod_cgroup(config.linux.cgroup_parent)
         sandbox_id = await context.runtime.run_pod_sandbox(config)
+        context.owners[sandbox_id] = self.on_exit
         status = await context.runtime.pod_sandbox_status(sandbox_id)
         self.view.sandbox_id, self.view.sandbox_ready, self.view.ip = sandbox_id, True, status.network.ip
         for container in self.view.containers.values():
@@ -400,6 +414,7 @@ class PodWorker:
         config = container_config(pod, container, restarts, image.id, environment, mounts, supplemental_groups(pod))
         (log_directory(context.pod_log_dir, pod) / name).mkdir(parents=True, exist_ok=True)
         container_id = await context.runtime.create_container(self.view.sandbox_id, config, self._sandbox)
+        context.owners[container_id] = self.on_exit
         self.tell("Normal", "Created", f"Container created: {name}", name)
         await context.runtime.start_container(container_id)
         self.tell("Normal", "Started", f"Container started: {name}", name)
