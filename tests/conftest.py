@@ -9,7 +9,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from sampan.api.app import Api
+from sampan.api.server import ApiConfig, open_api
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -180,3 +183,17 @@ def start_server() -> Iterator[Callable[..., ApiServer]]:
     for server in started:
         server.process.kill()
         server.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def throwaway_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PKI directory of an API that lives in the test's own process."""
+    return Authority(tmp_path_factory.mktemp("local") / "pki").directory
+
+
+@pytest.fixture
+async def local_api(throwaway_pki: Path) -> AsyncIterator[Api]:
+    """A whole API in this process and in memory, for ``LocalClient``."""
+    api = await open_api(ApiConfig(pki_dir=throwaway_pki))
+    yield api
+    await api.store.close()

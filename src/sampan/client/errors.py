@@ -5,6 +5,10 @@ from __future__ import annotations
 from sampan.schema.objects import Object
 
 
+class ApiUnreachable(ConnectionError):
+    """The API did not answer: refused, reset, timed out, or cut in the middle. A later attempt may succeed."""
+
+
 class ApiError(Exception):
     """An answer of the API that is not a success. ``status`` is the ``Status`` object it sent."""
 

@@ -20,6 +20,8 @@ from sampan.schema.objects import Object
 logger = logging.getLogger("sampan.client")
 
 REMEMBERED = 4096
+ATTEMPTS = 6
+"""How often an event is tried while the API does not answer (3 s in all): a restart of the API loses none."""
 
 
 def timestamp() -> str:
@@ -85,13 +87,18 @@ class EventRecorder:
         """Write queued events until cancelled."""
         while True:
             event = await self._queue.get()
-            try:
-                await self._write(event)
-            except ApiError as error:
-                # an event about an object of a namespace that goes is refused, and that is nobody's trouble
-                logger.debug("event %s: %s", event["reason"], error)
-            except OSError as error:
-                logger.warning("event %s about %s: %s", event["reason"], event["involvedObject"]["name"], error)
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    await self._write(event)
+                except ApiError as error:
+                    # an event about an object of a namespace that goes is refused, and that is nobody's trouble
+                    logger.debug("event %s: %s", event["reason"], error)
+                except OSError as error:
+                    if attempt < ATTEMPTS:
+                        await asyncio.sleep(0.2 * attempt)
+                        continue
+                    logger.warning("event %s about %s: %s", event["reason"], event["involvedObject"]["name"], error)
+                break
 
     async def _write(self, event: Object) -> None:
         involved = event["involvedObject"]

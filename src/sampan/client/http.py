@@ -1,17 +1,19 @@
 """The client over HTTPS: any Kubernetes API, from a ``Connection``.
 
 Requests go out as JSON over kept connections; a watch is a streamed response, cut into lines and parsed as they come.
+What goes wrong below HTTP is raised as ``ApiUnreachable`` (an ``OSError``), so that nobody else need know aiohttp.
 aiohttp is imported when the first client is made, because it is slow to import and the api process has no need of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sampan.client.errors import ApiError
+from sampan.client.errors import ApiError, ApiUnreachable
 from sampan.client.kubeconfig import Connection
 from sampan.client.protocol import ListResult, PatchType, ResourceType, WatchEvent
 from sampan.schema.objects import Object
@@ -85,9 +87,13 @@ class HttpClient:
             labelSelector=label_selector,
             fieldSelector=field_selector,
         )
-        async with self._session.get(self.server + resource.path(namespace), params=query) as answer:
+        with transport_errors():
+            answer = await self._session.get(self.server + resource.path(namespace), params=query)
+        async with answer:
             if answer.status >= 400:
-                raise error_of(answer.status, await answer.read())
+                with transport_errors():
+                    body = await answer.read()
+                raise error_of(answer.status, body)
             async for line in lines_of(answer.content):
                 event = orjson.loads(line)
                 if event["type"] == "ERROR":
@@ -169,20 +175,38 @@ class HttpClient:
     ) -> tuple[int, bytes]:
         data = None if body is None else orjson.dumps(body)
         headers = {"Content-Type": content_type} if data is not None else None
-        async with self._session.request(
-            method, self.server + path, params=query, data=data, headers=headers
-        ) as answer:
-            return answer.status, await answer.read()
+        with transport_errors():
+            async with self._session.request(
+                method, self.server + path, params=query, data=data, headers=headers
+            ) as answer:
+                return answer.status, await answer.read()
+
+
+@contextmanager
+def transport_errors() -> Iterator[None]:
+    """Turn the errors of aiohttp and timeouts into ``ApiUnreachable``."""
+    import aiohttp
+
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ApiUnreachable(str(error) or type(error).__name__) from error
 
 
 async def lines_of(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the lines of a stream, of any length, without their ends."""
-    rest = b""
-    async for chunk in stream.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if line:
+    """Yield the lines of a stream, of any length, without their ends. Raises ``ApiUnreachable`` when it is cut."""
+    parts: list[bytes] = []
+    while True:
+        with transport_errors():
+            chunk = await stream.readany()
+        if not chunk:
+            return
+        first, *more = chunk.split(b"\n")
+        parts.append(first)
+        for following in more:
+            if line := b"".join(parts):
                 yield line
+            parts = [following]
 
 
 def error_of(code: int, body: bytes) -> ApiError:

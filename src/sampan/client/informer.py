@@ -24,7 +24,7 @@ Handler = Callable[[Change, "Object | None", Object], None]
 """``(change, old, new)``: old is None for ADDED; new is the last state for DELETED."""
 IndexFunction = Callable[[Object], Iterable[str]]
 
-BACKOFF_SECONDS = (0.05, 5.0)
+BACKOFF_SECONDS = (0.05, 2.0)
 """First and longest pause between attempts to reach the server."""
 
 
@@ -64,6 +64,7 @@ class Informer:
         self._indexes: dict[str, dict[str, dict[str, Object]]] = {}
         self._synced = asyncio.Event()
         self._revision = ""
+        self._heard = False
 
     # reading
 
@@ -109,30 +110,28 @@ class Informer:
 
     async def run(self) -> None:
         """Keep the copy until cancelled."""
-        pause = BACKOFF_SECONDS[0]
-        failing = ""
+        pause, told = BACKOFF_SECONDS[0], ""
         while True:
+            self._heard = False
+            problem = ""
             try:
                 if not self._revision:
                     await self._list()
-                    self._synced.set()
                 await self._follow()
-                pause = BACKOFF_SECONDS[0]
             except ApiError as error:
                 if error.is_expired:
                     self._revision = ""
+                else:
+                    problem = str(error)
+            except OSError as error:
+                problem = f"{type(error).__name__}: {error}"
+            if self._heard:
+                pause, told = BACKOFF_SECONDS[0], ""
+                if not problem:
                     continue
-                problem = str(error)
-            except (TimeoutError, OSError, ConnectionError) as error:
-                problem = f"{type(error).__name__}: {error}"
-            except Exception as error:
-                if not _is_client_error(error):
-                    raise
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                continue
-            if problem != failing:
-                failing = problem
+            # a server that ends the watch at once, without an event, is not asked again at once either
+            if problem and problem != told:
+                told = problem
                 logger.warning("watch of %s: %s; trying again", self.resource.plural, problem)
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             pause = min(pause * 2, BACKOFF_SECONDS[1])
@@ -147,6 +146,7 @@ class Informer:
             self._forget(self.objects[key])
         for obj in found.items:
             self._take(obj)
+        self._synced.set()
 
     async def _follow(self) -> None:
         events = self.client.watch(
@@ -157,6 +157,7 @@ class Informer:
             field_selector=self.field_selector,
         )
         async for event in events:
+            self._heard = True
             if event.type == "DELETED":
                 self._forget(event.object)
             elif event.type != "BOOKMARK":
@@ -168,6 +169,9 @@ class Informer:
         old = self.objects.get(key)
         if old is not None and old["metadata"].get("resourceVersion") == obj["metadata"].get("resourceVersion"):
             return
+        if old is not None and old["metadata"].get("uid") != obj["metadata"].get("uid"):
+            self._forget(old)  # deleted and made anew while nobody looked
+            old = None
         self.objects[key] = obj
         for name in self._index_functions:
             if old is not None:
@@ -198,8 +202,3 @@ class Informer:
                 bucket.pop(key, None)
                 if not bucket:
                     del table[value]
-
-
-def _is_client_error(error: Exception) -> bool:
-    """Whether an exception is the transport's (aiohttp's own hierarchy, known by name so as not to import it)."""
-    return any(cls.__module__.startswith("aiohttp") for cls in type(error).__mro__)

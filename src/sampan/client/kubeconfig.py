@@ -59,6 +59,8 @@ def load(path: str | os.PathLike[str], context: str = "") -> Connection:
         raise KubeconfigError(f"cannot read kubeconfig {file}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise KubeconfigError(f"kubeconfig {file} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise KubeconfigError(f"{file} is no kubeconfig")
     name = context or document.get("current-context") or ""
     chosen = _named(document, "contexts", name, "context", file)
     cluster = _named(document, "clusters", chosen.get("cluster", ""), "cluster", file)

@@ -1,0 +1,107 @@
+"""The reconcile loop and the event recorder, on the in-process API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from sampan.api.app import Api
+from sampan.api.local import LocalClient
+from sampan.api.request import User
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiUnreachable
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.client.resources import CONFIG_MAPS, EVENTS
+from sampan.schema.objects import Object
+
+ADMIN = User("admin", ("system:masters", "system:authenticated"))
+
+
+def config_map(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}
+
+
+class Greeter(Controller):
+    name = "greeter"
+
+    def __init__(self, client: LocalClient, config_maps: Informer) -> None:
+        super().__init__(client)
+        self.config_maps = config_maps
+        self.calls: list[str] = []
+        self.outcomes: list[Any] = []
+        self.called = asyncio.Event()
+        self.watch(config_maps)
+
+    async def reconcile(self, key: str) -> float | None:
+        self.calls.append(key)
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if not self.outcomes:
+            self.called.set()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome  # type: ignore[no-any-return]
+
+
+async def test_failures_are_tried_again_and_told_once(local_api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    client = LocalClient(local_api, ADMIN)
+    informer = Informer(client, CONFIG_MAPS, "default", field_selector="metadata.name=one")
+    greeter = Greeter(client, informer)
+    greeter.outcomes = [ValueError("no"), ValueError("no"), 0.01, None]
+    tasks = [asyncio.create_task(informer.run()), asyncio.create_task(greeter.run())]
+    with caplog.at_level(logging.ERROR):
+        await client.create(CONFIG_MAPS, config_map("one"))
+        await asyncio.wait_for(greeter.called.wait(), 3)
+    assert greeter.calls == ["default/one"] * 4
+    assert [record.getMessage() for record in caplog.records] == ["default/one: ValueError: no"]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_repeated_events_are_counted_on_one_object(local_api: Api) -> None:
+    client = LocalClient(local_api, ADMIN)
+    about = await client.create(CONFIG_MAPS, config_map("one"))
+    recorder = EventRecorder(client, "tester", "here")
+    task = asyncio.create_task(recorder.run())
+    for _ in range(3):
+        recorder.warning(about, "Broken", "it is broken", "spec.containers{c}")
+    recorder.normal(about, "Mended", "it works")
+    async with asyncio.timeout(3):
+        async for event in client.watch(EVENTS, "default", resource_version="0"):
+            if event.object["reason"] == "Mended":
+                break
+    events = (await client.list(EVENTS, "default")).items
+    broken = next(event for event in events if event["reason"] == "Broken")
+    assert broken["count"] == 3
+    assert broken["source"] == {"component": "tester", "host": "here"}
+    assert broken["involvedObject"]["fieldPath"] == "spec.containers{c}"
+    assert broken["involvedObject"]["uid"] == about["metadata"]["uid"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_api_that_is_away_for_a_moment_loses_no_event(local_api: Api) -> None:
+    client: Any = LocalClient(local_api, ADMIN)
+    about = await client.create(CONFIG_MAPS, config_map("one"))
+    recorder = EventRecorder(client, "tester")
+    create, failures = client.create, [ApiUnreachable("away")]
+
+    async def unsteady(*args: Any, **kwargs: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await create(*args, **kwargs)
+
+    client.create = unsteady
+    task = asyncio.create_task(recorder.run())
+    recorder.normal(about, "Kept", "kept")
+    async with asyncio.timeout(3):
+        async for event in client.watch(EVENTS, "default", resource_version="0"):
+            assert event.object["reason"] == "Kept"
+            break
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
