@@ -1,0 +1,133 @@
+"""CNI calls as the shim sends them, addresses, and LoadBalancer decisions; without a kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sampan.client.errors import ApiError
+from sampan.network import cluster_link
+from sampan.network.addresses import AddressPool, NoFreeAddress
+from sampan.network.cni import CniError, Plugin, link_name, parse_call
+from sampan.network.cni_shim import conflist, install
+from sampan.network.load_balancers import LoadBalancers, assigned, is_ours, requested
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_crash_a_call(data: bytes) -> None:
+    try:
+        parse_call(data)
+    except CniError as error:
+        assert error.code
+
+
+def answer(data: bytes) -> tuple[int, dict[str, Any]]:
+    plugin = Plugin(IPv4Network("10.99.0.0/24"))
+    code, _, text = asyncio.run(plugin.handle(data)).partition(b"\n")
+    return int(code), json.loads(text)
+
+
+def test_errors_are_cni_errors() -> None:
+    assert answer(b"CNI_COMMAND=ADD\n\nnot json")[1]["code"] == 6
+    assert answer(b"\n\n{}")[1]["code"] == 4
+    assert answer(b'CNI_COMMAND=DANCE\n\n{"cniVersion": "1.0.0"}')[1]["code"] == 4
+    code, error = answer(b'CNI_COMMAND=ADD\n\n{"cniVersion": "1.0.0"}')
+    assert (code, error["msg"]) == (1, "required environment variable CNI_IFNAME is not set")
+
+
+def test_names_of_links_fit() -> None:
+    assert len(link_name("a" * 64, "eth0")) <= 15
+    assert link_name("a", "eth0") != link_name("a", "eth1")
+
+
+def test_the_shim_is_written_once(tmp_path: Path) -> None:
+    install(tmp_path, tmp_path / "cni.sock")
+    written = (tmp_path / "bin" / "sampan").stat()
+    assert written.st_mode & 0o111
+    install(tmp_path, tmp_path / "cni.sock")
+    assert (tmp_path / "bin" / "sampan").stat().st_ino == written.st_ino
+    assert json.loads(conflist())["plugins"] == [{"type": "sampan"}]
+
+
+def test_addresses_go_round_and_run_out() -> None:
+    pool = AddressPool(IPv4Network("10.0.0.0/29"), [IPv4Address("10.0.0.1")])
+    first = pool.allocate("a")
+    pool.release("a")
+    assert pool.allocate("b") != first
+    for number in range(4):
+        pool.allocate(f"more{number}")
+    with pytest.raises(NoFreeAddress):
+        pool.allocate("one too many")
+    pool.release("b")
+    assert pool.allocate("now")
+    assert not pool.take(IPv4Address("10.0.0.1"), "x") and not pool.take(IPv4Address("10.9.9.9"), "x")
+
+
+def test_what_the_balancers_do_for_a_service() -> None:
+    service: dict[str, Any] = {
+        "metadata": {"name": "a"},
+        "spec": {"type": "LoadBalancer", "loadBalancerIP": "10.0.0.9"},
+    }
+    assert is_ours(service) and requested(service) == IPv4Address("10.0.0.9") and assigned(service) is None
+    assert not is_ours({**service, "spec": {"type": "LoadBalancer", "loadBalancerClass": "other.example/x"}})
+
+
+class Recorder:
+    """Stands for the API and the events: keeps what was written."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, Any] = {}
+        self.events: list[str] = []
+        self.objects: dict[str, Any] = {}
+
+    def add_handler(self, handler: Any) -> None:
+        return None
+
+    def get(self, key: str) -> Any:
+        return self.objects.get(key)
+
+    async def patch(self, resource: Any, name: str, patch: Any, namespace: str, **options: Any) -> Any:
+        if name == "missing":
+            raise ApiError(404, {})
+        self.written[name] = patch["status"]["loadBalancer"]["ingress"]
+        self.objects[f"{namespace}/{name}"]["status"] = patch["status"]
+
+    def normal(self, about: Any, reason: str, message: str) -> None:
+        self.events.append(reason)
+
+    warning = normal
+
+
+async def test_addresses_are_given_kept_and_taken_back() -> None:
+    api: Any = Recorder()
+    balancers = LoadBalancers(api, api, IPv4Network("10.0.0.0/30"), api)
+    for name in ("a", "b", "c"):
+        api.objects[f"shop/{name}"] = {
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"type": "LoadBalancer"},
+        }
+        await balancers.reconcile(f"shop/{name}")
+    assert api.written == {"a": [{"ip": "10.0.0.1", "ipMode": "VIP"}], "b": [{"ip": "10.0.0.2", "ipMode": "VIP"}]}
+    assert api.events[-1] == "SyncLoadBalancerFailed"
+    api.objects["shop/a"]["spec"]["type"] = "ClusterIP"
+    await balancers.reconcile("shop/a")
+    assert api.written["a"] is None
+    assert await asyncio.wait_for(balancers.queue.get(), 1) == "shop/c", "who waits is asked again"
+    await balancers.reconcile("shop/c")
+    assert api.written["c"] == [{"ip": "10.0.0.1", "ipMode": "VIP"}]
+
+
+def test_a_dropping_firewall_is_seen() -> None:
+    dropping = (
+        "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n"
+    )
+    assert cluster_link.drops_forwarded(dropping)
+    assert not cluster_link.drops_forwarded(dropping.replace("policy drop", "policy accept"))
+    assert not cluster_link.drops_forwarded(dropping.replace("ip filter", "ip other"))
