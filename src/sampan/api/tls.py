@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 PEER_CERTIFICATE = "sampan.peer_certificate"
 
@@ -46,8 +46,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.scope[PEER_CERTIFICATE] = self._peer_certificate  # type: ignore[literal-required]
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol that knows its peer."""
+class WebSocketProtocol(WSProtocol):
+    """uvicorn's WebSocket protocol that knows its peer.
+
+    The one on wsproto: the other refuses kubectl's sub-protocol for port-forward, which has a slash in its name."""
 
     async def run_asgi(self) -> None:
         self.scope[PEER_CERTIFICATE] = peer_certificate(self.transport)  # type: ignore[literal-required]
