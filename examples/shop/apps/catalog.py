@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,4 +24,6 @@ class Catalog(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+# the first process of a container must say itself that it ends on SIGTERM
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 ThreadingHTTPServer(("", 8080), Catalog).serve_forever()

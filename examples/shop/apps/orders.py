@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -62,4 +64,6 @@ class Orders(BaseHTTPRequestHandler):
         return self.answer(200, book) if book else self.answer(409, {"error": "sold out"})
 
 
+# the first process of a container must say itself that it ends on SIGTERM
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 ThreadingHTTPServer(("", 8080), Orders).serve_forever()

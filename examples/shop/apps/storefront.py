@@ -3,7 +3,9 @@
 import html
 import json
 import os
+import signal
 import socket
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -64,4 +66,6 @@ class Storefront(BaseHTTPRequestHandler):
         return self.answer(303, "", Location="/")
 
 
+# the first process of a container must say itself that it ends on SIGTERM
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 ThreadingHTTPServer(("", 8080), Storefront).serve_forever()
