@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SAMPAN = Path(sys.executable).parent / "sampan"
-NAME = "demo"
+NAME = sys.argv[1] if len(sys.argv) > 1 else "demo"
 SHOP = ("--namespace", "shop")
 ANSWER_SECONDS = 20.0
 begun = time.monotonic()
@@ -29,7 +29,7 @@ times: list[tuple[str, float]] = []
 def main() -> int:
     global begun
     if os.geteuid() != 0:  # real pods are root's
-        return subprocess.run(["sudo", "--preserve-env=KUBECONFIG", sys.executable, __file__]).returncode
+        return subprocess.run(["sudo", "--preserve-env=KUBECONFIG", sys.executable, *sys.argv]).returncode
     with tempfile.TemporaryDirectory(prefix="sampan-demo-") as directory:
         archive = Path(directory) / "shop.tar"
         building = subprocess.Popen([sys.executable, str(HERE / "image.py"), str(archive)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import shutil
@@ -161,25 +162,29 @@ def up(settings: Settings, step: Step, wait_seconds: float) -> None:
     with contextlib.suppress(OSError):
         for log in settings.log_dir.glob("*.log"):
             log.unlink()
-    pki.ensure(settings)
     real = settings.pods == "real"
     if real:
         namespaces.prepare_pins(settings)
     follow, report = os.pipe()
-    pinned_read, pinned_write = os.pipe()
+    prepared_read, prepared = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(follow)
-        os.close(pinned_write)
-        _become_supervisor(settings, listener, report, pinned_read)
+        os.close(prepared)
+        _become_supervisor(settings, listener, report, prepared_read)
     os.close(report)
-    os.close(pinned_read)
+    os.close(prepared_read)
     listener.close()
-    _follow(settings, follow, pinned_write, step, wait_seconds)
+    pki.ensure(settings)  # while the supervisor imports what the API needs
+    if not real:
+        os.write(prepared, b"1")
+    _follow(settings, follow, prepared, step, wait_seconds)
 
 
-def _become_supervisor(settings: Settings, listener: socket.socket, report: int, pinned: int) -> None:
-    """The child of ``up``: a session of its own, the cluster's namespaces and cgroup, then the supervisor. No return."""
+def _become_supervisor(settings: Settings, listener: socket.socket, report: int, prepared: int) -> None:
+    """The child of ``up``: a session of its own, the cluster's namespaces and cgroup, then the supervisor. No return.
+
+    A byte on ``prepared`` says that keys and links are there; its end without one, that there will be none."""
     code = 1
     try:
         os.setsid()
@@ -201,7 +206,14 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
                 cgroups.create(settings.cgroup)
                 fresh = namespaces.enter(settings)
                 progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
-                os.read(pinned, 1)  # `up` has pinned and linked them
+            from sampan.cluster.parts import WARM_API, parts_of
+            from sampan.cluster.supervisor import Supervisor
+
+            for module in WARM_API:
+                importlib.import_module(module)
+            if not os.read(prepared, 1):
+                os._exit(code)
+            if settings.pods == "real":
                 inner = socket.socket()
                 inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 inner.bind((str(settings.node_ip), settings.api_port))
@@ -209,9 +221,6 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
             # whoever asks before the API serves waits, and is not refused
             for served in sockets:
                 served.listen(2048)
-            from sampan.cluster.parts import parts_of
-            from sampan.cluster.supervisor import Supervisor
-
             Supervisor(settings, parts_of(settings, tuple(sockets)), progress).run()
             code = 0
         except Exception as error:
@@ -223,7 +232,7 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
         os._exit(code)
 
 
-def _follow(settings: Settings, follow: int, pinned: int, step: Step, wait_seconds: float) -> None:
+def _follow(settings: Settings, follow: int, prepared: int, step: Step, wait_seconds: float) -> None:
     """Read the supervisor's progress until everything is ready."""
     import select
 
@@ -259,11 +268,11 @@ def _follow(settings: Settings, follow: int, pinned: int, step: Step, wait_secon
             if name == "namespaces":
                 _pin_and_link(settings, int(text.removeprefix("new ")) if text != "kept" else 0)
                 text = text.split()[0]
-                os.write(pinned, b"1")
+                os.write(prepared, b"1")
             wanted.discard(name)
             step(name, text)
     os.close(follow)
-    os.close(pinned)
+    os.close(prepared)
 
 
 def cause(report: str) -> str:

@@ -1,9 +1,10 @@
 """The parts of a cluster: which processes there are for a mode of pods, and what each of them runs.
 
 A part of ours is a coroutine that the supervisor runs in a fork of itself; a program is an argv. Both are told apart
-here only. Modules are imported inside the functions, in the child, but for those that a part's ``warm`` names: the
-supervisor imports them before it forks the part, once for all that follow, and the children share their memory. The API is
-forked first: it gets ready while the supervisor imports what the agents need.
+here only. Modules are imported inside the functions, in the child, but for those that are warm: the supervisor imports
+them before it forks, once for all that follow, and the children share their memory. What the API needs (``WARM_API``) is
+imported while ``up`` makes keys and links; the API is forked first, and gets ready while the supervisor imports what the
+agents need (a part's ``warm``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
-WARM_API = ("asyncio", "uvloop", "orjson", "ssl", "logging", "sampan.schema.types")
+WARM_API = (
+    "uvloop",
+    "sampan.api.server",
+    "sampan.api.assembly",
+    "sampan.api.local",
+    "sampan.api.tls",
+    "sampan.controllers.builtin",
+    "sampan.scheduler.scheduler",
+)
 WARM_AGENT = (
     "google.protobuf.message",
     "yarl",
@@ -47,7 +56,7 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
     async def api(ready: Ready) -> None:
         await run_api(settings, sockets, ready)
 
-    parts = [Part("api", api, warm=WARM_API)]
+    parts = [Part("api", api)]
     if settings.pods == "real":
         from sampan.network import cni_shim
         from sampan.node.containerd import prepare
