@@ -25,6 +25,7 @@ from sampan.client.resources import (
     NODES,
     PODS,
     REPLICA_SETS,
+    SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
 )
@@ -36,6 +37,7 @@ from sampan.controllers.job import JobController
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
 from sampan.controllers.replica_set import ReplicaSetController
+from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.simulated_node import SimulatedNode
 
@@ -58,13 +60,20 @@ class Informers:
         self._client = client
         self._group = group
         self._informers: dict[ResourceType, Informer] = {}
+        self._tasks: dict[ResourceType, asyncio.Task[None]] = {}
 
     def of(self, resource: ResourceType) -> Informer:
         informer = self._informers.get(resource)
         if informer is None:
             informer = self._informers[resource] = Informer(self._client, resource)
-            self._group.create_task(informer.run(), name=f"informer-{resource.plural}")
+            task = self._group.create_task(informer.run(), name=f"informer-{resource.plural}")
+            self._tasks[resource] = task
         return informer
+
+    def drop(self, resource: ResourceType) -> None:
+        """End the informer of a resource that is no longer served."""
+        if self._informers.pop(resource, None) is not None:
+            self._tasks.pop(resource).cancel()
 
 
 EventsOf = Callable[[str], EventRecorder]
@@ -83,7 +92,7 @@ async def run(client_for: ClientFor, config: ControllersConfig, beside: Beside |
             recorders[component] = recorder
             return recorder
 
-        graph = Graph(client_for("generic-garbage-collector"), informers.of)
+        graph = Graph(client_for("generic-garbage-collector"), informers.of, informers.drop)
         controllers = controllers_of(client_for, informers, graph, events_of, config)
         if beside is not None:
             controllers += beside(client_for, informers, events_of)
@@ -125,6 +134,7 @@ def controllers_of(
         NamespaceDefaults(
             client(NamespaceDefaults), of(NAMESPACES), of(SERVICE_ACCOUNTS), of(CONFIG_MAPS), config.root_ca
         ),
+        ServiceAccountTokens(client(ServiceAccountTokens), of(SECRETS), of(SERVICE_ACCOUNTS), config.root_ca),
         NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
         GarbageCollector(client(GarbageCollector), graph),
         NodeLifecycleController(

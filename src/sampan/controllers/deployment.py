@@ -16,14 +16,18 @@ from sampan.client.protocol import Client
 from sampan.client.resources import DEPLOYMENTS, REPLICA_SETS
 from sampan.controllers import deployment_plan as plan
 from sampan.controllers.ownership import (
+    BY_NAMESPACE,
     BY_OWNER,
     condition_of,
+    controller_of,
     controller_uid,
+    namespace_of,
     owned_by,
     owner_keys,
     owner_reference,
 )
 from sampan.schema.objects import Object
+from sampan.schema.selectors import label_selector
 
 
 class DeploymentController(Controller):
@@ -38,8 +42,9 @@ class DeploymentController(Controller):
         self.pods = pods
         self.events = events
         replica_sets.add_index(BY_OWNER, controller_uid)
+        replica_sets.add_index(BY_NAMESPACE, namespace_of)
         self.watch(deployments)
-        self.watch(replica_sets, owner_keys("Deployment"))  # type: ignore[arg-type]
+        self.watch(replica_sets, owner_keys("Deployment"))
         self.watch(pods, self._recreating)
 
     def _recreating(self, pod: Object) -> list[str]:
@@ -47,7 +52,7 @@ class DeploymentController(Controller):
         keys = []
         for reference in pod["metadata"].get("ownerReferences") or ():
             replica_set = self.replica_sets.get(f"{pod['metadata']['namespace']}/{reference['name']}")
-            for key in owner_keys("Deployment")(replica_set) if replica_set else ():  # type: ignore[operator]
+            for key in owner_keys("Deployment")(replica_set) if replica_set else ():
                 deployment = self.deployments.get(key)
                 if deployment and deployment["spec"].get("strategy", {}).get("type") == "Recreate":
                     keys.append(key)
@@ -57,7 +62,7 @@ class DeploymentController(Controller):
         deployment = self.deployments.get(key)
         if deployment is None or "deletionTimestamp" in deployment["metadata"]:
             return None
-        sets = owned_by(self.replica_sets, deployment)
+        sets = await self._claim(deployment)
         new = next((rs for rs in sorted(sets, key=plan.revision_of) if plan.same_template(deployment, rs)), None)
         old = [rs for rs in sets if rs is not new]
         paused = bool(deployment["spec"].get("paused"))
@@ -72,6 +77,19 @@ class DeploymentController(Controller):
         if new is not None and plan.is_complete(deployment, status):
             await self._forget_history(deployment, old)
         return self._deadline(deployment, status)
+
+    async def _claim(self, deployment: Object) -> list[Object]:
+        """Return our ReplicaSets; those that nobody controls and our selector matches are adopted."""
+        mine = owned_by(self.replica_sets, deployment)
+        selector = label_selector(deployment["spec"]["selector"])
+        for stray in self.replica_sets.by_index(BY_NAMESPACE, deployment["metadata"]["namespace"]):
+            metadata = stray["metadata"]
+            if controller_of(stray) or "deletionTimestamp" in metadata or not selector.matches(metadata.get("labels")):
+                continue
+            owners = [*(metadata.get("ownerReferences") or ()), owner_reference(deployment, DEPLOYMENTS)]
+            patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
+            mine.append(await self.client.patch(REPLICA_SETS, metadata["name"], patch, metadata["namespace"]))
+        return mine
 
     async def _create(self, deployment: Object, old: list[Object]) -> Object:
         """Create the ReplicaSet of the present template, sized at once as the strategy allows."""
@@ -108,8 +126,13 @@ class DeploymentController(Controller):
             revision = highest + 1
         wanted = plan.annotations_for(deployment, revision)
         have = new["metadata"].get("annotations") or {}
+        patch: Object = {}
         if any(have.get(name) != value for name, value in wanted.items()):
-            patch = {"metadata": {"annotations": wanted}}
+            patch["metadata"] = {"annotations": wanted}
+        ready_seconds = deployment["spec"].get("minReadySeconds", 0)
+        if new["spec"].get("minReadySeconds", 0) != ready_seconds:
+            patch["spec"] = {"minReadySeconds": ready_seconds}
+        if patch:
             new = await self.client.patch(REPLICA_SETS, new["metadata"]["name"], patch, new["metadata"]["namespace"])
         await self._annotate(deployment, revision)
         return new
@@ -128,9 +151,7 @@ class DeploymentController(Controller):
             (rs["metadata"].get("annotations") or {}).get(plan.DESIRED) not in (None, str(wanted)) for rs in active
         )
         if paused or (rescaled and len(active) > 1):
-            sizes = (
-                {active[0]["metadata"]["name"]: wanted} if len(active) == 1 else plan.proportional(deployment, active)
-            )
+            sizes = plan.scaled(deployment, new, old)
         elif new is None:
             return
         elif deployment["spec"].get("strategy", {}).get("type") == "Recreate":
@@ -143,11 +164,15 @@ class DeploymentController(Controller):
         annotations = {plan.DESIRED: str(wanted), plan.MAX: str(wanted + plan.limits(deployment)[0])}
         for name, size in sizes.items():
             replica_set = by_name[name]
-            if size == plan.replicas(replica_set):
+            have = replica_set["metadata"].get("annotations") or {}
+            if size == plan.replicas(replica_set) and annotations.items() <= have.items():
                 continue
-            patch = {"spec": {"replicas": size}, "metadata": {"annotations": annotations}}
+            # the revision makes a size that was computed from an old copy a conflict, tried again with a fresh one
+            metadata = {"annotations": annotations, "resourceVersion": replica_set["metadata"]["resourceVersion"]}
+            patch = {"spec": {"replicas": size}, "metadata": metadata}
             await self.client.patch(REPLICA_SETS, name, patch, deployment["metadata"]["namespace"])
-            self._scaled(deployment, replica_set, plan.replicas(replica_set), size)
+            if size != plan.replicas(replica_set):
+                self._scaled(deployment, replica_set, plan.replicas(replica_set), size)
 
     def _has_pods(self, replica_set: Object) -> bool:
         return any(
@@ -188,10 +213,12 @@ class DeploymentController(Controller):
         if plan.is_complete(deployment, status):
             message = f'ReplicaSet "{name}" has successfully progressed.'
             return {**condition, "reason": "NewReplicaSetAvailable", "message": message}
-        if before is None or before["reason"] in ("NewReplicaSetAvailable", "DeploymentPaused"):
-            if before is not None and old.get("observedGeneration") == status["observedGeneration"]:
-                return None
+        if before is None or (before["reason"] == "NewReplicaSetAvailable" and f'"{name}"' not in before["message"]):
             return {**condition, "reason": "NewReplicaSetCreated", "message": f'Created new replica set "{name}"'}
+        if before["reason"] == "DeploymentPaused":
+            return {**condition, "reason": "DeploymentResumed", "message": "Deployment is resumed"}
+        if before["reason"] == "NewReplicaSetAvailable" and not plan.made_progress(old, status):
+            return None  # it has been rolled out; a pod that fails later is no failed rollout
         if plan.made_progress(old, status):
             return {**condition, "reason": "ReplicaSetUpdated", "message": f'ReplicaSet "{name}" is progressing.'}
         if seconds_since(before["lastUpdateTime"]) > deadline:

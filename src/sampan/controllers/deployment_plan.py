@@ -183,6 +183,16 @@ def proportional(deployment: Object, sets: list[Object]) -> dict[str, int]:
     return sizes
 
 
+def scaled(deployment: Object, new: Object | None, old: list[Object]) -> dict[str, int]:
+    """Return the sizes that a new ``spec.replicas`` asks of a rollout under way or paused, without going on with it."""
+    everyone = [*old, *([new] if new else [])]
+    active = [rs for rs in everyone if replicas(rs) > 0]
+    if len(active) > 1:
+        return proportional(deployment, active)
+    latest = active[0] if active else new or max(old, key=revision_of, default=None)
+    return {latest["metadata"]["name"]: replicas(deployment)} if latest else {}
+
+
 def status_of(deployment: Object, new: Object | None, sets: list[Object], now: str) -> Object:
     """Return the status that the ReplicaSets amount to, conditions included."""
     total = sum(rs.get("status", {}).get("replicas", 0) for rs in sets)

@@ -16,6 +16,7 @@ from sampan.client.errors import ApiError
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
+from sampan.controllers.expectations import Expectations
 from sampan.controllers.ownership import BY_NAMESPACE, is_pod_ready, namespace_of, owner_reference
 from sampan.controllers.pod_control import random_suffix
 from sampan.schema.objects import Object
@@ -24,6 +25,7 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
+ENDPOINTS_LABEL = "endpoints.kubernetes.io/managed-by"
 AT_MOST = 100
 BY_SERVICE = "service"
 
@@ -140,12 +142,19 @@ class EndpointSliceController(Controller):
     ) -> None:
         super().__init__(client)
         self.services, self.pods, self.slices, self.endpoints = services, pods, slices, endpoints
+        self.expectations = Expectations()
         pods.add_index(BY_NAMESPACE, namespace_of)
         services.add_index(BY_NAMESPACE, namespace_of)
         slices.add_index(BY_SERVICE, service_of)
+        slices.add_handler(self._on_slice)
         self.watch(services)
         self.watch(pods, self._services_of)
         self.watch(slices, service_of)
+        self.watch(endpoints)
+
+    def _on_slice(self, change: str, old: Object | None, new: Object) -> None:
+        for key in service_of(new):
+            self.expectations.seen(key, f"+{new['metadata']['name']}")
 
     def _services_of(self, pod: Object) -> list[str]:
         namespace = pod["metadata"].get("namespace", "")
@@ -154,10 +163,16 @@ class EndpointSliceController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         service = self.services.get(key)
-        if service is None or not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
+        if service is None:
+            self.expectations.forget(key)
+            await self._delete_endpoints(key)  # slices are owned by their Service, Endpoints are not
+            return None
+        if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
             return None
         if "deletionTimestamp" in service["metadata"]:
             return None
+        if not self.expectations.satisfied(key):
+            return None  # the slice made last is not in the informer yet: it would be made twice
         pods = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
         chunks = slices_of(service, pods)
         await self._write_slices(service, key, chunks)
@@ -171,7 +186,7 @@ class EndpointSliceController(Controller):
             labels = slice_labels(service)
             there = spare.pop(0) if spare else None
             if there is None:
-                await self.client.create(ENDPOINT_SLICES, new_slice(service, labels, ports, endpoints))
+                await self._create(key, new_slice(service, labels, ports, endpoints))
             elif (there.get("ports") or [], there.get("endpoints") or [], there["metadata"]["labels"]) != (
                 ports,
                 endpoints,
@@ -185,11 +200,31 @@ class EndpointSliceController(Controller):
             metadata = surplus["metadata"]
             await self.client.delete(ENDPOINT_SLICES, metadata["name"], metadata["namespace"], uid=metadata["uid"])
 
+    async def _create(self, key: str, new: Object) -> None:
+        token = f"+{new['metadata']['name']}"
+        self.expectations.expect(key, token)
+        try:
+            await self.client.create(ENDPOINT_SLICES, new)
+        except BaseException:
+            self.expectations.seen(key, token)
+            raise
+
+    async def _delete_endpoints(self, key: str) -> None:
+        there = self.endpoints.get(key)
+        if there is None or ENDPOINTS_LABEL not in (there["metadata"].get("labels") or {}):
+            return
+        metadata = there["metadata"]
+        try:
+            await self.client.delete(ENDPOINTS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+
     async def _write_endpoints(self, service: Object, key: str, subsets: list[Object]) -> None:
         there = self.endpoints.get(key)
         metadata = service["metadata"]
         if there is None:
-            labels = {**(metadata.get("labels") or {}), "endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+            labels = {**(metadata.get("labels") or {}), ENDPOINTS_LABEL: "endpoint-controller"}
             new: Object = {
                 "apiVersion": "v1",
                 "kind": "Endpoints",

@@ -15,6 +15,8 @@ from sampan.schema.objects import Object
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+UNKNOWN: Object = {"metadata": {}}
+"""An owner that cannot be looked up: never collect on a guess."""
 
 
 class GarbageCollector(Controller):
@@ -37,6 +39,10 @@ class GarbageCollector(Controller):
             return
         if owners or "deletionTimestamp" in metadata:
             self.queue.add(metadata["uid"])
+        kept = {reference["uid"] for reference in owners}
+        for reference in (old or new)["metadata"].get("ownerReferences") or ():
+            if reference["uid"] not in kept:
+                self.queue.add(reference["uid"])
 
     async def run(self) -> None:
         await self.graph.synced()
@@ -53,7 +59,7 @@ class GarbageCollector(Controller):
             if ORPHAN in finalizers:
                 await self._orphan(resource, obj)
             elif FOREGROUND in finalizers:
-                await self._delete_dependents(resource, obj)
+                await self._wait_for_dependents(resource, obj)
             return None
         if metadata.get("ownerReferences"):
             await self._collect(resource, obj)
@@ -63,24 +69,32 @@ class GarbageCollector(Controller):
         """Delete an object that had owners and has none now; drop references to those that are gone."""
         metadata = obj["metadata"]
         references = metadata["ownerReferences"]
-        present, waiting = [], False
+        solid, waiting = [], False
         for reference in references:
             owner = await self._owner(reference, metadata.get("namespace"))
             if owner is None:
                 continue
-            present.append(reference)
             owned = owner["metadata"]
-            waiting |= "deletionTimestamp" in owned and FOREGROUND in (owned.get("finalizers") or ())
-        if present and not waiting:
-            if len(present) < len(references):
-                patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": present}}
+            if "deletionTimestamp" in owned and FOREGROUND in (owned.get("finalizers") or ()):
+                waiting = True
+            else:
+                solid.append(reference)
+        if solid:
+            if len(solid) < len(references):
+                patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": solid}}
                 await self.client.patch(resource, metadata["name"], patch, metadata.get("namespace"))
             return
         finalizers = metadata.get("finalizers") or ()
-        policy = (
-            "Orphan" if ORPHAN in finalizers else "Foreground" if FOREGROUND in finalizers or waiting else "Background"
-        )
+        if ORPHAN in finalizers:
+            policy = "Orphan"
+        elif FOREGROUND in finalizers or (waiting and self._has_dependents(metadata["uid"])):
+            policy = "Foreground"
+        else:
+            policy = "Background"
         await self._delete(resource, obj, policy)
+
+    def _has_dependents(self, uid: str) -> bool:
+        return next(self.graph.dependents(uid), None) is not None
 
     async def _owner(self, reference: Object, namespace: str | None) -> Object | None:
         """Return the owner as the API has it now: the informers may not know it yet."""
@@ -89,7 +103,9 @@ class GarbageCollector(Controller):
             return known[1]
         resource = self.graph.kind(reference["apiVersion"], reference["kind"])
         if resource is None:
-            return {"metadata": {}}  # a kind that is not served: never collect on a guess
+            return UNKNOWN
+        if resource.namespaced and namespace is None:
+            return UNKNOWN  # a cluster-wide object cannot have an owner in a namespace
         try:
             owner = await self.client.get(resource, reference["name"], namespace if resource.namespaced else None)
         except ApiError as error:
@@ -98,15 +114,16 @@ class GarbageCollector(Controller):
             raise
         return owner if owner["metadata"]["uid"] == reference["uid"] else None
 
-    async def _delete_dependents(self, resource: ResourceType, owner: Object) -> None:
+    async def _wait_for_dependents(self, resource: ResourceType, owner: Object) -> None:
+        """Let an owner go when no dependent blocks it; each decides for itself, since it may have other owners."""
+        uid = owner["metadata"]["uid"]
         blocking = False
-        for dependent_resource, dependent in list(self.graph.dependents(owner["metadata"]["uid"])):
-            reference = next(
-                r for r in dependent["metadata"]["ownerReferences"] if r["uid"] == owner["metadata"]["uid"]
-            )
+        for _, dependent in list(self.graph.dependents(uid)):
+            metadata = dependent["metadata"]
+            reference = next(r for r in metadata["ownerReferences"] if r["uid"] == uid)
             blocking |= bool(reference.get("blockOwnerDeletion"))
-            if "deletionTimestamp" not in dependent["metadata"]:
-                await self._delete(dependent_resource, dependent, "Foreground")
+            if "deletionTimestamp" not in metadata:
+                self.queue.add(metadata["uid"])
         if not blocking:
             await self._remove_finalizer(resource, owner, FOREGROUND)
 

@@ -58,11 +58,14 @@ async def discover(client: Client) -> list[ResourceType]:
 
 
 class Graph:
-    """All objects but Events. ``informer_of`` gives informers that other controllers share already."""
+    """All objects but Events. ``informer_of`` gives informers that other controllers share already, ``drop`` ends one."""
 
-    def __init__(self, client: Client, informer_of: Callable[[ResourceType], Informer]) -> None:
+    def __init__(
+        self, client: Client, informer_of: Callable[[ResourceType], Informer], drop: Callable[[ResourceType], None]
+    ) -> None:
         self._client = client
         self._informer_of = informer_of
+        self._drop = drop
         self._listeners: list[Listener] = []
         self._informers: dict[ResourceType, Informer] = {}
         self._changed = asyncio.Event()
@@ -112,6 +115,7 @@ class Graph:
             there = await discover(self._client)
             for resource in [resource for resource in self._informers if resource not in there]:
                 del self._informers[resource]
+                self._drop(resource)
             new = [resource for resource in there if resource not in self._informers]
             for resource in new:
                 self._follow(resource)

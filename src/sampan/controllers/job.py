@@ -180,7 +180,7 @@ class JobController(Controller):
         pods.add_index(BY_OWNER, controller_uid)
         pods.add_handler(expectation_observer(self.expectations, "Job"))
         self.watch(jobs)
-        self.watch(pods, owner_keys("Job"))  # type: ignore[arg-type]
+        self.watch(pods, owner_keys("Job"))
 
     async def reconcile(self, key: str) -> float | None:
         job = self.jobs.get(key)
@@ -197,7 +197,9 @@ class JobController(Controller):
         if wait <= 0 and plan.start:
             await self.pod_control.create(key, job, [self._pod(job, index) for index in plan.start])
         await self.pod_control.delete(key, job, plan.end)
-        await self._write_status(job, status_of(job, owned_by(self.pods, job), plan.finish, timestamp()))
+        status = status_of(job, owned_by(self.pods, job), plan.finish, timestamp())
+        await self._write_status(job, status)
+        self._tell_suspension(job, status)
         if plan.finish:
             type, reason, message = plan.finish
             if type == "Complete":
@@ -230,6 +232,13 @@ class JobController(Controller):
     async def _write_status(self, job: Object, status: Object) -> None:
         if status != job.get("status"):
             await self.client.update(JOBS, {**job, "status": status}, subresource="status")
+
+    def _tell_suspension(self, job: Object, status: Object) -> None:
+        before = condition_of(job, "Suspended") or {"status": "False"}
+        after = condition_of({"status": status}, "Suspended") or before
+        if after["status"] != before["status"]:
+            suspended = after["status"] == "True"
+            self.events.normal(job, "Suspended" if suspended else "Resumed", after["message"])
 
     def _next_look(self, job: Object, wait: float) -> float | None:
         looks = [wait] if wait > 0 else []

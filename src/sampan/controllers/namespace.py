@@ -98,7 +98,7 @@ class NamespaceController(Controller):
         counts: dict[str, int] = {}
         holders: dict[str, int] = {}
         for resource, obj in remaining:
-            name = f"{resource.plural}.{resource.group}".rstrip(".")
+            name = f"{resource.plural}.{resource.group}"  # "pods." for the core group, as Kubernetes prints it
             counts[name] = counts.get(name, 0) + 1
             for finalizer in obj["metadata"].get("finalizers") or ():
                 holders[finalizer] = holders.get(finalizer, 0) + 1

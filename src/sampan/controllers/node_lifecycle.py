@@ -16,7 +16,7 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import NODES, PODS
 from sampan.controllers.deployment import seconds_since
-from sampan.controllers.ownership import condition_of, with_condition
+from sampan.controllers.ownership import condition_of, is_pod_ready, with_condition
 from sampan.schema.objects import Object
 from sampan.schema.tolerations import tolerates
 
@@ -26,6 +26,8 @@ NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 BY_NODE = "node"
+QUARANTINE_SECONDS = 40.0
+"""How long pods of a node that is not there are left alone: it may be about to register (pod garbage collector)."""
 
 
 def node_of(pod: Object) -> list[str]:
@@ -78,6 +80,7 @@ class NodeLifecycleController(Controller):
         super().__init__(client)
         self.nodes, self.leases, self.pods, self.events = nodes, leases, pods, events
         self.heard: dict[str, float] = {}
+        self.missing: dict[str, float] = {}
         pods.add_index(BY_NODE, node_of)
         leases.add_handler(self._on_lease)
         self.watch(nodes)
@@ -95,8 +98,8 @@ class NodeLifecycleController(Controller):
         node = self.nodes.get(key)
         if node is None:
             self.heard.pop(key, None)
-            await self._collect_pods(key)
-            return None
+            return await self._collect_pods(key)
+        self.missing.pop(key, None)
         now = asyncio.get_running_loop().time()
         silent_for = now - self.heard.setdefault(key, now)
         ready = condition_of(node, "Ready")
@@ -104,7 +107,10 @@ class NodeLifecycleController(Controller):
             node = await self._mark_unknown(node)
         taints = wanted_taints(node, timestamp())
         if taints != (node["spec"].get("taints") or []):
-            await self.client.patch(NODES, key, {"spec": {"taints": taints or None}})
+            metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
+            await self.client.patch(NODES, key, {"metadata": metadata, "spec": {"taints": taints or None}})
+        if (condition_of(node, "Ready") or {"status": "True"})["status"] != "True":
+            await self._mark_pods_not_ready(key)
         looks = [max(GRACE_SECONDS - silent_for, 1.0)] if silent_for < GRACE_SECONDS else []
         if (next_eviction := await self._evict(key, taints)) is not None:
             looks.append(next_eviction)
@@ -125,6 +131,18 @@ class NodeLifecycleController(Controller):
         updated = {**node, "status": {**node["status"], "conditions": conditions}}
         return await self.client.update(NODES, updated, subresource="status")
 
+    async def _mark_pods_not_ready(self, name: str) -> None:
+        """Take the pods of a node out of their Services."""
+        for pod in self.pods.by_index(BY_NODE, name):
+            if not is_pod_ready(pod):
+                continue
+            metadata = pod["metadata"]
+            silent = {"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"}
+            conditions = with_condition(list(pod["status"]["conditions"]), silent, timestamp())
+            patch = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": conditions}}
+            await self.client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
+            self.events.warning(pod, "NodeNotReady", "Node is not ready")
+
     async def _evict(self, name: str, taints: list[Object]) -> float | None:
         """Delete pods that do not tolerate the taints (any longer); return when to look again."""
         soonest: float | None = None
@@ -144,10 +162,19 @@ class NodeLifecycleController(Controller):
                 soonest = left if soonest is None else min(soonest, left)
         return soonest
 
-    async def _collect_pods(self, name: str) -> None:
-        """Delete the pods of a node that does not exist."""
-        for pod in self.pods.by_index(BY_NODE, name):
+    async def _collect_pods(self, name: str) -> float | None:
+        """Delete the pods of a node that has not existed for a while; return when to look again."""
+        pods = self.pods.by_index(BY_NODE, name)
+        if not pods:
+            self.missing.pop(name, None)
+            return None
+        now = asyncio.get_running_loop().time()
+        left = self.missing.setdefault(name, now) + QUARANTINE_SECONDS - now
+        if left > 0:
+            return left
+        for pod in pods:
             await self._delete(pod, 0)
+        return None
 
     async def _delete(self, pod: Object, grace_period_seconds: int | None) -> None:
         metadata = pod["metadata"]

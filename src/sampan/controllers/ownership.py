@@ -5,7 +5,7 @@ Source: ``k8s.io/apimachinery`` meta/v1 OwnerReference and the garbage collectio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sampan.client.informer import Informer
 from sampan.client.protocol import ResourceType
@@ -47,7 +47,7 @@ def owner_reference(owner: Object, resource: ResourceType) -> Object:
     }
 
 
-def owner_keys(kind: str) -> object:
+def owner_keys(kind: str) -> Callable[[Object], Iterable[str]]:
     """Return a function from an object to the key of its controller of that kind."""
 
     def keys(obj: Object) -> Iterable[str]:

@@ -124,7 +124,7 @@ class ReplicaSetController(Controller):
         pods.add_index(BY_NAMESPACE, namespace_of)
         pods.add_handler(expectation_observer(self.expectations, "ReplicaSet"))
         self.watch(replica_sets)
-        self.watch(pods, owner_keys("ReplicaSet"))  # type: ignore[arg-type]
+        self.watch(pods, owner_keys("ReplicaSet"))
         self.watch(pods, self._orphans_owners)
 
     def _orphans_owners(self, pod: Object) -> list[str]:

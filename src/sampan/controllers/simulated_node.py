@@ -20,6 +20,7 @@ from sampan.schema.objects import Object
 
 PREFIX = "sim.sampan.dev/"
 HEARTBEAT_SECONDS = 10.0
+BY_ADDRESS = "address"
 CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "5000", "ephemeral-storage": "1Ti"}
 
 
@@ -125,9 +126,10 @@ class SimulatedNode(Controller):
         self.pods = pods
         self.events = events
         self.pod_cidr = pod_cidr
-        network = ipaddress.ip_network(pod_cidr)
-        self._free = iter(network.hosts())
+        self._network = ipaddress.ip_network(pod_cidr)
         self._addresses: dict[str, str] = {}
+        self._last = 0
+        pods.add_index(BY_ADDRESS, lambda pod: [ip] if (ip := pod.get("status", {}).get("podIP")) else [])
         self._due: dict[str, float] = {}
         self.watch(pods, lambda pod: [key_of_mine(pod)] if pod["spec"].get("nodeName") == node_name else [])
 
@@ -165,21 +167,38 @@ class SimulatedNode(Controller):
                 self.logger.error("heartbeat of %s: %s", self.node_name, error)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    def _address(self, pod: Object) -> str:
-        uid = pod["metadata"]["uid"]
-        if uid not in self._addresses:
-            known = pod.get("status", {}).get("podIP")
-            self._addresses[uid] = known or str(next(self._free))
-        return self._addresses[uid]
+    def _address(self, key: str, pod: Object) -> str:
+        """Return the address of a pod: the one it has, or the first that no pod of the cluster has."""
+        known = pod.get("status", {}).get("podIP")
+        if known:
+            self._addresses.pop(key, None)
+            return str(known)
+        if key not in self._addresses:
+            self._addresses[key] = self._free_address()
+        return self._addresses[key]
+
+    def _free_address(self) -> str:
+        """Return the next address that no pod has, round and round through the range; "" when all are taken."""
+        given = set(self._addresses.values())
+        size = self._network.num_addresses - 2
+        for _ in range(size):
+            self._last = self._last % size + 1
+            address = str(self._network[self._last])
+            if address not in given and not self.pods.by_index(BY_ADDRESS, address):
+                return address
+        return ""
 
     async def reconcile(self, key: str) -> float | None:
         pod = self.pods.get(key)
         if pod is None or pod["spec"].get("nodeName") != self.node_name:
+            self._addresses.pop(key, None)
             return None
         metadata = pod["metadata"]
         if "deletionTimestamp" in metadata:
             self._due.pop(metadata["uid"], None)
-            self.events.normal(pod, "Killing", "Stopping the pod's containers")
+            for container in pod["spec"]["containers"]:
+                path = f"spec.containers{{{container['name']}}}"
+                self.events.normal(pod, "Killing", f"Stopping container {container['name']}", path)
             await self.client.delete(
                 PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=metadata["uid"]
             )
@@ -200,11 +219,12 @@ class SimulatedNode(Controller):
         if due > now:
             return due - now
         self._due.pop(mark, None)
-        status = status_of(pod, self._address(pod), phase, exit_code)
+        status = status_of(pod, self._address(key_of_mine(pod), pod), phase, exit_code)
         await self.client.update(PODS, {**pod, "status": status}, subresource="status")
         if phase == "Running":
             for container in pod["spec"]["containers"]:
-                self.events.normal(pod, "Started", "Started container " + container["name"])
+                path = f"spec.containers{{{container['name']}}}"
+                self.events.normal(pod, "Started", f"Started container {container['name']}", path)
         return None
 
 
