@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
-import time
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from sampan.cluster import settings as settings_module
-from sampan.cluster.parts import Part, Ready
 from sampan.cluster.settings import Settings
-from sampan.cluster.supervisor import Supervisor
 
 
 @dataclass
 class Supervised:
     settings: Settings
-    pid: int
-    reports: int
+    process: subprocess.Popen[bytes]
+    reports: BinaryIO
 
     def ask(self, command: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -36,9 +35,8 @@ class Supervised:
 
     def report(self, wanted: str) -> str:
         """Return the text of the next report whose step is ``wanted``."""
-        deadline = time.monotonic() + 10
-        while (left := deadline - time.monotonic()) > 0 and select.select([self.reports], [], [], left)[0]:
-            step, text = json.loads(os.read(self.reports, 65536).splitlines()[0])
+        for line in self.reports:
+            step, text = json.loads(line)
             if step == wanted:
                 return str(text)
         raise AssertionError(f"no report of {wanted}")
@@ -47,47 +45,48 @@ class Supervised:
         return next(dict(row) for row in self.ask("status")["parts"] if row["part"] == name)
 
 
-async def steady(ready: Ready) -> None:
-    import asyncio
+PROGRAM = """
+import json, os, sys
+from pathlib import Path
+from sampan.cluster import settings
+from sampan.cluster.parts import Part
+from sampan.cluster.supervisor import Supervisor
 
+state, run, report = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+settings.state_root, settings.run_root = lambda: state, lambda: run
+
+async def steady(ready):
+    import asyncio
     ready()
     await asyncio.get_running_loop().create_future()
 
-
-async def broken(ready: Ready) -> None:
+async def broken(ready):
     raise RuntimeError("the moon is full")
+
+def progress(*said):
+    os.write(report, json.dumps(said).encode() + b"\\n")
+
+parts = [Part("steady", steady), Part("broken", broken), Part("program", argv=("sleep", "1000"))]
+Supervisor(settings.Settings("sup", 1, "none", "1.37", 6443), parts, progress).run()
+"""
 
 
 @pytest.fixture
 def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervised]:
     # under pytest's own directory the socket's path would be longer than the kernel allows
-    run = Path(f"/tmp/sampan-test-{os.getpid()}")
+    run = Path(tempfile.mkdtemp(prefix="sampan-"))
     monkeypatch.setattr(settings_module, "state_root", lambda: tmp_path)
     monkeypatch.setattr(settings_module, "run_root", lambda: run)
-    settings = Settings("sup", 1, "none", "1.37", 6443)
     read, write = os.pipe()
-    parts = [Part("steady", steady), Part("broken", broken), Part("program", argv=("sleep", "1000"))]
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(read)
-            Supervisor(settings, parts, lambda *said: void(os.write(write, json.dumps(said).encode() + b"\n"))).run()
-        finally:
-            os._exit(0)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(run), str(write)]
+    process = subprocess.Popen(command, pass_fds=[write])
     os.close(write)
-    yield Supervised(settings, pid, read)
-    os.close(read)
-    try:
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
+    with open(read, "rb") as reports:
+        yield Supervised(Settings("sup", 1, "none", "1.37", 6443), process, reports)
+    process.terminate()
+    process.wait(20)
     run.joinpath("sup").rmdir()
     run.rmdir()
-
-
-def void(_: object) -> None:
-    return None
 
 
 def test_a_part_that_fails_is_started_again_and_its_error_is_shown(supervised: Supervised) -> None:
@@ -115,7 +114,7 @@ def test_down_ends_every_part(supervised: Supervised) -> None:
     supervised.report("steady")
     pids = [row["pid"] for row in supervised.ask("status")["parts"] if row["pid"]]
     assert supervised.ask("down") == {"ok": True}
-    os.waitpid(supervised.pid, 0)
+    supervised.process.wait(20)
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
