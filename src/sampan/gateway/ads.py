@@ -238,12 +238,10 @@ def _delimited_any(type_url: str, content: bytes) -> bytes:
 
 
 async def serve_ads(ads: Ads, socket: Path) -> None:
-    """Serve ADS on a Unix socket until cancelled."""
+    """Serve ADS on a Unix socket until cancelled. The folder exists, the socket of an earlier run does not."""
     from grpclib.server import Server
 
-    socket.parent.mkdir(parents=True, exist_ok=True)
-    socket.unlink(missing_ok=True)
-    server = Server([ads], codec=RawCodec())  # type: ignore[list-item,arg-type]
+    server = Server([ads], codec=RawCodec())
     await server.start(path=str(socket))
     try:
         await asyncio.get_running_loop().create_future()

@@ -1,7 +1,7 @@
 """Envoy as a child process: its bootstrap, its environment for Python plugins, and its restarts.
 
-It is started when the first Gateway is there. Stats are cut to a few, the admin interface is a Unix socket. When it dies it is
-started again after a pause; its configuration comes anew over ADS. Source: Envoy's bootstrap v3.
+It is started when the first Gateway is there. Stats are cut to a few, the admin interface is a Unix socket. When it dies it
+is started again after a pause; its configuration comes anew over ADS. Source: Envoy's bootstrap v3.
 """
 
 from __future__ import annotations
