@@ -61,16 +61,22 @@ def members(cgroup: str) -> set[int]:
     return pids
 
 
-def kill(cgroup: str) -> None:
-    """End every process of the cgroup with SIGKILL and wait until they are gone.
-
-    Raises ``TimeoutError`` naming those that will not go."""
+def kill(cgroup: str, spared: str = "") -> None:
+    """End every process of the cgroup with SIGKILL and wait until they are gone; those whose program begins with
+    ``spared`` live on. Raises ``TimeoutError`` naming those that will not go."""
     deadline = time.monotonic() + KILL_SECONDS
-    while pids := members(cgroup) - {os.getpid()}:
+    while pids := {pid for pid in members(cgroup) - {os.getpid()} if not _is(pid, spared)}:
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes of {cgroup} do not end: {sorted(pids)}")
         watched = [descriptor for pid in pids if (descriptor := _kill(pid)) is not None]
         _wait_gone(watched, 1.0)
+
+
+def _is(pid: int, program: str) -> bool:
+    try:
+        return bool(program) and Path(f"/proc/{pid}/comm").read_text().startswith(program)
+    except OSError:
+        return False
 
 
 def _kill(pid: int) -> int | None:

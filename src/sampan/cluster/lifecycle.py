@@ -156,6 +156,9 @@ def api_socket(settings: Settings) -> socket.socket:
 
 def up(settings: Settings, step: Step, wait_seconds: float) -> None:
     """Bring the cluster up and return when its parts are ready. Raises ``ClusterError`` with the first real cause."""
+    if settings.pods == "real":
+        # what a killed supervisor may have left; the shims keep the pods, which are adopted
+        cgroups.kill(f"{settings.cgroup}/system", spared="containerd-shim")
     listener = api_socket(settings)
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     settings.log_dir.mkdir(parents=True, exist_ok=True)

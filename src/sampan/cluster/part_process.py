@@ -1,15 +1,18 @@
 """One part as a process: forked from the supervisor, with a log of its own, told to end by SIGTERM.
 
-The child closes nothing it does not know of: the supervisor's sockets are close-on-exec and do no harm in a fork of ours.
+It dies with the supervisor, also when that is killed: two API servers on one store must never be. Pods do not: they are
+children of their shims.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from sampan.cluster.parts import Part
@@ -18,6 +21,7 @@ from sampan.cluster.settings import Settings
 LOG_BYTES = 4 << 20
 """A part's log is begun anew at its start when it has grown beyond this; the old one is kept as ``.1``."""
 LOG_TAIL_BYTES = 16 << 10
+PR_SET_PDEATHSIG = 1
 
 
 def freeze() -> None:
@@ -30,13 +34,16 @@ def log_path(settings: Settings, name: str) -> Path:
     return settings.log_dir / f"{name}.log"
 
 
-def start(part: Part, settings: Settings, ready_pipe: int) -> int:
+def start(part: Part, settings: Settings, ready_pipe: int, close_inherited: Callable[[], None]) -> int:
     """Fork the part and return its pid. A byte is written to ``ready_pipe`` when it serves."""
+    supervisor = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     code = 70
     try:
+        _die_with(supervisor)
+        close_inherited()
         _redirect(log_path(settings, part.name))
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -49,6 +56,14 @@ def start(part: Part, settings: Settings, ready_pipe: int) -> int:
         logging.getLogger("sampan").exception("%s ended", part.name)
     finally:
         os._exit(code)
+
+
+def _die_with(supervisor: int) -> None:
+    """Have the kernel kill this process when its parent ends; kept over exec. Source: prctl(2)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it ended before it could be asked for
+        os._exit(0)
 
 
 def _redirect(path: Path) -> None:

@@ -71,21 +71,28 @@ class Supervisor:
         """Supervise until told to stop by the socket, SIGTERM or SIGINT; all parts have ended on return."""
         listener = self._listen()
         wake = self._watch_signals()
-        for part in self.parts:
-            self.running[part.name] = Running(part)
-            for module in part.warm:
+        try:
+            for part in self.parts:
+                self._warm_up(part)
+                self.running[part.name] = Running(part)
+                self._start(part.name)
+            while not self.stopping:
+                timeout = max(0.0, self.due[0][0] - time.monotonic()) if self.due else None
+                self._hear(timeout)
+                self._restart_due()
+        finally:
+            self.stopping = True
+            self._stop()
+            listener.close()
+            wake.close()
+            self.settings.supervisor_socket.unlink(missing_ok=True)
+
+    def _warm_up(self, part: Part) -> None:
+        for module in part.warm:
+            with contextlib.suppress(ImportError):  # the part will say so itself, in its own log
                 importlib.import_module(module)
-                self._hear(0)
-            part_process.freeze()
-            self._start(part.name)
-        while not self.stopping:
-            timeout = max(0.0, self.due[0][0] - time.monotonic()) if self.due else None
-            self._hear(timeout)
-            self._restart_due()
-        self._stop()
-        listener.close()
-        wake.close()
-        self.settings.supervisor_socket.unlink(missing_ok=True)
+            self._hear(0)
+        part_process.freeze()
 
     # what comes in
 
@@ -141,10 +148,16 @@ class Supervisor:
         running = self.running[name]
         read, write = os.pipe()
         os.set_blocking(read, False)
-        running.pid = part_process.start(running.part, self.settings, write)
+        running.pid = part_process.start(running.part, self.settings, write, self._close_inherited)
         os.close(write)
         running.started, running.ready_at, running.ready_pipe = time.monotonic(), 0.0, read
         self.selector.register(read, selectors.EVENT_READ, lambda: self._on_ready(name, read))
+
+    def _close_inherited(self) -> None:
+        """In a child: let go of what is the supervisor's alone, so that nobody takes the child for it."""
+        for key in list(self.selector.get_map().values()):
+            os.close(key.fd)
+        self.selector.close()
 
     def _on_ready(self, name: str, pipe: int) -> None:
         said = os.read(pipe, 1)
