@@ -41,6 +41,8 @@ def main() -> int:
         run(SAMPAN, "image", "load", "--name", NAME, archive, quiet=True)
         done("image of the shop built and loaded")
     kubectl("apply", "-f", HERE / "manifests")
+    plugin = (HERE / "plugin" / "plugin.yaml").read_text().replace("SHOP/", f"{HERE}/")
+    kubectl("apply", "-f", "-", text=plugin)
     done("manifests applied")
     kubectl("wait", "deployment", "--all", "--for=condition=Available", "--timeout=120s", *SHOP)
     done("all replicas are available")
@@ -55,15 +57,16 @@ def main() -> int:
     return 0
 
 
-def run(*words: object, quiet: bool = False) -> None:
+def run(*words: object, quiet: bool = False, text: str = "") -> None:
     """Run a command; a failure ends the demo with the command's own words above."""
-    finished = subprocess.run([str(word) for word in words], stdout=subprocess.DEVNULL if quiet else None)
+    command = [str(word) for word in words]
+    finished = subprocess.run(command, stdout=subprocess.DEVNULL if quiet else None, input=text, text=True)
     if finished.returncode != 0:
         raise SystemExit(f"demo: `{' '.join(map(str, words))}` failed; `{SAMPAN} status --name {NAME}` may say why")
 
 
-def kubectl(*words: object) -> None:
-    run(SAMPAN, "kubectl", "--name", NAME, *words, quiet=True)
+def kubectl(*words: object, text: str = "") -> None:
+    run(SAMPAN, "kubectl", "--name", NAME, *words, quiet=True, text=text)
 
 
 def get(*words: str) -> dict[str, Any]:
@@ -120,8 +123,8 @@ Look further
   {command} kubectl --name {NAME} get all,gateways,httproutes -A
   {command} kubectl --name {NAME} logs -n shop deploy/storefront
   {command} status --name {NAME}
-Change the plugin: edit examples/shop/plugin/shopmark.py, then
-  {command} kubectl --name {NAME} apply -k examples/shop/plugin
+Change the plugin: edit examples/shop/plugin/plugin.py, save, then
+  curl -si {url}
 Take it down
   {command} down --name {NAME}
 
