@@ -177,8 +177,7 @@ class Informer:
             if old is not None:
                 self._leave(name, key, old)
             self._enter(name, key, obj)
-        for handler in self._handlers:
-            handler("ADDED" if old is None else "MODIFIED", old, obj)
+        self._tell("ADDED" if old is None else "MODIFIED", old, obj)
 
     def _forget(self, last: Object) -> None:
         key = key_of(last)
@@ -187,8 +186,15 @@ class Informer:
             return
         for name in self._index_functions:
             self._leave(name, key, old)
+        self._tell("DELETED", old, last)
+
+    def _tell(self, change: Change, old: Object | None, new: Object) -> None:
         for handler in self._handlers:
-            handler("DELETED", old, last)
+            try:
+                handler(change, old, new)
+            except Exception:
+                # one object that a handler cannot read must not end the copy that everybody shares
+                logger.exception("%s %s: a handler failed", self.resource.plural, key_of(new))
 
     def _enter(self, index: str, key: str, obj: Object) -> None:
         for value in self._index_functions[index](obj):

@@ -59,8 +59,8 @@ class NamespaceController(Controller):
         if left:
             return 0.05  # the informers have not seen these yet
         await self.client.raw("DELETE", EVENTS.path(key))
-        finalizers = [name for name in namespace["spec"].get("finalizers") or () if name != FINALIZER]
-        body = {**namespace, "spec": {**namespace["spec"], "finalizers": finalizers}}
+        finalizers = [name for name in (namespace.get("spec") or {}).get("finalizers") or () if name != FINALIZER]
+        body = {**namespace, "spec": {**(namespace.get("spec") or {}), "finalizers": finalizers}}
         status, answer = await self.client.raw("PUT", NAMESPACES.path(None, key, "finalize"), body=body)
         if status >= 400 and status not in (404, 409):
             raise ApiError(status, orjson.loads(answer))

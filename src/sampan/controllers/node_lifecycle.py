@@ -39,12 +39,13 @@ def node_of(pod: Object) -> list[str]:
 def wanted_taints(node: Object, now: str) -> list[Object]:
     """Return the taints a node should have: its own, and those of its condition."""
     ours = {NOT_READY, UNREACHABLE, UNSCHEDULABLE}
-    have = {(t["key"], t["effect"]): t for t in node["spec"].get("taints") or ()}
-    kept = [t for t in node["spec"].get("taints") or () if t["key"] not in ours]
+    spec = node.get("spec") or {}
+    have = {(t["key"], t["effect"]): t for t in spec.get("taints") or ()}
+    kept = [t for t in spec.get("taints") or () if t["key"] not in ours]
     ready = condition_of(node, "Ready")
     state = ready["status"] if ready else "False"
     wanted: list[tuple[str, str]] = []
-    if node["spec"].get("unschedulable"):
+    if spec.get("unschedulable"):
         wanted.append((UNSCHEDULABLE, "NoSchedule"))
     if state != "True":
         key = UNREACHABLE if state == "Unknown" else NOT_READY
@@ -106,7 +107,7 @@ class NodeLifecycleController(Controller):
         if silent_for >= GRACE_SECONDS and ready is not None and ready["status"] != "Unknown":
             node = await self._mark_unknown(node)
         taints = wanted_taints(node, timestamp())
-        if taints != (node["spec"].get("taints") or []):
+        if taints != ((node.get("spec") or {}).get("taints") or []):
             metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
             await self.client.patch(NODES, key, {"metadata": metadata, "spec": {"taints": taints or None}})
         if (condition_of(node, "Ready") or {"status": "True"})["status"] != "True":
@@ -128,7 +129,7 @@ class NodeLifecycleController(Controller):
             }
             conditions = with_condition(conditions, unknown, now)
         self.events.normal(node, "NodeNotReady", f"Node {node['metadata']['name']} status is now: NodeNotReady")
-        updated = {**node, "status": {**node["status"], "conditions": conditions}}
+        updated = {**node, "status": {**node.get("status", {}), "conditions": conditions}}
         return await self.client.update(NODES, updated, subresource="status")
 
     async def _mark_pods_not_ready(self, name: str) -> None:

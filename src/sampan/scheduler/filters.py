@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from sampan.scheduler.node_state import NodeState, host_ports, requests_of
 from sampan.schema.objects import Object
-from sampan.schema.selectors import label_selector
 from sampan.schema.tolerations import tolerates
 
 
@@ -17,14 +16,14 @@ def node_name(pod: Object, node: NodeState) -> str | None:
 
 
 def node_unschedulable(pod: Object, node: NodeState) -> str | None:
-    if not node.node["spec"].get("unschedulable"):
+    if not node.spec.get("unschedulable"):
         return None
     taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     return None if tolerated(pod, taint) else "node(s) were unschedulable"
 
 
 def taint_toleration(pod: Object, node: NodeState) -> str | None:
-    for taint in node.node["spec"].get("taints") or ():
+    for taint in node.spec.get("taints") or ():
         if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated(pod, taint):
             return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
     return None
@@ -75,36 +74,15 @@ def expression_matches(expression: Object, labels: dict[str, str]) -> bool:
     }.get(operator, False)
 
 
-def node_resources_fit(pod: Object, node: NodeState) -> str | None:
-    if len(node.pods) + 1 > node.allocatable("pods"):
-        return "Too many pods"
+def node_resources_fit(pod: Object, node: NodeState) -> list[str]:
+    """Every resource that is short, since ``kubectl describe`` names them all."""
+    short = ["Too many pods"] if len(node.pods) + 1 > node.allocatable("pods") else []
     for resource, wanted in requests_of(pod).items():
         if wanted and node.used.get(resource, 0) + wanted > node.allocatable(resource):
-            return f"Insufficient {resource}"
-    return None
+            short.append(f"Insufficient {resource}")
+    return short
 
 
 def node_ports(pod: Object, node: NodeState) -> str | None:
     clash = host_ports(pod) & node.ports
     return "node(s) didn't have free ports for the requested pod ports" if clash else None
-
-
-def inter_pod_affinity(pod: Object, node: NodeState) -> str | None:
-    """Required (anti-)affinity to the pods of this node, for topologies that one node decides (``hostname``)."""
-    affinity = pod["spec"].get("affinity") or {}
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    for term in (affinity.get("podAntiAffinity") or {}).get(required) or ():
-        if any(term_selects(term, pod, other) for other in node.pods):
-            return "node(s) didn't match pod anti-affinity rules"
-    for term in (affinity.get("podAffinity") or {}).get(required) or ():
-        itself = term_selects(term, pod, pod)  # the first of a group may go anywhere
-        if not itself and not any(term_selects(term, pod, other) for other in node.pods):
-            return "node(s) didn't match pod affinity rules"
-    return None
-
-
-def term_selects(term: Object, pod: Object, other: Object) -> bool:
-    namespaces = term.get("namespaces") or [pod["metadata"]["namespace"]]
-    if other["metadata"]["namespace"] not in namespaces and term.get("namespaceSelector") != {}:
-        return False
-    return label_selector(term.get("labelSelector")).matches(other["metadata"].get("labels"))

@@ -6,7 +6,7 @@ so by the informer count too ("assumed").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sampan.schema.objects import Object
@@ -67,6 +67,10 @@ class NodeState:
     pods: list[Object] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
     ports: set[tuple[str, int]] = field(default_factory=set)
+    repellent: list[Object] = field(default_factory=list)
+    """Its pods with required anti-affinity."""
+    cluster: Mapping[str, NodeState] = field(default_factory=dict, repr=False)
+    """All nodes by name, this one included: for plugins that look at topologies."""
 
     @property
     def name(self) -> str:
@@ -76,11 +80,28 @@ class NodeState:
     def labels(self) -> dict[str, str]:
         return self.node["metadata"].get("labels") or {}
 
+    @property
+    def spec(self) -> Object:
+        return self.node.get("spec") or {}
+
     def allocatable(self, resource: str) -> int:
         return amount(resource, (self.node.get("status", {}).get("allocatable") or {}).get(resource, "0"))
 
+    def shares(self, other: NodeState, topology_key: str) -> bool:
+        """Whether both nodes are in the same domain of a topology."""
+        value = self.labels.get(topology_key)
+        return value is not None and value == other.labels.get(topology_key)
+
+    def domain_pods(self, topology_key: str) -> Iterator[Object]:
+        """Yield the pods of all nodes of this node's domain."""
+        for other in self.cluster.values():
+            if self.shares(other, topology_key):
+                yield from other.pods
+
     def take(self, pod: Object) -> None:
         self.pods.append(pod)
+        if (pod["spec"].get("affinity") or {}).get("podAntiAffinity"):
+            self.repellent.append(pod)
         add(self.used, requests_of(pod))
         self.ports |= host_ports(pod)
 
@@ -88,8 +109,10 @@ class NodeState:
 def states(nodes: Iterable[Object], pods: Iterable[Object]) -> dict[str, NodeState]:
     """Return every node with the pods that are on it."""
     found = {node["metadata"]["name"]: NodeState(node) for node in nodes}
+    for state in found.values():
+        state.cluster = found
     for pod in pods:
-        state = found.get(pod["spec"].get("nodeName") or "")
-        if state is not None and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
-            state.take(pod)
+        host = found.get(pod["spec"].get("nodeName") or "")
+        if host is not None and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
+            host.take(pod)
     return found

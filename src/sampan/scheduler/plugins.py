@@ -1,17 +1,18 @@
 """The plugins in use: two lists. To add one, write its function and name it here.
 
-A filter is ``(pod, node) -> reason | None``, a score ``(pod, node) -> 0..100`` with a weight; both are pure.
+A filter is ``(pod, node) -> reason, reasons or None``, a score ``(pod, node) -> 0..100`` with a weight; both are pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from sampan.scheduler import filters, scores
+from sampan.scheduler import filters, scores, topology_spread
+from sampan.scheduler.inter_pod_affinity import inter_pod_affinity
 from sampan.scheduler.node_state import NodeState
 from sampan.schema.objects import Object
 
-Filter = Callable[[Object, NodeState], str | None]
+Filter = Callable[[Object, NodeState], str | list[str] | None]
 Score = Callable[[Object, NodeState], float]
 
 FILTERS: tuple[Filter, ...] = (
@@ -21,7 +22,8 @@ FILTERS: tuple[Filter, ...] = (
     filters.node_affinity,
     filters.node_ports,
     filters.node_resources_fit,
-    filters.inter_pod_affinity,
+    topology_spread.topology_spread,
+    inter_pod_affinity,
 )
 SCORES: tuple[tuple[Score, float], ...] = (
     (scores.least_allocated, 1),
@@ -29,6 +31,7 @@ SCORES: tuple[tuple[Score, float], ...] = (
     (scores.image_locality, 1),
     (scores.preferred_affinity, 2),
     (scores.prefer_no_schedule, 3),
+    (topology_spread.even_spread, 2),
 )
 
 
@@ -37,10 +40,10 @@ def choose(pod: Object, nodes: list[NodeState]) -> tuple[NodeState | None, dict[
     reasons: dict[str, int] = {}
     fitting = []
     for node in nodes:
-        reason = next((why for check in FILTERS if (why := check(pod, node)) is not None), None)
-        if reason is None:
+        why = next((why for check in FILTERS if (why := check(pod, node))), None)
+        if not why:
             fitting.append(node)
-        else:
+        for reason in [why] if isinstance(why, str) else why or ():
             reasons[reason] = reasons.get(reason, 0) + 1
     if not fitting:
         return None, reasons

@@ -40,7 +40,7 @@ class Scheduler(Controller):
         self.pods, self.nodes, self.events = pods, nodes, events
         self._states: dict[str, NodeState] | None = None
         self._assumed: dict[str, Object] = {}
-        self._unplaced: set[str] = set()
+        self._unplaced: dict[str, int] = {}
         pods.add_handler(self._on_pod)
         nodes.add_handler(self._on_node)
         self.watch(pods, lambda pod: [key_of(pod)] if waits_for_us(pod) else [])
@@ -61,7 +61,7 @@ class Scheduler(Controller):
             # an assumed pod is counted already; anything else was placed by others
             if self._assumed.pop(key, None) is None:
                 self._states = None
-            self._unplaced.discard(key)
+            self._unplaced.pop(key, None)
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
         if old is not None and change == "MODIFIED" and relevant(old) == relevant(new):
@@ -70,7 +70,8 @@ class Scheduler(Controller):
         self._try_again()
 
     def _try_again(self) -> None:
-        for key in self._unplaced:
+        """Queue what found no place, the most important first."""
+        for key in sorted(self._unplaced, key=lambda key: -self._unplaced[key]):
             self.queue.add(key)
 
     def _current(self) -> dict[str, NodeState]:
@@ -85,12 +86,12 @@ class Scheduler(Controller):
     async def reconcile(self, key: str) -> float | None:
         pod = self.pods.get(key)
         if pod is None or not waits_for_us(pod) or key in self._assumed:
-            self._unplaced.discard(key)
+            self._unplaced.pop(key, None)
             return None
         nodes = list(self._current().values())
         node, reasons = choose(pod, nodes)
         if node is None:
-            self._unplaced.add(key)
+            self._unplaced[key] = pod["spec"].get("priority") or 0
             await self._refuse(pod, explain(len(nodes), reasons))
             return None
         placed = {**pod, "spec": {**pod["spec"], "nodeName": node.name}}
@@ -119,11 +120,12 @@ class Scheduler(Controller):
         await self.client.create(PODS, binding, metadata["namespace"], name=metadata["name"], subresource="binding")
 
     async def _refuse(self, pod: Object, message: str) -> None:
-        self.events.warning(pod, "FailedScheduling", message)
+        """Say why there is no node, once as long as the reasons stay the same."""
         conditions = pod.get("status", {}).get("conditions") or []
         for condition in conditions:
             if condition["type"] == "PodScheduled" and condition.get("message") == message:
                 return
+        self.events.warning(pod, "FailedScheduling", message)
         condition = {
             "type": "PodScheduled",
             "status": "False",
@@ -150,4 +152,4 @@ class Scheduler(Controller):
 def relevant(node: Object) -> object:
     """What of a node scheduling depends on: heartbeats do not count."""
     status = node.get("status", {})
-    return node["metadata"].get("labels"), node["spec"], status.get("allocatable"), status.get("images")
+    return node["metadata"].get("labels"), node.get("spec"), status.get("allocatable"), status.get("images")

@@ -48,5 +48,5 @@ def preferred_affinity(pod: Object, node: NodeState) -> float:
 
 def prefer_no_schedule(pod: Object, node: NodeState) -> float:
     """Fewer for each PreferNoSchedule taint that is not tolerated."""
-    taints = [t for t in node.node["spec"].get("taints") or () if t["effect"] == "PreferNoSchedule"]
+    taints = [t for t in node.spec.get("taints") or () if t["effect"] == "PreferNoSchedule"]
     return 100 / (1 + sum(1 for taint in taints if not tolerated(pod, taint)))

@@ -1,0 +1,262 @@
+"""The pure parts of controllers: rolling arithmetic, ranks, slices, taints, back-off."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sampan.controllers import deployment_plan as plan
+from sampan.controllers import job, node_lifecycle, replica_set
+from sampan.controllers.endpoint_slices import endpoints_of, legacy_subsets, port_number, slices_of
+from sampan.controllers.ownership import with_condition
+from sampan.schema.objects import Object
+
+
+def deployment(replicas: int, surge: Any = "25%", unavailable: Any = "25%") -> Object:
+    rolling = {"maxSurge": surge, "maxUnavailable": unavailable}
+    return {
+        "metadata": {"name": "web", "namespace": "ns"},
+        "spec": {
+            "replicas": replicas,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}},
+        },
+    }
+
+
+def owned(name: str, replicas: int, available: int, **annotations: str) -> Object:
+    return {
+        "metadata": {"name": name, "creationTimestamp": f"2026-01-01T00:00:0{len(name) % 10}Z", "annotations": annotations},
+        "spec": {"replicas": replicas},
+        "status": {"availableReplicas": available, "replicas": replicas},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("replicas", "surge", "unavailable", "expected"),
+    [
+        (10, "25%", "25%", (3, 2)),
+        (1, "25%", "25%", (1, 0)),
+        (3, 0, 0, (0, 1)),
+        (4, "0%", "10%", (0, 1)),
+        (5, 2, 1, (2, 1)),
+    ],
+)
+def test_limits_round_up_for_surge_and_down_for_unavailable(
+    replicas: int, surge: Any, unavailable: Any, expected: tuple[int, int]
+) -> None:
+    assert plan.limits(deployment(replicas, surge, unavailable)) == expected
+
+
+amounts = st.one_of(st.integers(0, 5), st.integers(0, 100).map(lambda share: f"{share}%"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 12), st.integers(0, 12), amounts, amounts, st.randoms(use_true_random=False))
+def test_a_rollout_stays_within_its_limits_and_ends(
+    wanted: int, before: int, surge: Any, unavailable: Any, chance: Any
+) -> None:
+    """Whatever becomes available in whatever order: never more than wanted+surge nor fewer than wanted-unavailable."""
+    target = deployment(wanted, surge, unavailable)
+    extra, missing = plan.limits(target)
+    new, old = owned("new", 0, 0), owned("older", wanted, wanted)
+    for _ in range(200):
+        sizes = plan.rolling(target, new, [old])
+        for rs in (new, old):
+            rs["spec"]["replicas"] = sizes.get(rs["metadata"]["name"], rs["spec"]["replicas"])
+            rs["status"]["availableReplicas"] = min(rs["status"]["availableReplicas"], rs["spec"]["replicas"])
+        assert new["spec"]["replicas"] + old["spec"]["replicas"] <= wanted + extra
+        assert new["status"]["availableReplicas"] + old["status"]["availableReplicas"] >= wanted - missing
+        if old["spec"]["replicas"] == 0 and new["status"]["availableReplicas"] == wanted:
+            return
+        if new["status"]["availableReplicas"] < new["spec"]["replicas"]:
+            room = new["spec"]["replicas"] - new["status"]["availableReplicas"]
+            new["status"]["availableReplicas"] += chance.randint(1, room)
+    raise AssertionError("the rollout did not end")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.integers(0, 30), amounts)
+def test_proportional_scaling_reaches_what_is_allowed(sizes: list[int], wanted: int, surge: Any) -> None:
+    target = deployment(wanted, surge, "50%")
+    sets = [owned("x" * (number + 1), size, size) for number, size in enumerate(sizes)]
+    result = plan.proportional(target, sets)
+    allowed = wanted + plan.limits(target)[0] if wanted else 0
+    assert sum(result.values()) == allowed
+    assert all(size >= 0 for size in result.values())
+
+
+def test_proportional_scaling_shares_by_size() -> None:
+    sets = [owned("a", 8, 8, **{plan.MAX: "10"}), owned("bb", 2, 2, **{plan.MAX: "10"})]
+    assert plan.proportional(deployment(20, 0, 1), sets) == {"a": 16, "bb": 4}
+
+
+def test_unhealthy_old_pods_go_first() -> None:
+    sizes = plan.rolling(deployment(3, 1, 0), owned("new", 1, 0), [owned("broken", 3, 0)])
+    assert sizes == {}, "nothing is available: nothing may go"
+    sizes = plan.rolling(deployment(3, 1, 1), owned("new", 1, 1), [owned("older", 2, 2), owned("broken", 1, 0)])
+    assert sizes == {"broken": 0, "older": 1}
+
+
+def test_the_hash_and_the_template() -> None:
+    target = deployment(3)
+    made = plan.new_replica_set(target, 1, {"uid": "u"}, 0)
+    suffix = made["metadata"]["labels"]["pod-template-hash"]
+    assert made["spec"]["selector"]["matchLabels"] == {"app": "web", "pod-template-hash": suffix}
+    assert plan.same_template(target, made)
+    assert plan.template_hash(target["spec"]["template"], 1) != suffix
+    target = copy.deepcopy(target)
+    target["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
+    assert not plan.same_template(target, made)
+
+
+def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
+    first = with_condition([], {"type": "A", "status": "True"}, "t1")
+    same = with_condition(first, {"type": "A", "status": "True", "reason": "R"}, "t2")
+    assert same == [{"type": "A", "status": "True", "reason": "R", "lastTransitionTime": "t1"}]
+    assert with_condition(same, {"type": "A", "status": "False"}, "t3")[0]["lastTransitionTime"] == "t3"
+
+
+def pod(name: str, **changes: Any) -> Object:
+    status = {"phase": changes.get("phase", "Running"), "conditions": []}
+    if changes.get("ready", True):
+        status["conditions"] = [{"type": "Ready", "status": "True"}]
+    if "ip" in changes:
+        status["podIP"] = changes["ip"]
+    metadata: Object = {
+        "name": name,
+        "namespace": "ns",
+        "uid": name,
+        "labels": changes.get("labels", {"app": "web"}),
+        "creationTimestamp": changes.get("created", "2026-01-01T00:00:00Z"),
+        "annotations": changes.get("annotations", {}),
+    }
+    if changes.get("leaving"):
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    spec = {"nodeName": changes.get("node", "n"), "containers": changes.get("containers", [])}
+    return {"metadata": metadata, "spec": {**spec, **changes.get("spec", {})}, "status": status}
+
+
+def test_which_pods_a_replica_set_deletes_first() -> None:
+    cost = {replica_set.DELETION_COST: "-5"}
+    pods = [
+        pod("old"),
+        pod("young", created="2026-01-02T00:00:00Z"),
+        pod("cheap", annotations=cost),
+        pod("unready", ready=False),
+        pod("pending", phase="Pending", ready=False),
+        pod("unassigned", phase="Pending", ready=False, node=""),
+    ]
+    ranked = [p["metadata"]["name"] for p in sorted(pods, key=replica_set.deletion_rank)]
+    assert ranked == ["unassigned", "pending", "unready", "cheap", "young", "old"]
+    wanted = replica_set.desired(
+        {"spec": {"replicas": 4}}, [*pods, pod("gone", leaving=True), pod("done", phase="Failed")]
+    )
+    assert [p["metadata"]["name"] for p in wanted.delete] == ["unassigned", "pending"]
+    assert replica_set.desired({"spec": {"replicas": 9}}, pods) == (3, [])
+
+
+def service(*ports: Object, **spec: Any) -> Object:
+    return {
+        "metadata": {"name": "web", "namespace": "ns"},
+        "spec": {"selector": {"app": "web"}, "ports": list(ports), **spec},
+    }
+
+
+def test_ports_by_number_and_by_name() -> None:
+    named = pod("a", containers=[{"ports": [{"name": "http", "containerPort": 8080}]}])
+    assert port_number({"port": 80}, named) == 80
+    assert port_number({"port": 80, "targetPort": 0}, named) == 80
+    assert port_number({"port": 80, "targetPort": "http"}, named) == 8080
+    assert port_number({"port": 80, "targetPort": "http", "protocol": "UDP"}, named) is None
+    assert port_number({"port": 80, "targetPort": "none"}, named) is None
+
+
+def test_conditions_of_endpoints() -> None:
+    pods = [
+        pod("ready", ip="10.0.0.1"),
+        pod("starting", ip="10.0.0.2", ready=False),
+        pod("leaving", ip="10.0.0.3", leaving=True),
+        pod("done", ip="10.0.0.4", phase="Succeeded"),
+        pod("other", ip="10.0.0.5", labels={}),
+        pod("nowhere"),
+    ]
+    ((_, endpoints),) = endpoints_of(service({"port": 80}), pods).values()
+    found = {e["addresses"][0]: tuple(e["conditions"].values()) for e in endpoints}
+    assert found == {
+        "10.0.0.1": (True, True, False),
+        "10.0.0.2": (False, False, False),
+        "10.0.0.3": (False, True, True),
+    }
+    (subset,) = legacy_subsets(slices_of(service({"port": 80}), pods))
+    assert [a["ip"] for a in subset["addresses"]] == ["10.0.0.1"]
+    assert [a["ip"] for a in subset["notReadyAddresses"]] == ["10.0.0.2"]
+    ((_, endpoints),) = endpoints_of(service({"port": 80}, publishNotReadyAddresses=True), pods).values()
+    assert all(e["conditions"]["ready"] for e in endpoints)
+
+
+def test_pods_with_other_numbers_for_a_name_are_in_other_slices() -> None:
+    def numbered(name: str, number: int, ip: str) -> Object:
+        return pod(name, ip=ip, containers=[{"ports": [{"name": "http", "containerPort": number}]}])
+
+    chunks = slices_of(
+        service({"port": 80, "targetPort": "http"}), [numbered("a", 1, "10.0.0.1"), numbered("b", 2, "10.0.0.2")]
+    )
+    assert [[port["port"] for port in ports] for ports, _ in chunks] == [[1], [2]]
+
+
+def test_what_a_job_starts_and_when_it_ends() -> None:
+    def of(**spec: Any) -> Object:
+        return {"metadata": {}, "spec": {"template": {"spec": {"restartPolicy": "Never"}}, **spec}}
+
+    done, failed, running = pod("d", phase="Succeeded"), pod("f", phase="Failed"), pod("r")
+    assert job.desired(of(completions=3, parallelism=2), [done]).start == [None, None]
+    assert job.desired(of(completions=3, parallelism=2), [done, done]).start == [None]
+    assert job.desired(of(completions=1), [done, running]).finish[0] == "Complete"  # type: ignore[index]
+    assert job.desired(of(parallelism=3), [done, running]) == ([], [], None)
+    assert job.desired(of(parallelism=3), [done]).finish[0] == "Complete"  # type: ignore[index]
+    assert job.desired(of(completions=1, backoffLimit=0), [failed]).finish[1] == "BackoffLimitExceeded"  # type: ignore[index]
+    assert (
+        job.desired(of(completions=5, parallelism=1), [running, pod("s", ready=False)]).end[0]["metadata"]["name"]
+        == "s"
+    )
+    assert job.desired(of(completions=5, suspend=True), [running]).end == [running]
+
+
+def test_ranges_of_indexes() -> None:
+    assert job.ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
+    assert job.ranges([4]) == "4"
+
+
+def test_taints_follow_the_condition() -> None:
+    def node(status: str, **spec: Any) -> Object:
+        return {"spec": spec, "status": {"conditions": [{"type": "Ready", "status": status}]}}
+
+    def keys(obj: Object) -> list[tuple[str, str]]:
+        return [(t["key"].rpartition("/")[2], t["effect"]) for t in node_lifecycle.wanted_taints(obj, "now")]
+
+    assert keys(node("True")) == []
+    assert keys(node("True", unschedulable=True)) == [("unschedulable", "NoSchedule")]
+    assert keys(node("False")) == [("not-ready", "NoSchedule"), ("not-ready", "NoExecute")]
+    mine = {"key": "mine", "effect": "NoSchedule"}
+    lost = node(
+        "Unknown", taints=[mine, {"key": node_lifecycle.UNREACHABLE, "effect": "NoExecute", "timeAdded": "then"}]
+    )
+    assert keys(lost) == [("mine", "NoSchedule"), ("unreachable", "NoSchedule"), ("unreachable", "NoExecute")]
+    assert node_lifecycle.wanted_taints(lost, "now")[2]["timeAdded"] == "then"
+
+
+def test_how_long_a_pod_may_stay() -> None:
+    taint = {"key": node_lifecycle.NOT_READY, "effect": "NoExecute"}
+
+    def stays(*tolerations: Object) -> float | None:
+        return node_lifecycle.toleration_left({"spec": {"tolerations": list(tolerations)}}, [taint])
+
+    assert stays() == 0
+    assert stays({"operator": "Exists"}) is None
+    assert stays({"key": node_lifecycle.NOT_READY, "operator": "Exists", "tolerationSeconds": 300}) == 300

@@ -1,0 +1,177 @@
+"""Filter and score plugins on nodes and pods made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sampan.scheduler import filters, scores
+from sampan.scheduler.node_state import requests_of, states
+from sampan.scheduler.plugins import choose, explain
+from sampan.schema.objects import Object
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def node(name: str, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **changes: Any) -> Object:
+    labels = {"kubernetes.io/hostname": name, **changes.pop("labels", {})}
+    images = changes.pop("images", [])
+    allocatable = {"cpu": cpu, "memory": memory, "pods": pods}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": changes,
+        "status": {"allocatable": allocatable, "images": images},
+    }
+
+
+def pod(name: str = "p", on: str = "", labels: dict[str, str] | None = None, **spec: Any) -> Object:
+    requests = spec.pop("requests", {})
+    container = {"name": "c", "image": "web:1", "resources": {"requests": requests}, "ports": spec.pop("ports", [])}
+    body: Object = {"containers": [container], **spec}
+    if on:
+        body["nodeName"] = on
+    return {"metadata": {"name": name, "namespace": "ns", "uid": name, "labels": labels or {}}, "spec": body}
+
+
+def placed(waiting: Object, nodes: list[Object], there: list[Object] | None = None) -> str:
+    """Return the chosen node, or the message of FailedScheduling."""
+    found = list(states(nodes, there or []).values())
+    best, reasons = choose(waiting, found)
+    return best.name if best else explain(len(found), reasons)
+
+
+def test_requests_are_the_sum_or_the_largest_init_container() -> None:
+    asked: Object = {
+        "spec": {
+            "containers": [
+                {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}},
+                {"resources": {"limits": {"cpu": "0.5"}}},
+            ],
+            "initContainers": [
+                {"resources": {"requests": {"cpu": "2"}}},
+                {"restartPolicy": "Always", "resources": {"requests": {"memory": "1Mi"}}},
+            ],
+            "overhead": {"cpu": "10m"},
+        }
+    }
+    assert requests_of(asked) == {"cpu": 2010, "memory": 2**30 + 2**20}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "message"),
+    [
+        (pod(requests={"cpu": "5"}), "1 Insufficient cpu."),
+        (pod(requests={"cpu": "5", "memory": "9Gi"}), "1 Insufficient cpu, 1 Insufficient memory."),
+        (pod(requests={"example.org/gpu": "1"}), "1 Insufficient example.org/gpu."),
+        (pod(nodeSelector={"disk": "ssd"}), "1 node(s) didn't match Pod's node affinity/selector."),
+        (pod(ports=[{"hostPort": 80}]), "1 node(s) didn't have free ports for the requested pod ports."),
+    ],
+)
+def test_why_a_pod_has_no_node(waiting: Object, message: str) -> None:
+    there = [pod("taken", on="a", ports=[{"hostPort": 80}])]
+    assert placed(waiting, [node("a")], there) == f"0/1 nodes are available: {message}"
+
+
+def test_no_node_at_all() -> None:
+    assert placed(pod(), []) == "no nodes available to schedule pods"
+
+
+def test_too_many_pods() -> None:
+    assert placed(pod(), [node("a", pods="1")], [pod("x", on="a")]) == "0/1 nodes are available: 1 Too many pods."
+    finished = {**pod("x", on="a"), "status": {"phase": "Succeeded"}}
+    assert placed(pod(), [node("a", pods="1")], [finished]) == "a"
+
+
+def test_reasons_of_several_nodes_are_counted() -> None:
+    tainted = {"key": "team", "value": "b", "effect": "NoSchedule"}
+    nodes = [node("a", cpu="1"), node("b", cpu="1"), node("c", taints=[tainted]), node("d", unschedulable=True)]
+    assert placed(pod(requests={"cpu": "2"}), nodes) == (
+        "0/4 nodes are available: 1 node(s) had untolerated taint(s) {team: b}, "
+        "1 node(s) were unschedulable, 2 Insufficient cpu."
+    )
+    toleration = {"key": "team", "operator": "Equal", "value": "b", "effect": "NoSchedule"}
+    assert placed(pod(requests={"cpu": "2"}, tolerations=[toleration]), nodes) == "c"
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "fits"),
+    [
+        ("In", ["a", "b"], True), ("NotIn", ["a"], False), ("Exists", [], True), ("DoesNotExist", [], False),
+        ("Gt", ["1"], False),
+    ],
+)  # fmt: skip
+def test_node_affinity_expressions(operator: str, values: list[str], fits: bool) -> None:
+    term = {"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}
+    affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{}, term]}}}
+    (state,) = states([node("n", labels={"zone": "a"})], []).values()
+    assert (filters.node_affinity(pod(affinity=affinity), state) is None) is fits
+
+
+def test_node_affinity_by_field_and_number() -> None:
+    field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}
+    affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [field]}}}
+    assert placed(pod(affinity=affinity), [node("a"), node("b")]) == "b"
+    number = {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["8"]}]}
+    affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [number]}}}
+    assert placed(pod(affinity=affinity), [node("a", labels={"cores": "4"}), node("b", labels={"cores": "16"})]) == "b"
+
+
+def term(key: str, **labels: str) -> Object:
+    return {"labelSelector": {"matchLabels": labels}, "topologyKey": key}
+
+
+ZONES = [node("a1", labels={"zone": "a"}), node("a2", labels={"zone": "a"}), node("b1", labels={"zone": "b"})]
+
+
+def test_anti_affinity_by_topology_both_ways() -> None:
+    alone = {"podAntiAffinity": {REQUIRED: [term("zone", app="db")]}}
+    assert placed(pod(affinity=alone), ZONES, [pod("db", on="a1", labels={"app": "db"})]) == "b1"
+    guard = pod("guard", on="b1", affinity={"podAntiAffinity": {REQUIRED: [term("zone", app="web")]}})
+    assert placed(pod(labels={"app": "web"}), ZONES, [guard]).startswith("a")
+    everywhere = [pod("x", on="a1", labels={"app": "db"}), pod("y", on="b1", labels={"app": "db"})]
+    assert placed(pod(affinity=alone), ZONES, everywhere) == (
+        "0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules."
+    )
+
+
+def test_affinity_by_topology_and_the_first_of_a_group() -> None:
+    together = {"podAffinity": {REQUIRED: [term("zone", app="db")]}}
+    assert placed(pod(affinity=together), ZONES, [pod("db", on="b1", labels={"app": "db"})]) == "b1"
+    assert placed(pod(affinity=together), ZONES).endswith("3 node(s) didn't match pod affinity rules.")
+    assert placed(pod(affinity=together, labels={"app": "db"}), ZONES) in ("a1", "a2", "b1")
+
+
+def test_topology_spread_limits_the_skew() -> None:
+    spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+               "labelSelector": {"matchLabels": {"app": "web"}}}]  # fmt: skip
+    there = [pod("1", on="a1", labels={"app": "web"})]
+    waiting = pod(labels={"app": "web"}, topologySpreadConstraints=spread)
+    assert placed(waiting, ZONES, there) == "b1"
+    nowhere = [node("x")]
+    assert placed(waiting, nowhere).endswith("pod topology spread constraints (missing required label).")
+    soft = [{**spread[0], "whenUnsatisfiable": "ScheduleAnyway"}]
+    assert placed(pod(labels={"app": "web"}, topologySpreadConstraints=soft), ZONES, there) == "b1"
+
+
+def test_scores_prefer_room_images_and_fewer_siblings() -> None:
+    assert placed(pod(requests={"cpu": "1"}), [node("small", cpu="2"), node("large", cpu="32")]) == "large"
+    assert placed(pod(), [node("a"), node("b", images=[{"names": ["web:1"]}])]) == "b"
+    owners = [{"uid": "rs"}]
+    sibling, waiting = pod("s", on="a"), pod()
+    for obj in (sibling, waiting):
+        obj["metadata"]["ownerReferences"] = owners
+    assert placed(waiting, [node("a"), node("b")], [sibling]) == "b"
+
+
+def test_soft_taints_and_preferred_affinity() -> None:
+    soft = {"key": "old", "value": "", "effect": "PreferNoSchedule"}
+    assert placed(pod(), [node("a", taints=[soft]), node("b")]) == "b"
+    liked = {"weight": 50, "preference": {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}}
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [liked]}}
+    assert placed(pod(affinity=affinity), [node("a"), node("b", labels={"disk": "ssd"})]) == "b"
+
+
+def test_an_empty_node_scores_all_points() -> None:
+    (state,) = states([node("n")], []).values()
+    assert scores.least_allocated(pod(), state) == 100

@@ -1,0 +1,144 @@
+"""The scheduler on the real in-process API: bindings, refusals, second chances."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from sampan.api.app import Api
+from sampan.api.local import LocalClient
+from sampan.api.request import User
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.client.resources import EVENTS, NODES, PODS
+from sampan.scheduler.scheduler import Scheduler
+from sampan.schema.objects import Object
+
+ADMIN = User("admin", ("system:masters", "system:authenticated"))
+
+
+def node(name: str, cpu: str = "4") -> Object:
+    sizes = {"cpu": cpu, "memory": "8Gi", "pods": "110"}
+    status = {"capacity": sizes, "allocatable": sizes, "conditions": [{"type": "Ready", "status": "True"}]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
+
+
+def pod(name: str, cpu: str = "1", **spec: Any) -> Object:
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container], **spec}}
+
+
+class Setting:
+    def __init__(self, client: LocalClient, pods: Informer) -> None:
+        self.client, self.pods = client, pods
+
+    async def add_node(self, obj: Object) -> None:
+        made = await self.client.create(NODES, obj)
+        await self.client.update(NODES, {**made, "status": obj["status"]}, subresource="status")
+
+    async def until(self, name: str, true: Callable[[Object], Any]) -> Object:
+        seen = asyncio.Event()
+        self.pods.add_handler(lambda change, old, new: seen.set() if new["metadata"]["name"] == name else None)
+        try:
+            async with asyncio.timeout(5):
+                while not ((found := self.pods.get(f"default/{name}")) and true(found)):
+                    seen.clear()
+                    await seen.wait()
+        except TimeoutError:
+            raise AssertionError(f"pod {name}: {self.pods.get(f'default/{name}')}") from None
+        return found
+
+
+@pytest.fixture
+async def setting(local_api: Api) -> AsyncIterator[Setting]:
+    client = LocalClient(local_api, ADMIN)
+    pods, nodes = Informer(client, PODS), Informer(client, NODES)
+    events = EventRecorder(client, "default-scheduler")
+    scheduler = Scheduler(client, pods, nodes, events)
+    tasks = [asyncio.create_task(part.run()) for part in (pods, nodes, events, scheduler)]
+    yield Setting(client, pods)
+    failed = [task for task in tasks if task.done()]
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert not failed, results
+
+
+def scheduled(found: Object) -> Object:
+    conditions = found.get("status", {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == "PodScheduled"), {"status": "", "message": ""})
+
+
+async def test_a_pod_is_bound_and_told(setting: Setting) -> None:
+    await setting.add_node(node("one"))
+    await setting.client.create(PODS, pod("web"))
+    bound = await setting.until("web", lambda p: p["spec"].get("nodeName"))
+    assert bound["spec"]["nodeName"] == "one"
+    assert scheduled(bound)["status"] == "True"
+    async with asyncio.timeout(3):
+        async for event in setting.client.watch(EVENTS, "default", resource_version="0"):
+            assert event.object["message"] == "Successfully assigned default/web to one"
+            break
+
+
+async def test_a_refused_pod_gets_its_reason_and_a_second_chance(setting: Setting) -> None:
+    await setting.client.create(PODS, pod("web", cpu="3"))
+    waiting = await setting.until("web", lambda p: scheduled(p)["status"] == "False")
+    assert scheduled(waiting)["message"] == "no nodes available to schedule pods"
+    await setting.add_node(node("small", cpu="1"))
+    short = "0/1 nodes are available: 1 Insufficient cpu."
+    waiting = await setting.until("web", lambda p: scheduled(p)["message"] == short)
+    assert scheduled(waiting)["reason"] == "Unschedulable"
+    await setting.add_node(node("large", cpu="8"))
+    bound = await setting.until("web", lambda p: p["spec"].get("nodeName"))
+    assert bound["spec"]["nodeName"] == "large"
+
+
+async def test_nothing_is_promised_twice_and_a_deleted_pod_makes_room(setting: Setting) -> None:
+    await setting.add_node(node("one", cpu="4"))
+    await asyncio.gather(*(setting.client.create(PODS, pod(f"p{n}")) for n in range(6)))
+    async with asyncio.timeout(5):
+        seen = asyncio.Event()
+        setting.pods.add_handler(lambda *_: seen.set())
+        while True:
+            found = setting.pods.all()
+            placed = [p for p in found if p["spec"].get("nodeName")]
+            refused = [p for p in found if scheduled(p)["status"] == "False" and not p["spec"].get("nodeName")]
+            if (len(placed), len(refused)) == (4, 2):
+                break
+            seen.clear()
+            await seen.wait()
+    assert len(placed) == 4
+    gone = placed[0]["metadata"]["name"]
+    await setting.client.delete(PODS, gone, "default", grace_period_seconds=0)
+    names = [p["metadata"]["name"] for p in refused]
+    await asyncio.wait(
+        [asyncio.create_task(setting.until(name, lambda p: p["spec"].get("nodeName"))) for name in names],
+        return_when=asyncio.FIRST_COMPLETED,
+    )
+    assert sum(1 for p in setting.pods if p["spec"].get("nodeName")) == 4
+
+
+async def test_gates_and_other_schedulers_are_respected(setting: Setting) -> None:
+    await setting.add_node(node("one"))
+    await setting.client.create(PODS, pod("gated", schedulingGates=[{"name": "example.org/wait"}]))
+    await setting.client.create(PODS, pod("foreign", schedulerName="other"))
+    await setting.client.create(PODS, pod("ours"))
+    await setting.until("ours", lambda p: p["spec"].get("nodeName"))
+    assert not any((setting.pods.get(f"default/{n}") or {})["spec"].get("nodeName") for n in ("gated", "foreign"))
+    await setting.client.patch(PODS, "gated", {"spec": {"schedulingGates": None}}, "default")
+    await setting.until("gated", lambda p: p["spec"].get("nodeName"))
+
+
+async def test_fifty_pods_in_a_few_milliseconds_each(setting: Setting) -> None:
+    await setting.add_node(node("one", cpu="64"))
+    start = time.perf_counter()
+    await asyncio.gather(*(setting.client.create(PODS, pod(f"p{n}", cpu="100m")) for n in range(50)))
+    for number in range(50):
+        await setting.until(f"p{number}", lambda p: p["spec"].get("nodeName"))
+    assert (time.perf_counter() - start) / 50 < 0.05
