@@ -59,9 +59,5 @@ def network() -> Iterator[Finding]:
     if which("nft") and os.geteuid() == 0:
         done = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True)
         yield done.returncode == 0, "nftables", done.stderr.strip()[:44] or "usable", "modprobe nf_tables"
-        forward = subprocess.run(["nft", "list", "chain", "ip", "filter", "FORWARD"], capture_output=True, text=True)
-        dropping = "policy drop" in forward.stdout
-        state = "policy drop (Docker's): no egress from pods" if dropping else "does not drop"
-        yield not dropping, "host's FORWARD chain", state, "iptables -I DOCKER-USER -i smp+ -j ACCEPT"
     else:
         yield True, "nftables", "not looked at (root is needed)", ""
