@@ -202,3 +202,21 @@ async def test_orphans_are_adopted_by_a_deployment_made_anew(cluster: Any) -> No
     (replica_set,) = await cluster.replica_sets("web")
     assert replica_set["metadata"]["ownerReferences"][0]["uid"] == again["metadata"]["uid"]
     assert {pod["metadata"]["uid"] for pod in await cluster.pods("web")} == before
+
+
+async def test_fifty_pods_are_made_once_each(cluster: Any) -> None:
+    created: list[str] = []
+
+    async def observe() -> None:
+        async for event in cluster.client.watch(PODS, "default", resource_version="0"):
+            if event.type == "ADDED":
+                created.append(event.object["metadata"]["name"])
+
+    observer = asyncio.create_task(observe())
+    await asyncio.gather(*(cluster.deploy(f"web{number}", 10) for number in range(5)))
+    for number in range(5):
+        await cluster.rolled_out(f"web{number}")
+    await asyncio.sleep(0.1)
+    observer.cancel()
+    await asyncio.gather(observer, return_exceptions=True)
+    assert len(created) == len(set(created)) == 50
