@@ -89,13 +89,13 @@ PATH_CHANGE = struct(
     replaceFullPath=text(1024),
     replacePrefixMatch=text(1024),
 )
-BACKEND_REF = dict(
-    group=text(default=""),
-    kind=text(63, default="Service"),
-    namespace=text(63),
-    name=text(253, 1),
-    port=number(1, 65535),
-)
+BACKEND_REF = {
+    "group": text(default=""),
+    "kind": text(63, default="Service"),
+    "namespace": text(63),
+    "name": text(253, 1),
+    "port": number(1, 65535),
+}
 FILTER = struct(
     ("type",),
     type=one_of(

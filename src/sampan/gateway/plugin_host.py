@@ -1,9 +1,9 @@
 """The plugin's side, inside Envoy: answers Envoy's authorization calls with what a Python function says of a request.
 
-``host`` makes an ASGI application for pyvoy. Envoy asks (gRPC ``CheckRequest``) before it routes a request; the function gets
-a ``Request``, changes headers for the backend (``request.headers``), sets headers of the answer (``request.response_headers``),
-or returns ``request.respond(...)`` to answer itself. A function that raises answers 500 with its error; the request never
-passes unseen. Source: Envoy's external authorization API v3, gRPC over HTTP/2.
+``host`` makes an ASGI application for pyvoy. Envoy asks (gRPC ``CheckRequest``) before it routes a request; the function
+gets a ``Request``, changes headers for the backend (``request.headers``), sets headers of the answer
+(``request.response_headers``), or returns ``request.respond(...)`` to answer itself. A function that raises answers 500 with
+its error; the request never passes unseen. Source: Envoy's external authorization API v3, gRPC over HTTP/2.
 """
 
 from __future__ import annotations
