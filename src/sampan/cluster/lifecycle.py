@@ -279,9 +279,9 @@ def _follow(settings: Settings, follow: int, prepared: int, step: Step, wait_sec
 
 
 def cause(report: str) -> str:
-    """Return the error's own words from a report of the supervisor (``api died (…: LOG LINE ended: WORDS); …``)."""
-    words = report.partition("; starting")[0].removesuffix(")")
-    return words.partition(" ended: ")[2] or words
+    """Return the error's own words from a report of the supervisor: ``api died (TIME HOW: WORDS); starting …``."""
+    words = report.partition(" died (")[2].partition("); starting")[0]
+    return words.partition(": ")[2] or words
 
 
 def _pin_and_link(settings: Settings, new_pid: int) -> None:

@@ -34,8 +34,9 @@ def log_path(settings: Settings, name: str) -> Path:
     return settings.log_dir / f"{name}.log"
 
 
-def start(part: Part, settings: Settings, ready_pipe: int, close_inherited: Callable[[], None]) -> int:
-    """Fork the part and return its pid. A byte is written to ``ready_pipe`` when it serves."""
+def start(part: Part, settings: Settings, words: int, close_inherited: Callable[[], None]) -> int:
+    """Fork the part and return its pid. It writes ``R`` to the pipe ``words`` when it serves, and
+    ``E`` with its error when it ends by one."""
     supervisor = os.getpid()
     pid = os.fork()
     if pid:
@@ -49,9 +50,9 @@ def start(part: Part, settings: Settings, ready_pipe: int, close_inherited: Call
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         if part.argv:
-            os.write(ready_pipe, b"R")
+            os.write(words, b"R\n")
             os.execvp(part.argv[0], part.argv)
-        code = _run(part, ready_pipe)
+        code = _run(part, words)
     except BaseException:
         logging.getLogger("sampan").exception("%s ended", part.name)
     finally:
@@ -78,7 +79,7 @@ def _redirect(path: Path) -> None:
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
 
 
-def _run(part: Part, ready_pipe: int) -> int:
+def _run(part: Part, words: int) -> int:
     """Run a coroutine until it ends or SIGTERM cancels it; return the exit code."""
     import asyncio
 
@@ -91,8 +92,7 @@ def _run(part: Part, ready_pipe: int) -> int:
     assert serve is not None
 
     def ready() -> None:
-        os.write(ready_pipe, b"R")
-        os.close(ready_pipe)
+        os.write(words, b"R\n")
 
     async def main() -> None:
         task = asyncio.ensure_future(serve(ready))
@@ -104,6 +104,7 @@ def _run(part: Part, ready_pipe: int) -> int:
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 0
     except BaseException as error:
+        os.write(words, f"E{said(error)[:2000]}\n".encode())  # first: the disk of the log may be full
         logging.getLogger("sampan").error("%s ended: %s", part.name, said(error), exc_info=error)
         return 1
     return 0
@@ -113,7 +114,8 @@ def said(error: BaseException) -> str:
     """Return the innermost message of an error, through exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    own = type(error).__module__.startswith("sampan.")  # these say all in their message
+    return " ".join((str(error) if own else f"{type(error).__name__}: {error}").split())
 
 
 def last_error(settings: Settings, name: str) -> str:

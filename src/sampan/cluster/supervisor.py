@@ -47,7 +47,8 @@ class Running:
     restarts: int = 0
     failures: int = 0
     last_exit: str = ""
-    ready_pipe: int = -1
+    pipe: int = -1
+    words: str = ""
 
     @property
     def state(self) -> str:
@@ -150,8 +151,8 @@ class Supervisor:
         os.set_blocking(read, False)
         running.pid = part_process.start(running.part, self.settings, write, self._close_inherited)
         os.close(write)
-        running.started, running.ready_at, running.ready_pipe = time.monotonic(), 0.0, read
-        self.selector.register(read, selectors.EVENT_READ, lambda: self._on_ready(name, read))
+        running.started, running.ready_at, running.pipe, running.words = time.monotonic(), 0.0, read, ""
+        self.selector.register(read, selectors.EVENT_READ, lambda: self._on_words(running))
 
     def _close_inherited(self) -> None:
         """In a child: let go of what is the supervisor's alone, so that nobody takes the child for it."""
@@ -159,16 +160,22 @@ class Supervisor:
             os.close(key.fd)
         self.selector.close()
 
-    def _on_ready(self, name: str, pipe: int) -> None:
-        said = os.read(pipe, 1)
-        self.selector.unregister(pipe)
-        os.close(pipe)
-        running = self.running[name]
-        if running.ready_pipe == pipe:
-            running.ready_pipe = -1
-            if said:
+    def _on_words(self, running: Running) -> None:
+        """Hear what a part says of itself: ``R`` when it is ready, ``E`` and an error when it ends."""
+        try:
+            said = os.read(running.pipe, 65536)
+        except BlockingIOError:
+            said = b""  # only after its end: a child of its own holds the other end
+        for word in said.decode(errors="replace").splitlines():
+            if word.startswith("E"):
+                running.words = word[1:]
+            elif not running.ready_at:
                 running.ready_at = time.monotonic()
-                self.progress(name, "ready")
+                self.progress(running.part.name, "ready")
+        if not said:
+            self.selector.unregister(running.pipe)
+            os.close(running.pipe)
+            running.pipe = -1
 
     def _reap(self) -> None:
         while True:
@@ -188,7 +195,10 @@ class Supervisor:
         name = running.part.name
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         when = time.strftime("%H:%M:%S")
-        running.last_exit = f"{when} {how}: {part_process.last_error(self.settings, name)}".rstrip(": ")
+        while running.pipe != -1:
+            self._on_words(running)
+        words = running.words or part_process.last_error(self.settings, name)
+        running.last_exit = f"{when} {how}: {words}".rstrip(": ")
         if self.stopping:
             return
         if time.monotonic() - running.started > HEALTHY_AFTER_SECONDS:
