@@ -1,8 +1,8 @@
 """Plugins as they are loaded: found, copied under the name of their content, tried, and watched for changes.
 
 ``Plugin`` objects lead to a ``Loaded`` version each: a package ``sampan_plugin_<hash>`` in Envoy's plugin directory. A
-version is tried in a process of its own first; when its import fails, the error (with file and line) is the plugin's condition
-and the version before stays live. A directory is watched by inotify, so an edit is live without a restart.
+version is tried in a process of its own first; when its import fails, the error (with file and line) is the plugin's condition and
+the version before stays live. A directory is watched by inotify, so an edit is live without a restart.
 """
 
 from __future__ import annotations
