@@ -221,8 +221,13 @@ def rewrite_of(spec: Object, match: Object) -> dict[str, Any]:
     elif path.get("type") == "ReplacePrefixMatch":
         prefix = ((match.get("path") or {}).get("value") or "/").rstrip("/")
         replacement = (path.get("replacePrefixMatch") or "/").rstrip("/")
-        pattern = f"^{re.escape(prefix)}/*(.*)$"
-        result["regex_rewrite"] = {"pattern": {"regex": pattern}, "substitution": f"{replacement}/\\1"}
+        # `/foo` becomes `/xyz` and not `/xyz/`, and with an empty replacement still `/`
+        rest = "(/.*)?" if replacement else "/*(.*)"
+        substitution = f"{replacement}\\1" if replacement else "/\\1"
+        result["regex_rewrite"] = {
+            "pattern": {"regex": f"^{re.escape(prefix)}{rest}$"},
+            "substitution": substitution,
+        }
     return result
 
 
