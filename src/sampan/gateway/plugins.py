@@ -1,7 +1,7 @@
 """Plugins as they are loaded: found, copied under the name of their content, tried, and watched for changes.
 
 ``Plugin`` objects lead to a ``Loaded`` version each: a package ``sampan_plugin_<hash>`` in Envoy's plugin directory. A
-version is tried in a process of its own first; when its import fails, the error (with file and line) is the plugin's condition and
+version is tried in a process of its own first; when its import fails, the error (file and line) is the plugin's condition and
 the version before stays live. A directory is watched by inotify, so an edit is live without a restart.
 """
 
@@ -112,6 +112,18 @@ class Plugins:
         self._changed = changed
         self._group = group
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._loading: set[str] = set()
+        self._loaded = asyncio.Event()
+        self._loaded.set()
+
+    async def loaded(self) -> None:
+        """Return when every plugin that is known has been tried once: until then its routes would answer 500."""
+        await self._loaded.wait()
+
+    def _tried(self, key: str) -> None:
+        self._loading.discard(key)
+        if not self._loading:
+            self._loaded.set()
 
     def on_plugin(self, change: str, old: Object | None, new: Object) -> None:
         """Informer handler: follow a plugin for as long as its spec stays."""
@@ -124,10 +136,14 @@ class Plugins:
             known[1].cancel()
             del self._tasks[key]
         if change == "DELETED":
+            self._tried(key)
             self.live.pop(key, None)
             self.problems.pop(key, None)
             self._changed()
             return
+        if key not in self.live:
+            self._loading.add(key)
+            self._loaded.clear()
         task = self._group.create_task(self._follow(key, new), name=f"plugin-{key}")
         self._tasks[key] = (identity, task)
 
@@ -147,6 +163,7 @@ class Plugins:
                             await asyncio.sleep(SETTLE_SECONDS)
             except OSError as error:  # the directory is not there (any more)
                 self.problems[key] = f"{path}: {error.strerror or error}"
+                self._tried(key)
                 self._changed()
                 await asyncio.sleep(1.0)
 
@@ -166,6 +183,8 @@ class Plugins:
                 return
         except PluginError as error:
             self.problems[key] = str(error)
+        finally:
+            self._tried(key)
         self._changed()
 
     def sweep(self) -> None:

@@ -117,7 +117,11 @@ def connection_manager(world: World, routes: str) -> dict[str, Any]:
     for key in sorted(world.live_plugins):
         authorization = {
             "@type": "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
-            "grpc_service": {"envoy_grpc": {"cluster_name": plugin_filter(key)}, "timeout": {"seconds": 10}},
+            "grpc_service": {
+                "envoy_grpc": {"cluster_name": plugin_filter(key), "authority": "plugin"},
+                "timeout": {"seconds": 10},
+            },
+            "status_on_error": {"code": 500},
             "transport_api_version": 2,
         }
         filters.append({"name": plugin_filter(key), "typed_config": authorization, "disabled": True})
