@@ -1,6 +1,7 @@
 """kubeconfig files: where an API is and who we are there.
 
-``load`` reads one file (certificates inline or as paths relative to it) and resolves its current context;
+``load`` reads one file, or several as ``KUBECONFIG`` lists them (certificates inline or as paths relative to their file),
+and resolves the current context;
 ``in_cluster`` reads the ServiceAccount volume of a pod. Source: the kubeconfig v1 format of client-go.
 """
 
@@ -49,10 +50,33 @@ class Connection:
 
 
 def load(path: str | os.PathLike[str], context: str = "") -> Connection:
-    """Return the connection of a context (default: the current one). Raises ``KubeconfigError``."""
+    """Return the connection of a context (default: the current one). Of several files, joined by ``:``, the first that
+    says something about a name or the current context counts, and missing ones are passed over. Raises
+    ``KubeconfigError``."""
+    files = [Path(part) for part in os.fspath(path).split(os.pathsep) if part]
+    if len(files) > 1:
+        files = [file for file in files if file.exists()] or files[:1]
+    documents = [(file, _read(file)) for file in files]
+    name = context or next((c for _, d in documents if (c := d.get("current-context"))), "")
+    _, chosen = _named(documents, "contexts", name, "context")
+    at, cluster = _named(documents, "clusters", chosen.get("cluster", ""), "cluster")
+    file, user = _named(documents, "users", chosen["user"], "user") if chosen.get("user") else (at, {})
+    token = user.get("token") or ""
+    if not token and user.get("tokenFile"):
+        token = (file.parent / user["tokenFile"]).read_text().strip()
+    return Connection(
+        server=str(cluster.get("server", "")).rstrip("/"),
+        ca=_pem(cluster, "certificate-authority", at),
+        certificate=_pem(user, "client-certificate", file),
+        key=_pem(user, "client-key", file),
+        token=token,
+        verify=not cluster.get("insecure-skip-tls-verify", False),
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
     import yaml
 
-    file = Path(path)
     try:
         document = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
     except OSError as error:
@@ -61,21 +85,7 @@ def load(path: str | os.PathLike[str], context: str = "") -> Connection:
         raise KubeconfigError(f"kubeconfig {file} is not YAML: {error}") from error
     if not isinstance(document, dict):
         raise KubeconfigError(f"{file} is no kubeconfig")
-    name = context or document.get("current-context") or ""
-    chosen = _named(document, "contexts", name, "context", file)
-    cluster = _named(document, "clusters", chosen.get("cluster", ""), "cluster", file)
-    user = _named(document, "users", chosen.get("user", ""), "user", file) if chosen.get("user") else {}
-    token = user.get("token") or ""
-    if not token and user.get("tokenFile"):
-        token = (file.parent / user["tokenFile"]).read_text().strip()
-    return Connection(
-        server=str(cluster.get("server", "")).rstrip("/"),
-        ca=_pem(cluster, "certificate-authority", file),
-        certificate=_pem(user, "client-certificate", file),
-        key=_pem(user, "client-key", file),
-        token=token,
-        verify=not cluster.get("insecure-skip-tls-verify", False),
-    )
+    return document
 
 
 def in_cluster() -> Connection:
@@ -91,11 +101,16 @@ def in_cluster() -> Connection:
     )
 
 
-def _named(document: Any, section: str, name: str, key: str, file: Path) -> dict[str, Any]:
-    for entry in document.get(section) or []:
-        if entry.get("name") == name:
-            return entry.get(key) or {}
-    raise KubeconfigError(f"kubeconfig {file} has no {key} named {name!r}")
+def _named(
+    documents: list[tuple[Path, dict[str, Any]]], section: str, name: str, key: str
+) -> tuple[Path, dict[str, Any]]:
+    """Return the file and the content of an entry."""
+    for file, document in documents:
+        for entry in document.get(section) or []:
+            if entry.get("name") == name:
+                return file, entry.get(key) or {}
+    files = ", ".join(str(file) for file, _ in documents)
+    raise KubeconfigError(f"kubeconfig {files} has no {key} named {name!r}")
 
 
 def _pem(entry: dict[str, Any], key: str, file: Path) -> bytes | None:

@@ -16,7 +16,7 @@ from sampan.client.errors import ApiError
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
-from sampan.controllers.expectations import Expectations
+from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import BY_NAMESPACE, is_pod_ready, namespace_of, owner_reference
 from sampan.controllers.pod_control import random_suffix
 from sampan.schema.objects import Object
@@ -172,7 +172,7 @@ class EndpointSliceController(Controller):
         if "deletionTimestamp" in service["metadata"]:
             return None
         if not self.expectations.satisfied(key):
-            return None  # the slice made last is not in the informer yet: it would be made twice
+            return BELIEVED_SECONDS  # the slice made last is not in the informer yet: it would be made twice
         pods = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
         chunks = slices_of(service, pods)
         await self._write_slices(service, key, chunks)

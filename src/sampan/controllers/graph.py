@@ -116,12 +116,23 @@ class Graph:
             for resource in [resource for resource in self._informers if resource not in there]:
                 del self._informers[resource]
                 self._drop(resource)
-            new = [resource for resource in there if resource not in self._informers]
-            for resource in new:
+            for resource in [resource for resource in there if resource not in self._informers]:
                 self._follow(resource)
-            for resource in new:
-                await self._informers[resource].synced()
-            self._whole.set()
+            if not self._whole.is_set():
+                await self._first_lists()
+
+    async def _first_lists(self) -> None:
+        """Wait for every list, but not for that of a resource that goes away meanwhile: discovery is read again then."""
+        async with asyncio.TaskGroup() as group:
+            changed = group.create_task(self._changed.wait())
+            for informer in self._informers.values():
+                listed = group.create_task(informer.synced())
+                await asyncio.wait({listed, changed}, return_when=asyncio.FIRST_COMPLETED)
+                listed.cancel()
+                if changed.done():
+                    return
+            changed.cancel()
+        self._whole.set()
 
     def _follow(self, resource: ResourceType) -> None:
         informer = self._informer_of(resource)

@@ -16,7 +16,7 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import JOBS
 from sampan.controllers.deployment import seconds_since
-from sampan.controllers.expectations import Expectations
+from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_OWNER,
     condition_of,
@@ -190,7 +190,7 @@ class JobController(Controller):
         if finished(job):
             return await self._expire(job)
         if not self.expectations.satisfied(key):
-            return None
+            return BELIEVED_SECONDS
         pods = owned_by(self.pods, job)
         plan = desired(job, pods)
         wait = backoff_left(pods) if plan.start else 0.0

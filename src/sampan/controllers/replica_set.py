@@ -14,7 +14,7 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import PODS, REPLICA_SETS
-from sampan.controllers.expectations import Expectations
+from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_NAMESPACE,
     BY_OWNER,
@@ -159,6 +159,8 @@ class ReplicaSetController(Controller):
         await self._write_status(replica_set, owned_by(self.pods, replica_set), failure)
         if failure is not None:
             raise ApiError(422, {"reason": "FailedCreate", "message": failure})
+        if not self.expectations.satisfied(key):
+            return BELIEVED_SECONDS
         return self._soonest_available(replica_set, pods)
 
     async def _claim(self, replica_set: Object) -> list[Object]:

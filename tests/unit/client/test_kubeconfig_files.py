@@ -75,6 +75,16 @@ def test_no_file_and_no_yaml(tmp_path: Path) -> None:
         load(tmp_path / "text")
 
 
+def test_several_files_as_one(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first = write(tmp_path / "one", contexts=[], users=[], **{"current-context": "b"})
+    second = write(tmp_path / "two")
+    (tmp_path / "two" / "token").write_text("second")
+    connection = load(f"{tmp_path / 'missing'}:{first}:{second}")
+    assert (connection.server, connection.token) == ("http://two", "second")
+
+
 def test_in_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT_DIR", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
