@@ -137,9 +137,16 @@ class Ads:
         self._settled.set()
 
     def _push(self, connection: Connection) -> None:
-        """Send the next type that differs. Additions go in order; removals of a type wait until later types are done."""
+        """Send the next type that differs. Additions go in order; removals of a type wait until later types are done.
+
+        Endpoints do not wait for the clusters' acknowledgement: Envoy holds that back until the clusters are warm, for which
+        it needs their endpoints."""
         for type_url in ORDER:
             if type_url in connection.waiting:
+                if type_url == CLUSTER:
+                    continue
+                return
+            if CLUSTER in connection.waiting and type_url != ENDPOINTS:
                 return
             difference = self._difference(connection, type_url)
             if difference is None:
@@ -164,6 +171,9 @@ class Ads:
         for name in changed:
             content = self.snapshot[type_url][name]
             has[name] = self._version(content)
+            if type_url == CLUSTER:
+                # a changed cluster warms anew, and Envoy does not ask again for what it subscribed to
+                connection.has.get(ENDPOINTS, {}).pop(name, None)
             any_message = _delimited_any(type_url, content)
             resources.append(
                 encode("envoy.service.discovery.v3.Resource", {"name": name, "version": has[name]}) + any_message

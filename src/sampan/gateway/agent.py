@@ -218,6 +218,8 @@ class Agent:
         await self._write_statuses(world, translation, live)
         if live:
             self.plugins.sweep()
+        else:
+            self.dirty.set()  # the status is to follow when Envoy answers after all
 
     def _ensure_envoy(self) -> None:
         if self._envoy is None:
