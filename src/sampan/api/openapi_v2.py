@@ -1,6 +1,7 @@
 """OpenAPI v2 (Swagger) as JSON, for old clients: all definitions of the version and of the custom resources.
 
-Clients that only accept the protobuf form get 406; kubectl and client-go then go on with v3.
+The protobuf form (gnostic's ``openapi.v2.Document``) has a title and no definitions. kubectl asks for it only about kinds that
+v3 does not describe (``List``), finds nothing, and leaves the validation to the server, as with a foreign kind.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sampan.api.app import Api
 
 DEFINITIONS = b'"#/definitions/'
+PROTOBUF = "application/com.github.proto-openapi.spec.v2"
 
 
 def handler(api: Api) -> Handler:
@@ -25,6 +27,9 @@ def handler(api: Api) -> Handler:
 
     async def answer(request: Request) -> Response:
         accept = request.headers.get("accept", "*/*")
+        if PROTOBUF in accept:
+            # asked for with an @, which a media type may not have: answered without, as kube-apiserver does
+            return Response(protobuf_document(api), content_type=f"{PROTOBUF}.v1.0+protobuf")
         if "json" not in accept and "*/*" not in accept:
             raise StatusError(406, "NotAcceptable", "only the following media types are accepted: application/json")
         generation = api.catalog.generation
@@ -34,6 +39,16 @@ def handler(api: Api) -> Handler:
         return Response(kept[generation], headers=(("Vary", "Accept"),))
 
     return answer
+
+
+def protobuf_document(api: Api) -> bytes:
+    """Return the document's frame: ``swagger`` (field 1), ``info`` (2: title 1, version 2), empty ``paths`` (8)."""
+
+    def text(number: int, value: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(value)]) + value
+
+    info = text(1, b"Kubernetes") + text(2, f"v{api.types.version}.0".encode())
+    return text(1, b"2.0") + text(2, info) + text(8, b"")
 
 
 def document(api: Api) -> bytes:

@@ -408,7 +408,12 @@ class PodWorker:
         environment = environment_of(
             pod, container, context.lookup(namespace), context.service_links(pod), context.facts(self.view.ip)
         )
-        restarts = view.current.metadata.attempt + 1 if view.current is not None else 0
+        restarts = 0
+        if view.current is not None:
+            restarts = view.current.metadata.attempt + 1
+            if view.current.state == cri.CONTAINER_CREATED:  # this node died between making and starting it
+                await context.runtime.remove_container(view.current.id)
+                restarts, view.current = restarts - 1, view.last
         mounts = volumes.mounts_of(container, self._folders, environment)
         mounts += context.own_mounts(pod, container, self.pod_dir, restarts, self.view.ip)
         config = container_config(pod, container, restarts, image.id, environment, mounts, supplemental_groups(pod))

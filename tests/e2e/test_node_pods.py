@@ -1,0 +1,228 @@
+"""Real pods on a real node: what a user of kubectl sees of them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .up_down_cluster import Cluster
+
+SAMPAN = str(Path(sys.executable).parent / "sampan")
+
+
+class Space:
+    """A namespace of a test's own, and kubectl in it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.name = f"node-{uuid.uuid4().hex[:6]}"
+        cluster.kubectl("create", "namespace", self.name)
+
+    def command(self, *words: str) -> list[str]:
+        return [SAMPAN, "kubectl", "--name", self.cluster.name, "-n", self.name, *words]
+
+    def run(self, *words: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*words), input=stdin, capture_output=True, text=True, timeout=timeout)
+
+    def __call__(self, *words: str, stdin: str | None = None) -> str:
+        done = self.run(*words, stdin=stdin)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
+        return done.stdout
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def ready(self, name: str) -> None:
+        self("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
+
+    def pod(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(self("get", "pod", name, "-o", "json")))
+
+
+@pytest.fixture
+def space(real_cluster: Cluster) -> Iterator[Space]:
+    made = Space(real_cluster)
+    yield made
+    real_cluster.kubectl("delete", "namespace", made.name, "--wait=false")
+
+
+def pod(name: str, script: str, spec: dict[str, Any] | None = None, **container: Any) -> dict[str, Any]:
+    main = {"name": "main", "image": "busybox:1", "command": ["sh", "-c", script], **container}
+    whole = {"terminationGracePeriodSeconds": 1, "containers": [main], **(spec or {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": whole}
+
+
+def eventually(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def state(space: Space, name: str) -> dict[str, Any]:
+    statuses = space.pod(name).get("status", {}).get("containerStatuses") or [{"state": {}}]
+    return dict(statuses[0])
+
+
+def test_environment_and_volumes(space: Space) -> None:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a.txt": "one", "B": "bee"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"pw": "hunter2"}}
+    volumes = [
+        {"name": "data", "emptyDir": {}},
+        {"name": "mem", "emptyDir": {"medium": "Memory"}},
+        {"name": "c", "configMap": {"name": "c"}},
+        {"name": "s", "secret": {"secretName": "s", "defaultMode": 0o400}},
+    ]
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("data", "mem", "c", "s")]
+    mounts.append({"name": "c", "mountPath": "/sub.txt", "subPath": "a.txt"})
+    env = [
+        {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "GREETING", "value": "hello $(POD)"},
+        {"name": "PW", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pw"}}},
+    ]
+    init = {
+        "name": "init",
+        "image": "busybox:1",
+        "command": ["sh", "-c", "echo prepared > /data/f"],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    script = "cat /data/f /sub.txt /s/pw; echo; echo $GREETING $PW $B; grep ' /mem ' /proc/mounts; sleep 1000"
+    spec = {"volumes": volumes, "initContainers": [init]}
+    more = {"env": env, "envFrom": [{"configMapRef": {"name": "c"}}], "volumeMounts": mounts}
+    space.apply(config, secret, pod("full", script, spec, **more))
+    space.ready("full")
+    log = space("logs", "full")
+    for expected in ("prepared\n", "onehunter2", "hello full hunter2 bee", "tmpfs /mem tmpfs"):
+        assert expected in log
+    space("patch", "configmap", "c", "-p", '{"data": {"a.txt": "two"}}')
+    eventually("the volume follows the ConfigMap", lambda: space("exec", "full", "--", "cat", "/c/a.txt") == "two")
+
+
+def test_exec_carries_codes_and_the_end_of_stdin(space: Space) -> None:
+    space.apply(pod("box", "sleep 1000"))
+    space.ready("box")
+    assert space.run("exec", "box", "--", "sh", "-c", "exit 7").returncode == 7
+    assert space.run("exec", "-i", "box", "--", "cat", stdin="to the end").stdout == "to the end"
+    missing = space.run("exec", "box", "-c", "nope", "--", "true")
+    assert missing.returncode == 1 and "container nope is not valid for pod box" in missing.stderr
+
+
+def test_port_forward(space: Space) -> None:
+    space.apply(pod("web", "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8080 -h /www"))
+    space.ready("web")
+    with subprocess.Popen(
+        space.command("port-forward", "pod/web", ":8080"), stdout=subprocess.PIPE, text=True
+    ) as forward:
+        assert forward.stdout is not None
+        port = int(forward.stdout.readline().split("127.0.0.1:")[1].split()[0])
+        for _ in range(3):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/")
+            assert connection.getresponse().read() == b"here\n"
+            connection.close()
+        forward.terminate()
+
+
+def test_logs_follow_and_end_with_the_container(space: Space) -> None:
+    spec = {"restartPolicy": "Never"}
+    space.apply(pod("talker", "for i in 1 2 3; do echo line $i; sleep 0.2; done", spec))
+    eventually("it runs", lambda: space.pod("talker").get("status", {}).get("phase") in ("Running", "Succeeded"))
+    assert space("logs", "-f", "talker") == "line 1\nline 2\nline 3\n"
+    assert space("logs", "talker", "--tail=1") == "line 3\n"
+    assert space("logs", "talker", "--timestamps").startswith("20")
+
+
+def test_a_crash_is_told_and_backed_off(space: Space) -> None:
+    space.apply(pod("crash", "echo dying > /dev/termination-log; exit 7"))
+    eventually(
+        "back-off", lambda: state(space, "crash")["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff"
+    )
+    last = state(space, "crash")["lastState"]["terminated"]
+    assert (last["exitCode"], last["reason"], last["message"]) == (7, "Error", "dying\n")
+    assert "Back-off restarting failed container" in space("describe", "pod", "crash")
+
+
+def test_how_pods_end(space: Space) -> None:
+    spec = {"restartPolicy": "Never"}
+    limit = {"resources": {"limits": {"memory": "16Mi"}}}
+    space.apply(pod("good", "true", spec), pod("bad", "exit 3", spec), pod("oom", "tail /dev/zero", spec, **limit))
+
+    def phase(name: str) -> str:
+        return str(space.pod(name).get("status", {}).get("phase"))
+
+    eventually("they end", lambda: [phase(n) for n in ("good", "bad", "oom")] == ["Succeeded", "Failed", "Failed"])
+    assert state(space, "good")["state"]["terminated"]["reason"] == "Completed"
+    assert state(space, "bad")["state"]["terminated"]["exitCode"] == 3
+    assert state(space, "oom")["state"]["terminated"]["reason"] == "OOMKilled"
+
+
+@pytest.mark.parametrize(
+    ("image", "policy", "reasons"),
+    [
+        ("nothere:1", "Never", {"ErrImageNeverPull"}),
+        ("localhost:1/nothere:1", "IfNotPresent", {"ErrImagePull", "ImagePullBackOff"}),
+        ("Not/A Name", "IfNotPresent", {"InvalidImageName"}),
+    ],
+)
+def test_images_that_are_not_there(space: Space, image: str, policy: str, reasons: set[str]) -> None:
+    space.apply(pod("absent", "true", image=image, imagePullPolicy=policy))
+    eventually("a reason", lambda: state(space, "absent")["state"].get("waiting", {}).get("reason") in reasons)
+
+
+def test_probes_make_ready_and_restart(space: Space) -> None:
+    liveness = {"exec": {"command": ["cat", "/alive"]}, "periodSeconds": 1, "failureThreshold": 1}
+    script = "touch /alive; trap 'exit 0' TERM; sleep 1; while [ ! -e /gone ]; do sleep 0.1; done"
+    space.apply(pod("lively", script, livenessProbe=liveness | {"initialDelaySeconds": 1}))
+    space.ready("lively")
+    space("exec", "lively", "--", "sh", "-c", "busybox rm /alive")
+    eventually("a restart", lambda: state(space, "lively").get("restartCount") == 1)
+    assert "failed liveness probe, will be restarted" in space("describe", "pod", "lively")
+
+
+def test_a_pod_ends_gracefully_and_leaves_nothing(space: Space) -> None:
+    space.apply(pod("polite", "trap 'echo bye; exit 0' TERM; while true; do sleep 0.1; done"))
+    space.ready("polite")
+    uid = space.pod("polite")["metadata"]["uid"]
+    space("delete", "pod", "polite", "--timeout=20s")
+    settings = space.cluster.settings
+    assert not (settings.kubelet_dir / "pods" / uid).exists()
+    assert not list(Path("/sys/fs/cgroup").glob(f"*/sampan/{space.cluster.name}/kubepods/*/pod{uid}"))
+
+
+def test_a_pod_speaks_with_the_api_and_the_dns(space: Space) -> None:
+    token = "/var/run/secrets/kubernetes.io/serviceaccount"
+    script = f"nslookup kubernetes.default.svc.cluster.local; cat {token}/namespace; echo; sleep 1000"
+    space.apply(pod("inside", script))
+    space.ready("inside")
+    kubernetes = json.loads(space.cluster.kubectl("get", "service", "kubernetes", "-o", "json"))
+    address = kubernetes["spec"]["clusterIP"]
+    eventually("an answer", lambda: address in space("logs", "inside"))
+    eventually("its namespace", lambda: space.name in space("logs", "inside"))
+
+
+def test_the_node_part_dies_and_nothing_is_doubled(space: Space) -> None:
+    for number in range(6):
+        space.apply(pod(f"p{number}", "sleep 1000"))
+        if number in (1, 4):
+            os.kill(space.cluster.parts()["node"]["pid"], signal.SIGKILL)
+    for number in range(6):
+        space.ready(f"p{number}")
+    running = subprocess.run(
+        [*("ctr", "--address", str(space.cluster.settings.containerd_socket)), *("-n", "k8s.io", "containers", "ls")],
+        capture_output=True,
+        text=True,
+    ).stdout
+    ids = {state(space, f"p{number}")["containerID"].removeprefix("containerd://") for number in range(6)}
+    assert len(ids) == 6 and all(container_id in running for container_id in ids)
+    assert all(state(space, f"p{number}")["restartCount"] == 0 for number in range(6))
