@@ -113,6 +113,7 @@ class Plugins:
         self._group = group
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._loading: set[str] = set()
+        self._trying: dict[str, str] = {}
         self._loaded = asyncio.Event()
         self._loaded.set()
 
@@ -175,6 +176,7 @@ class Plugins:
             package = f"sampan_plugin_{version}"
             live = self.live.get(key)
             if live is None or live.version != version:
+                self._trying[key] = package  # not live yet, and not to be swept
                 await asyncio.to_thread(write_package, self._dir, package, files, entry_point)
                 await try_package(self._dir, package, entry_point, plugin["spec"].get("path") or "plugin")
                 self.live[key] = Loaded(version, f"{package}_app")
@@ -184,12 +186,13 @@ class Plugins:
         except PluginError as error:
             self.problems[key] = str(error)
         finally:
+            self._trying.pop(key, None)
             self._tried(key)
         self._changed()
 
     def sweep(self) -> None:
-        """Remove versions that no plugin has live."""
-        kept = {f"sampan_plugin_{loaded.version}" for loaded in self.live.values()}
+        """Remove versions that no plugin has live or is about to."""
+        kept = {f"sampan_plugin_{loaded.version}" for loaded in self.live.values()} | set(self._trying.values())
         for entry in self._dir.glob("sampan_plugin_*"):
             if entry.name.removesuffix(".py").removesuffix("_app") in kept:
                 continue
