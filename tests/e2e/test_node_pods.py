@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sampan.node import cri_pb2 as cri
+from sampan.node.pod_config import UID
+from sampan.node.runtime import Runtime
 
 from .up_down_cluster import Cluster
 
@@ -218,11 +223,21 @@ def test_the_node_part_dies_and_nothing_is_doubled(space: Space) -> None:
             os.kill(space.cluster.parts()["node"]["pid"], signal.SIGKILL)
     for number in range(6):
         space.ready(f"p{number}")
-    running = subprocess.run(
-        [*("ctr", "--address", str(space.cluster.settings.containerd_socket)), *("-n", "k8s.io", "containers", "ls")],
-        capture_output=True,
-        text=True,
-    ).stdout
-    ids = {state(space, f"p{number}")["containerID"].removeprefix("containerd://") for number in range(6)}
-    assert len(ids) == 6 and all(container_id in running for container_id in ids)
-    assert all(state(space, f"p{number}")["restartCount"] == 0 for number in range(6))
+    for number in range(6):
+        assert running_containers(space, f"p{number}") == 1
+        # a start that the crash cut off in the middle counts as an instance, as it does for a kubelet
+        assert state(space, f"p{number}")["restartCount"] <= 1
+
+
+def running_containers(space: Space, name: str) -> int:
+    """Return how many containers of a pod the runtime says are running."""
+
+    async def ask() -> int:
+        runtime = Runtime(space.cluster.settings.containerd_socket)
+        try:
+            found = await runtime.list_containers({UID: space.pod(name)["metadata"]["uid"]})
+        finally:
+            runtime.close()
+        return sum(1 for container in found if container.state == cri.CONTAINER_RUNNING)
+
+    return asyncio.run(ask())
