@@ -1,7 +1,7 @@
 """OpenAPI v2 (Swagger) as JSON, for old clients: all definitions of the version and of the custom resources.
 
-The protobuf form (gnostic's ``openapi.v2.Document``) has a title and no definitions. kubectl asks for it only about kinds that
-v3 does not describe (``List``), finds nothing, and leaves the validation to the server, as with a foreign kind.
+The protobuf form (gnostic's ``openapi.v2.Document``) has a title and no definitions. kubectl asks for it only about kinds
+that v3 does not describe (``List``), finds nothing, and leaves the validation to the server, as with a foreign kind.
 """
 
 from __future__ import annotations

@@ -162,6 +162,8 @@ class Supervisor:
 
     def _on_words(self, running: Running) -> None:
         """Hear what a part says of itself: ``R`` when it is ready, ``E`` and an error when it ends."""
+        if running.pipe == -1:  # its end was heard with its exit, a moment ago in the same round
+            return
         try:
             said = os.read(running.pipe, 65536)
         except BlockingIOError:
