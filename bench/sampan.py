@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -21,6 +22,8 @@ class Cluster:
     url: str
     token: str
     up_seconds: float
+    steps: dict[str, float]
+    """Seconds from the command until ``api`` and ``node`` were ready, as ``up`` printed them."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return run("kubectl", "--kubeconfig", self.kubeconfig, *arguments, stdin=stdin)
@@ -32,7 +35,7 @@ def cluster(name: str, *, pods: str) -> Iterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="sampan-bench-") as directory:
         kubeconfig = str(Path(directory) / "kubeconfig")
         begin = time.perf_counter()
-        run("sampan", "up", "--name", name, "--pods", pods, "--kubeconfig", kubeconfig)
+        printed = run("sampan", "up", "--name", name, "--pods", pods, "--kubeconfig", kubeconfig)
         seconds = time.perf_counter() - begin
         try:
             kubectl = ["kubectl", "--kubeconfig", kubeconfig]
@@ -41,9 +44,19 @@ def cluster(name: str, *, pods: str) -> Iterator[Cluster]:
             role = ["--clusterrole=cluster-admin", "--serviceaccount=default:bench"]
             run(*kubectl, "create", "clusterrolebinding", "bench", *role)
             token = run(*kubectl, "create", "token", "bench")
-            yield Cluster(name, kubeconfig, url.strip(), token.strip(), seconds)
+            yield Cluster(name, kubeconfig, url.strip(), token.strip(), seconds, steps_of(printed))
         finally:
             run("sampan", "down", "--name", name, "--kubeconfig", kubeconfig)
+
+
+def steps_of(printed: str) -> dict[str, float]:
+    """Return the times of the steps that ``up`` printed, by part."""
+    steps = {}
+    for line in printed.splitlines():
+        found = re.match(r"\s*([\d.]+)s\s+(API|node)\b", line)
+        if found:
+            steps[found[2].lower()] = float(found[1])
+    return steps
 
 
 def run(program: str, *arguments: str, stdin: str | None = None) -> str:
