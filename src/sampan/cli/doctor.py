@@ -12,7 +12,7 @@ from pathlib import Path
 from sampan.cli.up import PROGRAMS, which
 
 SUMMARY = "show what this machine lacks for real pods, and how to mend it"
-OPTIONAL = {"conntrack": "conntrack", "buildah": "buildah", "busybox": "busybox-static"}
+OPTIONAL = {"buildah": "buildah", "busybox": "busybox-static"}
 Finding = tuple[bool, str, str, str]
 """``(well, what, state, how to mend)``"""
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import sys
 
 VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs")
 PASSED_THROUGH = ("kubectl",)
 """Verbs whose arguments belong to another program."""
-
+SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"
+"""Where Debian has nft, ip and runc: a shell that ``su`` opened does not look there."""
 HINTS = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again; nothing is lost",
     errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again; nothing is lost",
@@ -27,6 +29,7 @@ HINTS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{SYSTEM_DIRECTORIES}"
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

@@ -104,6 +104,6 @@ def check(options: argparse.Namespace) -> None:
 
 
 def which(program: str) -> Path | None:
-    """Return where a program is, system directories included, whatever PATH says."""
-    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/usr/local/bin")
+    """Return where a program is."""
+    found = shutil.which(program)
     return Path(found) if found else None
