@@ -1,7 +1,9 @@
 """Requests per second through the gateway, beside the same Envoy with the same route and nothing around it.
 
-The backend is an Envoy that answers by itself, on the host. The direct Envoy stands where the gateway's does, in the cluster's
-network namespace on the node's address, so that both have the same way. Two routes: a native header filter, a Python plugin."""
+The backend is an Envoy that answers by itself, on the host. The direct Envoy stands where the gateway's does, in the
+cluster's network namespace on the node's address, so that both have the same way. Two routes: a native header filter, and a
+Python plugin.
+"""
 
 from __future__ import annotations
 
