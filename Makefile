@@ -1,4 +1,6 @@
 # The one interface for developers. Every target sets up what it needs first; run again, it costs nothing.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 .PHONY: setup demo test check bench docs proto lock
 
 setup:

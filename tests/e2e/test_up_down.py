@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .up_down_cluster import Cluster, new_cluster, unable
+from .up_down_cluster import SAMPAN, Cluster, new_cluster, unable
 
 REAL = pytest.mark.skipif(bool(unable()), reason=unable() or "-")
 
@@ -61,6 +61,14 @@ def test_a_cluster_without_pods_comes_and_goes(cluster: Cluster) -> None:
     cluster.down()
     assert yaml.safe_load(cluster.kubeconfig.read_text())["contexts"] == []
     assert traces(cluster) == []
+
+
+def test_two_commands_at_once_make_one_cluster(cluster: Cluster) -> None:
+    command = [str(SAMPAN), "up", "--name", cluster.name, "--pods=none", "--kubeconfig", str(cluster.kubeconfig)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=30)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert "API ready" in said[0] and "is up already" in said[1]
 
 
 def test_a_deployment_on_a_simulated_node_of_an_old_kubernetes(cluster: Cluster) -> None:

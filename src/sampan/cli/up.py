@@ -49,13 +49,6 @@ def run(options: argparse.Namespace) -> int:
     check(options)
     settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port)
     file = kubeconfig.user_file(options.kubeconfig)
-    status = lifecycle.ask(settings, "status")
-    if status is not None:
-        kubeconfig.merge(file, settings.kubeconfig("admin").read_text())
-        print(
-            f"cluster {settings.name} is up already (since {status['seconds']:.0f} s): https://127.0.0.1:{settings.api_port}"
-        )
-        return 0
 
     def step(name: str, text: str) -> None:
         line = {
@@ -69,9 +62,16 @@ def run(options: argparse.Namespace) -> int:
         stream = sys.stderr if name == "error" else sys.stdout
         print(f"{time.monotonic() - begun:6.2f}s  {line}", file=stream, flush=True)
 
-    lifecycle.up(settings, step, options.wait)
-    context = kubeconfig.merge(file, settings.kubeconfig("admin").read_text())
-    print(f"{time.monotonic() - begun:6.2f}s  context {context} in {file}")
+    with lifecycle.one_at_a_time(settings):
+        status = lifecycle.ask(settings, "status")
+        if status is None:
+            lifecycle.up(settings, step, options.wait)
+        context = kubeconfig.merge(file, settings.kubeconfig("admin").read_text())
+    if status is not None:
+        since, url = f"{status['seconds']:.0f} s", f"https://127.0.0.1:{settings.api_port}"
+        print(f"cluster {settings.name} is up already (since {since}): {url}")
+    else:
+        print(f"{time.monotonic() - begun:6.2f}s  context {context} in {file}")
     return 0
 
 

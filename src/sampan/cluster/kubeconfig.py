@@ -19,7 +19,11 @@ LOCK_SECONDS = 5.0
 SECTIONS = ("clusters", "users", "contexts")
 
 
-class KubeconfigBusy(Exception):
+class KubeconfigError(OSError):
+    """The user's kubeconfig cannot be read."""
+
+
+class KubeconfigBusy(KubeconfigError):
     """Somebody else holds the lock of the kubeconfig."""
 
 
@@ -69,7 +73,13 @@ def remove(path: Path, context: str) -> bool:
 def read(path: Path) -> dict[str, Any]:
     import yaml
 
-    document = yaml.safe_load(path.read_text()) if path.exists() else None
+    try:
+        document = yaml.safe_load(path.read_text()) if path.exists() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+        raise KubeconfigError(f"{path} is not a kubeconfig, and was left as it is: {why}") from error
+    if document is not None and not isinstance(document, dict):
+        raise KubeconfigError(f"{path} is not a kubeconfig, and was left as it is")
     return document or {"apiVersion": "v1", "kind": "Config", "preferences": {}}
 
 

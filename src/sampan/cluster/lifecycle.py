@@ -139,6 +139,15 @@ def _machine_lock() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_at_a_time(settings: Settings) -> Iterator[None]:
+    """Hold the cluster's lock: two commands that change it take turns. The lock is this process's, not its forks'."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with open(settings.state_dir / "lock", "w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        yield
+
+
 def api_socket(settings: Settings) -> socket.socket:
     """Return the API's socket on the host's 127.0.0.1, bound. Raises ``ClusterError`` when the port is taken."""
     listener = socket.socket()
@@ -320,6 +329,11 @@ def _look_at(settings: Settings) -> str:
 
 def down(settings: Settings, kubeconfig_file: Path) -> None:
     """Take the cluster down and leave nothing of it. Raises ``ClusterError`` naming what resists."""
+    with one_at_a_time(settings):
+        _take_down(settings, kubeconfig_file)
+
+
+def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     answer = ask(settings, "down")
     if settings.pods == "real":
         from sampan.network import cluster_link

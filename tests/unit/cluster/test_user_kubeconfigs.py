@@ -59,6 +59,16 @@ def test_a_file_that_is_locked_is_left_alone(tmp_path: Path, text: str, monkeypa
     assert not file.exists()
 
 
+@pytest.mark.parametrize("content", ["a: [", "just words", "\x00\x01"])
+def test_a_file_that_is_no_kubeconfig_is_left_alone(tmp_path: Path, text: str, content: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(content)
+    with pytest.raises(kubeconfig.KubeconfigError, match="is not a kubeconfig"):
+        kubeconfig.merge(file, text)
+    assert file.read_text() == content
+    assert not (tmp_path / "config.lock").exists()
+
+
 def test_which_file_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", f"/first{os.pathsep}/second")
     assert kubeconfig.user_file() == Path("/first")
