@@ -46,6 +46,10 @@ class NodeContext:
     """How to tell the worker of a container or sandbox, by its id, that it ended: known before it is started, so that no
     exit is missed."""
 
+    def pod_dir(self, pod: Object) -> Path:
+        """Return the folder of a pod's volumes and files."""
+        return self.kubelet_dir / "pods" / str(pod["metadata"]["uid"])
+
     def lookup(self, namespace: str) -> Lookup:
         """Return a function that finds the data of a ConfigMap or Secret of a namespace."""
 

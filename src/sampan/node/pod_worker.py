@@ -20,7 +20,6 @@ from sampan.node import cri_pb2 as cri
 from sampan.node import volumes
 from sampan.node.container_config import (
     HASH,
-    MESSAGE_POLICY,
     check_non_root,
     container_config,
     spec_hash,
@@ -30,11 +29,10 @@ from sampan.node.context import NodeContext
 from sampan.node.environment import ConfigError, environment_of
 from sampan.node.hooks import run_hook
 from sampan.node.images import ImageError
-from sampan.node.log_files import tail_of
-from sampan.node.pod_config import CONTAINER, UID, log_directory, sandbox_config
+from sampan.node.pod_config import UID, log_directory, sandbox_config
+from sampan.node.pod_observer import PodObserver
 from sampan.node.pod_status import (
     ContainerView,
-    PodView,
     initialized,
     is_sidecar,
     phase_of,
@@ -61,21 +59,19 @@ class PodWorker:
     def __init__(self, context: NodeContext, pod: Object) -> None:
         self.context = context
         self.pod = pod
-        self.view = PodView()
+        self.observer = PodObserver(context, str(pod["metadata"]["uid"]), context.pod_dir(pod))
+        self.view = self.observer.view
         self.awake = asyncio.Event()
         self.awake.set()
         self._folders: dict[str, Path] = {}
         self._sandbox: cri.PodSandboxConfig | None = None
-        self._attempt = 0
         self._probes: dict[str, tuple[ContainerProbes, asyncio.Task[None]]] = {}
-        self._finished: dict[str, cri.ContainerStatus] = {}
         self._due: asyncio.TimerHandle | None = None
         self._written_status: Object | None = None
         self._group: asyncio.TaskGroup | None = None
         self._killed: dict[str, str] = {}
         self._backoff: dict[str, tuple[int, float]] = {}
         self._deadline_told = False
-        self._ended: set[str] = set()
 
     @property
     def key(self) -> str:
@@ -88,7 +84,7 @@ class PodWorker:
 
     @property
     def pod_dir(self) -> Path:
-        return self.context.kubelet_dir / "pods" / self.uid
+        return self.context.pod_dir(self.pod)
 
     def update(self, pod: Object) -> None:
         """Take over a newer state of the Pod."""
@@ -100,7 +96,7 @@ class PodWorker:
 
     def on_exit(self, container_id: str) -> None:
         """Look at a container that has ended, until the runtime says so too (it learns of it when we do)."""
-        self._ended.add(container_id)
+        self.observer.on_exit(container_id)
         self.awake.set()
 
     def wake_after(self, seconds: float) -> None:
@@ -188,72 +184,19 @@ class PodWorker:
             self.wake_after(REFRESH_SECONDS)
 
     async def _observe(self) -> None:
-        """Bring the view up to date with the runtime."""
-        runtime = self.context.runtime
-        sandboxes, containers = await asyncio.gather(
-            runtime.list_pod_sandboxes({UID: self.uid}), runtime.list_containers({UID: self.uid})
-        )
-        live = [sandbox for sandbox in sandboxes if sandbox.state == cri.SANDBOX_READY]
-        self._attempt = max((sandbox.metadata.attempt + 1 for sandbox in sandboxes), default=0)
-        newest = max(live, key=lambda sandbox: sandbox.created_at, default=None)
-        if newest is None:
-            self.view.sandbox_id, self.view.sandbox_ready = "", False
-        elif newest.id != self.view.sandbox_id:
-            status = await runtime.pod_sandbox_status(newest.id)
-            self.view.sandbox_id, self.view.sandbox_ready, self.view.ip = newest.id, True, status.network.ip
-        for dead in sandboxes:
-            if dead.state != cri.SANDBOX_READY and dead.id != self.view.sandbox_id:
-                await runtime.stop_pod_sandbox(dead.id)
-        for owned in [*(sandbox.id for sandbox in sandboxes), *(container.id for container in containers)]:
+        """Bring the view and the probes up to date with the runtime."""
+        for owned in await self.observer.look():
             self.context.owners[owned] = self.on_exit
-        by_name: dict[str, list[cri.Container]] = {}
-        for container in containers:
-            by_name.setdefault(container.labels.get(CONTAINER, ""), []).append(container)
-        for name, instances in by_name.items():
-            await self._observe_container(name, sorted(instances, key=lambda c: c.metadata.attempt, reverse=True))
-
-    async def _observe_container(self, name: str, instances: list[cri.Container]) -> None:
-        view = self.view.of(name)
-        view.current = await self._status(instances[0])
-        view.last = await self._status(instances[1]) if len(instances) > 1 else None
-        for old in instances[2:]:
-            self._finished.pop(old.id, None)
-            self.context.owners.pop(old.id, None)
-            await self.context.runtime.remove_container(old.id)
-        if view.running and view.current.id in self._ended:
+        if self.observer.still_ending():
             self.wake_after(UNTIL_RUNTIME_KNOWS_SECONDS)
-        self._ended.discard("" if view.running else view.current.id)
-        if view.running:
-            self._watch_probes(name, view)
-        else:
-            self._drop_probes(name)
-            view.ready = view.started = False
-            if view.succeeded and name in {c["name"] for c in self.pod["spec"].get("initContainers") or ()}:
-                view.ready = True
-        if view.exited and view.current is not None:
-            view.message = self._termination_message(view.current)
-        view.last_message = self._termination_message(view.last) if view.last is not None else ""
-
-    async def _status(self, container: cri.Container) -> cri.ContainerStatus:
-        """Return a container's status; that of one that has ended does not change any more."""
-        known = self._finished.get(container.id)
-        if known is None:
-            known = await self.context.runtime.container_status(container.id)
-            if known.state == cri.CONTAINER_EXITED:
-                self._finished[container.id] = known
-        return known
-
-    def _termination_message(self, status: cri.ContainerStatus) -> str:
-        for mount in status.mounts:
-            if mount.host_path.startswith(f"{self.pod_dir}/containers/"):
-                with contextlib.suppress(OSError):
-                    text = Path(mount.host_path).read_bytes()[-4096:].decode(errors="replace")
-                    if text:
-                        return text
-        fallback = status.annotations.get(MESSAGE_POLICY) == "FallbackToLogsOnError"
-        if fallback and status.exit_code != 0 and status.log_path:
-            return tail_of(Path(status.log_path), lines=80, size_bytes=2048)
-        return ""
+        inits = {container["name"] for container in self.pod["spec"].get("initContainers") or ()}
+        for name, view in self.view.containers.items():
+            if view.running:
+                self._watch_probes(name, view)
+            else:
+                self._drop_probes(name)
+                view.started = False
+                view.ready = view.succeeded and name in inits
 
     def _past_deadline(self) -> bool:
         """Whether activeDeadlineSeconds are over; then the pod fails."""
@@ -295,7 +238,7 @@ class PodWorker:
 
     async def _prepare_sandbox(self) -> None:
         context = self.context
-        config = sandbox_config(self.pod, self._attempt, context.pod_log_dir, context.cgroup, context.dns())
+        config = sandbox_config(self.pod, self.observer.attempt, context.pod_log_dir, context.cgroup, context.dns())
         if self._sandbox is None or not self.view.sandbox_ready:
             self._sandbox = config
         if self.view.sandbox_ready:

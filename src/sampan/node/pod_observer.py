@@ -1,0 +1,102 @@
+"""What the runtime says of one pod, kept in a ``PodView``: its sandbox, and the last two instances of each container.
+
+Everything is found by labels, so after a restart of the node the same pod is seen again. Older instances are removed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from sampan.node import cri_pb2 as cri
+from sampan.node.container_config import MESSAGE_POLICY
+from sampan.node.context import NodeContext
+from sampan.node.log_files import tail_of
+from sampan.node.pod_config import CONTAINER, UID
+from sampan.node.pod_status import PodView
+
+MESSAGE_BYTES = 4096
+
+
+class PodObserver:
+    """Looks at one pod. ``view`` is what was seen last; ``attempt`` the number of the next sandbox."""
+
+    def __init__(self, context: NodeContext, uid: str, pod_dir: Path) -> None:
+        self.view = PodView()
+        self.attempt = 0
+        self.ended: set[str] = set()
+        """Containers whose end was announced, and which the runtime still calls running: it learns of it when we do."""
+        self._context = context
+        self._uid = uid
+        self._pod_dir = pod_dir
+        self._finished: dict[str, cri.ContainerStatus] = {}
+
+    def on_exit(self, container_id: str) -> None:
+        self.ended.add(container_id)
+
+    async def look(self) -> list[str]:
+        """Bring the view up to date; return the ids of everything the pod has. Raises ``RuntimeFailure``."""
+        runtime, view = self._context.runtime, self.view
+        sandboxes, containers = await asyncio.gather(
+            runtime.list_pod_sandboxes({UID: self._uid}), runtime.list_containers({UID: self._uid})
+        )
+        live = [sandbox for sandbox in sandboxes if sandbox.state == cri.SANDBOX_READY]
+        self.attempt = max((sandbox.metadata.attempt + 1 for sandbox in sandboxes), default=0)
+        newest = max(live, key=lambda sandbox: sandbox.created_at, default=None)
+        if newest is None:
+            view.sandbox_id, view.sandbox_ready = "", False
+        elif newest.id != view.sandbox_id:
+            status = await runtime.pod_sandbox_status(newest.id)
+            view.sandbox_id, view.sandbox_ready, view.ip = newest.id, True, status.network.ip
+        for dead in sandboxes:
+            if dead.state != cri.SANDBOX_READY and dead.id != view.sandbox_id:
+                await runtime.stop_pod_sandbox(dead.id)
+        by_name: dict[str, list[cri.Container]] = {}
+        for container in containers:
+            by_name.setdefault(container.labels.get(CONTAINER, ""), []).append(container)
+        for name, instances in by_name.items():
+            await self._look_at(name, sorted(instances, key=lambda c: c.metadata.attempt, reverse=True))
+        return [*(sandbox.id for sandbox in sandboxes), *(container.id for container in containers)]
+
+    async def _look_at(self, name: str, instances: list[cri.Container]) -> None:
+        view = self.view.of(name)
+        view.current = await self._status(instances[0])
+        view.last = await self._status(instances[1]) if len(instances) > 1 else None
+        for old in instances[2:]:
+            self._finished.pop(old.id, None)
+            self._context.owners.pop(old.id, None)
+            await self._context.runtime.remove_container(old.id)
+        if not view.running:
+            self.ended.discard(view.current.id)
+        view.message = self._message(view.current) if view.exited else ""
+        view.last_message = self._message(view.last) if view.last is not None else ""
+
+    def still_ending(self) -> bool:
+        """Whether a container that has ended is still said to run."""
+        running = {
+            view.current.id for view in self.view.containers.values() if view.running and view.current is not None
+        }
+        return bool(running & self.ended)
+
+    async def _status(self, container: cri.Container) -> cri.ContainerStatus:
+        """Return a container's status; that of one that has ended does not change any more."""
+        known = self._finished.get(container.id)
+        if known is None:
+            known = await self._context.runtime.container_status(container.id)
+            if known.state == cri.CONTAINER_EXITED:
+                self._finished[container.id] = known
+        return known
+
+    def _message(self, status: cri.ContainerStatus) -> str:
+        """Return a container's termination message: its file, or the end of its log where the policy says so."""
+        for mount in status.mounts:
+            if mount.host_path.startswith(f"{self._pod_dir}/containers/"):
+                with contextlib.suppress(OSError):
+                    text = Path(mount.host_path).read_bytes()[-MESSAGE_BYTES:].decode(errors="replace")
+                    if text:
+                        return text
+        fallback = status.annotations.get(MESSAGE_POLICY) == "FallbackToLogsOnError"
+        if fallback and status.exit_code != 0 and status.log_path:
+            return tail_of(Path(status.log_path), lines=80, size_bytes=2048)
+        return ""
