@@ -169,6 +169,12 @@ def up(settings: Settings, step: Step, wait_seconds: float) -> None:
         # what a killed supervisor may have left; the shims keep the pods, which are adopted
         cgroups.kill(f"{settings.cgroup}/system", spared="containerd-shim")
     listener = api_socket(settings)
+    if run_root().parent.name.startswith("sampan-"):  # under /tmp, where others may write too
+        run_root().parent.mkdir(mode=0o700, exist_ok=True)
+        if run_root().parent.stat().st_uid != os.geteuid():
+            raise ClusterError(
+                f"{run_root().parent} belongs to somebody else", "set XDG_RUNTIME_DIR to a folder of yours"
+            )
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     settings.log_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
@@ -357,7 +363,8 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
             raise ClusterError(f"{folder} cannot be removed", "something of it is still mounted or held open")
     if not names():
         (state_root() / "lock").unlink(missing_ok=True)
-        for root in (run_root(), state_root()):
+        ours = (run_root().parent,) if run_root().parent.name.startswith("sampan-") else ()
+        for root in (run_root(), state_root(), *ours):
             with contextlib.suppress(OSError):
                 root.rmdir()
 
