@@ -240,7 +240,9 @@ class Supervisor:
                 "pid": running.pid,
                 "state": running.state,
                 "seconds": round(now - running.started, 1) if running.pid else 0,
-                "ready_after": round(running.ready_at - self.begun, 3) if running.ready_at else None,
+                "ready_after": round(running.ready_at - (running.started if running.restarts else self.begun), 3)
+                if running.ready_at
+                else None,
                 "restarts": running.restarts,
                 "last_error": running.last_exit or part_process.last_error(self.settings, name),
             }
