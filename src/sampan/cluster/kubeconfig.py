@@ -52,7 +52,8 @@ def merge(path: Path, text: str) -> str:
 
 
 def remove(path: Path, context: str) -> bool:
-    """Take the context, cluster and user of that name out of the file; return whether they were there."""
+    """Take the context, cluster and user of that name out of the file, and the file away when nothing is left in it;
+    return whether they were there."""
     if not path.exists():
         return False
     with locked(path):
@@ -65,8 +66,10 @@ def remove(path: Path, context: str) -> bool:
             document[section] = kept
         if document.get("current-context") == context:
             document["current-context"] = ""
-        if found:
+        if found and any(value for key, value in document.items() if key not in ("apiVersion", "kind")):
             write(path, document)
+        elif found:  # it was made for us, or had nothing in it
+            path.unlink()
     return found
 
 

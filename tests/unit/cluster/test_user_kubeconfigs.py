@@ -50,6 +50,13 @@ def test_what_others_put_there_stays(tmp_path: Path, text: str) -> None:
     assert not kubeconfig.remove(file, "sampan-one")
 
 
+def test_a_file_that_was_made_for_us_goes_with_us(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config"
+    kubeconfig.merge(file, text)
+    assert kubeconfig.remove(file, "sampan-one")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_locked_is_left_alone(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfig, "LOCK_SECONDS", 0.05)
     file = tmp_path / "config"
