@@ -41,6 +41,7 @@ from sampan.node.pod_status import (
 )
 from sampan.node.probes import ContainerProbes, Target
 from sampan.node.runtime import RuntimeFailure
+from sampan.node.stopping import grace_of, in_order, stop_one
 from sampan.node.volumes import VolumeError
 from sampan.schema.objects import Object
 
@@ -137,7 +138,7 @@ class PodWorker:
                 self.wake_after(RETRY_SECONDS)
             except ApiError as error:
                 if error.is_not_found:
-                    await self._clean_up(0)
+                    await self._clean_up()
                     return
                 self.context.logger.warning("%s: %s", self.key, error)
                 self.wake_after(RETRY_SECONDS)
@@ -420,61 +421,37 @@ class PodWorker:
             return
         self._killed[name] = view.current.id
         self.tell("Normal", "Killing", message, name)
-        self._group.create_task(self._stop_one(name, view, self._grace()), name=f"stop-{self.key}-{name}")
+        self._group.create_task(self._stop_one(name, view), name=f"stop-{self.key}-{name}")
 
     # the end
 
-    def _grace(self) -> int:
-        metadata, spec = self.pod["metadata"], self.pod["spec"]
-        asked = metadata.get("deletionGracePeriodSeconds")
-        return int(asked if asked is not None else spec.get("terminationGracePeriodSeconds", 30))
-
-    async def _stop_one(self, name: str, view: ContainerView, grace: int) -> None:
-        """Run preStop, then SIGTERM, then SIGKILL when the grace period is over."""
-        assert view.current is not None
-        begun = time.monotonic()
-        container = next((c for c in self.pod["spec"]["containers"] if c["name"] == name), None)
-        hook = ((container or {}).get("lifecycle") or {}).get("preStop")
-        if hook and container and grace > 0:
-            try:
-                async with asyncio.timeout(grace):
-                    problem = await run_hook(self.context.runtime, hook, self._target(container, view))
-            except TimeoutError:
-                problem = "it did not end within the grace period"
-            if problem:
-                self.tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {problem}", name)
-        left = max(grace - int(time.monotonic() - begun), 2 if hook and grace else 0)
-        try:
-            await self.context.runtime.stop_container(view.current.id, left)
-        except RuntimeFailure as error:
-            self.context.logger.warning("%s: stopping %s: %s", self.key, name, error)
+    async def _stop_one(self, name: str, view: ContainerView) -> None:
+        spec = self.pod["spec"]
+        container = next((c for c in spec["containers"] if c["name"] == name), None)
+        target = self._target(container, view) if container else None
+        await stop_one(self.context, self.pod, name, view, target, grace_of(self.pod), self.tell)
         self.wake()
 
     async def _finish(self) -> None:
         """The pod has ended: stop what still runs (sidecars), release its sandbox, keep its logs and status."""
-        await self._stop_everything(self._grace())
+        await self._stop_everything()
         await self._observe()
         await self._report()
         if self.view.sandbox_id:
             await self.context.runtime.stop_pod_sandbox(self.view.sandbox_id)
             self.view.sandbox_ready = False
 
-    async def _stop_everything(self, grace: int) -> None:
-        inits = {c["name"] for c in self.pod["spec"].get("initContainers") or ()}
-        running = [(name, view) for name, view in self.view.containers.items() if view.running]
-        for name, _ in running:
-            self._drop_probes(name)
-        main = [(name, view) for name, view in running if name not in inits]
-        side = [(name, view) for name, view in running if name in inits]
-        for part in (main, side[::-1]):
-            for name, _ in part:
+    async def _stop_everything(self) -> None:
+        for group in in_order(self.pod, self.view):
+            for name, _ in group:
+                self._drop_probes(name)
                 self.tell("Normal", "Killing", f"Stopping container {name}", name)
-            await asyncio.gather(*(self._stop_one(name, view, grace) for name, view in part))
+            await asyncio.gather(*(self._stop_one(name, view) for name, view in group))
 
     async def _terminate(self) -> None:
         """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
         await self._observe()
-        await self._clean_up(self._grace())
+        await self._clean_up()
         metadata = self.pod["metadata"]
         with contextlib.suppress(ApiError):
             await self._report(force_terminal=True)
@@ -486,9 +463,9 @@ class PodWorker:
             if not (error.is_not_found or error.is_conflict):
                 raise
 
-    async def _clean_up(self, grace: int) -> None:
+    async def _clean_up(self) -> None:
         """Stop and remove everything of the pod on this node."""
-        await self._stop_everything(grace)
+        await self._stop_everything()
         runtime = self.context.runtime
         with contextlib.suppress(RuntimeFailure):
             await self._observe()
