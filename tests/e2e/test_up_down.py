@@ -63,6 +63,14 @@ def test_a_cluster_without_pods_comes_and_goes(cluster: Cluster) -> None:
     assert traces(cluster) == []
 
 
+def test_a_cluster_whose_settings_are_spoilt_can_be_taken_down(cluster: Cluster) -> None:
+    cluster.up("--pods=none")
+    (cluster.settings.state_dir / "cluster.json").write_text("{")
+    assert "spoilt" in cluster.sampan("ls").stdout
+    cluster.down()
+    assert traces(cluster) == []
+
+
 def test_two_commands_at_once_make_one_cluster(cluster: Cluster) -> None:
     command = [str(SAMPAN), "up", "--name", cluster.name, "--pods=none", "--kubeconfig", str(cluster.kubeconfig)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
 
     chosen = lifecycle.names() if options.all else [options.name]
     for name in chosen:
-        lifecycle.down(lifecycle.load(name), kubeconfig.user_file(options.kubeconfig))
+        lifecycle.down(lifecycle.recover(name), kubeconfig.user_file(options.kubeconfig))
         print(f"cluster {name} is gone")
     if not chosen:
         print("there is no cluster")

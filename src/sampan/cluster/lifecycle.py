@@ -12,6 +12,7 @@ import fcntl
 import importlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -56,6 +57,24 @@ def load(name: str) -> Settings:
     except (ValueError, TypeError) as error:
         path = state_root() / name / "cluster.json"
         raise ClusterError(f"{path} cannot be read: {error}", "`sampan down` removes the cluster") from error
+
+
+def recover(name: str) -> Settings:
+    """Return the settings of a cluster, from its kubeconfigs when its own file is spoilt: enough to take it down.
+
+    Raises ``ClusterError`` where there is no such cluster, or nothing left to tell by."""
+    try:
+        return load(name)
+    except ClusterError as spoilt:
+        folder = state_root() / name / "kubeconfig"
+        try:
+            servers = [(folder / f"{user}.kubeconfig").read_text() for user in ("admin", "node")]
+        except OSError:
+            raise spoilt from None
+        ports, nodes = (re.findall(r"server: https://([0-9.]+):(\d+)", text) for text in servers)
+        inside = nodes[0][0].split(".")
+        pods: PodsMode = "real" if inside[0] == "10" else "simulated"
+        return Settings(name, int(inside[1]) - 240 if pods == "real" else 0, pods, "", int(ports[0][1]))
 
 
 def ask(settings: Settings, command: str) -> dict[str, Any] | None:
@@ -107,7 +126,7 @@ def choose(name: str, pods: PodsMode, version: str | None, api_port: int | None)
 def _free_index(pods: PodsMode) -> int:
     from sampan.network.cluster_link import clashing_route
 
-    taken = {load(name).index for name in names()}
+    taken = {recover(name).index for name in names()}
     for index in range(CLUSTERS_AT_MOST):
         candidate = Settings("", index, pods, "", 0)
         if index not in taken and (pods != "real" or not clashing_route(candidate.cluster_cidr)):
