@@ -28,7 +28,7 @@ import importlib.machinery, sys
 sys.modules["ssl"] = sys.modules["_hashlib"] = None  # the shop speaks plain HTTP inside the cluster: no OpenSSL
 for name in {names}:
     importlib.import_module(name)
-for name in list(sys.modules):
+for name in [name for name, module in sys.modules.items() if module]:
     parent = sys.modules.get(name.rpartition(".")[0])
     spec = importlib.machinery.PathFinder.find_spec(name, getattr(parent, "__path__", None))
     if spec and spec.has_location:
