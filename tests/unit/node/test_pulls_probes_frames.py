@@ -1,0 +1,127 @@
+"""Image pulls with their back-off, TCP and startup probes, carriage returns in logs, SPDY's dictionary and resets."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import Any, cast
+
+import pytest
+
+from sampan.node import cri_pb2 as cri
+from sampan.node.image_puller import ImagePuller
+from sampan.node.images import ImageError
+from sampan.node.log_files import lines_of
+from sampan.node.probes import Answer, ContainerProbes, Target, ask
+from sampan.node.runtime import Runtime, RuntimeFailure
+from sampan.node.spdy import DICTIONARY, Session, SpdyError
+
+IMAGE = "registry.test/shop:1"
+
+
+class Registry:
+    """The image half of a runtime: what is present, and whether a pull works."""
+
+    def __init__(self, *, present: bool = False, reachable: bool = False) -> None:
+        self.present, self.reachable, self.pulls = present, reachable, 0
+
+    async def image_status(self, reference: str) -> cri.Image | None:
+        return cri.Image(id="sha256:1", size=7) if self.present else None
+
+    async def pull_image(self, reference: str, auth: object, sandbox: object) -> str:
+        self.pulls += 1
+        await asyncio.sleep(0)
+        if not self.reachable:
+            raise RuntimeFailure("no such host")
+        self.present = True
+        return reference
+
+
+async def ensure(puller: ImagePuller, policy: str, told: list[str] | None = None) -> cri.Image:
+    events = told if told is not None else []
+    container = {"name": "c", "image": IMAGE, "imagePullPolicy": policy}
+    return await puller.ensure(container, cri.PodSandboxConfig(), [], lambda _, reason, __: events.append(reason))
+
+
+async def test_a_failed_pull_is_backed_off() -> None:
+    registry = Registry()
+    puller = ImagePuller(cast("Runtime", registry))
+    told: list[str] = []
+    with pytest.raises(ImageError) as first:
+        await ensure(puller, "IfNotPresent", told)
+    with pytest.raises(ImageError) as second:
+        await ensure(puller, "IfNotPresent", told)
+    assert (first.value.reason, second.value.reason) == ("ErrImagePull", "ImagePullBackOff")
+    assert told == ["Pulling", "Failed", "Failed", "BackOff"]
+    assert registry.pulls == 1
+    assert 9 < puller.seconds_left(IMAGE) <= 10
+
+
+@pytest.mark.parametrize(("policy", "pulls"), [("IfNotPresent", 0), ("Never", 0), ("Always", 1)])
+async def test_a_present_image_is_used_without_a_registry(policy: str, pulls: int) -> None:
+    registry = Registry(present=True)
+    assert (await ensure(ImagePuller(cast("Runtime", registry)), policy)).id == "sha256:1"
+    assert registry.pulls == pulls
+
+
+async def test_never_means_never() -> None:
+    registry = Registry(reachable=True)
+    with pytest.raises(ImageError) as error:
+        await ensure(ImagePuller(cast("Runtime", registry)), "Never")
+    assert error.value.reason == "ErrImageNeverPull"
+    assert registry.pulls == 0
+
+
+def test_carriage_returns_are_text() -> None:
+    content = b"2026-01-01T00:00:00Z stdout F 10%\r50%\r100%\n2026-01-01T00:00:01Z stderr F end\r\n2026-"
+    assert [entry.text for entry in lines_of(content)] == [b"10%\r50%\r100%\n", b"end\r\n"]
+
+
+async def test_tcp_probes() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    target = Target({"name": "c", "ports": [{"name": "web", "containerPort": port}]}, "id", "127.0.0.1")
+    probe = {"tcpSocket": {"port": "web"}}
+    runtime = cast("Runtime", None)
+    assert await ask(runtime, probe, target) == Answer(True)
+    server.close()
+    await server.wait_closed()
+    assert not (await ask(runtime, probe, target)).well
+
+
+async def test_a_startup_probe_holds_readiness_back() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    container: dict[str, Any] = {"name": "c", "startupProbe": {"tcpSocket": {"port": port}}}
+    changes: list[tuple[bool, bool]] = []
+    probes = ContainerProbes(
+        cast("Runtime", None),
+        Target(container, "id", "127.0.0.1"),
+        lambda: changes.append((probes.started, probes.ready)),
+        lambda kind, message: pytest.fail(message),
+        lambda kind, message: pytest.fail(message),
+    )
+    assert (probes.started, probes.ready) == (False, False)
+    await probes.run()
+    server.close()
+    assert changes == [(True, False), (True, True)]
+
+
+def test_the_dictionary_is_the_drafts() -> None:
+    assert zlib.adler32(DICTIONARY) == 0xE3C6A7C2
+
+
+async def test_a_lost_connection_ends_its_streams() -> None:
+    session = Session(lambda data: None, client=True)
+    stream = session.open({"streamType": "data"})
+    session.end()
+    assert await stream.receive() == b""
+    assert await stream.receive() == b""
+    with pytest.raises(SpdyError):
+        await stream.replied
+
+
+async def test_a_bad_header_block_is_told() -> None:
+    session = Session(lambda data: None, client=False)
+    with pytest.raises(SpdyError):
+        session.feed(b"\x80\x03\x00\x01\x00\x00\x00\x0c" + bytes(12))
