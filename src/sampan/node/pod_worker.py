@@ -29,8 +29,9 @@ from sampan.node.context import NodeContext
 from sampan.node.environment import ConfigError, environment_of
 from sampan.node.hooks import run_hook
 from sampan.node.images import ImageError
-from sampan.node.pod_config import UID, log_directory, sandbox_config
+from sampan.node.pod_config import UID, every_container, log_directory, sandbox_config
 from sampan.node.pod_observer import PodObserver
+from sampan.node.pod_probes import PodProbes
 from sampan.node.pod_status import (
     ContainerView,
     initialized,
@@ -39,15 +40,13 @@ from sampan.node.pod_status import (
     restart_wanted,
     status_of,
 )
-from sampan.node.probes import ContainerProbes, Target
+from sampan.node.probes import Target
+from sampan.node.restart_backoff import RestartBackoff, spoken
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.stopping import grace_of, in_order, stop_one
 from sampan.node.volumes import VolumeError
 from sampan.schema.objects import Object
 
-FIRST_RESTART_SECONDS = 10.0
-LONGEST_RESTART_SECONDS = 300.0
-FORGIVEN_AFTER_SECONDS = 600.0
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
 RETRY_SECONDS = 2.0
@@ -66,12 +65,14 @@ class PodWorker:
         self.awake.set()
         self._folders: dict[str, Path] = {}
         self._sandbox: cri.PodSandboxConfig | None = None
-        self._probes: dict[str, tuple[ContainerProbes, asyncio.Task[None]]] = {}
+        self._probes = PodProbes(
+            context.runtime, self.wake, lambda name, text: self._kill(name, self.view.of(name), text), self.tell
+        )
         self._due: asyncio.TimerHandle | None = None
         self._written_status: Object | None = None
         self._group: asyncio.TaskGroup | None = None
         self._killed: dict[str, str] = {}
-        self._backoff: dict[str, tuple[int, float]] = {}
+        self._backoff = RestartBackoff()
         self._deadline_told = False
 
     @property
@@ -115,8 +116,7 @@ class PodWorker:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 await self._live()
-                for _, task in self._probes.values():
-                    task.cancel()
+                self._probes.drop_all()
         finally:
             if self._due is not None:
                 self._due.cancel()
@@ -195,7 +195,7 @@ class PodWorker:
             if view.running:
                 self._watch_probes(name, view)
             else:
-                self._drop_probes(name)
+                self._probes.drop(name)
                 view.started = False
                 view.ready = view.succeeded and name in inits
 
@@ -294,30 +294,16 @@ class PodWorker:
         if view.current.annotations.get(HASH, "") not in ("", spec_hash(container)):
             self._kill(container["name"], view, f"Container {container['name']} definition changed, will be restarted")
 
-    def _restart_pause(self, name: str, view: ContainerView) -> float:
-        """Return the seconds until an exited container may start again: none the first time, then 10 s doubling."""
-        if not view.exited or view.current is None:
-            return 0.0
-        finished = view.current.finished_at / 1e9
-        lasted = finished - view.current.started_at / 1e9
-        seen, pause = self._backoff.get(name, (-1, 0.0))
-        if seen != view.current.metadata.attempt:
-            if lasted > FORGIVEN_AFTER_SECONDS or view.current.metadata.attempt == 0:
-                pause = 0.0
-            else:
-                pause = min(max(pause * 2, FIRST_RESTART_SECONDS), LONGEST_RESTART_SECONDS)
-            self._backoff[name] = (view.current.metadata.attempt, pause)
-        return finished + pause - time.time()
-
     async def _start(self, container: Object, view: ContainerView) -> None:
         """Create and start the next instance of a container, or say why it waits."""
         name = container["name"]
-        left = self._restart_pause(name, view)
+        left = self._backoff.left(name, view.current) if view.exited and view.current is not None else 0.0
         if left > 0:
-            pause = self._backoff[name][1]
             view.waiting_reason = "CrashLoopBackOff"
             where = f"pod={self.pod['metadata']['name']}_{self.pod['metadata']['namespace']}({self.uid})"
-            view.waiting_message = f"back-off {_human(pause)} restarting failed container={name} {where}"
+            view.waiting_message = (
+                f"back-off {spoken(self._backoff.pause(name))} restarting failed container={name} {where}"
+            )
             self.tell("Warning", "BackOff", f"Back-off restarting failed container {name} in pod {where[4:]}", name)
             self.wake_after(left)
             return
@@ -386,33 +372,12 @@ class PodWorker:
         return Target(container, view.current.id, ip)
 
     def _watch_probes(self, name: str, view: ContainerView) -> None:
-        """Run the probes of a running container, unless they run already; take over their verdicts."""
-        assert view.current is not None and self._group is not None
-        known = self._probes.get(name)
-        if known is None or known[0].target.container_id != view.current.id:
-            self._drop_probes(name)
-            spec = self.pod["spec"]
-            sections = (spec["containers"], spec.get("initContainers") or (), spec.get("ephemeralContainers") or ())
-            container = next((c for section in sections for c in section if c["name"] == name), None)
-            if container is None:
-                return
-
-            def fail(kind: str, message: str) -> None:
-                text = f"Container {name} failed {kind} probe, will be restarted"
-                self._kill(name, self.view.of(name), text)
-
-            def unhealthy(kind: str, message: str) -> None:
-                self.tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {message}", name)
-
-            probes = ContainerProbes(self.context.runtime, self._target(container, view), self.wake, fail, unhealthy)
-            known = (probes, self._group.create_task(probes.run(), name=f"probes-{self.key}-{name}"))
-            self._probes[name] = known
-        view.started, view.ready = known[0].started, known[0].ready
-
-    def _drop_probes(self, name: str) -> None:
-        known = self._probes.pop(name, None)
-        if known is not None:
-            known[1].cancel()
+        """Take over the verdicts of a running container's probes."""
+        assert self._group is not None
+        container = next((c for c in every_container(self.pod["spec"]) if c["name"] == name), None)
+        if container is not None:
+            probes = self._probes.watch(self._group, name, self._target(container, view))
+            view.started, view.ready = probes.started, probes.ready
 
     def _kill(self, name: str, view: ContainerView, message: str) -> None:
         """Stop a running container; its exit wakes the worker."""
@@ -444,7 +409,7 @@ class PodWorker:
     async def _stop_everything(self) -> None:
         for group in in_order(self.pod, self.view):
             for name, _ in group:
-                self._drop_probes(name)
+                self._probes.drop(name)
                 self.tell("Normal", "Killing", f"Stopping container {name}", name)
             await asyncio.gather(*(self._stop_one(name, view) for name, view in group))
 
@@ -494,8 +459,3 @@ class PodWorker:
             PODS, metadata["name"], patch, metadata["namespace"], type="merge", subresource="status"
         )
         self._written_status = status
-
-
-def _human(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -66,6 +66,8 @@ class Stream:
         self._room = asyncio.Event()
         self.replied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reset = False
+        self.ended: set[str] = set()
+        """Which sides have said their last: ``ours``, ``theirs``."""
 
     async def receive(self) -> bytes:
         """Return the next piece; ``b""`` at the end, and ever after."""
@@ -89,12 +91,14 @@ class Stream:
         """Send the end of our side."""
         if not self.reset:
             self._session.write_data(self.id, b"", fin=True)
+            self._session.end_of(self, "ours")
 
     def feed(self, data: bytes, *, fin: bool) -> None:
         if data:
             self._received.put_nowait(data)
         if fin:
             self._received.put_nowait(b"")
+            self._session.end_of(self, "theirs")
 
     def enlarge(self, delta: int) -> None:
         self.window += delta
@@ -167,6 +171,12 @@ class Session:
     def write_data(self, stream_id: int, data: bytes, *, fin: bool) -> None:
         flags = FIN if fin else 0
         self._write(struct.pack(">II", stream_id, flags << 24 | len(data)) + data)
+
+    def end_of(self, stream: Stream, side: str) -> None:
+        """Forget a stream that both sides have ended."""
+        stream.ended.add(side)
+        if len(stream.ended) == 2:
+            self._streams.pop(stream.id, None)
 
     def feed(self, data: bytes) -> None:
         """Take over bytes of the connection. Raises ``SpdyError``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sampan.node.log_files import LogLine, last_lines, lines_of
 from sampan.node.log_stream import LogOptions
 from sampan.node.pod_status import PodView, phase_of, restart_wanted, status_of
 from sampan.node.probes import Target, ask
+from sampan.node.restart_backoff import RestartBackoff, spoken
 from sampan.node.spdy import Session, Stream
 
 NOW = "2026-01-01T00:00:00Z"
@@ -203,3 +205,19 @@ async def test_http_probes() -> None:
     server.close()
     well = await ask(None, {"tcpSocket": {"port": port}}, target)  # type: ignore[arg-type]
     assert not well.well and "dial tcp" in well.message
+
+
+def test_restarts_wait_longer_each_time_and_are_forgiven() -> None:
+    backoff = RestartBackoff()
+    now = time.time_ns()
+
+    def ended(attempt: int, lasted_seconds: int = 1) -> float:
+        instance = status(EXITED, 1, attempt)
+        instance.started_at, instance.finished_at = now - lasted_seconds * 10**9, now
+        return backoff.left("main", instance)
+
+    assert ended(0) <= 0
+    assert [round(ended(attempt)) for attempt in (1, 2, 3)] == [10, 20, 40]
+    assert [round(ended(attempt)) for attempt in range(4, 9)] == [80, 160, 300, 300, 300]
+    assert ended(9, lasted_seconds=700) <= 0
+    assert (spoken(40), spoken(80)) == ("40s", "1m20s")

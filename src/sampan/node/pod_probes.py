@@ -1,0 +1,50 @@
+"""The probes of a pod's running containers: started with a container, dropped with it, their verdicts asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sampan.node.probes import ContainerProbes, Target
+from sampan.node.runtime import Runtime
+
+
+class PodProbes:
+    """``wake`` is called when a verdict changes, ``kill(container, message)`` when a container is to be restarted, ``tell``
+    for events (type, reason, message, container)."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        wake: Callable[[], None],
+        kill: Callable[[str, str], None],
+        tell: Callable[[str, str, str, str], None],
+    ) -> None:
+        self._runtime, self._wake, self._kill, self._tell = runtime, wake, kill, tell
+        self._running: dict[str, tuple[ContainerProbes, asyncio.Task[None]]] = {}
+
+    def watch(self, group: asyncio.TaskGroup, name: str, target: Target) -> ContainerProbes:
+        """Return the probes of a running container; they are begun when it is a new instance."""
+        known = self._running.get(name)
+        if known is None or known[0].target.container_id != target.container_id:
+            self.drop(name)
+
+            def fail(kind: str, message: str) -> None:
+                self._kill(name, f"Container {name} failed {kind} probe, will be restarted")
+
+            def unhealthy(kind: str, message: str) -> None:
+                self._tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {message}", name)
+
+            probes = ContainerProbes(self._runtime, target, self._wake, fail, unhealthy)
+            known = (probes, group.create_task(probes.run(), name=f"probes-{name}"))
+            self._running[name] = known
+        return known[0]
+
+    def drop(self, name: str) -> None:
+        known = self._running.pop(name, None)
+        if known is not None:
+            known[1].cancel()
+
+    def drop_all(self) -> None:
+        for name in list(self._running):
+            self.drop(name)
