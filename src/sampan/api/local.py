@@ -19,24 +19,19 @@ from sampan.api.request import Response, User
 from sampan.api.routing import Query, parse_query
 from sampan.api.watching import WatchStream, bookmark_object, changes
 from sampan.client.errors import ApiError
-from sampan.client.protocol import ListResult, PatchType, ResourceType, WatchEvent
+from sampan.client.protocol import ListResult, ResourceType, WatchEvent
+from sampan.client.writing import WritingClient
 from sampan.schema.objects import Object
 
-PATCH_MEDIA = {
-    "json": "application/json-patch+json",
-    "merge": "application/merge-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
-    "apply": "application/apply-patch+yaml",
-}
 
-
-class LocalClient:
+class LocalClient(WritingClient):
     """A client of an ``Api`` in this process, acting as ``user``."""
 
     def __init__(self, api: Api, user: User) -> None:
         self.api = api
         self.user = user
-        self._headers = {"user-agent": user.name.rpartition(":")[2]}
+        self.agent = user.name.rpartition(":")[2]
+        self._headers = {"user-agent": self.agent}
 
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str], body: bytes = b"", media: str = "application/json"
@@ -130,62 +125,6 @@ class LocalClient:
                     yield WatchEvent(change.type, obj)
         except StatusError as error:
             raise api_error(error) from None
-
-    async def create(
-        self,
-        resource: ResourceType,
-        obj: Object,
-        namespace: str | None = None,
-        *,
-        subresource: str | None = None,
-        name: str | None = None,
-    ) -> Object:
-        namespace = namespace or obj.get("metadata", {}).get("namespace")
-        return await self._object("POST", resource.path(namespace, name, subresource), {}, obj)
-
-    async def update(self, resource: ResourceType, obj: Object, *, subresource: str | None = None) -> Object:
-        metadata = obj["metadata"]
-        path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
-        return await self._object("PUT", path, {}, obj)
-
-    async def patch(
-        self,
-        resource: ResourceType,
-        name: str,
-        patch: Any,
-        namespace: str | None = None,
-        *,
-        type: PatchType = "merge",
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        force: bool = False,
-    ) -> Object:
-        query: dict[str, str] = {}
-        if field_manager or type == "apply":
-            query["fieldManager"] = field_manager or self._headers["user-agent"]
-        if force:
-            query["force"] = "true"
-        path = resource.path(namespace, name, subresource)
-        return await self._object("PATCH", path, query, patch, PATCH_MEDIA[type])
-
-    async def delete(
-        self,
-        resource: ResourceType,
-        name: str,
-        namespace: str | None = None,
-        *,
-        grace_period_seconds: int | None = None,
-        propagation_policy: str | None = None,
-        uid: str | None = None,
-    ) -> Object:
-        options: Object = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        if grace_period_seconds is not None:
-            options["gracePeriodSeconds"] = grace_period_seconds
-        if propagation_policy:
-            options["propagationPolicy"] = propagation_policy
-        if uid:
-            options["preconditions"] = {"uid": uid}
-        return await self._object("DELETE", resource.path(namespace, name), {}, options)
 
     async def raw(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None

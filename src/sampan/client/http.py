@@ -15,27 +15,22 @@ import orjson
 
 from sampan.client.errors import ApiError, ApiUnreachable
 from sampan.client.kubeconfig import Connection
-from sampan.client.protocol import ListResult, PatchType, ResourceType, WatchEvent
+from sampan.client.protocol import ListResult, ResourceType, WatchEvent
+from sampan.client.writing import WritingClient
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     import aiohttp
 
-CONTENT_TYPES: dict[PatchType, str] = {
-    "json": "application/json-patch+json",
-    "merge": "application/merge-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
-    "apply": "application/apply-patch+yaml",
-}
 
-
-class HttpClient:
+class HttpClient(WritingClient):
     """``Client`` over HTTP. ``agent`` is the User-Agent and so the default field manager. Needs a running loop."""
 
     def __init__(self, connection: Connection, *, agent: str = "sampan") -> None:
         import aiohttp
 
         self.server = connection.server
+        self.agent = agent
         headers = {"User-Agent": agent, "Accept": "application/json"}
         if connection.token:
             headers["Authorization"] = f"Bearer {connection.token}"
@@ -52,7 +47,7 @@ class HttpClient:
         return self._session
 
     async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object:
-        return await self._object("GET", resource.path(namespace, name))
+        return await self._object("GET", resource.path(namespace, name), {})
 
     async def list(
         self,
@@ -101,53 +96,6 @@ class HttpClient:
                     raise ApiError(int(status.get("code") or 500), status)
                 yield WatchEvent(event["type"], event["object"])
 
-    async def create(
-        self,
-        resource: ResourceType,
-        obj: Object,
-        namespace: str | None = None,
-        *,
-        subresource: str | None = None,
-        name: str | None = None,
-    ) -> Object:
-        namespace = namespace or obj.get("metadata", {}).get("namespace")
-        return await self._object("POST", resource.path(namespace, name, subresource), body=obj)
-
-    async def update(self, resource: ResourceType, obj: Object, *, subresource: str | None = None) -> Object:
-        metadata = obj["metadata"]
-        return await self._object(
-            "PUT", resource.path(metadata.get("namespace"), metadata["name"], subresource), body=obj
-        )
-
-    async def patch(
-        self,
-        resource: ResourceType,
-        name: str,
-        patch: Any,
-        namespace: str | None = None,
-        *,
-        type: PatchType = "merge",
-        subresource: str | None = None,
-        field_manager: str | None = None,
-        force: bool = False,
-    ) -> Object:
-        query = _query(fieldManager=field_manager or "", force="true" if force else "")
-        path = resource.path(namespace, name, subresource)
-        return await self._object("PATCH", path, query, patch, CONTENT_TYPES[type])
-
-    async def delete(
-        self,
-        resource: ResourceType,
-        name: str,
-        namespace: str | None = None,
-        *,
-        grace_period_seconds: int | None = None,
-        propagation_policy: str | None = None,
-        uid: str | None = None,
-    ) -> Object:
-        options = delete_options(grace_period_seconds, propagation_policy, uid)
-        return await self._object("DELETE", resource.path(namespace, name), body=options)
-
     async def raw(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
     ) -> tuple[int, bytes]:
@@ -160,11 +108,11 @@ class HttpClient:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str],
         body: Any = None,
-        content_type: str = "application/json",
+        media: str = "application/json",
     ) -> Object:
-        status, answer = await self._send(method, path, query or {}, body, content_type)
+        status, answer = await self._send(method, path, query, body, media)
         if status >= 400:
             raise error_of(status, answer)
         decoded: Object = orjson.loads(answer)
@@ -218,18 +166,6 @@ def error_of(code: int, body: bytes) -> ApiError:
     if not isinstance(status, dict) or status.get("kind") != "Status":
         status = {"kind": "Status", "status": "Failure", "code": code, "message": body.decode(errors="replace")}
     return ApiError(code, status)
-
-
-def delete_options(grace_period_seconds: int | None, propagation_policy: str | None, uid: str | None) -> Object:
-    """Return ``DeleteOptions`` with what is given."""
-    options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
-    if grace_period_seconds is not None:
-        options["gracePeriodSeconds"] = grace_period_seconds
-    if propagation_policy:
-        options["propagationPolicy"] = propagation_policy
-    if uid:
-        options["preconditions"] = {"uid": uid}
-    return options
 
 
 def _query(**parameters: str) -> dict[str, str]:
