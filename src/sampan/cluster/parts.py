@@ -74,7 +74,7 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
         cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
         parts.insert(0, Part("containerd", argv=prepare(containerd_config(settings))))
         parts += [
-            Part("node", node, warm=(*WARM_AGENT, "grpclib.client", "pyroute2", "sampan.node.agent")),
+            Part("node", node, warm=(*WARM_AGENT, "grpclib.client", "sampan.node.agent")),
             Part("dns", dns, warm=("sampan.dns.server",)),
             Part("gateway", gateway, warm=("sampan.gateway.agent",)),
         ]
