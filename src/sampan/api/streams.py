@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,7 +230,18 @@ def check_log_options(query: Any) -> None:
             raise bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax')
         if int(value) < least:
             causes.append(f"{name}: Invalid value: {value}: must be greater than or equal to {least}")
-    if query.get("sinceSeconds") and query.get("sinceTime"):
+    since = query.get("sinceTime", "")
+    if since and not is_time(since):
+        raise bad_request(f'parsing time "{since}" as RFC 3339: cannot parse "{since}" as "2006"')
+    if query.get("sinceSeconds") and since:
         causes.append("sinceSeconds: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified")
     if causes:
         raise StatusError(422, "Invalid", f'PodLogOptions "" is invalid: {", ".join(causes)}')
+
+
+def is_time(text: str) -> bool:
+    """Whether a text is an RFC 3339 time, zone included."""
+    try:
+        return datetime.datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False

@@ -47,12 +47,12 @@ def tail_of(path: Path, *, lines: int, size_bytes: int) -> str:
 
 
 def last_lines(entries: list[LogLine], count: int) -> list[LogLine]:
-    """Return the entries that make up the last ``count`` whole lines."""
+    """Return the entries that make up the last ``count`` lines; one that is not complete yet counts too."""
     if count <= 0:
         return []
     found = 0
     for index in range(len(entries) - 1, -1, -1):
-        if entries[index].text.endswith(b"\n"):
+        if entries[index].text.endswith(b"\n") or index == len(entries) - 1:
             found += 1
             if found > count:
                 return entries[index + 1 :]

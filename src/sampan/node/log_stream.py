@@ -6,6 +6,7 @@ Following waits on inotify events of the log's folder; nothing polls. Source: co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -24,7 +25,7 @@ class LogOptions:
     tail_lines: int | None = None
     limit_bytes: int | None = None
     since: bytes = b""
-    """RFC 3339 time, compared as text: CRI writes its times in one zone and width."""
+    """A time in UTC to the second, compared as text: CRI writes its times in one zone and width."""
     stream: str = "All"
 
     @classmethod
@@ -35,8 +36,10 @@ class LogOptions:
             value = query.get(name, "")
             return int(value) if value.lstrip("-").isdecimal() else None
 
-        since = query.get("sinceTime", "")
-        seconds = number("sinceSeconds")
+        since, seconds = "", number("sinceSeconds")
+        with contextlib.suppress(ValueError):  # the API has refused what is no time
+            moment = datetime.datetime.fromisoformat(query.get("sinceTime", ""))
+            since = moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
         if seconds is not None:
             moment = datetime.datetime.fromtimestamp(time.time() - seconds, datetime.UTC)
             since = moment.strftime("%Y-%m-%dT%H:%M:%S")
@@ -46,7 +49,7 @@ class LogOptions:
             timestamps=query.get("timestamps") in ("true", "1"),
             tail_lines=number("tailLines"),
             limit_bytes=number("limitBytes"),
-            since=since.removesuffix("Z").encode(),
+            since=since.encode(),
             stream=query.get("stream") or "All",
         )
 

@@ -137,6 +137,8 @@ def test_the_last_lines_are_whole_ones() -> None:
     entries = [LogLine(b"t", b"stdout", text) for text in texts]
     assert b"".join(entry.text for entry in last_lines(entries, 2)) == b"two\nthree\n"
     assert last_lines(entries, 0) == []
+    unfinished = [*entries, LogLine(b"t", b"stdout", b"fou")]
+    assert b"".join(entry.text for entry in last_lines(unfinished, 2)) == b"three\nfou"
 
 
 def test_log_options() -> None:
@@ -144,6 +146,7 @@ def test_log_options() -> None:
     assert options.follow and options.tail_lines == 5
     assert options.wants(LogLine(b"2026-01-01T00:00:01.5Z", b"stdout", b"x"))
     assert not options.wants(LogLine(b"2025-12-31T23:59:59.5Z", b"stdout", b"x"))
+    assert LogOptions.parse({"sinceTime": "2026-01-01T02:00:00+02:00"}).since == b"2026-01-01T00:00:00"
 
 
 @given(st.lists(st.binary(min_size=1, max_size=70_000), max_size=4))
