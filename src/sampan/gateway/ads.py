@@ -3,7 +3,8 @@
 ``Snapshot`` is the set of resources that should be (type → name → bytes); ``Ads.publish`` takes a new one and pushes the
 difference, in the order clusters, endpoints, listeners, routes, extensions, each type only after the one before was taken
 (so that no route names a cluster Envoy does not have; removals go in the reverse order). ``await ads.settled(version)`` ends
-when every connected Envoy has answered; ``ads.problems`` has the texts of what it refused, by resource type.
+when every connected Envoy has answered; ``ads.problems`` has the texts of what it refused, by type and
+name (an answer with several resources that Envoy refuses is sent again one by one, to know which it was).
 Source: the incremental aggregated discovery service of xDS.
 """
 
@@ -64,8 +65,10 @@ class Connection:
     def __init__(self) -> None:
         self.subscribed: dict[str, set[str]] = {}
         self.has: dict[str, dict[str, str]] = {}
-        self.waiting: dict[str, str] = {}
-        """Type → nonce of the answer that has not been acknowledged."""
+        self.waiting: dict[str, tuple[str, list[str]]] = {}
+        """Type → nonce and resources of the answer that has not been acknowledged."""
+        self.alone: set[tuple[str, str]] = set()
+        """Resources of an answer that was refused: they go one by one."""
         self.out: asyncio.Queue[bytes] = asyncio.Queue()
         self.count = 0
 
@@ -81,7 +84,8 @@ class Ads:
 
     def __init__(self) -> None:
         self.snapshot: dict[str, dict[str, bytes]] = {type_url: {} for type_url in ORDER}
-        self.problems: dict[str, str] = {}
+        self.problems: dict[tuple[str, str], str] = {}
+        """``(type, resource name) -> Envoy's words``, for as long as the refused resource is wanted."""
         self._versions: dict[bytes, str] = {}
         self._connections: set[Connection] = set()
         self._settled = asyncio.Event()
@@ -100,6 +104,7 @@ class Ads:
         for type_url in ORDER:
             self.snapshot[type_url] = dict(snapshot.get(type_url, {}))
         self._versions = {}
+        self.problems = {entry: text for entry, text in self.problems.items() if entry[1] in self.snapshot[entry[0]]}
         self._push_all()
 
     async def settled(self) -> None:
@@ -156,6 +161,10 @@ class Ads:
                 continue
             if self._later_differs(connection, type_url):
                 removed = []
+            lone = [name for name in changed if (type_url, name) in connection.alone]
+            if lone:
+                together = [name for name in changed if name not in lone]
+                changed, removed = together or lone[:1], removed if together else []
             self._send(connection, type_url, changed, removed)
             return
 
@@ -183,7 +192,7 @@ class Ads:
         head = {"type_url": type_url, "removed_resources": removed, "nonce": nonce, "system_version_info": nonce}
         body = encode("envoy.service.discovery.v3.DeltaDiscoveryResponse", head)
         body += b"".join(b"\x12" + _length(resource) + resource for resource in resources)
-        connection.waiting[type_url] = nonce
+        connection.waiting[type_url] = nonce, changed
         connection.out.put_nowait(body)
 
     def _on_request(self, connection: Connection, request: dict[str, Any]) -> None:
@@ -191,14 +200,9 @@ class Ads:
         if type_url not in self.snapshot:
             return
         nonce = request.get("response_nonce", "")
-        if nonce and connection.waiting.get(type_url) == nonce:
-            del connection.waiting[type_url]
-            if "error_detail" in request:
-                text = request["error_detail"].get("message", "refused")
-                self.problems[type_url] = text
-                logger.error("envoy refused %s: %s", type_url.rpartition(".")[2], text)
-            else:
-                self.problems.pop(type_url, None)
+        if nonce and type_url in connection.waiting and connection.waiting[type_url][0] == nonce:
+            _, sent = connection.waiting.pop(type_url)
+            self._on_answer(connection, type_url, sent, request.get("error_detail"))
         if not nonce or "resource_names_subscribe" in request or "resource_names_unsubscribe" in request:
             names = connection.subscribed.setdefault(type_url, set())
             asked = request.get("resource_names_subscribe", [])
@@ -210,6 +214,27 @@ class Ads:
                 connection.has.setdefault(type_url, {}).pop(name, None)
         self._push(connection)
         self._settled.set()
+
+    def _on_answer(self, connection: Connection, type_url: str, names: list[str], error: dict[str, Any] | None) -> None:
+        """Note what Envoy says of the resources it was sent."""
+        if error is None:
+            for name in names:
+                self.problems.pop((type_url, name), None)
+                connection.alone.discard((type_url, name))
+            return
+        text = error.get("message", "refused")
+        if len(names) > 1:
+            for name in names:
+                connection.has[type_url].pop(name, None)
+                connection.alone.add((type_url, name))
+            return
+        for name in names:
+            self.problems[type_url, name] = text
+            logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
+
+    def refusals(self, type_url: str) -> dict[str, str]:
+        """Return what Envoy refuses of a type: resource name → its words."""
+        return {name: text for (of_type, name), text in self.problems.items() if of_type == type_url}
 
     async def _serve(self, stream: Any) -> None:
         connection = Connection()

@@ -27,6 +27,7 @@ from sampan.gateway import addresses, ads, kinds, status
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
 from sampan.gateway.plugins import Plugins
 from sampan.gateway.resources import Translation, translate
+from sampan.gateway.routes import plugin_filter
 from sampan.gateway.world import World
 from sampan.schema.objects import Object
 
@@ -144,6 +145,7 @@ class Agent:
         self._pyvoy_module = str(module.origin) if module else ""
         self._envoy: asyncio.Task[None] | None = None
         self._written: dict[tuple[str, str], Object] = {}
+        self._settled_at = asyncio.get_running_loop().time()
 
     async def run(self, ready: Callable[[], None]) -> None:
         for informer in self.informers.values():
@@ -215,6 +217,11 @@ class Agent:
         for key, gateway in gateways:
             await self._ensure_address(world, key, gateway)
         live = await self._until_settled() if gateways else True
+        now = asyncio.get_running_loop().time()
+        if live:
+            self._settled_at = now
+        elif self.dirty.is_set() and now - self._settled_at < SETTLE_SECONDS:
+            return  # a change overtook Envoy's answer: the next round says what became of both
         await self._write_statuses(world, translation, live)
         if live:
             self.plugins.sweep()
@@ -255,21 +262,27 @@ class Agent:
 
     async def _write_statuses(self, world: World, translation: Translation, live: bool) -> None:
         now = timestamp()
-        refusal = self.ads.problems.get(ads.LISTENER, "") or self.ads.problems.get(ads.CLUSTER, "")
-        routes_refusal = self.ads.problems.get(ads.ROUTES, "")
+        listeners, routes = (self.ads.refusals(kind) for kind in (ads.LISTENER, ads.ROUTES))
+        plugins = self.ads.refusals(ads.EXTENSION)
+        by_gateway = {name.rpartition("/")[0]: text for name, text in listeners.items()}
+        clusters = next(iter(self.ads.refusals(ads.CLUSTER).values()), "")
+        # a route configuration is <namespace>/<gateway>/<port> and, for TLS, /<listener>
+        routes = {"/".join(name.split("/")[:2]): text for name, text in routes.items()}
         for name, obj in world.classes.items():
             if obj["spec"]["controllerName"] == kinds.CONTROLLER:
                 await self._write(kinds.GATEWAY_CLASSES, name, obj, status.class_status(obj, now))
         for key, gateway in world.our_gateways():
             address = addresses.address_of(world.services.get(key))
+            refusal = by_gateway.get(key, clusters)
             new = status.gateway_status(world, translation, key, gateway, address, live, refusal, now)
             await self._write(kinds.GATEWAYS, key, gateway, new)
         for key, route in world.routes.items():
-            found = status.route_status(world, translation, key, route, now, routes_refusal)
+            found = status.route_status(world, translation, key, route, now, routes)
             if found is not None:
                 await self._write(kinds.HTTP_ROUTES, key, route, found)
         for key, plugin in world.plugins.items():
-            await self._write(kinds.PLUGINS, key, plugin, status.plugin_status(world, key, plugin, now))
+            refusal = plugins.get(plugin_filter(key), "")
+            await self._write(kinds.PLUGINS, key, plugin, status.plugin_status(world, key, plugin, now, refusal))
 
     async def _write(self, resource: ResourceType, key: str, obj: Object, new: Object) -> None:
         """Write a status unless it is there already."""

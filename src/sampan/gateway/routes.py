@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from sampan.gateway import refusals
 from sampan.gateway.kinds import OWN_GROUP
 from sampan.gateway.world import World, age_key
 from sampan.schema.objects import Object
@@ -36,6 +37,8 @@ class Problems:
 
     reason: str = ""
     messages: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    """Why rules are not served at all, one text for each."""
 
     def add(self, reason: str, message: str) -> None:
         self.reason = self.reason or reason
@@ -46,6 +49,10 @@ def rules_of(world: World, route: Object, problems: Problems, used: set[str]) ->
     """Return the Envoy routes of an HTTPRoute; ``used`` collects the clusters they lead to."""
     result = []
     for number, rule in enumerate(route["spec"].get("rules") or ()):
+        refused = refusals.of_rule(rule)
+        if refused:
+            problems.dropped.append(f"rule {number}: {refused}")
+            continue
         matches = rule.get("matches") or [{"path": {"type": "PathPrefix", "value": "/"}}]
         for match in matches:
             envoy_match = match_of(match)
@@ -220,7 +227,7 @@ def rewrite_of(spec: Object, match: Object) -> dict[str, Any]:
         result["regex_rewrite"] = {"pattern": {"regex": "^.*$"}, "substitution": replacement}
     elif path.get("type") == "ReplacePrefixMatch":
         prefix = ((match.get("path") or {}).get("value") or "/").rstrip("/")
-        replacement = (path.get("replacePrefixMatch") or "/").rstrip("/")
+        replacement = (path.get("replacePrefixMatch") or "/").rstrip("/").replace("\\", "\\\\")
         # `/foo` becomes `/xyz` and not `/xyz/`, and with an empty replacement still `/`
         rest = "(/.*)?" if replacement else "/*(.*)"
         substitution = f"{replacement}\\1" if replacement else "/\\1"
@@ -253,6 +260,10 @@ def extend(world: World, route: Object, reference: Object, result: dict[str, Any
                 "set": [{"name": n, "value": v} for n, v in values.items() if v],
                 "remove": [n for n, v in values.items() if not v],
             }
+            refused = refusals.of_headers(change)
+            if refused:
+                problems.add("InvalidMiddleware", f"Middleware {key}: {refused}")
+                return False
             change_headers(result, which, change)
         return True
     if reference["group"] == OWN_GROUP and kind == "Plugin" and key in world.plugins:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sampan.gateway.attachment import serves_http
@@ -138,9 +139,10 @@ def listener_status(
 
 
 def route_status(
-    world: World, translation: Translation, key: str, route: Object, now: str, refusal: str
+    world: World, translation: Translation, key: str, route: Object, now: str, refusals: Mapping[str, str]
 ) -> Object | None:
-    """Return a route's status with our parents in it; None when it never had one of ours."""
+    """Return a route's status with our parents in it; None when it never had one of ours. ``refusals``: Gateway key →
+    what Envoy says against its routes."""
     generation = route["metadata"].get("generation", 0)
     old_parents = (route.get("status") or {}).get("parents") or []
     others = [parent for parent in old_parents if parent["controllerName"] != CONTROLLER]
@@ -149,8 +151,18 @@ def route_status(
     for verdict in translation.attachments.verdicts.get(key, ()):
         well = verdict.attached > 0
         accepted = condition("Accepted", well, verdict.reason, verdict.message, generation)
+        reference = verdict.parent_ref
+        parent = f"{reference.get('namespace') or route['metadata']['namespace']}/{reference['name']}"
+        refusal = refusals.get(parent, "")
+        dropped = problems.dropped if problems is not None else []
+        partial: list[Object] = []
         if well and refusal:
             accepted = condition("Accepted", False, "UnsupportedValue", f"Envoy refused it: {refusal}", generation)
+        elif well and dropped and len(dropped) == len(route["spec"].get("rules") or ()):
+            accepted = condition("Accepted", False, "UnsupportedValue", "; ".join(dropped), generation)
+        elif well and dropped:
+            text = f"Dropped Rule: {'; '.join(dropped)}"
+            partial = [condition("PartiallyInvalid", True, "UnsupportedValue", text, generation)]
         resolved = condition("ResolvedRefs", True, "ResolvedRefs", "all references are resolved", generation)
         if problems is not None and problems.messages:
             text = "; ".join(dict.fromkeys(problems.messages))
@@ -163,24 +175,29 @@ def route_status(
             ),
             [],
         )
-        conditions = stamped([accepted, resolved], before, now)
+        conditions = stamped([accepted, resolved, *partial], before, now)
         mine.append({"parentRef": verdict.parent_ref, "controllerName": CONTROLLER, "conditions": conditions})
     if not mine and len(others) == len(old_parents):
         return None
     return {"parents": [*others, *mine]}
 
 
-def plugin_status(world: World, key: str, plugin: Object, now: str) -> Object:
-    """Return a Plugin's status: which version is live since when, and what a newer one lacks."""
+def plugin_status(world: World, key: str, plugin: Object, now: str, refusal: str = "") -> Object:
+    """Return a Plugin's status: which version is live since when, and what a newer one lacks. ``refusal``: Envoy's words
+    against the version that was pushed last; the one it had before serves on."""
     generation = plugin["metadata"].get("generation", 0)
     old = plugin.get("status", {})
     live, problem = world.live_plugins.get(key), world.plugin_problems.get(key, "")
+    problem = problem or (refusal and f"Envoy refused it: {refusal}")
+    version = live.version if live is not None else ""
+    if refusal:
+        version = old.get("liveVersion", "")
     accepted = condition("Accepted", not problem, "Accepted" if not problem else "Invalid", problem, generation)
-    text = f"version {live.version} is live" if live else "no version is live"
-    serving = condition("Live", live is not None, "Live" if live else "NotLive", text, generation)
+    text = f"version {version} is live" if version else "no version is live"
+    serving = condition("Live", bool(version), "Live" if version else "NotLive", text, generation)
     status: Object = {"conditions": stamped([accepted, serving], old.get("conditions") or [], now)}
-    if live is not None:
-        status["liveVersion"] = live.version
-        same = old.get("liveVersion") == live.version
+    if version:
+        status["liveVersion"] = version
+        same = old.get("liveVersion") == version
         status["liveSince"] = old["liveSince"] if same and old.get("liveSince") else now
     return status

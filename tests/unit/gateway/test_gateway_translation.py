@@ -211,7 +211,7 @@ def test_status_tells_what_hangs_where_and_what_is_not_so() -> None:
     refused = gateway_status(there, translation, "shop/gw", gateway, "10.0.0.9", True, "no such port", now)
     programmed = next(c for c in refused["conditions"] if c["type"] == "Programmed")
     assert programmed["status"] == "False" and "no such port" in programmed["message"]
-    status = route_status(there, translation, "shop/lost", lost, now, "")
+    status = route_status(there, translation, "shop/lost", lost, now, {})
     assert status is not None
     assert status["parents"][0]["conditions"][0]["reason"] == "NoMatchingParent"
 
