@@ -116,7 +116,7 @@ class Registry:
         base = given.get("generateName") if not given.get("name") else None
         at = meta.now()
         meta.on_create(obj, namespace if resource.namespaced else "", resource.generation, at)
-        if resource.status:
+        if resource.status and not resource.status_on_create:
             obj.pop("status", None)
         self.default(served, obj)
         if track:

@@ -59,6 +59,8 @@ class Resource:
     columns: tuple[Column, ...] = ()
     status: bool = False
     """Whether ``/status`` exists; then status is ignored on the main path and everything else on ``/status``."""
+    status_on_create: bool = False
+    """Whether the status given with a create is kept (Nodes register with theirs)."""
     scale: Mapping[str, str] | None = None
     """JSONPaths ``specReplicasPath``, ``statusReplicasPath``, ``labelSelectorPath`` as in a CRD."""
     generation: bool = True

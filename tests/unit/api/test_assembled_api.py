@@ -110,6 +110,16 @@ async def test_a_pod_gets_defaults_account_priority_and_tolerations(call: Any) -
     assert "f:tolerations" not in owned and "f:volumes" not in owned, "what admission adds has no owner"
 
 
+async def test_a_node_registers_with_its_status_and_a_pod_does_not(call: Any) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "status": {"capacity": {"pods": "5"}}}
+    code, made = await call("POST", "/api/v1/nodes", node)
+    assert code == 201 and made["status"]["capacity"] == {"pods": "5"}
+    spec = {"containers": [{"name": "c", "image": "x:1"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec, "status": {"phase": "Running"}}
+    code, made = await call("POST", PODS, pod)
+    assert code == 201 and made["status"]["phase"] == "Pending"
+
+
 async def test_nothing_is_created_in_a_missing_or_ending_namespace(call: Any) -> None:
     code, status = await call("POST", "/api/v1/namespaces/nope/configmaps", {"metadata": {"name": "x"}})
     assert (code, status["message"]) == (404, 'namespaces "nope" not found')

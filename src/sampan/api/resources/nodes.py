@@ -71,6 +71,7 @@ NODE = Resource(
     namespaced=False,
     short_names=("no",),
     status=True,
+    status_on_create=True,
     generation=False,
     validate=collect(validate_node),
     storage_group_resource="minions",
