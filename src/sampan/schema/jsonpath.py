@@ -23,7 +23,7 @@ class JSONPathError(ValueError):
 
 
 _name = re.compile(r"(?:\\.|[^.\[\]{}()?*\s,'\"=<>!\\])+")
-_slice = re.compile(r"\s*(-?[0-9]*)\s*(?::\s*(-?[0-9]*)\s*)?(?::\s*(-?[0-9]*)\s*)?")
+_slice = re.compile(r"\s*(-?[0-9]+)?\s*(?::\s*(-?[0-9]+)?\s*)?(?::\s*(-?[0-9]+)?\s*)?")
 _filter = re.compile(r"\?\(\s*@?(.*?)\s*(?:(==|!=|<=|>=|<|>)\s*(.+?)\s*)?\)", re.DOTALL)
 _quoted = re.compile(r"\s*(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")\s*(,?)")
 

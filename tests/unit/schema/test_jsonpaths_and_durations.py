@@ -38,7 +38,7 @@ def test_first():
     assert first(".x", OBJECT, "none") == "none"
 
 
-@pytest.mark.parametrize("path", ["[", ".a[x]", ".{x}", ".a[?(@.b==zz)]", ".a['b]", "[::0]", "[?(" * 50])
+@pytest.mark.parametrize("path", ["[", "[-]", ".a[x]", ".{x}", ".a[?(@.b==zz)]", ".a['b]", "[::0]", "[?(" * 50])
 def test_bad_paths(path):
     with pytest.raises(JSONPathError):
         compile_path(path)
