@@ -17,6 +17,7 @@ from typing import Any
 
 from sampan.api.app import Api
 from sampan.schema.types import type_system
+from sampan.store import Store
 from sampan.store.database import Durability
 from sampan.store.sqlite import SqliteStore
 
@@ -50,12 +51,13 @@ class ApiConfig:
     issuer: str = "https://kubernetes.default.svc.cluster.local"
 
 
-async def open_api(config: ApiConfig) -> Api:
+async def open_api(config: ApiConfig, store: Store | None = None) -> Api:
     """Return an app with everything in it: built-in resources, identity, admission, bootstrap objects. Its store is
-    open: ``await api.store.close()``. Raises ``StoreError``."""
+    open: ``await api.store.close()``. ``store``: a ready one (a fork), which becomes the app's. Raises ``StoreError``."""
     from sampan.api.assembly import assemble, bootstrap  # above this module in meaning: it puts all parts together
 
-    store = SqliteStore(config.store_path, durability=config.durability)
+    if store is None:
+        store = SqliteStore(config.store_path, durability=config.durability)
     try:
         api = Api(store, type_system(config.kubernetes_version))
         assemble(api, config)

@@ -5,6 +5,7 @@ at a revision, and streams of events. Two engines keep the one protocol of ``pro
 ``sqlite.py`` (embedded, a log of revisions with group commit) and, later, etcd.
 """
 
+from sampan.store.image import Image
 from sampan.store.protocol import (
     Compacted,
     Conflict,
@@ -25,6 +26,7 @@ __all__ = [
     "Conflict",
     "Event",
     "FutureRevision",
+    "Image",
     "NoSpace",
     "Page",
     "Put",

@@ -46,15 +46,15 @@ class Row(NamedTuple):
 
 
 class Database:
-    """One open database file. ``path=None`` keeps it in memory."""
+    """One open database file."""
 
-    def __init__(self, path: Path | None, durability: Durability = "disk") -> None:
+    def __init__(self, path: Path, durability: Durability = "disk") -> None:
         self.path = path
-        self.name = str(path) if path else "the in-memory database"
+        self.name = str(path)
         self._inserts: dict[int, str] = {}
         try:
             self._connection = sqlite3.connect(
-                path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
+                path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
             )
         except sqlite3.Error as error:
             raise StoreError(
@@ -73,8 +73,7 @@ class Database:
         run = self._connection.execute
         # EXCLUSIVE before WAL: SQLite then keeps the file's lock until close, and needs no shared memory
         run("PRAGMA locking_mode=EXCLUSIVE")
-        if self.path is not None:
-            run("PRAGMA journal_mode=WAL")
+        run("PRAGMA journal_mode=WAL")
         run(f"PRAGMA synchronous={'FULL' if durability == 'disk' else 'OFF'}")
         findings = [row[0] for row in run("PRAGMA quick_check(3)")]
         if findings != ["ok"]:

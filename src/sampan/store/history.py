@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
+from sampan.store.image import Image
 from sampan.store.protocol import Compacted, Event, FutureRevision, Page, Record
 
 SNAPSHOTS = 8
@@ -47,6 +48,15 @@ class History:
         self.compacted = compacted
         self._events = [event for event in events if event.record.revision > compacted]
         self.revision = max(1, revision, compacted, events[-1].record.revision if events else 0)
+
+    def begin(self, image: Image) -> None:
+        """Start from an image. Its history is not there: its revision counts as compacted."""
+        self.records, self._keys = dict(image.records), list(image.keys)
+        self.revision = self.compacted = image.revision
+
+    def image(self) -> Image:
+        """Return the present state, frozen."""
+        return Image(dict(self.records), tuple(self._keys), self.revision)
 
     def apply(self, events: Sequence[Event]) -> None:
         """Take in events that have become durable."""

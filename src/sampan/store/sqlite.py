@@ -20,6 +20,8 @@ from pathlib import Path
 
 from sampan.store.database import Database, Durability, Row
 from sampan.store.history import History
+from sampan.store.image import Image
+from sampan.store.memory import NoDatabase
 from sampan.store.protocol import Conflict, Event, Page, Put, Record, StoreError, with_resource_version
 from sampan.store.watchers import PrefixWatch, Watchers
 
@@ -51,13 +53,20 @@ class Group:
 class SqliteStore:
     """``Store`` on one SQLite file (``path=None``: in memory only). Opening it blocks and needs no event loop.
 
-    ``durability="process"`` commits on the loop and does not wait for the disk: for tests."""
+    ``durability="process"`` commits on the loop and does not wait for the disk: for tests. A store in memory may begin
+    with an ``image`` of another."""
 
-    def __init__(self, path: Path | None = None, *, durability: Durability = "disk") -> None:
-        self._database = Database(path, durability)
+    def __init__(
+        self, path: Path | None = None, *, durability: Durability = "disk", image: Image | None = None
+    ) -> None:
+        self._database = Database(path, durability) if path else NoDatabase()
         self._history = History()
         self._watchers = Watchers()
-        self._load()
+        if image is None:
+            self._load()
+        else:
+            assert path is None, "a file has its own beginning"
+            self._history.begin(image)
         self._next = self._history.revision + 1
         # newest state of keys whose writes are on their way (None: deleted), with the transaction that decides it
         self._pending: dict[str, tuple[Record | None, Transaction]] = {}
@@ -80,6 +89,14 @@ class SqliteStore:
             else:
                 newest[row.key] = record
         self._history.load(events, compacted, self._database.meta("revision"))
+
+    def image(self) -> Image:
+        """Return the durable state, frozen: what forks begin with."""
+        return self._history.image()
+
+    def fork(self) -> SqliteStore:
+        """Return a store in memory that begins with the durable state of this one; from then on they are two."""
+        return SqliteStore(image=self.image())
 
     # reads
 

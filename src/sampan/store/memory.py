@@ -1,0 +1,25 @@
+"""A store's log that is none: what an in-memory store writes to. ``Database`` tells what the methods are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sampan.store.database import Row
+
+
+class NoDatabase:
+    """Takes every row and keeps none: the state is in memory, and goes with the process."""
+
+    def rows(self) -> Iterator[Row]:
+        return iter(())
+
+    def meta(self, name: str) -> int:
+        return 0
+
+    def append(self, rows: Sequence[Row]) -> None: ...
+
+    def compact(self, revision: int, before: int) -> None: ...
+
+    def remember(self, name: str, value: int) -> None: ...
+
+    def close(self) -> None: ...
