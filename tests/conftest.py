@@ -18,9 +18,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import settings
 
 from sampan.api.app import Api
 from sampan.api.server import ApiConfig, open_api
+
+settings.register_profile("sampan", deadline=None)  # a busy machine is no failure
+settings.load_profile("sampan")
 
 Key = ec.EllipticCurvePrivateKey
 
