@@ -120,9 +120,13 @@ def test_a_refused_apply_names_fields_of_others(history, manager, config):
     try:
         apply(live, config, manager=manager, now="2027-01-01T00:00:00Z", **OPTIONS)
     except Conflicts as conflicts:
+        entries = live["metadata"].get("managedFields")
+        if entries is None:  # nobody was tracked: all that is there belongs to "before-first-apply"
+            everything = fields.ensure_named(POD, fields.field_set(POD, live, created=True))
+            entries = [{"manager": "before-first-apply", "operation": "Update", "fieldsV1": everything}]
         owners = {
             path
-            for entry in live["metadata"]["managedFields"]
+            for entry in entries
             for path in fields.paths(entry["fieldsV1"])
             if (entry["manager"], entry["operation"]) != (manager, "Apply")
         }
