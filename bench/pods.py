@@ -10,15 +10,20 @@ import json
 import subprocess
 import time
 import uuid
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench.sampan import BIN, Cluster, cluster
 from bench.table import Row, median_of
+from sampan.client.http import HttpClient
+from sampan.client.kubeconfig import load
+from sampan.client.resources import PODS
 from sampan.cluster.settings import Settings
 from sampan.node import cri_pb2 as cri
 from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
 from sampan.node.runtime import Runtime
+from sampan.schema.objects import Object
 
 IMAGE = "docker.io/library/bench:1"
 MANY = 50
@@ -31,7 +36,7 @@ def rows() -> Iterator[Row]:
         load_image(ours)
         settings = Settings.load(ours.name)
         raw_one = median_of(RUNS, lambda: asyncio.run(raw(settings, 1)))
-        one = median_of(RUNS, lambda: apply_one(ours))
+        one = median_of(RUNS, lambda: asyncio.run(apply_one(ours)))
         yield Row("apply of one pod until Ready", one, "s", raw_one, "raw CRI calls", "<= 2x, <= 0.5 s")
         raw_many = asyncio.run(raw(settings, MANY))
         many = deployment(ours)
@@ -58,15 +63,32 @@ def pod(name: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-def apply_one(ours: Cluster) -> float:
-    """Return the seconds from the start of ``kubectl apply`` until ``kubectl wait`` ends."""
+async def apply_one(ours: Cluster) -> float:
+    """Return the seconds from the start of ``kubectl apply`` until a watch that was open before says Ready."""
     name = f"one-{uuid.uuid4().hex[:6]}"
+    client = HttpClient(load(ours.kubeconfig), agent="bench")
+    start = (await client.list(PODS, "default")).resource_version
+    watch = aiter(client.watch(PODS, "default", resource_version=start))
     begin = time.perf_counter()
-    ours.kubectl("apply", "-f", "-", stdin=json.dumps(pod(name)))
-    ours.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    apply = [BIN / "kubectl", "--kubeconfig", ours.kubeconfig, "apply", "-f", "-"]
+    kubectl = await asyncio.create_subprocess_exec(*apply, stdin=PIPE, stdout=DEVNULL)
+    applied = asyncio.create_task(kubectl.communicate(json.dumps(pod(name)).encode()))
+    async for event in watch:
+        if event.object["metadata"]["name"] == name and ready(event.object):
+            break
     seconds = time.perf_counter() - begin
-    ours.kubectl("delete", "pod", name, "--timeout=60s")
+    await applied
+    await client.delete(PODS, name, "default")
+    async for event in watch:
+        if event.object["metadata"]["name"] == name and event.type == "DELETED":
+            break
+    await client.close()
     return seconds
+
+
+def ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def deployment(ours: Cluster) -> float:
