@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,11 +38,20 @@ def findings() -> Iterator[Finding]:
     for program, package in OPTIONAL.items():
         path = which(program)
         yield True, program, str(path) if path else f"missing (optional: apt-get install -y {package})", ""
+    yield plugins()
     yield from kernel()
     yield from network()
     free = os.statvfs("/var/lib" if Path("/var/lib").exists() else "/")
     gigabytes = free.f_bavail * free.f_frsize / 1e9
     yield gigabytes > 1, "disk under /var/lib", f"{gigabytes:.1f} GB free", "free at least 1 GB"
+
+
+def plugins() -> Finding:
+    from sampan.gateway.envoy import libpython
+
+    library = libpython()
+    mend = f"apt-get install -y libpython{sysconfig.get_python_version()} (plugins of gateways in Python need it)"
+    return library is not None, "libpython", str(library or "missing"), mend
 
 
 def kernel() -> Iterator[Finding]:

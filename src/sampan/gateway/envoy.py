@@ -77,6 +77,14 @@ def bootstrap(config: EnvoyConfig) -> dict[str, Any]:
     }
 
 
+def libpython() -> Path | None:
+    """Return Python's shared library, which pyvoy's module is loaded beside; None where this Python has none."""
+    from pyvoy._server import get_envoy_environ
+
+    found = get_envoy_environ().get("LD_PRELOAD")
+    return Path(found) if found else None
+
+
 def environment(config: EnvoyConfig) -> dict[str, str]:
     """Return the environment in which pyvoy's module works: Python's home and paths, libpython preloaded."""
     from pyvoy._server import get_envoy_environ
