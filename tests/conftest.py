@@ -40,16 +40,20 @@ def _pem(key: Key) -> bytes:
 
 
 class Authority:
-    """A certificate authority that writes the files an API server wants into ``directory``."""
+    """A certificate authority that writes the files an API server wants into ``directory``; with another ``stem`` than
+    ``ca`` only its own pair."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stem: str = "ca") -> None:
         self.directory = directory
+        self.name = f"throwaway-{stem}"
         directory.mkdir(parents=True, exist_ok=True)
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._sign(_name("throwaway-ca"), self.key, x509.BasicConstraints(True, None))
+        self.certificate = self._sign(_name(self.name), self.key, x509.BasicConstraints(True, None))
         self.ca = self.certificate.public_bytes(serialization.Encoding.PEM)
-        (directory / "ca.crt").write_bytes(self.ca)
-        (directory / "ca.key").write_bytes(_pem(self.key))
+        (directory / f"{stem}.crt").write_bytes(self.ca)
+        (directory / f"{stem}.key").write_bytes(_pem(self.key))
+        if stem != "ca":
+            return
         names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         self.write("apiserver", "kube-apiserver", extension=x509.SubjectAlternativeName(names))
         self.write("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",))
@@ -59,21 +63,29 @@ class Authority:
         (directory / "sa.pub").write_bytes(accounts.public_key().public_bytes(serialization.Encoding.PEM, form))
 
     def write(
-        self, file: str, user: str, groups: tuple[str, ...] = (), extension: x509.ExtensionType | None = None
+        self,
+        file: str,
+        user: str,
+        groups: tuple[str, ...] = (),
+        extension: x509.ExtensionType | None = None,
+        *,
+        seconds: float = 86400,
     ) -> tuple[bytes, bytes]:
-        """Write ``file.crt`` and ``file.key`` for a user; return both."""
+        """Write ``file.crt`` and ``file.key`` for a user, good for ``seconds`` from now; return both."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(_name(user, groups), key, extension).public_bytes(serialization.Encoding.PEM)
+        certificate = self._sign(_name(user, groups), key, extension, seconds).public_bytes(serialization.Encoding.PEM)
         (self.directory / f"{file}.crt").write_bytes(certificate)
         (self.directory / f"{file}.key").write_bytes(_pem(key))
         return certificate, _pem(key)
 
-    def _sign(self, subject: x509.Name, key: Key, extension: x509.ExtensionType | None) -> x509.Certificate:
+    def _sign(
+        self, subject: x509.Name, key: Key, extension: x509.ExtensionType | None, seconds: float = 86400
+    ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         day = datetime.timedelta(days=1)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(_name("throwaway-ca"))
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(_name(self.name))
         builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - day).not_valid_after(now + day)
+        builder = builder.not_valid_before(now - day).not_valid_after(now + datetime.timedelta(seconds=seconds))
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         builder = builder.add_extension(authority, critical=False)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -121,7 +133,8 @@ def _data(**pems: bytes) -> dict[str, str]:
 
 
 SERVER = """
-import asyncio, pathlib, socket, sys
+import asyncio, json, pathlib, socket, sys
+from sampan.api import flags
 from sampan.api.server import ApiConfig, serve
 listener = socket.socket(fileno=int(sys.argv[1]))
 config = ApiConfig(
@@ -130,6 +143,7 @@ config = ApiConfig(
     sockets=(listener,),
     advertise=listener.getsockname(),
     kubernetes_version=sys.argv[4],
+    flags=flags.parse(json.loads(sys.argv[5])),
 )
 try:
     import uvloop
@@ -139,7 +153,9 @@ uvloop.run(serve(config, lambda: print("ready", flush=True)))
 """
 
 
-def start_api_server(directory: Path, *, store: bool = True, version: str = "1.37") -> ApiServer:
+def start_api_server(
+    directory: Path, *, store: bool = True, version: str = "1.37", flags: dict[str, object] | None = None
+) -> ApiServer:
     """Start an API server; the caller stops ``process``."""
     authority = Authority(directory / "pki")
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -149,6 +165,7 @@ def start_api_server(directory: Path, *, store: bool = True, version: str = "1.3
         str(authority.directory),
         str(directory / "store.db") if store else "",
         version,
+        json.dumps(flags or {}),
     ]
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, *arguments], pass_fds=[listener.fileno()], stdout=subprocess.PIPE
@@ -175,11 +192,14 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[Callable[..., ApiServer]]:
-    """Start further servers: ``start_server(directory, store=True, version="1.30")``; they are stopped at the end."""
+    """Start further servers: ``start_server(directory, store=True, version="1.30", flags={"anonymous-auth": False})``;
+    they are stopped at the end."""
     started: list[ApiServer] = []
 
-    def start(directory: Path, *, store: bool = True, version: str = "1.37") -> ApiServer:
-        server = start_api_server(directory, store=store, version=version)
+    def start(
+        directory: Path, *, store: bool = True, version: str = "1.37", flags: dict[str, object] | None = None
+    ) -> ApiServer:
+        server = start_api_server(directory, store=store, version=version, flags=flags)
         started.append(server)
         return server
 
@@ -201,3 +221,9 @@ async def local_api(throwaway_pki: Path) -> AsyncIterator[Api]:
     api = await open_api(ApiConfig(pki_dir=throwaway_pki))
     yield api
     await api.store.close()
+
+
+@pytest.fixture(scope="session")
+def make_authority() -> Callable[..., Authority]:
+    """Make a certificate authority: ``make_authority(directory, stem="front-proxy-ca")``."""
+    return Authority

@@ -18,7 +18,7 @@ from sampan.api import routing, wire
 from sampan.api.admitting import Chain
 from sampan.api.asgi import ClientGone, headers_of, read_body, refuse_websocket, respond
 from sampan.api.catalog import Catalog, Served, Subresource
-from sampan.api.errors import StatusError, bad_request, method_not_allowed
+from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, unauthorized
 from sampan.api.health import Check, add_health_routes
 from sampan.api.identity import authorize, impersonated
 from sampan.api.registry import Registry
@@ -36,7 +36,9 @@ PARSED_OBJECTS = 8192
 
 
 class Authenticator(Protocol):
-    def authenticate(self, headers: Mapping[str, str], peer_certificate_der: bytes | None) -> User | None:
+    def authenticate(
+        self, headers: Mapping[str, str], peer_certificate_der: bytes | None, front_proxy_der: bytes | None = None
+    ) -> User | Awaitable[User | None] | None:
         """Return who asks; None: nobody said who they are. Raises ``StatusError`` 401."""
 
 
@@ -73,6 +75,8 @@ class Api:
         self.live_checks: dict[str, Check] = {}
         self.ready_checks: dict[str, Check] = {}
         self.counts: dict[tuple[str, str, int], int] = {}
+        self.anonymous: Callable[[str], bool] = lambda path: True
+        """Whether a path may be asked for by somebody unknown."""
         self.preparations: list[Callable[[], Awaitable[None]]] = []
         """What ``assembly.bootstrap`` runs once the store is open, in order."""
         self._routes: dict[str, Handler] = {}
@@ -198,11 +202,19 @@ class Api:
         elif kind == "lifespan":
             await _lifespan(receive, send)
 
-    def _arrived(self, scope: Scope) -> Routed:
+    async def _arrived(self, scope: Scope) -> Routed:
         """Return the request of a connection, its user known. Raises 401 and 403."""
         headers = headers_of(scope)
-        user = self.authenticator.authenticate(headers, scope.get("sampan.peer_certificate")) or ANONYMOUS
-        if "impersonate-user" in headers:
+        user = self.authenticator.authenticate(
+            headers, scope.get("sampan.peer_certificate"), scope.get("sampan.front_proxy_certificate")
+        )
+        if user is not None and not isinstance(user, User):
+            user = await user
+        if user is None:
+            if not self.anonymous(scope["path"]):
+                raise unauthorized()
+            user = ANONYMOUS
+        if any(name.startswith("impersonate-") for name in headers):
             user = impersonated(self.authorizer, user, headers)
         query = routing.parse_query(scope["query_string"])
         return self.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
@@ -212,7 +224,7 @@ class Api:
         accept = ""
         answer: Answer
         try:
-            routed = self._arrived(scope)
+            routed = await self._arrived(scope)
             request = routed.request
             accept = request.headers.get("accept", "")
             stream = routed.subresource.stream if routed.subresource else None
@@ -232,7 +244,7 @@ class Api:
             return
         except Exception as error:
             logger.exception("%s %s", scope.get("method"), scope["path"])
-            answer = error_response(internal_error(error), accept)
+            answer = error_response(internal_error(f"{type(error).__name__}: {error}"), accept)
         self._count(routed, answer)
         if isinstance(answer, WatchStream):
             await answer(scope, receive, send)
@@ -260,7 +272,7 @@ class Api:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            routed = self._arrived(scope)
+            routed = await self._arrived(scope)
             authorize(self.authorizer, routed.request.attributes)
             if routed.subresource is not None and routed.subresource.stream is not None:
                 await self._stream(routed.subresource.stream, routed, scope, receive, send)
@@ -301,11 +313,6 @@ def _from_protobuf(request: Request) -> None:
 
 def unknown_path() -> StatusError:
     return StatusError(404, "NotFound", "the server could not find the requested resource", details={})
-
-
-def internal_error(error: BaseException) -> StatusError:
-    message = f"Internal error occurred: {type(error).__name__}: {error}"
-    return StatusError(500, "InternalError", message, details={"causes": [{"message": str(error)}]})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

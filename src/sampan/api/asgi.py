@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from sampan.api.errors import StatusError
@@ -22,13 +23,33 @@ class ClientGone(Exception):
     """The client closed the connection before its request was whole."""
 
 
-def headers_of(scope: Scope) -> dict[str, str]:
-    """Return the headers by lower-case name; repeated ones joined by a comma."""
-    headers: dict[str, str] = {}
+class Headers(dict[str, str]):
+    """Headers by lower-case name; those that are repeated are joined by a comma, and kept apart in ``repeated``."""
+
+    __slots__ = ("repeated",)
+
+    def __init__(self) -> None:
+        self.repeated: dict[str, list[str]] = {}
+
+
+def headers_of(scope: Scope) -> Headers:
+    """Return the headers of a request."""
+    headers = Headers()
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+        if name in headers:
+            headers.repeated.setdefault(name, [headers[name]]).append(value)
+            headers[name] = f"{headers[name]},{value}"
+        else:
+            headers[name] = value
     return headers
+
+
+def all_of(headers: Mapping[str, str], name: str) -> list[str]:
+    """Return every value of a header, one for each time that it was sent."""
+    if isinstance(headers, Headers) and name in headers.repeated:
+        return headers.repeated[name]
+    return [headers[name]] if name in headers else []
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sampan.api import bootstrap as fresh
 from sampan.api import discovery, openapi, reviews, streams, subresources
 from sampan.api.admission.chain import build
-from sampan.api.authn import CertificateAndTokenAuthenticator
+from sampan.api.authn import Authenticators
 from sampan.api.crds import CustomResources
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resources import of_version
@@ -28,7 +28,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
         api.catalog.add(resource)
     tokens = Tokens(config.pki_dir, config.issuer)
     authorizer = RbacAuthorizer(api)
-    api.authenticator = authenticator = CertificateAndTokenAuthenticator(api, tokens)
+    api.authenticator = authenticator = Authenticators(api, tokens, config.flags)
+    api.anonymous = lambda path: config.flags.anonymous_auth
     api.authorizer = authorizer
     custom = CustomResources(api)
     chain = build(api, config, authorizer, custom)

@@ -4,6 +4,7 @@ written, in one transaction."""
 from __future__ import annotations
 
 import ipaddress
+import json
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -59,12 +60,14 @@ async def create_missing(api: Api, config: ApiConfig) -> None:
 
 
 def readdressed(stored: Object, wanted: Object) -> Object | None:
-    """Return the stored Endpoints or EndpointSlice of the API with the address it has now, None where nothing changed."""
-    fields = {"Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports")}.get(wanted["kind"], ())
-    if all(stored.get(field) == wanted[field] for field in fields):
+    """Return the stored object with what is the API's own to say: its address in Endpoints and EndpointSlice, the
+    authorities of its callers. None where nothing changed."""
+    fields = {"Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports"), "ConfigMap": ("data",)}
+    own = fields.get(wanted["kind"], ())
+    if all(stored.get(field) == wanted[field] for field in own):
         return None
     metadata = {key: value for key, value in stored["metadata"].items() if key != "resourceVersion"}
-    return {**stored, "metadata": metadata, **{field: wanted[field] for field in fields}}
+    return {**stored, "metadata": metadata, **{field: wanted[field] for field in own}}
 
 
 def objects(config: ApiConfig) -> Iterator[Object]:
@@ -88,6 +91,8 @@ def objects(config: ApiConfig) -> Iterator[Object]:
                 "data": {"ca.crt": authority.read_text()},
             }
     yield from kubernetes_service(config)
+    if authority.exists():
+        yield front_proxy(config)
     yield from policy_roles.cluster_roles()
     yield from policy_roles.bindings()
     for name, value, description in SYSTEM_PRIORITIES:
@@ -98,6 +103,23 @@ def objects(config: ApiConfig) -> Iterator[Object]:
             "value": value,
             "description": description,
         }
+
+
+def front_proxy(config: ApiConfig) -> Object:
+    """Return what an aggregated API server reads to know its callers: the authorities and headers to trust."""
+    flags = config.flags
+    data = {"client-ca-file": (config.pki_dir / "ca.crt").read_text()}
+    if config.front_proxy_ca is not None:
+        data |= {
+            "requestheader-client-ca-file": config.front_proxy_ca.read_text(),
+            "requestheader-allowed-names": json.dumps(flags.requestheader_allowed_names),
+            "requestheader-username-headers": json.dumps(flags.requestheader_username_headers),
+            "requestheader-uid-headers": json.dumps(flags.requestheader_uid_headers),
+            "requestheader-group-headers": json.dumps(flags.requestheader_group_headers),
+            "requestheader-extra-headers-prefix": json.dumps(flags.requestheader_extra_headers_prefix),
+        }
+    metadata = {"name": "extension-apiserver-authentication", "namespace": "kube-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
 def kubernetes_service(config: ApiConfig) -> Iterator[Object]:

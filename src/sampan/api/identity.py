@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from sampan.api.errors import StatusError
+from sampan.api.asgi import all_of
+from sampan.api.errors import StatusError, internal_error
 from sampan.api.request import Attributes, User
 
 if TYPE_CHECKING:
@@ -41,37 +43,50 @@ def denied(attributes: Attributes, reason: str = "") -> StatusError:
 
 
 def impersonated(authorizer: Authorizer, user: User, headers: Mapping[str, str]) -> User:
-    """Return the user that the Impersonate headers name. Raises 403."""
-    name = headers["impersonate-user"]
-    groups = [group.strip() for group in headers.get("impersonate-group", "").split(",") if group.strip()]
-    extra = {
-        header[len(EXTRA) :]: tuple(value.strip() for value in text.split(","))
-        for header, text in headers.items()
-        if header.startswith(EXTRA)
-    }
+    """Return the user that the Impersonate headers name, with the groups that every such user has. Raises 403, and 500
+    where they name none."""
+    name = headers.get("impersonate-user", "")
+    groups = all_of(headers, "impersonate-group")
     uid = headers.get("impersonate-uid", "")
+    extra = {
+        unquote(header[len(EXTRA) :]): tuple(all_of(headers, header)) for header in headers if header.startswith(EXTRA)
+    }
+    if not name:
+        if not (groups or uid or extra):
+            return user
+        asked = [*groups, *(value for values in extra.values() for value in values), *([uid] if uid else ())]
+        raise internal_error(f"requested [{' '.join(asked)}] without impersonating a user")
+    for attributes in impersonations(user, name, groups, uid, extra):
+        authorize(authorizer, attributes)
+    home = account_namespace(name)
+    if home and not groups:
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{home}"]
+    everyone = "system:unauthenticated" if name == "system:anonymous" else "system:authenticated"
+    if not {"system:authenticated", "system:unauthenticated"} & set(groups):
+        groups = [*groups, everyone]
+    return User(name, tuple(groups), uid, extra)
 
-    def check(resource: str, asked: str, *, group: str = "", namespace: str = "", subresource: str = "") -> None:
-        authorize(
-            authorizer,
-            Attributes(user, "impersonate", "", group, "v1", resource, subresource, namespace, asked),
-        )
 
-    if name.startswith("system:serviceaccount:") and name.count(":") == 3:
-        _, _, namespace, account = name.split(":")
-        check("serviceaccounts", account, namespace=namespace)
-        if not groups:
-            groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-    else:
-        check("users", name)
+def impersonations(
+    user: User, name: str, groups: list[str], uid: str, extra: Mapping[str, tuple[str, ...]]
+) -> Iterator[Attributes]:
+    """Yield what a user must be allowed to impersonate another."""
+
+    def of(resource: str, asked: str, *, group: str = "", namespace: str = "", subresource: str = "") -> Attributes:
+        return Attributes(user, "impersonate", "", group, "v1", resource, subresource, namespace, asked)
+
+    home = account_namespace(name)
+    yield of("serviceaccounts", name.rpartition(":")[2], namespace=home) if home else of("users", name)
     for group in groups:
-        check("groups", group)
-    if uid:
-        check("uids", uid, group="authentication.k8s.io")
+        yield of("groups", group)
     for key, values in extra.items():
         for value in values:
-            check("userextras", value, group="authentication.k8s.io", subresource=key)
-    everyone = "system:unauthenticated" if name == "system:anonymous" else "system:authenticated"
-    if everyone not in groups:
-        groups.append(everyone)
-    return User(name, tuple(groups), uid, extra)
+            yield of("userextras", value, group="authentication.k8s.io", subresource=key)
+    if uid:
+        yield of("uids", uid, group="authentication.k8s.io")
+
+
+def account_namespace(name: str) -> str:
+    """Return the namespace of a ServiceAccount by its user name, "" where it is none."""
+    parts = name.split(":")
+    return parts[2] if len(parts) == 4 and parts[:2] == ["system", "serviceaccount"] else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sampan.api.authn.known import Known
 from sampan.api.errors import StatusError, invalid
 from sampan.api.options import decode_object
 from sampan.api.rendering import value_response
@@ -18,14 +19,14 @@ from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
-    from sampan.api.authn import CertificateAndTokenAuthenticator
+    from sampan.api.authn import Authenticators
     from sampan.api.catalog import Served
     from sampan.api.rbac import RbacAuthorizer
 
 AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 
 
-def add(api: Api, authorizer: RbacAuthorizer, authenticator: CertificateAndTokenAuthenticator) -> None:
+def add(api: Api, authorizer: RbacAuthorizer, authenticator: Authenticators) -> None:
     """Serve the reviews."""
     reviews = Reviews(authorizer, authenticator)
     for group, plural, handler in (
@@ -69,7 +70,7 @@ def answered(request: Request, served: Served, review: Object, status: Object) -
 class Reviews:
     """The handlers."""
 
-    def __init__(self, authorizer: RbacAuthorizer, authenticator: CertificateAndTokenAuthenticator) -> None:
+    def __init__(self, authorizer: RbacAuthorizer, authenticator: Authenticators) -> None:
         self.authorizer = authorizer
         self.authenticator = authenticator
 
@@ -80,11 +81,13 @@ class Reviews:
             raise StatusError(400, "BadRequest", "token is required for TokenReview in authentication")
         audiences = items(review, "spec", "audiences")
         try:
-            user = self.authenticator.by_token(token, tuple(audiences))
+            found = self.authenticator.by_token(token, tuple(audiences))
+            known = found if isinstance(found, Known) else await found
         except BadToken as error:
-            return answered(request, served, review, {"user": {}, "error": f"[invalid bearer token, {error}]"})
-        given = audiences or list(self.authenticator.tokens.audiences)
-        return answered(request, served, review, {"authenticated": True, "user": user_object(user), "audiences": given})
+            why = f"[invalid bearer token, {error}]" if str(error) else "invalid bearer token"
+            return answered(request, served, review, {"user": {}, "error": why})
+        status = {"authenticated": True, "user": user_object(known.user), "audiences": list(known.audiences)}
+        return answered(request, served, review, status)
 
     async def self_subject(self, request: Request) -> Response:
         served, review = asked(request)

@@ -11,11 +11,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sampan.api.app import Api
+from sampan.api.flags import Flags
 from sampan.schema.types import type_system
 from sampan.store import Store
 from sampan.store.database import Durability
@@ -49,6 +50,13 @@ class ApiConfig:
     node_port_range: tuple[int, int] = (30000, 32767)
     durability: Durability = "disk"
     issuer: str = "https://kubernetes.default.svc.cluster.local"
+    flags: Flags = field(default_factory=Flags)
+
+    @property
+    def front_proxy_ca(self) -> Path | None:
+        """Who signs front proxies: what was asked for, or the cluster's own."""
+        own = self.pki_dir / "front-proxy-ca.crt"
+        return self.flags.requestheader_client_ca_file or (own if own.exists() else None)
 
 
 async def open_api(config: ApiConfig, store: Store | None = None) -> Api:
@@ -91,7 +99,7 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from sampan.api.tls import HttpProtocol, WebSocketProtocol, server_context
+    from sampan.api.tls import HttpProtocol, TlsFiles, WebSocketProtocol, server_context
 
     settings = Config(
         api,
@@ -114,7 +122,9 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
     def protocol() -> HttpProtocol:
         return HttpProtocol(settings, state, {}, loop)
 
-    context = server_context(config.pki_dir)
+    pki = config.pki_dir
+    files = TlsFiles(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", config.front_proxy_ca)
+    context = server_context(files)
     servers = [
         await loop.create_server(protocol, sock=listener, ssl=context, backlog=2048) for listener in config.sockets
     ]

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 SUMMARY = "start a cluster, or continue one"
 PROGRAMS = {
@@ -38,6 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="where to put the context (default: as kubectl finds it)")
     parser.add_argument(
+        "--api-config", metavar="FILE", help="settings of the API, by the names of kube-apiserver's flags (YAML)"
+    )
+    parser.add_argument(
         "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
     )
 
@@ -47,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
     begun = time.monotonic()
     check(options)
-    settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port)
+    flags = None if options.api_config is None else read_flags(Path(options.api_config))
+    settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port, flags)
     file = kubeconfig.user_file(options.kubeconfig)
 
     def step(name: str, text: str) -> None:
@@ -73,6 +78,30 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"{time.monotonic() - begun:6.2f}s  context {context} in {file}")
     return 0
+
+
+def read_flags(file: Path) -> dict[str, Any]:
+    """Return the settings of an ``--api-config``. Raises ``ClusterError`` for what is wrong with them."""
+    import yaml
+
+    from sampan.api import flags
+    from sampan.cluster.lifecycle import ClusterError
+
+    hint = "lines like `oidc-issuer-url: https://…`; docs/api-identity.md has them all"
+    try:
+        given = yaml.safe_load(file.read_text()) or {}
+        if not isinstance(given, dict):
+            raise flags.FlagError("it holds no names with values")
+        made = flags.resolved(given, file.absolute().parent)
+        parsed = flags.parse(made)
+    except OSError as error:
+        raise ClusterError(f"{file} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, flags.FlagError, UnicodeDecodeError) as error:
+        raise ClusterError(f"{file}: {error}", hint) from error
+    for named in flags.files(parsed):
+        if not named.is_file():
+            raise ClusterError(f"{file} names {named}, which is no file")
+    return made
 
 
 def check(options: argparse.Namespace) -> None:

@@ -99,8 +99,11 @@ def ask(settings: Settings, command: str) -> dict[str, Any] | None:
 # up
 
 
-def choose(name: str, pods: PodsMode, version: str | None, api_port: int | None) -> Settings:
+def choose(
+    name: str, pods: PodsMode, version: str | None, api_port: int | None, api_flags: dict[str, Any] | None = None
+) -> Settings:
     """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
+    ``api_flags`` None: those of before.
 
     Raises ``ClusterError`` when an existing cluster was made differently, or no index is free."""
     with _machine_lock():
@@ -114,13 +117,27 @@ def choose(name: str, pods: PodsMode, version: str | None, api_port: int | None)
                 api_socket(settings).close()
                 pki.move(settings)
                 settings.save()
+            if api_flags not in (None, settings.api_flags):
+                settings = _with_flags(settings, api_flags or {})
             return settings
         index = _free_index(pods)
         port = api_port or _free_port()
-        settings = Settings(name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port)
+        settings = Settings(name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port, api_flags or {})
         api_socket(settings).close()
         settings.save()
         return settings
+
+
+def _with_flags(settings: Settings, api_flags: dict[str, Any]) -> Settings:
+    """Return the settings with other flags of the API, saved. Raises ``ClusterError`` while the cluster is up."""
+    if ask(settings, "status") is not None:
+        raise ClusterError(
+            f"cluster {settings.name!r} runs with other settings of its API",
+            f"`sampan down --name {settings.name}` first, or leave --api-config out",
+        )
+    settings = replace(settings, api_flags=api_flags)
+    settings.save()
+    return settings
 
 
 def _free_index(pods: PodsMode) -> int:

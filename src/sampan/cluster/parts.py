@@ -84,6 +84,7 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
 async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready: Ready) -> None:
     """The API with the controllers, the scheduler and the simulated node in its event loop."""
     from sampan.api.app import Api
+    from sampan.api.flags import parse
     from sampan.api.server import ApiConfig, serve
 
     real = settings.pods == "real"
@@ -96,6 +97,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
         pod_cidr=str(settings.pod_cidr),
         advertise=(str(settings.node_ip) if real else "127.0.0.1", settings.api_port),
         cluster_domain=settings.cluster_domain,
+        flags=parse(settings.api_flags),
     )
 
     async def alongside(api: Api) -> None:

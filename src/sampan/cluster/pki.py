@@ -99,8 +99,22 @@ def issue(
 
 def ensure(settings: Settings) -> None:
     """Make what is missing of the cluster's keys and kubeconfigs. A complete PKI costs one look."""
-    if settings.kubeconfig("gateway").exists():
+    if settings.kubeconfig("gateway").exists() and (settings.pki_dir / "front-proxy-client.key").exists():
         return
+    if not settings.kubeconfig("gateway").exists():
+        make(settings)
+    make_front_proxy(settings)
+
+
+def make_front_proxy(settings: Settings) -> None:
+    """Make the API's identity towards aggregated API servers: an authority of its own, and a client certificate of it."""
+    authority = issue(f"sampan-{settings.name}-front-proxy", None)
+    write_pair(settings.pki_dir / "front-proxy-ca", authority)
+    write_pair(settings.pki_dir / "front-proxy-client", issue("front-proxy-client", authority))
+
+
+def make(settings: Settings) -> None:
+    """Make the keys and kubeconfigs of a new cluster."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 PodsMode = Literal["real", "simulated", "none"]
 DEFAULT_KUBERNETES_VERSION = "1.37"
@@ -41,6 +41,8 @@ class Settings:
     kubernetes_version: str
     api_port: int
     """Port of the API on the host's 127.0.0.1, and on ``node_ip`` inside the cluster's namespace."""
+    api_flags: dict[str, Any] = field(default_factory=dict)
+    """What ``--api-config`` gave: settings under the names of kube-apiserver's flags, paths absolute."""
 
     # directories
     @property

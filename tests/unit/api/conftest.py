@@ -21,7 +21,9 @@ ADMIN = User("admin", ("system:masters", "system:authenticated"))
 class HeaderAuthenticator:
     """Believes the header ``x-user``; everybody else is the admin."""
 
-    def authenticate(self, headers: Mapping[str, str], peer_certificate_der: bytes | None) -> User | None:
+    def authenticate(
+        self, headers: Mapping[str, str], peer_certificate_der: bytes | None, front_proxy_der: bytes | None = None
+    ) -> User | None:
         name = headers.get("x-user", "")
         return User(name, ("system:authenticated",)) if name else ADMIN
 

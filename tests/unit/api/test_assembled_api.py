@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.app import Api
-from sampan.api.authn import CertificateAndTokenAuthenticator
+from sampan.api.authn import Authenticators
 from sampan.api.errors import StatusError
 from sampan.api.request import Response, User
 from sampan.api.routing import parse_query
@@ -254,7 +254,7 @@ async def test_tokens_are_issued_verified_and_die_with_their_pod(call: Any) -> N
     assert code == 201
     headers = {"authorization": f"Bearer {answer['status']['token']}"}
     authenticator = call.api.authenticator
-    assert isinstance(authenticator, CertificateAndTokenAuthenticator)
+    assert isinstance(authenticator, Authenticators)
     user = authenticator.authenticate(headers, None)
     assert user is not None and user.name == "system:serviceaccount:default:default"
     assert "system:serviceaccounts:default" in user.groups

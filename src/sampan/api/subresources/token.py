@@ -14,6 +14,7 @@ from sampan.schema.objects import Object
 
 BINDABLE = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 DEFAULT_SECONDS = 3600
+NODE_CLAIMS_SINCE = 30
 
 
 def handler(tokens: Tokens) -> Handler:
@@ -39,8 +40,9 @@ async def issue(request: Request, tokens: Tokens) -> Response:
         raise refused(at.name, seconds, "may not specify a duration larger than 2^32 seconds")
     audiences = [str(audience) for audience in items(spec, "audiences")] or list(tokens.audiences)
     reference = mapping(spec, "boundObjectRef")
-    bound = bound_object(request, reference) if reference else None
-    token, expiry = tokens.issue(account, audiences, seconds, bound)
+    found = bound_object(request, reference) if reference else None
+    bound = (text(reference, "kind"), found["metadata"]["name"], found["metadata"]["uid"]) if found else None
+    token, expiry = tokens.issue(account, audiences, seconds, bound, node_of(request, found))
     answer = {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
@@ -51,8 +53,21 @@ async def issue(request: Request, tokens: Tokens) -> Response:
     return value_response(request, answer, 201)
 
 
-def bound_object(request: Request, reference: Object) -> tuple[str, str, str]:
-    """Return kind, name and uid of the object a token shall be bound to."""
+def node_of(request: Request, bound: Object | None) -> tuple[str, str] | None:
+    """Return name and uid of the node of the pod that a token is bound to, for versions that tell it (KEP-4193)."""
+    name = text(bound, "spec", "nodeName") if bound and bound["kind"] == "Pod" else ""
+    if not name or minor(request.api.types.version) < NODE_CLAIMS_SINCE:
+        return None
+    record = request.api.store.get(f"/registry/nodes/{name}")
+    return (name, request.api.parsed(record)["metadata"]["uid"] if record else "")
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
+def bound_object(request: Request, reference: Object) -> Object:
+    """Return the object a token shall be bound to."""
     kind, name, uid = text(reference, "kind"), text(reference, "name"), text(reference, "uid")
     plural = BINDABLE.get(kind)
     if plural is None:
@@ -70,7 +85,7 @@ def bound_object(request: Request, reference: Object) -> tuple[str, str, str]:
         account = request.attributes.name
         why = f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
         raise StatusError(400, "BadRequest", why)
-    return kind, name, found["metadata"]["uid"]
+    return found
 
 
 def refused(name: str, seconds: object, why: str) -> StatusError:

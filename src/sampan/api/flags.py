@@ -1,0 +1,124 @@
+"""The settings of an API server, under the names of kube-apiserver's flags.
+
+In: a mapping as it comes from a file of ``sampan up --api-config`` (``oidc-issuer-url: https://…``). Out: ``Flags``, each
+field with its type and kube-apiserver's default. What is not understood is refused: no setting is read and ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NewType, get_type_hints
+
+Seconds = NewType("Seconds", float)
+"""Written as Go's durations are: ``90s``, ``2m``, ``1h30m``."""
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+
+
+class FlagError(ValueError):
+    """A setting that there is not, or whose value is none of its kind."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """``field_name`` is kube-apiserver's ``--field-name``."""
+
+    # who asks
+    anonymous_auth: bool = True
+    enable_bootstrap_token_auth: bool = True
+    """kubeadm's choice; kube-apiserver's own default is false."""
+    requestheader_client_ca_file: Path | None = None
+    """Who signs front proxies; ``front-proxy-ca.crt`` of the cluster's keys where it is not given and exists."""
+    requestheader_allowed_names: tuple[str, ...] = ()
+    requestheader_username_headers: tuple[str, ...] = ("X-Remote-User",)
+    requestheader_uid_headers: tuple[str, ...] = ("X-Remote-Uid",)
+    requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
+    requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
+
+
+def parse(given: Mapping[str, Any]) -> Flags:
+    """Return the settings. Raises ``FlagError`` naming the first that is wrong."""
+    kinds = get_type_hints(Flags)
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        field = name.removeprefix("--").replace("-", "_")
+        if field not in kinds:
+            raise FlagError(f"unknown flag: --{name.removeprefix('--')}")
+        try:
+            values[field] = READERS[str(kinds[field])](value)
+        except (ValueError, TypeError) as error:
+            raise FlagError(f'invalid argument "{value}" for "--{field.replace("_", "-")}" flag: {error}') from None
+    return Flags(**values)
+
+
+def resolved(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return settings with the paths of files absolute: what they are relative to is ``folder``."""
+    kinds = get_type_hints(Flags)
+
+    def value_of(name: str, value: Any) -> Any:
+        is_path = str(kinds.get(name.removeprefix("--").replace("-", "_"))) == str(Path | None)
+        return str(folder / str(value)) if is_path and value else value
+
+    return {name: value_of(name, value) for name, value in given.items()}
+
+
+def files(flags: Flags) -> list[Path]:
+    """Return the files that settings name and that must be there."""
+    return [
+        value
+        for field in fields(flags)
+        if isinstance(value := getattr(flags, field.name), Path) and not field.name.endswith("_path")
+    ]
+
+
+def boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() not in ("true", "false", "1", "0", "t", "f"):
+        raise ValueError(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+    return str(value).lower() in ("true", "1", "t")
+
+
+def whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted")
+    return int(value)
+
+
+def text(value: Any) -> str:
+    if isinstance(value, (dict, list)) or value is None:
+        raise ValueError("a text is wanted")
+    return str(value)
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """A list, or its elements with commas between."""
+    return tuple(text(part) for part in (value if isinstance(value, list) else text(value).split(",")) if part != "")
+
+
+def duration(value: Any) -> Seconds:
+    """Return a duration; a bare number is seconds only where it is 0, as in Go."""
+    written = text(value)
+    if written in ("0", "0.0"):
+        return Seconds(0.0)
+    parts = DURATION.findall(written)
+    if not parts or "".join(number + unit for number, unit in parts) != written:
+        raise ValueError(f'time: invalid duration "{written}"')
+    return Seconds(sum(float(number) * UNITS[unit] for number, unit in parts))
+
+
+def path(value: Any) -> Path | None:
+    return Path(text(value)) if value else None
+
+
+READERS = {
+    str(bool): boolean,
+    str(int): whole,
+    str(str): text,
+    str(tuple[str, ...]): texts,
+    str(Seconds): duration,
+    str(Path | None): path,
+}
