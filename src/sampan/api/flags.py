@@ -38,6 +38,13 @@ class Flags:
     requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
     requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
 
+    # what a write goes through
+    enable_admission_plugins: tuple[str, ...] = ()
+    """Plugins beside those that are on by default."""
+    disable_admission_plugins: tuple[str, ...] = ()
+    admission_control_config_file: Path | None = None
+    """An AdmissionConfiguration (apiserver.config.k8s.io/v1): what plugins are told."""
+
 
 def parse(given: Mapping[str, Any]) -> Flags:
     """Return the settings. Raises ``FlagError`` naming the first that is wrong."""

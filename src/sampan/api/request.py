@@ -105,4 +105,6 @@ class Admission:
     old: Object | None
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
+    audit_annotations: dict[str, str] = field(default_factory=dict)
+    """What plugins want to have in the audit log."""
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from sampan.node.environment import ConfigError, expand
 from sampan.node.pod_config import CONTAINER, identity, namespace_options, seccomp_of
 from sampan.node.resources import linux_resources
 from sampan.schema.objects import Object
+from sampan.security.context import setting
 
 HASH = "io.kubernetes.container.hash"
 RESTARTS = "io.kubernetes.container.restartCount"
@@ -75,17 +76,11 @@ def container_config(
     )
 
 
-def setting(pod: Object, container: Object, name: str) -> object:
-    """Return a setting that both securityContexts have: the container's wins."""
-    own = (container.get("securityContext") or {}).get(name)
-    return own if own is not None else (pod["spec"].get("securityContext") or {}).get(name)
-
-
 def security_context(pod: Object, container: Object, groups: Sequence[int]) -> cri.LinuxContainerSecurityContext:
     own = container.get("securityContext") or {}
     privileged = bool(own.get("privileged"))
     capabilities = own.get("capabilities") or {}
-    profile = setting(pod, container, "seccompProfile")
+    profile = setting(pod["spec"], container, "seccompProfile")
     context = cri.LinuxContainerSecurityContext(
         capabilities=cri.Capability(
             add_capabilities=capabilities.get("add") or (), drop_capabilities=capabilities.get("drop") or ()
@@ -95,12 +90,12 @@ def security_context(pod: Object, container: Object, groups: Sequence[int]) -> c
         readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
         supplemental_groups=groups,
         no_new_privs=own.get("allowPrivilegeEscalation") is False,
-        seccomp=seccomp_of({"type": "Unconfined"} if privileged else profile),  # type: ignore[arg-type]
+        seccomp=seccomp_of({"type": "Unconfined"} if privileged else profile),
     )
     if not privileged and own.get("procMount", "Default") == "Default":
         context.masked_paths.extend(MASKED)
         context.readonly_paths.extend(READ_ONLY)
-    user, group = setting(pod, container, "runAsUser"), setting(pod, container, "runAsGroup")
+    user, group = setting(pod["spec"], container, "runAsUser"), setting(pod["spec"], container, "runAsGroup")
     if isinstance(user, int):
         context.run_as_user.value = user
     if isinstance(group, int):
@@ -112,10 +107,10 @@ def security_context(pod: Object, container: Object, groups: Sequence[int]) -> c
 
 def check_non_root(pod: Object, container: Object, image: cri.Image) -> None:
     """Raise ``ConfigError`` when runAsNonRoot is asked for and the container would run as root."""
-    if not setting(pod, container, "runAsNonRoot"):
+    if not setting(pod["spec"], container, "runAsNonRoot"):
         return
     name = container["name"]
-    user = setting(pod, container, "runAsUser")
+    user = setting(pod["spec"], container, "runAsUser")
     if isinstance(user, int):
         if user == 0:
             raise ConfigError("container's runAsUser breaks non-root policy")

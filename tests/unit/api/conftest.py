@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.app import Api
-from sampan.api.request import Attributes, User
+from sampan.api.errors import StatusError
+from sampan.api.request import Attributes, Response, User
 from sampan.api.resource import Resource
+from sampan.api.routing import parse_query
+from sampan.api.server import ApiConfig, open_api
 from sampan.schema.types import type_system
 from sampan.store.sqlite import SqliteStore
 
@@ -145,3 +151,69 @@ async def api() -> AsyncIterator[Api]:
 @pytest.fixture
 def http(api: Api) -> Asgi:
     return Asgi(api)
+
+
+# the whole API, as ``open_api`` puts it together
+
+
+@dataclass
+class Caller:
+    """Requests as a user to a whole API; answers as ``(code, object)``, with the warnings of the last one."""
+
+    api: Api
+    user: User = ADMIN
+    warnings: list[str] = field(default_factory=list)
+
+    def as_user(self, name: str, *groups: str) -> Caller:
+        return Caller(self.api, User(name, (*groups, "system:authenticated")))
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        path, _, query = path.partition("?")
+        sent = {"content-type": "application/json", **(headers or {})}
+        data = b"" if body is None else orjson.dumps(body)
+        routed = self.api.routed(self.user, method, path, parse_query(query.encode()), sent, data)
+        try:
+            answer = await self.api.answer(routed)
+        except StatusError as error:
+            return error.code, error.status()
+        finally:
+            self.warnings = list(routed.request.warnings)
+        assert isinstance(answer, Response)
+        return answer.status, orjson.loads(answer.body) if answer.body else None
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys of ServiceAccount tokens, and something that stands for a CA."""
+    directory = tmp_path_factory.mktemp("pki")
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    (directory / "sa.key").write_bytes(pem)
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    (directory / "sa.pub").write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, public))
+    (directory / "ca.crt").write_text("-----BEGIN CERTIFICATE-----")
+    return directory
+
+
+@pytest.fixture
+async def open_whole(pki: Path) -> AsyncIterator[Callable[..., Awaitable[Caller]]]:
+    """``await open_whole(kubernetes_version="1.30", …)``: a caller of a fresh whole API; words as of ``ApiConfig``."""
+    opened = []
+
+    async def opener(**settings: Any) -> Caller:
+        api = await open_api(ApiConfig(pki_dir=pki, durability="process", **settings))
+        opened.append(api)
+        return Caller(api)
+
+    yield opener
+    for api in opened:
+        await api.store.close()
+
+
+@pytest.fixture
+async def whole(open_whole: Callable[..., Awaitable[Caller]]) -> Caller:
+    """A caller of a fresh whole API of the newest version."""
+    return await open_whole()

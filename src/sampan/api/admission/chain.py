@@ -1,23 +1,54 @@
-"""The order of the admission plugins. Source of the order: kubernetes pkg/kubeapiserver/options/plugins.go."""
+"""The admission plugins under Kubernetes' names, in its order: which of them an API has, and how they are made.
+
+A plugin is a line in ``ORDER`` and a module whose class has the plugin's name. A plugin that needs more than the write itself
+has a class method ``made(setup)``; ``setup.configuration`` is what the AdmissionConfiguration says for it. Plugins that are
+off are never imported. Source of order and defaults: kubernetes pkg/kubeapiserver/options/plugins.go.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.api.admission.certificate_requests import CertificateRequests
-from sampan.api.admission.default_tolerations import DefaultTolerationSeconds
-from sampan.api.admission.limit_ranger import LimitRanger
-from sampan.api.admission.namespace_lifecycle import NamespaceLifecycle
-from sampan.api.admission.priority import Priority
+from sampan.api.admission.configuration import configurations
 from sampan.api.admission.rbac_changes import RbacChanges
-from sampan.api.admission.service_account import ServiceAccount
 from sampan.api.admission.service_addresses import ServiceAddresses
 from sampan.api.crds import CustomObjects, CustomResources
+from sampan.api.flags import FlagError
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
     from sampan.api.rbac import RbacAuthorizer
     from sampan.api.server import ApiConfig
+
+
+class Known(NamedTuple):
+    """A plugin that can be had: Kubernetes' name, the module, and whether it is on unless switched off."""
+
+    name: str
+    module: str
+    on: bool = True
+
+
+ORDER: tuple[Known, ...] = (
+    Known("NamespaceLifecycle", "namespace_lifecycle"),
+    Known("LimitRanger", "limit_ranger"),
+    Known("ServiceAccount", "service_account"),
+    Known("PodSecurity", "pod_security"),
+    Known("Priority", "priority"),
+    Known("DefaultTolerationSeconds", "default_tolerations"),
+)
+
+
+class Setup(NamedTuple):
+    """What a plugin may be made from."""
+
+    api: Api
+    config: ApiConfig
+    authorizer: RbacAuthorizer
+    configuration: Mapping[str, Any] = {}
 
 
 class Plugins(NamedTuple):
@@ -27,19 +58,33 @@ class Plugins(NamedTuple):
     services: ServiceAddresses
 
 
+def enabled(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> list[Known]:
+    """Return the plugins that are on, in order. Raises ``FlagError``."""
+    known = {plugin.name for plugin in ORDER}
+    for word, given in (("enable", enable), ("disable", disable)):
+        for name in given:
+            if name not in known:
+                raise FlagError(f'{word}-admission-plugins plugin "{name}" is unknown')
+    both = sorted(set(enable) & set(disable))
+    if both:
+        raise FlagError(f"{', '.join(both)} in enable-admission-plugins and disable-admission-plugins overlapped")
+    return [plugin for plugin in ORDER if plugin.name not in disable and (plugin.on or plugin.name in enable)]
+
+
+def made(plugin: Known, setup: Setup) -> Any:
+    """Return the plugin itself."""
+    cls = getattr(import_module(f"sampan.api.admission.{plugin.module}"), plugin.name)
+    return cls.made(setup) if hasattr(cls, "made") else cls()
+
+
 def build(api: Api, config: ApiConfig, authorizer: RbacAuthorizer, custom: CustomResources) -> Plugins:
-    """Return the plugins of an API, in order."""
+    """Return the plugins of an API, in order; last what Kubernetes has in its registries instead."""
     services = ServiceAddresses(api, config.service_cidr, config.node_port_range)
-    plugins = (
-        NamespaceLifecycle(),
-        LimitRanger(),
-        ServiceAccount(),
-        Priority(),
-        DefaultTolerationSeconds(),
-        CertificateRequests(),
-        RbacChanges(authorizer),
-        services,
-        custom,
-        CustomObjects(custom),
-    )
-    return Plugins(plugins, services)
+    flags = config.flags
+    told = configurations(flags.admission_control_config_file) if flags.admission_control_config_file else {}
+    plugins = [
+        made(plugin, Setup(api, config, authorizer, told.get(plugin.name) or {}))
+        for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins)
+    ]
+    plugins += [CertificateRequests(), RbacChanges(authorizer), services, custom, CustomObjects(custom)]
+    return Plugins(tuple(plugins), services)

@@ -1,0 +1,94 @@
+"""Judging pods: the checks of a level and version, run in Kubernetes' order, joined into its words.
+
+``Evaluator(minor)`` knows the standards up to the Kubernetes version that is emulated: a later version asked for, and
+``latest``, mean that one. The checks of each standard are picked once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sampan.schema.objects import Object
+from sampan.security import baseline, restricted
+from sampan.security.checks import Check, Judge, Violation
+from sampan.security.levels import Level, Standard
+
+NEWEST = max(one.minor for check in (*baseline.CHECKS, *restricted.CHECKS) for one in check.revisions)
+
+TEMPLATES = {
+    ("", "Pod"): (),
+    ("", "PodTemplate"): ("template",),
+    ("", "ReplicationController"): ("spec", "template"),
+    ("apps", "ReplicaSet"): ("spec", "template"),
+    ("apps", "Deployment"): ("spec", "template"),
+    ("apps", "StatefulSet"): ("spec", "template"),
+    ("apps", "DaemonSet"): ("spec", "template"),
+    ("batch", "Job"): ("spec", "template"),
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+}
+"""Where the kinds that make pods have the pod: ``(group, kind)`` → path."""
+
+
+class Verdict(NamedTuple):
+    """What the checks of a standard say of a pod."""
+
+    violations: tuple[Violation, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return not self.violations
+
+    @property
+    def reason(self) -> str:
+        """The reasons alone, as a warning about many pods has them."""
+        return ", ".join(violation.reason for violation in self.violations)
+
+    @property
+    def detail(self) -> str:
+        """Reasons with details, as a refusal has them."""
+        return ", ".join(f"{reason} ({detail})" if detail else reason for reason, detail in self.violations)
+
+
+GOOD = Verdict(())
+
+
+class Evaluator:
+    """The standards as one version of Kubernetes knows them."""
+
+    def __init__(self, minor: int = NEWEST) -> None:
+        self.newest = min(minor, NEWEST)
+        self._judges: dict[Standard, tuple[Judge, ...]] = {}
+
+    def judge(self, standard: Standard, metadata: Object, spec: Object) -> Verdict:
+        """Return the verdict of a standard on a pod."""
+        if standard.level is Level.PRIVILEGED:
+            return GOOD
+        standard = Standard(standard.level, min(standard.minor, self.newest))
+        judges = self._judges.get(standard)
+        if judges is None:
+            judges = self._judges[standard] = tuple(check_judges(standard))
+        return Verdict(tuple(found for judge in judges if (found := judge(metadata, spec)) is not None))
+
+
+def check_judges(standard: Standard) -> list[Judge]:
+    """Return what judges at a standard: baseline's first, then restricted's, each by the name of the check."""
+    stricter = chosen(restricted.CHECKS, standard.minor) if standard.level is Level.RESTRICTED else {}
+    needless = {name for revision in stricter.values() for name in revision[1]}
+    basic = {name: one for name, one in chosen(baseline.CHECKS, standard.minor).items() if name not in needless}
+    return [judge for judge, _ in (*basic.values(), *stricter.values())]
+
+
+def chosen(checks: tuple[Check, ...], minor: int) -> dict[str, tuple[Judge, tuple[str, ...]]]:
+    found = {check.id: check.at(minor) for check in sorted(checks, key=lambda check: check.id)}
+    return {name: (one.judge, one.overrides) for name, one in found.items() if one is not None}
+
+
+def pod_of(group: str, kind: str, obj: Object) -> tuple[Object, Object] | None:
+    """Return metadata and spec of the pod that an object is or would make, None where it makes none."""
+    path = TEMPLATES.get((group, kind))
+    if path is None:
+        return None
+    for key in path:
+        obj = obj.get(key) or {}
+    spec = obj.get("spec")
+    return (obj.get("metadata") or {}, spec) if isinstance(spec, dict) else None
