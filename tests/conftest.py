@@ -210,9 +210,15 @@ def start_server() -> Iterator[Callable[..., ApiServer]]:
 
 
 @pytest.fixture(scope="session")
-def throwaway_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The CA of an API that lives in the test's own process."""
+    return Authority(tmp_path_factory.mktemp("local") / "pki")
+
+
+@pytest.fixture(scope="session")
+def throwaway_pki(authority: Authority) -> Path:
     """The PKI directory of an API that lives in the test's own process."""
-    return Authority(tmp_path_factory.mktemp("local") / "pki").directory
+    return authority.directory
 
 
 @pytest.fixture

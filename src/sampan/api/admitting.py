@@ -44,8 +44,13 @@ class Chain:
         self._chosen.clear()
 
     async def admit(self, admission: Admission) -> None:
-        for admit in self._choose(admission)[0]:
+        """Run the mutating plugins; twice where one of them asks for it, as kube-apiserver's reinvoker does."""
+        plugins = self._choose(admission)[0]
+        for admit in plugins:
             await admit(admission)
+        if admission.reinvoke:
+            for admit in plugins:
+                await admit(admission)
 
     async def validate(self, admission: Admission) -> None:
         for validate in self._choose(admission)[1]:

@@ -26,6 +26,7 @@ from sampan.api.rendering import error_response
 from sampan.api.request import ANONYMOUS, Attributes, Handler, Receive, Request, Response, Scope, Send, User
 from sampan.api.verbs import VERBS, Answer, scaled, status
 from sampan.api.watching import Frames, WatchStream
+from sampan.api.webhook_client import WebhookClient
 from sampan.schema.objects import Object
 from sampan.schema.types import TypeSystem
 from sampan.store import Record, Store
@@ -79,9 +80,18 @@ class Api:
         """Whether a path may be asked for by somebody unknown."""
         self.preparations: list[Callable[[], Awaitable[None]]] = []
         """What ``assembly.bootstrap`` runs once the store is open, in order."""
+        self.webhook_client = WebhookClient(self)
+        self.closing: list[Callable[[], Awaitable[None]]] = [self.webhook_client.close]
+        """What ``close`` runs before it closes the store."""
         self._routes: dict[str, Handler] = {}
         self._parsed: dict[str, tuple[int, Object]] = {}
         add_health_routes(self)
+
+    async def close(self) -> None:
+        """Let go of connections to others, and of the store."""
+        for close in self.closing:
+            await close()
+        await self.store.close()
 
     @property
     def admission(self) -> Sequence[Any]:

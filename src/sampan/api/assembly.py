@@ -43,6 +43,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
         lambda: fresh.create_missing(api, config),
         authorizer.load,
         chain.services.load,
+        chain.webhooks.load,
         custom.load,
     ]
 

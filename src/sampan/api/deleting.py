@@ -34,6 +34,17 @@ class DeleteOptions(NamedTuple):
     uid: str | None = None
     resource_version: str | None = None
 
+    def as_object(self) -> Object:
+        """Return the options as ``DeleteOptions`` has them."""
+        given = {"uid": self.uid, "resourceVersion": self.resource_version}
+        preconditions = {key: value for key, value in given.items() if value}
+        made: Object = {} if self.grace_period_seconds is None else {"gracePeriodSeconds": self.grace_period_seconds}
+        if preconditions:
+            made["preconditions"] = preconditions
+        if self.propagation_policy is not None:
+            made["propagationPolicy"] = self.propagation_policy
+        return made
+
 
 def delete_options(request: Request) -> DeleteOptions:
     """Return the options of a DELETE. Raises 400."""
@@ -84,6 +95,7 @@ async def delete(
         old = registry.decode(served, record.value)
         _check_preconditions(served, old, record, options)
         admission = registry._admission(request, served, "DELETE", "", namespace, name, None, old)
+        admission.options = options.as_object()
         await registry.api.chain.admit(admission)
         await registry.api.chain.validate(admission)
         written = False

@@ -103,6 +103,14 @@ class Registry:
             raise StatusError(413, "RequestEntityTooLarge", message)
         return value
 
+    async def convert(self, source: Served, target: Served, obj: Object) -> Object:
+        """Return an object of one version of a resource in another version of it."""
+        version = obj["metadata"].get("resourceVersion")
+        made = self.decode(target, self.stored_bytes(source, obj))
+        if version:
+            made["metadata"]["resourceVersion"] = version
+        return made
+
     # writes
 
     async def create(
@@ -149,7 +157,6 @@ class Registry:
             self.default(served, obj)
             self.validate(served, obj, None)
             await self.api.chain.validate(admission)
-            request.warnings += admission.warnings
             value = self.stored_bytes(served, obj)
             if request.dry_run:
                 return Written(self.served_bytes(served, value), created=True)
@@ -250,7 +257,6 @@ class Registry:
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
             self.validate(served, new, old)
             await self.api.chain.validate(admission)
-            request.warnings += admission.warnings
             result = await self._store(request, served, record, new, old)
             written = not request.dry_run
         finally:
@@ -325,7 +331,9 @@ class Registry:
             obj,
             old,
             request.dry_run,
-            options=request.query,
+            request.warnings,
+            request.query,
+            annotations=request.annotations,
         )
 
     def default(self, served: Served, obj: Object) -> None:

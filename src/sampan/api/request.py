@@ -61,6 +61,8 @@ class Request:
     """Lower-case names."""
     body: bytes = b""
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Audit annotations: what admission noted about the request."""
 
     @property
     def dry_run(self) -> bool:
@@ -108,3 +110,12 @@ class Admission:
     audit_annotations: dict[str, str] = field(default_factory=dict)
     """What plugins want to have in the audit log."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """The query of a write; the ``DeleteOptions`` of a deletion."""
+    body_kind: str = ""
+    """The kind of ``object`` where it is not the resource itself but a subresource's body (Binding, PodExecOptions)."""
+    reinvoke: bool = False
+    """Set by a plugin that changed the object: the mutating plugins are run a second time (never a third)."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Audit annotations, shared with the request's."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What plugins remember between their turns in one admission, by plugin."""

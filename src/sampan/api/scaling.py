@@ -76,8 +76,6 @@ def _checked(scale: Any) -> Object:
 async def _write(
     registry: Registry, request: Request, served: Served, namespace: str, name: str, make: Any
 ) -> Response:
-    path = [part for part in (served.resource.scale or {})["specReplicasPath"].strip("{}").split(".") if part]
-
     def change(old: Object) -> Object:
         asked = make(scale_of(served, old))
         replicas = (asked.get("spec") or {}).get("replicas", 0)
@@ -88,14 +86,20 @@ async def _write(
         version = (asked.get("metadata") or {}).get("resourceVersion")
         if version:
             new["metadata"]["resourceVersion"] = version
-        at = new
-        for part in path[:-1]:
-            at = at.setdefault(part, {})
-        at[path[-1]] = replicas
+        set_replicas(served, new, replicas)
         return new
 
     written = await registry.replace(request, served, namespace, name, change, subresource="scale")
     return value_response(request, scale_of(served, orjson.loads(written.value)))
+
+
+def set_replicas(served: Served, obj: Object, replicas: int) -> None:
+    """Write the replicas of an object, in place."""
+    path = [part for part in (served.resource.scale or {})["specReplicasPath"].strip("{}").split(".") if part]
+    at = obj
+    for part in path[:-1]:
+        at = at.setdefault(part, {})
+    at[path[-1]] = replicas
 
 
 def not_served() -> StatusError:

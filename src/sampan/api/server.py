@@ -87,7 +87,7 @@ async def serve(config: ApiConfig, ready: Callable[[], None], alongside: Alongsi
                 await alongside(api)
             await asyncio.get_running_loop().create_future()
     finally:
-        await api.store.close()
+        await api.close()
 
 
 Alongside = Callable[[Api], Awaitable[None]]

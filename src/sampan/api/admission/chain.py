@@ -15,6 +15,7 @@ from sampan.api.admission.certificate_requests import CertificateRequests
 from sampan.api.admission.configuration import configurations
 from sampan.api.admission.rbac_changes import RbacChanges
 from sampan.api.admission.service_addresses import ServiceAddresses
+from sampan.api.admission.webhooks import WebhookConfigurations, Webhooks
 from sampan.api.crds import CustomObjects, CustomResources
 from sampan.api.flags import FlagError
 
@@ -39,6 +40,8 @@ ORDER: tuple[Known, ...] = (
     Known("PodSecurity", "pod_security"),
     Known("Priority", "priority"),
     Known("DefaultTolerationSeconds", "default_tolerations"),
+    Known("MutatingAdmissionWebhook", "webhooks"),
+    Known("ValidatingAdmissionWebhook", "webhooks"),
 )
 
 
@@ -48,6 +51,7 @@ class Setup(NamedTuple):
     api: Api
     config: ApiConfig
     authorizer: RbacAuthorizer
+    webhooks: Webhooks
     configuration: Mapping[str, Any] = {}
 
 
@@ -56,6 +60,7 @@ class Plugins(NamedTuple):
 
     plugins: tuple[Any, ...]
     services: ServiceAddresses
+    webhooks: Webhooks
 
 
 def enabled(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> list[Known]:
@@ -80,11 +85,13 @@ def made(plugin: Known, setup: Setup) -> Any:
 def build(api: Api, config: ApiConfig, authorizer: RbacAuthorizer, custom: CustomResources) -> Plugins:
     """Return the plugins of an API, in order; last what Kubernetes has in its registries instead."""
     services = ServiceAddresses(api, config.service_cidr, config.node_port_range)
+    webhooks = Webhooks(api, api.webhook_client)
     flags = config.flags
     told = configurations(flags.admission_control_config_file) if flags.admission_control_config_file else {}
     plugins = [
-        made(plugin, Setup(api, config, authorizer, told.get(plugin.name) or {}))
+        made(plugin, Setup(api, config, authorizer, webhooks, told.get(plugin.name) or {}))
         for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins)
     ]
     plugins += [CertificateRequests(), RbacChanges(authorizer), services, custom, CustomObjects(custom)]
-    return Plugins(tuple(plugins), services)
+    plugins.append(WebhookConfigurations(webhooks))
+    return Plugins(tuple(plugins), services, webhooks)

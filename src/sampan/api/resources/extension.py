@@ -14,7 +14,9 @@ from sampan.api.resources.checking import collect, immutable_fields
 from sampan.api.resources.columns import AGE, NAME, field, number
 from sampan.api.resources.definitions import default_definition, prepare_definition, validate_definition
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import invalid, required
+from sampan.api.resources.webhooks import COLUMNS as WEBHOOK_COLUMNS
+from sampan.api.resources.webhooks import default_webhooks, validate_webhooks
+from sampan.schema.causes import invalid
 from sampan.schema.durations import human_duration
 from sampan.schema.objects import Object
 
@@ -79,48 +81,6 @@ API_SERVICE = Resource(
 )
 
 # admissionregistration.k8s.io
-
-
-def default_webhooks(configuration: Object) -> None:
-    for webhook in items(configuration, "webhooks"):
-        webhook.setdefault("failurePolicy", "Fail")
-        webhook.setdefault("matchPolicy", "Equivalent")
-        webhook.setdefault("namespaceSelector", {})
-        webhook.setdefault("objectSelector", {})
-        webhook.setdefault("timeoutSeconds", 10)
-        if configuration.get("kind") == "MutatingWebhookConfiguration":
-            webhook.setdefault("reinvocationPolicy", "Never")
-        service = dig(webhook, "clientConfig", "service")
-        if service is not None:
-            service.setdefault("port", 443)
-        for rule in items(webhook, "rules"):
-            rule.setdefault("scope", "*")
-
-
-def validate_webhooks(new: Object, old: Object | None) -> Iterator[Cause]:
-    for index, webhook in enumerate(items(new, "webhooks")):
-        path = f"webhooks[{index}]"
-        name = webhook.get("name") or ""
-        if name.count(".") < 2:
-            yield invalid(f"{path}.name", name, "should be a domain with at least three segments separated by dots")
-        if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
-            yield Cause(
-                f"{path}.sideEffects",
-                "FieldValueNotSupported",
-                f'Unsupported value: "{webhook.get("sideEffects") or ""}": supported values: "None", "NoneOnDryRun"',
-            )
-        if not {"v1", "v1beta1"} & set(items(webhook, "admissionReviewVersions")):
-            message = "must include at least one of v1, v1beta1"
-            yield invalid(f"{path}.admissionReviewVersions", items(webhook, "admissionReviewVersions"), message)
-        timeout = webhook.get("timeoutSeconds") or 10
-        if not 1 <= timeout <= 30:
-            yield invalid(f"{path}.timeoutSeconds", timeout, "the timeout value must be between 1 and 30 seconds")
-        client = mapping(webhook, "clientConfig")
-        if (client.get("url") is None) == (client.get("service") is None):
-            yield required(f"{path}.clientConfig", "exactly one of url or service is required")
-
-
-WEBHOOK_COLUMNS = (NAME, Column("Webhooks", lambda o: len(items(o, "webhooks")), type="integer"), AGE)
 
 
 def default_policy(policy: Object) -> None:
