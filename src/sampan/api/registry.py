@@ -332,8 +332,8 @@ class Registry:
             old,
             request.dry_run,
             request.warnings,
+            request.audit_annotations,
             request.query,
-            annotations=request.annotations,
         )
 
     def default(self, served: Served, obj: Object) -> None:

@@ -61,8 +61,8 @@ class Request:
     """Lower-case names."""
     body: bytes = b""
     warnings: list[str] = field(default_factory=list)
-    annotations: dict[str, str] = field(default_factory=dict)
-    """Audit annotations: what admission noted about the request."""
+    audit_annotations: dict[str, str] = field(default_factory=dict)
+    """What admission noted about the request."""
 
     @property
     def dry_run(self) -> bool:
@@ -108,14 +108,12 @@ class Admission:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     audit_annotations: dict[str, str] = field(default_factory=dict)
-    """What plugins want to have in the audit log."""
+    """What plugins want to have in the audit log; the request's own dict."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The query of a write; the ``DeleteOptions`` of a deletion."""
     body_kind: str = ""
     """The kind of ``object`` where it is not the resource itself but a subresource's body (Binding, PodExecOptions)."""
     reinvoke: bool = False
     """Set by a plugin that changed the object: the mutating plugins are run a second time (never a third)."""
-    annotations: dict[str, str] = field(default_factory=dict)
-    """Audit annotations, shared with the request's."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What plugins remember between their turns in one admission, by plugin."""

@@ -160,7 +160,7 @@ class Webhooks:
         """Take warnings and annotations; refuse what was refused."""
         admission.warnings += found.warnings
         for key, value in found.annotations.items():
-            admission.annotations[f"{hook.name}/{key}"] = value
+            admission.audit_annotations[f"{hook.name}/{key}"] = value
         if not found.allowed:
             raise denied(hook.name, found.result)
 
@@ -170,7 +170,7 @@ class Webhooks:
         if not hook.ignores_failure:
             raise internal_error(why) from None
         logger.warning("%s; its failurePolicy lets the request pass", why)
-        admission.annotations[f"failed-open.{place}.webhook.admission.k8s.io/round_0_index_{index}"] = hook.name
+        admission.audit_annotations[f"failed-open.{place}.webhook.admission.k8s.io/round_0_index_{index}"] = hook.name
 
 
 class MutatingAdmissionWebhook:
@@ -230,7 +230,7 @@ class MutatingAdmissionWebhook:
         configuration = hook.key.partition("/")[0]
         told = {"configuration": configuration, "webhook": hook.name, "mutated": changed}
         key = f"mutation.webhook.admission.k8s.io/round_{int(round_.second)}_index_{index}"
-        admission.annotations[key] = orjson.dumps(told).decode()
+        admission.audit_annotations[key] = orjson.dumps(told).decode()
 
 
 class Round:
