@@ -27,7 +27,7 @@ from sampan.api.listing import (
 )
 from sampan.api.request import Receive, Request, Scope, Send
 from sampan.api.routing import is_true
-from sampan.store import Compacted, Event, Record, StoreError, Watch
+from sampan.store import Compacted, Event, Record, StoreError, Watch, restamped
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -152,25 +152,22 @@ def select(api: Api, chosen: Selection, events: list[Event]) -> list[Change]:
     return batch
 
 
-def restamped(record: Record, revision: int) -> bytes:
-    """Return a record's bytes with another revision."""
-    old = b'"metadata":{"resourceVersion":"%d"' % record.revision
-    return record.value.replace(old, b'"metadata":{"resourceVersion":"%d"' % revision, 1)
-
-
 class Frames:
     """The frames of recent events, each built once."""
 
     def __init__(self, newest: Callable[[], int]) -> None:
         self._newest = newest
-        self._frames: dict[tuple[str, int], bytes] = {}
+        self._frames: dict[tuple[str, int, str], bytes] = {}
 
     def frame(self, change: Change) -> bytes:
-        key = (change.type, change.revision)
+        if change.record is None:
+            return encode_frame(change.type, change.value)
+        # the key, too: the writes of one transaction may share a revision
+        key = (change.type, change.revision, change.record.key)
         frame = self._frames.get(key)
         if frame is None:
             frame = encode_frame(change.type, change.value)
-            if change.record is not None and change.revision > self._oldest_kept():
+            if change.revision > self._oldest_kept():
                 if len(self._frames) >= FRAMES:
                     del self._frames[next(iter(self._frames))]
                 self._frames[key] = frame

@@ -2,7 +2,8 @@
 
 In: transactions on keys (``/registry/pods/default/web``) with the bytes of objects. Out: records, pages of records
 at a revision, and streams of events. Two engines keep the one protocol of ``protocol.py``, which is where to begin:
-``sqlite.py`` (embedded, a log of revisions with group commit) and, later, etcd.
+``sqlite.py`` (embedded, a log of revisions with group commit) and ``etcd.py`` (shared by several API servers). Both answer
+reads from ``history.py``: the newest state and the recent past, in memory.
 """
 
 from sampan.store.image import Image
@@ -18,6 +19,7 @@ from sampan.store.protocol import (
     Store,
     StoreError,
     Watch,
+    restamped,
     with_resource_version,
 )
 
@@ -34,5 +36,6 @@ __all__ = [
     "Store",
     "StoreError",
     "Watch",
+    "restamped",
     "with_resource_version",
 ]

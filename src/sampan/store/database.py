@@ -9,10 +9,12 @@ its state. The file is locked for as long as it is open, so that two servers can
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from sampan.store.expiries import Expiry
 from sampan.store.protocol import NoSpace, StoreError
 
 Durability = Literal["disk", "process"]
@@ -27,8 +29,12 @@ CREATE TABLE IF NOT EXISTS log (
     value BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS expiries (id INTEGER PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS marks (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 """
 FORMAT = 1
+MARK_SECONDS = 1.0
+"""How exactly the time of a revision is known afterwards: one row of ``marks`` a second of writing."""
 ROWS_A_STATEMENT = 64
 """Rows in one INSERT. A group of one statement needs no BEGIN and COMMIT, and the thread takes the interpreter lock
 twice in all instead of twice a row."""
@@ -52,6 +58,7 @@ class Database:
         self.path = path
         self.name = str(path)
         self._inserts: dict[int, str] = {}
+        self._marked = 0.0
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
@@ -115,16 +122,29 @@ class Database:
         row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def expiries(self) -> dict[int, float]:
+        """Return when revisions expire (seconds since the epoch)."""
+        return dict(self._connection.execute("SELECT id, at FROM expiries"))
+
+    def append(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None:
         """Write the rows in one transaction; durable on return. Raises ``StoreError``, and then none is there."""
+        now = time.time()
+        mark = now - self._marked >= MARK_SECONDS
         try:
-            if len(rows) <= ROWS_A_STATEMENT:
+            if len(rows) <= ROWS_A_STATEMENT and not expiries and not mark:
                 self._insert(rows)
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
+            run = self._connection.execute
+            run("BEGIN IMMEDIATE")
             for start in range(0, len(rows), ROWS_A_STATEMENT):
                 self._insert(rows[start : start + ROWS_A_STATEMENT])
-            self._connection.execute("COMMIT")
+            for expiry in expiries:
+                run("INSERT INTO expiries VALUES (?, ?)", (expiry.revision, expiry.at))
+            if mark:
+                run("INSERT OR REPLACE INTO marks VALUES (?, ?)", (rows[0].revision, now))
+            run("COMMIT")
+            if mark:
+                self._marked = now
         except sqlite3.Error as error:
             self._rollback()
             raise self._refused(error) from error
@@ -144,6 +164,8 @@ class Database:
             run("BEGIN IMMEDIATE")
             run("DELETE FROM log WHERE id IN (SELECT prev FROM log WHERE id > ? AND id <= ? AND prev > 0)", span)
             run("DELETE FROM log WHERE id > ? AND id <= ? AND deleted = 1", span)
+            run("DELETE FROM expiries WHERE id NOT IN (SELECT id FROM log)")
+            run("DELETE FROM marks WHERE id < (SELECT max(id) FROM marks WHERE id <= ?)", (revision,))
             run("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
             run("COMMIT")
         except sqlite3.Error as error:

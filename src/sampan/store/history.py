@@ -54,6 +54,11 @@ class History:
         self.records, self._keys = dict(image.records), list(image.keys)
         self.revision = self.compacted = image.revision
 
+    def start(self, revision: int) -> None:
+        """Start from the ``records`` that were put in, as they were at ``revision``."""
+        self._keys = sorted(self.records)
+        self.revision = self.compacted = revision
+
     def image(self) -> Image:
         """Return the present state, frozen."""
         return Image(dict(self.records), tuple(self._keys), self.revision)
@@ -71,6 +76,20 @@ class History:
                 self.records[key] = event.record
         self._events += events
         self.revision = events[-1].record.revision
+
+    def advance(self, revision: int) -> None:
+        """Take in that nothing of ours changed up to ``revision``."""
+        self.revision = max(self.revision, revision)
+
+    def change(self, key: str, revision: int) -> Event | None:
+        """Return the event of a key at exactly that revision, if it is still known."""
+        for index in range(bisect_left(self._events, revision, key=event_revision), len(self._events)):
+            event = self._events[index]
+            if event.record.revision != revision:
+                break
+            if event.record.key == key:
+                return event
+        return None
 
     def since(self, revision: int, prefix: str) -> list[Event]:
         """Return the events under ``prefix`` after ``revision``. Raises ``Compacted``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sampan.store.database import Row
+from sampan.store.expiries import Expiry
 
 
 class NoDatabase:
@@ -16,7 +17,10 @@ class NoDatabase:
     def meta(self, name: str) -> int:
         return 0
 
-    def append(self, rows: Sequence[Row]) -> None: ...
+    def expiries(self) -> dict[int, float]:
+        return {}
+
+    def append(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None: ...
 
     def compact(self, revision: int, before: int) -> None: ...
 

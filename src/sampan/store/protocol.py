@@ -49,12 +49,15 @@ class Page(NamedTuple):
 class Put(NamedTuple):
     """One write. ``value=None`` deletes. ``expected`` is the revision the key must have: 0 means it must not exist,
     None means any. On a delete, ``value`` None and ``last`` may give the object's final bytes (without
-    resourceVersion) that watchers see; without it they see the stored ones."""
+    resourceVersion): the commit's own record carries them, and watchers see them where the database can keep them
+    (SQLite; on etcd watchers see the stored ones, as Kubernetes' do). ``ttl_seconds``: the key is deleted after so long
+    without another write (0: never)."""
 
     key: str
     value: bytes | None
     expected: int | None = None
     last: bytes | None = None
+    ttl_seconds: int = 0
 
 
 class StoreError(Exception):
@@ -105,11 +108,25 @@ class Watch(Protocol):
 
 
 class Store(Protocol):
-    """The whole of what the API asks of a database."""
+    """The whole of what the API asks of a database.
+
+    ``get``, ``revision``, ``page`` and ``watch`` answer from memory. On a database that other servers write to
+    (``shared``) memory follows by a watch; ``await fresh()`` before a read makes it as new as the database was then."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other servers may write to the same database."""
 
     @property
     def revision(self) -> int:
-        """The newest durable revision."""
+        """The newest durable revision that is known here."""
+
+    async def fresh(self) -> None:
+        """Return when reads from memory see every write that was answered, by any server, before this call.
+        Raises ``StoreError`` when the database does not answer."""
+
+    def trouble(self) -> str | None:
+        """Return why the database cannot be reached now; None: all is well."""
 
     def get(self, key: str) -> Record | None:
         """Return the newest durable state of a key."""
@@ -138,3 +155,10 @@ def with_resource_version(value: bytes, revision: int) -> bytes:
 
     The canonical form guarantees that the first ``"metadata":{`` is the object's own."""
     return value.replace(b'"metadata":{', b'"metadata":{"resourceVersion":"%d",' % revision, 1)
+
+
+def restamped(record: Record, revision: int) -> bytes:
+    """Return a record's bytes with another revision."""
+    return record.value.replace(
+        b'"metadata":{"resourceVersion":"%d"' % record.revision, b'"metadata":{"resourceVersion":"%d"' % revision, 1
+    )

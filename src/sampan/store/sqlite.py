@@ -19,28 +19,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.store.database import Database, Durability, Row
+from sampan.store.expiries import Expiries, Expiry
 from sampan.store.history import History
 from sampan.store.image import Image
 from sampan.store.memory import NoDatabase
-from sampan.store.protocol import Conflict, Event, Page, Put, Record, StoreError, with_resource_version
+from sampan.store.protocol import Conflict, Event, Page, Put, Record, StoreError, restamped, with_resource_version
+from sampan.store.retention import Limits, Retention
 from sampan.store.watchers import PrefixWatch, Watchers
 
 logger = logging.getLogger("sampan.store")
 
-KEEP_SECONDS = 300.0
-KEEP_AT_LEAST = 1_000
-KEEP_AT_MOST = 20_000
-"""History: five minutes as Kubernetes' own compaction, but never fewer nor more than these many revisions."""
-
-COMPACTION_SECONDS = 60.0
+EXPIRED_AT_ONCE = 256
 
 
 @dataclass(slots=True)
 class Transaction:
-    """One ``commit`` on its way: the events it will be, and who waits."""
+    """One ``commit`` on its way: the events it will be, who waits, and what is to go later by itself."""
 
     events: list[Event]
     done: asyncio.Future[list[Record]]
+    expiries: list[Expiry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -57,11 +55,19 @@ class SqliteStore:
     with an ``image`` of another."""
 
     def __init__(
-        self, path: Path | None = None, *, durability: Durability = "disk", image: Image | None = None
+        self,
+        path: Path | None = None,
+        *,
+        durability: Durability = "disk",
+        image: Image | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._database = Database(path, durability) if path else NoDatabase()
         self._history = History()
         self._watchers = Watchers()
+        self._expiries = Expiries()
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self._expiring: asyncio.Task[None] | None = None
         if image is None:
             self._load()
         else:
@@ -74,7 +80,7 @@ class SqliteStore:
         self._committing: asyncio.Task[None] | None = None
         self._inline = durability == "process" or path is None
         self._thread = ThreadPoolExecutor(1, "sampan-store")
-        self._marks: list[tuple[float, int]] = [(time.monotonic(), self._history.revision)]
+        self._retention = Retention(limits or Limits(), time.monotonic(), self._history.revision)
         self._closed = False
 
     def _load(self) -> None:
@@ -89,6 +95,10 @@ class SqliteStore:
             else:
                 newest[row.key] = record
         self._history.load(events, compacted, self._database.meta("revision"))
+        expiries = self._database.expiries()
+        for record in newest.values() if expiries else ():
+            if (at := expiries.get(record.revision)) is not None:
+                self._expiries.add(Expiry(at, record.revision, record.key))
 
     def image(self) -> Image:
         """Return the durable state, frozen: what forks begin with."""
@@ -99,6 +109,16 @@ class SqliteStore:
         return SqliteStore(image=self.image())
 
     # reads
+
+    @property
+    def shared(self) -> bool:
+        return False
+
+    async def fresh(self) -> None:
+        """Memory is what is durable: nobody else writes the file."""
+
+    def trouble(self) -> str | None:
+        return None
 
     @property
     def revision(self) -> int:
@@ -118,6 +138,8 @@ class SqliteStore:
     def watch(self, prefix: str, *, since: int = 0) -> PrefixWatch:
         if self._closed:
             raise StoreError("the store is closed")
+        if self._expiry_timer is None:
+            self._await_expiry()
         past = self._history.since(since, prefix) if since else []
         return self._watchers.add(prefix, since or self.revision, past)
 
@@ -167,6 +189,8 @@ class SqliteStore:
         else:
             value = with_resource_version(put.last, revision) if put.last else restamped(previous, revision)
             event = Event(Record(put.key, value, previous.create_revision, revision), previous, True)
+        if put.ttl_seconds and not event.deleted:
+            transaction.expiries.append(Expiry(time.time() + put.ttl_seconds, revision, put.key))
         self._next += 1
         self._pending[put.key] = (None if event.deleted else event.record, transaction)
         transaction.events.append(event)
@@ -179,11 +203,12 @@ class SqliteStore:
                 group, self._gathering = self._gathering, Group()
                 events = [event for transaction in group.transactions for event in transaction.events]
                 rows = [row_of(event) for event in events]
+                expiries = [expiry for transaction in group.transactions for expiry in transaction.expiries]
                 try:
                     if self._inline:
-                        self._database.append(rows)
+                        self._database.append(rows, expiries)
                     else:
-                        await loop.run_in_executor(self._thread, self._database.append, rows)
+                        await loop.run_in_executor(self._thread, self._database.append, rows, expiries)
                 except StoreError as error:
                     logger.error("%s", error)
                     self._fail(group, error)
@@ -192,6 +217,10 @@ class SqliteStore:
                     self._fail(group, StoreError(repr(error)))
                 else:
                     self._publish(group, events)
+                    if expiries:
+                        for expiry in expiries:
+                            self._expiries.add(expiry)
+                        self._await_expiry()
                     try:
                         await self._compact_when_due()
                     except StoreError as error:
@@ -232,6 +261,34 @@ class SqliteStore:
             if not transaction.done.done():
                 transaction.done.set_exception(type(error)(*error.args))
 
+    # what goes by itself
+
+    def _await_expiry(self) -> None:
+        """Have the loop call when the next key is due."""
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+        at = self._expiries.next()
+        if at is not None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._expiry_timer = loop.call_later(max(at - time.time(), 0.0), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry_timer = None
+        if self._expiring is None:
+            self._expiring = asyncio.get_running_loop().create_task(self._delete_expired(), name="store-expire")
+
+    async def _delete_expired(self) -> None:
+        try:
+            while expired := self._expiries.due(time.time(), EXPIRED_AT_ONCE):
+                deletions = [self.commit([Put(key, None, expected=revision)]) for _, revision, key in expired]
+                for failure in await asyncio.gather(*deletions, return_exceptions=True):
+                    if isinstance(failure, Exception) and not isinstance(failure, Conflict):
+                        logger.error("an expired key stays until the next start: %s", failure)
+        finally:
+            self._expiring = None
+            self._await_expiry()
+
     # compaction
 
     async def compact(self, revision: int) -> None:
@@ -246,21 +303,17 @@ class SqliteStore:
         self._history.forget(revision)
 
     async def _compact_when_due(self) -> None:
-        """Compact by age and count. Called after a commit: without writes there is no history to forget."""
-        now = time.monotonic()
-        if now - self._marks[-1][0] < COMPACTION_SECONDS and self._history.event_count() < 2 * KEEP_AT_MOST:
-            return
-        self._marks.append((now, self.revision))
-        target = 0
-        while len(self._marks) > 1 and now - self._marks[0][0] >= KEEP_SECONDS:
-            target = self._marks.pop(0)[1]
-        target = min(target, self._history.oldest_to_keep(KEEP_AT_LEAST))
-        await self.compact(max(target, self._history.oldest_to_keep(KEEP_AT_MOST)))
+        if target := self._retention.target(time.monotonic(), self._history):
+            await self.compact(target)
 
     async def close(self) -> None:
         if self._closed:
             return
         self._closed = True
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        if self._expiring is not None:
+            await asyncio.wait([self._expiring])
         if self._committing is not None:
             await asyncio.wait([self._committing])
         self._watchers.end_all(StopAsyncIteration())
@@ -273,10 +326,3 @@ def row_of(event: Event) -> Row:
     record, previous = event.record, event.previous
     before = previous.revision if previous else 0
     return Row(record.revision, record.key, record.create_revision, before, event.deleted, record.value)
-
-
-def restamped(record: Record, revision: int) -> bytes:
-    """Return a record's bytes with another revision."""
-    return record.value.replace(
-        b'"metadata":{"resourceVersion":"%d"' % record.revision, b'"metadata":{"resourceVersion":"%d"' % revision, 1
-    )

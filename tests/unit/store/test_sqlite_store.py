@@ -1,4 +1,4 @@
-"""The embedded store: revisions, conflicts, groups, watches, history, and what happens when the disk or the file fail."""
+"""The embedded store: its file, and what happens when the disk or the file fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.store import Compacted, Conflict, FutureRevision, NoSpace, Put, StoreError
+from sampan.store import Compacted, Conflict, NoSpace, Put, StoreError
 from sampan.store.sqlite import SqliteStore
 
 POD = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%b"},"spec":{}}'
@@ -24,113 +24,6 @@ def put(name: str, expected: int | None = None) -> Put:
 
 def key(name: str) -> str:
     return f"/registry/pods/default/{name}"
-
-
-async def open_store(path: Path | None) -> SqliteStore:
-    return SqliteStore(path)
-
-
-@pytest.fixture(params=["memory", "disk"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path):  # type: ignore[no-untyped-def]
-    made = SqliteStore(None if request.param == "memory" else tmp_path / "store.db")
-    yield made
-    await made.close()
-
-
-async def test_revisions_are_spliced(store: SqliteStore) -> None:
-    (record,) = await store.commit([put("a", 0)])
-    assert record.revision == store.revision == 2
-    assert record.value == b'{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"2","name":"a"},"spec":{}}'
-    assert store.get(key("a")) == record
-    (second,) = await store.commit([put("a", record.revision)])
-    assert (second.create_revision, second.revision) == (2, 3)
-
-
-async def test_conflicts(store: SqliteStore) -> None:
-    (record,) = await store.commit([put("a", 0)])
-    with pytest.raises(Conflict) as exists:
-        await store.commit([put("a", 0)])
-    assert exists.value.current == record
-    with pytest.raises(Conflict):
-        await store.commit([put("new", 0), put("a", 99)])
-    assert store.get(key("new")) is None
-
-
-async def test_one_of_many_wins(store: SqliteStore) -> None:
-    results = await asyncio.gather(*[store.commit([put("a", 0)]) for _ in range(20)], return_exceptions=True)
-    assert sum(isinstance(result, list) for result in results) == 1
-    losers = [result for result in results if isinstance(result, Conflict)]
-    assert len(losers) == 19 and all(loser.current == store.get(key("a")) for loser in losers)
-
-
-async def test_writes_chain_within_a_group(store: SqliteStore) -> None:
-    first = asyncio.create_task(store.commit([put("a", 0)]))
-    await asyncio.sleep(0)
-    second = asyncio.create_task(store.commit([put("a", 2)]))
-    assert [(await first)[0].revision, (await second)[0].revision] == [2, 3]
-
-
-async def test_delete(store: SqliteStore) -> None:
-    (record,) = await store.commit([put("a", 0)])
-    watch = store.watch("/registry/pods/")
-    (deleted,) = await store.commit([Put(key("a"), None, record.revision, last=POD % b"last")])
-    assert store.get(key("a")) is None and b'"resourceVersion":"3","name":"last"' in deleted.value
-    (event,) = await anext(watch)
-    assert event.deleted and event.previous == record and event.revision == 3
-    assert await store.commit([Put(key("a"), None)]) == []
-
-
-async def test_pages(store: SqliteStore) -> None:
-    for name in "abcd":
-        await store.commit([put(name, 0)])
-    await store.commit([Put("/registry/podtemplates/default/x", POD % b"x", 0)])
-    page = await store.page("/registry/pods/", limit=3)
-    assert [record.key[-1] for record in page.records] == ["a", "b", "c"]
-    assert (page.more, page.remaining, page.revision) == (True, 1, 6)
-    rest = await store.page("/registry/pods/", after=page.records[-1].key)
-    assert [record.key[-1] for record in rest.records] == ["d"] and not rest.more
-
-
-async def test_pages_of_the_past(store: SqliteStore) -> None:
-    for name in "abc":
-        await store.commit([put(name, 0)])
-    then = store.revision
-    await store.commit([Put(key("a"), None)])
-    await store.commit([put("b")])
-    await store.commit([put("d", 0)])
-    page = await store.page("/registry/pods/", revision=then)
-    assert [record.key[-1] for record in page.records] == ["a", "b", "c"]
-    assert [record.revision for record in page.records] == [2, 3, 4]
-    part = await store.page("/registry/pods/", revision=then, limit=1, after=key("a"))
-    assert [record.key[-1] for record in part.records] == ["b"] and part.remaining == 1
-    with pytest.raises(FutureRevision):
-        await store.page("/registry/pods/", revision=99)
-    await store.compact(store.revision)
-    with pytest.raises(Compacted):
-        await store.page("/registry/pods/", revision=then)
-
-
-async def test_watch_from_the_past(store: SqliteStore) -> None:
-    for name in "abc":
-        await store.commit([put(name, 0)])
-    watch = store.watch("/registry/pods/", since=2)
-    assert [event.record.key[-1] for event in await anext(watch)] == ["b", "c"]
-    await store.compact(3)
-    with pytest.raises(Compacted):
-        store.watch("/registry/pods/", since=2)
-    watch.close()
-    with pytest.raises(StopAsyncIteration):
-        await anext(watch)
-
-
-async def test_a_slow_watcher_is_ended(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sampan.store.watchers.BUFFERED_EVENTS", 3)
-    watch = store.watch("/registry/")
-    for name in "abcde":
-        await store.commit([put(name, 0)])
-    with pytest.raises(StoreError, match="behind"):
-        while True:
-            await anext(watch)
 
 
 async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
@@ -258,11 +151,24 @@ async def test_a_full_disk_fails_the_write_and_loses_nothing(tmp_path: Path) -> 
     await again.close()
 
 
-async def test_a_cancelled_writer_harms_nobody(store: SqliteStore) -> None:
+@pytest.mark.parametrize("on_disk", [False, True])
+async def test_writes_chain_within_a_group(tmp_path: Path, on_disk: bool) -> None:
+    store = SqliteStore(tmp_path / "s.db" if on_disk else None)
     first = asyncio.create_task(store.commit([put("a", 0)]))
-    second = asyncio.create_task(store.commit([put("b", 0)]))
     await asyncio.sleep(0)
-    first.cancel()
-    await second
-    await asyncio.gather(first, return_exceptions=True)
-    assert store.get(key("b")) is not None
+    second = asyncio.create_task(store.commit([put("a", 2)]))
+    assert [(await first)[0].revision, (await second)[0].revision] == [2, 3]
+    await store.close()
+
+
+async def test_times_to_live_survive_a_restart(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    await store.commit([Put(key("event"), POD % b"event", 0, ttl_seconds=1), put("kept", 0)])
+    await store.close()
+    again = SqliteStore(tmp_path / "s.db")
+    (event,) = await anext(again.watch("/registry/"))
+    assert event.deleted and event.record.key == key("event")
+    await again.compact(again.revision)
+    await again.close()
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        assert connection.execute("SELECT count(*) FROM expiries").fetchone() == (0,)

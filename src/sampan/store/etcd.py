@@ -1,0 +1,426 @@
+"""The store on etcd: writes are etcd's transactions, reads come from a copy in memory that one watch keeps up to date.
+
+How a write flows: ``commit`` is one ``Txn`` that compares mod_revisions; its revision is what etcd gives it. It is answered
+when the watch has brought it, so that whoever is answered finds it in memory, and watchers have it in revision order
+among the writes of other servers.
+How a consistent read flows: ``fresh`` asks etcd for its revision by a linearizable read (many callers share one) and
+returns when memory has reached it. Revisions that were spent outside our keys bring no event: then a progress request
+tells how far the watch is, or, before etcd 3.4.25 and 3.5.8 whose answer may overtake events (etcd #15220), a write of a key
+of our own that comes back through the watch. See docs/adr/0008-fresh-reads.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from sampan.store import etcd_pb2 as pb
+from sampan.store.etcd_address import parse
+from sampan.store.etcd_client import EtcdClient, Refused, Unavailable
+from sampan.store.etcd_keys import etcd_key, store_key
+from sampan.store.etcd_leases import Leases
+from sampan.store.history import History, prefix_end
+from sampan.store.protocol import (
+    Compacted,
+    Conflict,
+    Event,
+    Page,
+    Put,
+    Record,
+    StoreError,
+    restamped,
+    with_resource_version,
+)
+from sampan.store.retention import Limits, Retention
+from sampan.store.watchers import PrefixWatch, Watchers
+
+logger = logging.getLogger("sampan.store")
+
+LOAD_AT_ONCE = 2_000
+SILENCE_SECONDS = 0.05
+"""How long a reader waits for the watch before it asks how far the watch is: events nearly always come within that."""
+REACH_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+BARRIERS = "~sampan/barriers/"
+"""Below the root, outside every resource: keys whose writes only mark a place in the watch."""
+BARRIER_SECONDS = 60
+COMPACT_REVISION_KEY = b"compact_rev_key"
+"""Kubernetes' own key: of all API servers of one etcd, whoever moves it compacts (apiserver storage/etcd3/compact.go)."""
+
+
+class EtcdStore:
+    """``Store`` on etcd 3.4 or newer, shared with any number of other servers. Made by ``open``."""
+
+    def __init__(self, url: str, limits: Limits | None = None) -> None:
+        self.address = parse(url)
+        self._limits = limits or Limits()
+        self._client = EtcdClient(self.address)
+        self._leases = Leases(self._client)
+        self._history = History()
+        self._retention = Retention(self._limits, 0.0, 0)
+        self._watchers = Watchers()
+        self._stream: Any = None
+        self._watch_id = 0
+        self._progress_is_ordered = False
+        self._barrier = f"{self.address.root}{BARRIERS}{uuid.uuid4()}".encode()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+        self._next_round: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trouble: str | None = None
+        self._compact_token = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, url: str, limits: Limits | None = None) -> EtcdStore:
+        """Return a store with all of etcd's state in memory, following it. Raises ``StoreError``."""
+        store = cls(url, limits)
+        try:
+            version = await store._client.version()
+            store._progress_is_ordered = version >= (3, 5, 8) or (3, 4, 25) <= version < (3, 5)
+            records, revision = await store._state()
+        except BaseException:
+            store._client.close()
+            raise
+        store._begin(records, revision)
+        store._run("store-follow", store._follow())
+        return store
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # reads
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    @property
+    def revision(self) -> int:
+        return self._history.revision
+
+    @property
+    def compacted(self) -> int:
+        """The oldest revision that lists and watches from memory can begin at."""
+        return self._history.compacted
+
+    def trouble(self) -> str | None:
+        return self._trouble
+
+    def get(self, key: str) -> Record | None:
+        return self._history.records.get(key)
+
+    async def page(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
+        if revision > self.revision:
+            await self.fresh()
+        if 0 < revision < self._history.compacted:
+            return await self._page_of_the_past(prefix, limit, after, revision)
+        return self._history.page(prefix, limit, after, revision)
+
+    async def _page_of_the_past(self, prefix: str, limit: int, after: str, revision: int) -> Page:
+        """A page that only etcd knows: of a list that another server began, or that began before this one."""
+        first = etcd_key(after, self.address.root) + b"\0" if after else etcd_key(prefix, self.address.root)
+        end = range_end(etcd_key(prefix, self.address.root))
+        request = pb.RangeRequest(key=first, range_end=end, limit=limit, revision=revision)
+        try:
+            found = await self._client.range(request)
+        except Refused as error:
+            if error.compacted:
+                raise Compacted(revision, self._history.compacted) from error
+            raise
+        records = [record for kv in found.kvs if (record := self._record(kv))]
+        return Page(records, revision, found.more, max(int(found.count) - len(found.kvs), 0))
+
+    def watch(self, prefix: str, *, since: int = 0) -> PrefixWatch:
+        if self._closed:
+            raise StoreError("the store is closed")
+        past = self._history.since(since, prefix) if since else []
+        return self._watchers.add(prefix, since or self.revision, past)
+
+    async def fresh(self) -> None:
+        if self._next_round is None:
+            self._next_round = asyncio.get_running_loop().create_future()
+            self._run("store-fresh", self._refresh(self._next_round))
+        await asyncio.shield(self._next_round)
+
+    async def _refresh(self, done: asyncio.Future[None]) -> None:
+        """One quorum read for all who asked before it was sent."""
+        try:
+            await asyncio.sleep(0)  # the rest of this tick's callers
+            self._next_round = None
+            request = pb.RangeRequest(key=self._barrier, limit=1, keys_only=True)
+            found = await self._client.range(request)
+            await self._reached(int(found.header.revision))
+        except StoreError as error:
+            done.set_exception(error)
+            done.exception()  # the callers may be gone
+        else:
+            done.set_result(None)
+
+    async def _reached(self, revision: int) -> None:
+        """Return when memory is at least at ``revision``. Raises ``Unavailable``."""
+        if self._history.revision >= revision:
+            return
+        reached = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (revision, next(self._count), reached))
+        try:
+            done, _ = await asyncio.wait([reached], timeout=SILENCE_SECONDS)
+            if not done:
+                await self._ask_progress()
+                async with asyncio.timeout(REACH_SECONDS):
+                    await reached
+        except TimeoutError:
+            why = self._trouble or f"the watch is at revision {self.revision}, etcd at {revision}"
+            raise Unavailable(f"memory does not follow etcd: {why}") from None
+        finally:
+            reached.cancel()
+
+    async def _ask_progress(self) -> None:
+        """Have the watch say how far it is, where nothing of ours happened."""
+        if not self._progress_is_ordered:
+            lease = await self._leases.of(BARRIER_SECONDS)
+            await self._client.put(pb.PutRequest(key=self._barrier, value=b"{}", lease=lease))
+        elif self._stream is not None:
+            request = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+            try:
+                await self._stream.send_message(request)
+            except Exception as error:  # the follower meets the same failure, and connects anew
+                logger.debug("progress request: %s", error)
+
+    # writes
+
+    async def commit(self, puts: Sequence[Put]) -> list[Record]:
+        if self._closed:
+            raise StoreError("the store is closed")
+        request = pb.TxnRequest()
+        for put in puts:
+            key = etcd_key(put.key, self.address.root)
+            if put.expected is not None:
+                request.compare.add(key=key, target=pb.Compare.MOD, mod_revision=put.expected)
+                request.failure.add(request_range=pb.RangeRequest(key=key))
+            if put.value is None:
+                request.success.add(request_delete_range=pb.DeleteRangeRequest(key=key))
+            else:
+                lease = await self._leases.of(put.ttl_seconds) if put.ttl_seconds else 0
+                request.success.add(request_put=pb.PutRequest(key=key, value=put.value, lease=lease))
+        answer = await self._client.txn(request)
+        revision = int(answer.header.revision)
+        await self._reached(revision)
+        if not answer.succeeded:
+            raise self._conflict(puts, answer)
+        records = []
+        for put, response in zip(puts, answer.responses, strict=True):
+            if put.value is None and not response.response_delete_range.deleted:
+                continue
+            records.append(self._written(put, revision))
+        return records
+
+    def _conflict(self, puts: Sequence[Put], answer: pb.TxnResponse) -> Conflict:
+        expecting = [put for put in puts if put.expected is not None]
+        for put, response in zip(expecting, answer.responses, strict=True):
+            kvs = response.response_range.kvs
+            if (int(kvs[0].mod_revision) if kvs else 0) != put.expected:
+                return Conflict(put.key, self._record(kvs[0]) if kvs else None)
+        raise AssertionError("a comparison failed, and all are true")
+
+    def _written(self, put: Put, revision: int) -> Record:
+        event = self._history.change(put.key, revision)
+        if event is None:  # memory was loaded anew meanwhile
+            value = put.value if put.value is not None else put.last or b'{"metadata":{}}'
+            return Record(put.key, with_resource_version(value, revision), revision, revision)
+        if event.deleted and put.last:
+            return event.record._replace(value=with_resource_version(put.last, revision))
+        return event.record
+
+    # following etcd
+
+    async def _state(self) -> tuple[dict[str, Record], int]:
+        """Return all records of etcd at one revision."""
+        root = self.address.root.encode()
+        first, revision = root, 0
+        records: dict[str, Record] = {}
+        while True:
+            request = pb.RangeRequest(key=first, range_end=range_end(root), limit=LOAD_AT_ONCE, revision=revision)
+            found = await self._client.range(request)
+            revision = revision or int(found.header.revision)
+            for kv in found.kvs:
+                record = self._record(kv)
+                if record is not None:
+                    records[record.key] = record
+            if not found.more:
+                return records, revision
+            first = found.kvs[-1].key + b"\0"
+
+    def _record(self, kv: pb.KeyValue) -> Record | None:
+        """Return one of etcd's keys as ours; None where it is no JSON document (a barrier, protobuf of others)."""
+        if not kv.value.startswith(b"{") or kv.key.startswith(self._barriers):
+            return None
+        value = with_resource_version(kv.value, kv.mod_revision)
+        return Record(store_key(kv.key, self.address.root), value, kv.create_revision, kv.mod_revision)
+
+    @property
+    def _barriers(self) -> bytes:
+        return f"{self.address.root}{BARRIERS}".encode()
+
+    def _begin(self, records: dict[str, Record], revision: int) -> None:
+        self._history = History()
+        self._history.records = records
+        self._history.start(revision)
+        self._retention = Retention(self._limits, time.monotonic(), revision)
+        self._wake()
+
+    async def _follow(self) -> None:
+        """Keep memory up to date until the store is closed; connect anew as often as it takes."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._follow_once()
+            except Compacted:
+                await self._load_anew()
+            except StoreError as error:
+                if self._trouble is None:
+                    logger.warning("etcd: %s; connecting anew", error)
+                else:
+                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._trouble = str(error)
+                await asyncio.sleep(pause)
+            if self._trouble is None:
+                pause = FIRST_PAUSE_SECONDS
+
+    async def _follow_once(self) -> None:
+        root = self.address.root.encode()
+        create = pb.WatchCreateRequest(
+            key=root, range_end=range_end(root), start_revision=self.revision + 1, progress_notify=True
+        )
+        async with self._client.watching() as stream:
+            try:
+                await stream.send_message(pb.WatchRequest(create_request=create))
+                while True:
+                    response = await stream.recv_message()
+                    if response is None:
+                        raise Unavailable("the member ended the watch")
+                    self._stream = stream
+                    self._take(response)
+            finally:
+                self._stream = None
+
+    def _take(self, response: pb.WatchResponse) -> None:
+        if response.compact_revision:
+            raise Compacted(self.revision, int(response.compact_revision))
+        if response.canceled:
+            raise Refused(f"etcd ended the watch: {response.cancel_reason}")
+        if response.created:
+            self._watch_id = response.watch_id
+            if self._trouble is not None:
+                logger.warning("etcd: following again at %s", self._client.endpoint)
+            self._trouble = None
+            return
+        if response.events:
+            self._apply(response.events)
+        elif self._progress_is_ordered or response.watch_id == self._watch_id:
+            self._history.advance(int(response.header.revision))
+        self._wake()
+
+    def _apply(self, changes: Sequence[pb.Event]) -> None:
+        events: list[Event] = []
+        # what this batch has already changed, for a key may be in it more than once
+        newest: dict[str, Record | None] = {}
+        records = self._history.records
+        for change in changes:
+            kv = change.kv
+            revision = int(kv.mod_revision)
+            if change.type == pb.Event.DELETE:
+                key = store_key(kv.key, self.address.root)
+                previous = newest[key] if key in newest else records.get(key)
+                if previous is not None:
+                    gone = previous._replace(value=restamped(previous, revision), revision=revision)
+                    events.append(Event(gone, previous, True))
+                    newest[key] = None
+                continue
+            record = self._record(kv)
+            if record is not None:
+                previous = newest[record.key] if record.key in newest else records.get(record.key)
+                events.append(Event(record, previous, False))
+                newest[record.key] = record
+        if events:
+            self._history.apply(events)
+            self._watchers.publish(events)
+        self._history.advance(int(changes[-1].kv.mod_revision))
+        if target := self._retention.target(time.monotonic(), self._history):
+            self._history.forget(target)
+            self._run("store-compact", self._compact_in_turn(target))
+
+    def _wake(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._history.revision:
+            _, _, reached = heapq.heappop(self._waiting)
+            if not reached.done():
+                reached.set_result(None)
+
+    async def _load_anew(self) -> None:
+        """What happened meanwhile is forgotten by etcd: take its state, and have every watcher begin again."""
+        try:
+            records, revision = await self._state()
+        except StoreError as error:
+            self._trouble = str(error)
+            await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+            return
+        logger.warning("etcd: revision %d is compacted, beginning anew at %d", self.revision, revision)
+        self._begin(records, revision)
+        self._watchers.end_all(StoreError(f"the history before revision {revision} is gone"))
+
+    # compaction
+
+    async def compact(self, revision: int) -> None:
+        revision = min(revision, self.revision)
+        if revision <= self._history.compacted:
+            return
+        await self._compact_etcd(revision)
+        self._history.forget(revision)
+
+    async def _compact_etcd(self, revision: int) -> None:
+        try:
+            await self._client.compact(revision)
+        except Refused as error:
+            if not error.compacted:
+                raise
+
+    async def _compact_in_turn(self, revision: int) -> None:
+        """Compact etcd, if no other server has done so since this one last looked."""
+        request = pb.TxnRequest()
+        request.compare.add(key=COMPACT_REVISION_KEY, target=pb.Compare.VERSION, version=self._compact_token)
+        put = pb.PutRequest(key=COMPACT_REVISION_KEY, value=str(self.revision).encode())
+        request.success.add(request_put=put)
+        request.failure.add(request_range=pb.RangeRequest(key=COMPACT_REVISION_KEY))
+        try:
+            answer = await self._client.txn(request)
+            if answer.succeeded:
+                self._compact_token += 1
+                await self._compact_etcd(revision)
+            elif kvs := answer.responses[0].response_range.kvs:
+                self._compact_token = int(kvs[0].version)
+        except StoreError as error:
+            logger.warning("etcd: compaction: %s", error)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._watchers.end_all(StopAsyncIteration())
+        self._client.close()
+
+
+def range_end(prefix: bytes) -> bytes:
+    """Return etcd's ``range_end`` for all keys with a prefix, which ends with ``/``."""
+    return prefix_end(prefix.decode()).encode()
