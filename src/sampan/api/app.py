@@ -8,8 +8,9 @@ plugins in ``admission``.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -20,7 +21,7 @@ from sampan.api.asgi import ClientGone, headers_of, read_body, refuse_websocket,
 from sampan.api.catalog import Catalog, Served, Subresource
 from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, unauthorized
 from sampan.api.health import Check, add_health_routes
-from sampan.api.identity import authorize, impersonated
+from sampan.api.identity import impersonated, permit
 from sampan.api.registry import Registry
 from sampan.api.rendering import error_response
 from sampan.api.request import ANONYMOUS, Attributes, Handler, Receive, Request, Response, Scope, Send, User
@@ -34,6 +35,7 @@ from sampan.store import Record, Store
 logger = logging.getLogger("sampan.api")
 
 PARSED_OBJECTS = 8192
+SELECTING = ("list", "watch", "deletecollection")
 
 
 class Authenticator(Protocol):
@@ -45,7 +47,12 @@ class Authenticator(Protocol):
 
 class Authorizer(Protocol):
     def authorize(self, attributes: Attributes) -> tuple[bool, str]:
-        """Return whether it is allowed, and why not."""
+        """Return whether it is allowed, and why, or why not."""
+
+    def pending(self, attributes: Attributes) -> bool:
+        """Whether ``prepare`` must be awaited before ``authorize`` knows."""
+
+    async def prepare(self, attributes: Attributes) -> None: ...
 
 
 class Routed:
@@ -83,12 +90,16 @@ class Api:
         self.webhook_client = WebhookClient(self)
         self.closing: list[Callable[[], Awaitable[None]]] = [self.webhook_client.close]
         """What ``close`` runs before it closes the store."""
+        self._background: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Handler] = {}
         self._parsed: dict[str, tuple[int, Object]] = {}
         add_health_routes(self)
 
     async def close(self) -> None:
-        """Let go of connections to others, and of the store."""
+        """End what runs beside the requests; let go of connections to others, and of the store."""
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         for close in self.closing:
             await close()
         await self.store.close()
@@ -118,6 +129,12 @@ class Api:
             self._parsed[record.key] = (record.revision, obj)
         return obj
 
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the requests, for as long as the store is open: ``close`` ends it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     # a request without a connection
 
     def routed(
@@ -130,7 +147,7 @@ class Api:
             return Routed(self._request(user, attributes, method, query, headers, body), None, None, None)
         verb = routing.verb_of(method, target, query.last)
         name = target.name
-        if not name and verb in ("list", "watch", "deletecollection") and "fieldSelector" in query.last:
+        if not name and verb in SELECTING and "fieldSelector" in query.last:
             name = routing.selected_name(query.last)
         attributes = Attributes(
             user,
@@ -144,6 +161,9 @@ class Api:
             name,
             target.rest,
         )
+        if verb in SELECTING and query.last:
+            attributes.field_selector = query.last.get("fieldSelector", "")
+            attributes.label_selector = query.last.get("labelSelector", "")
         served = self.catalog.get(target.group, target.version, target.plural)
         subresource = served.subresources.get(target.subresource) if served and target.subresource else None
         return Routed(self._request(user, attributes, method, query, headers, body), target, served, subresource)
@@ -155,7 +175,7 @@ class Api:
 
     async def answer(self, routed: Routed) -> Answer:
         """Authorize a request and serve it. Raises ``StatusError``."""
-        authorize(self.authorizer, routed.request.attributes)
+        await permit(self.authorizer, routed.request.attributes)
         return await self._serve(routed)
 
     async def _serve(self, routed: Routed) -> Answer:
@@ -225,7 +245,7 @@ class Api:
                 raise unauthorized()
             user = ANONYMOUS
         if any(name.startswith("impersonate-") for name in headers):
-            user = impersonated(self.authorizer, user, headers)
+            user = await impersonated(self.authorizer, user, headers)
         query = routing.parse_query(scope["query_string"])
         return self.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
 
@@ -239,7 +259,7 @@ class Api:
             accept = request.headers.get("accept", "")
             stream = routed.subresource.stream if routed.subresource else None
             if stream is not None and routed.subresource and request.method in routed.subresource.stream_methods:
-                authorize(self.authorizer, request.attributes)
+                await permit(self.authorizer, request.attributes)
                 await self._stream(stream, routed, scope, receive, send)
                 return
             if request.method not in ("GET", "HEAD"):
@@ -283,7 +303,7 @@ class Api:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             routed = await self._arrived(scope)
-            authorize(self.authorizer, routed.request.attributes)
+            await permit(self.authorizer, routed.request.attributes)
             if routed.subresource is not None and routed.subresource.stream is not None:
                 await self._stream(routed.subresource.stream, routed, scope, receive, send)
                 return

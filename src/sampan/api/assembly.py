@@ -6,13 +6,17 @@ addresses, custom resources.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.api import bootstrap as fresh
 from sampan.api import discovery, openapi, reviews, streams, subresources
 from sampan.api.admission.chain import build
 from sampan.api.authn import Authenticators
+from sampan.api.authz.chain import AlwaysAllow, AlwaysDeny, AuthorizerChain, Mode
+from sampan.api.authz.node import NodeAuthorizer
 from sampan.api.crds import CustomResources
+from sampan.api.flags import FlagError, Flags
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resources import of_version
 from sampan.api.tokens import Tokens
@@ -28,9 +32,9 @@ def assemble(api: Api, config: ApiConfig) -> None:
         api.catalog.add(resource)
     tokens = Tokens(config.pki_dir, config.issuer)
     authorizer = RbacAuthorizer(api)
+    api.authorizer = authorizers(api, config.flags, authorizer)
     api.authenticator = authenticator = Authenticators(api, tokens, config.flags)
     api.anonymous = lambda path: config.flags.anonymous_auth
-    api.authorizer = authorizer
     custom = CustomResources(api)
     chain = build(api, config, authorizer, custom)
     api.admission = chain.plugins
@@ -46,6 +50,20 @@ def assemble(api: Api, config: ApiConfig) -> None:
         chain.webhooks.load,
         custom.load,
     ]
+
+
+def authorizers(api: Api, flags: Flags, rbac: RbacAuthorizer) -> AuthorizerChain:
+    """Return the authorizers that were asked for, in order. Raises ``FlagError``."""
+    made: dict[str, Callable[[], Mode]] = {
+        "AlwaysAllow": AlwaysAllow,
+        "AlwaysDeny": AlwaysDeny,
+        "Node": lambda: NodeAuthorizer(api),
+        "RBAC": lambda: rbac,
+    }
+    unknown = [mode for mode in flags.authorization_mode if mode not in made]
+    if unknown or not flags.authorization_mode:
+        raise FlagError(f'authorization-mode "{", ".join(unknown)}" is not a valid mode: {", ".join(made)}')
+    return AuthorizerChain([made[mode]() for mode in flags.authorization_mode])
 
 
 async def bootstrap(api: Api) -> None:

@@ -45,6 +45,9 @@ class Flags:
     admission_control_config_file: Path | None = None
     """An AdmissionConfiguration (apiserver.config.k8s.io/v1): what plugins are told."""
 
+    # who may
+    authorization_mode: tuple[str, ...] = ("Node", "RBAC")
+
 
 def parse(given: Mapping[str, Any]) -> Flags:
     """Return the settings. Raises ``FlagError`` naming the first that is wrong."""

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 EXTRA = "impersonate-extra-"
 
 
+async def permit(authorizer: Authorizer, attributes: Attributes) -> None:
+    """Let the authorizer learn what it needs, and authorize. Raises 403."""
+    if authorizer.pending(attributes):
+        await authorizer.prepare(attributes)
+    authorize(authorizer, attributes)
+
+
 def authorize(authorizer: Authorizer, attributes: Attributes) -> None:
-    """Raises 403."""
+    """Authorize by what the authorizer knows. Raises 403."""
     allowed, reason = authorizer.authorize(attributes)
     if not allowed:
         raise denied(attributes, reason)
@@ -42,7 +49,7 @@ def denied(attributes: Attributes, reason: str = "") -> StatusError:
     )
 
 
-def impersonated(authorizer: Authorizer, user: User, headers: Mapping[str, str]) -> User:
+async def impersonated(authorizer: Authorizer, user: User, headers: Mapping[str, str]) -> User:
     """Return the user that the Impersonate headers name, with the groups that every such user has. Raises 403, and 500
     where they name none."""
     name = headers.get("impersonate-user", "")
@@ -57,7 +64,7 @@ def impersonated(authorizer: Authorizer, user: User, headers: Mapping[str, str])
         asked = [*groups, *(value for values in extra.values() for value in values), *([uid] if uid else ())]
         raise internal_error(f"requested [{' '.join(asked)}] without impersonating a user")
     for attributes in impersonations(user, name, groups, uid, extra):
-        authorize(authorizer, attributes)
+        await permit(authorizer, attributes)
     home = account_namespace(name)
     if home and not groups:
         groups = ["system:serviceaccounts", f"system:serviceaccounts:{home}"]

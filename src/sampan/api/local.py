@@ -13,7 +13,7 @@ import orjson
 
 from sampan.api.app import Api
 from sampan.api.errors import StatusError
-from sampan.api.identity import authorize
+from sampan.api.identity import permit
 from sampan.api.listing import list_records
 from sampan.api.request import Response, User
 from sampan.api.routing import Query, parse_query
@@ -61,7 +61,7 @@ class LocalClient(WritingClient):
         if served is None or served.converts:
             return await self._object("GET", resource.path(namespace, name), {})
         try:
-            authorize(self.api.authorizer, routed.request.attributes)
+            await permit(self.api.authorizer, routed.request.attributes)
             return self.api.parsed(self.api.registry.record(served, namespace or "", name))
         except StatusError as error:
             raise api_error(error) from None
@@ -87,7 +87,7 @@ class LocalClient(WritingClient):
             if served is None:
                 await self.api.answer(routed)
                 raise AssertionError("unreachable")
-            authorize(self.api.authorizer, request.attributes)
+            await permit(self.api.authorizer, request.attributes)
             listed = await list_records(self.api, request, served, namespace or "")
         except StatusError as error:
             raise api_error(error) from None

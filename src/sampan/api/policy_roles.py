@@ -118,8 +118,7 @@ NODE_RULES = [
     rule("resource.k8s.io", "resourceslices", "create delete deletecollection get list patch update watch"),
     rule("networking.k8s.io", "networkpolicies", READ),
 ]
-"""``system:node``. Kubernetes' own node identity is further narrowed by the Node authorizer; here the role is bound to
-``system:nodes``."""
+"""``system:node``: what the Node authorizer allows uniformly; the role itself is bound to nobody."""
 
 SCHEDULER_RULES = [
     EVENTS,
@@ -257,6 +256,11 @@ DISCOVERY = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /read
 PUBLIC = "/healthz /livez /readyz /version /version/"
 
 
+def node_rules() -> list[dict[str, Any]]:
+    """Return what every node may do, and every user who is authenticated."""
+    return [*NODE_RULES]
+
+
 def cluster_roles() -> Iterator[Object]:
     """Yield every bootstrap ClusterRole."""
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
@@ -312,7 +316,7 @@ def bindings() -> Iterator[Object]:
     yield binding("system:public-info-viewer", "system:public-info-viewer", *everyone)
     accounts = ("Group", "system:serviceaccounts")
     yield binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", accounts)
-    yield binding("system:node", "system:node", ("Group", "system:nodes"))
+    yield binding("system:node", "system:node")
     yield binding("system:kube-scheduler", "system:kube-scheduler", ("User", "system:kube-scheduler"))
     yield binding(
         "system:kube-controller-manager", "system:kube-controller-manager", ("User", "system:kube-controller-manager")

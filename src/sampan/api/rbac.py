@@ -9,8 +9,10 @@ Source: Kubernetes' "Using RBAC Authorization"; plugin/pkg/auth/authorizer/rbac,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sampan.api.authz.decision import MASTERS, NO_OPINION, Decision
 from sampan.api.request import Attributes, User
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
@@ -18,7 +20,6 @@ from sampan.schema.objects import Object
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-MASTERS = "system:masters"
 PREFIXES = {
     kind: f"/registry/rbac.authorization.k8s.io/{kind}/"
     for kind in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
@@ -29,34 +30,42 @@ Rule = dict[str, Any]
 
 
 class Grants:
-    """What one user may do in one scope: exact grants in a set, those with wildcards or names in lists."""
+    """What one user may do in one scope, and by which binding: exact grants in a table, those with wildcards or names
+    in lists."""
 
     __slots__ = ("exact", "paths", "wide")
 
     def __init__(self) -> None:
-        self.exact: set[tuple[str, str, str]] = set()
-        """(verb, group, resource[/subresource])"""
-        self.wide: list[Rule] = []
-        self.paths: list[Rule] = []
+        self.exact: dict[tuple[str, str, str], str] = {}
+        """(verb, group, resource[/subresource]) → the binding"""
+        self.wide: list[tuple[Rule, str]] = []
+        self.paths: list[tuple[Rule, str]] = []
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: Rule, binding: str) -> None:
         if rule.get("nonResourceURLs"):
-            self.paths.append(rule)
+            self.paths.append((rule, binding))
             return
         verbs, groups, resources = items(rule, "verbs"), items(rule, "apiGroups"), items(rule, "resources")
         if rule.get("resourceNames") or "*" in verbs or "*" in groups or any("*" in name for name in resources):
-            self.wide.append(rule)
+            self.wide.append((rule, binding))
             return
-        self.exact.update((verb, group, resource) for verb in verbs for group in groups for resource in resources)
+        for grant in product(verbs, groups, resources):
+            self.exact.setdefault(grant, binding)
 
-    def allow(self, at: Attributes) -> bool:
+    def allow(self, at: Attributes) -> str:
+        """Return the binding that allows a request on a resource, "" where none does."""
         resource = f"{at.resource}/{at.subresource}" if at.subresource else at.resource
-        if (at.verb, at.group, resource) in self.exact:
-            return True
-        return any(rule_allows(rule, at.verb, at.group, at.resource, at.subresource, at.name) for rule in self.wide)
+        binding = self.exact.get((at.verb, at.group, resource))
+        if binding is not None:
+            return binding
+        for rule, binding in self.wide:
+            if rule_allows(rule, at.verb, at.group, at.resource, at.subresource, at.name):
+                return binding
+        return ""
 
-    def allow_path(self, verb: str, path: str) -> bool:
-        return any(path_allows(rule, verb, path) for rule in self.paths)
+    def allow_path(self, verb: str, path: str) -> str:
+        """Return the binding that allows a request on a path, "" where none does."""
+        return next((binding for rule, binding in self.paths if path_allows(rule, verb, path)), "")
 
 
 def rule_allows(rule: Rule, verb: str, group: str, resource: str, subresource: str, name: str) -> bool:
@@ -86,10 +95,11 @@ def path_allows(rule: Rule, verb: str, path: str) -> bool:
 
 
 class Compiled(NamedTuple):
-    """A user's grants: everywhere, and by namespace."""
+    """A user's grants: everywhere, and by namespace; and the roles that his bindings name and that are not there."""
 
     cluster: Grants
     namespaces: dict[str, Grants]
+    missing: dict[str, list[str]]
 
 
 def applies_to(subject: Object, user: User, namespace: str) -> bool:
@@ -131,18 +141,27 @@ class Policy(NamedTuple):
 
     def compile(self, user: User) -> Compiled:
         """Return what a user may do."""
-        compiled = Compiled(Grants(), {})
-        for binding in self.cluster_bindings:
-            if any(applies_to(subject, user, "") for subject in items(binding, "subjects")):
-                for rule in self.rules(mapping(binding, "roleRef"), ""):
-                    compiled.cluster.add(rule)
-        for binding in self.bindings:
+        compiled = Compiled(Grants(), {}, {})
+        for binding in [*self.cluster_bindings, *self.bindings]:
             namespace = binding["metadata"].get("namespace", "")
-            if any(applies_to(subject, user, namespace) for subject in items(binding, "subjects")):
-                grants = compiled.namespaces.setdefault(namespace, Grants())
-                for rule in self.rules(mapping(binding, "roleRef"), namespace):
-                    grants.add(rule)
+            subjects = (s for s in items(binding, "subjects") if applies_to(s, user, namespace))
+            subject = next(subjects, None)
+            if subject is None:
+                continue
+            grants = compiled.namespaces.setdefault(namespace, Grants()) if namespace else compiled.cluster
+            reference, told = mapping(binding, "roleRef"), described(binding, subject, namespace)
+            if not self.has(reference, namespace):
+                compiled.missing.setdefault(namespace, []).append(not_there(reference))
+            for rule in self.rules(reference, namespace):
+                grants.add(rule, told)
         return compiled
+
+    def has(self, reference: Object, namespace: str) -> bool:
+        """Whether the role of a roleRef is there."""
+        name = str(reference.get("name", ""))
+        if reference.get("kind") == "ClusterRole":
+            return name in self.cluster_roles
+        return (namespace, name) in self.roles
 
     def rules_for(self, user: User, namespace: str) -> Iterator[Rule]:
         """Yield the rules that apply to a user in a namespace (SelfSubjectRulesReview)."""
@@ -173,6 +192,24 @@ def aggregated(role: Object, cluster_roles: Iterable[Object]) -> list[Rule]:
     return rules
 
 
+def described(binding: Object, subject: Object, namespace: str) -> str:
+    """Return why a binding's rules are a user's, in Kubernetes' words."""
+    kind, name, reference = binding.get("kind"), binding["metadata"]["name"], mapping(binding, "roleRef")
+    whose = str(subject.get("name", ""))
+    if subject.get("kind") == "ServiceAccount":
+        whose += f"/{subject.get('namespace') or namespace}"
+    at = f"{name}/{namespace}" if namespace else name
+    return (
+        f'RBAC: allowed by {kind} "{at}" of {reference.get("kind")} "{reference.get("name")}" '
+        f'to {subject.get("kind")} "{whose}"'
+    )
+
+
+def not_there(reference: Object) -> str:
+    kind = str(reference.get("kind", "")).lower()
+    return f'{kind}.rbac.authorization.k8s.io "{reference.get("name")}" not found'
+
+
 class RbacAuthorizer:
     """Authorizes by the RBAC objects of an API's store, as ``load`` has last read them."""
 
@@ -189,17 +226,38 @@ class RbacAuthorizer:
             self.policy, self._revision = policy, revision
             self._users.clear()
 
-    def authorize(self, attributes: Attributes) -> tuple[bool, str]:
-        user = attributes.user
-        if MASTERS in user.groups:
-            return True, ""
-        compiled = self._compiled(user)
+    never_pending = True
+
+    def pending(self, attributes: Attributes) -> bool:
+        return False
+
+    async def prepare(self, attributes: Attributes) -> None:
+        return None
+
+    def decide(self, attributes: Attributes) -> Decision:
+        compiled = self._compiled(attributes.user)
         if not attributes.resource:
-            return compiled.cluster.allow_path(attributes.verb, attributes.path), ""
-        if compiled.cluster.allow(attributes):
+            binding = compiled.cluster.allow_path(attributes.verb, attributes.path)
+        else:
+            binding = compiled.cluster.allow(attributes)
+            if not binding and attributes.namespace in compiled.namespaces:
+                binding = compiled.namespaces[attributes.namespace].allow(attributes)
+        if binding:
+            return Decision(True, binding)
+        if not compiled.missing:
+            return NO_OPINION
+        missing = compiled.missing.get("", [])
+        if attributes.namespace:
+            missing = missing + compiled.missing.get(attributes.namespace, [])
+        text = missing[0] if len(missing) == 1 else f"[{', '.join(missing)}]"
+        return Decision(None, f"RBAC: {text}" if missing else "")
+
+    def authorize(self, attributes: Attributes) -> tuple[bool, str]:
+        """Return whether RBAC alone allows a request, and why (the escalation checks ask)."""
+        if MASTERS in attributes.user.groups:
             return True, ""
-        grants = compiled.namespaces.get(attributes.namespace)
-        return grants is not None and grants.allow(attributes), ""
+        allowed, reason = self.decide(attributes)
+        return bool(allowed), reason
 
     def _compiled(self, user: User) -> Compiled:
         key = (user.name, user.groups)

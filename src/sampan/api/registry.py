@@ -307,6 +307,15 @@ class Registry:
         except StoreError as error:
             raise StatusError(500, "InternalError", f"Internal error occurred: {error}") from error
 
+    async def admit_body(self, request: Request, served: Served, subresource: str, body: Object, kind: str) -> None:
+        """Run the admission plugins over the body of a subresource that is created and not stored (Eviction,
+        TokenRequest)."""
+        at = request.attributes
+        admission = self._admission(request, served, "CREATE", subresource, at.namespace, at.name, body, None)
+        admission.body_kind = kind
+        await self.api.chain.admit(admission)
+        await self.api.chain.validate(admission)
+
     # the pipeline's parts
 
     def _admission(

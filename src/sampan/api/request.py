@@ -44,6 +44,14 @@ class Attributes:
     name: str = ""
     rest: str = ""
     """What follows the subresource in the path (``pods/x/proxy/rest``)."""
+    field_selector: str = ""
+    label_selector: str = ""
+    """The selectors of a list, watch or deletecollection, as they were sent."""
+
+    def selects(self, field: str, value: str) -> bool:
+        """Whether the request is only about objects whose field has a value."""
+        terms = self.field_selector.split(",")
+        return f"{field}={value}" in terms or f"{field}=={value}" in terms
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 
 
 def add(api: Api, authorizer: RbacAuthorizer, authenticator: Authenticators) -> None:
-    """Serve the reviews."""
+    """Serve the reviews; ``authorizer`` is the one that knows the rules of a user."""
     reviews = Reviews(authorizer, authenticator)
     for group, plural, handler in (
         (AUTHENTICATION, "tokenreviews", reviews.token),
@@ -94,15 +94,15 @@ class Reviews:
         return answered(request, served, review, {"userInfo": user_object(request.user)})
 
     async def self_access(self, request: Request) -> Response:
-        return self._access(request, request.user)
+        return await self._access(request, request.user)
 
     async def subject_access(self, request: Request) -> Response:
-        return self._access(request, None)
+        return await self._access(request, None)
 
     async def local_access(self, request: Request) -> Response:
-        return self._access(request, None, request.attributes.namespace)
+        return await self._access(request, None, request.attributes.namespace)
 
-    def _access(self, request: Request, user: User | None, namespace: str = "") -> Response:
+    async def _access(self, request: Request, user: User | None, namespace: str = "") -> Response:
         served, review = asked(request)
         spec = mapping(review, "spec")
         if user is None:
@@ -130,7 +130,10 @@ class Reviews:
             raise invalid(
                 served.resource, "", [Cause("spec.resourceAttributes.namespace", "FieldValueInvalid", message)]
             )
-        allowed, reason = self.authorizer.authorize(attributes_of(user, resource, path))
+        authorizer, attributes = request.api.authorizer, attributes_of(user, resource, path)
+        if authorizer.pending(attributes):
+            await authorizer.prepare(attributes)
+        allowed, reason = authorizer.authorize(attributes)
         status: Object = {"allowed": allowed}
         if reason:
             status["reason"] = reason

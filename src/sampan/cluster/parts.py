@@ -114,6 +114,7 @@ async def run_controllers(settings: Settings, api: object) -> None:
     from sampan.client.controller import Controller
     from sampan.client.protocol import Client
     from sampan.client.resources import NODES, PODS
+    from sampan.cluster.control_plane import ControlPlaneLabel
     from sampan.controllers.builtin import ClientFor, ControllersConfig, EventsOf, Informers
     from sampan.controllers.builtin import run as run_builtin
     from sampan.scheduler.scheduler import Scheduler
@@ -124,16 +125,22 @@ async def run_controllers(settings: Settings, api: object) -> None:
         groups = ("system:masters", "system:authenticated")
         return LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
 
-    def scheduler(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
+    def beside(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
         client = client_for(Scheduler.name)
-        return [Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))]
+        made: list[Controller] = [
+            Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))
+        ]
+        if settings.pods == "real":
+            label = client_for(ControlPlaneLabel.name)
+            made.append(ControlPlaneLabel(label, informers.of(NODES), settings.node_name))
+        return made
 
     config = ControllersConfig(
         root_ca=(settings.pki_dir / "ca.crt").read_text(),
         pod_cidr=str(settings.pod_cidr),
         simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else (),
     )
-    await run_builtin(client_for, config, scheduler)
+    await run_builtin(client_for, config, beside)
 
 
 def containerd_config(settings: Settings) -> ContainerdConfig:

@@ -1,8 +1,8 @@
 """The node as a long-running part: one worker a pod, the Node object, the kubelet's server and the node's network.
 
 What flows: an informer of the pods bound here starts, wakes and ends workers; containerd's events of exits wake the worker
-whose container it was; changes of ConfigMaps and Secrets wake the workers of their namespace. On start the pods that the
-runtime still has are adopted, and those that the API no longer knows are removed.
+whose container it was; changes of the ConfigMaps and Secrets that pods here use wake the workers of their namespace. On
+start the pods that the runtime still has are adopted, and those that the API no longer knows are removed.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder
 from sampan.client.http import HttpClient
 from sampan.client.informer import Informer
 from sampan.client.kubeconfig import load
-from sampan.client.resources import CONFIG_MAPS, PODS, SECRETS, SERVICES
+from sampan.client.resources import PODS, SERVICES
 from sampan.network import agent as network_agent
 from sampan.node import images, volumes
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
 from sampan.node.image_puller import ImagePuller
+from sampan.node.materials import Materials
 from sampan.node.node_status import NodeReporter
+from sampan.node.patience import patiently
 from sampan.node.pod_config import UID
 from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
@@ -91,13 +92,13 @@ class Node:
         for container_id in [owned for owned, told in self.context.owners.items() if told == worker.on_exit]:
             del self.context.owners[container_id]
         self.context.tokens.forget(uid)
+        self.context.materials.release(uid)
         still = self.pods.get(worker.key)
         if still is not None and still["metadata"]["uid"] != uid:
             self.on_pod("ADDED", None, still)
 
-    def on_material(self, change: str, old: Object | None, new: Object) -> None:
+    def on_material(self, namespace: str) -> None:
         """A ConfigMap or Secret changed: the pods of its namespace look at it again."""
-        namespace = new["metadata"]["namespace"]
         for worker in self.workers.values():
             if worker.pod["metadata"]["namespace"] == namespace:
                 worker.wake()
@@ -160,28 +161,17 @@ async def run(
         kubelet_dir=config.kubelet_dir,
     )
     pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.name}")
-    config_maps, secrets, services = (Informer(client, resource) for resource in (CONFIG_MAPS, SECRETS, SERVICES))
-    context = NodeContext(
-        node_name=config.name,
-        node_ip=config.ip,
-        client=client,
-        runtime=runtime,
-        images=ImagePuller(runtime),
-        events=events,
-        tokens=Tokens(client),
-        config_maps=config_maps,
-        secrets=secrets,
-        services=services,
-        kubelet_dir=config.kubelet_dir,
-        pod_log_dir=config.pod_log_dir,
-        cgroup=config.cgroup,
-        cluster_dns=config.cluster_dns,
-        cluster_domain=config.cluster_domain,
-        capacity=reporter.capacity,
-        logger=logger,
-    )
     async with asyncio.TaskGroup() as group:
-        informers = (config_maps, secrets, services, pods)
+        node: Node | None = None
+
+        def on_material(namespace: str) -> None:
+            if node is not None:
+                node.on_material(namespace)
+
+        materials = Materials(client, group, on_material)
+        services = Informer(client, SERVICES)
+        context = context_of(config, client, runtime, events, materials, services, reporter.capacity)
+        informers = (services, pods)
         for informer in informers:
             group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
         group.create_task(events.run(), name="events")
@@ -191,13 +181,40 @@ async def run(
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))
         await node.remove_strangers()
         group.create_task(node.follow_exits(), name="exits")
-        for informer in (config_maps, secrets):
-            informer.add_handler(node.on_material)
         pods.add_handler(node.on_pod)
         server = KubeletServer(node.workers, runtime, config)
         group.create_task(server.run(), name="kubelet-server")
         group.create_task(patiently(reporter.heartbeat, "heartbeat"), name="heartbeat")
         group.create_task(patiently(lambda: reporter.run(ready), "node status"), name="node-status")
+
+
+def context_of(
+    config: NodeConfig,
+    client: HttpClient,
+    runtime: Runtime,
+    events: EventRecorder,
+    materials: Materials,
+    services: Informer,
+    capacity: Mapping[str, str],
+) -> NodeContext:
+    return NodeContext(
+        node_name=config.name,
+        node_ip=config.ip,
+        client=client,
+        runtime=runtime,
+        images=ImagePuller(runtime),
+        events=events,
+        tokens=Tokens(client),
+        materials=materials,
+        services=services,
+        kubelet_dir=config.kubelet_dir,
+        pod_log_dir=config.pod_log_dir,
+        cgroup=config.cgroup,
+        cluster_dns=config.cluster_dns,
+        cluster_domain=config.cluster_domain,
+        capacity=capacity,
+        logger=logger,
+    )
 
 
 def ensure_pause_image(socket: Path, present: object) -> None:
@@ -216,21 +233,3 @@ async def until_serving(runtime: Runtime) -> None:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.02)  # its socket is not there yet, and nothing tells when it will be
-
-
-async def patiently(work: Callable[[], Awaitable[None]], what: str) -> None:
-    """Run a task that speaks with the API, again after a pause when the API is away for a moment."""
-    pause = 0.1
-    while True:
-        begun = time.monotonic()
-        try:
-            await work()
-            return
-        except (ApiError, OSError, RuntimeFailure) as error:
-            logger.warning("%s: %s", what, error)
-        except Exception as error:
-            if not type(error).__module__.startswith("aiohttp"):
-                raise
-            logger.warning("%s: %s", what, error)
-        pause = 0.1 if time.monotonic() - begun > 30 else min(pause * 2, 5.0)
-        await asyncio.sleep(pause)

@@ -13,6 +13,7 @@ from sampan.client.protocol import Client
 from sampan.node import cri_pb2 as cri
 from sampan.node.environment import Lookup, service_links
 from sampan.node.image_puller import ImagePuller
+from sampan.node.materials import Materials
 from sampan.node.pod_cgroups import create, remove
 from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
 from sampan.node.runtime import Runtime
@@ -32,8 +33,7 @@ class NodeContext:
     images: ImagePuller
     events: EventRecorder
     tokens: Tokens
-    config_maps: Informer
-    secrets: Informer
+    materials: Materials
     services: Informer
     kubelet_dir: Path
     pod_log_dir: Path
@@ -54,8 +54,7 @@ class NodeContext:
         """Return a function that finds the data of a ConfigMap or Secret of a namespace."""
 
         def find(kind: str, name: str) -> Mapping[str, str] | None:
-            informer = self.secrets if kind == "Secret" else self.config_maps
-            found = informer.get(f"{namespace}/{name}")
+            found = self.materials.get(kind, namespace, name)
             return None if found is None else data_of({**found, "kind": kind})
 
         return find
@@ -63,7 +62,7 @@ class NodeContext:
     def pull_secrets(self, pod: Object) -> list[Object]:
         namespace = pod["metadata"]["namespace"]
         names = [reference["name"] for reference in pod["spec"].get("imagePullSecrets") or ()]
-        found = [self.secrets.get(f"{namespace}/{name}") for name in names]
+        found = [self.materials.get("Secret", namespace, name) for name in names]
         return [secret for secret in found if secret is not None]
 
     def service_links(self, pod: Object) -> dict[str, str]:

@@ -146,7 +146,6 @@ class NodeReporter:
             "kubernetes.io/arch": architecture,
             "beta.kubernetes.io/os": "linux",
             "beta.kubernetes.io/arch": architecture,
-            "node-role.kubernetes.io/control-plane": "",
         }
 
     async def problem(self) -> str:

@@ -165,6 +165,7 @@ class PodWorker:
         if self._past_deadline():
             await self._finish()
             return
+        await self.context.materials.hold(self.uid, self.pod)
         try:
             await asyncio.gather(self._prepare_volumes(), self._prepare_sandbox())
         except VolumeError as error:

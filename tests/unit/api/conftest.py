@@ -35,6 +35,12 @@ class HeaderAuthenticator:
 
 
 class AdminOnly:
+    def pending(self, attributes: Attributes) -> bool:
+        return False
+
+    async def prepare(self, attributes: Attributes) -> None:
+        return None
+
     def authorize(self, attributes: Attributes) -> tuple[bool, str]:
         return "system:masters" in attributes.user.groups, ""
 

@@ -37,6 +37,7 @@ ORDER: tuple[Known, ...] = (
     Known("NamespaceLifecycle", "namespace_lifecycle"),
     Known("LimitRanger", "limit_ranger"),
     Known("ServiceAccount", "service_account"),
+    Known("NodeRestriction", "node_restriction"),
     Known("PodSecurity", "pod_security"),
     Known("Priority", "priority"),
     Known("DefaultTolerationSeconds", "default_tolerations"),

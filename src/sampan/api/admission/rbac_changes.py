@@ -10,8 +10,9 @@ import copy
 from collections.abc import Iterator
 from itertools import product
 
+from sampan.api.authz.decision import MASTERS
 from sampan.api.errors import forbidden
-from sampan.api.rbac import MASTERS, PREFIXES, RbacAuthorizer, Rule, aggregated, path_allows, rule_allows
+from sampan.api.rbac import PREFIXES, RbacAuthorizer, Rule, aggregated, path_allows, rule_allows
 from sampan.api.request import Admission, Attributes
 from sampan.api.resource import Resource
 from sampan.api.resources.authorization import GROUP

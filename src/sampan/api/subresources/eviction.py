@@ -19,6 +19,7 @@ async def evict(request: Request) -> Response:
     served, api = pods(request), request.api
     at = request.attributes
     body = body_object(request)
+    await api.registry.admit_body(request, served, "eviction", body, "Eviction")
     options = mapping(body, "deleteOptions")
     pod = api.registry.read(served, at.namespace, at.name)
     ended = text(pod, "status", "phase") in ("Succeeded", "Failed", "Pending")

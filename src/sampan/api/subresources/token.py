@@ -10,6 +10,7 @@ from sampan.api.resource import Cause
 from sampan.api.resources.reading import items, mapping, text
 from sampan.api.subresources.binding import body_object
 from sampan.api.tokens import MAX_SECONDS, MIN_SECONDS, Tokens
+from sampan.api.version import minor
 from sampan.schema.objects import Object
 
 BINDABLE = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
@@ -31,6 +32,7 @@ async def issue(request: Request, tokens: Tokens) -> Response:
     at = request.attributes
     account = request.api.registry.read(served, at.namespace, at.name)
     body = body_object(request)
+    await request.api.registry.admit_body(request, served, "token", body, "TokenRequest")
     spec = mapping(body, "spec")
     seconds = spec.get("expirationSeconds")
     seconds = DEFAULT_SECONDS if seconds is None else seconds
@@ -60,10 +62,6 @@ def node_of(request: Request, bound: Object | None) -> tuple[str, str] | None:
         return None
     record = request.api.store.get(f"/registry/nodes/{name}")
     return (name, request.api.parsed(record)["metadata"]["uid"] if record else "")
-
-
-def minor(version: str) -> int:
-    return int(version.split(".")[1])
 
 
 def bound_object(request: Request, reference: Object) -> Object:
