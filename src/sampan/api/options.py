@@ -63,8 +63,8 @@ def field_manager(request: Request) -> str:
 
 
 def decode_body(request: Request, media: str) -> tuple[Any, list[str]]:
-    """Return the decoded body and its duplicate fields (looked for where validation is strict). Raises 400."""
-    strict = request.query.get("fieldValidation") in ("Strict", "Warn")
+    """Return the decoded body and its duplicate fields, looked for unless validation is ``Ignore``. Raises 400."""
+    strict = request.query.get("fieldValidation") != "Ignore"
     try:
         decoded = decode(request.body, media, duplicates=strict)
     except DecodeError as error:

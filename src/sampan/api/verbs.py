@@ -13,6 +13,7 @@ import orjson
 from sampan.api import deleting, patching
 from sampan.api.catalog import Served
 from sampan.api.errors import StatusError, bad_request, invalid, method_not_allowed
+from sampan.api.list_options import not_in_the_future, parse_revision
 from sampan.api.listing import list_records
 from sampan.api.options import check_write_options, decode_object
 from sampan.api.rendering import event_transform, list_response, object_response, objects_list, value_response, wanted
@@ -27,6 +28,8 @@ Answer = Response | WatchStream
 
 async def get(request: Request, served: Served) -> Answer:
     registry, at = request.api.registry, request.attributes
+    if "resourceVersion" in request.query:
+        not_in_the_future(request, parse_revision(request.query["resourceVersion"]))
     value = registry.record(served, at.namespace, at.name).value
     return object_response(request, served, registry.served_bytes(served, value))
 

@@ -9,7 +9,6 @@ present state as ADDED events (KEP-3157 marks its end with a bookmark). What the
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,24 +16,15 @@ import orjson
 
 from sampan.api.catalog import Served
 from sampan.api.errors import StatusError
-from sampan.api.listing import (
-    Selection,
-    invalid_list_option,
-    list_option_forbidden,
-    resource_version,
-    selection,
-    whole_number,
-)
+from sampan.api.list_options import WatchOptions, too_large, watch_options
+from sampan.api.listing import Selection, candidates, selection
 from sampan.api.request import Receive, Request, Scope, Send
-from sampan.api.routing import is_true
 from sampan.store import Compacted, Event, Record, StoreError, Watch, restamped
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
 BOOKMARK_SECONDS = 60.0
-DEFAULT_TIMEOUT_SECONDS = (1800.0, 3600.0)
-"""kube-apiserver's --min-request-timeout and twice that."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 FRAMES = 4096
 
@@ -49,36 +39,6 @@ class Change(NamedTuple):
     record: Record | None = None
 
 
-class WatchOptions(NamedTuple):
-    since: int
-    initial: bool
-    """Whether the present state comes first, as ADDED."""
-    mark_end: bool
-    """Whether a bookmark says where the present state ends."""
-    bookmarks: bool
-    timeout_seconds: float
-
-
-def watch_options(request: Request) -> WatchOptions:
-    """Return what a watch asks for. Raises 400 and 422."""
-    query = request.query
-    since = resource_version(request)
-    asked = whole_number(request, "timeoutSeconds")
-    timeout = float(asked) if asked else random.uniform(*DEFAULT_TIMEOUT_SECONDS)
-    match, send_initial = query.get("resourceVersionMatch", ""), query.get("sendInitialEvents")
-    if send_initial is None and match:
-        raise list_option_forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-    if send_initial is not None and match != "NotOlderThan":
-        raise list_option_forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-    if query.get("continue"):
-        raise invalid_list_option("continue", "Forbidden", "Forbidden: continue is forbidden for watch")
-    bookmarks = is_true(query.get("allowWatchBookmarks"))
-    if send_initial is not None:
-        wanted = is_true(send_initial)
-        return WatchOptions(0 if wanted else since, wanted, wanted, bookmarks, timeout)
-    return WatchOptions(since, not since, False, bookmarks, timeout)
-
-
 async def changes(
     api: Api, served: Served, namespace: str, chosen: Selection, options: WatchOptions
 ) -> AsyncIterator[list[Change]]:
@@ -87,8 +47,10 @@ async def changes(
     if chosen.name and (namespace or not served.resource.namespaced):
         prefix += chosen.name
     since = options.since
+    if options.not_older_than > api.store.revision:
+        raise too_large(options.not_older_than, api.store.revision)
     if options.initial:
-        page = await api.store.page(served.prefix(namespace))
+        page = await candidates(api, chosen, served.prefix(namespace), "", 0)
         records = [record for record in page.records if not chosen or chosen.matches(api.parsed(record))]
         since = page.revision
         if records:

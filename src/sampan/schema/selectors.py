@@ -15,7 +15,7 @@ from sampan.schema.names import label_value, qualified_name
 
 
 class SelectorError(ValueError):
-    """A selector that cannot be understood: answer 400 with ``unable to parse requirement: …`` as its text."""
+    """A selector that cannot be understood: answer 400 with its text."""
 
 
 class Requirement(NamedTuple):
@@ -112,7 +112,10 @@ class _Parser:
             word, symbol = self.peek()
             if symbol and word != "!":
                 raise SelectorError(f"found '{word}', expected: !, identifier, or 'end of string'")
-            found.append(self.requirement())
+            try:
+                found.append(self.requirement())
+            except SelectorError as error:
+                raise SelectorError(f"unable to parse requirement: {error}") from None
             word = self.take()[0]
             if not word:
                 break
@@ -130,7 +133,7 @@ class _Parser:
         key, symbol = self.take()
         if symbol:
             raise SelectorError(f"found '{key}', expected: identifier")
-        check_key(key)
+        check_key(key, at="<nil>")
         if negated:
             return Requirement(key, "!", ())
         operator, symbol = self.peek()
@@ -175,15 +178,17 @@ class _Parser:
             elif word == ")":
                 return values
             else:
-                raise SelectorError(f"found '{word}', expected: ',', or ')'")
+                wanted = "',', or identifier" if expects_value else "',' or ')'"
+                raise SelectorError(f"found '{word}', expected: {wanted}")
             if not symbol and not self.peek()[1]:
-                raise SelectorError(f"found '{self.peek()[0]}', expected: ',', or ')'")
+                raise SelectorError(f"found '{self.peek()[0]}', expected: ',' or ')'")
 
 
-def check_key(key: str) -> None:
+def check_key(key: str, at: str = "key") -> None:
+    """Raise ``SelectorError`` for what is no label key. A selector in a query has no path: Kubernetes prints ``<nil>``."""
     why = qualified_name(key)
     if why:
-        raise SelectorError(f'key: Invalid value: "{key}": {"; ".join(why)}')
+        raise SelectorError(f'{at}: Invalid value: "{key}": {"; ".join(why)}')
 
 
 def checked(requirement: Requirement) -> Requirement:
@@ -204,10 +209,7 @@ def parse_label_selector(text: str) -> LabelSelector:
     """Return the selector of a ``labelSelector`` parameter (``a=b,c in (d,e),!f``); raises ``SelectorError``."""
     if not text:
         return EVERYTHING
-    try:
-        return LabelSelector(sorted(_Parser(text).requirements(), key=lambda requirement: requirement.key))
-    except SelectorError as error:
-        raise SelectorError(f"unable to parse requirement: {error}") from None
+    return LabelSelector(sorted(_Parser(text).requirements(), key=lambda requirement: requirement.key))
 
 
 OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}

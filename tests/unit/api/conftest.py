@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,8 +126,13 @@ class Asgi:
             "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         }
         sent: list[Any] = []
+        read = False
 
         async def receive() -> dict[str, Any]:
+            nonlocal read
+            if read:  # a client that stays: nothing more comes from it
+                await asyncio.Event().wait()
+            read = True
             return {"type": "http.request", "body": data, "more_body": False}
 
         async def send(message: Any) -> None:

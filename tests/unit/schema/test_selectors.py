@@ -32,14 +32,14 @@ def test_no_labels():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("=b", "unable to parse requirement: found '=', expected: !, identifier, or 'end of string'"),
-        ("a,", "unable to parse requirement: found '', expected: identifier after ','"),
+        ("=b", "found '=', expected: !, identifier, or 'end of string'"),
+        ("a,", "found '', expected: identifier after ','"),
         ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-        ("a=b=c", "unable to parse requirement: found '=', expected: ',' or 'end of string'"),
+        ("a=b=c", "found '=', expected: ',' or 'end of string'"),
         ("a in b", "unable to parse requirement: found 'b' expected: '('"),
-        ("a in (b", "unable to parse requirement: found '', expected: ',', or ')'"),
+        ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("a=-", 'values[0][a]: Invalid value: "-": a valid label must be'),
-        ("a_/b=c", 'key: Invalid value: "a_/b": prefix part a lowercase RFC 1123'),
+        ("a_/b=c", '<nil>: Invalid value: "a_/b": prefix part a lowercase RFC 1123'),
         ("a>x", "the value must be an integer"),
     ],
 )
