@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sampan.cluster.settings import Settings
 
 if TYPE_CHECKING:
+    from sampan.api.app import Api
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
@@ -83,7 +84,6 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
 
 async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready: Ready) -> None:
     """The API with the controllers, the scheduler and the simulated node in its event loop."""
-    from sampan.api.app import Api
     from sampan.api.flags import parse
     from sampan.api.server import ApiConfig, serve
 
@@ -101,14 +101,22 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
     )
 
     async def alongside(api: Api) -> None:
-        await run_controllers(settings, api)
+        await run_controllers(
+            api,
+            root_ca=(settings.pki_dir / "ca.crt").read_text(),
+            pod_cidr=str(settings.pod_cidr),
+            simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else (),
+            control_plane_node=settings.node_name if real else "",
+        )
 
     await serve(config, ready, alongside)
 
 
-async def run_controllers(settings: Settings, api: object) -> None:
-    """Run the controllers and the scheduler until cancelled, each as its own user of the API."""
-    from sampan.api.app import Api
+async def run_controllers(
+    api: Api, *, root_ca: str, pod_cidr: str, simulated_nodes: tuple[str, ...] = (), control_plane_node: str = ""
+) -> None:
+    """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``control_plane_node``: the
+    node that is to have the control plane's label."""
     from sampan.api.local import LocalClient
     from sampan.api.request import User
     from sampan.client.controller import Controller
@@ -119,8 +127,6 @@ async def run_controllers(settings: Settings, api: object) -> None:
     from sampan.controllers.builtin import run as run_builtin
     from sampan.scheduler.scheduler import Scheduler
 
-    assert isinstance(api, Api)
-
     def client_for(name: str) -> Client:
         groups = ("system:masters", "system:authenticated")
         return LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
@@ -130,16 +136,12 @@ async def run_controllers(settings: Settings, api: object) -> None:
         made: list[Controller] = [
             Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))
         ]
-        if settings.pods == "real":
+        if control_plane_node:
             label = client_for(ControlPlaneLabel.name)
-            made.append(ControlPlaneLabel(label, informers.of(NODES), settings.node_name))
+            made.append(ControlPlaneLabel(label, informers.of(NODES), control_plane_node))
         return made
 
-    config = ControllersConfig(
-        root_ca=(settings.pki_dir / "ca.crt").read_text(),
-        pod_cidr=str(settings.pod_cidr),
-        simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else (),
-    )
+    config = ControllersConfig(root_ca=root_ca, pod_cidr=pod_cidr, simulated_nodes=simulated_nodes)
     await run_builtin(client_for, config, beside)
 
 

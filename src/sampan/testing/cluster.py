@@ -1,0 +1,153 @@
+"""``sampan.Cluster``: a cluster of one's own for as long as a block lasts, in a coroutine or without one.
+
+    async with sampan.Cluster() as c:            with sampan.Cluster() as c:
+        await c.apply("manifests/")                  c.apply("manifests/")
+        await c.wait_for("deployment/web")           c.wait_for("deployment/web")
+
+The first gives ``AsyncCluster``, the second ``BlockingCluster``: the same words with and without ``await``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sampan.schema.objects import Object
+from sampan.testing.blocking import BlockingClient
+from sampan.testing.handle import KUBECTL_SECONDS, AsyncCluster, Condition, Finished
+from sampan.testing.manifests import Manifests, load
+from sampan.testing.portal import portal
+from sampan.testing.running import Running, start
+from sampan.testing.spec import ClusterSpec, PodsMode
+
+
+class BlockingCluster:
+    """A cluster for code without an event loop; every call returns when it is done. See ``AsyncCluster`` for what they do."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self._handle = AsyncCluster(running)  # in the portal's loop
+        self._aio: AsyncCluster | None = None
+        self.url = running.url
+        self.kubeconfig: Path = running.kubeconfig
+        self.kubernetes_version = running.spec.kubernetes_version
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.running.environment()
+
+    @property
+    def aio(self) -> AsyncCluster:
+        """The same cluster for coroutines; close it before its event loop ends."""
+        if self._aio is None:
+            self._aio = AsyncCluster(self.running)
+        return self._aio
+
+    @property
+    def client(self) -> BlockingClient:
+        """Sampan's own client: the methods of ``client.protocol.Client``, blocking."""
+        return BlockingClient(lambda: self._handle.client)
+
+    def apply(self, manifests: Manifests, *, namespace: str = "default") -> list[Object]:
+        return portal.call(self._handle.apply(manifests, namespace=namespace))
+
+    def delete(self, manifests: Manifests, *, namespace: str = "default") -> None:
+        portal.call(self._handle.delete(manifests, namespace=namespace))
+
+    def get(self, what: str | Object, *, namespace: str = "default") -> Object | None:
+        return portal.call(self._handle.get(what, namespace=namespace))
+
+    def list(self, what: str, *, namespace: str | None = None, label_selector: str = "") -> list[Object]:
+        return portal.call(self._handle.list(what, namespace=namespace, label_selector=label_selector))
+
+    def wait_for(
+        self, what: str | Object, condition: Condition = "ready", *, namespace: str = "default", timeout: float = 30.0
+    ) -> Object:
+        return portal.call(self._handle.wait_for(what, condition, namespace=namespace, timeout=timeout))
+
+    def logs(self, pod: str, *, namespace: str = "default", container: str = "") -> str:
+        return portal.call(self._handle.logs(pod, namespace=namespace, container=container))
+
+    def kubectl(
+        self, *arguments: str, stdin: object = None, check: bool = True, timeout: float = KUBECTL_SECONDS
+    ) -> Finished:
+        return portal.call(self._handle.kubectl(*arguments, stdin=stdin, check=check, timeout=timeout))
+
+    def not_ready(self) -> str:
+        return portal.call(self._handle.not_ready())
+
+    def close(self) -> None:
+        """End the connections of this handle; the cluster goes on."""
+        portal.call(self._handle.close())
+        if self._aio is not None:
+            self._aio.close_from_outside()
+
+
+class Cluster:
+    """A fresh cluster, for one ``with`` or ``async with``. Raises ``ClusterError`` where it cannot be made.
+
+    ``pods``: ``"simulated"`` (pretended nodes, any system), ``"none"``, or ``"real"`` (containers; root, Linux).
+    ``manifests`` (and ``crds``, the same under a telling name) are there from the beginning, in the snapshot that equal
+    clusters are forked from. ``controllers=False`` leaves an API alone, as envtest's."""
+
+    def __init__(
+        self,
+        kubernetes_version: str = "1.37",
+        *,
+        pods: PodsMode = "simulated",
+        nodes: int = 1,
+        controllers: bool = True,
+        crds: Manifests = (),
+        manifests: Manifests = (),
+    ) -> None:
+        self.spec = make_spec(kubernetes_version, pods, nodes, controllers, crds, manifests)
+        self._blocking: BlockingCluster | None = None
+        self._async: AsyncCluster | None = None
+
+    def __enter__(self) -> BlockingCluster:
+        self._blocking = BlockingCluster(begin(self.spec))
+        return self._blocking
+
+    def __exit__(self, *_: object) -> None:
+        blocking, self._blocking = self._blocking, None
+        assert blocking is not None
+        blocking.close()
+        blocking.running.stop()
+
+    async def __aenter__(self) -> AsyncCluster:
+        self._async = AsyncCluster(await asyncio.to_thread(begin, self.spec))
+        return self._async
+
+    async def __aexit__(self, *_: object) -> None:
+        handle, self._async = self._async, None
+        assert handle is not None
+        await handle.close()
+        await asyncio.to_thread(handle.running.stop)
+
+
+def begin(spec: ClusterSpec) -> Running:
+    """Start a cluster, and apply the manifests where no snapshot has them (real pods)."""
+    running = start(spec)
+    if spec.pods == "real" and spec.manifests:
+        cluster = BlockingCluster(running)
+        try:
+            cluster.apply(spec.objects())
+        except BaseException:
+            running.stop()
+            raise
+        finally:
+            cluster.close()
+    return running
+
+
+def make_spec(
+    kubernetes_version: str, pods: PodsMode, nodes: int, controllers: bool, crds: Manifests, manifests: Manifests
+) -> ClusterSpec:
+    """Return the spec; the order of manifests is kept, so that equal lists share a snapshot."""
+    import json
+
+    if pods not in ("simulated", "none", "real"):
+        raise ValueError(f'pods is "simulated", "none" or "real", not {pods!r}')
+    objects: list[Any] = [*load(crds), *load(manifests)]
+    return ClusterSpec(kubernetes_version, pods, controllers, nodes, tuple(json.dumps(obj) for obj in objects))

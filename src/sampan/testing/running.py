@@ -1,0 +1,100 @@
+"""A running cluster of a test, whatever it runs on: where it is, who we are there, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.testing.keys import CONTEXT
+from sampan.testing.pool import pool
+from sampan.testing.spec import ClusterError, ClusterSpec
+
+UP_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cluster that serves."""
+
+    spec: ClusterSpec
+    url: str
+    kubeconfig: Path
+    """Of a member of ``system:masters``; its folder is the cluster's own and goes with it."""
+    log: Path
+    """What the API and the controllers logged."""
+    stop: Callable[[], None]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which programs find this cluster, and nothing of the user's own settings."""
+        home = str(self.kubeconfig.parent)
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": home, "KUBECTL_KYAML": "false"}
+
+
+def start(spec: ClusterSpec) -> Running:
+    """Return a new cluster when it serves. Raises ``ClusterError``."""
+    return up(spec) if spec.pods == "real" else fork(spec)
+
+
+def fork(spec: ClusterSpec) -> Running:
+    """Return a cluster forked from the warm process."""
+    warm = pool()
+    number, port = warm.start(spec)
+    home = warm.directory / str(number)
+    url = f"https://127.0.0.1:{port}"
+    kubeconfig = home / "kubeconfig"
+    kubeconfig.write_text(kubeconfig_text(url, warm.pki_dir))
+    return Running(spec, url, kubeconfig, home / "api.log", lambda: warm.stop(number))
+
+
+def kubeconfig_text(url: str, pki_dir: Path) -> str:
+    """Return the admin's kubeconfig; the keys are files, as they are the same for every cluster of the run."""
+    return f"""apiVersion: v1
+kind: Config
+clusters:
+- name: {CONTEXT}
+  cluster:
+    server: {url}
+    certificate-authority: {pki_dir}/ca.crt
+users:
+- name: {CONTEXT}
+  user:
+    client-certificate: {pki_dir}/admin.crt
+    client-key: {pki_dir}/admin.key
+contexts:
+- name: {CONTEXT}
+  context:
+    cluster: {CONTEXT}
+    user: {CONTEXT}
+    namespace: default
+current-context: {CONTEXT}
+"""
+
+
+def up(spec: ClusterSpec) -> Running:
+    """Return a cluster with real containers, taken up by the command line as a user would."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    home = Path(tempfile.mkdtemp(prefix=f"sampan-{name}-"))
+    kubeconfig = home / "kubeconfig"
+    sampan = [sys.executable, "-m", "sampan.cli.main"]
+    common = ["--name", name, "--kubeconfig", str(kubeconfig)]
+    asked = [f"--pods={spec.pods}", f"--kubernetes-version={spec.kubernetes_version}"]
+
+    def stop() -> None:
+        subprocess.run([*sampan, "down", *common], capture_output=True, timeout=UP_SECONDS, check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+    done = subprocess.run([*sampan, "up", *asked, *common], capture_output=True, text=True, timeout=UP_SECONDS)
+    if done.returncode:
+        stop()
+        raise ClusterError(f"sampan up failed:\n{done.stdout}{done.stderr}")
+    from sampan.client.kubeconfig import load
+    from sampan.cluster.settings import Settings
+
+    return Running(spec, load(kubeconfig).server, kubeconfig, Settings.load(name).log_dir / "api.log", stop)

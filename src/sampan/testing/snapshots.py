@@ -1,0 +1,148 @@
+"""Snapshots of fresh clusters, and what a forked process does with one.
+
+A snapshot is a store in memory that holds what a fresh cluster of a version holds, and the manifests asked for with what
+the controllers made of them. It is made once, in an event loop of its own that has ended when the process is forked; the
+fork puts a new API on the store as if it had been restarted, so no task, timer or socket is ever inherited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+
+import sampan.api.tls  # noqa: F401  # warm: imported late by whoever serves, and here before the forks
+from sampan.api.app import Api
+from sampan.api.assembly import assemble  # noqa: F401  # warm
+from sampan.api.local import LocalClient
+from sampan.api.request import User
+from sampan.api.server import ApiConfig, listening, open_api
+from sampan.client.applying import apply
+from sampan.cluster.parts import run_controllers
+from sampan.controllers import builtin  # noqa: F401  # warm
+from sampan.scheduler import scheduler  # noqa: F401  # warm
+from sampan.schema.types import UnknownVersion, type_system
+from sampan.store.protocol import Store
+from sampan.store.sqlite import SqliteStore
+from sampan.testing.spec import ClusterError, ClusterSpec
+
+POD_CIDR = "10.244.0.0/16"
+SERVICE_CIDR = "10.96.0.0/16"
+QUIET_SECONDS = 0.15
+"""A snapshot with manifests is taken when the controllers have written nothing for so long."""
+SETTLE_AT_MOST_SECONDS = 15.0
+ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+
+
+def node_names(spec: ClusterSpec) -> tuple[str, ...]:
+    if spec.pods != "simulated" or not spec.controllers:
+        return ()
+    return tuple(f"node-{number}" for number in range(1, spec.nodes + 1))
+
+
+class Snapshots:
+    """The snapshots of a warm process."""
+
+    def __init__(self, pki_dir: Path) -> None:
+        self.pki_dir = pki_dir
+        self._stores: dict[ClusterSpec, Store] = {}
+
+    def has(self, spec: ClusterSpec) -> bool:
+        return spec in self._stores
+
+    def make(self, spec: ClusterSpec) -> None:
+        """Make the snapshot of a spec. Raises ``ClusterError`` with what was wrong with it."""
+        try:
+            type_system(spec.kubernetes_version)
+        except UnknownVersion as error:
+            raise ClusterError(str(error)) from error
+        self._stores[spec] = asyncio.run(self._filled(spec))
+
+    async def _filled(self, spec: ClusterSpec) -> Store:
+        store = SqliteStore(None)
+        api = await open_api(self._config(spec, 0), store)
+        if spec.manifests:
+            running = asyncio.create_task(self._controllers(spec, api)) if spec.controllers else None
+            try:
+                await apply(LocalClient(api, ADMIN), spec.objects())
+                if running is not None:
+                    await settled(store)
+            finally:
+                if running is not None:
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+        return store
+
+    def serve(self, spec: ClusterSpec, listener: socket.socket, ready: Callable[[], object], lifeline: int) -> None:
+        """Serve a cluster from its snapshot, in a process of its own, until it is killed."""
+        import logging
+
+        logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        uvloop.run(self._serve(spec, listener, ready, lifeline))
+
+    async def _serve(
+        self, spec: ClusterSpec, listener: socket.socket, ready: Callable[[], object], lifeline: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+        assert main is not None
+        loop.add_reader(lifeline, main.cancel)  # readable only when the warm process has ended
+        config = self._config(spec, int(listener.getsockname()[1]), listener)
+        api = await open_api(config, self._stores[spec])
+        async with listening(api, config), asyncio.TaskGroup() as group:
+            if spec.controllers:
+                nodes = registered(api, node_names(spec))
+                group.create_task(self._controllers(spec, api), name="controllers")
+                await nodes
+            ready()
+            await loop.create_future()
+
+    async def _controllers(self, spec: ClusterSpec, api: Api) -> None:
+        await run_controllers(
+            api,
+            root_ca=(self.pki_dir / "ca.crt").read_text(),
+            pod_cidr=POD_CIDR,
+            simulated_nodes=node_names(spec),
+        )
+
+    def _config(self, spec: ClusterSpec, port: int, *sockets: socket.socket) -> ApiConfig:
+        return ApiConfig(
+            pki_dir=self.pki_dir,
+            sockets=sockets,
+            kubernetes_version=spec.kubernetes_version,
+            service_cidr=SERVICE_CIDR,
+            pod_cidr=POD_CIDR,
+            advertise=("127.0.0.1", port or 6443),
+        )
+
+
+async def registered(api: Api, names: tuple[str, ...]) -> None:
+    """Return when the nodes are there."""
+    served = api.catalog.get("", "v1", "nodes")
+    assert served is not None
+    watch = api.store.watch(served.key("", ""))
+    missing = {served.key("", name) for name in names}
+    missing = {key for key in missing if api.store.get(key) is None}
+    while missing:
+        for event in await anext(aiter(watch)):
+            missing.discard(event.record.key)
+    watch.close()
+
+
+async def settled(store: Store) -> None:
+    """Return when nothing has been written for a moment, or when the longest time to wait is over."""
+    watch = store.watch("/registry/")
+    try:
+        async with asyncio.timeout(SETTLE_AT_MOST_SECONDS):
+            while True:
+                try:
+                    await asyncio.wait_for(anext(aiter(watch)), QUIET_SECONDS)
+                except TimeoutError:
+                    return
+    except TimeoutError:
+        return
+    finally:
+        watch.close()

@@ -1,0 +1,275 @@
+"""The warm process: imports the API once, keeps one snapshot a kind of cluster, and forks a process for every test.
+
+    python -m sampan.testing.warm DIRECTORY DESCRIPTOR
+
+Flow: a test process connects to ``DIRECTORY/warm.sock``, whose listening socket is the inherited descriptor, and sends one
+JSON object a line; each gets one line back.
+
+    {"start": {<ClusterSpec>}}   → {"id": 1, "port": 40123}     when the cluster is ready
+    {"stop": 1}                  → {"id": 1}                    when its process is gone
+    anything that fails          → {"error": "…"}
+
+A cluster belongs to the connection that asked for it: when that ends, however it ends, its clusters are killed. When the
+last connection ends the warm process removes its directory and ends too. A cluster's process watches a pipe of ours, so
+that it does not outlive us either. Nothing here runs an event loop between two requests: what is forked is a quiet
+process with modules, parsed types and the snapshot's bytes in memory that parent and children share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sampan.testing.spec import ClusterSpec
+
+if TYPE_CHECKING:
+    from sampan.testing.snapshots import Snapshots
+
+SOCKET = "warm.sock"
+PR_SET_PDEATHSIG = 1
+
+
+def lock_of(directory: Path) -> Path:
+    """Return the file that is locked while a warm process is looked for, started or ended."""
+    return directory.with_name(directory.name + ".lock")
+
+
+@dataclass
+class Peer:
+    """A test process: its connection, what it sent so far, its clusters."""
+
+    connection: socket.socket
+    received: bytes = b""
+    clusters: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Forked:
+    """A cluster's process."""
+
+    number: int
+    pid: int
+    port: int
+    ready: int | None
+    """Read end of the pipe on which it says that it serves, None once it has."""
+
+
+class WarmServer:
+    """Answers test processes until the last has gone."""
+
+    def __init__(self, directory: Path, listener: socket.socket, snapshots: Snapshots) -> None:
+        self.directory = directory
+        self.snapshots = snapshots
+        self.selector = selectors.DefaultSelector()
+        self.listener = listener
+        self.lifeline, self.our_end = os.pipe()
+        self.peers: list[Peer] = []
+        self.forked: dict[int, Forked] = {}
+        self.count = 0
+        self.watch(self.listener, self.arrived)
+
+    def watch(self, source: socket.socket | int, react: Callable[[], None]) -> None:
+        self.selector.register(source, selectors.EVENT_READ, react)
+
+    def run(self) -> None:
+        while True:
+            for key, _ in self.selector.select():
+                key.data()
+            if not self.peers and self.ended():
+                return
+
+    def ended(self) -> bool:
+        """Give up the socket, unless somebody came in the meantime."""
+        with open(lock_of(self.directory), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.listener.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                self.arrived()
+                return False
+            self.listener.close()
+            shutil.rmtree(self.directory, ignore_errors=True)
+            lock_of(self.directory).unlink(missing_ok=True)
+            return True
+
+    def arrived(self) -> None:
+        connection, _ = self.listener.accept()
+        peer = Peer(connection)
+        self.peers.append(peer)
+        self.watch(connection, lambda: self.heard(peer))
+
+    def heard(self, peer: Peer) -> None:
+        try:
+            chunk = peer.connection.recv(1 << 20)
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.gone(peer)
+            return
+        *lines, peer.received = (peer.received + chunk).split(b"\n")
+        for line in lines:
+            try:
+                self.obey(peer, json.loads(line))
+            except Exception as error:
+                traceback.print_exc()
+                self.tell(peer, {"error": f"{error}" or type(error).__name__})
+
+    def obey(self, peer: Peer, order: dict[str, object]) -> None:
+        if "start" in order:
+            spec = order["start"]
+            assert isinstance(spec, dict)
+            self.start(peer, ClusterSpec.from_json(spec))
+        else:
+            number = order["stop"]
+            assert isinstance(number, int)
+            peer.clusters.discard(number)
+            self.kill(number)
+            self.tell(peer, {"id": number})
+
+    def tell(self, peer: Peer, answer: dict[str, object]) -> None:
+        with contextlib.suppress(OSError):
+            peer.connection.sendall(json.dumps(answer).encode() + b"\n")
+
+    def gone(self, peer: Peer) -> None:
+        self.selector.unregister(peer.connection)
+        peer.connection.close()
+        self.peers.remove(peer)
+        for number in peer.clusters:
+            self.kill(number)
+
+    # clusters
+
+    def start(self, peer: Peer, spec: ClusterSpec) -> None:
+        if not self.snapshots.has(spec):
+            self.snapshots.make(spec)
+            gc.collect()
+            gc.freeze()  # the collector would touch, and so copy, every page that is shared
+        self.count += 1
+        number = self.count
+        home = self.directory / str(number)
+        home.mkdir()
+        listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        port = int(listener.getsockname()[1])
+        ready, said = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self.become(spec, listener, said, home / "api.log")
+        os.close(said)
+        listener.close()
+        forked = self.forked[number] = Forked(number, pid, port, ready)
+        peer.clusters.add(number)
+        self.watch(ready, lambda: self.is_ready(peer, forked))
+
+    def become(self, spec: ClusterSpec, listener: socket.socket, said: int, log: Path) -> None:
+        """The child: nothing of the parent's conversation, then the cluster. No return."""
+        try:
+            die_with_parent()
+            for peer in self.peers:
+                peer.connection.close()
+            self.listener.close()
+            self.selector.close()
+            os.close(self.our_end)
+            for other in self.forked.values():
+                if other.ready is not None:
+                    os.close(other.ready)
+            redirect(log)
+            self.snapshots.serve(spec, listener, lambda: os.write(said, b"R"), self.lifeline)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+    def is_ready(self, peer: Peer, forked: Forked) -> None:
+        assert forked.ready is not None
+        served = os.read(forked.ready, 1)
+        self.forget_pipe(forked)
+        if served:
+            self.tell(peer, {"id": forked.number, "port": forked.port})
+            return
+        try:
+            log = (self.directory / str(forked.number) / "api.log").read_text(errors="replace").strip()
+        except OSError as error:
+            log = str(error)
+        peer.clusters.discard(forked.number)
+        self.kill(forked.number)
+        self.tell(peer, {"error": f"the cluster ended before it was ready:\n{log[-4000:]}"})
+
+    def forget_pipe(self, forked: Forked) -> None:
+        if forked.ready is not None:
+            self.selector.unregister(forked.ready)
+            os.close(forked.ready)
+            forked.ready = None
+
+    def kill(self, number: int) -> None:
+        """End a cluster's process and what it kept. SIGKILL: there is nothing that it would have to bring to an end."""
+        forked = self.forked.pop(number, None)
+        if forked is None:
+            return
+        self.forget_pipe(forked)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(forked.pid, signal.SIGKILL)
+        os.waitpid(forked.pid, 0)
+        shutil.rmtree(self.directory / str(number), ignore_errors=True)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process with its parent, where it can (Linux); elsewhere the pipe does. prctl(2)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def redirect(log: Path) -> None:
+    """Standard output and error go to the cluster's log."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+
+
+def make_keys(directory: Path) -> int:
+    """Make the keys in a child, while this process imports the API; return the child's pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        from sampan.testing.keys import make
+
+        make(directory / "pki")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def main() -> int:
+    """Serve in the directory of the command line until nobody asks any more."""
+    directory, listener = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the tests; we end when they have
+    keys = make_keys(directory)
+    from sampan.testing.snapshots import Snapshots
+
+    snapshots = Snapshots(directory / "pki")
+    if os.waitstatus_to_exitcode(os.waitpid(keys, 0)[1]):
+        return 1
+    WarmServer(directory, listener, snapshots).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
