@@ -10,6 +10,7 @@ The first gives ``AsyncCluster``, the second ``BlockingCluster``: the same words
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,10 @@ class BlockingCluster:
     ) -> Finished:
         return portal.call(self._handle.kubectl(*arguments, stdin=stdin, check=check, timeout=timeout))
 
+    def fork(self) -> Cluster:
+        """Return another cluster with the state this one has, for a ``with`` block."""
+        return Cluster.copy_of(self.running)
+
     def not_ready(self) -> str:
         return portal.call(self._handle.not_ready())
 
@@ -88,6 +93,7 @@ class Cluster:
     """A fresh cluster, for one ``with`` or ``async with``. Raises ``ClusterError`` where it cannot be made.
 
     ``pods``: ``"simulated"`` (pretended nodes, any system), ``"none"``, or ``"real"`` (containers; root, Linux).
+    A running cluster's ``fork()`` is such a block too: another cluster with the state the first has then.
     ``manifests`` (and ``crds``, the same under a telling name) are there from the beginning, in the snapshot that equal
     clusters are forked from. ``controllers=False`` leaves an API alone, as envtest's."""
 
@@ -102,11 +108,19 @@ class Cluster:
         manifests: Manifests = (),
     ) -> None:
         self.spec = make_spec(kubernetes_version, pods, nodes, controllers, crds, manifests)
+        self._begin: Callable[[], Running] = lambda: begin(self.spec)
         self._blocking: BlockingCluster | None = None
         self._async: AsyncCluster | None = None
 
+    @classmethod
+    def copy_of(cls, running: Running) -> Cluster:
+        """Return a cluster that will begin with the state another has when the block is entered."""
+        made = cls.__new__(cls)
+        made.spec, made._begin, made._blocking, made._async = running.spec, running.fork, None, None
+        return made
+
     def __enter__(self) -> BlockingCluster:
-        self._blocking = BlockingCluster(begin(self.spec))
+        self._blocking = BlockingCluster(self._begin())
         return self._blocking
 
     def __exit__(self, *_: object) -> None:
@@ -116,7 +130,7 @@ class Cluster:
         blocking.running.stop()
 
     async def __aenter__(self) -> AsyncCluster:
-        self._async = AsyncCluster(await asyncio.to_thread(begin, self.spec))
+        self._async = AsyncCluster(await asyncio.to_thread(self._begin))
         return self._async
 
     async def __aexit__(self, *_: object) -> None:

@@ -22,6 +22,7 @@ from sampan.testing.spec import ClusterError
 if TYPE_CHECKING:
     from sampan.client.discovery import ResourceMap
     from sampan.client.http import HttpClient
+    from sampan.testing.cluster import Cluster
 
 Condition: TypeAlias = "str | Callable[[Object], object]"
 KUBECTL_SECONDS = 60.0
@@ -167,6 +168,12 @@ class AsyncCluster:
         if check and done.code:
             raise ClusterError(f"kubectl {' '.join(arguments)}: {(done.err or done.out).strip()}")
         return done
+
+    def fork(self) -> Cluster:
+        """Return another cluster with the state this one has when its block is entered: ``async with c.fork() as other``."""
+        from sampan.testing.cluster import Cluster
+
+        return Cluster.copy_of(self.running)
 
     async def not_ready(self) -> str:
         """Return what is not ready, with its conditions, events and logs, as text; ``""`` when everything is."""

@@ -49,6 +49,11 @@ class Pool:
         answer = self._ask({"start": spec.to_json()})
         return int(answer["id"]), int(answer["port"])
 
+    def fork(self, number: int) -> tuple[int, int]:
+        """Return the number and the port of a cluster with the state that ``number`` has now. Raises ``ClusterError``."""
+        answer = self._ask({"fork": number})
+        return int(answer["id"]), int(answer["port"])
+
     def stop(self, number: int) -> None:
         """End a cluster: when this returns, its port is closed."""
         with contextlib.suppress(ClusterError):  # the warm process ended, and so its clusters

@@ -30,6 +30,8 @@ class Running:
     log: Path
     """What the API and the controllers logged."""
     stop: Callable[[], None]
+    fork: Callable[[], Running]
+    """Another cluster with the state this one has now."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which programs find this cluster, and nothing of the user's own settings."""
@@ -44,13 +46,24 @@ def start(spec: ClusterSpec) -> Running:
 
 def fork(spec: ClusterSpec) -> Running:
     """Return a cluster forked from the warm process."""
+    return reached(spec, *pool().start(spec))
+
+
+def reached(spec: ClusterSpec, number: int, port: int) -> Running:
+    """Return how a forked cluster is reached and ended."""
     warm = pool()
-    number, port = warm.start(spec)
     home = warm.directory / str(number)
     url = f"https://127.0.0.1:{port}"
     kubeconfig = home / "kubeconfig"
     kubeconfig.write_text(kubeconfig_text(url, warm.pki_dir))
-    return Running(spec, url, kubeconfig, home / "api.log", lambda: warm.stop(number))
+    return Running(
+        spec,
+        url,
+        kubeconfig,
+        home / "api.log",
+        stop=lambda: warm.stop(number),
+        fork=lambda: reached(spec, *warm.fork(number)),
+    )
 
 
 def kubeconfig_text(url: str, pki_dir: Path) -> str:
@@ -97,4 +110,8 @@ def up(spec: ClusterSpec) -> Running:
     from sampan.client.kubeconfig import load
     from sampan.cluster.settings import Settings
 
-    return Running(spec, load(kubeconfig).server, kubeconfig, Settings.load(name).log_dir / "api.log", stop)
+    def unsupported() -> Running:
+        raise ClusterError("a cluster with real pods cannot be forked: its containers are not in the API")
+
+    log = Settings.load(name).log_dir / "api.log"
+    return Running(spec, load(kubeconfig).server, kubeconfig, log, stop, unsupported)

@@ -1,15 +1,15 @@
 """Snapshots of fresh clusters, and what a forked process does with one.
 
-A snapshot is a store in memory that holds what a fresh cluster of a version holds, and the manifests asked for with what
-the controllers made of them. It is made once, in an event loop of its own that has ended when the process is forked; the
-fork puts a new API on the store as if it had been restarted, so no task, timer or socket is ever inherited.
+A snapshot is the image of a store: what a fresh cluster of a version holds, and the manifests asked for with what the
+controllers made of them. It is made once, in an event loop of its own that has ended when the process is forked; the fork
+begins a store with it and puts a new API on that, as after a restart, so no task, timer or socket is ever inherited.
 """
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
@@ -25,9 +25,10 @@ from sampan.cluster.parts import run_controllers
 from sampan.controllers import builtin  # noqa: F401  # warm
 from sampan.scheduler import scheduler  # noqa: F401  # warm
 from sampan.schema.types import UnknownVersion, type_system
-from sampan.store.protocol import Store
+from sampan.store import Image, Store
 from sampan.store.sqlite import SqliteStore
 from sampan.testing.spec import ClusterError, ClusterSpec
+from sampan.testing.warm import IMAGE, READY
 
 POD_CIDR = "10.244.0.0/16"
 SERVICE_CIDR = "10.96.0.0/16"
@@ -44,14 +45,11 @@ def node_names(spec: ClusterSpec) -> tuple[str, ...]:
 
 
 class Snapshots:
-    """The snapshots of a warm process."""
+    """The snapshots of a warm process, in ``images``."""
 
     def __init__(self, pki_dir: Path) -> None:
         self.pki_dir = pki_dir
-        self._stores: dict[ClusterSpec, Store] = {}
-
-    def has(self, spec: ClusterSpec) -> bool:
-        return spec in self._stores
+        self.images: dict[ClusterSpec, Image] = {}
 
     def make(self, spec: ClusterSpec) -> None:
         """Make the snapshot of a spec. Raises ``ClusterError`` with what was wrong with it."""
@@ -59,45 +57,62 @@ class Snapshots:
             type_system(spec.kubernetes_version)
         except UnknownVersion as error:
             raise ClusterError(str(error)) from error
-        self._stores[spec] = asyncio.run(self._filled(spec))
+        self.images[spec] = asyncio.run(self._filled(spec))
 
-    async def _filled(self, spec: ClusterSpec) -> Store:
+    async def _filled(self, spec: ClusterSpec) -> Image:
         store = SqliteStore(None)
         api = await open_api(self._config(spec, 0), store)
-        if spec.manifests:
-            running = asyncio.create_task(self._controllers(spec, api)) if spec.controllers else None
-            try:
-                await apply(LocalClient(api, ADMIN), spec.objects())
-                if running is not None:
-                    await settled(store)
-            finally:
-                if running is not None:
-                    running.cancel()
-                    await asyncio.gather(running, return_exceptions=True)
-        return store
+        try:
+            if spec.manifests:
+                await self._fill(spec, api)
+            return store.image()
+        finally:
+            await api.close()
 
-    def serve(self, spec: ClusterSpec, listener: socket.socket, ready: Callable[[], object], lifeline: int) -> None:
-        """Serve a cluster from its snapshot, in a process of its own, until it is killed."""
+    async def _fill(self, spec: ClusterSpec, api: Api) -> None:
+        running = asyncio.create_task(self._controllers(spec, api)) if spec.controllers else None
+        try:
+            await apply(LocalClient(api, ADMIN), spec.objects())
+            if running is not None:
+                await settled(api.store)
+        finally:
+            if running is not None:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    def serve(
+        self, spec: ClusterSpec, image: Image, listener: socket.socket, control: socket.socket, image_file: Path
+    ) -> None:
+        """Serve a cluster from an image, in a process of its own, until it is killed or ``control`` ends."""
         import logging
 
         logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        uvloop.run(self._serve(spec, listener, ready, lifeline))
+        uvloop.run(self._serve(spec, SqliteStore(image=image), listener, control, image_file))
 
     async def _serve(
-        self, spec: ClusterSpec, listener: socket.socket, ready: Callable[[], object], lifeline: int
+        self, spec: ClusterSpec, store: SqliteStore, listener: socket.socket, control: socket.socket, image_file: Path
     ) -> None:
         loop = asyncio.get_running_loop()
         main = asyncio.current_task()
         assert main is not None
-        loop.add_reader(lifeline, main.cancel)  # readable only when the warm process has ended
+
+        def asked() -> None:
+            if not control.recv(1):  # the warm process has ended
+                loop.remove_reader(control)
+                main.cancel()
+                return
+            image_file.write_bytes(pickle.dumps(store.image()))
+            control.sendall(IMAGE)
+
+        loop.add_reader(control, asked)
         config = self._config(spec, int(listener.getsockname()[1]), listener)
-        api = await open_api(config, self._stores[spec])
+        api = await open_api(config, store)
         async with listening(api, config), asyncio.TaskGroup() as group:
             if spec.controllers:
                 nodes = registered(api, node_names(spec))
                 group.create_task(self._controllers(spec, api), name="controllers")
                 await nodes
-            ready()
+            control.sendall(READY)
             await loop.create_future()
 
     async def _controllers(self, spec: ClusterSpec, api: Api) -> None:

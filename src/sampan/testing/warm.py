@@ -6,11 +6,12 @@ Flow: a test process connects to ``DIRECTORY/warm.sock``, whose listening socket
 JSON object a line; each gets one line back.
 
     {"start": {<ClusterSpec>}}   → {"id": 1, "port": 40123}     when the cluster is ready
+    {"fork": 1}                  → {"id": 2, "port": 40124}     a cluster with the state that cluster 1 has now
     {"stop": 1}                  → {"id": 1}                    when its process is gone
     anything that fails          → {"error": "…"}
 
 A cluster belongs to the connection that asked for it: when that ends, however it ends, its clusters are killed. When the
-last connection ends the warm process removes its directory and ends too. A cluster's process watches a pipe of ours, so
+last connection ends the warm process removes its directory and ends too. A cluster's process watches its socket to us, so
 that it does not outlive us either. Nothing here runs an event loop between two requests: what is forked is a quiet
 process with modules, parsed types and the snapshot's bytes in memory that parent and children share.
 """
@@ -23,12 +24,14 @@ import fcntl
 import gc
 import json
 import os
+import pickle
 import selectors
 import shutil
 import signal
 import socket
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,9 +40,12 @@ from typing import TYPE_CHECKING
 from sampan.testing.spec import ClusterSpec
 
 if TYPE_CHECKING:
+    from sampan.store import Image
     from sampan.testing.snapshots import Snapshots
 
 SOCKET = "warm.sock"
+READY, IMAGE = b"R", b"I"
+ENDED = "the cluster that was to be forked has ended"
 PR_SET_PDEATHSIG = 1
 
 
@@ -64,8 +70,11 @@ class Forked:
     number: int
     pid: int
     port: int
-    ready: int | None
-    """Read end of the pipe on which it says that it serves, None once it has."""
+    spec: ClusterSpec
+    control: socket.socket
+    """It says READY here once it serves, and IMAGE when it has written its state to a file, which IMAGE asks for."""
+    waiting: deque[Callable[[bytes], None]] = field(default_factory=deque)
+    """Who waits for its next word; an empty one says that it has ended."""
 
 
 class WarmServer:
@@ -76,7 +85,6 @@ class WarmServer:
         self.snapshots = snapshots
         self.selector = selectors.DefaultSelector()
         self.listener = listener
-        self.lifeline, self.our_end = os.pipe()
         self.peers: list[Peer] = []
         self.forked: dict[int, Forked] = {}
         self.count = 0
@@ -132,6 +140,12 @@ class WarmServer:
             spec = order["start"]
             assert isinstance(spec, dict)
             self.start(peer, ClusterSpec.from_json(spec))
+        elif "fork" in order:
+            original = self.forked.get(int(str(order["fork"])))
+            if original is None:
+                self.tell(peer, {"error": ENDED})
+            else:
+                self.copy(peer, original)
         else:
             number = order["stop"]
             assert isinstance(number, int)
@@ -153,50 +167,76 @@ class WarmServer:
     # clusters
 
     def start(self, peer: Peer, spec: ClusterSpec) -> None:
-        if not self.snapshots.has(spec):
+        if spec not in self.snapshots.images:
             self.snapshots.make(spec)
             gc.collect()
             gc.freeze()  # the collector would touch, and so copy, every page that is shared
+        self.fork(peer, spec, self.snapshots.images[spec])
+
+    def copy(self, peer: Peer, original: Forked) -> None:
+        """Fork a cluster with the state of another, once that one has told it."""
+
+        def told(word: bytes) -> None:
+            if word != IMAGE:
+                self.tell(peer, {"error": ENDED})
+                return
+            path = self.directory / str(original.number) / "image"
+            image: Image = pickle.loads(path.read_bytes())
+            path.unlink()
+            self.fork(peer, original.spec, image)
+
+        original.waiting.append(told)
+        original.control.sendall(IMAGE)
+
+    def fork(self, peer: Peer, spec: ClusterSpec, image: Image) -> None:
         self.count += 1
         number = self.count
         home = self.directory / str(number)
         home.mkdir()
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         port = int(listener.getsockname()[1])
-        ready, said = os.pipe()
+        ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            self.become(spec, listener, said, home / "api.log")
-        os.close(said)
+            ours.close()
+            self.become(spec, image, listener, theirs, home)
+        theirs.close()
         listener.close()
-        forked = self.forked[number] = Forked(number, pid, port, ready)
+        forked = self.forked[number] = Forked(number, pid, port, spec, ours)
         peer.clusters.add(number)
-        self.watch(ready, lambda: self.is_ready(peer, forked))
+        forked.waiting.append(lambda word: self.is_ready(peer, forked, word))
+        self.watch(ours, lambda: self.said(forked))
 
-    def become(self, spec: ClusterSpec, listener: socket.socket, said: int, log: Path) -> None:
+    def become(
+        self, spec: ClusterSpec, image: Image, listener: socket.socket, control: socket.socket, home: Path
+    ) -> None:
         """The child: nothing of the parent's conversation, then the cluster. No return."""
         try:
             die_with_parent()
             for peer in self.peers:
                 peer.connection.close()
+            for other in self.forked.values():
+                other.control.close()
             self.listener.close()
             self.selector.close()
-            os.close(self.our_end)
-            for other in self.forked.values():
-                if other.ready is not None:
-                    os.close(other.ready)
-            redirect(log)
-            self.snapshots.serve(spec, listener, lambda: os.write(said, b"R"), self.lifeline)
+            redirect(home / "api.log")
+            self.snapshots.serve(spec, image, listener, control, home / "image")
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(1)
 
-    def is_ready(self, peer: Peer, forked: Forked) -> None:
-        assert forked.ready is not None
-        served = os.read(forked.ready, 1)
-        self.forget_pipe(forked)
-        if served:
+    def said(self, forked: Forked) -> None:
+        """Hand what a cluster's process says to who waits for it."""
+        words = forked.control.recv(64)
+        if not words:
+            self.selector.unregister(forked.control)
+        for at in range(max(len(words), 1)):
+            if forked.waiting:
+                forked.waiting.popleft()(words[at : at + 1])
+
+    def is_ready(self, peer: Peer, forked: Forked, word: bytes) -> None:
+        if word:
             self.tell(peer, {"id": forked.number, "port": forked.port})
             return
         try:
@@ -207,18 +247,16 @@ class WarmServer:
         self.kill(forked.number)
         self.tell(peer, {"error": f"the cluster ended before it was ready:\n{log[-4000:]}"})
 
-    def forget_pipe(self, forked: Forked) -> None:
-        if forked.ready is not None:
-            self.selector.unregister(forked.ready)
-            os.close(forked.ready)
-            forked.ready = None
-
     def kill(self, number: int) -> None:
         """End a cluster's process and what it kept. SIGKILL: there is nothing that it would have to bring to an end."""
         forked = self.forked.pop(number, None)
         if forked is None:
             return
-        self.forget_pipe(forked)
+        with contextlib.suppress(KeyError):  # it said its last word before
+            self.selector.unregister(forked.control)
+        forked.control.close()
+        for waits in forked.waiting:
+            waits(b"")
         with contextlib.suppress(ProcessLookupError):
             os.kill(forked.pid, signal.SIGKILL)
         os.waitpid(forked.pid, 0)

@@ -109,6 +109,28 @@ def test_manifests_are_there_from_the_beginning_in_any_order() -> None:
         assert again.list("pods", namespace="default")[0]["metadata"]["uid"] == pod["metadata"]["uid"]
 
 
+def test_a_fork_begins_with_the_state_of_another() -> None:
+    with sampan.Cluster() as one:
+        one.apply(deployment("web", 1))
+        web = one.wait_for("deployment/web")
+        with one.fork() as two, one.fork() as three:
+            assert two.wait_for("deployment/web")["metadata"] == web["metadata"]
+            two.kubectl("scale", "deployment/web", "--replicas=3")
+            assert two.wait_for("deployment/web")["status"]["readyReplicas"] == 3
+            three.kubectl("delete", "deployment/web")
+            assert one.get(web) == web
+        with pytest.raises(ClusterError, match="has ended"):
+            one.running.stop()
+            one.fork().__enter__()
+
+
+async def test_a_fork_in_coroutines() -> None:
+    async with sampan.Cluster(pods="none", controllers=False) as one:
+        await one.apply(CONFIG_MAP)
+        async with one.fork() as two:
+            assert (await two.get("cm/mark")) == (await one.get("cm/mark"))
+
+
 @pytest.mark.parametrize("version", ["1.25", "1.31", "1.37"])
 def test_versions(version: str) -> None:
     with sampan.Cluster(version, pods="none", controllers=False) as cluster:
