@@ -184,6 +184,8 @@ class Api:
             return await self._route_of(request.attributes.path)(request)
         if served is None or not _scope_fits(served, target):
             return await self._unknown(request)
+        if served.resource.deprecated:
+            request.warnings.append(served.resource.deprecated)
         if target.subresource:
             return await self._subresource(routed, served, target)
         if not target.name and "" in served.subresources and request.method in served.subresources[""].handlers:

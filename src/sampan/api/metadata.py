@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 
 from sampan.api.resource import Cause
+from sampan.schema.causes import invalid
 from sampan.schema.objects import Object
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -93,6 +94,23 @@ def forbidden_finalizers(new: Object, old: Object) -> list[Cause]:
         f"[]string{{{names}}}"
     )
     return [Cause("metadata.finalizers", "FieldValueForbidden", message)]
+
+
+STANDARD_FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
+FREE_FINALIZERS = ("apiextensions.k8s.io", "apiregistration.k8s.io")
+"""Groups outside ``pkg/apis/core/validation``, whose finalizers may have any qualified name."""
+
+
+def unknown_finalizers(group: str, obj: Object) -> list[Cause]:
+    """A finalizer without a domain is one of Kubernetes' own (``validateKubeFinalizerName``)."""
+    if group in FREE_FINALIZERS:
+        return []
+    why = "name is neither a standard finalizer name nor is it fully qualified"
+    return [
+        invalid(f"metadata.finalizers[{index}]", name, why)
+        for index, name in enumerate(obj["metadata"]["finalizers"])
+        if "/" not in name and name not in STANDARD_FINALIZERS
+    ]
 
 
 def merge_status(new: Object, old: Object, custom: bool) -> Object:

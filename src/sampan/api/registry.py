@@ -156,6 +156,8 @@ class Registry:
             await self.api.chain.admit(admission)
             self.default(served, obj)
             self.validate(served, obj, None)
+            if resource.warn is not None:
+                request.warnings += resource.warn(obj, None)
             await self.api.chain.validate(admission)
             value = self.stored_bytes(served, obj)
             if request.dry_run:
@@ -245,8 +247,9 @@ class Registry:
         self.default(served, new)
         if track:
             self._track(request, served, old, new, subresource)
-        if resource.prepare is not None and not subresource:
-            resource.prepare(new, old)
+        prepare = resource.prepares.get(subresource) if subresource else resource.prepare
+        if prepare is not None:
+            prepare(new, old)
         admission = self._admission(request, served, operation, subresource, namespace, name, new, old)
         written = False
         try:
@@ -255,7 +258,9 @@ class Registry:
             self.default(served, new)
             if resource.generation and old["metadata"].get("generation") and meta.spec_changed(new, old):
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
-            self.validate(served, new, old)
+            self.validate(served, new, old, subresource)
+            if resource.warn is not None and not subresource:
+                request.warnings += resource.warn(new, old)
             await self.api.chain.validate(admission)
             result = await self._store(request, served, record, new, old)
             written = not request.dry_run
@@ -351,22 +356,26 @@ class Registry:
         if served.resource.default is not None:
             served.resource.default(obj)
 
-    def validate(self, served: Served, new: Object, old: Object | None) -> None:
+    def validate(self, served: Served, new: Object, old: Object | None, subresource: str = "") -> None:
         """Raises 422 with every cause found."""
         resource = served.resource
         causes = [Cause(*cause) for cause in validate_metadata(new, resource.name_is, resource.namespaced)]
         if old is not None:
             causes += meta.forbidden_finalizers(new, old)
-        if served.type is not None:
+        if new["metadata"].get("finalizers") and not resource.custom:
+            causes += meta.unknown_finalizers(resource.group, new)
+        if served.type is not None and resource.trusts_definition:
             found = {cause.field for cause in causes}
             for cause in served.type.required_missing(new):
                 field = cause.field
                 if field not in found and not field.startswith("status") and not optional(resource.kind, field):
                     causes.append(Cause(*cause))
+        if served.type is not None:
             causes += [Cause(*cause) for cause in served.type.validate(new, old)]
-        if resource.validate is not None:
+        validate = resource.validates.get(subresource, resource.validate)
+        if validate is not None:
             found = {cause.field for cause in causes}
-            causes += [cause for cause in resource.validate(new, old) if cause.field not in found]
+            causes += [cause for cause in validate(new, old) if cause.field not in found]
         if causes:
             raise invalid(resource, str(new["metadata"].get("name") or ""), causes)
 

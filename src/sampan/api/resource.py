@@ -11,7 +11,7 @@ store (allocating a ClusterIP, checking a quota) is an admission plugin, not a h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,9 @@ Prepare = Callable[[Object, Object | None], None]
 
 Validate = Callable[[Object, Object | None], list[Cause]]
 """Returns why ``new`` is refused; ``old`` is None on create. Immutability is checked here."""
+
+Warn = Callable[[Object, Object | None], Iterable[str]]
+"""Returns what a client should hear although the write is fine; ``old`` is None on create."""
 
 FieldGetter = Callable[[Object], str]
 
@@ -68,6 +71,18 @@ class Resource:
     default: Default | None = None
     prepare: Prepare | None = None
     validate: Validate | None = None
+    prepares: Mapping[str, Prepare] = field(default_factory=dict)
+    """``prepare`` of a subresource (``status``, ``resize``): what a write there may not touch; none without an entry."""
+    validates: Mapping[str, Validate] = field(default_factory=dict)
+    """``validate`` of a subresource; without an entry the object's own ``validate`` judges the whole."""
+    warn: Warn | None = None
+    """Warnings of a create or update that is accepted."""
+    deprecated: str = ""
+    """The warning that every request for it is answered with (``v1 Endpoints is deprecated in v1.33+; …``)."""
+    trusts_definition: bool = True
+    """Whether what its OpenAPI definition calls required is checked; off where ``validate`` says it all itself."""
+    by_version: Callable[[int], Mapping[str, Any]] | None = None
+    """What this declaration is in the Kubernetes version 1.N where it differs: N → fields to replace."""
     name_is: str = "subdomain"
     """How names are checked: ``subdomain`` (RFC 1123), ``label`` (RFC 1123), ``label1035``, ``path`` (path segment)."""
     field_selectors: Mapping[str, FieldGetter] = field(default_factory=dict)

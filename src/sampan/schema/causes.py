@@ -19,7 +19,7 @@ class Cause(NamedTuple):
 def quoted(value: Any) -> str:
     """Return a value as Kubernetes shows a bad one: strings quoted, everything else as JSON."""
     if value is None:
-        return "null"
+        return '"null"'
     return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -46,6 +46,10 @@ def duplicate(field: str, value: Any) -> Cause:
 
 def forbidden(field: str, detail: str = "") -> Cause:
     return Cause(field, "FieldValueForbidden", f"Forbidden: {detail}" if detail else "Forbidden")
+
+
+def not_found(field: str, value: Any) -> Cause:
+    return Cause(field, "FieldValueNotFound", f"Not found: {quoted(value)}")
 
 
 def too_long(field: str, limit_bytes: int) -> Cause:

@@ -15,8 +15,9 @@ from sampan.api.resources.autoscaling import to_v1, to_v2
 from sampan.api.resources.batch import JOB
 from sampan.api.resources.definitions import validate_definition
 from sampan.api.resources.events import from_core, to_core
+from sampan.api.resources.pod_cells import summary
 from sampan.api.resources.pod_spec import default_pod, image_tag
-from sampan.api.resources.pods import POD, grace_period, qos_class, summary
+from sampan.api.resources.pods import POD, grace_period, qos_class
 from sampan.api.resources.services import SERVICE, external_address, port_cell
 
 Object = dict[str, Any]

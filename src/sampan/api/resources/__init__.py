@@ -29,14 +29,11 @@ GROUPS = (core, apps, autoscaling, authorization, batch, events, extension, netw
 
 def of_version(types: TypeSystem) -> Iterator[Resource]:
     """Yield the built-in resources that a Kubernetes version has: its definitions say so."""
+    minor = int(types.version.partition(".")[2])
     for resource in declarations():
-        definition = types.definition_name(resource.group, resource.version, resource.kind)
-        if definition is None:
+        if types.definition_name(resource.group, resource.version, resource.kind) is None:
             continue
-        if resource is batch.JOB and "podReplacementPolicy" not in types.definitions[f"{definition}Spec"]["properties"]:
-            yield replace(resource, default=batch.default_early_job)
-        else:
-            yield resource
+        yield resource if resource.by_version is None else replace(resource, **resource.by_version(minor))
 
 
 def declarations() -> Iterator[Resource]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, needed_one_of, non_negative, one_of
+from sampan.api.resources.claims import claim_spec
 from sampan.api.resources.columns import AGE, NAME, WIDE, number, selector, template_columns
 from sampan.api.resources.pod_spec import default_template
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.api.resources.volumes import claim_spec
 from sampan.api.resources.workloads import SCALE, int_or_percent, is_zero, selector_and_template
 from sampan.schema.causes import forbidden, invalid
 from sampan.schema.objects import Object

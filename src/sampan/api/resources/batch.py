@@ -166,6 +166,7 @@ JOB = Resource(
     categories=("all",),
     status=True,
     default=default_job,
+    by_version=lambda minor: {"default": default_job if minor >= 28 else default_early_job},
     prepare=prepare_job,
     validate=collect(validate_job),
     columns=(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from sampan.api.resource import Cause
@@ -36,12 +37,79 @@ def named(field: str, value: Any, check: Callable[[str], list[str]], *, needed: 
         yield invalid(field, value, message)
 
 
+@lru_cache(maxsize=4096)
+def good_label(text: str) -> bool:
+    """Whether a name is a DNS label: the same few come with every pod, so the answer is kept."""
+    return not dns1123_label(text)
+
+
+@lru_cache(maxsize=4096)
+def good_subdomain(text: str) -> bool:
+    return not dns1123_subdomain(text)
+
+
 def label(field: str, value: Any, *, needed: bool = True) -> Iterator[Cause]:
-    return named(field, value, dns1123_label, needed=needed)
+    return iter(()) if value and good_label(value) else named(field, value, dns1123_label, needed=needed)
 
 
 def subdomain(field: str, value: Any, *, needed: bool = True) -> Iterator[Cause]:
-    return named(field, value, dns1123_subdomain, needed=needed)
+    return iter(()) if value and good_subdomain(value) else named(field, value, dns1123_subdomain, needed=needed)
+
+
+def qualified(field: str, value: Any) -> Iterator[Cause]:
+    """A qualified name; the empty one is wrong in its own way."""
+    for message in qualified_name(value or ""):
+        yield invalid(field, value or "", message)
+
+
+def label_key(field: str, value: Any) -> Iterator[Cause]:
+    """``ValidateLabelName``."""
+    return qualified(field, value)
+
+
+def labels_of(labels: dict[str, Any], field: str) -> Iterator[Cause]:
+    """``ValidateLabels``: a map of label keys to label values."""
+    for key, value in labels.items():
+        for message in qualified_name(key):
+            yield invalid(field, key, message)
+        for message in label_value(value):
+            yield invalid(field, value, message)
+
+
+def config_key(field: str, value: str) -> Iterator[Cause]:
+    """The key that a reference names (``IsConfigMapKey``)."""
+    for message in config_key_messages(value):
+        yield invalid(field, value, message)
+
+
+def relative_path(field: str, value: str) -> Iterator[Cause]:
+    """A path below something: not absolute, no ``..`` in it (``validateLocalDescendingPath``)."""
+    if value.startswith("/"):
+        yield invalid(field, value, "must be a relative path")
+    yield from no_backsteps(field, value)
+
+
+def no_backsteps(field: str, value: str) -> Iterator[Cause]:
+    if ".." in value and ".." in value.split("/"):
+        yield invalid(field, value, "must not contain '..'")
+
+
+def unreserved_path(field: str, value: str) -> Iterator[Cause]:
+    """A relative path that does not even begin with two dots (``ValidateLocalNonReservedPath``)."""
+    yield from relative_path(field, value)
+    if value.startswith("..") and not value.startswith("../"):
+        yield invalid(field, value, "must not start with '..'")
+
+
+def file_mode(field: str, value: Any) -> Iterator[Cause]:
+    if value is not None and not 0 <= value <= 0o777:
+        yield invalid(field, value, "must be a number between 0 and 0777 (octal), both inclusive")
+
+
+def between(field: str, value: Any, low: int, high: int) -> Iterator[Cause]:
+    """``InclusiveRangeError``."""
+    if value is not None and not low <= value <= high:
+        yield invalid(field, value, f"must be between {low} and {high}, inclusive")
 
 
 def one_of(field: str, value: Any, supported: Iterable[str]) -> Iterator[Cause]:
@@ -92,19 +160,24 @@ def port_or_name(field: str, value: Any) -> Iterator[Cause]:
         yield from port_number(field, value)
 
 
+def config_key_messages(key: str) -> list[str]:
+    messages = []
+    if len(key) > 253:
+        messages.append("must be no more than 253 bytes")
+    if not CONFIG_KEY.fullmatch(key):
+        messages.append(CONFIG_KEY_MESSAGE)
+    if key == ".":
+        messages.append("must not be '.'")
+    elif key == "..":
+        messages.append("must not be '..'")
+    elif key.startswith(".."):
+        messages.append("must not start with '..'")
+    return messages
+
+
 def config_keys(field: str, keys: Iterable[str]) -> Iterator[Cause]:
     for key in keys:
-        path = f"{field}[{key}]"
-        if len(key) > 253:
-            yield invalid(path, key, "must be no more than 253 characters")
-        if not CONFIG_KEY.fullmatch(key):
-            yield invalid(path, key, CONFIG_KEY_MESSAGE)
-        if key == ".":
-            yield invalid(path, key, "must not be '.'")
-        elif key == "..":
-            yield invalid(path, key, "must not be '..'")
-        elif key.startswith(".."):
-            yield invalid(path, key, "must not start with '..'")
+        yield from config_key(f"{field}[{key}]", key)
 
 
 def immutable(field: str, new: Any, old: Any) -> Iterator[Cause]:

@@ -1,237 +1,219 @@
-"""Validation of containers. Source: kubernetes pkg/apis/core/validation/validation.go (validateContainers …)."""
+"""Validation of containers. Source: kubernetes pkg/apis/core/validation (validateContainers, validateInitContainers …)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import label, non_negative, one_of, port_name_messages, port_number, port_or_name
-from sampan.api.resources.reading import dig, items, mapping
-from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required
-from sampan.schema.names import qualified_name
+from sampan.api.resources.checking import good_label, label, one_of, port_name_messages, port_number
+from sampan.api.resources.environment_validation import origins, variables
+from sampan.api.resources.mount_validation import devices, mounts
+from sampan.api.resources.pod_rules import Scope
+from sampan.api.resources.probe_validation import PROBES, lifecycle, probes
+from sampan.api.resources.quantities import requirements
+from sampan.api.resources.security_context_validation import container_context
+from sampan.schema.causes import duplicate, forbidden, invalid, not_found, not_supported, required, too_many
 from sampan.schema.objects import Object
-from sampan.schema.quantity import QuantityError, parse
 
-HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
-PRINTABLE = re.compile(r"[ -<>-~]+")
-ENV_NAME = "a valid environment variable name must consist only of printable ASCII characters other than '='"
-ENV_SOURCES = ("configMapKeyRef", "fieldRef", "fileKeyRef", "resourceFieldRef", "secretKeyRef")
-PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-PROBE_NUMBERS = ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold")
-MAX_ID = 2**31 - 1
+MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+ONLY_SIDECARS = "may not be set for init containers without restartPolicy=Always"
+EPHEMERAL = "cannot be set for an Ephemeral Container"
+NOT_EPHEMERAL = ("ports", "resources", *PROBES, "lifecycle", "resizePolicy", "restartPolicy", "restartPolicyRules")
+RESTART_POLICIES = ("Always", "Never", "OnFailure")
+MAX_RESTART_RULES = 20
+MAX_EXIT_CODES = 255
 
 
-def container_list(spec: Object, field: str, volumes: set[str]) -> Iterator[Cause]:
-    """Yield what is wrong with the containers of a PodSpec; ``volumes`` are the names that mounts may use."""
-    if not items(spec, "containers"):
+def container_list(spec: Object, field: str, scope: Scope) -> Iterator[Cause]:
+    """Yield what is wrong with the containers of a PodSpec, of every kind."""
+    containers: Sequence[Object] = spec.get("containers") or ()
+    if not containers:
         yield required(f"{field}.containers")
-    names: set[str] = set()
-    for kind in ("containers", "initContainers", "ephemeralContainers"):
-        for index, container in enumerate(items(spec, kind)):
-            path = f"{field}.{kind}[{index}]"
-            name = container.get("name")
-            yield from label(f"{path}.name", name)
-            if name in names:
-                yield duplicate(f"{path}.name", name)
-            names.add(name or "")
-            yield from one_container(container, path, volumes)
-            if kind == "initContainers" and container.get("restartPolicy") != "Always":
-                yield from init_container(container, path)
+    names: set[Any] = set()
+    for index, container in enumerate(containers):
+        path = f"{field}.containers[{index}]"
+        yield from one_container(container, path, scope)
+        yield from unique(container, path, names)
+        if container.get("lifecycle") is not None:
+            yield from lifecycle(container["lifecycle"], f"{path}.lifecycle", scope)
+        yield from probes(container, path, scope)
+        yield from restarts(container, path, scope)
+    yield from host_ports(containers, f"{field}.containers")
+    if spec.get("initContainers"):
+        yield from init_containers(spec["initContainers"], f"{field}.initContainers", scope, names)
+    if spec.get("ephemeralContainers"):
+        yield from ephemeral_containers(spec["ephemeralContainers"], f"{field}.ephemeralContainers", scope, names)
 
 
-def init_container(container: Object, field: str) -> Iterator[Cause]:
-    for key in ("lifecycle", *PROBES):
-        if container.get(key) is not None:
-            yield forbidden(f"{field}.{key}", "may not be set for init containers without restartPolicy=Always")
+def unique(container: Object, path: str, names: set[Any]) -> Iterator[Cause]:
+    name = container.get("name")
+    if name in names:
+        yield duplicate(f"{path}.name", name)
+    elif name:
+        names.add(name)
 
 
-def one_container(container: Object, field: str, volumes: set[str]) -> Iterator[Cause]:
-    image = container.get("image") or ""
-    if not image:
-        yield required(f"{field}.image")
-    elif image.strip() != image:
-        yield invalid(f"{field}.image", image, "must not have leading or trailing whitespace")
-    yield from one_of(
-        f"{field}.terminationMessagePolicy",
-        container.get("terminationMessagePolicy"),
-        ("FallbackToLogsOnError", "File"),
-    )
-    yield from one_of(f"{field}.imagePullPolicy", container.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
-    yield from ports(container, f"{field}.ports")
-    yield from environment(container, field)
-    yield from mounts(container, f"{field}.volumeMounts", volumes)
-    for name in PROBES:
-        if container.get(name) is not None:
-            yield from probe(container[name], f"{field}.{name}", liveness=name != "readinessProbe")
-    for hook in ("postStart", "preStop"):
-        action = dig(container, "lifecycle", hook)
-        if action is not None:
-            yield from handler(action, f"{field}.lifecycle.{hook}")
-    yield from resources(mapping(container, "resources"), f"{field}.resources")
-    yield from security(mapping(container, "securityContext"), f"{field}.securityContext")
-
-
-def ports(container: Object, field: str) -> Iterator[Cause]:
-    names: set[str] = set()
-    for index, port in enumerate(items(container, "ports")):
+def init_containers(listed: Sequence[Object], field: str, scope: Scope, names: set[Any]) -> Iterator[Cause]:
+    for index, container in enumerate(listed):
         path = f"{field}[{index}]"
-        name = port.get("name")
-        if name:
-            for message in port_name_messages(name):
-                yield invalid(f"{path}.name", name, message)
-            if name in names:
-                yield duplicate(f"{path}.name", name)
-            names.add(name)
-        if not port.get("containerPort"):
-            yield required(f"{path}.containerPort")
+        yield from one_container(container, path, scope)
+        sidecar = container.get("restartPolicy") == "Always"
+        if not scope.rules.container_restarts and container.get("restartPolicy") not in (None, "Always"):
+            yield not_supported(f"{path}.restartPolicy", container["restartPolicy"], ("Always",))
+        if scope.rules.container_restarts:
+            yield from restarts(container, path, scope)
+        yield from unique(container, path, names)
+        yield from host_ports((container,), field)
+        if sidecar:
+            if container.get("lifecycle") is not None:
+                yield from lifecycle(container["lifecycle"], f"{path}.lifecycle", scope)
+            yield from probes(container, path, scope)
         else:
-            yield from port_number(f"{path}.containerPort", port["containerPort"])
-        if port.get("hostPort"):
-            yield from port_number(f"{path}.hostPort", port["hostPort"])
-        yield from one_of(f"{path}.protocol", port.get("protocol"), ("SCTP", "TCP", "UDP"))
+            for key in ("lifecycle", *PROBES):
+                if container.get(key) is not None:
+                    yield forbidden(f"{path}.{key}", ONLY_SIDECARS)
+        if container.get("resizePolicy") and not (sidecar and scope.rules.sidecar_resize):
+            yield invalid(f"{path}.resizePolicy", container["resizePolicy"], "must not be set for init containers")
 
 
-def environment(container: Object, field: str) -> Iterator[Cause]:
-    for index, variable in enumerate(items(container, "env")):
-        path = f"{field}.env[{index}]"
-        name = variable.get("name")
-        if not name:
-            yield required(f"{path}.name")
-        elif not PRINTABLE.fullmatch(name):
-            yield invalid(f"{path}.name", name, ENV_NAME)
-        source = variable.get("valueFrom")
-        if source is not None:
-            yield from value_from(source, f"{path}.valueFrom", bool(variable.get("value")))
-    for index, origin in enumerate(items(container, "envFrom")):
-        path = f"{field}.envFrom[{index}]"
-        given = [key for key in ("configMapRef", "secretRef") if origin.get(key) is not None]
-        if not given:
-            yield invalid(path, "", "must specify one of: `configMapRef` or `secretRef`")
-        elif len(given) > 1:
-            yield invalid(path, "", "may not have more than one field specified at a time")
-        elif not origin[given[0]].get("name"):
-            yield required(f"{path}.{given[0]}.name")
-
-
-def value_from(source: Object, field: str, has_value: bool) -> Iterator[Cause]:
-    given = [key for key in ENV_SOURCES if source.get(key) is not None]
-    if not given:
-        known = "`configMapKeyRef`, `fieldRef`, `fileKeyRef`, `resourceFieldRef` or `secretKeyRef`"
-        yield invalid(field, "", f"must specify one of: {known}")
-    elif has_value:
-        yield invalid(field, "", "may not be specified when `value` is not empty")
-    elif len(given) > 1:
-        yield invalid(field, "", "may not have more than one field specified at a time")
-    for key in ("configMapKeyRef", "secretKeyRef"):
-        if source.get(key) is not None:
-            for needed in ("name", "key"):
-                if not source[key].get(needed):
-                    yield required(f"{field}.{key}.{needed}")
-    if source.get("fieldRef") is not None and not source["fieldRef"].get("fieldPath"):
-        yield required(f"{field}.fieldRef.fieldPath")
-    if source.get("resourceFieldRef") is not None and not source["resourceFieldRef"].get("resource"):
-        yield required(f"{field}.resourceFieldRef.resource")
-
-
-def mounts(container: Object, field: str, volumes: set[str]) -> Iterator[Cause]:
-    paths: set[str] = set()
-    for index, mount in enumerate(items(container, "volumeMounts")):
+def ephemeral_containers(listed: Sequence[Object], field: str, scope: Scope, names: set[Any]) -> Iterator[Cause]:
+    targets = set(names)
+    for index, container in enumerate(listed):
         path = f"{field}[{index}]"
-        name, target = mount.get("name"), mount.get("mountPath")
-        if not name:
-            yield required(f"{path}.name")
-        elif name not in volumes:
-            yield Cause(f"{path}.name", "FieldValueNotFound", f'Not found: "{name}"')
-        if not target:
-            yield required(f"{path}.mountPath")
-        elif target in paths:
-            yield invalid(f"{path}.mountPath", target, "must be unique")
-        paths.add(target or "")
-        if mount.get("subPath") and mount.get("subPathExpr"):
-            yield invalid(f"{path}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive")
-        for key in ("subPath", "subPathExpr"):
-            below = mount.get(key) or ""
-            if below.startswith("/"):
-                yield invalid(f"{path}.{key}", below, "must be a relative path")
-            elif ".." in below.split("/"):
-                yield invalid(f"{path}.{key}", below, "must not contain '..'")
+        yield from one_container(container, path, scope)
+        yield from padded_image(container, path)
+        yield from unique(container, path, names)
+        target = container.get("targetContainerName")
+        if target and target not in targets:
+            yield not_found(f"{path}.targetContainerName", target)
+        for key in NOT_EPHEMERAL:
+            if container.get(key):
+                yield forbidden(f"{path}.{key}", EPHEMERAL)
+        for place, mount in enumerate(container.get("volumeMounts") or ()):
+            for key in ("subPath", "subPathExpr"):
+                if mount.get(key):
+                    yield forbidden(f"{path}.volumeMounts[{place}].{key}", EPHEMERAL)
 
 
-def handler(action: Object, field: str) -> Iterator[Cause]:
-    given = [key for key in HANDLERS if action.get(key) is not None]
-    if not given:
-        yield required(field, "must specify a handler type")
-    for extra in given[1:]:
-        yield forbidden(f"{field}.{extra}", "may not specify more than 1 handler type")
-    if "exec" in given and not items(action, "exec", "command"):
-        yield required(f"{field}.exec.command")
-    if "httpGet" in given:
-        yield from port_or_name(f"{field}.httpGet.port", action["httpGet"].get("port"))
-        yield from one_of(f"{field}.httpGet.scheme", action["httpGet"].get("scheme"), ("HTTP", "HTTPS"))
-    if "tcpSocket" in given:
-        yield from port_or_name(f"{field}.tcpSocket.port", action["tcpSocket"].get("port"))
-    if "grpc" in given:
-        yield from port_number(f"{field}.grpc.port", action["grpc"].get("port"))
+def padded_image(container: Object, path: str) -> Iterator[Cause]:
+    """Only pods care: a template may have a space for an image."""
+    image = container.get("image") or ""
+    if image.strip() != image:
+        yield invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
 
 
-def probe(probe: Object, field: str, *, liveness: bool) -> Iterator[Cause]:
-    yield from handler(probe, field)
-    for key in PROBE_NUMBERS:
-        yield from non_negative(f"{field}.{key}", probe.get(key))
-    if liveness and probe.get("successThreshold", 1) != 1:
-        yield invalid(f"{field}.successThreshold", probe["successThreshold"], "must be 1")
-    seconds = probe.get("terminationGracePeriodSeconds")
-    if seconds is not None:
-        if not liveness:
-            yield invalid(f"{field}.terminationGracePeriodSeconds", seconds, "must not be set for readinessProbes")
-        elif seconds <= 0:
-            yield invalid(f"{field}.terminationGracePeriodSeconds", seconds, "must be greater than 0")
+def one_container(container: Object, field: str, scope: Scope) -> Iterator[Cause]:
+    """What containers of every kind have in common (``validateContainerCommon``)."""
+    get = container.get
+    name, policy, pull = get("name"), get("terminationMessagePolicy"), get("imagePullPolicy")
+    if not name or not good_label(name):
+        yield from label(f"{field}.name", name)
+    if not get("image"):
+        yield required(f"{field}.image")
+    if policy not in MESSAGE_POLICIES:
+        yield from chosen(f"{field}.terminationMessagePolicy", policy, MESSAGE_POLICIES)
+    if get("ports"):
+        yield from ports(container["ports"], f"{field}.ports")
+    if get("env"):
+        yield from variables(container["env"], f"{field}.env", scope)
+    if get("envFrom"):
+        yield from origins(container["envFrom"], f"{field}.envFrom", scope)
+    if get("volumeMounts"):
+        yield from mounts(container, f"{field}.volumeMounts", scope.volumes)
+    if get("volumeDevices"):
+        yield from devices(container, f"{field}.volumeDevices", scope.volumes)
+    if pull not in PULL_POLICIES:
+        yield from chosen(f"{field}.imagePullPolicy", pull, PULL_POLICIES)
+    if get("resources"):
+        yield from requirements(container["resources"], f"{field}.resources", scope.claims)
+    if get("resizePolicy"):
+        yield from resize_policies(container["resizePolicy"], f"{field}.resizePolicy", scope.restart_policy)
+    if get("securityContext"):
+        yield from container_context(container["securityContext"], f"{field}.securityContext", scope.host_users)
 
 
-def resources(resources: Object, field: str) -> Iterator[Cause]:
-    limits = mapping(resources, "limits")
-    for kind in ("limits", "requests"):
-        for name, amount in mapping(resources, kind).items():
-            path = f"{field}.{kind}.{name}"
-            yield from resource_name(path, name)
-            yield from resource_quantity(path, amount)
-    for name, amount in mapping(resources, "requests").items():
-        if name in limits and over(amount, limits[name]):
-            message = f"must be less than or equal to {name} limit of {limits[name]}"
-            yield invalid(f"{field}.requests", str(amount), message)
+def chosen(field: str, value: Any, known: Sequence[str]) -> Iterator[Cause]:
+    """An enumeration that must be there."""
+    yield not_supported(field, value, known) if value else required(field)
 
 
-def resource_name(field: str, name: str) -> Iterator[Cause]:
-    for message in qualified_name(name):
-        yield invalid(field, name, message)
-    if "/" not in name and name not in ("cpu", "memory", "ephemeral-storage") and not name.startswith("hugepages-"):
-        yield invalid(field, name, "must be a standard resource for containers")
+def ports(listed: Sequence[Object], field: str) -> Iterator[Cause]:
+    names: set[str] = set()
+    for index, port in enumerate(listed):
+        name, number, host, protocol = (
+            port.get("name"),
+            port.get("containerPort"),
+            port.get("hostPort"),
+            port.get("protocol"),
+        )
+        if name:
+            messages = port_name_messages(name)
+            for message in messages:
+                yield invalid(f"{field}[{index}].name", name, message)
+            if not messages and name in names:
+                yield duplicate(f"{field}[{index}].name", name)
+            names.add(name)
+        if not number:
+            yield required(f"{field}[{index}].containerPort")
+        else:
+            yield from port_number(f"{field}[{index}].containerPort", number)
+        if host:
+            yield from port_number(f"{field}[{index}].hostPort", host)
+        if protocol not in PROTOCOLS:
+            yield from chosen(f"{field}[{index}].protocol", protocol, PROTOCOLS)
 
 
-def resource_quantity(field: str, amount: Any) -> Iterator[Cause]:
-    try:
-        if parse(amount).milli() < 0:
-            yield invalid(field, str(amount), "must be greater than or equal to 0")
-    except QuantityError as error:
-        yield invalid(field, str(amount), str(error))
+def host_ports(containers: Sequence[Object], field: str) -> Iterator[Cause]:
+    """No two ports take the same one of the host (``checkHostPortConflicts``)."""
+    taken: set[str] = set()
+    for index, container in enumerate(containers):
+        for place, port in enumerate(container.get("ports") or ()):
+            if port.get("hostPort"):
+                key = f"{port.get('protocol') or ''}/{port.get('hostIP') or ''}/{port['hostPort']}"
+                if key in taken:
+                    yield duplicate(f"{field}[{index}].ports[{place}].hostPort", key)
+                taken.add(key)
 
 
-def over(request: Any, limit: Any) -> bool:
-    try:
-        return parse(limit) < parse(request)
-    except QuantityError:
-        return False
+def resize_policies(listed: Sequence[Object], field: str, restart_policy: str) -> Iterator[Cause]:
+    seen: set[Any] = set()
+    for index, policy in enumerate(listed):
+        name, way = policy.get("resourceName"), policy.get("restartPolicy")
+        if name in seen:
+            yield duplicate(f"{field}[{index}]", name)
+        seen.add(name)
+        if name not in ("cpu", "memory"):
+            yield from chosen(field, name, ("cpu", "memory"))
+        if way not in ("NotRequired", "RestartContainer"):
+            yield from chosen(field, way, ("NotRequired", "RestartContainer"))
+        if restart_policy == "Never" and way != "NotRequired":
+            yield invalid(field, way or "", "must be 'NotRequired' when `restartPolicy` is 'Never'")
 
 
-def security(context: Object, field: str) -> Iterator[Cause]:
-    for key in ("runAsUser", "runAsGroup"):
-        value = context.get(key)
-        if value is not None and not 0 <= value <= MAX_ID:
-            yield invalid(f"{field}.{key}", value, "must be between 0 and 2147483647, inclusive")
-    if context.get("procMount") not in (None, "Default", "Unmasked"):
-        yield not_supported(f"{field}.procMount", context["procMount"], ("Default", "Unmasked"))
-    if context.get("allowPrivilegeEscalation") is False and context.get("privileged"):
-        message = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
-        yield invalid(field, context, message)
+def restarts(container: Object, path: str, scope: Scope) -> Iterator[Cause]:
+    """A container's own restart policy, and its rules (KEP-5307)."""
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or ()
+    if policy is not None and not scope.rules.container_restarts:
+        yield forbidden(f"{path}.restartPolicy", "may not be set for non-init containers")
+        return
+    yield from one_of(f"{path}.restartPolicy", policy, RESTART_POLICIES)
+    if rules and policy is None:
+        yield required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+    if len(rules) > MAX_RESTART_RULES:
+        yield too_many(f"{path}.restartPolicyRules", len(rules), MAX_RESTART_RULES)
+    for index, rule in enumerate(rules):
+        yield from restart_rule(rule, f"{path}.restartPolicyRules[{index}]")
+
+
+def restart_rule(rule: Object, field: str) -> Iterator[Cause]:
+    yield from one_of(f"{field}.action", rule.get("action") or "", ("Restart", "RestartAllContainers"))
+    codes = rule.get("exitCodes")
+    if codes is None:
+        yield required(f"{field}.exitCodes", "must be specified")
+        return
+    yield from one_of(f"{field}.exitCodes.operator", codes.get("operator") or "", ("In", "NotIn"))
+    if len(codes.get("values") or ()) > MAX_EXIT_CODES:
+        yield too_many(f"{field}.exitCodes.values", len(codes["values"]), MAX_EXIT_CODES)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, one_of, selects
+from sampan.api.resources.claims import PERSISTENT_VOLUME_CLAIM
 from sampan.api.resources.columns import AGE, NAME, WIDE, labels_text, number, template_columns
 from sampan.api.resources.configuration import CONFIG_MAP, SECRET, SERVICE_ACCOUNT
 from sampan.api.resources.events import CORE_EVENT
@@ -15,7 +16,7 @@ from sampan.api.resources.pod_validation import pod_template
 from sampan.api.resources.pods import POD
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.services import ENDPOINTS, SERVICE
-from sampan.api.resources.volumes import PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM
+from sampan.api.resources.volumes import PERSISTENT_VOLUME
 from sampan.schema.causes import invalid, required
 from sampan.schema.objects import Object
 

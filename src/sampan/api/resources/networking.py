@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.addresses import valid_ip
 from sampan.api.resources.checking import (
     collect,
     immutable_fields,
@@ -14,7 +15,6 @@ from sampan.api.resources.checking import (
     port_name_messages,
 )
 from sampan.api.resources.columns import AGE, NAME, field, selector
-from sampan.api.resources.pod_validation import valid_ip
 from sampan.api.resources.reading import dig, items, joined, mapping, text
 from sampan.schema.causes import duplicate, forbidden, invalid, required
 from sampan.schema.names import dns1123_subdomain

@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sampan.api.resources.claims import default_claim_spec
+from sampan.api.resources.pod_resources import default_pod_resources
+from sampan.api.resources.quantities import rounded_up
 from sampan.api.resources.reading import items
 from sampan.schema.objects import Object
 
 CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 FILE_MODE = 0o644
+SOURCE_DEFAULTS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "azureDisk": (("cachingMode", "ReadWrite"), ("fsType", "ext4"), ("readOnly", False), ("kind", "Shared")),
+    "configMap": (("defaultMode", FILE_MODE),),
+    "downwardAPI": (("defaultMode", FILE_MODE),),
+    "hostPath": (("type", ""),),
+    "iscsi": (("iscsiInterface", "default"),),
+    "projected": (("defaultMode", FILE_MODE),),
+    "rbd": (("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring")),
+    "scaleIO": (("storageMode", "ThinProvisioned"), ("fsType", "xfs")),
+    "secret": (("defaultMode", FILE_MODE),),
+}
 
 
 def containers(spec: Object) -> Iterator[tuple[str, Object]]:
@@ -19,20 +33,29 @@ def containers(spec: Object) -> Iterator[tuple[str, Object]]:
             yield f"{field}[{index}]", container
 
 
+def fill(obj: Object, key: str, value: Any) -> None:
+    """Set a field that is missing or empty: Go cannot tell the two apart where there is no pointer."""
+    if not obj.get(key):
+        obj[key] = value
+
+
 def default_pod_spec(spec: Object) -> None:
     """Fill what a PodSpec in a Pod and in a template has in common."""
-    spec.setdefault("restartPolicy", "Always")
+    fill(spec, "restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", 30)
-    spec.setdefault("dnsPolicy", "ClusterFirst")
+    fill(spec, "dnsPolicy", "ClusterFirst")
     spec.setdefault("securityContext", {})
-    spec.setdefault("schedulerName", "default-scheduler")
+    fill(spec, "schedulerName", "default-scheduler")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
-    for _, container in containers(spec):
-        default_container(container)
-    for volume in items(spec, "volumes"):
+    for field in CONTAINER_FIELDS:
+        for container in spec.get(field) or ():
+            default_container(container)
+    for volume in spec.get("volumes") or ():
         default_volume(volume)
+    if spec.get("overhead"):
+        rounded_up(spec["overhead"])
 
 
 def default_pod(pod: Object) -> None:
@@ -40,18 +63,18 @@ def default_pod(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
-    for field, container in containers(spec):
-        if field.startswith("ephemeral"):
-            continue
-        limits = container["resources"].get("limits")
-        if limits:
-            requests = container["resources"].setdefault("requests", {})
-            for name, quantity in limits.items():
-                requests.setdefault(name, quantity)
-        if spec.get("hostNetwork"):
-            for port in items(container, "ports"):
-                if not port.get("hostPort") and port.get("containerPort"):
-                    port["hostPort"] = port["containerPort"]
+    for field in ("initContainers", "containers"):
+        for container in spec.get(field) or ():
+            limits = container["resources"].get("limits")
+            if limits:
+                requests = container["resources"].setdefault("requests", {})
+                for name, quantity in limits.items():
+                    requests.setdefault(name, quantity)
+            if spec.get("hostNetwork"):
+                for port in container.get("ports") or ():
+                    if not port.get("hostPort") and port.get("containerPort"):
+                        port["hostPort"] = port["containerPort"]
+    default_pod_resources(spec)
 
 
 def default_template(template: Object | None) -> None:
@@ -61,20 +84,30 @@ def default_template(template: Object | None) -> None:
 
 
 def default_container(container: Object) -> None:
-    container.setdefault("resources", {})
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
+    resources = container.setdefault("resources", {})
+    if resources:
+        for kind in ("limits", "requests"):
+            if resources.get(kind):
+                rounded_up(resources[kind])
+    fill(container, "terminationMessagePath", "/dev/termination-log")
+    fill(container, "terminationMessagePolicy", "File")
     if not container.get("imagePullPolicy"):
-        container["imagePullPolicy"] = "Always" if image_tag(container.get("image", "")) == "latest" else "IfNotPresent"
-    for port in items(container, "ports"):
-        port.setdefault("protocol", "TCP")
-    for variable in items(container, "env"):
-        default_field_source(variable.get("valueFrom"))
+        container["imagePullPolicy"] = pull_policy(container.get("image") or "")
+    for port in container.get("ports") or ():
+        fill(port, "protocol", "TCP")
+    for variable in container.get("env") or ():
+        if "valueFrom" in variable:
+            default_field_source(variable["valueFrom"])
     for field in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(field) is not None:
             default_probe(container[field])
-    for hook in ("postStart", "preStop"):
-        default_action((container.get("lifecycle") or {}).get(hook))
+    if container.get("lifecycle"):
+        for hook in ("postStart", "preStop"):
+            default_action(container["lifecycle"].get(hook))
+
+
+def pull_policy(image: str) -> str:
+    return "Always" if image_tag(image) == "latest" else "IfNotPresent"
 
 
 def image_tag(image: str) -> str:
@@ -87,14 +120,10 @@ def image_tag(image: str) -> str:
 
 
 def default_probe(probe: Object) -> None:
-    for field, value in (
-        ("timeoutSeconds", 1),
-        ("periodSeconds", 10),
-        ("successThreshold", 1),
-        ("failureThreshold", 3),
-    ):
-        if not probe.get(field):
-            probe[field] = value
+    fill(probe, "timeoutSeconds", 1)
+    fill(probe, "periodSeconds", 10)
+    fill(probe, "successThreshold", 1)
+    fill(probe, "failureThreshold", 3)
     default_action(probe)
     if probe.get("grpc") is not None:
         probe["grpc"].setdefault("service", "")
@@ -102,11 +131,8 @@ def default_probe(probe: Object) -> None:
 
 def default_action(action: Any) -> None:
     if isinstance(action, dict) and action.get("httpGet") is not None:
-        get = action["httpGet"]
-        if not get.get("path"):
-            get["path"] = "/"
-        if not get.get("scheme"):
-            get["scheme"] = "HTTP"
+        fill(action["httpGet"], "path", "/")
+        fill(action["httpGet"], "scheme", "HTTP")
 
 
 def default_field_source(source: Any) -> None:
@@ -114,26 +140,43 @@ def default_field_source(source: Any) -> None:
     if not isinstance(source, dict):
         return
     if source.get("fieldRef") is not None:
-        source["fieldRef"].setdefault("apiVersion", "v1")
+        fill(source["fieldRef"], "apiVersion", "v1")
     if source.get("resourceFieldRef") is not None:
         source["resourceFieldRef"].setdefault("divisor", "0")
+    if source.get("fileKeyRef") is not None:
+        source["fileKeyRef"].setdefault("optional", False)
 
 
 def default_volume(volume: Object) -> None:
-    if len(volume) <= 1:
+    """Fill a volume of a pod; one that says nothing is an empty directory."""
+    given = [key for key in volume if key != "name"]
+    if not given:
         volume["emptyDir"] = {}
-    for field in ("secret", "configMap", "downwardAPI", "projected"):
-        if volume.get(field) is not None:
-            volume[field].setdefault("defaultMode", FILE_MODE)
-    if volume.get("hostPath") is not None:
-        volume["hostPath"].setdefault("type", "")
-    for item in items(volume, "downwardAPI", "items"):
-        default_field_source(item)
-    for source in items(volume, "projected", "sources"):
-        if source.get("serviceAccountToken") is not None:
-            source["serviceAccountToken"].setdefault("expirationSeconds", 3600)
-        for item in items(source, "downwardAPI", "items"):
+    for kind in given:
+        source = volume[kind]
+        if isinstance(source, dict):
+            default_source(kind, source)
+
+
+def default_source(kind: str, source: Object) -> None:
+    """Fill what is behind a volume, of a pod or persistent."""
+    for key, value in SOURCE_DEFAULTS.get(kind, ()):
+        source.setdefault(key, value)
+    if kind == "downwardAPI":
+        for item in source.get("items") or ():
             default_field_source(item)
-    claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
-    if isinstance(claim, dict) and isinstance(claim.get("spec"), dict):
-        claim["spec"].setdefault("volumeMode", "Filesystem")
+    elif kind == "image":
+        if not source.get("pullPolicy"):
+            source["pullPolicy"] = pull_policy(source.get("reference") or "")
+    elif kind == "projected":
+        for part in source.get("sources") or ():
+            if part.get("serviceAccountToken") is not None:
+                part["serviceAccountToken"].setdefault("expirationSeconds", 3600)
+            if part.get("podCertificate") is not None:
+                part["podCertificate"].setdefault("maxExpirationSeconds", 86400)
+            for item in items(part, "downwardAPI", "items"):
+                default_field_source(item)
+    elif kind == "ephemeral":
+        template = source.get("volumeClaimTemplate")
+        if isinstance(template, dict):
+            default_claim_spec(template.setdefault("spec", {}))

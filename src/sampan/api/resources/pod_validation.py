@@ -1,281 +1,270 @@
-"""Validation of PodSpec and PodTemplateSpec. Source: kubernetes pkg/apis/core/validation/validation.go."""
+"""Validation of PodSpec and PodTemplateSpec. Source: kubernetes pkg/apis/core/validation/validation.go (ValidatePodSpec).
+
+Parts have files of their own: containers, volumes, scheduling, security contexts. A good pod costs a pass over what it
+says; only what is wrong is worded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import (
-    label,
-    label_selector,
-    non_negative,
-    one_of,
-    subdomain,
-)
-from sampan.api.resources.container_validation import container_list
-from sampan.api.resources.reading import dig, items, mapping
-from sampan.schema.causes import duplicate, forbidden, invalid, required
-from sampan.schema.names import label_value, qualified_name, validate_annotations, validate_labels
+from sampan.api.resources.addresses import ip
+from sampan.api.resources.checking import between, good_label, good_subdomain, label, labels_of, qualified, subdomain
+from sampan.api.resources.container_validation import chosen, container_list
+from sampan.api.resources.pod_annotations import annotations_and_fields, noted_meanings
+from sampan.api.resources.pod_resources import pod_resources
+from sampan.api.resources.pod_rules import LATEST, Rules, Scope
+from sampan.api.resources.pod_systems import host_processes, operating_system
+from sampan.api.resources.quantities import requirements
+from sampan.api.resources.reading import items, mapping
+from sampan.api.resources.scheduling_validation import affinity, gates, spread_constraints, tolerations
+from sampan.api.resources.security_context_validation import MAX_ID, host_users, pod_context
+from sampan.api.resources.volume_sources import POD_SOURCES, one_source
+from sampan.schema.causes import duplicate, forbidden, invalid, required, too_long
+from sampan.schema.names import dns1123_subdomain, pattern, validate_annotations, validate_labels
 from sampan.schema.objects import Object
 
-DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
-VOLUME_SOURCES_WITH_ITEMS = ("configMap", "secret", "downwardAPI")
-MAX_ID = 2**31 - 1
-ID_RANGE = "must be between 0 and 2147483647, inclusive"
+DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+SUBDOMAIN_WITH_UNDERSCORE = r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*"
+UNDERSCORED = re.compile(SUBDOMAIN_WITH_UNDERSCORE, re.ASCII)
+UNDERSCORE_MESSAGE = pattern(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start "
+    "and end with an alphanumeric character",
+    SUBDOMAIN_WITH_UNDERSCORE,
+    "example.com",
+)
+NAMES = ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName")
+CLAIMED: Object = {"persistentVolumeClaim": {}}
+"""What a volume of a StatefulSet's claim templates is to its containers."""
 
 
-def pod_spec(spec: Object, field: str = "spec", claims: Iterable[str] = ()) -> Iterator[Cause]:
-    """Yield why a PodSpec is refused. ``claims`` are names of volumes that come from claim templates."""
-    volumes: set[str] = set()
-    yield from volume_list(items(spec, "volumes"), f"{field}.volumes", volumes)
-    yield from container_list(spec, field, volumes.union(claims))
-    yield from one_of(f"{field}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never"))
-    yield from dns(spec, field)
-    yield from labels_of(mapping(spec, "nodeSelector"), f"{field}.nodeSelector")
-    yield from host_things(spec, field)
-    for key in ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"):
-        yield from subdomain(f"{field}.{key}", spec.get(key), needed=False)
-    for key in ("hostname", "subdomain"):
-        yield from label(f"{field}.{key}", spec.get(key), needed=False)
-    yield from tolerations(spec, field)
-    yield from security_context(mapping(spec, "securityContext"), f"{field}.securityContext")
-    yield from affinity(mapping(spec, "affinity"), f"{field}.affinity")
-    yield from spread_constraints(spec, field)
-    yield from non_negative(f"{field}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
-    seconds = spec.get("activeDeadlineSeconds")
-    if seconds is not None and not 1 <= seconds <= MAX_ID:
-        yield invalid(f"{field}.activeDeadlineSeconds", seconds, "must be between 1 and 2147483647, inclusive")
-    for index, gate in enumerate(items(spec, "readinessGates")):
-        for message in qualified_name(gate.get("conditionType") or ""):
-            yield invalid(f"{field}.readinessGates[{index}].conditionType", gate.get("conditionType"), message)
+def pod_spec(
+    spec: Object,
+    field: str = "spec",
+    claims: Iterable[str] = (),
+    *,
+    pod: Object | None = None,
+    rules: Rules = LATEST,
+) -> Iterator[Cause]:
+    """Yield why a PodSpec is refused. ``claims`` are names of volumes that come from claim templates; ``pod`` is the
+    Pod itself where the spec is that of one."""
+    get = spec.get
+    volumes: dict[str, Any] = dict.fromkeys(claims, CLAIMED)
+    if get("volumes"):
+        yield from volume_list(spec["volumes"], f"{field}.volumes", volumes, pod)
+    claimed = [claim.get("name") for claim in get("resourceClaims") or ()]
+    if claimed:
+        yield from resource_claims(spec["resourceClaims"], f"{field}.resourceClaims")
+    grace, restart = get("terminationGracePeriodSeconds"), get("restartPolicy") or ""
+    scope = Scope(volumes, claimed, restart, grace, get("hostUsers") is not False, rules)
+    if grace is None:
+        yield required(f"{field}.terminationGracePeriodSeconds")
+    yield from container_list(spec, field, scope)
+    if restart not in RESTART_POLICIES:
+        yield from chosen(f"{field}.restartPolicy", restart, RESTART_POLICIES)
+    if get("dnsPolicy") not in DNS_POLICIES:
+        yield from chosen(f"{field}.dnsPolicy", get("dnsPolicy"), DNS_POLICIES)
+    for key, check in PARTS:
+        if get(key):
+            yield from check(spec, f"{field}.{key}", rules)
+    if get("dnsPolicy") == "None" and get("dnsConfig") is None:
+        yield required(f"{field}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
+    for key in NAMES:
+        name = get(key)
+        if name and not good_subdomain(name):
+            yield from subdomain(f"{field}.{key}", name)
+    if get("hostNetwork"):
+        yield from host_network(spec, field, is_pod=pod is not None)
+    if get("securityContext"):
+        yield from pod_context(spec, spec["securityContext"], f"{field}.securityContext", field)
+    yield from identity(spec, field)
+    yield from host_users(spec, field)
+    yield from operating_system(spec, field)
+    yield from host_processes(spec, field)
 
 
-def pod_template(template: Any, field: str, claims: Iterable[str] = ()) -> Iterator[Cause]:
-    """Yield why a PodTemplateSpec is refused."""
-    metadata = mapping(template, "metadata")
-    yield from (Cause(*c) for c in validate_labels(mapping(metadata, "labels"), f"{field}.metadata.labels"))
-    annotations = mapping(metadata, "annotations")
-    yield from (Cause(*c) for c in validate_annotations(annotations, f"{field}.metadata.annotations"))
-    yield from pod_spec(mapping(template, "spec"), f"{field}.spec", claims)
-    if items(template, "spec", "ephemeralContainers"):
-        yield forbidden(f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")
-
-
-def labels_of(labels: dict[str, Any], field: str) -> Iterator[Cause]:
-    for key, value in labels.items():
-        for message in qualified_name(key):
-            yield invalid(field, key, message)
-        for message in label_value(value):
-            yield invalid(field, value, message)
-
-
-def dns(spec: Object, field: str) -> Iterator[Cause]:
-    yield from one_of(f"{field}.dnsPolicy", spec.get("dnsPolicy"), DNS_POLICIES)
-    config = mapping(spec, "dnsConfig")
-    if spec.get("dnsPolicy") == "None" and not items(config, "nameservers"):
-        if not config:
-            yield required(f"{field}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
-        else:
-            yield required(
-                f"{field}.dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"
-            )
-    if len(items(config, "nameservers")) > 3:
-        servers = items(config, "nameservers")
-        yield invalid(f"{field}.dnsConfig.nameservers", servers, "must not have more than 3 nameservers")
-
-
-def host_things(spec: Object, field: str) -> Iterator[Cause]:
+def identity(spec: Object, field: str) -> Iterator[Cause]:
+    """What the pod is called, and how its processes see each other."""
     if spec.get("hostPID") and spec.get("shareProcessNamespace"):
-        yield invalid(
-            f"{field}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"
-        )
-    for index, alias in enumerate(items(spec, "hostAliases")):
-        if not valid_ip(alias.get("ip") or ""):
-            message = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            yield invalid(f"{field}.hostAliases[{index}].ip", alias.get("ip") or "", message)
-    for index, secret in enumerate(items(spec, "imagePullSecrets")):
-        if not secret.get("name"):
-            yield required(f"{field}.imagePullSecrets[{index}].name")
+        why = "ShareProcessNamespace and HostPID cannot both be enabled"
+        yield invalid(f"{field}.securityContext.shareProcessNamespace", True, why)
+    for key in ("hostname", "subdomain"):
+        name = spec.get(key)
+        if name and not good_label(name):
+            yield from label(f"{field}.{key}", name)
+    override = spec.get("hostnameOverride")
+    if override is not None:
+        yield from subdomain(f"{field}.hostnameOverride", override)
+        if len(override) > 64:
+            yield too_long(f"{field}.hostnameOverride", 64)
+        for key, shown in (("setHostnameAsFQDN", "setHostnameAsFQDN"), ("hostNetwork", "hostNetwork")):
+            if spec.get(key):
+                yield forbidden(f"{field}.hostnameOverride", f"may not be specified when `{shown}` is true")
 
 
-def valid_ip(text: str) -> bool:
-    import ipaddress
-
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def tolerations(spec: Object, field: str) -> Iterator[Cause]:
-    for index, toleration in enumerate(items(spec, "tolerations")):
-        path = f"{field}.tolerations[{index}]"
-        key, operator = toleration.get("key") or "", toleration.get("operator") or "Equal"
-        if key:
-            for message in qualified_name(key):
-                yield invalid(f"{path}.key", key, message)
-        elif operator != "Exists":
-            message = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            yield invalid(f"{path}.operator", operator, message)
-        if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
-            message = "effect must be 'NoExecute' when `tolerationSeconds` is set"
-            yield invalid(f"{path}.effect", toleration.get("effect") or "", message)
-        if operator == "Exists" and toleration.get("value"):
-            yield invalid(f"{path}.operator", toleration, "value must be empty when `operator` is 'Exists'")
-        yield from one_of(f"{path}.operator", operator, ("Equal", "Exists", "Gt", "Lt"))
-        if toleration.get("effect"):
-            yield from one_of(f"{path}.effect", toleration["effect"], ("NoSchedule", "PreferNoSchedule", "NoExecute"))
+def host_network(spec: Object, field: str, *, is_pod: bool) -> Iterator[Cause]:
+    for index, container in enumerate(spec.get("containers") or ()):
+        for place, port in enumerate(container.get("ports") or ()):
+            host, own = port.get("hostPort") or 0, port.get("containerPort") or 0
+            if (is_pod or host) and host != own:
+                why = "must match `containerPort` when `hostNetwork` is true"
+                yield invalid(f"{field}.containers[{index}].ports[{place}].hostPort", host, why)
 
 
-def security_context(context: Object, field: str) -> Iterator[Cause]:
-    for key in ("runAsUser", "runAsGroup", "fsGroup"):
-        value = context.get(key)
-        if value is not None and not 0 <= value <= MAX_ID:
-            yield invalid(f"{field}.{key}", value, ID_RANGE)
-    for index, group in enumerate(items(context, "supplementalGroups")):
-        if not 0 <= group <= MAX_ID:
-            yield invalid(f"{field}.supplementalGroups[{index}]", group, ID_RANGE)
-    yield from one_of(f"{field}.fsGroupChangePolicy", context.get("fsGroupChangePolicy"), ("Always", "OnRootMismatch"))
-    for index, sysctl in enumerate(items(context, "sysctls")):
-        if not sysctl.get("name"):
-            yield required(f"{field}.sysctls[{index}].name")
+# parts that are there or not: ``(spec, path, rules)``
 
 
-def affinity(affinity: Object, field: str) -> Iterator[Cause]:
-    node = mapping(affinity, "nodeAffinity")
-    wanted = node.get("requiredDuringSchedulingIgnoredDuringExecution")
-    path = f"{field}.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
-    if wanted is not None:
-        if not items(wanted, "nodeSelectorTerms"):
-            yield required(f"{path}.nodeSelectorTerms", "must have at least one node selector term")
-        for index, term in enumerate(items(wanted, "nodeSelectorTerms")):
-            yield from node_term(term, f"{path}.nodeSelectorTerms[{index}]")
-    preferred = "preferredDuringSchedulingIgnoredDuringExecution"
-    for index, choice in enumerate(items(node, preferred)):
-        yield from weight(choice, f"{field}.nodeAffinity.{preferred}[{index}]")
-    for kind in ("podAffinity", "podAntiAffinity"):
-        for index, term in enumerate(items(affinity, kind, "requiredDuringSchedulingIgnoredDuringExecution")):
-            yield from pod_term(term, f"{field}.{kind}.requiredDuringSchedulingIgnoredDuringExecution[{index}]")
-        for index, choice in enumerate(items(affinity, kind, preferred)):
-            path = f"{field}.{kind}.{preferred}[{index}]"
-            yield from weight(choice, path)
-            yield from pod_term(mapping(choice, "podAffinityTerm"), f"{path}.podAffinityTerm")
+def dns_config(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
+    config = spec["dnsConfig"]
+    servers, searches = items(config, "nameservers"), items(config, "searches")
+    if spec.get("dnsPolicy") == "None" and not servers:
+        yield required(f"{field}.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
+        return
+    if len(servers) > 3:
+        yield invalid(f"{field}.nameservers", servers, "must not have more than 3 nameservers")
+    for index, server in enumerate(servers):
+        yield from ip(f"{field}.nameservers[{index}]", server)
+    if len(searches) > 32:
+        yield invalid(f"{field}.searches", searches, "must not have more than 32 search paths")
+    if len(" ".join(searches)) > 2048:
+        why = "must not have more than 2048 characters (including spaces) in the search list"
+        yield invalid(f"{field}.searches", searches, why)
+    for index, search in enumerate(searches):
+        yield from search_path(search, f"{field}.searches[{index}]", rules)
+    for index, option in enumerate(items(config, "options")):
+        if not option.get("name"):
+            yield required(f"{field}.options[{index}]", "must not be empty")
 
 
-def weight(choice: Object, field: str) -> Iterator[Cause]:
-    if not 1 <= (choice.get("weight") or 0) <= 100:
-        yield invalid(f"{field}.weight", choice.get("weight") or 0, "must be in the range 1-100")
+def search_path(search: str, field: str, rules: Rules) -> Iterator[Cause]:
+    bare = search.removesuffix(".")
+    if not rules.relaxed_search:
+        for message in dns1123_subdomain(bare):
+            yield invalid(field, bare, message)
+    elif search != "." and (len(bare) > 253 or not UNDERSCORED.fullmatch(bare)):
+        why = UNDERSCORE_MESSAGE if len(bare) <= 253 else "must be no more than 253 bytes"
+        yield invalid(field, bare, why)
 
 
-def pod_term(term: Object, field: str) -> Iterator[Cause]:
-    yield from label_selector(f"{field}.labelSelector", term.get("labelSelector"))
-    if not term.get("topologyKey"):
-        yield required(f"{field}.topologyKey", "can not be empty")
+def node_labels(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
+    return labels_of(spec["nodeSelector"], field)
 
 
-def node_term(term: Object, field: str) -> Iterator[Cause]:
-    for index, expression in enumerate(items(term, "matchExpressions")):
-        path = f"{field}.matchExpressions[{index}]"
-        operator, values = expression.get("operator"), items(expression, "values")
-        if operator in ("In", "NotIn") and not values:
-            yield required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif operator in ("Exists", "DoesNotExist") and values:
-            yield forbidden(f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
-        elif operator in ("Gt", "Lt") and len(values) != 1:
-            yield required(f"{path}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
-        elif operator not in ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"):
-            yield invalid(f"{path}.operator", operator or "", "not a valid selector operator")
-        for message in qualified_name(expression.get("key") or ""):
-            yield invalid(f"{path}.key", expression.get("key") or "", message)
+def pod_tolerations(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
+    return tolerations(spec["tolerations"], field, rules.ordered_tolerations)
 
 
-def spread_constraints(spec: Object, field: str) -> Iterator[Cause]:
-    for index, constraint in enumerate(items(spec, "topologySpreadConstraints")):
-        path = f"{field}.topologySpreadConstraints[{index}]"
-        if (constraint.get("maxSkew") or 0) <= 0:
-            yield invalid(f"{path}.maxSkew", constraint.get("maxSkew") or 0, "must be greater than zero")
-        if not constraint.get("topologyKey"):
-            yield required(f"{path}.topologyKey", "can not be empty")
-        actions = ("DoNotSchedule", "ScheduleAnyway")
-        yield from one_of(f"{path}.whenUnsatisfiable", constraint.get("whenUnsatisfiable") or "", actions)
-        yield from label_selector(f"{path}.labelSelector", constraint.get("labelSelector"))
+def readiness_gates(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
+    for index, gate in enumerate(spec["readinessGates"]):
+        yield from qualified(f"{field}[{index}].conditionType", gate.get("conditionType"))
 
 
-def volume_list(volumes: list[Object], field: str, names: set[str]) -> Iterator[Cause]:
-    """Yield what is wrong with volumes; ``names`` receives those that mounts may name."""
+def host_aliases(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
+    for index, alias in enumerate(spec["hostAliases"]):
+        yield from ip(f"{field}[{index}].ip", alias.get("ip") or "")
+        for place, name in enumerate(items(alias, "hostnames")):
+            for message in dns1123_subdomain(name):
+                yield invalid(f"{field}[{index}].hostnames[{place}]", name, message)
+
+
+def preemption(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
+    if spec["preemptionPolicy"] not in ("PreemptLowerPriority", "Never"):
+        yield from chosen(field, spec["preemptionPolicy"], ("PreemptLowerPriority", "Never"))
+
+
+PARTS = (
+    ("dnsConfig", dns_config),
+    ("nodeSelector", node_labels),
+    ("affinity", lambda spec, field, rules: affinity(spec["affinity"], field)),
+    ("topologySpreadConstraints", lambda spec, field, rules: spread_constraints(spec[field.rpartition(".")[2]], field)),
+    ("readinessGates", readiness_gates),
+    ("schedulingGates", lambda spec, field, rules: gates(spec["schedulingGates"], field)),
+    ("tolerations", pod_tolerations),
+    ("hostAliases", host_aliases),
+    ("preemptionPolicy", preemption),
+    ("activeDeadlineSeconds", lambda spec, field, rules: between(field, spec["activeDeadlineSeconds"], 1, MAX_ID)),
+    ("overhead", lambda spec, field, rules: requirements({"limits": spec["overhead"]}, field)),
+    ("resources", lambda spec, field, rules: pod_resources(spec, field)),
+)
+
+
+def volume_list(
+    volumes: Sequence[Object], field: str, known: dict[str, Any], pod: Object | None = None
+) -> Iterator[Cause]:
+    """Yield what is wrong with volumes; ``known`` receives those that mounts may name."""
+    owner = str(mapping(pod, "metadata").get("name") or "")
+    own: set[str] = set()
+    made = {f"{owner}-{v.get('name')}" for v in volumes if owner and v.get("ephemeral") is not None}
     for index, volume in enumerate(volumes):
-        path = f"{field}[{index}]"
-        name = volume.get("name")
-        found = list(label(f"{path}.name", name))
-        yield from found
-        if name in names:
+        path, name = f"{field}[{index}]", volume.get("name")
+        found = list(one_source(volume, path, POD_SOURCES))
+        if not name or not good_label(name):
+            found += label(f"{path}.name", name)
+        if name in own:
+            found.append(duplicate(f"{path}.name", name))
+        found += long_name(volume, path, owner)
+        if found:
+            yield from found
+        elif isinstance(name, str):
+            own.add(name)
+            known[name] = volume
+        claim = mapping(volume, "persistentVolumeClaim").get("claimName") if made else None
+        if claim in made:
+            why = "must not reference a PVC that gets created for an ephemeral volume"
+            yield invalid(f"{path}.persistentVolumeClaim.claimName", claim, why)
+
+
+def long_name(volume: Object, path: str, owner: str) -> Iterator[Cause]:
+    """Names that are made of a volume's name must be good names too."""
+    name = volume.get("name") or ""
+    if owner and name and volume.get("ephemeral") is not None:
+        for message in dns1123_subdomain(f"{owner}-{name}"):
+            yield invalid(f"{path}.name", name, f'PVC name "{owner}-{name}": {message}')
+    iscsi = mapping(volume, "iscsi")
+    if iscsi.get("initiatorName") is not None and len(f"{name}:{iscsi.get('targetPortal') or ''}") > 64:
+        why = (
+            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
+            "iscsi.initiatorName is specified."
+        )
+        yield invalid(f"{path}.name", name, why)
+
+
+def resource_claims(listed: Sequence[Object], field: str) -> Iterator[Cause]:
+    seen: set[Any] = set()
+    for index, claim in enumerate(listed):
+        path, name = f"{field}[{index}]", claim.get("name")
+        if name in seen:
             yield duplicate(f"{path}.name", name)
-        elif not found and name:
-            names.add(name)
-        yield from volume_source(volume, path)
+        else:
+            yield from label(f"{path}.name", name)
+            seen.add(name)
+        given = [key for key in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(key) is not None]
+        if len(given) > 1:
+            why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            yield invalid(path, claim, why)
+        elif not given:
+            yield invalid(path, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
+        for key in given:
+            for message in dns1123_subdomain(claim[key]):
+                yield invalid(f"{path}.{key}", claim[key], message)
 
 
-def volume_source(volume: Object, field: str) -> Iterator[Cause]:
-    sources = [key for key, value in volume.items() if key != "name" and value is not None]
-    if not sources:
-        yield required(field, "must specify a volume type")
-    for extra in sources[1:]:
-        yield forbidden(f"{field}.{extra}", "may not specify more than 1 volume type")
-    for key, needed in (
-        ("hostPath", "path"),
-        ("configMap", "name"),
-        ("secret", "secretName"),
-        ("persistentVolumeClaim", "claimName"),
-        ("csi", "driver"),
-        ("nfs", "server"),
-    ):
-        if key in volume and not dig(volume, key, needed):
-            yield required(f"{field}.{key}.{needed}")
-    for key in VOLUME_SOURCES_WITH_ITEMS:
-        if key in volume:
-            yield from file_items(volume[key], f"{field}.{key}", need_key=key != "downwardAPI")
-    for index, source in enumerate(items(volume, "projected", "sources")):
-        yield from projection(source, f"{field}.projected.sources[{index}]")
-
-
-def projection(source: Object, field: str) -> Iterator[Cause]:
-    kinds = [key for key, value in source.items() if value is not None]
-    if len(kinds) > 1:
-        yield forbidden(f"{field}.{kinds[1]}", "may not specify more than 1 volume type")
-    for key in ("configMap", "secret"):
-        if key in source:
-            if not source[key].get("name"):
-                yield required(f"{field}.{key}.name")
-            yield from file_items(source[key], f"{field}.{key}", need_key=True)
-    token = source.get("serviceAccountToken")
-    if token is not None:
-        seconds = token.get("expirationSeconds") or 0
-        if seconds < 600:
-            yield invalid(
-                f"{field}.serviceAccountToken.expirationSeconds",
-                seconds,
-                "may not specify a duration less than 10 minutes",
-            )
-        if not token.get("path"):
-            yield required(f"{field}.serviceAccountToken.path")
-
-
-def file_items(source: Object, field: str, *, need_key: bool) -> Iterator[Cause]:
-    mode = source.get("defaultMode")
-    if mode is not None and not 0 <= mode <= 0o777:
-        yield invalid(f"{field}.defaultMode", mode, "must be a number between 0 and 0777 (octal), both inclusive")
-    for index, item in enumerate(items(source, "items")):
-        path = f"{field}.items[{index}]"
-        if need_key and not item.get("key"):
-            yield required(f"{path}.key")
-        target = item.get("path") or ""
-        if not target:
-            yield required(f"{path}.path")
-        elif target.startswith("/"):
-            yield invalid(f"{path}.path", target, "must be a relative path")
-        elif ".." in target.split("/"):
-            yield invalid(f"{path}.path", target, "must not contain '..'")
-        elif target.startswith(".."):
-            yield invalid(f"{path}.path", target, "must not start with '..'")
+def pod_template(template: Any, field: str, claims: Iterable[str] = (), *, rules: Rules = LATEST) -> Iterator[Cause]:
+    """Yield why a PodTemplateSpec is refused."""
+    metadata, spec = mapping(template, "metadata"), mapping(template, "spec")
+    labels: Mapping[str, Any] = metadata.get("labels") or {}
+    noted: Mapping[str, Any] = metadata.get("annotations") or {}
+    if labels:
+        yield from (Cause(*cause) for cause in validate_labels(dict(labels), f"{field}.labels"))
+    if noted:
+        yield from (Cause(*cause) for cause in validate_annotations(dict(noted), f"{field}.annotations"))
+        yield from noted_meanings(noted, spec, f"{field}.annotations")
+    yield from pod_spec(spec, f"{field}.spec", claims, rules=rules)
+    if noted:
+        yield from annotations_and_fields(noted, spec, f"{field}.spec")
+    if spec.get("ephemeralContainers"):
+        yield forbidden(f"{field}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template")

@@ -1,49 +1,106 @@
-"""Pods: strategy, columns and the rule of what may change. Source: kubernetes pkg/registry/core/pod, pkg/printers."""
+"""Pods: strategy and declaration. Source: kubernetes pkg/registry/core/pod/strategy.go.
+
+Checks stand in ``pod_validation`` (what a pod may be) and ``pod_changes`` (what may become of it), cells in ``pod_cells``,
+warnings in ``pod_warnings``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resource import Cause, Column, Resource, Validate
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, WIDE, field
+from sampan.api.resources.container_validation import padded_image
+from sampan.api.resources.pod_annotations import annotations_and_fields, noted_meanings
+from sampan.api.resources.pod_cells import address, readiness_gates, ready_cell, restarts_cell, status_cell
+from sampan.api.resources.pod_changes import (
+    ephemeral_changes,
+    pod_changes,
+    prepare_ephemeral,
+    prepare_resize,
+    prepare_status,
+    resize_changes,
+    shrinks_memory,
+)
+from sampan.api.resources.pod_rules import LATEST, Rules, rules_of
 from sampan.api.resources.pod_spec import default_pod
+from sampan.api.resources.pod_status import pod_status
 from sampan.api.resources.pod_validation import pod_spec
+from sampan.api.resources.pod_warnings import pod_warnings
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import forbidden
-from sampan.schema.durations import age
 from sampan.schema.objects import Object
 
-UPDATE_MESSAGE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-)
+GATED = "Scheduling is blocked due to non-empty scheduling gates"
+GENERATION_SINCE = 33
+"""Pods count generations since 1.33 (KEP-5067)."""
+MEMORY_SHRINKS_SINCE = 34
+"""Memory limits may be lowered without a restart since 1.34 (KEP-1287)."""
 
 
 # strategy
 
 
 def prepare(new: Object, old: Object | None) -> None:
-    if old is None:
-        new["status"] = {"phase": "Pending", "qosClass": qos_class(mapping(new, "spec"))}
+    if old is not None:
+        return
+    spec = mapping(new, "spec")
+    new["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if spec.get("schedulingGates"):
+        gated = {"type": "PodScheduled", "status": "False", "lastProbeTime": None, "lastTransitionTime": None}
+        new["status"]["conditions"] = [{**gated, "reason": "SchedulingGated", "message": GATED}]
+    labels = mapping(new, "metadata", "labels")
+    if spec.get("affinity"):
+        match_label_keys(spec["affinity"], labels)
+    for constraint in spec.get("topologySpreadConstraints") or ():
+        for key in constraint.get("matchLabelKeys") or ():
+            narrow(constraint, key, "In", labels)
+
+
+def match_label_keys(affinity: Object, labels: Object) -> None:
+    """Write matchLabelKeys into the selectors, as they are at creation (KEP-3633)."""
+    for kind in ("podAffinity", "podAntiAffinity"):
+        part = mapping(affinity, kind)
+        terms = items(part, "requiredDuringSchedulingIgnoredDuringExecution")
+        preferred = items(part, "preferredDuringSchedulingIgnoredDuringExecution")
+        for term in [*terms, *(mapping(choice, "podAffinityTerm") for choice in preferred)]:
+            for key in term.get("matchLabelKeys") or ():
+                narrow(term, key, "In", labels)
+            for key in term.get("mismatchLabelKeys") or ():
+                narrow(term, key, "NotIn", labels)
+
+
+def narrow(holder: Object, key: str, operator: str, labels: Object) -> None:
+    selector = holder.get("labelSelector")
+    if selector is not None and key in labels:
+        expressions = selector.setdefault("matchExpressions", [])
+        expressions.append({"key": key, "operator": operator, "values": [labels[key]]})
 
 
 def qos_class(spec: Object) -> str:
     """Return Guaranteed, Burstable or BestEffort (pkg/apis/core/helper/qos)."""
+    own = mapping(spec, "resources")
+    if own.get("limits") or own.get("requests"):
+        holders = [own]
+    else:
+        listed = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+        holders = [container.get("resources") or {} for container in listed]
     any_set, guaranteed = False, True
-    for container in [*items(spec, "containers"), *items(spec, "initContainers")]:
-        limits, requests = mapping(container, "resources", "limits"), mapping(container, "resources", "requests")
+    for holder in holders:
+        limits, requests = holder.get("limits") or {}, holder.get("requests") or {}
         for name in ("cpu", "memory"):
             request = requests.get(name, limits.get(name))
-            any_set = any_set or request is not None or name in limits
-            guaranteed = guaranteed and name in limits and request == limits[name]
+            any_set = any_set or counts(request) or counts(limits.get(name))
+            guaranteed = guaranteed and counts(limits.get(name)) and request == limits[name]
     if not any_set:
         return "BestEffort"
     return "Guaranteed" if guaranteed else "Burstable"
+
+
+def counts(amount: Any) -> bool:
+    return amount is not None and str(amount) != "0"
 
 
 def grace_period(pod: Object, asked: int | None) -> int:
@@ -57,184 +114,85 @@ def grace_period(pod: Object, asked: int | None) -> int:
     return 1 if asked < 0 else asked
 
 
-def validate(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from pod_spec(mapping(new, "spec"))
-    if old is not None:
-        yield from changes(mapping(new, "spec"), mapping(old, "spec"))
+# validation
 
 
-def changes(new: Object, old: Object) -> Iterator[Cause]:
-    """Yield what an update changes that it may not (``ValidatePodUpdate``)."""
+def validation(rules: Rules, minor: int = MEMORY_SHRINKS_SINCE) -> dict[str, Any]:
+    """Return the declaration's checks for a Kubernetes version."""
+
+    def whole(pod: Object) -> Iterator[Cause]:
+        metadata, spec = mapping(pod, "metadata"), mapping(pod, "spec")
+        if metadata.get("annotations"):
+            yield from noted_meanings(metadata["annotations"], spec, "metadata.annotations")
+        yield from pod_spec(spec, pod=pod, rules=rules)
+        yield from only_pods(spec)
+
+    def validate(new: Object, old: Object | None) -> Iterator[Cause]:
+        yield from whole(new)
+        if old is None:
+            yield from on_create(new)
+        else:
+            yield from pod_changes(new, old)
+
+    def ephemeral(new: Object, old: Object | None) -> Iterator[Cause]:
+        yield from whole(new)
+        if old is not None:
+            yield from ephemeral_changes(new, old)
+
+    def resize(new: Object, old: Object | None) -> Iterator[Cause]:
+        yield from whole(new)
+        if old is not None:
+            quality = text(old, "status", "qosClass") or qos_class(mapping(old, "spec"))
+            yield from resize_changes(new, old, (quality, qos_class(mapping(new, "spec"))))
+            if minor < MEMORY_SHRINKS_SINCE:
+                yield from no_shrinking(new, old)
+
+    by_path: Mapping[str, Validate] = {
+        "status": collect(lambda new, old: pod_status(new, old or {})),
+        "ephemeralcontainers": collect(ephemeral),
+        "resize": collect(resize),
+        "binding": lambda new, old: [],
+    }
+    return {"validate": collect(validate), "validates": by_path}
+
+
+def only_pods(spec: Object) -> Iterator[Cause]:
+    """What is asked of pods and not of templates."""
+    if not spec.get("serviceAccountName"):
+        for index, volume in enumerate(spec.get("volumes") or ()):
+            for place, part in enumerate(items(volume, "projected", "sources")):
+                if part.get("serviceAccountToken") is not None:
+                    path = f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken"
+                    yield forbidden(path, "must not be specified when serviceAccountName is not set")
     for kind in ("containers", "initContainers"):
-        if len(items(new, kind)) != len(items(old, kind)):
-            yield forbidden(f"spec.{kind}", "pod updates may not add or remove containers")
-            return
-    gone = [item for item in items(old, "tolerations") if item not in items(new, "tolerations")]
-    if gone:
-        yield forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
-        return
-    before, after = comparable(old, new), comparable(new, new)
-    if before != after:
-        yield forbidden("spec", UPDATE_MESSAGE + "\n" + "\n".join(difference("", before, after)))
+        for index, container in enumerate(spec.get(kind) or ()):
+            yield from padded_image(container, f"spec.{kind}[{index}]")
 
 
-def comparable(spec: Object, new: Object) -> Object:
-    """Return a PodSpec with what may change set to what it becomes."""
-    spec = {key: value for key, value in spec.items() if key not in ("tolerations", "ephemeralContainers")}
-    for kind in ("containers", "initContainers"):
-        if kind in spec:
-            merged = zip(spec[kind], items(new, kind), strict=False)
-            spec[kind] = [{**old, "image": n.get("image"), "resources": n.get("resources")} for old, n in merged]
-    for key in ("activeDeadlineSeconds", "schedulingGates", "resources"):
-        spec[key] = new.get(key)
-    if not spec.get("nodeName"):
-        spec["nodeName"] = new.get("nodeName")
-    if (spec.get("terminationGracePeriodSeconds") or 0) < 0 and new.get("terminationGracePeriodSeconds") == 1:
-        spec["terminationGracePeriodSeconds"] = 1
-    return spec
+def on_create(pod: Object) -> Iterator[Cause]:
+    spec = mapping(pod, "spec")
+    if spec.get("ephemeralContainers"):
+        yield forbidden("spec.ephemeralContainers", "cannot be set on create")
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        yield forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
+    noted = mapping(pod, "metadata", "annotations")
+    if noted:
+        yield from annotations_and_fields(noted, spec, "spec")
 
 
-def difference(path: str, old: Any, new: Any) -> Iterator[str]:
-    """Yield lines that name each changed field with both values."""
-    if old == new:
-        return
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from difference(f"{path}.{key}" if path else key, old.get(key), new.get(key))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from difference(f"{path}[{index}]", before, after)
-    else:
-        yield f"- {path}: {orjson.dumps(old).decode()}"
-        yield f"+ {path}: {orjson.dumps(new).decode()}"
+def no_shrinking(new: Object, old: Object) -> Iterator[Cause]:
+    for kind in ("initContainers", "containers"):
+        pairs = zip(items(new, "spec", kind), items(old, "spec", kind), strict=False)
+        for index, (container, was) in enumerate(pairs):
+            if shrinks_memory(container, was):
+                had = "memory" in mapping(was, "resources", "limits")
+                what = "decreased" if had else "added"
+                why = f"memory limits cannot be {what} unless resizePolicy is RestartContainer"
+                yield forbidden(f"spec.{kind}[{index}].resources.limits[memory]", why)
 
 
-# columns
-
-
-def ready_cell(pod: Object) -> str:
-    return summary(pod)[0]
-
-
-def status_cell(pod: Object) -> str:
-    return summary(pod)[1]
-
-
-def restarts_cell(pod: Object) -> str:
-    return summary(pod)[2]
-
-
-def is_sidecar(container: Object) -> bool:
-    return container.get("restartPolicy") == "Always"
-
-
-def condition_is_true(pod: Object, kind: str) -> bool:
-    return any(c.get("type") == kind and c.get("status") == "True" for c in items(pod, "status", "conditions"))
-
-
-def ended(terminated: Object, prefix: str = "") -> str:
-    if terminated.get("reason"):
-        return prefix + str(terminated["reason"])
-    if terminated.get("signal"):
-        return f"{prefix}Signal:{terminated['signal']}"
-    return f"{prefix}ExitCode:{terminated.get('exitCode', 0)}"
-
-
-def summary(pod: Object) -> tuple[str, str, str]:
-    """Return the cells Ready, Status and Restarts as ``printPod`` computes them."""
-    status = mapping(pod, "status")
-    reason = status.get("reason") or status.get("phase") or ""
-    for condition in items(status, "conditions"):
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
-            reason = "SchedulingGated"
-    tally = Tally(pod)
-    starting = tally.init_reason()
-    if starting:
-        reason = starting
-    if not starting or condition_is_true(pod, "Initialized"):
-        reason = tally.main_reason(reason)
-    if dig(pod, "metadata", "deletionTimestamp"):
-        if status.get("reason") == "NodeLost":
-            reason = "Unknown"
-        elif status.get("phase") not in ("Succeeded", "Failed"):
-            reason = "Terminating"
-    restarts = str(tally.restarts)
-    if tally.restarts and tally.last_restart:
-        restarts = f"{tally.restarts} ({age(tally.last_restart)} ago)"
-    return f"{tally.ready}/{tally.total}", str(reason), restarts
-
-
-class Tally:
-    """Counts over a pod's container statuses."""
-
-    def __init__(self, pod: Object) -> None:
-        self.pod = pod
-        self.init_containers = {c.get("name"): c for c in items(pod, "spec", "initContainers")}
-        sidecars = sum(1 for c in self.init_containers.values() if is_sidecar(c))
-        self.total = len(items(pod, "spec", "containers")) + sidecars
-        self.ready = 0
-        self.restarts = 0
-        self.last_restart = ""
-        self.sidecar_restarts = 0
-        self.sidecar_last_restart = ""
-
-    def init_reason(self) -> str:
-        """Count init containers; return why the pod is still initialising, "" where it is not."""
-        for index, status in enumerate(items(self.pod, "status", "initContainerStatuses")):
-            state = mapping(status, "state")
-            sidecar = is_sidecar(self.init_containers.get(status.get("name"), {}))
-            restarted = text(status, "lastState", "terminated", "finishedAt")
-            self.restarts += status.get("restartCount", 0)
-            self.last_restart = max(self.last_restart, restarted)
-            if sidecar:
-                self.sidecar_restarts += status.get("restartCount", 0)
-                self.sidecar_last_restart = max(self.sidecar_last_restart, restarted)
-            terminated = state.get("terminated")
-            if terminated is not None and not terminated.get("exitCode"):
-                continue
-            if sidecar and status.get("started"):
-                self.ready += bool(status.get("ready"))
-                continue
-            if terminated is not None:
-                return ended(terminated, "Init:")
-            waiting = text(state, "waiting", "reason")
-            if waiting and waiting != "PodInitializing":
-                return f"Init:{waiting}"
-            return f"Init:{index}/{len(self.init_containers)}"
-        return ""
-
-    def main_reason(self, reason: str) -> str:
-        """Count the containers; return the reason they give."""
-        self.restarts, self.last_restart = self.sidecar_restarts, self.sidecar_last_restart
-        running = False
-        for status in reversed(items(self.pod, "status", "containerStatuses")):
-            state = mapping(status, "state")
-            self.restarts += status.get("restartCount", 0)
-            self.last_restart = max(self.last_restart, text(status, "lastState", "terminated", "finishedAt"))
-            waiting, terminated = text(state, "waiting", "reason"), state.get("terminated")
-            if waiting:
-                reason = waiting
-            elif terminated is not None:
-                reason = ended(terminated) if terminated.get("reason") or not reason else reason
-            elif status.get("ready") and state.get("running") is not None:
-                running = True
-                self.ready += 1
-        if reason == "Completed" and running:
-            return "Running" if condition_is_true(self.pod, "Ready") else "NotReady"
-        return reason
-
-
-def address(pod: Object) -> str:
-    addresses = items(pod, "status", "podIPs")
-    return str(addresses[0].get("ip")) if addresses else text(pod, "status", "podIP") or "<none>"
-
-
-def readiness_gates(pod: Object) -> str:
-    gates = items(pod, "spec", "readinessGates")
-    if not gates:
-        return "<none>"
-    true = sum(condition_is_true(pod, gate.get("conditionType", "")) for gate in gates)
-    return f"{true}/{len(gates)}"
+def by_version(minor: int) -> Mapping[str, Any]:
+    return {"generation": minor >= GENERATION_SINCE, **validation(rules_of(minor), minor)}
 
 
 def getter(*keys: str) -> Any:
@@ -257,7 +215,11 @@ POD = Resource(
     status=True,
     default=default_pod,
     prepare=prepare,
-    validate=collect(validate),
+    prepares={"status": prepare_status, "ephemeralcontainers": prepare_ephemeral, "resize": prepare_resize},
+    warn=pod_warnings,
+    trusts_definition=False,
+    by_version=by_version,
+    **validation(LATEST),
     graceful=grace_period,
     returns_deleted=True,
     columns=(

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.addresses import valid_ip
 from sampan.api.resources.checking import (
     collect,
     immutable,
     label,
+    labels_of,
     needed_one_of,
     one_of,
     port_number,
@@ -17,7 +19,6 @@ from sampan.api.resources.checking import (
     subdomain,
 )
 from sampan.api.resources.columns import AGE, NAME, WIDE, labels_text
-from sampan.api.resources.pod_validation import labels_of, valid_ip
 from sampan.api.resources.reading import dig, items, joined, mapping, text
 from sampan.schema.causes import duplicate, forbidden, invalid, required
 from sampan.schema.objects import Object

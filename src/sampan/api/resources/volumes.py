@@ -1,47 +1,40 @@
-"""PersistentVolumes and their claims. Source: kubernetes pkg/apis/core/validation (ValidatePersistentVolume…)."""
+"""PersistentVolumes. Source: kubernetes pkg/apis/core/validation (ValidatePersistentVolume…), printers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import posixpath
+from collections.abc import Iterator
+from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, label_selector, one_of, subdomain
+from sampan.api.resources.checking import collect, immutable, one_of, subdomain
+from sampan.api.resources.claims import MODES, access_modes, basic, modes, storage_class
 from sampan.api.resources.columns import AGE, NAME, WIDE, field
+from sampan.api.resources.difference import changed, same
+from sampan.api.resources.pod_spec import default_source, fill
+from sampan.api.resources.pod_warnings import OLD_LABELS, OLD_VOLUMES
+from sampan.api.resources.quantities import positive
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import forbidden, invalid, required
+from sampan.api.resources.scheduling_validation import node_selector
+from sampan.api.resources.volume_sources import PERSISTENT_SOURCES, one_source
+from sampan.schema.causes import forbidden, invalid, not_supported, required
 from sampan.schema.objects import Object
-from sampan.schema.quantity import QuantityError, parse
 
-ACCESS_MODES = {
-    "ReadWriteOnce": "RWO",
-    "ReadOnlyMany": "ROX",
-    "ReadWriteMany": "RWX",
-    "ReadWriteOncePod": "RWOP",
-}
-NOT_SOURCES = (
-    "accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",
-    "storageClassName", "volumeAttributesClassName", "volumeMode",
-)  # fmt: skip
-
-
-def access_modes(*path: str) -> Callable[[Object], str]:
-    return lambda obj: ",".join(short for mode, short in ACCESS_MODES.items() if mode in items(obj, *path))
-
-
-def positive(path: str, amount: object) -> Iterator[Cause]:
-    try:
-        if parse(str(amount)).milli() <= 0:
-            yield invalid(path, str(amount), "must be greater than zero")
-    except QuantityError as error:
-        yield invalid(path, str(amount), str(error))
+POLICIES = ("Delete", "Recycle", "Retain")
+STABLE_LABELS = {old: message.split('"')[1] for old, message in OLD_LABELS.items()}
+LONG_PORTAL = (
+    "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters "
+    "if iscsi.initiatorName is specified."
+)
 
 
 def default_volume(volume: Object) -> None:
     spec = volume.setdefault("spec", {})
-    spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
+    fill(spec, "persistentVolumeReclaimPolicy", "Retain")
     spec.setdefault("volumeMode", "Filesystem")
-    if spec.get("hostPath") is not None:
-        spec["hostPath"].setdefault("type", "")
+    for kind in PERSISTENT_SOURCES:
+        if isinstance(spec.get(kind), dict):
+            default_source(kind, spec[kind])
 
 
 def prepare_volume(new: Object, old: Object | None) -> None:
@@ -53,25 +46,124 @@ def validate_volume(new: Object, old: Object | None) -> Iterator[Cause]:
     spec = mapping(new, "spec")
     if not items(spec, "accessModes"):
         yield required("spec.accessModes")
-    for mode in items(spec, "accessModes"):
-        yield from one_of("spec.accessModes", mode, sorted(ACCESS_MODES))
-    if not mapping(spec, "capacity"):
-        yield required("spec.capacity")
-    for name, amount in mapping(spec, "capacity").items():
-        yield from positive(f"spec.capacity[{name}]", amount)
-    sources = [key for key in spec if key not in NOT_SOURCES]
-    if not sources:
-        yield required("spec", "must specify a volume type")
-    for extra in sources[1:]:
-        yield forbidden(f"spec.{extra}", "may not specify more than 1 volume type")
-    policies = ("Delete", "Recycle", "Retain")
-    yield from one_of("spec.persistentVolumeReclaimPolicy", spec.get("persistentVolumeReclaimPolicy"), policies)
+    yield from modes(spec, "spec")
+    yield from capacity(mapping(spec, "capacity"))
+    policy = spec.get("persistentVolumeReclaimPolicy")
+    yield from one_of("spec.persistentVolumeReclaimPolicy", policy, POLICIES)
+    yield from node_affinity(spec)
+    yield from one_source(spec, "spec", PERSISTENT_SOURCES)
+    yield from fitting(new, spec, policy)
+    yield from subdomain("spec.storageClassName", spec.get("storageClassName"), needed=False)
+    yield from one_of("spec.volumeMode", spec.get("volumeMode"), MODES)
+    yield from attributes_class(spec)
     if old is not None:
-        for key in sources:
-            if dig(old, "spec", key) is not None and spec[key] != dig(old, "spec", key):
-                yield forbidden(
-                    "spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation"
-                )
+        yield from volume_changes(spec, mapping(old, "spec"))
+
+
+def capacity(amounts: Object) -> Iterator[Cause]:
+    if not amounts:
+        yield required("spec.capacity")
+    if set(amounts) != {"storage"}:
+        yield not_supported("spec.capacity", amounts, ("storage",))
+    for name, value in amounts.items():
+        yield from basic(f"spec.capacity[{name}]", value)
+        yield from positive(f"spec.capacity[{name}]", value)
+
+
+def node_affinity(spec: Object) -> Iterator[Cause]:
+    affinity = spec.get("nodeAffinity")
+    if affinity is not None and affinity.get("required") is not None:
+        yield from node_selector(affinity["required"], "spec.nodeAffinity.required")
+    elif affinity is not None:
+        yield required("spec.nodeAffinity.required", "must specify required node constraints")
+    elif spec.get("local") is not None:
+        yield required("spec.nodeAffinity", "Local volume requires node affinity")
+
+
+def fitting(volume: Object, spec: Object, policy: Any) -> Iterator[Cause]:
+    path = mapping(spec, "hostPath").get("path")
+    if path and posixpath.normpath(path) in ("/", "//") and policy == "Recycle":
+        why = "may not be 'recycle' for a hostPath mount of '/'"
+        yield forbidden("spec.persistentVolumeReclaimPolicy", why)
+    iscsi = mapping(spec, "iscsi")
+    if iscsi.get("initiatorName") is not None:
+        portal = iscsi.get("targetPortal") or ""
+        if len(f"{text(volume, 'metadata', 'name')}:{portal}") > 64:
+            yield invalid("spec.iscsi.targetportal", portal, LONG_PORTAL)
+
+
+def attributes_class(spec: Object) -> Iterator[Cause]:
+    name = spec.get("volumeAttributesClassName")
+    if name is None:
+        return
+    if not name:
+        yield required("spec.volumeAttributesClassName", "an empty string is disallowed")
+    else:
+        yield from subdomain("spec.volumeAttributesClassName", name)
+    if spec.get("csi") is None:
+        yield required("spec.csi", "has to be specified when using volumeAttributesClassName")
+
+
+def volume_changes(spec: Object, before: Object) -> Iterator[Cause]:
+    now, was = sources(spec), sources(before)
+    if "csi" in now and "csi" in was and was["csi"].get("controllerExpandSecretRef") is None:
+        now["csi"] = {key: value for key, value in now["csi"].items() if key != "controllerExpandSecretRef"}
+    difference = changed(was, now)
+    if difference:
+        why = f"spec.persistentvolumesource is immutable after creation\n{difference}"
+        yield forbidden("spec.persistentvolumesource", why)
+    yield from immutable("volumeMode", spec.get("volumeMode"), before.get("volumeMode"))
+    affinity = before.get("nodeAffinity")
+    if affinity is not None and not same(stable(affinity), stable(spec.get("nodeAffinity"))):
+        why = "field is immutable, except for updating from beta label to GA"
+        yield invalid("nodeAffinity", spec.get("nodeAffinity"), why)
+    if before.get("volumeAttributesClassName") is not None and spec.get("volumeAttributesClassName") is None:
+        yield forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden")
+
+
+def sources(spec: Object) -> Object:
+    return {key: spec[key] for key in PERSISTENT_SOURCES if spec.get(key) is not None}
+
+
+def stable(affinity: Any) -> Any:
+    """Return an affinity with old labels called by their names of today."""
+    terms = items(affinity, "required", "nodeSelectorTerms")
+    return [
+        {
+            **term,
+            "matchExpressions": [
+                {**expression, "key": STABLE_LABELS.get(expression.get("key"), expression.get("key"))}
+                for expression in items(term, "matchExpressions")
+            ],
+        }
+        for term in terms
+    ]
+
+
+def volume_warnings(new: Object, old: Object | None) -> Iterator[str]:
+    """``GetWarningsForPersistentVolume``."""
+    spec = mapping(new, "spec")
+    for index, term in enumerate(items(spec, "nodeAffinity", "required", "nodeSelectorTerms")):
+        for place, expression in enumerate(items(term, "matchExpressions")):
+            key = expression.get("key")
+            if key in OLD_LABELS:
+                path = f"spec.nodeAffinity.required.nodeSelectorTerms[{index}].matchExpressions[{place}].key"
+                yield f"{path}: {key} is {OLD_LABELS[key]}"
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
+        yield f"spec.persistentVolumeReclaimPolicy: {why}"
+    for key, message in OLD_VOLUMES.items():
+        if spec.get(key) is not None:
+            yield f"spec.{key}: {message}"
+
+
+def phase(volume: Object) -> str:
+    return "Terminating" if dig(volume, "metadata", "deletionTimestamp") else text(volume, "status", "phase")
+
+
+def claim(volume: Object) -> str:
+    reference = dig(volume, "spec", "claimRef")
+    return f"{text(reference, 'namespace')}/{text(reference, 'name')}" if reference else ""
 
 
 PERSISTENT_VOLUME = Resource(
@@ -86,100 +178,20 @@ PERSISTENT_VOLUME = Resource(
     default=default_volume,
     prepare=prepare_volume,
     validate=collect(validate_volume),
+    validates={"status": lambda new, old: []},
+    warn=volume_warnings,
+    trusts_definition=False,
     returns_deleted=True,
     columns=(
         NAME,
         Column("Capacity", field("spec", "capacity", "storage", missing="")),
         Column("Access Modes", access_modes("spec", "accessModes")),
         Column("Reclaim Policy", ".spec.persistentVolumeReclaimPolicy"),
-        Column(
-            "Status",
-            lambda pv: "Terminating" if dig(pv, "metadata", "deletionTimestamp") else text(pv, "status", "phase"),
-        ),
-        Column(
-            "Claim",
-            lambda pv: (
-                f"{text(pv, 'spec', 'claimRef', 'namespace')}/{text(pv, 'spec', 'claimRef', 'name')}"
-                if dig(pv, "spec", "claimRef")
-                else ""
-            ),
-        ),
-        Column("StorageClass", field("spec", "storageClassName", missing="")),
+        Column("Status", phase),
+        Column("Claim", claim),
+        Column("StorageClass", storage_class),
         Column("VolumeAttributesClass", field("spec", "volumeAttributesClassName", missing="<unset>")),
         Column("Reason", field("status", "reason", missing="")),
-        AGE,
-        Column("VolumeMode", field("spec", "volumeMode", missing="<unset>"), priority=WIDE),
-    ),
-)
-
-
-def default_claim(claim: Object) -> None:
-    claim.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
-
-
-def prepare_claim(new: Object, old: Object | None) -> None:
-    if old is None:
-        new["status"] = {"phase": "Pending"}
-
-
-def claim_spec(spec: Object, path: str) -> Iterator[Cause]:
-    if not items(spec, "accessModes"):
-        yield required(f"{path}.accessModes", "at least 1 access mode is required")
-    for mode in items(spec, "accessModes"):
-        yield from one_of(f"{path}.accessModes", mode, sorted(ACCESS_MODES))
-    yield from label_selector(f"{path}.selector", spec.get("selector"))
-    storage = dig(spec, "resources", "requests", "storage")
-    if storage is None:
-        yield required(f"{path}.resources[storage]")
-    else:
-        yield from positive(f"{path}.resources[storage]", storage)
-    yield from subdomain(f"{path}.storageClassName", spec.get("storageClassName"), needed=False)
-    yield from one_of(f"{path}.volumeMode", spec.get("volumeMode"), ("Block", "Filesystem"))
-
-
-def validate_claim(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
-    yield from claim_spec(spec, "spec")
-    if old is None:
-        return
-    before = dict(mapping(old, "spec"))
-    before["resources"] = spec.get("resources")
-    before["volumeAttributesClassName"] = spec.get("volumeAttributesClassName")
-    for late in ("volumeName", "storageClassName"):
-        if not before.get(late) and spec.get(late):
-            before[late] = spec[late]
-    if {k: v for k, v in before.items() if v is not None} != {k: v for k, v in spec.items() if v is not None}:
-        message = (
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-        )
-        yield forbidden("spec", message)
-
-
-PERSISTENT_VOLUME_CLAIM = Resource(
-    group="",
-    version="v1",
-    kind="PersistentVolumeClaim",
-    plural="persistentvolumeclaims",
-    short_names=("pvc",),
-    status=True,
-    generation=False,
-    default=default_claim,
-    prepare=prepare_claim,
-    validate=collect(validate_claim),
-    returns_deleted=True,
-    columns=(
-        NAME,
-        Column(
-            "Status",
-            lambda claim: (
-                "Terminating" if dig(claim, "metadata", "deletionTimestamp") else text(claim, "status", "phase")
-            ),
-        ),
-        Column("Volume", field("spec", "volumeName", missing="")),
-        Column("Capacity", field("status", "capacity", "storage", missing="")),
-        Column("Access Modes", access_modes("status", "accessModes")),
-        Column("StorageClass", field("spec", "storageClassName", missing="")),
-        Column("VolumeAttributesClass", field("spec", "volumeAttributesClassName", missing="<unset>")),
         AGE,
         Column("VolumeMode", field("spec", "volumeMode", missing="<unset>"), priority=WIDE),
     ),

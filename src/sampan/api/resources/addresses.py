@@ -1,0 +1,80 @@
+"""IP addresses and CIDRs as the API checks them. Source: apimachinery pkg/util/validation/ip.go, ValidateNonSpecialIP.
+
+Addresses are told apart by ``inet_pton``, which is what the kernel takes too; ``ipaddress`` is only asked where an address
+has to be understood, so that an API that never sees a Service does not pay for the import.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sampan.api.resource import Cause
+from sampan.schema.causes import invalid
+
+IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+CIDR_MESSAGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+@lru_cache(maxsize=4096)
+def family(text: str) -> str:
+    """Return ``IPv4`` or ``IPv6``, "" for what is no address."""
+    for name, kind in (("IPv4", socket.AF_INET), ("IPv6", socket.AF_INET6)):
+        try:
+            socket.inet_pton(kind, text)
+        except (OSError, ValueError):
+            continue
+        return name
+    return ""
+
+
+def cidr_family(text: str) -> str:
+    """Return the family of a CIDR, "" for what is none."""
+    address, slash, length = text.partition("/")
+    kind = family(address)
+    fits = slash and length.isascii() and length.isdigit() and int(length) <= (32 if kind == "IPv4" else 128)
+    return kind if fits else ""
+
+
+def valid_ip(text: Any) -> bool:
+    return isinstance(text, str) and bool(family(text))
+
+
+def ip(field: str, text: Any) -> Iterator[Cause]:
+    if not valid_ip(text):
+        yield invalid(field, text or "", IP_MESSAGE)
+
+
+def cidr(field: str, text: Any) -> Iterator[Cause]:
+    if not cidr_family(text or ""):
+        yield invalid(field, text or "", CIDR_MESSAGE)
+
+
+def non_special(field: str, text: str) -> Iterator[Cause]:
+    """An address that may stand for an endpoint: not unspecified, loopback or link-local."""
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        yield invalid(field, text, "must be a valid IP address")
+        return
+    if address.is_unspecified:
+        yield invalid(field, text, f"may not be unspecified ({text})")
+    if address.is_loopback:
+        yield invalid(field, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    if address.is_link_local:
+        yield invalid(field, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    multicast = "224.0.0.0/24" if address.version == 4 else "ff02::/16"
+    if address in ipaddress.ip_network(multicast):
+        yield invalid(field, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+
+
+def one_of_each_family(field: str, texts: Sequence[str], what: str = "IP", shown: Any = None) -> Iterator[Cause]:
+    """Two at most, and then one of each family."""
+    families = [family(text.partition("/")[0]) for text in texts]
+    if len(families) > 1 and (len(families) > 2 or families[0] == families[1]):
+        message = f"may specify no more than one {what} for each IP family"
+        yield invalid(field, list(texts) if shown is None else shown, message)
