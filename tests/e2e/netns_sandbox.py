@@ -38,7 +38,7 @@ class Namespaces:
 
     def new(self) -> str:
         """Return the path of a new network namespace."""
-        holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 120"], stdout=subprocess.PIPE)
+        holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec sleep 900"], stdout=subprocess.PIPE)
         assert holder.stdout is not None
         holder.stdout.readline()
         holder.stdout.close()

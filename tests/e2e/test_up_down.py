@@ -101,10 +101,11 @@ def test_what_was_answered_for_is_there_after_kill_9_of_everything(cluster: Clus
 def test_a_part_that_dies_comes_back_and_status_says_so(cluster: Cluster) -> None:
     cluster.up("--pods=none")
     os.kill(cluster.parts()["api"]["pid"], signal.SIGKILL)
-    eventually(
-        "the API is back",
-        lambda: cluster.parts()["api"]["state"] == "ready" and cluster.parts()["api"]["restarts"] == 1,
-    )
+    def back() -> bool:
+        api = cluster.parts()["api"]  # both facts of one moment
+        return api["state"] == "ready" and api["restarts"] == 1
+
+    eventually("the API is back", back)
     assert "SIGKILL" in cluster.sampan("status", "--name", cluster.name).stdout
     assert cluster.get("namespace", "default")
 
