@@ -56,12 +56,12 @@ def plugins() -> Finding:
 
 def kernel() -> Iterator[Finding]:
     from sampan.cluster import cgroups
+    from sampan.node.containerd import has_overlay
 
     roots = cgroups.hierarchies()
     version = "v2" if roots == [cgroups.ROOT] else f"v1 ({len(roots)} hierarchies)"
     yield bool(roots), "cgroups", version if roots else "not mounted", "mount cgroup v2 at /sys/fs/cgroup"
-    filesystems = Path("/proc/filesystems").read_text() if Path("/proc/filesystems").exists() else ""
-    overlay = "overlay" in filesystems
+    overlay = has_overlay()
     yield overlay, "overlayfs", "there" if overlay else "not in /proc/filesystems", "modprobe overlay"
 
 

@@ -6,6 +6,8 @@ machine every v1 controller is a hierarchy of its own; cpuset is left to the run
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import time
@@ -46,7 +48,23 @@ def _delegate(root: Path, folder: Path) -> None:
     wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS if name in available)
     on_the_way = [root, *reversed([path for path in folder.parents if root in path.parents]), folder]
     for path in on_the_way:
-        (path / "cgroup.subtree_control").write_text(wanted)
+        try:
+            (path / "cgroup.subtree_control").write_text(wanted)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # the root of a container's cgroup namespace holds the container's processes, and only a cgroup without any may
+            # have controllers for its children: they go to a leaf, as docker-in-docker does it
+            _move_to_leaf(path)
+            (path / "cgroup.subtree_control").write_text(wanted)
+
+
+def _move_to_leaf(path: Path) -> None:
+    leaf = path / "init"
+    leaf.mkdir(exist_ok=True)
+    for pid in (path / "cgroup.procs").read_text().split():
+        with contextlib.suppress(OSError):  # it ended, or is a kernel thread
+            (leaf / "cgroup.procs").write_text(pid)
 
 
 def members(cgroup: str) -> set[int]:

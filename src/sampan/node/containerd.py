@@ -7,6 +7,7 @@ too (``netns_mounts_under_state_dir``). Plugins that pods do not need are off, w
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import sys
 from dataclasses import dataclass
@@ -36,8 +37,17 @@ class ContainerdConfig:
     cgroup: str
 
 
+def has_overlay() -> bool:
+    """Whether the kernel has overlayfs. On a machine that has not used it yet it is a module that nobody has loaded: the
+    kernel looks for it when it is asked to mount one (a mount without layers, which it then refuses)."""
+    filesystems = Path("/proc/filesystems")
+    if filesystems.exists() and "overlay" not in filesystems.read_text():
+        ctypes.CDLL(None).mount(b"overlay", b"/", b"overlay", ctypes.c_ulong(0), None)
+    return filesystems.exists() and "overlay" in filesystems.read_text()
+
+
 def snapshotter() -> str:
-    return "overlayfs" if "overlay" in Path("/proc/filesystems").read_text() else "native"
+    return "overlayfs" if has_overlay() else "native"
 
 
 def configuration(config: ContainerdConfig) -> str:
