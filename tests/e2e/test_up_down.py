@@ -101,6 +101,7 @@ def test_what_was_answered_for_is_there_after_kill_9_of_everything(cluster: Clus
 def test_a_part_that_dies_comes_back_and_status_says_so(cluster: Cluster) -> None:
     cluster.up("--pods=none")
     os.kill(cluster.parts()["api"]["pid"], signal.SIGKILL)
+
     def back() -> bool:
         api = cluster.parts()["api"]  # both facts of one moment
         return api["state"] == "ready" and api["restarts"] == 1
