@@ -22,6 +22,7 @@ from hypothesis import settings
 
 from sampan.api.app import Api
 from sampan.api.server import ApiConfig, open_api
+from tests.etcd_server import etcd, etcd_url  # noqa: F401  # fixtures
 
 settings.register_profile("sampan", deadline=None)  # a busy machine is no failure
 settings.load_profile("sampan")
@@ -226,7 +227,7 @@ async def local_api(throwaway_pki: Path) -> AsyncIterator[Api]:
     """A whole API in this process and in memory, for ``LocalClient``."""
     api = await open_api(ApiConfig(pki_dir=throwaway_pki))
     yield api
-    await api.store.close()
+    await api.close()
 
 
 @pytest.fixture(scope="session")

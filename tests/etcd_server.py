@@ -6,11 +6,14 @@ import shutil
 import socket
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import pytest
 
 PATIENCE_SECONDS = 30.0
 
@@ -79,3 +82,18 @@ def running(directory: Path, options: tuple[str, ...] = (), scheme: str = "http"
         yield etcd
     finally:
         etcd.stop()
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """One etcd for the whole session; each store has a root of its own (``etcd_url``)."""
+    if not installed():
+        pytest.skip("etcd is not installed (apt-get install etcd-server)")
+    with running(tmp_path_factory.mktemp("etcd") / "data") as started:
+        yield started
+
+
+@pytest.fixture
+def etcd_url(etcd: Etcd) -> str:
+    """The URL of an empty store."""
+    return f"{etcd.url}/{uuid.uuid4()}"

@@ -19,7 +19,15 @@ from sampan.api import routing, wire
 from sampan.api.admitting import Chain
 from sampan.api.asgi import ClientGone, headers_of, read_body, refuse_websocket, respond
 from sampan.api.catalog import Catalog, Served, Subresource
-from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, unauthorized
+from sampan.api.errors import (
+    StatusError,
+    bad_request,
+    internal_error,
+    method_not_allowed,
+    service_unavailable,
+    unauthorized,
+)
+from sampan.api.following import Following
 from sampan.api.health import Check, add_health_routes
 from sampan.api.identity import impersonated, permit
 from sampan.api.registry import Registry
@@ -30,7 +38,7 @@ from sampan.api.watching import Frames, WatchStream
 from sampan.api.webhook_client import WebhookClient
 from sampan.schema.objects import Object
 from sampan.schema.types import TypeSystem
-from sampan.store import Record, Store
+from sampan.store import Record, Store, StoreError
 
 logger = logging.getLogger("sampan.api")
 
@@ -85,12 +93,14 @@ class Api:
         self.counts: dict[tuple[str, str, int], int] = {}
         self.anonymous: Callable[[str], bool] = lambda path: True
         """Whether a path may be asked for by somebody unknown."""
+        self.event_ttl_seconds = 3600
         self.preparations: list[Callable[[], Awaitable[None]]] = []
         """What ``assembly.bootstrap`` runs once the store is open, in order."""
         self.webhook_client = WebhookClient(self)
         self.closing: list[Callable[[], Awaitable[None]]] = [self.webhook_client.close]
         """What ``close`` runs before it closes the store."""
         self._background: set[asyncio.Task[None]] = set()
+        self.following = Following(self)
         self._routes: dict[str, Handler] = {}
         self._parsed: dict[str, tuple[int, Object]] = {}
         add_health_routes(self)
@@ -234,9 +244,29 @@ class Api:
         elif kind == "lifespan":
             await _lifespan(receive, send)
 
+    async def fresh(self, method: str, path: str, resource_version: str = "") -> None:
+        """Have memory see what was written before a request came, by whichever server. Raises 503.
+
+        Before anything else: who asks, what they may and what is served are state of the store, too. A read that names a
+        revision that is there already is content with it, as Kubernetes' are."""
+        store = self.store
+        if not store.shared or not path.startswith("/api"):
+            return
+        known = resource_version.isascii() and resource_version.isdigit() and int(resource_version) <= store.revision
+        if known and method == "GET":
+            return
+        try:
+            await store.fresh()
+        except StoreError as error:
+            raise service_unavailable(f"the store cannot be reached: {error}") from error
+
     async def _arrived(self, scope: Scope) -> Routed:
         """Return the request of a connection, its user known. Raises 401 and 403."""
         headers = headers_of(scope)
+        query = routing.parse_query(scope["query_string"])
+        if self.store.shared:
+            method = scope.get("method", "GET")
+            await self.fresh(method, scope["path"], query.last.get("resourceVersion", ""))
         user = self.authenticator.authenticate(
             headers, scope.get("sampan.peer_certificate"), scope.get("sampan.front_proxy_certificate")
         )
@@ -248,7 +278,6 @@ class Api:
             user = ANONYMOUS
         if any(name.startswith("impersonate-") for name in headers):
             user = await impersonated(self.authorizer, user, headers)
-        query = routing.parse_query(scope["query_string"])
         return self.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING
 from sampan.api import bootstrap as fresh
 from sampan.api import discovery, openapi, reviews, streams, subresources
 from sampan.api.admission.chain import build
+from sampan.api.admission.service_addresses import PREFIX as SERVICES
+from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
 from sampan.api.authn import Authenticators
 from sampan.api.authz.chain import AlwaysAllow, AlwaysDeny, AuthorizerChain, Mode
 from sampan.api.authz.node import NodeAuthorizer
+from sampan.api.crds import PREFIX as DEFINITIONS
 from sampan.api.crds import CustomResources
 from sampan.api.flags import FlagError, Flags
+from sampan.api.masters import PREFIX as MASTERS
+from sampan.api.masters import Masters
+from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resources import of_version
 from sampan.api.tokens import Tokens
@@ -34,6 +40,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     authorizer = RbacAuthorizer(api)
     api.authorizer = authorizers(api, config.flags, authorizer)
     api.authenticator = authenticator = Authenticators(api, tokens, config.flags)
+    api.event_ttl_seconds = max(1, int(config.flags.event_ttl))
     api.anonymous = lambda path: config.flags.anonymous_auth
     custom = CustomResources(api)
     chain = build(api, config, authorizer, custom)
@@ -45,11 +52,16 @@ def assemble(api: Api, config: ApiConfig) -> None:
     openapi.add(api)
     api.preparations = [
         lambda: fresh.create_missing(api, config),
-        authorizer.load,
-        chain.services.load,
-        chain.webhooks.load,
-        custom.load,
+        api.following.start,
     ]
+    api.following.add(RBAC, authorizer.load, authorizer.follow)
+    api.following.add(SERVICES, chain.services.load, chain.services.follow)
+    api.following.add(WEBHOOKS, chain.webhooks.load, chain.webhooks.follow)
+    api.following.add(DEFINITIONS, custom.load, custom.follow)
+    if api.store.shared:
+        api.ready_checks["etcd"] = api.store.trouble
+        masters = Masters(api, config.advertise)
+        api.following.add(MASTERS, masters.load, masters.follow)
 
 
 def authorizers(api: Api, flags: Flags, rbac: RbacAuthorizer) -> AuthorizerChain:

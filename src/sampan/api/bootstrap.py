@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 from sampan.api import metadata, policy_roles
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
-from sampan.store import Put
+from sampan.store import Conflict, Put
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
     from sampan.api.server import ApiConfig
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+KUBERNETES = "kubernetes"
+WRITTEN_AT_ONCE = 100
+"""Below the most operations that etcd takes in a transaction (128)."""
 ROOT_CA = "kube-root-ca.crt"
 SYSTEM_PRIORITIES = (
     (
@@ -36,7 +39,19 @@ SYSTEM_PRIORITIES = (
 
 async def create_missing(api: Api, config: ApiConfig) -> None:
     """Write the objects of a fresh cluster that are not there, and where the API is reached now."""
-    puts = []
+    while True:
+        puts = missing(api, config)
+        try:
+            for start in range(0, len(puts), WRITTEN_AT_ONCE):
+                await api.store.commit(puts[start : start + WRITTEN_AT_ONCE])
+            return
+        except Conflict:
+            continue  # another server of the same store is starting, too: look again at what is missing
+
+
+def missing(api: Api, config: ApiConfig) -> list[Put]:
+    """Return the writes that are left to do."""
+    puts: list[Put] = []
     at = metadata.now()
     for obj in objects(config):
         served = api.catalog.by_kind(*split_api_version(obj["apiVersion"]), obj["kind"])
@@ -46,7 +61,7 @@ async def create_missing(api: Api, config: ApiConfig) -> None:
         key = served.key(given.get("namespace", ""), given["name"])
         record = api.store.get(key)
         if record is not None:
-            moved = readdressed(api.parsed(record), obj)
+            moved = None if api.store.shared and given["name"] == KUBERNETES else readdressed(api.parsed(record), obj)
             if moved is not None:
                 puts.append(Put(key, dumps(moved), expected=record.revision))
             continue
@@ -55,8 +70,7 @@ async def create_missing(api: Api, config: ApiConfig) -> None:
         if served.resource.default is not None:
             served.resource.default(obj)
         puts.append(Put(key, dumps(obj), expected=0))
-    if puts:
-        await api.store.commit(puts)
+    return puts
 
 
 def readdressed(stored: Object, wanted: Object) -> Object | None:

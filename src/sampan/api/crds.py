@@ -10,6 +10,7 @@ Source: apiextensions-apiserver pkg/controller/{status,establish,finalizer}, pkg
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import metadata
@@ -21,7 +22,7 @@ from sampan.schema.canonical import dumps
 from sampan.schema.jsonpath import first
 from sampan.schema.objects import Object
 from sampan.schema.structural import structural_type
-from sampan.store import Conflict, Put
+from sampan.store import Conflict, Event, Put
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -41,6 +42,8 @@ class CustomResources:
         self.api = api
         self._served: dict[str, list[tuple[str, str, str]]] = {}
         """Definition name → (group, version, plural) of what it has in the catalog."""
+        self._revisions: dict[str, int] = {}
+        """Definition name → the revision of it that is served."""
 
     async def load(self) -> None:
         """Serve what the definitions in the store declare, and finish deletions that were cut off."""
@@ -49,6 +52,16 @@ class CustomResources:
             self.serve(definition)
             if definition["metadata"].get("deletionTimestamp"):
                 await self._clean_up(definition["metadata"]["name"])
+
+    async def follow(self, events: Sequence[Event]) -> None:
+        """Serve what other servers' definitions declare; who handles a write has done it before (``commit``)."""
+        for event in events:
+            name = event.record.key[len(PREFIX) :]
+            if event.deleted:
+                if self.api.store.get(event.record.key) is None:
+                    self.forget(name)
+            elif self._revisions.get(name, 0) < event.revision:
+                self.serve(self.api.parsed(event.record))
 
     # admission
 
@@ -131,9 +144,11 @@ class CustomResources:
         for resource in wanted:
             self.api.catalog.add(resource)
         self._served[name] = keys
+        self._revisions[name] = int(definition["metadata"].get("resourceVersion") or 0)
 
     def forget(self, name: str) -> None:
         """Stop serving a definition's resources."""
+        self._revisions.pop(name, None)
         for key in self._served.pop(name, ()):
             self.api.catalog.remove(*key)
 

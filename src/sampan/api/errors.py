@@ -108,5 +108,9 @@ def method_not_allowed(what: str = "the server does not allow this method on the
     return StatusError(405, "MethodNotAllowed", what)
 
 
+def service_unavailable(message: str) -> StatusError:
+    return StatusError(503, "ServiceUnavailable", message, retry_after_seconds=1)
+
+
 def expired(message: str) -> StatusError:
     return StatusError(410, "Expired", message)

@@ -38,6 +38,10 @@ class Flags:
     requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
     requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
 
+    # what is kept
+    event_ttl: Seconds = Seconds(3600.0)
+    """How long Events live."""
+
     # what a write goes through
     enable_admission_plugins: tuple[str, ...] = ()
     """Plugins beside those that are on by default."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from sampan.api.app import Api
+from sampan.api.app import Api, Routed
 from sampan.api.errors import StatusError
 from sampan.api.identity import permit
 from sampan.api.listing import list_records
@@ -38,14 +38,20 @@ class LocalClient(WritingClient):
     ) -> Response:
         headers = self._headers if not body else {**self._headers, "content-type": media}
         parameters = Query(dict(query), {name: [value] for name, value in query.items()})
-        routed = self.api.routed(self.user, method, path, parameters, headers, body)
         try:
+            routed = await self._routed(method, path, parameters, headers, body)
             answer = await self.api.answer(routed)
         except StatusError as error:
             raise api_error(error) from None
         if isinstance(answer, WatchStream):
             raise api_error(StatusError(400, "BadRequest", "use watch() to watch"))
         return answer
+
+    async def _routed(
+        self, method: str, path: str, query: Query, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Routed:
+        await self.api.fresh(method, path, query.last.get("resourceVersion", ""))
+        return self.api.routed(self.user, method, path, query, headers or self._headers, body)
 
     async def _object(
         self, method: str, path: str, query: Mapping[str, str], body: Any = None, media: str = "application/json"
@@ -56,11 +62,11 @@ class LocalClient(WritingClient):
         return obj
 
     async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object:
-        routed = self.api.routed(self.user, "GET", resource.path(namespace, name), NO_QUERY, self._headers)
-        served = routed.served
-        if served is None or served.converts:
-            return await self._object("GET", resource.path(namespace, name), {})
         try:
+            routed = await self._routed("GET", resource.path(namespace, name), NO_QUERY)
+            served = routed.served
+            if served is None or served.converts:
+                return await self._object("GET", resource.path(namespace, name), {})
             await permit(self.api.authorizer, routed.request.attributes)
             return self.api.parsed(self.api.registry.record(served, namespace or "", name))
         except StatusError as error:
@@ -75,15 +81,10 @@ class LocalClient(WritingClient):
         field_selector: str = "",
         resource_version: str = "",
     ) -> ListResult:
-        routed = self.api.routed(
-            self.user,
-            "GET",
-            resource.path(namespace),
-            _selectors(label_selector, field_selector, resource_version),
-            self._headers,
-        )
-        request, served = routed.request, routed.served
+        query = _selectors(label_selector, field_selector, resource_version)
         try:
+            routed = await self._routed("GET", resource.path(namespace), query)
+            request, served = routed.request, routed.served
             if served is None:
                 await self.api.answer(routed)
                 raise AssertionError("unreachable")
@@ -108,9 +109,9 @@ class LocalClient(WritingClient):
     ) -> AsyncIterator[WatchEvent]:
         query = _selectors(label_selector, field_selector, resource_version)
         query.last.update(watch="true", allowWatchBookmarks="true")
-        routed = self.api.routed(self.user, "GET", resource.path(namespace), query, self._headers)
-        served = routed.served
         try:
+            routed = await self._routed("GET", resource.path(namespace), query)
+            served = routed.served
             answer = await self.api.answer(routed)
             assert served is not None and isinstance(answer, WatchStream)
             batches = changes(self.api, served, namespace or "", answer.chosen, answer.options)

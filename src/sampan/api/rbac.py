@@ -8,7 +8,7 @@ Source: Kubernetes' "Using RBAC Authorization"; plugin/pkg/auth/authorizer/rbac,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,14 +16,13 @@ from sampan.api.authz.decision import MASTERS, NO_OPINION, Decision
 from sampan.api.request import Attributes, User
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
+from sampan.store import Event
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PREFIXES = {
-    kind: f"/registry/rbac.authorization.k8s.io/{kind}/"
-    for kind in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
-}
+PREFIX = "/registry/rbac.authorization.k8s.io/"
+PREFIXES = {kind: f"{PREFIX}{kind}/" for kind in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")}
 CACHED_USERS = 2048
 
 Rule = dict[str, Any]
@@ -225,6 +224,11 @@ class RbacAuthorizer:
         if revision >= self._revision:
             self.policy, self._revision = policy, revision
             self._users.clear()
+
+    async def follow(self, events: Sequence[Event]) -> None:
+        """Take in what was written, unless ``load`` has seen it already."""
+        if events[-1].revision > self._revision:
+            await self.load()
 
     never_pending = True
 

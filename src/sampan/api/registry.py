@@ -15,7 +15,15 @@ import orjson
 
 from sampan.api import metadata as meta
 from sampan.api.catalog import Served
-from sampan.api.errors import StatusError, already_exists, bad_request, conflict, invalid, not_found
+from sampan.api.errors import (
+    StatusError,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    service_unavailable,
+)
 from sampan.api.options import field_manager
 from sampan.api.request import Admission, Request
 from sampan.api.resource import Cause
@@ -23,7 +31,7 @@ from sampan.schema.apply import same, track_update
 from sampan.schema.canonical import dumps
 from sampan.schema.names import validate_metadata
 from sampan.schema.objects import Object
-from sampan.store import Conflict, NoSpace, Put, Record, StoreError, with_resource_version
+from sampan.store import Conflict, NoSpace, Put, Record, StoreError, Unavailable, Unknown, with_resource_version
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -162,7 +170,7 @@ class Registry:
             value = self.stored_bytes(served, obj)
             if request.dry_run:
                 return Written(self.served_bytes(served, value), created=True)
-            (record,) = await self.commit(Put(key, value, expected=0))
+            (record,) = await self.commit(Put(key, value, expected=0, ttl_seconds=self.ttl_seconds(served)))
             written = True
         except Conflict:
             raise already_exists(resource, name) from None
@@ -287,9 +295,15 @@ class Registry:
         value = self.stored_bytes(served, new)
         if request.dry_run:
             return Written(self.served_bytes(served, with_resource_version(value, record.revision)), deleted=released)
-        put = Put(record.key, None if released else value, expected=record.revision, last=value if released else None)
+        put = Put(record.key, value, expected=record.revision, ttl_seconds=self.ttl_seconds(served))
+        if released:
+            put = Put(record.key, None, expected=record.revision, last=value)
         (after,) = await self.commit(put)
         return Written(self.served_bytes(served, after.value), deleted=released)
+
+    def ttl_seconds(self, served: Served) -> int:
+        """Return how long an object lives without another write; 0: for ever."""
+        return self.api.event_ttl_seconds if served.resource.expires else 0
 
     def released(self, served: Served, obj: Object) -> bool:
         """Whether an object that is being deleted has nothing left that keeps it."""
@@ -302,13 +316,18 @@ class Registry:
         return held is None or not held(obj)
 
     async def commit(self, *puts: Put) -> list[Record]:
-        """Write to the store. Raises ``Conflict``, and 507 or 500 where the disk refuses."""
+        """Write to the store. Raises ``Conflict``; 507 or 500 where the disk refuses; where the database is elsewhere,
+        503 when it does not answer and 504 when nobody knows what became of the write."""
         try:
             return await self.api.store.commit(puts)
         except Conflict:
             raise
         except NoSpace as error:
             raise StatusError(507, "InternalError", f"Internal error occurred: {error}") from error
+        except Unavailable as error:
+            raise service_unavailable(str(error)) from error
+        except Unknown as error:
+            raise StatusError(504, "Timeout", f"Timeout: {error}") from error
         except StoreError as error:
             raise StatusError(500, "InternalError", f"Internal error occurred: {error}") from error
 

@@ -104,6 +104,8 @@ class Resource:
     """Convert between this version and the stored one in place, apiVersion aside; None: only apiVersion differs."""
     storage_group_resource: str = ""
     """The key segment(s) under /registry where it differs from the rule (services live in ``services/specs``)."""
+    expires: bool = False
+    """Whether its objects go by themselves, ``--event-ttl`` after they were last written (Events)."""
     custom: bool = False
     """Whether a CRD made it: strategic merge is refused and its schema comes from the CRD."""
     schema: Any = None

@@ -20,7 +20,7 @@ from sampan.api.flags import Flags
 from sampan.schema.types import type_system
 from sampan.store import Store
 from sampan.store.database import Durability
-from sampan.store.sqlite import SqliteStore
+from sampan.store.opening import open_store
 
 logger = logging.getLogger("sampan.api")
 
@@ -35,10 +35,12 @@ SHUTDOWN_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class ApiConfig:
-    """What an API server is made of. ``store_path=None`` keeps everything in memory."""
+    """What an API server is made of. The store is ``store_url``, or the file ``store_path``, or in memory."""
 
     pki_dir: Path
     store_path: Path | None = None
+    store_url: str = ""
+    """``etcd://…``; empty: ``store_path``."""
     sockets: tuple[socket.socket, ...] = ()
     """Bound sockets; each serves HTTPS."""
     kubernetes_version: str = "1.37"
@@ -65,7 +67,7 @@ async def open_api(config: ApiConfig, store: Store | None = None) -> Api:
     from sampan.api.assembly import assemble, bootstrap  # above this module in meaning: it puts all parts together
 
     if store is None:
-        store = SqliteStore(config.store_path, durability=config.durability)
+        store = await open_store(config.store_url, config.store_path, durability=config.durability)
     try:
         api = Api(store, type_system(config.kubernetes_version))
         assemble(api, config)

@@ -22,7 +22,7 @@ from typing import Any
 
 from sampan.store import etcd_pb2 as pb
 from sampan.store.etcd_address import parse
-from sampan.store.etcd_client import EtcdClient, Refused, Unavailable
+from sampan.store.etcd_client import EtcdClient, Refused
 from sampan.store.etcd_keys import etcd_key, store_key
 from sampan.store.etcd_leases import Leases
 from sampan.store.history import History, prefix_end
@@ -34,6 +34,7 @@ from sampan.store.protocol import (
     Put,
     Record,
     StoreError,
+    Unavailable,
     restamped,
     with_resource_version,
 )

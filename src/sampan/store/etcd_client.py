@@ -19,7 +19,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from sampan.store import etcd_pb2 as pb
 from sampan.store.etcd_address import EtcdAddress
-from sampan.store.protocol import NoSpace, StoreError
+from sampan.store.protocol import NoSpace, StoreError, Unavailable, Unknown
 
 CALL_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
@@ -37,14 +37,6 @@ KEEPALIVE = Configuration(
 """A member that vanished without a word is noticed within 15 s."""
 GONE = (OSError, StreamTerminatedError, ProtocolError, asyncio.TimeoutError)
 Answer = TypeVar("Answer")
-
-
-class Unavailable(StoreError):
-    """No member of etcd answers; nothing was written."""
-
-
-class Unknown(StoreError):
-    """The connection broke after a write was sent: it may be there or not."""
 
 
 class Refused(StoreError):

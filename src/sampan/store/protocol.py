@@ -68,6 +68,14 @@ class NoSpace(StoreError):
     """The disk is full: nothing of the write is there, and it may be tried again."""
 
 
+class Unavailable(StoreError):
+    """The database does not answer; nothing was written."""
+
+
+class Unknown(StoreError):
+    """The connection to the database broke after a write was sent: it may be there or not."""
+
+
 class Conflict(StoreError):
     """A key was not at the expected revision; ``current`` is what it is now (None: it does not exist)."""
 

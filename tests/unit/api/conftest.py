@@ -20,6 +20,7 @@ from sampan.api.resource import Resource
 from sampan.api.routing import parse_query
 from sampan.api.server import ApiConfig, open_api
 from sampan.schema.types import type_system
+from sampan.store import Store
 from sampan.store.sqlite import SqliteStore
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
@@ -144,8 +145,8 @@ class Asgi:
         return Answer(start["status"], names, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
-def make_api(version: str = "1.37") -> Api:
-    api = Api(SqliteStore(None), type_system(version))
+def make_api(version: str = "1.37", store: Store | None = None) -> Api:
+    api = Api(store or SqliteStore(None), type_system(version))
     api.authenticator = HeaderAuthenticator()
     api.authorizer = AdminOnly()
     for resource in RESOURCES:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from sampan.store import Store
 from sampan.store.etcd import EtcdStore
 from sampan.store.sqlite import SqliteStore
-from tests.etcd_server import Etcd, installed, running
+from tests.etcd_server import installed
 
 KINDS = (
     "sqlite-memory",
@@ -20,19 +19,11 @@ KINDS = (
 )
 
 
-@pytest.fixture(scope="session")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    if not installed():
-        pytest.skip("etcd is not installed (apt-get install etcd-server)")
-    with running(tmp_path_factory.mktemp("etcd") / "data") as started:
-        yield started
-
-
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     made: Store
     if request.param == "etcd":
-        made = await EtcdStore.open(f"{request.getfixturevalue('etcd').url}/{uuid.uuid4()}")
+        made = await EtcdStore.open(request.getfixturevalue("etcd_url"))
     else:
         made = SqliteStore(None if request.param == "sqlite-memory" else tmp_path / "store.db")
     yield made

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from sampan.api.admission.claims import Claims
 from sampan.api.errors import StatusError, invalid
 from sampan.api.request import Admission
 from sampan.api.resource import Cause, Resource
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.causes import invalid as bad_value
 from sampan.schema.objects import Object
+from sampan.store import Event
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -35,16 +38,34 @@ class ServiceAddresses:
         self.api = api
         self.network = ipaddress.ip_network(cidr)
         self.node_ports = node_ports
+        self.claims = Claims(api.store)
         self._addresses: dict[str, str] = {}
         self._ports: dict[int, str] = {}
 
     async def load(self) -> None:
         """Take over what the Services in the store have."""
+        self._addresses.clear()
+        self._ports.clear()
         for record in (await self.api.store.page(PREFIX)).records:
             service = self.api.parsed(record)
             owner = f"{service['metadata']['namespace']}/{service['metadata']['name']}"
             self._addresses.update(dict.fromkeys(addresses(service), owner))
             self._ports.update(dict.fromkeys(ports(service), owner))
+
+    async def follow(self, events: Sequence[Event]) -> None:
+        """Take over what was written to Services, by whichever server."""
+        for event in events:
+            owner = event.record.key[len(PREFIX) :]
+            new = {} if event.deleted else self.api.parsed(event.record)
+            old = self.api.parsed(event.previous) if event.previous is not None else {}
+            for address in set(addresses(old)) - set(addresses(new)):
+                if self._addresses.get(address) == owner:
+                    del self._addresses[address]
+            for port in set(ports(old)) - set(ports(new)):
+                if self._ports.get(port) == owner:
+                    del self._ports[port]
+            self._addresses.update(dict.fromkeys(addresses(new), owner))
+            self._ports.update(dict.fromkeys(ports(new), owner))
 
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
         return resource.kind == "Service" and not resource.group and subresource != "status"
@@ -54,14 +75,22 @@ class ServiceAddresses:
         if service is None or (admission.old is not None and admission.old["metadata"].get("deletionTimestamp")):
             return
         owner = f"{admission.namespace}/{admission.name}"
-        self._give_address(admission, service, owner)
-        self._give_ports(admission, service, owner)
+        await self._give_address(admission, service, owner)
+        await self._give_ports(admission, service, owner)
 
     async def commit(self, admission: Admission) -> None:
-        self._settle(f"{admission.namespace}/{admission.name}", admission)
+        await self._settled(admission)
 
     async def release(self, admission: Admission) -> None:
-        self._settle(f"{admission.namespace}/{admission.name}", admission)
+        await self._settled(admission)
+
+    async def _settled(self, admission: Admission) -> None:
+        owner = f"{admission.namespace}/{admission.name}"
+        self._settle(owner, admission)
+        if self.api.store.shared and not admission.dry_run:
+            record = self.api.store.get(PREFIX + owner)
+            kept = given(self.api.parsed(record)) if record is not None else set()
+            await self.claims.release((given(admission.object or {}) | given(admission.old or {})) - kept, owner)
 
     def _settle(self, owner: str, admission: Admission) -> None:
         """Make the owner's reservations those of the stored Service."""
@@ -72,17 +101,17 @@ class ServiceAddresses:
             self._addresses = {a: o for a, o in self._addresses.items() if o != owner}
             self._ports = {p: o for p, o in self._ports.items() if o != owner}
             return
-        for given in (admission.object or {}, admission.old or {}):
-            for address in addresses(given):
+        for service in (admission.object or {}, admission.old or {}):
+            for address in addresses(service):
                 if address not in have and self._addresses.get(address) == owner:
                     del self._addresses[address]
-            for port in ports(given):
+            for port in ports(service):
                 if port not in have_ports and self._ports.get(port) == owner:
                     del self._ports[port]
 
     # addresses
 
-    def _give_address(self, admission: Admission, service: Object, owner: str) -> None:
+    async def _give_address(self, admission: Admission, service: Object, owner: str) -> None:
         spec = mapping(service, "spec")
         if spec.get("type") == "ExternalName":
             for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
@@ -93,19 +122,23 @@ class ServiceAddresses:
         if wanted == "None":
             pass
         elif not wanted:
-            wanted = self._free_address()
+            elsewhere: set[str] = set()  # given out by another server this moment
+            while (wanted := self._free_address(elsewhere)) and not await self.claims.claim(
+                wanted, owner, admission.dry_run
+            ):
+                elsewhere.add(wanted)
             if not wanted:
                 raise StatusError(
                     500, "InternalError", "Internal error occurred: failed to allocate a serviceIP: range is full"
                 )
             self._addresses[wanted] = owner
         else:
-            self._take_address(admission, wanted, owner)
+            await self._take_address(admission, wanted, owner)
         spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
 
-    def _take_address(self, admission: Admission, wanted: str, owner: str) -> None:
+    async def _take_address(self, admission: Admission, wanted: str, owner: str) -> None:
         held_by = self._addresses.get(wanted)
         if held_by == owner:
             return
@@ -113,7 +146,7 @@ class ServiceAddresses:
             inside = ipaddress.ip_address(wanted) in self.network
         except ValueError:
             return  # validation names it
-        if held_by is not None:
+        if held_by is not None or (inside and not await self.claims.claim(wanted, owner, admission.dry_run)):
             raise refused(
                 admission,
                 "spec.clusterIPs",
@@ -126,23 +159,23 @@ class ServiceAddresses:
             raise refused(admission, "spec.clusterIPs", [wanted], why)
         self._addresses[wanted] = owner
 
-    def _free_address(self) -> str:
+    def _free_address(self, elsewhere: set[str]) -> str:
         first, size = int(self.network.network_address), self.network.num_addresses
         band = min(max(16, size // 16), STATIC_BAND)
         for low, high in ((band, size - 1), (1, band)):
             for offset in (random.randrange(low, high) for _ in range(ATTEMPTS)):
                 address = str(ipaddress.ip_address(first + offset))
-                if address not in self._addresses:
+                if address not in self._addresses and address not in elsewhere:
                     return address
             for offset in range(low, high):
                 address = str(ipaddress.ip_address(first + offset))
-                if address not in self._addresses:
+                if address not in self._addresses and address not in elsewhere:
                     return address
         return ""
 
     # node ports
 
-    def _give_ports(self, admission: Admission, service: Object, owner: str) -> None:
+    async def _give_ports(self, admission: Admission, service: Object, owner: str) -> None:
         spec = mapping(service, "spec")
         kind = spec.get("type")
         wants = kind == "NodePort" or (
@@ -152,7 +185,7 @@ class ServiceAddresses:
         for index, port in enumerate(listed):
             number = port.get("nodePort")
             if number:
-                self._take_port(admission, f"spec.ports[{index}].nodePort", number, owner)
+                await self._take_port(admission, f"spec.ports[{index}].nodePort", number, owner)
         for port in listed:
             if wants and not port.get("nodePort"):
                 # one port number serves the same port of another protocol
@@ -166,15 +199,15 @@ class ServiceAddresses:
                     ),
                     None,
                 )
-                port["nodePort"] = twin or self._free_port(owner)
+                port["nodePort"] = twin or await self._free_port(admission, owner)
         if (
             kind == "LoadBalancer"
             and spec.get("externalTrafficPolicy") == "Local"
             and not spec.get("healthCheckNodePort")
         ):
-            spec["healthCheckNodePort"] = self._free_port(owner)
+            spec["healthCheckNodePort"] = await self._free_port(admission, owner)
 
-    def _take_port(self, admission: Admission, field: str, number: int, owner: str) -> None:
+    async def _take_port(self, admission: Admission, field: str, number: int, owner: str) -> None:
         low, high = self.node_ports
         held_by = self._ports.get(number)
         if held_by == owner:
@@ -182,18 +215,15 @@ class ServiceAddresses:
         if not low <= number <= high:
             why = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
             raise refused(admission, field, number, why)
-        if held_by is not None:
+        if held_by is not None or not await self.claims.claim(str(number), owner, admission.dry_run):
             raise refused(admission, field, number, "provided port is already allocated")
         self._ports[number] = owner
 
-    def _free_port(self, owner: str) -> int:
+    async def _free_port(self, admission: Admission, owner: str) -> int:
         low, high = self.node_ports
-        for number in (random.randint(low, high) for _ in range(ATTEMPTS)):
-            if number not in self._ports:
-                self._ports[number] = owner
-                return number
-        for number in range(low, high + 1):
-            if number not in self._ports:
+        random_ones = (random.randint(low, high) for _ in range(ATTEMPTS))
+        for number in chain(random_ones, range(low, high + 1)):
+            if number not in self._ports and await self.claims.claim(str(number), owner, admission.dry_run):
                 self._ports[number] = owner
                 return number
         raise StatusError(500, "InternalError", "Internal error occurred: failed to allocate a nodePort: range is full")
@@ -207,6 +237,11 @@ def addresses(service: Object) -> Iterator[str]:
     for address in items(service, "spec", "clusterIPs") or [text(service, "spec", "clusterIP")]:
         if address and address != "None":
             yield address
+
+
+def given(service: Object) -> set[str]:
+    """Return all that was given out to a Service."""
+    return {*addresses(service), *map(str, ports(service))}
 
 
 def ports(service: Object) -> Iterator[int]:

@@ -35,6 +35,7 @@ from sampan.api.resource import Resource
 from sampan.api.resources.reading import mapping
 from sampan.api.webhook_client import CallError, WebhookClient
 from sampan.schema.patch import PatchError, json_patch
+from sampan.store import Event
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sampan.api.admission")
 
 GROUP = "admissionregistration.k8s.io"
+PREFIX = f"/registry/{GROUP}/"
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
 
 
@@ -68,6 +70,13 @@ class Webhooks:
             self._hooks[plural] = tuple(found)
         self._calls.clear()
         self.api.chain.forget()
+
+    async def follow(self, events: Sequence[Event]) -> None:
+        """Take in what was written under ``PREFIX``."""
+        if any(
+            key.startswith(f"{PREFIX}{plural}/") for plural in self._hooks for key in (e.record.key for e in events)
+        ):
+            await self.load()
 
     def calls(self, plural: str, resource: Resource, subresource: str, operation: str) -> list[Call]:
         """Return who wants a kind of request, in order."""

@@ -1,0 +1,121 @@
+"""The API servers of one store, and where they are reached: the endpoints of default/kubernetes.
+
+Every server keeps a key with a short time to live, ``/registry/masterleases/ADDRESS:PORT``, and follows those of all.
+Whoever sees a change writes the addresses of the living into Endpoints and EndpointSlice. As with kube-apiserver all
+servers listen on one port. Source: kubernetes pkg/controlplane/reconcilers/lease.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sampan.schema.canonical import dumps
+from sampan.schema.objects import Object
+from sampan.store import Conflict, Event, Put, StoreError
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+logger = logging.getLogger("sampan.api")
+
+PREFIX = "/registry/masterleases/"
+LIVES_SECONDS = 15
+"""kube-apiserver's DefaultEndpointReconcilerTTL."""
+RENEW_SECONDS = 10.0
+ENDPOINTS = "/registry/services/endpoints/default/kubernetes"
+SLICE = "/registry/discovery.k8s.io/endpointslices/default/kubernetes"
+
+
+class Masters:
+    """One server among those of its store."""
+
+    def __init__(self, api: Api, advertise: tuple[str, int]) -> None:
+        self.api = api
+        self.host, self.port = advertise
+        self._renewing = False
+
+    @property
+    def key(self) -> str:
+        return f"{PREFIX}{self.host}:{self.port}"
+
+    async def load(self) -> None:
+        """Be there, and put the endpoints right."""
+        await self._renew()
+        if not self._renewing:
+            self._renewing = True
+            self.api.spawn("masters", self._keep())
+            self.api.closing.insert(0, self._leave)
+        await self.reconcile()
+
+    async def follow(self, events: Sequence[Event]) -> None:
+        if any(event.deleted or event.previous is None for event in events):
+            await self.reconcile()
+
+    async def _renew(self) -> None:
+        value = {"metadata": {"name": self.host}, "subsets": subsets([(self.host, self.port)])}
+        await self.api.store.commit([Put(self.key, orjson.dumps(value), ttl_seconds=LIVES_SECONDS)])
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._renew()
+            except StoreError as error:
+                logger.warning("this server's place among the endpoints of the API is not renewed: %s", error)
+
+    async def _leave(self) -> None:
+        try:
+            await self.api.store.commit([Put(self.key, None)])
+        except StoreError as error:
+            logger.warning("this server stays among the endpoints of the API for %d s: %s", LIVES_SECONDS, error)
+
+    async def reconcile(self) -> None:
+        """Write the addresses of all living servers, where they are not written yet."""
+        found: list[tuple[str, int]] = []
+        for record in (await self.api.store.page(PREFIX)).records:
+            host, _, number = record.key[len(PREFIX) :].rpartition(":")
+            found.append((host, int(number)))
+        if not found:
+            return
+        port = min(found)[1]
+        addresses = [host for host, at in sorted(found) if at == port]
+        wanted: dict[str, dict[str, Any]] = {
+            ENDPOINTS: {"subsets": subsets(found)},
+            SLICE: {
+                "endpoints": [{"addresses": [host], "conditions": {"ready": True}} for host in addresses],
+                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+            },
+        }
+        for key, fields in wanted.items():
+            await self._write(key, fields)
+
+    async def _write(self, key: str, fields: Object) -> None:
+        record = self.api.store.get(key)
+        if record is None:
+            return
+        stored = self.api.parsed(record)
+        if all(stored.get(field) == value for field, value in fields.items()):
+            return
+        try:
+            await self.api.store.commit([Put(key, dumps({**stored, **fields}), expected=record.revision)])
+        except Conflict:
+            pass  # another server saw the same change
+        except StoreError as error:
+            logger.warning("endpoints of the API: %s", error)
+
+
+def subsets(servers: list[tuple[str, int]]) -> list[Object]:
+    """Return the subsets of Endpoints: the addresses of each port."""
+    ports = sorted({port for _, port in servers})
+    return [
+        {
+            "addresses": [{"ip": host} for host, at in sorted(servers) if at == port],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }
+        for port in ports
+    ]
