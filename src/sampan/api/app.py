@@ -89,6 +89,8 @@ class Api:
         self.catalog.on_change(lambda: self.chain.forget())
         self.frames = Frames(lambda: store.revision)
         self.live_checks: dict[str, Check] = {}
+        self.components: dict[str, Check] = {}
+        """The parts of the control plane that componentstatuses tells of."""
         self.ready_checks: dict[str, Check] = {}
         self.counts: dict[tuple[str, str, int], int] = {}
         self.anonymous: Callable[[str], bool] = lambda path: True
@@ -198,7 +200,7 @@ class Api:
             request.warnings.append(served.resource.deprecated)
         if target.subresource:
             return await self._subresource(routed, served, target)
-        if not target.name and "" in served.subresources and request.method in served.subresources[""].handlers:
+        if "" in served.subresources and request.method in served.subresources[""].handlers:
             return await served.subresources[""].handlers[request.method](request)
         verb = request.attributes.verb
         if not verb or verb not in served.resource.verbs:

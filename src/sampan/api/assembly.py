@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.api import bootstrap as fresh
-from sampan.api import discovery, openapi, reviews, streams, subresources
+from sampan.api import component_statuses, discovery, openapi, reviews, streams, subresources
 from sampan.api.admission.chain import build
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
 from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
@@ -24,7 +24,7 @@ from sampan.api.masters import PREFIX as MASTERS
 from sampan.api.masters import Masters
 from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
-from sampan.api.resources import of_version
+from sampan.api.resources import served
 from sampan.api.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def assemble(api: Api, config: ApiConfig) -> None:
     """Give an empty API its resources, routes, identity and admission."""
-    for resource in of_version(api.types):
+    for resource in served(api.types, config.flags.runtime_config):
         api.catalog.add(resource)
     tokens = Tokens(config.pki_dir, config.issuer)
     authorizer = RbacAuthorizer(api)
@@ -48,6 +48,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     subresources.add(api, tokens)
     streams.add(api, config.pki_dir)
     reviews.add(api, authorizer, authenticator)
+    component_statuses.add(api)
     discovery.add(api)
     openapi.add(api)
     api.preparations = [

@@ -41,6 +41,9 @@ class Flags:
     # what is kept
     event_ttl: Seconds = Seconds(3600.0)
     """How long Events live."""
+    # what is served
+    runtime_config: tuple[str, ...] = ()
+    """``api/all=true``, ``batch/v2alpha1=false``: versions beside or without those that are on by default."""
 
     # what a write goes through
     enable_admission_plugins: tuple[str, ...] = ()

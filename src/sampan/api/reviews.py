@@ -37,8 +37,9 @@ def add(api: Api, authorizer: RbacAuthorizer, authenticator: Authenticators) -> 
         (AUTHORIZATION, "localsubjectaccessreviews", reviews.local_access),
         (AUTHORIZATION, "selfsubjectrulesreviews", reviews.rules),
     ):
-        if api.catalog.get(group, "v1", plural) is not None:
-            api.catalog.subresource(group, "v1", plural, "", {"POST": handler})
+        for version in ("v1", "v1beta1", "v1alpha1"):
+            if api.catalog.get(group, version, plural) is not None:
+                api.catalog.subresource(group, version, plural, "", {"POST": handler})
 
 
 def asked(request: Request) -> tuple[Served, Object]:

@@ -6,7 +6,7 @@ as a generator of causes wrapped in ``checking.collect``. Helpers stand by meani
 ``columns`` (cells), ``checking`` (shared validation), ``pod_spec``, ``pod_validation``, ``container_validation``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from sampan.api.resource import Resource
@@ -15,16 +15,47 @@ from sampan.api.resources import (
     authorization,
     autoscaling,
     batch,
+    certificates,
+    coordination,
     core,
+    dynamic_resources,
+    enabling,
     events,
     extension,
+    flow_control,
+    migrations,
     networking,
     policy,
+    runtime_classes,
+    scheduling,
     storage,
+    versions,
 )
 from sampan.schema.types import TypeSystem
 
-GROUPS = (core, apps, autoscaling, authorization, batch, events, extension, networking, policy, storage)
+GROUPS = (
+    core, apps, autoscaling, authorization, batch, certificates, coordination, dynamic_resources, events, extension,
+    flow_control, migrations, networking, policy, runtime_classes, scheduling, storage,
+)  # fmt: skip
+
+
+def served(types: TypeSystem, runtime_config: Iterable[str] = ()) -> Iterator[Resource]:
+    """Yield what an API server of a Kubernetes version serves, given its ``--runtime-config``. Raises ``FlagError``."""
+    wanted = enabling.runtime_config(runtime_config)
+    found = list(versions.stored_together(of_version(types)))
+    enabling.check(wanted, found)
+    minor = int(types.version.partition(".")[2])
+    for resource in found:
+        if enabling.enabled(resource, wanted):
+            warning = versions.deprecation(resource, minor)
+            resource = replace(resource, deprecated=warning) if warning else resource
+            yield resource if has_status(types, resource) else replace(resource, status=False)
+
+
+def has_status(types: TypeSystem, resource: Resource) -> bool:
+    """Whether a kind that has a status has one already in this version."""
+    name = types.definition_name(resource.group, resource.version, resource.kind)
+    return not resource.status or name is None or "status" in types.definitions[name].get("properties", ())
 
 
 def of_version(types: TypeSystem) -> Iterator[Resource]:
@@ -39,4 +70,4 @@ def of_version(types: TypeSystem) -> Iterator[Resource]:
 def declarations() -> Iterator[Resource]:
     """Yield every built-in resource of every Kubernetes version."""
     for group in GROUPS:
-        yield from group.RESOURCES
+        yield from versions.with_others(group.RESOURCES)

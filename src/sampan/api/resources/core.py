@@ -155,10 +155,36 @@ RESOURCE_QUOTA = Resource(
     ),
 )
 
+
+def healthy(component: Object) -> Object:
+    return next((one for one in items(component, "conditions") if one.get("type") == "Healthy"), {})
+
+
+COMPONENT_STATUS = Resource(
+    group="",
+    version="v1",
+    kind="ComponentStatus",
+    plural="componentstatuses",
+    namespaced=False,
+    short_names=("cs",),
+    verbs=("get", "list"),
+    columns=(
+        NAME,
+        Column(
+            "Status",
+            lambda one: {"True": "Healthy", "False": "Unhealthy"}.get(text(healthy(one), "status"), "Unknown"),
+        ),
+        Column("Message", lambda one: text(healthy(one), "message")),
+        Column("Error", lambda one: text(healthy(one), "error")),
+    ),
+)
+"""Answered by ``api/component_statuses.py``."""
+
 BINDING = Resource(group="", version="v1", kind="Binding", plural="bindings", verbs=("create",))
 
 RESOURCES = (
     BINDING,
+    COMPONENT_STATUS,
     CONFIG_MAP,
     ENDPOINTS,
     CORE_EVENT,

@@ -1,4 +1,4 @@
-"""apiextensions, apiregistration, admissionregistration, certificates, flowcontrol and resource.k8s.io.
+"""apiextensions, apiregistration and admissionregistration.
 
 Source: kubernetes staging/src/k8s.io/apiextensions-apiserver and kube-aggregator, pkg/apis/*, printers. What a
 CustomResourceDefinition does beyond its own validation is in ``api/crds.py``.
@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, immutable_fields
-from sampan.api.resources.columns import AGE, NAME, field, number
+from sampan.api.resources.checking import collect
+from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.definitions import default_definition, prepare_definition, validate_definition
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import COLUMNS as WEBHOOK_COLUMNS
 from sampan.api.resources.webhooks import default_webhooks, validate_webhooks
 from sampan.schema.causes import invalid
-from sampan.schema.durations import human_duration
 from sampan.schema.objects import Object
 
 CUSTOM_RESOURCE_DEFINITION = Resource(
@@ -172,138 +171,8 @@ ADMISSION = (
     ),
 )
 
-# certificates.k8s.io
-
-
-def signing_condition(request: Object) -> str:
-    kinds = [condition.get("type") for condition in items(request, "status", "conditions")]
-    words = [word for word in ("Denied", "Approved", "Failed") if word in kinds][:1] or ["Pending"]
-    if "Failed" in kinds and words != ["Failed"]:
-        words.append("Failed")
-    if text(request, "status", "certificate"):
-        words.append("Issued")
-    return ",".join(words)
-
-
-def expiration(request: Object) -> str:
-    seconds = dig(request, "spec", "expirationSeconds")
-    return "<none>" if seconds is None else human_duration(seconds)
-
-
-CERTIFICATE_SIGNING_REQUEST = Resource(
-    group="certificates.k8s.io",
-    version="v1",
-    kind="CertificateSigningRequest",
-    plural="certificatesigningrequests",
-    namespaced=False,
-    short_names=("csr",),
-    status=True,
-    generation=False,
-    name_is="path",
-    prepare=lambda new, old: new.update(status={}) if old is None else new.update(spec=old["spec"]),
-    validate=collect(lambda new, old: immutable_fields(new, old, "spec")),
-    columns=(
-        NAME,
-        AGE,
-        Column("SignerName", ".spec.signerName"),
-        Column("Requestor", field("spec", "username", missing="")),
-        Column("RequestedDuration", expiration),
-        Column("Condition", signing_condition),
-    ),
-)
-CLUSTER_TRUST_BUNDLE = Resource(
-    group="certificates.k8s.io",
-    version="v1",
-    kind="ClusterTrustBundle",
-    plural="clustertrustbundles",
-    namespaced=False,
-    generation=False,
-    columns=(NAME, Column("SignerName", field("spec", "signerName", missing=""))),
-)
-
-# flowcontrol.apiserver.k8s.io
-
-
-def flow_control(version: str) -> tuple[Resource, ...]:
-    group = "flowcontrol.apiserver.k8s.io"
-    return (
-        Resource(
-            group=group,
-            version=version,
-            kind="FlowSchema",
-            plural="flowschemas",
-            namespaced=False,
-            status=True,
-            default=lambda o: o.setdefault("spec", {}).setdefault("matchingPrecedence", 1000),
-            columns=(
-                NAME,
-                Column("PriorityLevel", ".spec.priorityLevelConfiguration.name"),
-                Column("MatchingPrecedence", number("spec", "matchingPrecedence"), type="integer"),
-                Column("DistinguisherMethod", field("spec", "distinguisherMethod", "type")),
-                AGE,
-            ),
-        ),
-        Resource(
-            group=group,
-            version=version,
-            kind="PriorityLevelConfiguration",
-            plural="prioritylevelconfigurations",
-            namespaced=False,
-            status=True,
-            columns=(
-                NAME,
-                Column("Type", ".spec.type"),
-                Column("NominalConcurrencyShares", field("spec", "limited", "nominalConcurrencyShares")),
-                Column("Queues", field("spec", "limited", "limitResponse", "queuing", "queues")),
-                Column("HandSize", field("spec", "limited", "limitResponse", "queuing", "handSize")),
-                Column("QueueLengthLimit", field("spec", "limited", "limitResponse", "queuing", "queueLengthLimit")),
-                AGE,
-            ),
-        ),
-    )
-
-
-# resource.k8s.io
-
-
-def dynamic(kind: str, plural: str, *columns: Column, namespaced: bool = False, **extra: Any) -> Resource:
-    return Resource(
-        group="resource.k8s.io",
-        version="v1",
-        kind=kind,
-        plural=plural,
-        namespaced=namespaced,
-        columns=(NAME, *columns, AGE),
-        **extra,
-    )
-
-
-DYNAMIC_RESOURCES = (
-    dynamic("DeviceClass", "deviceclasses"),
-    dynamic(
-        "ResourceClaim",
-        "resourceclaims",
-        Column("State", lambda o: "allocated" if dig(o, "status", "allocation") else "pending"),
-        namespaced=True,
-        status=True,
-    ),
-    dynamic("ResourceClaimTemplate", "resourceclaimtemplates", namespaced=True),
-    dynamic(
-        "ResourceSlice",
-        "resourceslices",
-        Column("Node", field("spec", "nodeName")),
-        Column("Driver", ".spec.driver"),
-        Column("Pool", ".spec.pool.name"),
-    ),
-)
-
 RESOURCES = (
     CUSTOM_RESOURCE_DEFINITION,
     API_SERVICE,
     *ADMISSION,
-    CERTIFICATE_SIGNING_REQUEST,
-    CLUSTER_TRUST_BUNDLE,
-    *flow_control("v1"),
-    *flow_control("v1beta3"),
-    *DYNAMIC_RESOURCES,
 )

@@ -1,4 +1,4 @@
-"""storage.k8s.io, scheduling.k8s.io, coordination.k8s.io and node.k8s.io. Source: kubernetes pkg/apis/*, printers."""
+"""storage.k8s.io. Source: kubernetes pkg/apis/storage (defaults, validation), printers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, immutable_fields, one_of
-from sampan.api.resources.columns import AGE, NAME, field, number, truth
+from sampan.api.resources.columns import AGE, NAME, field, truth
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import forbidden, invalid, required
+from sampan.schema.causes import forbidden, required
 from sampan.schema.objects import Object
 
 GROUP = "storage.k8s.io"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-HIGHEST_USER_PRIORITY = 1_000_000_000
 
 
 def default_class(storage_class: Object) -> None:
@@ -151,74 +150,6 @@ VOLUME_ATTRIBUTES_CLASS = Resource(
     columns=(NAME, Column("DriverName", ".driverName"), AGE),
 )
 
-# scheduling.k8s.io
-
-
-def validate_priority(new: Object, old: Object | None) -> Iterator[Cause]:
-    name, value = text(new, "metadata", "name"), new.get("value") or 0
-    if name.startswith("system-") and name not in ("system-cluster-critical", "system-node-critical"):
-        yield forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use only")
-    elif not name.startswith("system-") and value > HIGHEST_USER_PRIORITY:
-        yield forbidden("value", f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}")
-    yield from one_of("preemptionPolicy", new.get("preemptionPolicy"), ("Never", "PreemptLowerPriority"))
-    if old is not None:
-        for key in ("value", "preemptionPolicy"):
-            if new.get(key) != old.get(key):
-                yield forbidden(key, "may not be changed in an update.")
-
-
-PRIORITY_CLASS = Resource(
-    group="scheduling.k8s.io",
-    version="v1",
-    kind="PriorityClass",
-    plural="priorityclasses",
-    namespaced=False,
-    short_names=("pc",),
-    default=lambda o: o.setdefault("preemptionPolicy", "PreemptLowerPriority"),
-    validate=collect(validate_priority),
-    columns=(
-        NAME,
-        Column("Value", number("value"), type="integer"),
-        Column("Global-Default", lambda o: str(bool(o.get("globalDefault"))).lower(), type="boolean"),
-        AGE,
-        Column("PreemptionPolicy", ".preemptionPolicy"),
-    ),
-)
-
-# coordination.k8s.io
-
-
-def validate_lease(new: Object, old: Object | None) -> Iterator[Cause]:
-    for key in ("leaseDurationSeconds", "leaseTransitions"):
-        value = dig(new, "spec", key)
-        if value is not None and (value < 0 or (key == "leaseDurationSeconds" and value == 0)):
-            bound = "must be greater than 0" if key == "leaseDurationSeconds" else "must be greater than or equal to 0"
-            yield invalid(f"spec.{key}", value, bound)
-
-
-LEASE = Resource(
-    group="coordination.k8s.io",
-    version="v1",
-    kind="Lease",
-    plural="leases",
-    generation=False,
-    validate=collect(validate_lease),
-    columns=(NAME, Column("Holder", field("spec", "holderIdentity", missing="")), AGE),
-)
-
-# node.k8s.io
-
-RUNTIME_CLASS = Resource(
-    group="node.k8s.io",
-    version="v1",
-    kind="RuntimeClass",
-    plural="runtimeclasses",
-    namespaced=False,
-    generation=False,
-    validate=collect(lambda new, old: immutable_fields(new, old, "handler")),
-    columns=(NAME, Column("Handler", ".handler"), AGE),
-)
-
 RESOURCES = (
     STORAGE_CLASS,
     CSI_DRIVER,
@@ -226,7 +157,4 @@ RESOURCES = (
     CSI_STORAGE_CAPACITY,
     VOLUME_ATTACHMENT,
     VOLUME_ATTRIBUTES_CLASS,
-    PRIORITY_CLASS,
-    LEASE,
-    RUNTIME_CLASS,
 )
