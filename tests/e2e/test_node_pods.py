@@ -114,6 +114,20 @@ def test_environment_and_volumes(space: Space) -> None:
     eventually("the volume follows the ConfigMap", lambda: space("exec", "full", "--", "cat", "/c/a.txt") == "two")
 
 
+def test_a_force_delete_overtakes_a_graceful_one(space: Space) -> None:
+    spec = {"terminationGracePeriodSeconds": 600}
+    script = "trap '' TERM; echo $$ here; while true; do sleep 1; done"
+    space.apply(pod("stubborn", script, spec, lifecycle={"preStop": {"sleep": {"seconds": 500}}}))
+    space.ready("stubborn")
+    uid = space.pod("stubborn")["metadata"]["uid"]
+    group = Path(f"/sys/fs/cgroup/{'' if Path('/sys/fs/cgroup/cgroup.controllers').exists() else 'pids/'}")
+    (folder,) = group.glob(f"sampan/{space.cluster.name}/kubepods/**/pod{uid}")
+    space("delete", "pod", "stubborn", "--wait=false")
+    space("wait", "pod/stubborn", "--for=jsonpath={.metadata.deletionGracePeriodSeconds}=600", "--timeout=10s")
+    space("delete", "pod", "stubborn", "--force", "--grace-period=0", "--wait=false")
+    eventually("its cgroup is gone", lambda: not folder.exists())
+
+
 def test_exec_carries_codes_and_the_end_of_stdin(space: Space) -> None:
     space.apply(pod("box", "sleep 1000"))
     space.ready("box")

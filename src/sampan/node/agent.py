@@ -70,10 +70,8 @@ class Node:
         worker = self.workers.get(uid)
         if worker is not None:
             if change == "DELETED":  # deleted without grace: everything of it must go here too
-                new = {
-                    **new,
-                    "metadata": {"deletionTimestamp": "now", "deletionGracePeriodSeconds": 0, **new["metadata"]},
-                }
+                gone = {"deletionTimestamp": "now", **new["metadata"], "deletionGracePeriodSeconds": 0}
+                new = {**new, "metadata": gone}
             worker.update(new)
         elif change != "DELETED":
             worker = self.workers[uid] = PodWorker(self.context, new)

@@ -43,7 +43,7 @@ from sampan.node.pod_status import (
 from sampan.node.probes import Target
 from sampan.node.restart_backoff import RestartBackoff, spoken
 from sampan.node.runtime import RuntimeFailure
-from sampan.node.stopping import grace_of, in_order, stop_one
+from sampan.node.stopping import Ending, grace_of, in_order, stop_one
 from sampan.node.volumes import VolumeError
 from sampan.schema.objects import Object
 
@@ -74,6 +74,8 @@ class PodWorker:
         self._killed: dict[str, str] = {}
         self._backoff = RestartBackoff()
         self._deadline_told = False
+        self._ending: Ending | None = None
+        """Set while everything of the pod is being stopped."""
 
     @property
     def key(self) -> str:
@@ -91,6 +93,8 @@ class PodWorker:
     def update(self, pod: Object) -> None:
         """Take over a newer state of the Pod."""
         self.pod = pod
+        if self._ending is not None:
+            self._ending.shorten(grace_of(pod))
         self.awake.set()
 
     def wake(self) -> None:
@@ -395,7 +399,8 @@ class PodWorker:
         spec = self.pod["spec"]
         container = next((c for c in spec["containers"] if c["name"] == name), None)
         target = self._target(container, view) if container else None
-        await stop_one(self.context, self.pod, name, view, target, grace_of(self.pod), self.tell)
+        ending = self._ending or Ending(grace_of(self.pod))
+        await stop_one(self.context, self.pod, name, view, target, ending, self.tell)
         self.wake()
 
     async def _finish(self) -> None:
@@ -408,6 +413,7 @@ class PodWorker:
             self.view.sandbox_ready = False
 
     async def _stop_everything(self) -> None:
+        self._ending = Ending(grace_of(self.pod))
         for group in in_order(self.pod, self.view):
             for name, _ in group:
                 self._probes.drop(name)

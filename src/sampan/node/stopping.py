@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
 
 from sampan.node.context import NodeContext
 from sampan.node.hooks import run_hook
@@ -16,6 +17,7 @@ from sampan.node.probes import Target
 from sampan.node.runtime import RuntimeFailure
 from sampan.schema.objects import Object
 
+Answer = TypeVar("Answer")
 LEAST_AFTER_HOOK_SECONDS = 2
 Tell = Callable[[str, str, str, str], None]
 """``(event type, reason, message, container)``."""
@@ -27,27 +29,79 @@ def grace_of(pod: Object) -> int:
     return int(asked if asked is not None else pod["spec"].get("terminationGracePeriodSeconds", 30))
 
 
+class Ending:
+    """The time a pod, or one of its containers, has to end. It can be shortened while it runs out: by a second deletion with
+    less grace, or by the Pod's own disappearance from the API."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._shortened = asyncio.Event()
+
+    @property
+    def left(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.0)
+
+    def shorten(self, seconds: float) -> None:
+        if seconds < self.left:
+            self._deadline = time.monotonic() + seconds
+            self._shortened.set()
+            self._shortened = asyncio.Event()
+
+    async def within(self, work: asyncio.Task[Answer]) -> Answer | None:
+        """Return what ``work`` returns; None when the time is over before, with ``work`` cancelled."""
+        try:
+            while not work.done():
+                if not self.left:
+                    return None
+                await self._next(work, self.left)
+            return work.result()
+        finally:
+            work.cancel()
+
+    async def again_when_shortened(self, stop: Callable[[int], Coroutine[None, None, None]]) -> None:
+        """Run ``stop(seconds)`` to its end; while it runs, run it once more beside it each time there is less time."""
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(stop(int(self.left)))
+            while not first.done():
+                if await self._next(first):
+                    group.create_task(stop(int(self.left)))
+
+    async def _next(self, work: asyncio.Task[Answer], seconds: float | None = None) -> bool:
+        """Wait until ``work`` is done, the time was shortened, or ``seconds`` are over; return whether it was shortened."""
+        told = asyncio.ensure_future(self._shortened.wait())
+        try:
+            await asyncio.wait((work, told), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            return told.done()
+        finally:
+            told.cancel()
+
+
 async def stop_one(
-    context: NodeContext, pod: Object, name: str, view: ContainerView, target: Target | None, grace: int, tell: Tell
+    context: NodeContext, pod: Object, name: str, view: ContainerView, target: Target | None, ending: Ending, tell: Tell
 ) -> None:
     """Stop one running container. ``target`` is where its preStop hook goes."""
     assert view.current is not None
-    begun = time.monotonic()
+    container_id = view.current.id
     container: Object = next((c for c in pod["spec"]["containers"] if c["name"] == name), {})
     hook = (container.get("lifecycle") or {}).get("preStop")
-    if hook and target is not None and grace > 0:
-        try:
-            async with asyncio.timeout(grace):
-                problem = await run_hook(context.runtime, hook, target)
-        except TimeoutError:
+    least = 0
+    if hook and target is not None and ending.left:
+        problem = await ending.within(asyncio.create_task(run_hook(context.runtime, hook, target)))
+        if problem is None:
             problem = "it did not end within the grace period"
         if problem:
             tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {problem}", name)
-    left = max(grace - int(time.monotonic() - begun), LEAST_AFTER_HOOK_SECONDS if hook and grace else 0)
-    try:
-        await context.runtime.stop_container(view.current.id, left)
-    except RuntimeFailure as error:
-        context.logger.warning("%s: stopping %s: %s", pod["metadata"]["name"], name, error)
+        least = LEAST_AFTER_HOOK_SECONDS
+
+    async def stop(seconds: int) -> None:
+        nonlocal least
+        seconds, least = max(seconds, least), 0
+        try:
+            await context.runtime.stop_container(container_id, seconds)
+        except RuntimeFailure as error:
+            context.logger.warning("%s: stopping %s: %s", pod["metadata"]["name"], name, error)
+
+    await ending.again_when_shortened(stop)
 
 
 def in_order(pod: Object, view: PodView) -> list[list[tuple[str, ContainerView]]]:
