@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sampan.cluster.settings import Settings
 
 SUMMARY = "show each part: pid, memory, health, last error"
 
@@ -22,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"cluster {settings.name} is stopped; `sampan up --name {settings.name}` continues it")
         return 1
     print(f"cluster {status['name']}  https://127.0.0.1:{settings.api_port}  up {status['seconds']:.0f} s")
+    print(f"store   {settings.store_url or settings.store_path}{store_size(settings)}")
     print(f"{'PART':12} {'PID':>7} {'MEMORY':>9} {'STATE':19} {'READY AFTER':>11} {'RESTARTS':>8}  LAST ERROR")
     rows = [{"part": "supervisor", "pid": status["pid"], "state": "ready", "restarts": 0}, *status["parts"]]
     total, known = 0, set()
@@ -42,6 +47,14 @@ def run(options: argparse.Namespace) -> int:
         print(f"{label[:20]:20} {memory / 1e6:>8.1f} MB")
     print(f"{'all':20} {total / 1e6:>8.1f} MB")
     return 0 if all(row["state"] == "ready" for row in rows) else 1
+
+
+def store_size(settings: Settings) -> str:
+    """Return how large the database file is, its log included."""
+    if settings.store_url:
+        return ""
+    files = (settings.store_path, settings.store_path.with_name(settings.store_path.name + "-wal"))
+    return f"  {sum(file.stat().st_size for file in files if file.exists()) / 1e6:.1f} MB"
 
 
 def pss_bytes(pid: int) -> int:

@@ -39,6 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="where to put the context (default: as kubectl finds it)")
     parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="where the state is kept: sqlite (a file of the cluster's own, the default), etcd://HOST:PORT,… or "
+        "etcds://HOST:PORT?cacert=FILE&cert=FILE&key=FILE",
+    )
+    parser.add_argument(
         "--api-config", metavar="FILE", help="settings of the API, by the names of kube-apiserver's flags (YAML)"
     )
     parser.add_argument(
@@ -52,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     check(options)
     flags = None if options.api_config is None else read_flags(Path(options.api_config))
-    settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port, flags)
+    store = None if options.store is None else read_store(options.store)
+    settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port, flags, store)
     file = kubeconfig.user_file(options.kubeconfig)
 
     def step(name: str, text: str) -> None:
@@ -102,6 +109,20 @@ def read_flags(file: Path) -> dict[str, Any]:
         if not named.is_file():
             raise ClusterError(f"{file} names {named}, which is no file")
     return made
+
+
+def read_store(url: str) -> str:
+    """Return the URL of ``--store`` with the paths in it absolute, empty for SQLite. Raises ``ClusterError``."""
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.store import StoreError
+    from sampan.store.etcd_address import absolute
+
+    if url == "sqlite":
+        return ""
+    try:
+        return absolute(url, Path.cwd())
+    except StoreError as error:
+        raise ClusterError(str(error), "--store sqlite, or --store etcd://127.0.0.1:2379; docs/store.md") from error
 
 
 def check(options: argparse.Namespace) -> None:

@@ -100,10 +100,15 @@ def ask(settings: Settings, command: str) -> dict[str, Any] | None:
 
 
 def choose(
-    name: str, pods: PodsMode, version: str | None, api_port: int | None, api_flags: dict[str, Any] | None = None
+    name: str,
+    pods: PodsMode,
+    version: str | None,
+    api_port: int | None,
+    api_flags: dict[str, Any] | None = None,
+    store_url: str | None = None,
 ) -> Settings:
     """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
-    ``api_flags`` None: those of before.
+    ``api_flags`` and ``store_url`` None: those of before.
 
     Raises ``ClusterError`` when an existing cluster was made differently, or no index is free."""
     with _machine_lock():
@@ -112,6 +117,9 @@ def choose(
             if settings.pods != pods or version not in (None, settings.kubernetes_version):
                 made = f"--pods={settings.pods} --kubernetes-version={settings.kubernetes_version}"
                 raise ClusterError(f"cluster {name!r} exists with {made}", f"`sampan down --name {name}` first")
+            if store_url not in (None, settings.store_url):
+                kept = settings.store_url or settings.store_path
+                raise ClusterError(f"cluster {name!r} keeps its state in {kept}", f"`sampan down --name {name}` first")
             if api_port not in (None, settings.api_port) and ask(settings, "status") is None:
                 settings = replace(settings, api_port=api_port)
                 api_socket(settings).close()
@@ -122,7 +130,9 @@ def choose(
             return settings
         index = _free_index(pods)
         port = api_port or _free_port()
-        settings = Settings(name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port, api_flags or {})
+        settings = Settings(
+            name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port, api_flags or {}, store_url or ""
+        )
         api_socket(settings).close()
         settings.save()
         return settings

@@ -9,6 +9,7 @@ agents need (a part's ``warm``).
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
     config = ApiConfig(
         pki_dir=settings.pki_dir,
         store_path=settings.store_path,
+        store_url=settings.store_url,
         sockets=sockets,
         kubernetes_version=settings.kubernetes_version,
         service_cidr=str(settings.service_cidr),
@@ -100,7 +102,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
         flags=parse(settings.api_flags),
     )
 
-    async def alongside(api: Api) -> None:
+    async def controllers(api: Api) -> None:
         await run_controllers(
             api,
             root_ca=(settings.pki_dir / "ca.crt").read_text(),
@@ -109,7 +111,27 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             control_plane_node=settings.node_name if real else "",
         )
 
+    async def alongside(api: Api) -> None:
+        if settings.store_url:
+            await lead(api, settings, lambda: controllers(api))
+        else:
+            await controllers(api)
+
     await serve(config, ready, alongside)
+
+
+async def lead(api: Api, settings: Settings, controllers: Callable[[], Awaitable[None]]) -> None:
+    """Run the controllers while this server is the one to do so, of all that share its store."""
+    from sampan.api.local import LocalClient
+    from sampan.api.request import User
+    from sampan.client.leases import Elector, LeaseConfig, LostLease
+
+    client = LocalClient(api, User("system:kube-controller-manager", ("system:masters", "system:authenticated")))
+    # the same one after a restart, which then need not wait for the end of its own term
+    elector = Elector(client, LeaseConfig("kube-controller-manager", f"{socket.gethostname()}_{settings.name}"))
+    while True:
+        with contextlib.suppress(LostLease):
+            await elector.run(controllers)
 
 
 async def run_controllers(

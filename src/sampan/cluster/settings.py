@@ -43,6 +43,8 @@ class Settings:
     """Port of the API on the host's 127.0.0.1, and on ``node_ip`` inside the cluster's namespace."""
     api_flags: dict[str, Any] = field(default_factory=dict)
     """What ``--api-config`` gave: settings under the names of kube-apiserver's flags, paths absolute."""
+    store_url: str = ""
+    """``--store``: etcd's URL; empty: SQLite in the state directory."""
 
     # directories
     @property

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sampan.store.protocol import StoreError
 
@@ -62,6 +63,18 @@ def parse(url: str) -> EtcdAddress:
         raise StoreError(f"{url!r} names no host")
     root = f"/{parts.path.strip('/')}/" if parts.path.strip("/") else "/registry/"
     return EtcdAddress(endpoints, root, tls, **given)
+
+
+def absolute(url: str, folder: Path) -> str:
+    """Return the URL with the paths of its files absolute: what they are relative to is ``folder``.
+
+    Raises ``StoreError`` where the URL, or a file that it names, is no good."""
+    address = parse(url)
+    parts = urlsplit(url)
+    files = {name: str(folder / getattr(address, name)) for name in sorted(PARAMETERS) if getattr(address, name)}
+    made = urlunsplit(parts._replace(query=urlencode(files, safe="/")))
+    parse(made).context()
+    return made
 
 
 def endpoint(url: str, text: str) -> tuple[str, int]:

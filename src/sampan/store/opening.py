@@ -10,17 +10,6 @@ from sampan.store.retention import Limits
 from sampan.store.sqlite import SqliteStore
 
 
-def is_etcd(url: str) -> bool:
-    return url.startswith(("etcd:", "etcds:"))
-
-
-def check(url: str) -> None:
-    """Raise ``StoreError`` where a URL cannot be a store's; nothing is opened."""
-    from sampan.store.etcd_address import parse
-
-    parse(url)
-
-
 async def open_store(
     url: str = "", path: Path | None = None, *, durability: Durability = "disk", limits: Limits | None = None
 ) -> Store:
