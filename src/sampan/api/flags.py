@@ -41,6 +41,11 @@ class Flags:
     # what is kept
     event_ttl: Seconds = Seconds(3600.0)
     """How long Events live."""
+    etcd_compaction_interval: Seconds = Seconds(300.0)
+    """How long history is kept, in SQLite, too: how far back lists, watches and `sampan store history` see."""
+    encryption_provider_config: Path | None = None
+    """An EncryptionConfiguration (apiserver.config.k8s.io/v1): what is encrypted at rest."""
+
     # what is served
     runtime_config: tuple[str, ...] = ()
     """``api/all=true``, ``batch/v2alpha1=false``: versions beside or without those that are on by default."""

@@ -18,9 +18,10 @@ from typing import Any
 from sampan.api.app import Api
 from sampan.api.flags import Flags
 from sampan.schema.types import type_system
-from sampan.store import Store
+from sampan.store import Store, encryption
 from sampan.store.database import Durability
 from sampan.store.opening import open_store
+from sampan.store.retention import Limits
 
 logger = logging.getLogger("sampan.api")
 
@@ -67,7 +68,14 @@ async def open_api(config: ApiConfig, store: Store | None = None) -> Api:
     from sampan.api.assembly import assemble, bootstrap  # above this module in meaning: it puts all parts together
 
     if store is None:
-        store = await open_store(config.store_url, config.store_path, durability=config.durability)
+        file = config.flags.encryption_provider_config
+        store = await open_store(
+            config.store_url,
+            config.store_path,
+            durability=config.durability,
+            limits=Limits.of(config.flags.etcd_compaction_interval),
+            encryption=encryption.read(file) if file else None,
+        )
     try:
         api = Api(store, type_system(config.kubernetes_version))
         assemble(api, config)

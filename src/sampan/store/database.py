@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from sampan.store.encryption import Encryption
 from sampan.store.expiries import Expiry
 from sampan.store.protocol import NoSpace, StoreError
 
@@ -54,8 +55,9 @@ class Row(NamedTuple):
 class Database:
     """One open database file."""
 
-    def __init__(self, path: Path, durability: Durability = "disk") -> None:
+    def __init__(self, path: Path, durability: Durability = "disk", encryption: Encryption | None = None) -> None:
         self.path = path
+        self._encryption = encryption or Encryption()
         self.name = str(path)
         self._inserts: dict[int, str] = {}
         self._marked = 0.0
@@ -91,6 +93,30 @@ class Database:
         self._connection.executescript(SCHEMA)
         run(f"PRAGMA user_version={FORMAT}")
 
+    def reseal(self) -> int:
+        """Seal anew what the configuration would seal otherwise today; return how many rows. Nothing is left of how
+        they were. Raises ``StoreError``, and then all is as it was."""
+        run, encryption = self._connection.execute, self._encryption
+        try:
+            run("PRAGMA secure_delete=ON")
+            run("BEGIN IMMEDIATE")
+            stale = [
+                (id, key) for id, key, value in run("SELECT id, key, value FROM log") if encryption.stale(key, value)
+            ]
+            for id, key in stale:
+                (value,) = run("SELECT value FROM log WHERE id = ?", (id,)).fetchone()
+                run("UPDATE log SET value = ? WHERE id = ?", (encryption.seal(key, encryption.open(key, value)), id))
+            run("COMMIT")
+            if stale:
+                run("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._refused(error) from error
+        except StoreError:
+            self._rollback()
+            raise
+        return len(stale)
+
     def _unusable(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -114,8 +140,9 @@ class Database:
     def rows(self) -> Iterator[Row]:
         """Return all rows, oldest first."""
         query = "SELECT id, key, create_revision, prev, deleted, value FROM log ORDER BY id"
+        opened = self._encryption.open
         for revision, key, create_revision, previous, deleted, value in self._connection.execute(query):
-            yield Row(revision, key, create_revision, previous, bool(deleted), value)
+            yield Row(revision, key, create_revision, previous, bool(deleted), opened(key, value))
 
     def meta(self, name: str) -> int:
         """Return a number kept beside the log; 0 where it was never set."""
@@ -154,6 +181,8 @@ class Database:
         statement = self._inserts.get(count)
         if statement is None:
             statement = self._inserts[count] = "INSERT INTO log VALUES " + ",".join(["(?,?,?,?,?,?)"] * count)
+        if self._encryption:
+            rows = [row._replace(value=self._encryption.seal(row.key, row.value)) for row in rows]
         self._connection.execute(statement, [field for row in rows for field in row])
 
     def compact(self, revision: int, before: int) -> None:

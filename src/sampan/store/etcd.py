@@ -12,6 +12,7 @@ of our own that comes back through the watch. See docs/adr/0008-fresh-reads.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -21,6 +22,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from sampan.store import etcd_pb2 as pb
+from sampan.store.encryption import Encryption
 from sampan.store.etcd_address import parse
 from sampan.store.etcd_client import EtcdClient, Refused
 from sampan.store.etcd_keys import etcd_key, store_key
@@ -59,7 +61,8 @@ COMPACT_REVISION_KEY = b"compact_rev_key"
 class EtcdStore:
     """``Store`` on etcd 3.4 or newer, shared with any number of other servers. Made by ``open``."""
 
-    def __init__(self, url: str, limits: Limits | None = None) -> None:
+    def __init__(self, url: str, limits: Limits | None = None, encryption: Encryption | None = None) -> None:
+        self._encryption = encryption or Encryption()
         self.address = parse(url)
         self._limits = limits or Limits()
         self._client = EtcdClient(self.address)
@@ -78,11 +81,13 @@ class EtcdStore:
         self._trouble: str | None = None
         self._compact_token = 0
         self._closed = False
+        self._stale: list[pb.KeyValue] = []
+        """What was found at the start to be sealed as it would not be today."""
 
     @classmethod
-    async def open(cls, url: str, limits: Limits | None = None) -> EtcdStore:
+    async def open(cls, url: str, limits: Limits | None = None, encryption: Encryption | None = None) -> EtcdStore:
         """Return a store with all of etcd's state in memory, following it. Raises ``StoreError``."""
-        store = cls(url, limits)
+        store = cls(url, limits, encryption)
         try:
             version = await store._client.version()
             store._progress_is_ordered = version >= (3, 5, 8) or (3, 4, 25) <= version < (3, 5)
@@ -91,8 +96,22 @@ class EtcdStore:
             store._client.close()
             raise
         store._begin(records, revision)
+        stale, store._stale = store._stale, []
         store._run("store-follow", store._follow())
+        try:
+            await store._reseal(stale)
+        except BaseException:
+            await store.close()
+            raise
         return store
+
+    async def _reseal(self, stale: Sequence[pb.KeyValue]) -> None:
+        """Write anew what the configuration would seal otherwise today, unless somebody has just written it."""
+        for kv in stale:
+            key = store_key(kv.key, self.address.root)
+            put = Put(key, self._encryption.open(key, kv.value, kv.key), expected=kv.mod_revision)
+            with contextlib.suppress(Conflict):
+                await self.commit([put])
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -212,7 +231,8 @@ class EtcdStore:
                 request.success.add(request_delete_range=pb.DeleteRangeRequest(key=key))
             else:
                 lease = await self._leases.of(put.ttl_seconds) if put.ttl_seconds else 0
-                request.success.add(request_put=pb.PutRequest(key=key, value=put.value, lease=lease))
+                value = self._encryption.seal(put.key, put.value, key)
+                request.success.add(request_put=pb.PutRequest(key=key, value=value, lease=lease))
         answer = await self._client.txn(request)
         revision = int(answer.header.revision)
         await self._reached(revision)
@@ -257,16 +277,21 @@ class EtcdStore:
                 record = self._record(kv)
                 if record is not None:
                     records[record.key] = record
+                    if self._encryption and self._encryption.stale(record.key, kv.value):
+                        self._stale.append(kv)
             if not found.more:
                 return records, revision
             first = found.kvs[-1].key + b"\0"
 
     def _record(self, kv: pb.KeyValue) -> Record | None:
         """Return one of etcd's keys as ours; None where it is no JSON document (a barrier, protobuf of others)."""
-        if not kv.value.startswith(b"{") or kv.key.startswith(self._barriers):
+        if kv.key.startswith(self._barriers):
             return None
-        value = with_resource_version(kv.value, kv.mod_revision)
-        return Record(store_key(kv.key, self.address.root), value, kv.create_revision, kv.mod_revision)
+        key = store_key(kv.key, self.address.root)
+        value = self._encryption.open(key, kv.value, kv.key)
+        if not value.startswith(b"{"):
+            return None
+        return Record(key, with_resource_version(value, kv.mod_revision), kv.create_revision, kv.mod_revision)
 
     @property
     def _barriers(self) -> bytes:

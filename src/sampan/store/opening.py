@@ -5,17 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from sampan.store.database import Durability
+from sampan.store.encryption import Encryption
 from sampan.store.protocol import Store
 from sampan.store.retention import Limits
 from sampan.store.sqlite import SqliteStore
 
 
 async def open_store(
-    url: str = "", path: Path | None = None, *, durability: Durability = "disk", limits: Limits | None = None
+    url: str = "",
+    path: Path | None = None,
+    *,
+    durability: Durability = "disk",
+    limits: Limits | None = None,
+    encryption: Encryption | None = None,
 ) -> Store:
     """Return the store of a URL, or of a file where there is no URL. Raises ``StoreError``."""
     if not url:
-        return SqliteStore(path, durability=durability, limits=limits)
+        return SqliteStore(path, durability=durability, limits=limits, encryption=encryption)
     from sampan.store.etcd import EtcdStore  # gRPC only where it is used
 
-    return await EtcdStore.open(url, limits)
+    return await EtcdStore.open(url, limits, encryption)

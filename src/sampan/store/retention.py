@@ -20,6 +20,13 @@ class Limits:
     keep_at_least: int = 1_000
     keep_at_most: int = 20_000
 
+    @classmethod
+    def of(cls, keep_seconds: float) -> Limits:
+        """Return the limits for another age: the most number of revisions grows with it."""
+        default = cls()
+        factor = max(1.0, keep_seconds / default.keep_seconds)
+        return cls(keep_seconds, default.keep_at_least, int(default.keep_at_most * factor))
+
 
 class Retention:
     """Decides when a history is compacted, and where."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.store.database import Database, Durability, Row
+from sampan.store.encryption import Encryption
 from sampan.store.expiries import Expiries, Expiry
 from sampan.store.history import History
 from sampan.store.image import Image
@@ -61,15 +62,22 @@ class SqliteStore:
         durability: Durability = "disk",
         image: Image | None = None,
         limits: Limits | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
-        self._database = Database(path, durability) if path else NoDatabase()
+        self._database = Database(path, durability, encryption) if path else NoDatabase()
         self._history = History()
         self._watchers = Watchers()
         self._expiries = Expiries()
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._expiring: asyncio.Task[None] | None = None
         if image is None:
-            self._load()
+            try:
+                if encryption:
+                    self._database.reseal()
+                self._load()
+            except BaseException:
+                self._database.close()  # and with it the lock of the file
+                raise
         else:
             assert path is None, "a file has its own beginning"
             self._history.begin(image)
