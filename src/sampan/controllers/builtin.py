@@ -37,6 +37,7 @@ from sampan.controllers.job import JobController
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
 from sampan.controllers.replica_set import ReplicaSetController
+from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.simulated_node import SimulatedNode
@@ -137,6 +138,7 @@ def controllers_of(
         ServiceAccountTokens(client(ServiceAccountTokens), of(SECRETS), of(SERVICE_ACCOUNTS), config.root_ca),
         NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
         GarbageCollector(client(GarbageCollector), graph),
+        ResourceQuotaController(client(ResourceQuotaController), of(QUOTAS), graph),
         NodeLifecycleController(
             client(NodeLifecycleController), of(NODES), of(LEASES), pods, events_of("node-controller")
         ),

@@ -43,6 +43,7 @@ ORDER: tuple[Known, ...] = (
     Known("DefaultTolerationSeconds", "default_tolerations"),
     Known("MutatingAdmissionWebhook", "webhooks"),
     Known("ValidatingAdmissionWebhook", "webhooks"),
+    Known("ResourceQuota", "resource_quota"),
 )
 
 
