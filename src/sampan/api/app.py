@@ -33,6 +33,7 @@ from sampan.api.identity import impersonated, permit
 from sampan.api.registry import Registry
 from sampan.api.rendering import error_response
 from sampan.api.request import ANONYMOUS, Attributes, Handler, Receive, Request, Response, Scope, Send, User
+from sampan.api.stored_versions import Source
 from sampan.api.verbs import VERBS, Answer, scaled, status
 from sampan.api.watching import Frames, WatchStream
 from sampan.api.webhook_client import WebhookClient
@@ -129,8 +130,15 @@ class Api:
         """Serve a path and all below it that are no resource; the longest prefix wins."""
         self._routes[prefix.rstrip("/") or "/"] = handler
 
+    def source(self, served: Served) -> Source:
+        """Return where the objects of a resource are read: the store, or the view of a version."""
+        return served.view or self.store
+
     def parsed(self, record: Record) -> Object:
         """Return a record's object, parsed once and shared: never change it."""
+        if record.__class__ is not Record:  # made for one version: not to be found by another
+            made: Object = orjson.loads(record.value)
+            return made
         known = self._parsed.get(record.key)
         if known is not None and known[0] == record.revision:
             return known[1]

@@ -14,6 +14,7 @@ from sampan.api.request import Handler, StreamHandler
 from sampan.api.resource import Resource
 from sampan.schema.objects import api_version_of
 from sampan.schema.types import Type, TypeSystem
+from sampan.store import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,17 @@ class Subresource:
 class Served:
     """A resource as it is served: the declaration with what every request needs, computed once."""
 
-    __slots__ = ("converts", "key_prefix", "list_head", "resource", "stored_api_version", "subresources", "type")
+    __slots__ = (
+        "converts",
+        "key_prefix",
+        "list_head",
+        "resource",
+        "stored_api_version",
+        "subresources",
+        "type",
+        "view",
+        "watches",
+    )
 
     def __init__(self, resource: Resource, type: Type | None) -> None:
         self.resource = resource
@@ -50,11 +61,15 @@ class Served:
             segment = f"{resource.group}/{resource.plural}" if resource.group else resource.plural
         self.key_prefix = f"/registry/{segment}/"
         self.stored_api_version = api_version_of(resource.group, resource.stored_version or resource.version)
-        self.converts = (
+        self.view = resource.view
+        """How stored objects look in this version of a custom resource; None: as they are stored."""
+        self.converts = self.view is None and (
             self.stored_api_version != resource.api_version
             or resource.from_stored is not None
             or resource.to_stored is not None
         )
+        self.watches: set[Watch] = set()
+        """The watches that are open; they end when the resource changes, so that clients begin anew."""
         self.subresources: dict[str, Subresource] = {}
         self.list_head = (
             f'{{"kind":"{resource.kind}List","apiVersion":"{resource.api_version}","metadata":{{"resourceVersion":"'
@@ -64,6 +79,10 @@ class Served:
         if self.resource.namespaced:
             return f"{self.key_prefix}{namespace}/{name}"
         return self.key_prefix + name
+
+    def end_watches(self) -> None:
+        for watch in tuple(self.watches):
+            watch.finish()
 
     def prefix(self, namespace: str) -> str:
         """Return the prefix of the keys of a namespace, or of all."""
@@ -90,6 +109,8 @@ class Catalog:
         served = Served(resource, type)
         key = (resource.group, resource.version, resource.plural)
         replaced = self._served.get(key)
+        if replaced is not None:
+            replaced.end_watches()
         served.subresources = replaced.subresources if replaced else self._waiting.pop(key, {})
         self._served[key] = served
         self._kinds[resource.group, resource.version, resource.kind] = served
@@ -101,6 +122,7 @@ class Catalog:
         served = self._served.pop((group, version, plural), None)
         if served is not None:
             self._kinds.pop((group, version, served.resource.kind), None)
+            served.end_watches()
             self._changed()
 
     def subresource(

@@ -1,38 +1,55 @@
 """CustomResourceDefinitions at work: what they declare is served as soon as the write is answered, and gone with them.
 
 A write of a definition passes an admission plugin: ``admit`` judges the names and sets the status conditions, so that a
-new definition is Established when it is answered; ``commit`` puts its versions into the catalog. A deleted definition is
-held by Kubernetes' own finalizer until its objects are gone; ``commit`` removes them and lets it go. ``load`` does the
-same for the definitions of an old store.
-Source: apiextensions-apiserver pkg/controller/{status,establish,finalizer}, pkg/apiserver.
+new definition is Established when it is answered; ``commit`` puts its versions into the catalog, and looks again at
+definitions of the group that waited for a name. ``load`` does the same for the definitions of an old store.
+How objects of several versions are kept is in ``stored_versions.py``, how a definition ends in ``crd_deletion.py``.
+Source: apiextensions-apiserver pkg/controller/{status,establish}, pkg/apiserver.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.api import metadata
-from sampan.api.request import Admission, Attributes, Request, User
+from sampan.api.catalog import Served
+from sampan.api.conversion import converter
+from sampan.api.crd_deletion import clean_up
+from sampan.api.errors import StatusError
+from sampan.api.request import Admission
 from sampan.api.resource import Column, Resource
-from sampan.api.resources.definitions import CLEANUP, accepted_status, conflict_of, established
+from sampan.api.resources.definition_status import established, find_condition, judge, storage_version
 from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.api.stored_versions import Versions
 from sampan.schema.canonical import dumps
 from sampan.schema.jsonpath import first
-from sampan.schema.objects import Object
-from sampan.schema.structural import structural_type
-from sampan.store import Conflict, Event, Put
+from sampan.schema.objects import Object, api_version_of
+from sampan.schema.structural import StructuralType, structural_type
+from sampan.store import Conflict, Event, Put, Record
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
-    from sampan.api.catalog import Served
 
 PREFIX = "/registry/apiextensions.k8s.io/customresourcedefinitions/"
-APPROVAL = "api-approved.kubernetes.io"
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 NAME = Column("Name", ".metadata.name", format="name")
+ANYTHING: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+"""The schema of a version without one, which only very old definitions have."""
+
+
+class Definition(NamedTuple):
+    """A definition as it is served: what must differ for its resources to be made anew."""
+
+    spec: Object
+    names: Object
+    stored: list[str]
+    keys: list[tuple[str, str, str]]
+    """(group, version, plural) of what it has in the catalog."""
+    storage: Served
+    """The storage version, served or not."""
 
 
 class CustomResources:
@@ -40,16 +57,17 @@ class CustomResources:
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self._served: dict[str, list[tuple[str, str, str]]] = {}
-        """Definition name → (group, version, plural) of what it has in the catalog."""
+        self.terminating: set[tuple[str, str]] = set()
+        """(group, plural) of definitions that are being deleted: nothing new is created."""
+        self._served: dict[str, Definition] = {}
         self._revisions: dict[str, int] = {}
-        """Definition name → the revision of it that is served."""
+        """Definition name → the newest revision of it that was looked at."""
 
     async def load(self) -> None:
         """Serve what the definitions in the store declare, and finish deletions that were cut off."""
         for record in (await self.api.store.page(PREFIX)).records:
             definition = self.api.parsed(record)
-            self.serve(definition)
+            self.serve(record)
             if definition["metadata"].get("deletionTimestamp"):
                 await self._clean_up(definition["metadata"]["name"])
 
@@ -61,7 +79,7 @@ class CustomResources:
                 if self.api.store.get(event.record.key) is None:
                     self.forget(name)
             elif self._revisions.get(name, 0) < event.revision:
-                self.serve(self.api.parsed(event.record))
+                self.serve(event.record)
 
     # admission
 
@@ -70,179 +88,158 @@ class CustomResources:
 
     async def admit(self, admission: Admission) -> None:
         definition = admission.object
-        if definition is None:
-            await self._hold(admission)
+        if definition is None or admission.subresource or not isinstance(definition.get("spec"), dict):
             return
-        if admission.subresource or not isinstance(definition.get("spec"), dict):
-            return
-        others = [
-            self.api.parsed(record)
-            for record in (await self.api.store.page(PREFIX)).records
-            if record.key != PREFIX + admission.name
-        ]
-        group = text(definition, "spec", "group")
-        refused = conflict_of(definition, [other for other in others if text(other, "spec", "group") == group])
-        definition["status"] = accepted_status(definition, refused, metadata.now())
+        judge(definition, await self._others(text(definition, "spec", "group"), admission.name), metadata.now())
 
-    async def _hold(self, admission: Admission) -> None:
-        """Put the finalizer on a definition that is about to be deleted."""
-        old = admission.old
-        if old is None or admission.dry_run or CLEANUP in items(old, "metadata", "finalizers"):
-            return
-        if admission.operation != "DELETE" or old["metadata"].get("deletionTimestamp"):
-            return
-        if await self._empty(old):
-            return
-        changed = copy.deepcopy(old)
-        revision = int(changed["metadata"].pop("resourceVersion"))
-        changed["metadata"]["finalizers"] = [*items(old, "metadata", "finalizers"), CLEANUP]
-        key = PREFIX + old["metadata"]["name"]
-        await self.api.registry.commit(Put(key, dumps(changed), expected=revision))
-
-    async def _empty(self, definition: Object) -> bool:
-        for _, _, prefix in self._prefixes(definition):
-            if (await self.api.store.page(prefix, limit=1)).records:
-                return False
-        return True
-
-    def _prefixes(self, definition: Object) -> list[tuple[str, str, str]]:
-        found = []
-        for group, version, plural in self._served.get(definition["metadata"]["name"], ()):
-            served = self.api.catalog.get(group, version, plural)
-            if served is not None:
-                found.append((group, version, served.key_prefix))
-        return found[:1]
+    async def _others(self, group: str, name: str) -> list[Object]:
+        """Return the other definitions of a group."""
+        found = [self.api.parsed(record) for record in (await self.api.store.page(PREFIX)).records]
+        return [one for one in found if text(one, "spec", "group") == group and one["metadata"]["name"] != name]
 
     async def commit(self, admission: Admission) -> None:
         """Serve, or stop serving, what was written."""
         record = self.api.store.get(PREFIX + admission.name)
+        group = text(admission.object or admission.old, "spec", "group")
         if record is None:
             self.forget(admission.name)
-            return
-        definition = self.api.parsed(record)
-        if definition["metadata"].get("deletionTimestamp"):
-            await self._clean_up(admission.name)
-        elif not admission.subresource:
-            self.serve(definition)
+        else:
+            self.serve(record)
+            if self.api.parsed(record)["metadata"].get("deletionTimestamp"):
+                await self._clean_up(admission.name)
+        if not admission.subresource:
+            await self._judge_waiting(group, admission.name)
+
+    async def _judge_waiting(self, group: str, name: str) -> None:
+        """Look again at definitions whose names were taken: one may have become free."""
+        for other in await self._others(group, name):
+            accepted = find_condition(other, "NamesAccepted")
+            if accepted is None or accepted.get("status") == "True" or other["metadata"].get("deletionTimestamp"):
+                continue
+            changed = copy.deepcopy(other)
+            revision = int(changed["metadata"].pop("resourceVersion"))
+            judge(changed, await self._others(group, other["metadata"]["name"]), metadata.now())
+            key = PREFIX + other["metadata"]["name"]
+            try:
+                (record,) = await self.api.registry.commit(Put(key, dumps(changed), expected=revision))
+            except Conflict:
+                continue  # its own writer judges it
+            self.serve(record)
 
     # the catalog
 
-    def serve(self, definition: Object) -> None:
-        """Put every served version of an established definition into the catalog."""
-        name = definition["metadata"]["name"]
-        if not established(definition):
+    def serve(self, record: Record) -> None:
+        """Put every served version of an established definition into the catalog, where anything of it has changed."""
+        definition = self.api.parsed(record)
+        name, spec = definition["metadata"]["name"], definition["spec"]
+        names, stored = mapping(definition, "status", "acceptedNames"), items(definition, "status", "storedVersions")
+        known = self._served.get(name)
+        self._revisions[name] = record.revision
+        self._note_deletion(definition)
+        if not established(definition) or (
+            known is not None and (known.spec, known.names, known.stored) == (spec, names, stored)
+        ):
             return
-        wanted = [
-            resource_of(definition, version)
-            for version in items(definition, "spec", "versions")
-            if version.get("served")
-        ]
+        changed = known is not None or (dig(definition, "metadata", "generation") or 1) > 1
+        types = {version["name"]: type_of(definition, version) for version in items(spec, "versions")}
+        group = spec["group"]
+        versions = Versions(
+            converter(self.api.webhook_client, definition),
+            api_version_of(group, storage_version(definition)),
+            {api_version_of(group, version): type for version, type in types.items()},
+            clean_since=record.revision if changed else 0,
+            complete=stored == [storage_version(definition)],
+        )
+        made = {
+            version["name"]: resource_of(
+                definition,
+                version,
+                types[version["name"]],
+                versions.view(self.api.store, api_version_of(group, version["name"])),
+            )
+            for version in items(spec, "versions")
+        }
+        self._serve(name, definition, made)
+
+    def _serve(self, name: str, definition: Object, made: dict[str, Resource]) -> None:
+        spec = definition["spec"]
+        wanted = [made[version["name"]] for version in items(spec, "versions") if version.get("served")]
         keys = [(resource.group, resource.version, resource.plural) for resource in wanted]
-        for key in self._served.get(name, ()):
+        known = self._served.get(name)
+        for key in known.keys if known is not None else ():
             if key not in keys:
                 self.api.catalog.remove(*key)
         for resource in wanted:
             self.api.catalog.add(resource)
-        self._served[name] = keys
-        self._revisions[name] = int(definition["metadata"].get("resourceVersion") or 0)
+        storage = made[storage_version(definition)]
+        status = mapping(definition, "status")
+        self._served[name] = Definition(
+            spec,
+            mapping(status, "acceptedNames"),
+            items(status, "storedVersions"),
+            keys,
+            Served(storage, storage.schema),
+        )
+
+    def _note_deletion(self, definition: Object) -> None:
+        entry = (text(definition, "spec", "group"), text(definition, "spec", "names", "plural"))
+        if definition["metadata"].get("deletionTimestamp") and entry not in self.terminating:
+            self.terminating.add(entry)
+            self.api.chain.forget()
 
     def forget(self, name: str) -> None:
         """Stop serving a definition's resources."""
+        known = self._served.pop(name, None)
         self._revisions.pop(name, None)
-        for key in self._served.pop(name, ()):
+        plural, _, group = name.partition(".")
+        self.terminating.discard((group, plural))
+        for key in known.keys if known is not None else ():
             self.api.catalog.remove(*key)
 
     # deletion
 
     async def _clean_up(self, name: str) -> None:
-        """Delete the objects of a definition that is being deleted, and let it go when none is left."""
-        record = self.api.store.get(PREFIX + name)
-        if record is None:
-            self.forget(name)
-            return
-        definition = self.api.parsed(record)
-        if CLEANUP in items(definition, "metadata", "finalizers"):
-            for group, version, _ in self._prefixes(definition):
-                served = self.api.catalog.get(group, version, text(definition, "spec", "names", "plural"))
-                if served is not None:
-                    await self._delete_all(served)
-            if not await self._empty(definition):
-                return  # objects with finalizers: each that goes asks again (``after_object``)
-            await self._let_go(name)
-
-    async def _delete_all(self, served: Served) -> None:
-        from sampan.api import deleting
-        from sampan.api.errors import StatusError
-
-        user = User("system:apiserver", ("system:masters",))
-        for record in (await self.api.store.page(served.key_prefix)).records:
-            found = self.api.parsed(record)["metadata"]
-            namespace, name = found.get("namespace", ""), found["name"]
-            resource = served.resource
-            at = Attributes(user, "delete", "", resource.group, resource.version, resource.plural, "", namespace, name)
-            request = Request(self.api, user, at, "DELETE", {}, {}, {})
-            try:
-                await deleting.delete(self.api.registry, request, served, namespace, name, deleting.DeleteOptions(0))
-            except StatusError as error:
-                if error.code != 404:
-                    raise
-
-    async def _let_go(self, name: str) -> None:
-        record = self.api.store.get(PREFIX + name)
-        if record is None:
-            return
-        changed = copy.deepcopy(self.api.parsed(record))
-        changed["metadata"].pop("resourceVersion", None)
-        finalizers = [item for item in items(changed, "metadata", "finalizers") if item != CLEANUP]
-        changed["metadata"]["finalizers"] = finalizers
-        if not finalizers:
-            del changed["metadata"]["finalizers"]
-        value = dumps(changed)
-        put = (
-            Put(record.key, value, record.revision)
-            if finalizers
-            else Put(record.key, None, record.revision, last=value)
-        )
-        try:
-            await self.api.registry.commit(put)
-        except Conflict:
-            await self._clean_up(name)
-            return
-        if not finalizers:
+        known = self._served.get(name)
+        if await clean_up(self.api, PREFIX + name, known.storage if known is not None else None):
             self.forget(name)
 
     async def after_object(self, group: str, plural: str) -> None:
         """An object of a custom resource is gone: a definition that waited for it may go, too."""
-        record = self.api.store.get(f"{PREFIX}{plural}.{group}")
-        if record is not None and self.api.parsed(record)["metadata"].get("deletionTimestamp"):
+        if (group, plural) in self.terminating:
             await self._clean_up(f"{plural}.{group}")
 
 
 class CustomObjects:
-    """The admission plugin that tells a definition in deletion that one of its objects has gone."""
+    """The admission plugin for objects of a definition in deletion: none is created, and each that goes is told."""
 
     def __init__(self, custom: CustomResources) -> None:
         self.custom = custom
 
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
-        return resource.custom and operation in ("DELETE", "UPDATE")
+        return resource.custom and (resource.group, resource.plural) in self.custom.terminating
+
+    async def admit(self, admission: Admission) -> None:
+        if admission.operation == "CREATE":
+            why = "create not allowed while custom resource definition is terminating"
+            details = {"group": admission.resource.group, "kind": admission.resource.plural}
+            raise StatusError(405, "MethodNotAllowed", why, details=details)
 
     async def commit(self, admission: Admission) -> None:
-        resource, old = admission.resource, admission.old
-        if old is not None and old["metadata"].get("deletionTimestamp"):
-            await self.custom.after_object(resource.group, resource.plural)
+        await self.custom.after_object(admission.resource.group, admission.resource.plural)
 
 
-def resource_of(definition: Object, version: Object) -> Resource:
+def type_of(definition: Object, version: Object) -> StructuralType:
+    schema = dig(version, "schema", "openAPIV3Schema") or ANYTHING
+    if mapping(definition, "spec").get("preserveUnknownFields"):
+        schema = {**schema, "x-kubernetes-preserve-unknown-fields": True}
+    names = mapping(definition, "status", "acceptedNames") or mapping(definition, "spec", "names")
+    return structural_type(schema, group=definition["spec"]["group"], version=version["name"], kind=names["kind"])
+
+
+def resource_of(definition: Object, version: Object, type: StructuralType, view: Any = None) -> Resource:
     """Return the declaration of one version of a definition."""
     spec = mapping(definition, "spec")
     names = mapping(definition, "status", "acceptedNames") or mapping(spec, "names")
-    group, kind = spec["group"], names["kind"]
-    schema = dig(version, "schema", "openAPIV3Schema") or {
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": True,
-    }
-    storage = next(one["name"] for one in items(spec, "versions") if one.get("storage"))
     columns = tuple(
         Column(
             column["name"],
@@ -254,11 +251,10 @@ def resource_of(definition: Object, version: Object) -> Resource:
         )
         for column in items(version, "additionalPrinterColumns")
     )
-    scale = dig(version, "subresources", "scale")
     return Resource(
-        group=group,
+        group=spec["group"],
         version=version["name"],
-        kind=kind,
+        kind=names["kind"],
         plural=names["plural"],
         namespaced=spec.get("scope") == "Namespaced",
         singular=names.get("singular", ""),
@@ -267,15 +263,26 @@ def resource_of(definition: Object, version: Object) -> Resource:
         verbs=VERBS,
         columns=(NAME, *(columns or (AGE,))),
         status=dig(version, "subresources", "status") is not None,
-        scale=scale,
+        scale=dig(version, "subresources", "scale"),
         field_selectors={
             field["jsonPath"].lstrip("."): getter(field["jsonPath"]) for field in items(version, "selectableFields")
         },
         unconditional_update=False,
-        stored_version=storage,
+        stored_version=storage_version(definition),
         custom=True,
-        schema=structural_type(schema, group=group, version=version["name"], kind=kind),
+        deprecated=deprecation(definition, version),
+        schema=type,
+        view=view,
     )
+
+
+def deprecation(definition: Object, version: Object) -> str:
+    """Return the warning of a deprecated version, "" of others."""
+    if not version.get("deprecated"):
+        return ""
+    given = version.get("deprecationWarning")
+    kind = text(definition, "spec", "names", "kind")
+    return given or f"{definition['spec']['group']}/{version['name']} {kind} is deprecated"
 
 
 def getter(path: str) -> Any:

@@ -18,6 +18,7 @@ from sampan.api.options import decode_body
 from sampan.api.registry import Registry, Written
 from sampan.api.request import Request
 from sampan.api.routing import is_true
+from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Put, Record
 
@@ -87,28 +88,45 @@ def _integer(text: str | None) -> int | None:
 
 
 async def delete(
-    registry: Registry, request: Request, served: Served, namespace: str, name: str, options: DeleteOptions
+    registry: Registry,
+    request: Request,
+    served: Served,
+    namespace: str,
+    name: str,
+    options: DeleteOptions,
+    *,
+    admission: bool = True,
 ) -> Written:
-    """Delete an object, or begin to. Raises 404, 409 and what admission raises."""
+    """Delete an object, or begin to. Raises 404, 409 and what admission raises; ``admission=False``: nobody is asked."""
     for _ in range(ATTEMPTS):
-        record = registry.record(served, namespace, name)
+        record = await registry.current(served, namespace, name)
         old = registry.decode(served, record.value)
         _check_preconditions(served, old, record, options)
-        admission = registry._admission(request, served, "DELETE", "", namespace, name, None, old)
-        admission.options = options.as_object()
-        await registry.api.chain.admit(admission)
-        await registry.api.chain.validate(admission)
-        written = False
         try:
-            result = await _delete_once(registry, request, served, record, old, options)
-            written = not request.dry_run
-            return result
+            if not admission:
+                return await _delete_once(registry, request, served, record, old, options)
+            return await _admitted(registry, request, served, record, old, options)
         except Conflict:
             if options.resource_version:
                 break
-        finally:
-            await registry.api.chain.finish(admission, written)
     raise conflict(served.resource, name)
+
+
+async def _admitted(
+    registry: Registry, request: Request, served: Served, record: Record, old: Object, options: DeleteOptions
+) -> Written:
+    namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
+    admission = registry._admission(request, served, "DELETE", "", namespace, name, None, old)
+    admission.options = options.as_object()
+    await registry.api.chain.admit(admission)
+    await registry.api.chain.validate(admission)
+    written = False
+    try:
+        result = await _delete_once(registry, request, served, record, old, options)
+        written = not request.dry_run
+        return result
+    finally:
+        await registry.api.chain.finish(admission, written)
 
 
 def _check_preconditions(served: Served, old: Object, record: Record, options: DeleteOptions) -> None:
@@ -144,11 +162,11 @@ async def _delete_once(
     ):
         return Written(registry.served_bytes(served, record.value))
     _mark(served, new, old, grace, already)
-    value = registry.stored_bytes(served, new)
+    value = await registry.to_store(served, new)
     if request.dry_run:
-        return Written(registry.served_bytes(served, value))
+        return Written(dumps(new))
     (after,) = await registry.commit(Put(record.key, value, expected=record.revision))
-    return Written(registry.served_bytes(served, after.value))
+    return Written(await registry.served_value(served, after))
 
 
 def _mark(served: Served, new: Object, old: Object, grace: int, already: bool) -> None:
@@ -189,11 +207,11 @@ def _grace(served: Served, old: Object, options: DeleteOptions) -> int:
 
 
 async def _remove(registry: Registry, request: Request, served: Served, record: Record, new: Object) -> Written:
-    last = registry.stored_bytes(served, new)
+    last = await registry.to_store(served, new)
     if request.dry_run:
         return Written(registry.served_bytes(served, record.value), deleted=True)
     (after,) = await registry.commit(Put(record.key, None, expected=record.revision, last=last))
-    return Written(registry.served_bytes(served, after.value), deleted=True)
+    return Written(await registry.served_value(served, after), deleted=True)
 
 
 def deleted_status(served: Served, obj: Object) -> dict[str, Any]:

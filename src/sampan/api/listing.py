@@ -115,7 +115,7 @@ async def list_records(api: Api, request: Request, served: Served, namespace: st
     try:
         if chosen:
             return await _list_chosen(api, chosen, prefix, limit, after, revision)
-        page = await api.store.page(prefix, limit=limit, after=after, revision=revision)
+        page = await api.source(served).page(prefix, limit=limit, after=after, revision=revision)
     except Compacted:
         raise _expired(options.token, prefix, after) from None
     except FutureRevision as error:
@@ -140,8 +140,10 @@ async def candidates(api: Api, chosen: Selection, prefix: str, after: str, revis
     whole_key = not chosen.served.resource.namespaced or prefix != chosen.served.key_prefix
     if chosen.name and whole_key and not revision and not after:
         record = api.store.get(prefix + chosen.name)
+        if record is not None and chosen.served.view is not None:
+            record = await chosen.served.view.record(record)
         return Page([record] if record else [], api.store.revision, False, 0)
-    return await api.store.page(prefix, after=after, revision=revision)
+    return await api.source(chosen.served).page(prefix, after=after, revision=revision)
 
 
 def list_bytes(api: Api, served: Served, listed: Listed) -> bytes:

@@ -68,7 +68,7 @@ class LocalClient(WritingClient):
             if served is None or served.converts:
                 return await self._object("GET", resource.path(namespace, name), {})
             await permit(self.api.authorizer, routed.request.attributes)
-            return self.api.parsed(self.api.registry.record(served, namespace or "", name))
+            return self.api.parsed(await self.api.registry.current(served, namespace or "", name))
         except StatusError as error:
             raise api_error(error) from None
 

@@ -81,6 +81,22 @@ class Registry:
             raise not_found(served.resource, name)
         return record
 
+    async def current(self, served: Served, namespace: str, name: str) -> Record:
+        """Return the record as the version serves it. Raises 404, and 500 where it cannot be converted."""
+        record = self.record(served, namespace, name)
+        return record if served.view is None else await served.view.record(record)
+
+    async def served_value(self, served: Served, record: Record) -> bytes:
+        """Return a stored record's bytes as they are served."""
+        if served.view is not None:
+            converted: Record = await served.view.record(record)
+            return converted.value
+        return self.served_bytes(served, record.value)
+
+    async def to_store(self, served: Served, obj: Object) -> bytes:
+        """Return an object as the bytes to store. Raises 413, and 500 where it cannot be converted."""
+        return self.stored_bytes(served, obj if served.view is None else await served.view.to_store(obj))
+
     def read(self, served: Served, namespace: str, name: str) -> Object:
         """Return an object of one's own, in the served version. Raises 404."""
         return self.decode(served, self.record(served, namespace, name).value)
@@ -113,6 +129,10 @@ class Registry:
 
     async def convert(self, source: Served, target: Served, obj: Object) -> Object:
         """Return an object of one version of a resource in another version of it."""
+        if source.view is not None:
+            versions = (source.resource.api_version, target.resource.api_version)
+            converted: Object = (await source.view.convert([obj], *versions, stored=False))[0]
+            return converted
         version = obj["metadata"].get("resourceVersion")
         made = self.decode(target, self.stored_bytes(source, obj))
         if version:
@@ -167,16 +187,16 @@ class Registry:
             if resource.warn is not None:
                 request.warnings += resource.warn(obj, None)
             await self.api.chain.validate(admission)
-            value = self.stored_bytes(served, obj)
+            value = await self.to_store(served, obj)
             if request.dry_run:
-                return Written(self.served_bytes(served, value), created=True)
+                return Written(dumps(obj), created=True)
             (record,) = await self.commit(Put(key, value, expected=0, ttl_seconds=self.ttl_seconds(served)))
             written = True
         except Conflict:
             raise already_exists(resource, name) from None
         finally:
             await self.api.chain.finish(admission, written)
-        return Written(self.served_bytes(served, record.value), created=True)
+        return Written(await self.served_value(served, record), created=True)
 
     async def replace(
         self,
@@ -194,7 +214,7 @@ class Registry:
         """Let ``change`` make the new object of the stored one, and write it. Raises 404, 409 and what ``change`` and
         the pipeline raise. ``retry``: on a conflict read again and call ``change`` again."""
         for _ in range(CONFLICT_ATTEMPTS):
-            record = self.record(served, namespace, name)
+            record = await self.current(served, namespace, name)
             new = change(self.decode(served, record.value))
             if not isinstance(new.get("metadata"), dict):
                 raise bad_request("metadata must be an object")
@@ -290,16 +310,25 @@ class Registry:
     async def _store(self, request: Request, served: Served, record: Record, new: Object, old: Object) -> Written:
         old_bare = {**old, "metadata": {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}}
         released = self.released(served, new)
-        if not released and same(new, old_bare):
+        unchanged = not released and same(new, old_bare)
+        if unchanged and served.view is None:
             return Written(self.served_bytes(served, record.value))
-        value = self.stored_bytes(served, new)
+        value = await self.to_store(served, new)
+        if unchanged and self._stored_so(record, value):
+            return Written(record.value)
         if request.dry_run:
-            return Written(self.served_bytes(served, with_resource_version(value, record.revision)), deleted=released)
+            return Written(with_resource_version(dumps(new), record.revision), deleted=released)
         put = Put(record.key, value, expected=record.revision, ttl_seconds=self.ttl_seconds(served))
         if released:
             put = Put(record.key, None, expected=record.revision, last=value)
         (after,) = await self.commit(put)
-        return Written(self.served_bytes(served, after.value), deleted=released)
+        return Written(await self.served_value(served, after), deleted=released)
+
+    def _stored_so(self, record: Record, value: bytes) -> bool:
+        """Whether the store has these very bytes: an object of an old version or schema is written anew (that is how
+        storage migrates)."""
+        stored = self.api.store.get(record.key)
+        return stored is not None and stored.value == with_resource_version(value, stored.revision)
 
     def ttl_seconds(self, served: Served) -> int:
         """Return how long an object lives without another write; 0: for ever."""

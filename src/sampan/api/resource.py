@@ -108,6 +108,8 @@ class Resource:
     """Whether its objects go by themselves, ``--event-ttl`` after they were last written (Events)."""
     custom: bool = False
     """Whether a CRD made it: strategic merge is refused and its schema comes from the CRD."""
+    view: Any = None
+    """For custom resources: the ``stored_versions.VersionView`` that objects are read and written through, if any."""
     schema: Any = None
     """The compiled type that decodes, defaults and prunes it (``sampan.schema``); None: found by group-version-kind."""
 

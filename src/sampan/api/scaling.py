@@ -43,7 +43,8 @@ def scale_of(served: Served, obj: Object) -> Object:
 async def scale(registry: Registry, request: Request, served: Served, namespace: str, name: str) -> Response:
     """Serve GET, PUT and PATCH of ``/scale``. Raises 400, 404, 405, 409, 415 and 422."""
     if request.method == "GET":
-        return value_response(request, scale_of(served, registry.read(served, namespace, name)))
+        current = await registry.current(served, namespace, name)
+        return value_response(request, scale_of(served, registry.decode(served, current.value)))
     if request.method == "PUT":
         media = media_type(request.headers.get("content-type", "")) or JSON
         given, _ = decode_body(request, YAML if media == YAML else JSON)

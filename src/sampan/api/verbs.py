@@ -30,7 +30,7 @@ async def get(request: Request, served: Served) -> Answer:
     registry, at = request.api.registry, request.attributes
     if "resourceVersion" in request.query:
         not_in_the_future(request, parse_revision(request.query["resourceVersion"]))
-    value = registry.record(served, at.namespace, at.name).value
+    value = (await registry.current(served, at.namespace, at.name)).value
     return object_response(request, served, registry.served_bytes(served, value))
 
 

@@ -58,13 +58,15 @@ async def changes(
         if options.mark_end:
             yield [Change("BOOKMARK", INITIAL_EVENTS_END.encode(), since)]
     try:
-        watch = api.store.watch(prefix, since=since)
+        watch = api.source(served).watch(prefix, since=since)
     except Compacted as error:
         raise StatusError(410, "Expired", f"too old resource version: {error.asked} ({error.oldest})") from None
+    served.watches.add(watch)
     try:
         async for batch in _follow(api, watch, chosen, options):
             yield batch
     finally:
+        served.watches.discard(watch)
         watch.close()
 
 
@@ -181,6 +183,8 @@ class WatchStream:
             return encode_frame(
                 change.type, self._transform(self._api.registry.served_bytes(self._served, change.value))
             )
+        if self._served.view is not None:
+            return encode_frame(change.type, change.value)
         if self._served.converts:
             return encode_frame(change.type, self._api.registry.served_bytes(self._served, change.value))
         return self._api.frames.frame(change)

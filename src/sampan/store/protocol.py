@@ -114,6 +114,9 @@ class Watch(Protocol):
 
     def close(self) -> None: ...
 
+    def finish(self) -> None:
+        """End the iteration after what has come already."""
+
 
 class Store(Protocol):
     """The whole of what the API asks of a database.

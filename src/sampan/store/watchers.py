@@ -50,6 +50,9 @@ class PrefixWatch:
         self._buffer.clear()
         self.end(StopAsyncIteration())
 
+    def finish(self) -> None:
+        self.end(StopAsyncIteration())
+
     def __aiter__(self) -> PrefixWatch:
         return self
 

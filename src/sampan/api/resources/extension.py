@@ -12,27 +12,12 @@ from typing import Any
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME
-from sampan.api.resources.definitions import default_definition, prepare_definition, validate_definition
+from sampan.api.resources.definitions import CUSTOM_RESOURCE_DEFINITION
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import COLUMNS as WEBHOOK_COLUMNS
 from sampan.api.resources.webhooks import default_webhooks, validate_webhooks
 from sampan.schema.causes import invalid
 from sampan.schema.objects import Object
-
-CUSTOM_RESOURCE_DEFINITION = Resource(
-    group="apiextensions.k8s.io",
-    version="v1",
-    kind="CustomResourceDefinition",
-    plural="customresourcedefinitions",
-    namespaced=False,
-    short_names=("crd", "crds"),
-    categories=("api-extensions",),
-    status=True,
-    default=default_definition,
-    prepare=prepare_definition,
-    validate=collect(validate_definition),
-    columns=(NAME, Column("Created At", ".metadata.creationTimestamp")),
-)
 
 # apiregistration.k8s.io
 
