@@ -173,9 +173,8 @@ def test_service_cells() -> None:
     assert external_address({"spec": spec}) == "<pending>" and port_cell({"spec": spec}) == "80:30080/TCP"
     status = {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}}
     assert external_address({"spec": spec, "status": status}) == "10.0.0.1"
-    assert causes(SERVICE, {"spec": {"type": "ClusterIP", "sessionAffinity": "None"}}) == {
-        "spec.ports": "Required value"
-    }
+    bare = {"type": "ClusterIP", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster"}
+    assert causes(SERVICE, {"spec": bare}) == {"spec.ports": "Required value"}
 
 
 def test_events_are_one_storage_in_two_forms() -> None:

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import orjson
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, config_keys, immutable, subdomain
+from sampan.api.resources.checking import collect, config_keys, immutable
 from sampan.api.resources.columns import AGE, NAME, count
-from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import forbidden, invalid, required
+from sampan.api.resources.reading import dig, mapping, text
+from sampan.schema.causes import forbidden, invalid, required, too_long
 from sampan.schema.objects import Object
 
 MAX_BYTES = 1 << 20
+MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
+MOUNTABLE_GONE = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
 IMMUTABLE_SET = "field is immutable when `immutable` is set"
 REQUIRED_KEYS = {
     "kubernetes.io/dockercfg": (".dockercfg",),
@@ -35,16 +37,25 @@ def sealed(new: Object, old: Object | None, fields: tuple[str, ...]) -> Iterator
             yield forbidden(field, IMMUTABLE_SET)
 
 
+def text_bytes(value: str) -> int:
+    return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+
+
+def decoded_bytes(value: str) -> int:
+    """Return the bytes that base64 text stands for."""
+    return len(value) * 3 // 4 - value.endswith("=") - value.endswith("==")
+
+
 def validate_config_map(new: Object, old: Object | None) -> Iterator[Cause]:
     data, binary = mapping(new, "data"), mapping(new, "binaryData")
     yield from config_keys("data", data)
-    for key in binary:
-        if key in data:
-            yield invalid(f"binaryData[{key}]", key, "duplicate of key present in data")
+    for key in data:
+        if key in binary:
+            yield invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
     yield from config_keys("binaryData", binary)
-    size = sum(len(value) for value in data.values()) + sum(len(value) * 3 // 4 for value in binary.values())
+    size = sum(map(text_bytes, data.values())) + sum(map(decoded_bytes, binary.values()))
     if size > MAX_BYTES:
-        yield Cause("", "FieldValueTooLong", f"Too long: may not be more than {MAX_BYTES} bytes")
+        yield too_long("", MAX_BYTES)
     yield from sealed(new, old, ("data", "binaryData"))
 
 
@@ -56,6 +67,7 @@ CONFIG_MAP = Resource(
     short_names=("cm",),
     generation=False,
     validate=collect(validate_config_map),
+    trusts_definition=False,
     columns=(
         NAME,
         Column("Data", lambda o: len(mapping(o, "data")) + len(mapping(o, "binaryData")), type="integer"),
@@ -65,7 +77,8 @@ CONFIG_MAP = Resource(
 
 
 def default_secret(secret: Object) -> None:
-    secret.setdefault("type", "Opaque")
+    if not secret.get("type"):
+        secret["type"] = "Opaque"
     plain = secret.pop("stringData", None)
     if plain:
         data = secret.setdefault("data", {})
@@ -76,11 +89,11 @@ def default_secret(secret: Object) -> None:
 def validate_secret(new: Object, old: Object | None) -> Iterator[Cause]:
     data = mapping(new, "data")
     yield from config_keys("data", data)
-    if sum(len(value) * 3 // 4 for value in data.values()) > MAX_BYTES:
-        yield Cause("data", "FieldValueTooLong", f"Too long: may not be more than {MAX_BYTES} bytes")
+    if sum(map(decoded_bytes, data.values())) > MAX_BYTES:
+        yield too_long("data", MAX_BYTES)
     kind = text(new, "type")
     for key in REQUIRED_KEYS.get(kind, ()):
-        if key not in data:
+        if key not in data or (key == "ssh-privatekey" and not data[key]):
             yield required(f"data[{key}]")
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & data.keys():
         yield required("data[username]")
@@ -97,11 +110,19 @@ def validate_secret(new: Object, old: Object | None) -> Iterator[Cause]:
 
 
 def docker_config(data: Object, key: str) -> Iterator[Cause]:
-    if key in data:
-        try:
-            orjson.loads(base64.b64decode(data[key]))
-        except ValueError as error:
-            yield invalid(f"data[{key}]", "<secret contents redacted>", str(error))
+    if key not in data:
+        return
+    why = ""
+    try:
+        found = orjson.loads(base64.b64decode(data[key]))
+    except ValueError as error:
+        why = "unexpected end of JSON input" if not data[key] else str(error)
+    else:
+        if found is not None and not isinstance(found, dict):
+            kind = {list: "array", str: "string", bool: "bool"}.get(type(found), "number")
+            why = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+    if why:
+        yield invalid(f"data[{key}]", "<secret contents redacted>", why)
 
 
 SECRET = Resource(
@@ -112,6 +133,7 @@ SECRET = Resource(
     generation=False,
     default=default_secret,
     validate=collect(validate_secret),
+    trusts_definition=False,
     columns=(
         NAME,
         Column("Type", ".type"),
@@ -122,9 +144,10 @@ SECRET = Resource(
 )
 
 
-def validate_service_account(new: Object, old: Object | None) -> Iterator[Cause]:
-    for index, secret in enumerate(items(new, "imagePullSecrets")):
-        yield from subdomain(f"imagePullSecrets[{index}].name", secret.get("name"), needed=False)
+def account_warnings(new: Object, old: Object | None) -> Iterator[str]:
+    noted, before = mapping(new, "metadata", "annotations"), mapping(old, "metadata", "annotations")
+    if MOUNTABLE in noted and noted[MOUNTABLE] != before.get(MOUNTABLE):
+        yield f"metadata.annotations[{MOUNTABLE}]: {MOUNTABLE_GONE}"
 
 
 SERVICE_ACCOUNT = Resource(
@@ -134,7 +157,8 @@ SERVICE_ACCOUNT = Resource(
     plural="serviceaccounts",
     short_names=("sa",),
     generation=False,
-    validate=collect(validate_service_account),
+    warn=account_warnings,
+    trusts_definition=False,
     returns_deleted=True,
     columns=(NAME, Column("Secrets", lambda account: len(dig(account, "secrets") or ()), type="integer"), AGE),
 )

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, one_of, selects
+from sampan.api.resources.checking import collect, non_negative, selects
 from sampan.api.resources.claims import PERSISTENT_VOLUME_CLAIM
 from sampan.api.resources.columns import AGE, NAME, WIDE, labels_text, number, template_columns
 from sampan.api.resources.configuration import CONFIG_MAP, SECRET, SERVICE_ACCOUNT
+from sampan.api.resources.endpoints import ENDPOINTS
 from sampan.api.resources.events import CORE_EVENT
-from sampan.api.resources.nodes import NAMESPACE, NODE
+from sampan.api.resources.limits import LIMIT_RANGE, RESOURCE_QUOTA
+from sampan.api.resources.namespaces import NAMESPACE
+from sampan.api.resources.nodes import NODE
 from sampan.api.resources.pod_spec import default_template
 from sampan.api.resources.pod_validation import pod_template
+from sampan.api.resources.pod_warnings import template_warnings
 from sampan.api.resources.pods import POD
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.api.resources.services import ENDPOINTS, SERVICE
+from sampan.api.resources.services import SERVICE
 from sampan.api.resources.volumes import PERSISTENT_VOLUME
+from sampan.api.resources.workloads import only_always, replica_counts
 from sampan.schema.causes import invalid, required
 from sampan.schema.objects import Object
 
@@ -32,10 +37,13 @@ def default_controller(controller: Object) -> None:
 
 
 def validate_controller(new: Object, old: Object | None) -> Iterator[Cause]:
-    selector = mapping(new, "spec", "selector")
+    """``ValidateReplicationControllerSpec``."""
+    spec = mapping(new, "spec")
+    selector, template = mapping(spec, "selector"), spec.get("template")
+    for key in ("minReadySeconds", "replicas"):
+        yield from non_negative(f"spec.{key}", spec.get(key))
     if not selector:
         yield required("spec.selector")
-    template = dig(new, "spec", "template")
     if template is None:
         yield required("spec.template")
         return
@@ -43,7 +51,7 @@ def validate_controller(new: Object, old: Object | None) -> Iterator[Cause]:
     if selector and not selects({"matchLabels": selector}, labels):
         yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     yield from pod_template(template, "spec.template")
-    yield from one_of("spec.template.spec.restartPolicy", dig(template, "spec", "restartPolicy"), ("Always",))
+    yield from only_always(template, "spec.template", "ReplicationController")
 
 
 REPLICATION_CONTROLLER = Resource(
@@ -62,6 +70,9 @@ REPLICATION_CONTROLLER = Resource(
     default=default_controller,
     prepare=lambda new, old: new.update(status={"replicas": 0}) if old is None else None,
     validate=collect(validate_controller),
+    validates={"status": collect(replica_counts(fully_labeled=True))},
+    warn=lambda new, old: template_warnings(dig(new, "spec", "template"), "spec.template"),
+    trusts_definition=False,
     storage_group_resource="controllers",
     columns=(
         NAME,
@@ -87,71 +98,14 @@ POD_TEMPLATE = Resource(
     plural="podtemplates",
     default=lambda o: default_template(o.get("template")),
     validate=collect(validate_pod_template),
+    warn=lambda new, old: template_warnings(new.get("template"), "template"),
+    trusts_definition=False,
     returns_deleted=True,
     columns=(
         NAME,
         Column("Containers", lambda o: ",".join(c.get("name", "") for c in items(o, "template", "spec", "containers"))),
         Column("Images", lambda o: ",".join(c.get("image", "") for c in items(o, "template", "spec", "containers"))),
         Column("Pod Labels", lambda o: labels_text(mapping(o, "template", "metadata", "labels"))),
-    ),
-)
-
-
-def default_limit_range(limit_range: Object) -> None:
-    for limit in items(limit_range, "spec", "limits"):
-        if limit.get("type") != "Container":
-            continue
-        for name, amount in mapping(limit, "max").items():
-            limit.setdefault("default", {}).setdefault(name, amount)
-        for name, amount in mapping(limit, "default").items():
-            limit.setdefault("defaultRequest", {}).setdefault(name, amount)
-        for name, amount in mapping(limit, "min").items():
-            limit.setdefault("defaultRequest", {}).setdefault(name, amount)
-
-
-def validate_limit_range(new: Object, old: Object | None) -> Iterator[Cause]:
-    kinds = [limit.get("type") for limit in items(new, "spec", "limits")]
-    for index, kind in enumerate(kinds):
-        if kind in kinds[:index]:
-            yield Cause(f"spec.limits[{index}].type", "FieldValueDuplicate", f'Duplicate value: "{kind}"')
-
-
-LIMIT_RANGE = Resource(
-    group="",
-    version="v1",
-    kind="LimitRange",
-    plural="limitranges",
-    short_names=("limits",),
-    generation=False,
-    default=default_limit_range,
-    validate=collect(validate_limit_range),
-    columns=(NAME, Column("Created At", ".metadata.creationTimestamp")),
-)
-
-
-def usage(quota: Object, limits: bool) -> str:
-    used, cells = mapping(quota, "status", "used"), []
-    for name, hard in sorted(mapping(quota, "spec", "hard").items()):
-        if name.startswith("limits.") == limits:
-            cells.append(f"{name}: {used.get(name, 0)}/{hard}")
-    return ", ".join(cells)
-
-
-RESOURCE_QUOTA = Resource(
-    group="",
-    version="v1",
-    kind="ResourceQuota",
-    plural="resourcequotas",
-    short_names=("quota",),
-    status=True,
-    generation=False,
-    prepare=lambda new, old: new.update(status={}) if old is None else None,
-    returns_deleted=True,
-    columns=(
-        NAME,
-        Column("Request", lambda quota: usage(quota, False)),
-        Column("Limit", lambda quota: usage(quota, True)),
-        AGE,
     ),
 )
 
@@ -166,6 +120,7 @@ COMPONENT_STATUS = Resource(
     kind="ComponentStatus",
     plural="componentstatuses",
     namespaced=False,
+    deprecated="v1 ComponentStatus is deprecated in v1.19+",
     short_names=("cs",),
     verbs=("get", "list"),
     columns=(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sampan.api.resource import Cause, Column, FieldGetter, Resource
-from sampan.api.resources.checking import collect
+from sampan.api.resources.checking import collect, qualified
 from sampan.api.resources.columns import NAME, WIDE
 from sampan.api.resources.reading import dig, mapping, text
-from sampan.schema.causes import invalid
+from sampan.schema.causes import invalid, required
 from sampan.schema.durations import age
 from sampan.schema.objects import Object
 
@@ -82,10 +83,70 @@ def target_field(key: str) -> FieldGetter:
     return lambda event: text(regarding(event), key)
 
 
+LIMITS = (("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024))
+UNCHANGING = (
+    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type", "eventTime",
+    "action", "related", "reportingController", "reportingInstance",
+)  # fmt: skip
+
+
+def part(event: Object, name: str) -> Any:
+    """Return a field by the name that messages use, whichever name the event carries."""
+    if name == "reportingController":
+        return either(event, "reportingComponent")
+    return either(event, name)
+
+
 def validate(new: Object, old: Object | None) -> Iterator[Cause]:
+    """``legacyValidateEvent``: what every event has to be."""
     namespace, target = text(new, "metadata", "namespace"), text(regarding(new), "namespace")
-    if target != namespace and not (not target and namespace in ("default", "kube-system")):
+    if not new.get("eventTime"):
+        if target != namespace and not (not target and namespace == "default"):
+            yield invalid("involvedObject.namespace", target, "does not match event.namespace")
+        return
+    if not target and namespace not in ("default", "kube-system"):
         yield invalid("involvedObject.namespace", target, "does not match event.namespace")
+    controller = str(part(new, "reportingController") or "")
+    if not controller:
+        yield required("reportingController")
+    yield from qualified("reportingController", controller)
+    for name, limit in LIMITS:
+        found = str(part(new, name) or "")
+        if not found and name != "message":
+            yield required(name)
+        if len(found.encode("utf-8", "surrogatepass")) > limit:
+            yield invalid(name, "", f"can have at most {limit} characters")
+
+
+def validate_strictly(new: Object, old: Object | None) -> Iterator[Cause]:
+    """What events.k8s.io/v1 asks for beside: nothing of old, and no change but of the series."""
+    yield from validate(new, old)
+    if old is None:
+        yield from series(new)
+        if not new.get("eventTime"):
+            yield required("eventTime")
+        if new.get("type") not in ("Normal", "Warning"):
+            yield invalid("type", "", f"has invalid value: {new.get('type') or ''}")
+        for name in ("firstTimestamp", "lastTimestamp", "count"):
+            if part(new, name):
+                yield invalid(name, "", "needs to be unset")
+        if any(mapping({"source": part(new, "source")}, "source").values()):
+            yield invalid("source", "", "needs to be unset")
+        return
+    if new.get("series") != old.get("series"):
+        yield from series(new)
+    for name in UNCHANGING:
+        if (part(new, name) or None) != (part(old, name) or None):
+            yield invalid(name, part(new, name), "field is immutable")
+
+
+def series(event: Object) -> Iterator[Cause]:
+    found = event.get("series")
+    if found is not None:
+        if (found.get("count") or 0) < 2:
+            yield invalid("series.count", "", "should be at least 2")
+        if not found.get("lastObservedTime"):
+            yield required("series.lastObservedTime")
 
 
 def to_core(event: Object) -> None:
@@ -123,6 +184,7 @@ CORE_EVENT = Resource(
     generation=False,
     expires=True,
     validate=collect(validate),
+    trusts_definition=False,
     columns=COLUMNS,
     field_selectors=field_selectors("involvedObject", component="reportingComponent"),
 )
@@ -135,7 +197,8 @@ EVENT = Resource(
     short_names=("ev",),
     generation=False,
     expires=True,
-    validate=collect(validate),
+    validate=collect(validate_strictly),
+    trusts_definition=False,
     columns=COLUMNS,
     field_selectors=field_selectors("regarding", component="reportingController"),
     storage_group_resource="events",

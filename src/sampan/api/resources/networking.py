@@ -10,13 +10,13 @@ from sampan.api.resources.checking import (
     collect,
     immutable_fields,
     label_selector,
-    needed_one_of,
     one_of,
     port_name_messages,
 )
 from sampan.api.resources.columns import AGE, NAME, field, selector
+from sampan.api.resources.endpoints import ENDPOINT_SLICE
 from sampan.api.resources.reading import dig, items, joined, mapping, text
-from sampan.schema.causes import duplicate, forbidden, invalid, required
+from sampan.schema.causes import forbidden, invalid, required
 from sampan.schema.names import dns1123_subdomain
 from sampan.schema.objects import Object
 
@@ -217,69 +217,6 @@ SERVICE_CIDR = Resource(
     namespaced=False,
     status=True,
     columns=(NAME, Column("CIDRs", lambda cidr: joined(items(cidr, "spec", "cidrs"))), AGE),
-)
-
-# EndpointSlice
-
-
-def default_slice(endpoint_slice: Object) -> None:
-    for port in items(endpoint_slice, "ports"):
-        port.setdefault("name", "")
-        port.setdefault("protocol", "TCP")
-
-
-def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
-    kind = new.get("addressType")
-    yield from needed_one_of("addressType", kind, ("FQDN", "IPv4", "IPv6"))
-    for index, endpoint in enumerate(items(new, "endpoints")):
-        path = f"endpoints[{index}].addresses"
-        if not items(endpoint, "addresses"):
-            yield required(path, "must contain at least 1 address")
-        for place, address in enumerate(items(endpoint, "addresses")):
-            if kind in ("IPv4", "IPv6") and not valid_ip(address):
-                yield invalid(f"{path}[{place}]", address, IP_MESSAGE)
-    names: set[str] = set()
-    for index, port in enumerate(items(new, "ports")):
-        name = port.get("name") or ""
-        if name in names:
-            yield duplicate(f"ports[{index}].name", name)
-        names.add(name)
-        yield from one_of(f"ports[{index}].protocol", port.get("protocol"), ("SCTP", "TCP", "UDP"))
-    yield from immutable_fields(new, old, "addressType")
-
-
-def shortened(values: list[str]) -> str:
-    if len(values) > SHOWN:
-        return ",".join(values[:SHOWN]) + f" + {len(values) - SHOWN} more..."
-    return ",".join(values)
-
-
-def slice_ports(endpoint_slice: Object) -> str:
-    ports = items(endpoint_slice, "ports")
-    if not ports:
-        return "<unset>"
-    return shortened([str(port["port"]) if port.get("port") is not None else "*" for port in ports])
-
-
-def slice_endpoints(endpoint_slice: Object) -> str:
-    found = [address for endpoint in items(endpoint_slice, "endpoints") for address in items(endpoint, "addresses")]
-    return shortened(found) or "<unset>"
-
-
-ENDPOINT_SLICE = Resource(
-    group="discovery.k8s.io",
-    version="v1",
-    kind="EndpointSlice",
-    plural="endpointslices",
-    default=default_slice,
-    validate=collect(validate_slice),
-    columns=(
-        NAME,
-        Column("AddressType", ".addressType"),
-        Column("Ports", slice_ports),
-        Column("Endpoints", slice_endpoints),
-        AGE,
-    ),
 )
 
 RESOURCES = (INGRESS, INGRESS_CLASS, NETWORK_POLICY, IP_ADDRESS, SERVICE_CIDR, ENDPOINT_SLICE)

@@ -1,19 +1,20 @@
-"""Nodes and Namespaces. Source: kubernetes pkg/registry/core/node and namespace, pkg/printers."""
+"""Nodes. Source: kubernetes pkg/apis/core/validation (ValidateNode), pkg/registry/core/node, pkg/printers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, one_of
+from sampan.api.resources.addresses import cidr, one_of_each_family
+from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, WIDE, field
-from sampan.api.resources.reading import dig, items, joined, mapping, text
-from sampan.schema.causes import forbidden, invalid, required
-from sampan.schema.names import qualified_name
+from sampan.api.resources.quantities import quantity
+from sampan.api.resources.reading import dig, items, joined, mapping
+from sampan.api.resources.scheduling_validation import taints
+from sampan.schema.causes import duplicate, forbidden
 from sampan.schema.objects import Object
 
 ROLE_PREFIX = "node-role.kubernetes.io/"
-EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def status_cell(node: Object) -> str:
@@ -47,20 +48,68 @@ def address_of(kind: str) -> Callable[[Object], str]:
     return cell
 
 
+def default_node(node: Object) -> None:
+    """What a node can give is what it has, until its kubelet knows better."""
+    status = node.get("status")
+    if isinstance(status, dict) and status.get("capacity") and not status.get("allocatable"):
+        status["allocatable"] = dict(status["capacity"])
+
+
+def prepare_node(new: Object, old: Object | None) -> None:
+    """podCIDR and podCIDRs are two names of one thing; the first leads (conversion of v1)."""
+    spec = mapping(new, "spec")
+    first, listed = spec.get("podCIDR"), items(spec, "podCIDRs")
+    if first and (not listed or listed[0] != first):
+        spec["podCIDRs"] = [first]
+    elif listed and not first:
+        spec["podCIDR"] = listed[0]
+
+
 def validate_node(new: Object, old: Object | None) -> Iterator[Cause]:
-    for index, taint in enumerate(items(new, "spec", "taints")):
-        path = f"spec.taints[{index}]"
-        for message in qualified_name(taint.get("key") or ""):
-            yield invalid(f"{path}.key", taint.get("key") or "", message)
-        if not taint.get("effect"):
-            yield required(f"{path}.effect")
-        else:
-            yield from one_of(f"{path}.effect", taint["effect"], EFFECTS)
     if old is not None:
-        for key in ("podCIDR", "providerID"):
-            before = dig(old, "spec", key)
-            if before and dig(new, "spec", key) != before:
-                yield forbidden(f"spec.{key}", "node updates may not change " + key + ' except from "" to valid')
+        yield from node_changes(new, old)
+        return
+    yield from taints(items(new, "spec", "taints"), "metadata.taints")
+    yield from node_amounts(new)
+    listed = items(new, "spec", "podCIDRs")
+    for index, value in enumerate(listed):
+        yield from cidr(f"spec.podCIDRs[{index}]", value)
+    yield from one_of_each_family("spec.podCIDRs", listed, "CIDR")
+    for index, value in enumerate(listed):
+        if value in listed[:index]:
+            yield duplicate(f"spec.podCIDRs[{index}]", value)
+
+
+def node_amounts(node: Object) -> Iterator[Cause]:
+    for key in ("capacity", "allocatable"):
+        for name, value in mapping(node, "status", key).items():
+            yield from quantity(f"status.{key}.{name}", name, value)
+
+
+def node_changes(new: Object, old: Object) -> Iterator[Cause]:
+    """``ValidateNodeUpdate``, of the node and of its status alike. Taints are said to be in metadata there."""
+    yield from node_amounts(new)
+    seen: list[Object] = []
+    for index, address in enumerate(items(new, "status", "addresses")):
+        if address in seen:
+            yield duplicate(f"status.addresses[{index}]", address)
+        seen.append(address)
+    ranges, spec, before = items(old, "spec", "podCIDRs"), mapping(new, "spec"), mapping(old, "spec")
+    if ranges and ranges != items(spec, "podCIDRs"):
+        yield forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
+    if before.get("providerID") and spec.get("providerID") != before["providerID"]:
+        yield forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
+    yield from taints(items(spec, "taints"), "metadata.taints")
+    if (spec.get("externalID") or "") != (before.get("externalID") or ""):
+        yield forbidden("spec.externalID", "may not be updated")
+
+
+def node_warnings(new: Object, old: Object | None) -> Iterator[str]:
+    """``fieldIsDeprecatedWarnings``."""
+    if dig(new, "spec", "configSource") is not None:
+        yield "spec.configSource: the feature is removed"
+    if dig(new, "spec", "externalID"):
+        yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
 
 
 NODE = Resource(
@@ -73,7 +122,12 @@ NODE = Resource(
     status=True,
     status_on_create=True,
     generation=False,
+    default=default_node,
+    prepare=prepare_node,
     validate=collect(validate_node),
+    validates={"status": collect(validate_node)},
+    warn=node_warnings,
+    trusts_definition=False,
     storage_group_resource="minions",
     columns=(
         NAME,
@@ -92,47 +146,4 @@ NODE = Resource(
         ),
     ),
     field_selectors={"spec.unschedulable": lambda node: "true" if dig(node, "spec", "unschedulable") else "false"},
-)
-
-
-# namespaces
-
-
-def default_namespace(namespace: Object) -> None:
-    metadata = namespace["metadata"]
-    if metadata.get("name"):
-        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
-
-
-def prepare_namespace(new: Object, old: Object | None) -> None:
-    if old is None:
-        new["status"] = {"phase": "Active"}
-        finalizers = items(new, "spec", "finalizers")
-        new["spec"] = {"finalizers": [*finalizers, *(() if "kubernetes" in finalizers else ("kubernetes",))]}
-    else:
-        new["spec"] = old.get("spec", {})
-
-
-def terminate(namespace: Object) -> None:
-    namespace.setdefault("status", {})["phase"] = "Terminating"
-
-
-NAMESPACE = Resource(
-    group="",
-    version="v1",
-    kind="Namespace",
-    plural="namespaces",
-    namespaced=False,
-    short_names=("ns",),
-    verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
-    status=True,
-    generation=False,
-    name_is="label",
-    default=default_namespace,
-    prepare=prepare_namespace,
-    held=lambda namespace: bool(items(namespace, "spec", "finalizers")),
-    mark_deleted=terminate,
-    returns_deleted=True,
-    columns=(NAME, Column("Status", ".status.phase"), AGE),
-    field_selectors={"status.phase": lambda namespace: text(namespace, "status", "phase")},
 )

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import immutable, label_selector, needed_one_of, non_negative, selects
+from sampan.api.resources.checking import immutable, label_selector, non_negative, selects
 from sampan.api.resources.pod_validation import pod_template
+from sampan.api.resources.pod_warnings import template_warnings
 from sampan.api.resources.reading import dig, mapping
-from sampan.schema.causes import forbidden, invalid, required
+from sampan.schema.causes import forbidden, invalid, not_supported, required
+from sampan.schema.names import dns1123_label
 from sampan.schema.objects import Object
 
+GROUP = "apps"
+TEMPLATE = ("spec", "template", "spec")
+NAME_WARNING = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+    "a DNS label is recommended"
+)
 PERCENT = re.compile(r"^[0-9]+%$")
 SCALE = {
     "specReplicasPath": ".spec.replicas",
@@ -28,18 +36,18 @@ def selector_and_template(
     *,
     claims: Iterable[str] = (),
     kind: str = "ReplicaSet",
-    empty: str = "invalid label selector",
+    empty: str = "empty selector is invalid for deployment",
 ) -> Iterator[Cause]:
-    """The selector is there, valid, immutable and matches the labels of the valid template."""
+    """The selector is there, valid, immutable and matches the labels of the valid template. ``empty`` is how an empty
+    selector is refused, which every kind says in its own way."""
     spec = mapping(new, "spec")
-    selector = spec.get("selector")
+    selector, template = spec.get("selector"), spec.get("template")
     if selector is None:
         yield required("spec.selector")
     else:
         yield from label_selector("spec.selector", selector)
         if not mapping(selector, "matchLabels") and not selector.get("matchExpressions"):
-            yield invalid("spec.selector", selector, f"empty selector is invalid for {kind.lower()}")
-    template = spec.get("template")
+            yield invalid("spec.selector", selector, empty)
     if template is None:
         yield required("spec.template")
     else:
@@ -47,15 +55,75 @@ def selector_and_template(
         if selector and not selects(selector, labels):
             yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
         yield from pod_template(template, "spec.template", claims)
-        yield from needed_one_of(
-            "spec.template.spec.restartPolicy", dig(template, "spec", "restartPolicy"), ("Always",)
-        )
-        if dig(template, "spec", "activeDeadlineSeconds") is not None:
-            yield forbidden(
-                "spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported"
-            )
+        yield from only_always(template, "spec.template", kind)
     if old is not None:
         yield from immutable("spec.selector", selector, dig(old, "spec", "selector"))
+
+
+def empty_status(new: Object, old: Object | None) -> None:
+    if old is None:
+        new["status"] = {}
+
+
+def replica_status(new: Object, old: Object | None) -> None:
+    if old is None:
+        new["status"] = {"replicas": 0}
+
+
+def ready_of(obj: Object) -> str:
+    return f"{dig(obj, 'status', 'readyReplicas') or 0}/{dig(obj, 'spec', 'replicas') or 0}"
+
+
+def workload_warnings(new: Object, old: Object | None, *, named: bool = True) -> Iterator[str]:
+    """What the pods of a workload will be warned of; on an update, only when its spec changed."""
+    if old is None and named:
+        yield from name_warnings(new)
+    if old is None or new.get("spec") != old.get("spec"):
+        yield from template_warnings(dig(new, "spec", "template"), "spec.template")
+
+
+def name_warnings(new: Object) -> Iterator[str]:
+    messages = dns1123_label(str(mapping(new, "metadata").get("name") or ""))
+    if messages:
+        yield f"{NAME_WARNING}: [{' '.join(messages)}]"
+
+
+def only_always(template: Object, field: str, kind: str) -> Iterator[Cause]:
+    """Pods that are kept running are always restarted, and have no deadline."""
+    spec = mapping(template, "spec")
+    if spec.get("restartPolicy") != "Always":
+        yield not_supported(f"{field}.spec.restartPolicy", spec.get("restartPolicy") or "", ("Always",))
+    if spec.get("activeDeadlineSeconds") is not None:
+        why = f"activeDeadlineSeconds in {kind} is not Supported"
+        yield forbidden(f"{field}.spec.activeDeadlineSeconds", why)
+
+
+def replica_counts(*names: str, fully_labeled: bool = False) -> Callable[[Object, Object | None], Iterator[Cause]]:
+    """Return the check of a status that counts replicas: none negative, none of a part more than of the whole."""
+    parts = (*names, "readyReplicas", "availableReplicas") + (("fullyLabeledReplicas",) if fully_labeled else ())
+
+    def check(new: Object, old: Object | None) -> Iterator[Cause]:
+        status = mapping(new, "status")
+        whole = status.get("replicas") or 0
+        for key in ("replicas", *parts, "unavailableReplicas", "terminatingReplicas", "observedGeneration"):
+            yield from non_negative(f"status.{key}", status.get(key))
+        for key in parts:
+            if (status.get(key) or 0) > whole:
+                yield invalid(f"status.{key}", status[key], "cannot be greater than status.replicas")
+        if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
+            yield invalid(
+                "status.availableReplicas", status["availableReplicas"], "cannot be greater than readyReplicas"
+            )
+        yield from collisions(status, mapping(old, "status"))
+
+    return check
+
+
+def collisions(status: Object, before: Object) -> Iterator[Cause]:
+    count, was = status.get("collisionCount"), before.get("collisionCount")
+    if was is not None and (count is None or count < was):
+        yield invalid("status.collisionCount", count or 0, "cannot be decremented")
+    yield from non_negative("status.collisionCount", count)
 
 
 def int_or_percent(field: str, value: Any, *, at_most_100: bool = False) -> Iterator[Cause]:

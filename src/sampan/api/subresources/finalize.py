@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sampan.api.rendering import value_response
 from sampan.api.request import Request, Response
-from sampan.api.resources.reading import items
+from sampan.api.resources.reading import items, text
 from sampan.api.subresources.binding import body_object
 from sampan.schema.objects import Object
 
@@ -13,10 +13,14 @@ async def finalize(request: Request) -> Response:
     """Set spec.finalizers; a namespace that is being deleted goes with the last of them. Raises 404 and 409."""
     served = request.api.catalog.get("", "v1", "namespaces")
     assert served is not None
-    finalizers = [str(item) for item in items(body_object(request), "spec", "finalizers")]
+    body = body_object(request)
+    finalizers = [str(item) for item in items(body, "spec", "finalizers")]
+    version = text(body, "metadata", "resourceVersion")
 
     def change(namespace: Object) -> Object:
         namespace["spec"] = {"finalizers": finalizers} if finalizers else {}
+        if version:
+            namespace["metadata"]["resourceVersion"] = version
         return namespace
 
     name = request.attributes.name

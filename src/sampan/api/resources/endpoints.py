@@ -1,0 +1,209 @@
+"""Endpoints and EndpointSlices. Source: kubernetes pkg/apis/core/validation, pkg/apis/discovery, printers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.addresses import family, ip, non_special
+from sampan.api.resources.checking import collect, immutable_fields, label, one_of, port_number, qualified, subdomain
+from sampan.api.resources.columns import AGE, NAME
+from sampan.api.resources.reading import items, joined
+from sampan.schema.causes import duplicate, invalid, required, too_many
+from sampan.schema.names import dns1123_subdomain
+from sampan.schema.objects import Object
+
+SHOWN = 3
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
+MAX_ENDPOINTS, MAX_ADDRESSES, MAX_PORTS, MAX_HINTS = 1000, 100, 20_000, 8
+DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+
+
+def default_endpoints(endpoints: Object) -> None:
+    for subset in items(endpoints, "subsets"):
+        for port in items(subset, "ports"):
+            if not port.get("protocol"):
+                port["protocol"] = "TCP"
+
+
+def validate_endpoints(new: Object, old: Object | None) -> Iterator[Cause]:
+    if old is not None and new.get("subsets") == old.get("subsets"):
+        return
+    for index, subset in enumerate(items(new, "subsets")):
+        path = f"subsets[{index}]"
+        if not items(subset, "addresses") and not items(subset, "notReadyAddresses"):
+            yield required(path, "must specify `addresses` or `notReadyAddresses`")
+        for kind in ("addresses", "notReadyAddresses"):
+            for place, address in enumerate(items(subset, kind)):
+                yield from endpoint_address(address, f"{path}.{kind}[{place}]")
+        ports = items(subset, "ports")
+        for place, port in enumerate(ports):
+            yield from endpoint_port(port, f"{path}.ports[{place}]", named=len(ports) > 1)
+
+
+def endpoint_address(address: Object, path: str) -> Iterator[Cause]:
+    text = address.get("ip") or ""
+    wrong = list(ip(f"{path}.ip", text))
+    yield from wrong
+    yield from label(f"{path}.hostname", address.get("hostname"), needed=False)
+    yield from subdomain(f"{path}.nodeName", address.get("nodeName"), needed=False)
+    if not wrong:
+        yield from non_special(f"{path}.ip", text)
+
+
+def endpoint_port(port: Object, path: str, *, named: bool) -> Iterator[Cause]:
+    yield from label(f"{path}.name", port.get("name"), needed=named)
+    yield from port_number(f"{path}.port", port.get("port") or 0)
+    yield from one_of(f"{path}.protocol", port.get("protocol"), PROTOCOLS)
+    if port.get("appProtocol") is not None:
+        yield from qualified(f"{path}.appProtocol", port["appProtocol"])
+
+
+def endpoints_cell(endpoints: Object) -> str:
+    listed = []
+    for subset in items(endpoints, "subsets"):
+        ports = items(subset, "ports") or [{}]
+        for port in ports:
+            for address in items(subset, "addresses"):
+                listed.append(f"{address.get('ip')}:{port['port']}" if port.get("port") else str(address.get("ip")))
+    if len(listed) > SHOWN:
+        return ",".join(listed[:SHOWN]) + f" + {len(listed) - SHOWN} more..."
+    return joined(listed)
+
+
+ENDPOINTS = Resource(
+    group="",
+    version="v1",
+    kind="Endpoints",
+    plural="endpoints",
+    short_names=("ep",),
+    generation=False,
+    default=default_endpoints,
+    validate=collect(validate_endpoints),
+    by_version=lambda minor: {"deprecated": DEPRECATED if minor >= 33 else ""},
+    trusts_definition=False,
+    storage_group_resource="services/endpoints",
+    columns=(NAME, Column("Endpoints", endpoints_cell), AGE),
+)
+
+
+# EndpointSlice
+
+
+def default_slice(endpoint_slice: Object) -> None:
+    for port in items(endpoint_slice, "ports"):
+        port.setdefault("name", "")
+        port.setdefault("protocol", "TCP")
+
+
+def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
+    kind, endpoints, ports = new.get("addressType"), items(new, "endpoints"), items(new, "ports")
+    if not kind:
+        yield required("addressType")
+    elif old is None or kind != "IP":
+        yield from one_of("addressType", kind, ADDRESS_TYPES)
+    if len(endpoints) > MAX_ENDPOINTS:
+        yield too_many("endpoints", len(endpoints), MAX_ENDPOINTS)
+    elif old is None or endpoints != items(old, "endpoints"):
+        for index, endpoint in enumerate(endpoints):
+            yield from slice_endpoint(endpoint, kind, f"endpoints[{index}]")
+    if len(ports) > MAX_PORTS:
+        yield too_many("ports", len(ports), MAX_PORTS)
+    else:
+        yield from slice_port_list(ports)
+    yield from immutable_fields(new, old, "addressType")
+
+
+def slice_endpoint(endpoint: Object, kind: Any, path: str) -> Iterator[Cause]:
+    addresses = items(endpoint, "addresses")
+    if not addresses:
+        yield required(f"{path}.addresses", "must contain at least 1 address")
+    elif len(addresses) > MAX_ADDRESSES:
+        yield too_many(f"{path}.addresses", len(addresses), MAX_ADDRESSES)
+    for index, address in enumerate(addresses):
+        yield from slice_address(address, kind, f"{path}.addresses[{index}]")
+    yield from label(f"{path}.hostname", endpoint.get("hostname"), needed=False)
+    yield from subdomain(f"{path}.nodeName", endpoint.get("nodeName"), needed=False)
+    for key in ("forZones", "forNodes"):
+        yield from hints(items(endpoint, "hints", key), f"{path}.hints.{key}")
+
+
+def slice_address(address: str, kind: Any, path: str) -> Iterator[Cause]:
+    if kind in ("IPv4", "IPv6"):
+        if family(address) != kind:
+            yield invalid(path, address, f"must be a valid {kind} address")
+        else:
+            yield from non_special(path, address)
+    elif kind == "FQDN":
+        name = address.removesuffix(".")
+        if not name:
+            yield required(path)
+        for message in dns1123_subdomain(name) if name else ():
+            yield invalid(path, name, message)
+        if name and "." not in name:
+            yield invalid(path, address, "should be a domain with at least two segments separated by dots")
+
+
+def hints(listed: list[Object], path: str) -> Iterator[Cause]:
+    if len(listed) > MAX_HINTS:
+        yield too_many(path, len(listed), MAX_HINTS)
+        return
+    seen: set[Any] = set()
+    for index, hint in enumerate(listed):
+        name = hint.get("name")
+        if not name:
+            yield required(f"{path}[{index}].name")
+        elif name in seen:
+            yield duplicate(f"{path}[{index}].name", name)
+        seen.add(name)
+
+
+def slice_port_list(ports: list[Object]) -> Iterator[Cause]:
+    names: set[str] = set()
+    for index, port in enumerate(ports):
+        name = port.get("name") or ""
+        yield from label(f"ports[{index}].name", name, needed=False)
+        if name in names:
+            yield duplicate(f"ports[{index}].name", name)
+        names.add(name)
+        yield from one_of(f"ports[{index}].protocol", port.get("protocol"), PROTOCOLS)
+        if port.get("appProtocol") is not None:
+            yield from qualified(f"ports[{index}].appProtocol", port["appProtocol"])
+
+
+def shortened(values: list[str]) -> str:
+    if len(values) > SHOWN:
+        return ",".join(values[:SHOWN]) + f" + {len(values) - SHOWN} more..."
+    return ",".join(values)
+
+
+def slice_ports(endpoint_slice: Object) -> str:
+    ports = items(endpoint_slice, "ports")
+    if not ports:
+        return "<unset>"
+    return shortened([str(port["port"]) if port.get("port") is not None else "*" for port in ports])
+
+
+def slice_endpoints(endpoint_slice: Object) -> str:
+    found = [address for endpoint in items(endpoint_slice, "endpoints") for address in items(endpoint, "addresses")]
+    return shortened(found) or "<unset>"
+
+
+ENDPOINT_SLICE = Resource(
+    group="discovery.k8s.io",
+    version="v1",
+    kind="EndpointSlice",
+    plural="endpointslices",
+    default=default_slice,
+    validate=collect(validate_slice),
+    trusts_definition=False,
+    columns=(
+        NAME,
+        Column("AddressType", ".addressType"),
+        Column("Ports", slice_ports),
+        Column("Endpoints", slice_endpoints),
+        AGE,
+    ),
+)
