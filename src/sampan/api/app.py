@@ -10,32 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
 
-from sampan.api import routing, wire
+from sampan.api import routing, serving
 from sampan.api.admitting import Chain
-from sampan.api.asgi import ClientGone, headers_of, read_body, refuse_websocket, respond
 from sampan.api.catalog import Catalog, Served, Subresource
-from sampan.api.errors import (
-    StatusError,
-    bad_request,
-    internal_error,
-    method_not_allowed,
-    service_unavailable,
-    unauthorized,
-)
+from sampan.api.errors import StatusError, method_not_allowed, service_unavailable
+from sampan.api.flowcontrol.control import FlowControl
 from sampan.api.following import Following
 from sampan.api.health import Check, add_health_routes
-from sampan.api.identity import impersonated, permit
+from sampan.api.identity import permit
+from sampan.api.metrics.exposition import Family
+from sampan.api.metrics.requests import Requests
 from sampan.api.registry import Registry
-from sampan.api.rendering import error_response
-from sampan.api.request import ANONYMOUS, Attributes, Handler, Receive, Request, Response, Scope, Send, User
+from sampan.api.request import Attributes, Handler, Receive, Request, Scope, Send, User
 from sampan.api.stored_versions import Source
 from sampan.api.verbs import VERBS, Answer, scaled, status
-from sampan.api.watching import Frames, WatchStream
+from sampan.api.watching import Frames
 from sampan.api.webhook_client import WebhookClient
 from sampan.schema.objects import Object
 from sampan.schema.types import TypeSystem
@@ -93,7 +87,14 @@ class Api:
         self.components: dict[str, Check] = {}
         """The parts of the control plane that componentstatuses tells of."""
         self.ready_checks: dict[str, Check] = {}
-        self.counts: dict[tuple[str, str, int], int] = {}
+        self.metrics = Requests()
+        self.metric_sources: list[Callable[[], Iterable[Family]]] = []
+        """What else ``/metrics`` shows."""
+        self.started = self.stopping = False
+        self.flow_control: FlowControl | None = None
+        self.deadlines = serving.Deadlines()
+        self.request_seconds = 60.0
+        """How long a request may take that is no watch or stream."""
         self.anonymous: Callable[[str], bool] = lambda path: True
         """Whether a path may be asked for by somebody unknown."""
         self.event_ttl_seconds = 3600
@@ -196,9 +197,10 @@ class Api:
     async def answer(self, routed: Routed) -> Answer:
         """Authorize a request and serve it. Raises ``StatusError``."""
         await permit(self.authorizer, routed.request.attributes)
-        return await self._serve(routed)
+        return await self.serve(routed)
 
-    async def _serve(self, routed: Routed) -> Answer:
+    async def serve(self, routed: Routed) -> Answer:
+        """Serve a request that is allowed. Raises ``StatusError``."""
         request, target, served = routed.request, routed.target, routed.served
         if target is None:
             return await self._route_of(request.attributes.path)(request)
@@ -248,9 +250,9 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
-            await self._http(scope, receive, send)
+            await serving.serve_http(self, scope, receive, send)
         elif kind == "websocket":
-            await self._websocket(scope, receive, send)
+            await serving.serve_websocket(self, scope, receive, send)
         elif kind == "lifespan":
             await _lifespan(receive, send)
 
@@ -270,116 +272,12 @@ class Api:
         except StoreError as error:
             raise service_unavailable(f"the store cannot be reached: {error}") from error
 
-    async def _arrived(self, scope: Scope) -> Routed:
-        """Return the request of a connection, its user known. Raises 401 and 403."""
-        headers = headers_of(scope)
-        query = routing.parse_query(scope["query_string"])
-        if self.store.shared:
-            method = scope.get("method", "GET")
-            await self.fresh(method, scope["path"], query.last.get("resourceVersion", ""))
-        user = self.authenticator.authenticate(
-            headers, scope.get("sampan.peer_certificate"), scope.get("sampan.front_proxy_certificate")
-        )
-        if user is not None and not isinstance(user, User):
-            user = await user
-        if user is None:
-            if not self.anonymous(scope["path"]):
-                raise unauthorized()
-            user = ANONYMOUS
-        if any(name.startswith("impersonate-") for name in headers):
-            user = await impersonated(self.authorizer, user, headers)
-        return self.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        routed: Routed | None = None
-        accept = ""
-        answer: Answer
-        try:
-            routed = await self._arrived(scope)
-            request = routed.request
-            accept = request.headers.get("accept", "")
-            stream = routed.subresource.stream if routed.subresource else None
-            if stream is not None and routed.subresource and request.method in routed.subresource.stream_methods:
-                await permit(self.authorizer, request.attributes)
-                await self._stream(stream, routed, scope, receive, send)
-                return
-            if request.method not in ("GET", "HEAD"):
-                request.body = await read_body(scope, receive)
-                protobuf = request.headers.get("content-type", "").startswith(wire.MEDIA_TYPE)
-                if protobuf and routed.served is not None:
-                    _from_protobuf(request)
-            answer = await self.answer(routed)
-        except StatusError as error:
-            answer = error_response(error, accept)
-        except ClientGone:
-            return
-        except Exception as error:
-            logger.exception("%s %s", scope.get("method"), scope["path"])
-            answer = error_response(internal_error(f"{type(error).__name__}: {error}"), accept)
-        self._count(routed, answer)
-        if isinstance(answer, WatchStream):
-            await answer(scope, receive, send)
-        else:
-            await respond(scope, send, answer, routed.request if routed else None)
-
-    async def _stream(self, stream: Any, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def tell(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await stream(routed.request, scope, receive, tell)
-        except StatusError as error:
-            if started:
-                logger.warning("%s: %s", scope["path"], error)
-                return
-            if scope["type"] == "websocket":
-                await refuse_websocket(scope, send, error_response(error))
-            else:
-                await respond(scope, send, error_response(error), routed.request)
-
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            routed = await self._arrived(scope)
-            await permit(self.authorizer, routed.request.attributes)
-            if routed.subresource is not None and routed.subresource.stream is not None:
-                await self._stream(routed.subresource.stream, routed, scope, receive, send)
-                return
-            answer = await self._serve(routed)
-        except StatusError as error:
-            await refuse_websocket(scope, send, error_response(error))
-            return
-        if isinstance(answer, WatchStream):
-            await answer(scope, receive, send)
-        else:
-            await refuse_websocket(scope, send, error_response(method_not_allowed()))
-
-    def _count(self, routed: Routed | None, answer: Answer) -> None:
-        at = routed.request.attributes if routed else None
-        resource = routed.target.plural if routed and routed.target and routed.served else ""
-        code = answer.status if isinstance(answer, Response) else 200
-        key = (at.verb if at else "", resource, code)
-        self.counts[key] = self.counts.get(key, 0) + 1
-
 
 def _scope_fits(served: Served, target: routing.Target) -> bool:
     """Whether namespace and name are there as the resource's scope wants them."""
     if served.resource.namespaced:
         return bool(target.namespace) or not target.name
     return not target.namespace or target.plural == "namespaces"
-
-
-def _from_protobuf(request: Request) -> None:
-    """Go on with JSON: what typed Go clients send differs in form only. Raises 400."""
-    if request.body:
-        try:
-            request.body = wire.to_json(request.body)
-        except wire.WireError as error:
-            raise bad_request(str(error)) from None
-    request.headers = {**request.headers, "content-type": "application/json"}
 
 
 def unknown_path() -> StatusError:

@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from sampan.api.errors import StatusError
+from sampan.api.errors import StatusError, timed_out
 from sampan.api.request import Receive, Request, Response, Scope, Send
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
@@ -26,10 +26,11 @@ class ClientGone(Exception):
 class Headers(dict[str, str]):
     """Headers by lower-case name; those that are repeated are joined by a comma, and kept apart in ``repeated``."""
 
-    __slots__ = ("repeated",)
+    __slots__ = ("impersonating", "repeated")
 
     def __init__(self) -> None:
         self.repeated: dict[str, list[str]] = {}
+        self.impersonating = False
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -37,6 +38,8 @@ def headers_of(scope: Scope) -> Headers:
     headers = Headers()
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name[:12] == "impersonate-":
+            headers.impersonating = True
         if name in headers:
             headers.repeated.setdefault(name, [headers[name]]).append(value)
             headers[name] = f"{headers[name]},{value}"
@@ -52,27 +55,44 @@ def all_of(headers: Mapping[str, str], name: str) -> list[str]:
     return [headers[name]] if name in headers else []
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """Return the whole body. Raises 413 when it is too large."""
+async def read_body(receive: Receive, length: int, seconds: float) -> bytes:
+    """Return the whole body, which says to have ``length`` bytes. Raises 413 when it is too large, and 504 when it has not
+    come within ``seconds``."""
+    if length > MAX_BODY_BYTES:
+        raise too_large()
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientGone
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        parts, size = [body], len(body)
-        while message.get("more_body"):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > MAX_BODY_BYTES:
-                break
-        body = b"".join(parts)
+        try:
+            async with asyncio.timeout(seconds):
+                body += await _rest(receive, MAX_BODY_BYTES - len(body))
+        except TimeoutError:
+            raise timed_out() from None
     if len(body) > MAX_BODY_BYTES:
-        message_text = f"Request entity too large: limit is {MAX_BODY_BYTES}"
-        raise StatusError(413, "RequestEntityTooLarge", message_text)
+        raise too_large()
     return body
+
+
+async def _rest(receive: Receive, room: int) -> bytes:
+    """Return what follows of a body. Raises 413."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        room -= len(parts[-1])
+        if room < 0:
+            raise too_large()
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def too_large() -> StatusError:
+    message = f"Request entity too large: limit is {MAX_BODY_BYTES}"
+    return StatusError(413, "RequestEntityTooLarge", message)
 
 
 async def respond(scope: Scope, send: Send, response: Response, request: Request | None) -> None:
@@ -84,6 +104,7 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
     body = response.body
     if request is not None:
+        headers += request.flow_headers
         for warning in dict.fromkeys(request.warnings):
             headers.append((b"warning", warning_header(warning)))
         if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sampan.api import bootstrap as fresh
 from sampan.api import component_statuses, discovery, openapi, reviews, streams, subresources
 from sampan.api.admission.chain import build
+from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
 from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
 from sampan.api.authn import Authenticators
@@ -20,6 +21,8 @@ from sampan.api.authz.node import NodeAuthorizer
 from sampan.api.crds import PREFIX as DEFINITIONS
 from sampan.api.crds import CustomResources
 from sampan.api.flags import FlagError, Flags
+from sampan.api.flowcontrol.control import PREFIX as FLOW_CONTROL
+from sampan.api.flowcontrol.control import FlowControl
 from sampan.api.masters import PREFIX as MASTERS
 from sampan.api.masters import Masters
 from sampan.api.rbac import PREFIX as RBAC
@@ -44,7 +47,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
     api.anonymous = lambda path: config.flags.anonymous_auth
     custom = CustomResources(api)
     chain = build(api, config, authorizer, custom)
-    api.admission = chain.plugins
+    flow = flow_control(api, config.flags)
+    api.admission = chain.plugins if flow is None else (*chain.plugins, FlowControlChanges(flow))
     subresources.add(api, tokens)
     streams.add(api, config.pki_dir)
     reviews.add(api, authorizer, authenticator)
@@ -55,6 +59,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
         lambda: fresh.create_missing(api, config),
         api.following.start,
     ]
+    if flow is not None:
+        api.following.add(FLOW_CONTROL, flow.load, flow.follow)
     api.following.add(RBAC, authorizer.load, authorizer.follow)
     api.following.add(SERVICES, chain.services.load, chain.services.follow)
     api.following.add(WEBHOOKS, chain.webhooks.load, chain.webhooks.follow)
@@ -79,7 +85,17 @@ def authorizers(api: Api, flags: Flags, rbac: RbacAuthorizer) -> AuthorizerChain
     return AuthorizerChain([made[mode]() for mode in flags.authorization_mode])
 
 
+def flow_control(api: Api, flags: Flags) -> FlowControl | None:
+    """Set how much the API does at a time; return its flow control, None where it has none."""
+    api.request_seconds = flags.request_timeout
+    if flags.enable_priority_and_fairness:
+        seats = flags.max_requests_inflight + flags.max_mutating_requests_inflight
+        api.flow_control = FlowControl(api, max(seats, 1), flags.request_timeout / 4)
+    return api.flow_control
+
+
 async def bootstrap(api: Api) -> None:
     """Fill the store of a fresh cluster and read what the API keeps in memory of an old one."""
     for prepare in api.preparations:
         await prepare()
+    api.started = True

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sampan.api import metadata, policy_roles
+from sampan.api.catalog import Served
+from sampan.api.flowcontrol import bootstrap as flowcontrol
+from sampan.api.resources.versions import CONVERSIONS
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
 from sampan.store import Conflict, Put
@@ -54,7 +57,7 @@ def missing(api: Api, config: ApiConfig) -> list[Put]:
     puts: list[Put] = []
     at = metadata.now()
     for obj in objects(config):
-        served = api.catalog.by_kind(*split_api_version(obj["apiVersion"]), obj["kind"])
+        served = stored_as(api, obj)
         if served is None:
             continue
         given = obj["metadata"]
@@ -71,6 +74,22 @@ def missing(api: Api, config: ApiConfig) -> list[Put]:
             served.resource.default(obj)
         puts.append(Put(key, dumps(obj), expected=0))
     return puts
+
+
+def stored_as(api: Api, obj: Object) -> Served | None:
+    """Return the resource of an object; one whose version is not served yet is changed into that which is stored."""
+    group, version = split_api_version(obj["apiVersion"])
+    served = api.catalog.by_kind(group, version, obj["kind"])
+    if served is not None or group != flowcontrol.GROUP:
+        return served
+    others = (s for s in api.catalog if s.resource.group == group and s.resource.kind == obj["kind"])
+    served = next((s for s in others if not s.converts), None)
+    if served is not None:
+        obj["apiVersion"] = served.resource.api_version
+        convert = CONVERSIONS.get((group, obj["kind"], version, served.resource.version))
+        if convert is not None:
+            convert(obj)
+    return served
 
 
 def readdressed(stored: Object, wanted: Object) -> Object | None:
@@ -109,6 +128,7 @@ def objects(config: ApiConfig) -> Iterator[Object]:
         yield front_proxy(config)
     yield from policy_roles.cluster_roles()
     yield from policy_roles.bindings()
+    yield from flowcontrol.objects()
     for name, value, description in SYSTEM_PRIORITIES:
         yield {
             "apiVersion": "scheduling.k8s.io/v1",

@@ -66,6 +66,11 @@ def unauthorized() -> StatusError:
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 
+def timed_out() -> StatusError:
+    message = "Timeout: request did not complete within the allotted timeout"
+    return StatusError(504, "Timeout", message, details={})
+
+
 def internal_error(why: str) -> StatusError:
     details = {"causes": [{"message": why}]}
     return StatusError(500, "InternalError", f"Internal error occurred: {why}", details=details)

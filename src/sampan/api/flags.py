@@ -60,6 +60,13 @@ class Flags:
     # who may
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
 
+    # how much at a time
+    enable_priority_and_fairness: bool = True
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    """The sum of both is the number of seats that priority levels share."""
+    request_timeout: Seconds = Seconds(60.0)
+
 
 def parse(given: Mapping[str, Any]) -> Flags:
     """Return the settings. Raises ``FlagError`` naming the first that is wrong."""

@@ -37,7 +37,7 @@ class Grants:
     def __init__(self) -> None:
         self.exact: dict[tuple[str, str, str], str] = {}
         """(verb, group, resource[/subresource]) → the binding"""
-        self.wide: list[tuple[Rule, str]] = []
+        self.wide: list[tuple[Wide, str]] = []
         self.paths: list[tuple[Rule, str]] = []
 
     def add(self, rule: Rule, binding: str) -> None:
@@ -46,7 +46,7 @@ class Grants:
             return
         verbs, groups, resources = items(rule, "verbs"), items(rule, "apiGroups"), items(rule, "resources")
         if rule.get("resourceNames") or "*" in verbs or "*" in groups or any("*" in name for name in resources):
-            self.wide.append((rule, binding))
+            self.wide.append((Wide(rule), binding))
             return
         for grant in product(verbs, groups, resources):
             self.exact.setdefault(grant, binding)
@@ -58,13 +58,41 @@ class Grants:
         if binding is not None:
             return binding
         for rule, binding in self.wide:
-            if rule_allows(rule, at.verb, at.group, at.resource, at.subresource, at.name):
+            if rule.allows(at, resource):
                 return binding
         return ""
 
     def allow_path(self, verb: str, path: str) -> str:
         """Return the binding that allows a request on a path, "" where none does."""
         return next((binding for rule, binding in self.paths if path_allows(rule, verb, path)), "")
+
+
+class Wide:
+    """A rule with wildcards or names, taken apart once: None stands for everything."""
+
+    __slots__ = ("groups", "names", "resources", "verbs")
+
+    def __init__(self, rule: Rule) -> None:
+        self.verbs = wanted(items(rule, "verbs"))
+        self.groups = wanted(items(rule, "apiGroups"))
+        self.resources = wanted(items(rule, "resources"))
+        self.names = frozenset(items(rule, "resourceNames")) or None
+
+    def allows(self, at: Attributes, resource: str) -> bool:
+        """Whether it grants a request; ``resource`` is with its subresource."""
+        if self.verbs is not None and at.verb not in self.verbs:
+            return False
+        if self.groups is not None and at.group not in self.groups:
+            return False
+        if self.names is not None and at.name not in self.names:
+            return False
+        if self.resources is None or resource in self.resources:
+            return True
+        return bool(at.subresource) and f"*/{at.subresource}" in self.resources
+
+
+def wanted(values: list[str]) -> frozenset[str] | None:
+    return None if "*" in values else frozenset(values)
 
 
 def rule_allows(rule: Rule, verb: str, group: str, resource: str, subresource: str, name: str) -> bool:

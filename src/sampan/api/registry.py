@@ -9,6 +9,7 @@ again and again where the caller allows it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -347,8 +348,9 @@ class Registry:
     async def commit(self, *puts: Put) -> list[Record]:
         """Write to the store. Raises ``Conflict``; 507 or 500 where the disk refuses; where the database is elsewhere,
         503 when it does not answer and 504 when nobody knows what became of the write."""
+        begun = perf_counter()
         try:
-            return await self.api.store.commit(puts)
+            records = await self.api.store.commit(puts)
         except Conflict:
             raise
         except NoSpace as error:
@@ -359,6 +361,10 @@ class Registry:
             raise StatusError(504, "Timeout", f"Timeout: {error}") from error
         except StoreError as error:
             raise StatusError(500, "InternalError", f"Internal error occurred: {error}") from error
+        first = puts[0]
+        operation = "delete" if first.value is None else "create" if first.expected == 0 else "update"
+        self.api.metrics.committed(operation, begun)
+        return records
 
     async def admit_body(self, request: Request, served: Served, subresource: str, body: Object, kind: str) -> None:
         """Run the admission plugins over the body of a subresource that is created and not stored (Eviction,

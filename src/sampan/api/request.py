@@ -72,6 +72,9 @@ class Request:
     audit_annotations: dict[str, str] = field(default_factory=dict)
     """What admission noted about the request."""
 
+    flow_headers: tuple[tuple[bytes, bytes], ...] = ()
+    """What flow control says of itself in the answer."""
+
     @property
     def dry_run(self) -> bool:
         return self.query.get("dryRun") == "All"

@@ -141,6 +141,7 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        api.stopping = True
         for server in servers:
             server.close()
         await _finish(state)

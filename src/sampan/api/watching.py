@@ -163,12 +163,17 @@ class WatchStream:
         self.chosen = selection(request, served)
         self._api, self._served, self._namespace = api, served, namespace
         self._transform = transform
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        """What is sent beside the headers of every watch."""
 
     async def frames(self) -> AsyncIterator[list[bytes]]:
         """Yield the frames of each batch; errors are the last frame."""
         batches = changes(self._api, self._served, self._namespace, self.chosen, self.options)
+        sent, resource = self._api.metrics.watch_events, self._served.resource
+        kind = (resource.group, resource.version, resource.kind)
         try:
             async for batch in batches:
+                sent[kind] = sent.get(kind, 0) + len(batch)
                 yield [self._frame(change) for change in batch]
         except StatusError as error:
             yield [encode_frame("ERROR", orjson.dumps(error.status()))]
@@ -196,6 +201,7 @@ class WatchStream:
             await send({"type": "websocket.accept"})
         else:
             headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
+            headers += self.headers
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
         sender = asyncio.current_task()

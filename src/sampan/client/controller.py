@@ -47,7 +47,7 @@ class Controller:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.queue = WorkQueue()
+        self.queue = WorkQueue(self.name)
         self.logger = logging.getLogger(f"sampan.controllers.{self.name}")
         self._informers: list[Informer] = []
         self._problems: dict[str, str] = {}

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import weakref
 from collections import deque
 
 FIRST_BACKOFF_SECONDS = 0.005
 LONGEST_BACKOFF_SECONDS = 60.0
 
 
-class WorkQueue:
-    """Keys waiting to be handled. Used from one event loop."""
+QUEUES: weakref.WeakSet[WorkQueue] = weakref.WeakSet()
+"""Every queue of this process, for its metrics."""
 
-    def __init__(self) -> None:
+
+class WorkQueue:
+    """Keys waiting to be handled. Used from one event loop. One with a ``name`` is told of in metrics."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.adds = 0
+        self.retries = 0
+        QUEUES.add(self)
         self._ready: deque[str] = deque()
         self._waiting: set[str] = set()
         self._handled: set[str] = set()
@@ -34,8 +43,10 @@ class WorkQueue:
     def add(self, key: str) -> None:
         """Have the key handled as soon as a worker is free."""
         if key in self._handled:
+            self.adds += key not in self._again
             self._again.add(key)
         elif key not in self._waiting:
+            self.adds += 1
             self._waiting.add(key)
             self._ready.append(key)
             self._wake()
@@ -56,6 +67,7 @@ class WorkQueue:
         """Have a failed key handled again after its back-off; return the seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retries += 1
         seconds = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 30), LONGEST_BACKOFF_SECONDS)
         self.add_after(key, seconds)
         return seconds

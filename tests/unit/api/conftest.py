@@ -149,6 +149,7 @@ def make_api(version: str = "1.37", store: Store | None = None) -> Api:
     api = Api(store or SqliteStore(None), type_system(version))
     api.authenticator = HeaderAuthenticator()
     api.authorizer = AdminOnly()
+    api.started = True
     for resource in RESOURCES:
         api.catalog.add(resource)
     return api

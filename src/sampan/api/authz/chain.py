@@ -66,9 +66,10 @@ class AuthorizerChain:
 
     def pending(self, attributes: Attributes) -> bool:
         """Whether ``prepare`` must be awaited before ``authorize`` knows."""
-        if not self._slow or MASTERS in attributes.user.groups:
-            return False
-        return any(mode.pending(attributes) for mode in self._slow)
+        for mode in self._slow:
+            if mode.pending(attributes):
+                return MASTERS not in attributes.user.groups
+        return False
 
     async def prepare(self, attributes: Attributes) -> None:
         """Have the modes learn what they need, up to the first that decides."""

@@ -1,0 +1,261 @@
+"""From a connection (ASGI) to an answer: the order in which a request is looked at.
+
+    who → impersonation → may they → body → flow control → the verb → the answer
+
+``serve_http`` and ``serve_websocket`` are the two ways in. Whatever is wrong becomes a ``Status``. A request that takes too
+long is answered with 504 while its work goes on: what has begun to be written is not torn in half. Source:
+k8s.io/apiserver pkg/server/config.go (DefaultBuildHandlerChain).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sampan.api import routing, wire
+from sampan.api.asgi import ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
+from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, timed_out, unauthorized
+from sampan.api.flags import duration
+from sampan.api.flowcontrol.control import TooManyRequests
+from sampan.api.identity import authorize, impersonated, permit
+from sampan.api.rendering import error_response
+from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, User
+from sampan.api.watching import WatchStream
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api, Routed
+    from sampan.api.verbs import Answer
+
+logger = logging.getLogger("sampan.api")
+READING = ("get", "list", "watch")
+READS = ("GET", "HEAD")
+LOOK_SECONDS = 5.0
+"""The longest that a deadline is looked at late after the first of them was set."""
+
+
+async def authenticated(api: Api, scope: Scope, headers: Headers) -> User:
+    """Return who asks. Raises 401."""
+    user = api.authenticator.authenticate(
+        headers, scope.get("sampan.peer_certificate"), scope.get("sampan.front_proxy_certificate")
+    )
+    if user is not None and not isinstance(user, User):
+        user = await user
+    if user is not None:
+        return user
+    if not api.anonymous(scope["path"]):
+        raise unauthorized()
+    return ANONYMOUS
+
+
+async def arrived(api: Api, scope: Scope) -> Routed:
+    """Return the request of a connection, its user known. Raises 401 and 403."""
+    headers = headers_of(scope)
+    query = routing.parse_query(scope["query_string"])
+    if api.store.shared:
+        await api.fresh(scope.get("method", "GET"), scope["path"], query.last.get("resourceVersion", ""))
+    user = await authenticated(api, scope, headers)
+    if headers.impersonating:
+        user = await impersonated(api.authorizer, user, headers)
+    return api.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
+
+
+class Exchange:
+    """One request and its answer; ``late`` once the deadline has answered it, and nothing more may be sent."""
+
+    __slots__ = ("accept", "due", "late", "request", "scope", "send")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.scope, self.send = scope, send
+        self.request: Request | None = None
+        self.accept = ""
+        self.due = 0.0
+        self.late = False
+
+    async def refuse_late(self) -> None:
+        await respond(self.scope, self.send, error_response(timed_out(), self.accept), self.request)
+
+
+class Deadlines:
+    """Answers 504 for requests that take too long. One timer for all: most end long before, and cost a look-up."""
+
+    def __init__(self) -> None:
+        self._open: dict[Exchange, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._late: set[asyncio.Task[None]] = set()
+
+    def begin(self, exchange: Exchange, begun: float, seconds: float) -> None:
+        exchange.due = begun + seconds
+        self._open[exchange] = None
+        if self._timer is None or (seconds < LOOK_SECONDS and self._looks_after(seconds)):
+            self._look_in(seconds)
+
+    def end(self, exchange: Exchange) -> None:
+        self._open.pop(exchange, None)
+
+    def _looks_after(self, seconds: float) -> bool:
+        return self._timer is not None and self._timer.when() > asyncio.get_running_loop().time() + seconds
+
+    def _look_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(min(seconds, LOOK_SECONDS), self._look)
+
+    def _look(self) -> None:
+        now = perf_counter()
+        self._timer = None
+        late = [exchange for exchange in self._open if exchange.due <= now]
+        for exchange in late:
+            del self._open[exchange]
+            exchange.late = True
+            task = asyncio.get_running_loop().create_task(exchange.refuse_late(), name="deadline")
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+        if self._open:
+            self._look_in(max(min(exchange.due for exchange in self._open) - now, 0.001))
+
+
+def allowed_seconds(api: Api, request: Request) -> float:
+    """Return how long a request may take: what it asks for, at most what the server grants. Raises 400."""
+    try:
+        seconds = duration(request.query["timeout"] or "0")
+    except ValueError:
+        raise bad_request("invalid timeout specified in the request URL") from None
+    return min(seconds, api.request_seconds) or api.request_seconds
+
+
+async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
+    begun = perf_counter()
+    routed: Routed | None = None
+    exchange = Exchange(scope, send)
+    answer: Answer
+    try:
+        routed = await arrived(api, scope)
+        request = exchange.request = routed.request
+        at = request.attributes
+        exchange.accept = request.headers.get("accept", "")
+        if api.authorizer.pending(at):
+            await api.authorizer.prepare(at)
+        authorize(api.authorizer, at)
+        subresource = routed.subresource
+        if subresource is not None and subresource.stream and request.method in subresource.stream_methods:
+            with api.metrics.long_running(routed):
+                await stream(subresource.stream, routed, scope, receive, send)
+            return
+        seconds = allowed_seconds(api, request) if "timeout" in request.query else api.request_seconds
+        if request.method not in READS:
+            await read(request, scope, receive, seconds)
+        if at.verb != "watch":
+            api.deadlines.begin(exchange, begun, seconds)
+        answer = await answered(api, routed)
+    except StatusError as error:
+        answer = refusal(error, exchange.accept)
+    except ClientGone:
+        return
+    except Exception as error:
+        logger.exception("%s %s", scope.get("method"), scope["path"])
+        answer = error_response(internal_error(f"{type(error).__name__}: {error}"), exchange.accept)
+    if isinstance(answer, WatchStream):
+        with api.metrics.long_running(routed):
+            await answer(scope, receive, send)
+        api.metrics.observe(routed, 200, begun)
+        return
+    api.deadlines.end(exchange)
+    api.metrics.observe(routed, 504 if exchange.late else answer.status, begun)
+    if not exchange.late:
+        await respond(scope, send, answer, exchange.request)
+
+
+async def read(request: Request, scope: Scope, receive: Receive, seconds: float) -> None:
+    """Read the body of a request. Raises 400, 413 and 504."""
+    length = request.headers.get("content-length", "")
+    request.body = await read_body(receive, int(length) if length.isdecimal() else 0, seconds)
+    if request.headers.get("content-type", "").startswith(wire.MEDIA_TYPE):
+        from_protobuf(request)
+
+
+async def answered(api: Api, routed: Routed) -> Answer:
+    """Serve a request within the seats of its priority level. Raises ``StatusError``."""
+    control, request = api.flow_control, routed.request
+    if control is None:
+        return await api.serve(routed)
+    at = request.attributes
+    flow = control.flow_of(at)
+    seats = control.width(at) if at.verb == "list" else 1
+    if not control.enter(flow, seats):
+        await control.wait(flow, seats)
+    request.flow_headers = flow.headers
+    kind = "readOnly" if at.verb in READING else "mutating"
+    inflight = api.metrics.inflight
+    inflight[kind] += 1
+    try:
+        answer = await api.serve(routed)
+        if isinstance(answer, WatchStream):
+            answer.headers = flow.headers
+        elif at.verb == "list":
+            control.learn(at, len(answer.body))
+        return answer
+    finally:
+        inflight[kind] -= 1
+        control.seats.give_back(flow.level, seats)
+
+
+def refusal(error: StatusError, accept: str) -> Response:
+    answer = error_response(error, accept)
+    if isinstance(error, TooManyRequests):
+        plain = "text/plain; charset=utf-8"
+        return Response(error.message.encode() + b"\n", 429, plain, answer.headers)
+    return answer
+
+
+def from_protobuf(request: Request) -> None:
+    """Go on with JSON: what typed Go clients send differs in form only. Raises 400."""
+    if request.body:
+        try:
+            request.body = wire.to_json(request.body)
+        except wire.WireError as error:
+            raise bad_request(str(error)) from None
+    request.headers = {**request.headers, "content-type": "application/json"}
+
+
+async def stream(handler: Any, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let a handler have the connection; what it refuses before its first message is answered for it."""
+    started = False
+
+    async def tell(message: Any) -> None:
+        nonlocal started
+        started = True
+        await send(message)
+
+    try:
+        await handler(routed.request, scope, receive, tell)
+    except StatusError as error:
+        if started:
+            logger.warning("%s: %s", scope["path"], error)
+            return
+        if scope["type"] == "websocket":
+            await refuse_websocket(scope, send, error_response(error))
+        else:
+            await respond(scope, send, error_response(error), routed.request)
+
+
+async def serve_websocket(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
+    begun = perf_counter()
+    try:
+        routed = await arrived(api, scope)
+        await permit(api.authorizer, routed.request.attributes)
+        if routed.subresource is not None and routed.subresource.stream is not None:
+            with api.metrics.long_running(routed):
+                await stream(routed.subresource.stream, routed, scope, receive, send)
+            return
+        answer = await api.serve(routed)
+    except StatusError as error:
+        await refuse_websocket(scope, send, error_response(error))
+        return
+    if isinstance(answer, WatchStream):
+        with api.metrics.long_running(routed):
+            await answer(scope, receive, send)
+        api.metrics.observe(routed, 200, begun)
+    else:
+        await refuse_websocket(scope, send, error_response(method_not_allowed()))
