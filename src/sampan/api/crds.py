@@ -13,11 +13,13 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from sampan.api import metadata
 from sampan.api.catalog import Served
 from sampan.api.conversion import converter
 from sampan.api.crd_deletion import clean_up
-from sampan.api.errors import StatusError
+from sampan.api.errors import StatusError, invalid
 from sampan.api.request import Admission
 from sampan.api.resource import Column, Resource
 from sampan.api.resources.definition_status import established, find_condition, judge, storage_version
@@ -31,6 +33,7 @@ from sampan.store import Conflict, Event, Put, Record
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.schema.types import TypeSystem
 
 PREFIX = "/registry/apiextensions.k8s.io/customresourcedefinitions/"
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
@@ -92,6 +95,17 @@ class CustomResources:
             return
         judge(definition, await self._others(text(definition, "spec", "group"), admission.name), metadata.now())
 
+    async def validate(self, admission: Admission) -> None:
+        """Refuse a definition whose CEL rules do not compile or may cost too much. Raises 422."""
+        definition = admission.object
+        if definition is None or admission.subresource or not has_rules(definition):
+            return
+        from sampan.api.resources.definition_rules import rule_causes
+
+        causes = rule_causes(definition, admission.old, self.api.types.version)
+        if causes:
+            raise invalid(admission.resource, admission.name, causes)
+
     async def _others(self, group: str, name: str) -> list[Object]:
         """Return the other definitions of a group."""
         found = [self.api.parsed(record) for record in (await self.api.store.page(PREFIX)).records]
@@ -141,7 +155,7 @@ class CustomResources:
         ):
             return
         changed = known is not None or (dig(definition, "metadata", "generation") or 1) > 1
-        types = {version["name"]: type_of(definition, version) for version in items(spec, "versions")}
+        types = {version["name"]: type_of(definition, version, self.api.types) for version in items(spec, "versions")}
         group = spec["group"]
         versions = Versions(
             converter(self.api.webhook_client, definition),
@@ -228,12 +242,13 @@ class CustomObjects:
         await self.custom.after_object(admission.resource.group, admission.resource.plural)
 
 
-def type_of(definition: Object, version: Object) -> StructuralType:
+def type_of(definition: Object, version: Object, types: TypeSystem) -> StructuralType:
     schema = dig(version, "schema", "openAPIV3Schema") or ANYTHING
     if mapping(definition, "spec").get("preserveUnknownFields"):
         schema = {**schema, "x-kubernetes-preserve-unknown-fields": True}
     names = mapping(definition, "status", "acceptedNames") or mapping(definition, "spec", "names")
-    return structural_type(schema, group=definition["spec"]["group"], version=version["name"], kind=names["kind"])
+    group = definition["spec"]["group"]
+    return structural_type(schema, group=group, version=version["name"], kind=names["kind"], types=types)
 
 
 def resource_of(definition: Object, version: Object, type: StructuralType, view: Any = None) -> Resource:
@@ -283,6 +298,11 @@ def deprecation(definition: Object, version: Object) -> str:
     given = version.get("deprecationWarning")
     kind = text(definition, "spec", "names", "kind")
     return given or f"{definition['spec']['group']}/{version['name']} {kind} is deprecated"
+
+
+def has_rules(definition: Object) -> bool:
+    """Whether any version's schema has CEL rules, without importing what compiles them."""
+    return b"x-kubernetes-validations" in orjson.dumps(mapping(definition, "spec"))
 
 
 def getter(path: str) -> Any:

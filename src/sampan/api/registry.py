@@ -184,7 +184,7 @@ class Registry:
             self.default(served, obj)
             await self.api.chain.admit(admission)
             self.default(served, obj)
-            self.validate(served, obj, None)
+            self.validate(served, obj, None, warnings=admission.warnings)
             if resource.warn is not None:
                 request.warnings += resource.warn(obj, None)
             await self.api.chain.validate(admission)
@@ -287,7 +287,7 @@ class Registry:
             self.default(served, new)
             if resource.generation and old["metadata"].get("generation") and meta.spec_changed(new, old):
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
-            self.validate(served, new, old, subresource)
+            self.validate(served, new, old, subresource, admission.warnings)
             if resource.warn is not None and not subresource:
                 request.warnings += resource.warn(new, old)
             await self.api.chain.validate(admission)
@@ -410,7 +410,14 @@ class Registry:
         if served.resource.default is not None:
             served.resource.default(obj)
 
-    def validate(self, served: Served, new: Object, old: Object | None, subresource: str = "") -> None:
+    def validate(
+        self,
+        served: Served,
+        new: Object,
+        old: Object | None,
+        subresource: str = "",
+        warnings: list[str] | None = None,
+    ) -> None:
         """Raises 422 with every cause found."""
         resource = served.resource
         causes = [Cause(*cause) for cause in validate_metadata(new, resource.name_is, resource.namespaced)]
@@ -425,7 +432,7 @@ class Registry:
                 if field not in found and not field.startswith("status") and not optional(resource.kind, field):
                     causes.append(Cause(*cause))
         if served.type is not None:
-            causes += [Cause(*cause) for cause in served.type.validate(new, old)]
+            causes += [Cause(*cause) for cause in served.type.validate(new, old, warnings)]
         validate = resource.validates.get(subresource, resource.validate)
         if validate is not None:
             found = {cause.field for cause in causes}

@@ -2,13 +2,14 @@
 
 ``structural_type(schema, …)`` gives a ``Type`` like the built-in ones, so patches and server-side apply work with it.
 Wrong values are not a decoding error here but validation's (422), as in Kubernetes: custom resources decode without
-types. Only metadata is decoded strictly. CEL rules are kept in ``validations`` for whoever evaluates them.
+types. Only metadata is decoded strictly. CEL rules are compiled and evaluated by ``schema.cel``, which is imported
+when the first schema has some.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,6 +19,9 @@ from sampan.schema.objects import Object
 from sampan.schema.structure import check_structural as check_structural
 from sampan.schema.types import OBJECT_META, Checked, Type, TypeSystem, loaded_type_system
 from sampan.schema.validation import INT_OR_STRING, Validator, compile_validator
+
+if TYPE_CHECKING:
+    from sampan.schema.cel.validating import RuleTree
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
@@ -32,6 +36,7 @@ class StructuralType(Type):
 
     __slots__ = (
         "_any_default",
+        "_rules",
         "_validator",
         "default_value",
         "embedded",
@@ -39,6 +44,7 @@ class StructuralType(Type):
         "metadata",
         "preserve",
         "schema",
+        "version",
     )
 
     def __init__(self, schema: dict[str, Any], shape: str, name: str) -> None:
@@ -54,11 +60,20 @@ class StructuralType(Type):
         self.metadata: Type | None = None
         self._validator: Validator | None = None
         self._any_default: bool | None = None
+        self._rules: RuleTree | bool | None = False
+        self.version = ""
+        """The Kubernetes version whose CEL the rules are compiled with."""
 
     @property
     def validations(self) -> list[dict[str, Any]]:
-        """The CEL rules of this node (``x-kubernetes-validations``), not evaluated here."""
+        """The CEL rules of this node (``x-kubernetes-validations``)."""
         return list(self.schema.get("x-kubernetes-validations") or ())
+
+    def rules(self) -> RuleTree | None:
+        """Return the rules of this node and all below it, compiled once; None: there are none."""
+        if self._rules is False:
+            self._rules = _compiled_rules(self.schema, self.version)
+        return self._rules  # type: ignore[return-value]
 
     def child(self, key: str) -> Type | None:
         found = self.fields.get(key) if self.shape == "struct" else None
@@ -98,18 +113,47 @@ class StructuralType(Type):
             )
         return self._any_default
 
-    def validate(self, obj: Object, old: Object | None = None) -> list[Cause]:
-        """Return what the schema refuses. What ``old`` was refused for with the same words is forgiven, so that an
-        object stored before a schema became stricter can still be changed elsewhere (KEP-4008, ratcheting)."""
+    def validate(self, obj: Object, old: Object | None = None, warnings: list[str] | None = None) -> list[Cause]:
+        """Return what the schema and its rules refuse. What ``old`` was refused for with the same words is forgiven, so
+        that an object stored before a schema became stricter can still be changed elsewhere (KEP-4008, ratcheting);
+        what a rule has against values that have not changed goes to ``warnings``."""
+        causes = self._schema_causes(obj)
+        if causes and old is not None:
+            known = set(self._schema_causes(old))
+            causes = [cause for cause in causes if cause not in known]
+        rules = self.rules()
+        if rules is not None:
+            causes += _rule_causes(rules, self.version, obj, old, causes, warnings)
+        return causes
+
+    def _schema_causes(self, obj: Object) -> list[Cause]:
         if self._validator is None:
             self._validator = compile_validator(_without_metadata(self.schema))
         causes: list[Cause] = []
         _validate_embedded(self, obj, "", causes, root=True)
         self._validator({key: value for key, value in obj.items() if key not in META_FIELDS}, "", causes)
-        if causes and old is not None:
-            known = set(self.validate(old))
-            return [cause for cause in causes if cause not in known]
         return causes
+
+
+def _compiled_rules(schema: dict[str, Any], version: str) -> RuleTree | None:
+    if b"x-kubernetes-validations" not in orjson.dumps(schema):
+        return None
+    from sampan.schema.cel.validating import compile_rules
+
+    return compile_rules(schema, version)
+
+
+def _rule_causes(
+    rules: RuleTree, version: str, obj: Object, old: Object | None, causes: list[Cause], warnings: list[str] | None
+) -> list[Cause]:
+    from sampan.schema.cel.validating import BLOCKING, UNCHECKED, ratchets
+
+    if any(cause.reason in BLOCKING for cause in causes):
+        return [UNCHECKED]
+    run = rules.validate(obj, old, ratchets(version))
+    if warnings is not None:
+        warnings += run.warnings
+    return run.causes
 
 
 def _under_metadata(error: str) -> str:
@@ -127,8 +171,10 @@ def structural_type(
     schema: dict[str, Any], *, group: str, version: str, kind: str, types: TypeSystem | None = None
 ) -> StructuralType:
     """Return the type of a custom resource from one version's ``openAPIV3Schema``. ``types`` gives ``ObjectMeta``."""
-    metadata = (types or loaded_type_system()).named(OBJECT_META)
+    system = types or loaded_type_system()
+    metadata = system.named(OBJECT_META)
     root = _build(schema, kind, metadata)
+    root.version = system.version
     root.shape = "struct"
     root.kind = kind
     root.metadata = metadata

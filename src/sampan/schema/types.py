@@ -129,7 +129,7 @@ class Type:
     def default(self, obj: Object) -> None:
         """Fill defaults of the schema; built-in types have theirs in the resource's declaration."""
 
-    def validate(self, obj: Object, old: Object | None = None) -> list[Cause]:
+    def validate(self, obj: Object, old: Object | None = None, warnings: list[str] | None = None) -> list[Cause]:
         """Validate by the schema; built-in types are validated by the resource's declaration."""
         return []
 
