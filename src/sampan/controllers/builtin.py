@@ -23,20 +23,23 @@ from sampan.client.resources import (
     LEASES,
     NAMESPACES,
     NODES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
 )
 from sampan.controllers.deployment import DeploymentController
+from sampan.controllers.disruption import DisruptionController
 from sampan.controllers.endpoint_slices import EndpointSliceController
 from sampan.controllers.garbage_collector import GarbageCollector
 from sampan.controllers.graph import Graph
 from sampan.controllers.job import JobController
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
-from sampan.controllers.replica_set import ReplicaSetController
+from sampan.controllers.replica_set import ReplicaSetController, ReplicationControllerController
 from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
@@ -128,6 +131,21 @@ def controllers_of(
             client(DeploymentController), of(DEPLOYMENTS), replica_sets, pods, events_of("deployment-controller")
         ),
         ReplicaSetController(client(ReplicaSetController), replica_sets, pods, events_of("replicaset-controller")),
+        ReplicationControllerController(
+            client(ReplicationControllerController),
+            of(REPLICATION_CONTROLLERS),
+            pods,
+            events_of("replication-controller"),
+        ),
+        DisruptionController(
+            client(DisruptionController),
+            of(POD_DISRUPTION_BUDGETS),
+            pods,
+            replica_sets,
+            of(DEPLOYMENTS),
+            graph,
+            events_of("controllermanager"),
+        ),
         JobController(client(JobController), of(JOBS), pods, events_of("job-controller")),
         EndpointSliceController(
             client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS)

@@ -1,4 +1,5 @@
-"""ReplicaSet: as many pods of a template as asked for, the right ones deleted first, a status that counts them.
+"""ReplicaSet and ReplicationController: as many pods of a template as asked for, the right ones deleted first, a status
+that counts them. The two differ in how they write their selector, so the second is the first with another one.
 
 ``desired`` is pure: it says which pods are to be deleted and how many made. Source: the ReplicaSet controller's
 documented ranking of pods for deletion, KEP-2185 (random ties), KEP-2255 (pod-deletion-cost).
@@ -12,8 +13,8 @@ from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
-from sampan.client.protocol import Client
-from sampan.client.resources import PODS, REPLICA_SETS
+from sampan.client.protocol import Client, ResourceType
+from sampan.client.resources import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_NAMESPACE,
@@ -31,7 +32,7 @@ from sampan.controllers.ownership import (
 )
 from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
 from sampan.schema.objects import Object
-from sampan.schema.selectors import label_selector
+from sampan.schema.selectors import LabelSelector, label_selector
 
 BURST = 500
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -111,8 +112,15 @@ def seconds_until_available(pod: Object, min_ready_seconds: int) -> float:
     return min_ready_seconds - (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
 
 
+def selector_of(owner: Object) -> LabelSelector:
+    """Return what chooses the pods of a ReplicaSet, or of a ReplicationController (labels without a matchLabels)."""
+    selector = owner["spec"].get("selector")
+    return label_selector({"matchLabels": selector} if owner["kind"] == REPLICATION_CONTROLLERS.kind else selector)
+
+
 class ReplicaSetController(Controller):
     name = "replicaset-controller"
+    resource: ResourceType = REPLICA_SETS
 
     def __init__(self, client: Client, replica_sets: Informer, pods: Informer, events: EventRecorder) -> None:
         super().__init__(client)
@@ -122,9 +130,9 @@ class ReplicaSetController(Controller):
         self.pod_control = PodControl(client, events, self.expectations)
         pods.add_index(BY_OWNER, controller_uid)
         pods.add_index(BY_NAMESPACE, namespace_of)
-        pods.add_handler(expectation_observer(self.expectations, "ReplicaSet"))
+        pods.add_handler(expectation_observer(self.expectations, self.resource.kind))
         self.watch(replica_sets)
-        self.watch(pods, owner_keys("ReplicaSet"))
+        self.watch(pods, owner_keys(self.resource.kind))
         self.watch(pods, self._orphans_owners)
 
     def _orphans_owners(self, pod: Object) -> list[str]:
@@ -136,8 +144,7 @@ class ReplicaSetController(Controller):
         return [
             f"{namespace}/{candidate['metadata']['name']}"
             for candidate in self.replica_sets
-            if candidate["metadata"]["namespace"] == namespace
-            and label_selector(candidate["spec"]["selector"]).matches(labels)
+            if candidate["metadata"]["namespace"] == namespace and selector_of(candidate).matches(labels)
         ]
 
     async def reconcile(self, key: str) -> float | None:
@@ -150,7 +157,7 @@ class ReplicaSetController(Controller):
         if self.expectations.satisfied(key) and "deletionTimestamp" not in replica_set["metadata"]:
             plan = desired(replica_set, pods)
             name = replica_set["metadata"]["name"]
-            new = [pod_of(replica_set, REPLICA_SETS, f"{name}-{random_suffix()}") for _ in range(plan.create)]
+            new = [pod_of(replica_set, self.resource, f"{name}-{random_suffix()}") for _ in range(plan.create)]
             try:
                 await self.pod_control.create(key, replica_set, new)
             except ApiError as error:
@@ -165,7 +172,7 @@ class ReplicaSetController(Controller):
 
     async def _claim(self, replica_set: Object) -> list[Object]:
         """Return the pods that are ours: adopt orphans that match the selector, release those that no longer do."""
-        selector = label_selector(replica_set["spec"]["selector"])
+        selector = selector_of(replica_set)
         namespace, uid = replica_set["metadata"]["namespace"], replica_set["metadata"]["uid"]
         mine: list[Object] = []
         for pod in owned_by(self.pods, replica_set):
@@ -180,7 +187,7 @@ class ReplicaSetController(Controller):
             if controller_of(pod) is not None or not is_pod_active(pod):
                 continue
             if selector.matches(pod["metadata"].get("labels")):
-                owners = [*(pod["metadata"].get("ownerReferences") or ()), owner_reference(replica_set, REPLICA_SETS)]
+                owners = [*(pod["metadata"].get("ownerReferences") or ()), owner_reference(replica_set, self.resource)]
                 await self._set_owners(pod, owners)
                 mine.append(pod)
         return mine
@@ -194,7 +201,7 @@ class ReplicaSetController(Controller):
         status = status_of(replica_set, pods, failure)
         if status != replica_set.get("status"):
             updated = {**replica_set, "status": status}
-            await self.client.update(REPLICA_SETS, updated, subresource="status")
+            await self.client.update(self.resource, updated, subresource="status")
 
     def _soonest_available(self, replica_set: Object, pods: list[Object]) -> float | None:
         seconds = replica_set["spec"].get("minReadySeconds", 0)
@@ -202,3 +209,8 @@ class ReplicaSetController(Controller):
             return None
         waits = [seconds_until_available(pod, seconds) for pod in pods if is_pod_active(pod) and is_pod_ready(pod)]
         return min((wait for wait in waits if wait > 0), default=None)
+
+
+class ReplicationControllerController(ReplicaSetController):
+    name = "replication-controller"
+    resource = REPLICATION_CONTROLLERS
