@@ -1,7 +1,8 @@
 """What a client can read and what it sends: Accept and Content-Type.
 
-Clients list several formats (protobuf, CBOR, JSON): the first one we speak wins. ``as=Table`` and
-``as=PartialObjectMetadata`` are KEP-2334's (server-side printing) parameters of a media type.
+Clients list several formats (protobuf, CBOR, JSON): the one they prefer by its quality wins, and among equals JSON before
+protobuf, for JSON is what is stored. ``as=Table`` and ``as=PartialObjectMetadata`` are KEP-2334's (server-side printing)
+parameters of a media type. Custom resources and Tables have no protobuf form.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from sampan.api.errors import StatusError
 
 JSON = "application/json"
 YAML = "application/yaml"
+CBOR = "application/cbor"
+CBOR_SEQUENCE = "application/cbor-seq"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+SPOKEN = (JSON, YAML, PROTOBUF, CBOR)
 JSON_RANGES = (JSON, "application/*", "*/*")
 TRANSFORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
 
 class Accepted(NamedTuple):
-    """The format of the answer: ``media`` is JSON or YAML; ``transform`` one of ``TRANSFORMS`` or ""."""
+    """The format of the answer: ``media`` is one of ``SPOKEN``; ``transform`` one of ``TRANSFORMS`` or ""."""
 
     media: str
     transform: str = ""
@@ -29,11 +34,12 @@ PLAIN = Accepted(JSON)
 
 
 @lru_cache(512)
-def accepted(accept: str) -> Accepted | None:
-    """Return the first format of an Accept header that we speak; None if there is none."""
+def accepted(accept: str, protobuf: bool = True) -> Accepted | None:
+    """Return the format of an Accept header that we answer in; None if there is none. ``protobuf``: whether what is
+    answered has such a form by itself (its metadata always has)."""
     if not accept or accept == JSON:
         return PLAIN
-    for clause in _by_quality(accept):
+    for clause in _by_preference(accept):
         media, parameters = _clause(clause)
         transform = parameters.get("as", "")
         version = parameters.get("v", "v1")
@@ -41,20 +47,30 @@ def accepted(accept: str) -> Accepted | None:
             transform not in TRANSFORMS or parameters.get("g") != "meta.k8s.io" or version not in ("v1", "v1beta1")
         ):
             continue
+        if parameters.get("stream", "watch") != "watch":
+            continue
         if media in JSON_RANGES:
             return Accepted(JSON, transform, version)
+        if media == PROTOBUF and (transform.startswith("Partial") or (protobuf and not transform)):
+            return Accepted(PROTOBUF, transform, version)
+        if media in (CBOR, CBOR_SEQUENCE):
+            return Accepted(CBOR, transform, version)
         if media == YAML:
             return Accepted(YAML, transform, version)
     return None
 
 
-def negotiate(accept: str) -> Accepted:
+def negotiate(accept: str, protobuf: bool = True) -> Accepted:
     """As ``accepted``; raises 406."""
-    found = accepted(accept)
+    found = accepted(accept, protobuf)
     if found is None:
-        message = "only the following media types are accepted: application/json, application/yaml"
-        raise StatusError(406, "NotAcceptable", message)
+        raise not_acceptable()
     return found
+
+
+def not_acceptable() -> StatusError:
+    message = f"only the following media types are accepted: {', '.join(SPOKEN)}"
+    return StatusError(406, "NotAcceptable", message)
 
 
 def media_type(content_type: str) -> str:
@@ -67,16 +83,18 @@ def unsupported_media_type(supported: tuple[str, ...]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message)
 
 
-def _by_quality(accept: str) -> list[str]:
+def _by_preference(accept: str) -> list[str]:
     clauses = [clause for clause in accept.split(",") if clause.strip()]
-    return sorted(clauses, key=_quality, reverse=True)
+    return sorted(clauses, key=_preference, reverse=True)
 
 
-def _quality(clause: str) -> float:
+def _preference(clause: str) -> tuple[float, bool]:
+    media, parameters = _clause(clause)
     try:
-        return float(_clause(clause)[1].get("q", "1"))
+        quality = float(parameters.get("q", "1"))
     except ValueError:
-        return 0.0
+        quality = 0.0
+    return quality, media != PROTOBUF
 
 
 def _clause(clause: str) -> tuple[str, dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sampan.api.catalog import Served
 from sampan.api.errors import StatusError, bad_request
-from sampan.api.negotiation import JSON, YAML, media_type, unsupported_media_type
+from sampan.api.negotiation import JSON, SPOKEN, YAML, media_type, unsupported_media_type
 from sampan.api.request import Request
 from sampan.schema.decode import DecodeError, decode
 from sampan.schema.objects import Object, split_api_version
@@ -76,7 +76,7 @@ def decode_object(request: Request, served: Served) -> Object:
     """Return the object of a create or update body: of the right kind, pruned and well typed. Raises 400 and 415."""
     media = media_type(request.headers.get("content-type", "")) or JSON
     if media not in (JSON, YAML):
-        raise unsupported_media_type((JSON, YAML))
+        raise unsupported_media_type(SPOKEN)
     obj, duplicates = decode_body(request, media)
     if not isinstance(obj, dict):
         raise bad_request("couldn't get version/kind; json parse error: the body is not a JSON object")

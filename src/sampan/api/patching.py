@@ -24,6 +24,8 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+APPLY_PATCH_CBOR = "application/apply-patch+cbor"
+"""Has become ``APPLY_PATCH`` before it comes here (``encodings.decoded``)."""
 APPLY_ATTEMPTS = 5
 
 REASONS = {400: "BadRequest", 413: "RequestEntityTooLarge", 415: "UnsupportedMediaType", 422: "Invalid"}
@@ -36,7 +38,7 @@ def patch_media(request: Request, served: Served | None) -> str:
     if served is None or not served.resource.custom:
         known.insert(2, STRATEGIC_PATCH)
     if media not in known:
-        raise unsupported_media_type(tuple(known))
+        raise unsupported_media_type((*known, APPLY_PATCH_CBOR))
     return media
 
 

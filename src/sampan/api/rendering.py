@@ -1,4 +1,5 @@
-"""Answers as the client wants them: JSON or YAML, whole objects, tables or metadata."""
+"""Answers as the client wants them: JSON or YAML, whole objects, tables or metadata. CBOR and protobuf are made of
+JSON at the edge (``encodings.py``)."""
 
 from __future__ import annotations
 
@@ -8,16 +9,29 @@ from typing import Any
 import orjson
 
 from sampan.api.catalog import Served
+from sampan.api.encodings import encode
 from sampan.api.errors import StatusError
 from sampan.api.listing import Listed, list_bytes
 from sampan.api.negotiation import JSON, PLAIN, YAML, Accepted, accepted, negotiate
 from sampan.api.request import Request, Response
+from sampan.api.resource import Resource
 from sampan.api.tables import partial, partial_list, table
+from sampan.api.wire import has_message
 
 
 def wanted(request: Request) -> Accepted:
     """Return the format asked for. Raises 406."""
-    return negotiate(request.headers.get("accept", ""))
+    accept = request.headers.get("accept", "")
+    if "protobuf" not in accept:
+        return negotiate(accept)
+    at = request.attributes
+    served = request.api.catalog.get(at.group, at.version, at.resource)
+    return negotiate(accept, protobuf=served is None or has_protobuf(served.resource))
+
+
+def has_protobuf(resource: Resource) -> bool:
+    """Whether objects of a resource have a protobuf form."""
+    return not resource.custom and has_message(resource.api_version, resource.kind)
 
 
 def object_response(request: Request, served: Served, value: bytes, status: int = 200) -> Response:
@@ -94,6 +108,8 @@ def error_response(error: StatusError, accept: str = "") -> Response:
     status = error.status()
     if form.media == YAML:
         return Response(as_yaml(status), error.code, YAML, headers)
+    if form.media != JSON:
+        return Response(encode(orjson.dumps(status), form.media), error.code, form.media, headers)
     return Response(orjson.dumps(status), error.code, JSON, headers)
 
 

@@ -14,13 +14,13 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sampan.api import routing, wire
+from sampan.api import encodings, routing
 from sampan.api.asgi import ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
 from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, timed_out, unauthorized
 from sampan.api.flags import duration
 from sampan.api.flowcontrol.control import TooManyRequests
 from sampan.api.identity import authorize, impersonated, permit
-from sampan.api.rendering import error_response
+from sampan.api.rendering import error_response, wanted
 from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, User
 from sampan.api.watching import WatchStream
 
@@ -149,6 +149,8 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
         if at.verb != "watch":
             api.deadlines.begin(exchange, begun, seconds)
         answer = await answered(api, routed)
+        if routed.served is not None and encodings.may_be_binary(exchange.accept) and isinstance(answer, Response):
+            answer = await encodings.encoded(answer, wanted(request).media)
     except StatusError as error:
         answer = refusal(error, exchange.accept)
     except ClientGone:
@@ -171,8 +173,7 @@ async def read(request: Request, scope: Scope, receive: Receive, seconds: float)
     """Read the body of a request. Raises 400, 413 and 504."""
     length = request.headers.get("content-length", "")
     request.body = await read_body(receive, int(length) if length.isdecimal() else 0, seconds)
-    if request.headers.get("content-type", "").startswith(wire.MEDIA_TYPE):
-        from_protobuf(request)
+    encodings.decoded(request)
 
 
 async def answered(api: Api, routed: Routed) -> Answer:
@@ -207,16 +208,6 @@ def refusal(error: StatusError, accept: str) -> Response:
         plain = "text/plain; charset=utf-8"
         return Response(error.message.encode() + b"\n", 429, plain, answer.headers)
     return answer
-
-
-def from_protobuf(request: Request) -> None:
-    """Go on with JSON: what typed Go clients send differs in form only. Raises 400."""
-    if request.body:
-        try:
-            request.body = wire.to_json(request.body)
-        except wire.WireError as error:
-            raise bad_request(str(error)) from None
-    request.headers = {**request.headers, "content-type": "application/json"}
 
 
 async def stream(handler: Any, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,6 +12,7 @@ import orjson
 
 from sampan.api import deleting, patching
 from sampan.api.catalog import Served
+from sampan.api.encodings import coder
 from sampan.api.errors import StatusError, bad_request, invalid, method_not_allowed
 from sampan.api.list_options import not_in_the_future, parse_revision
 from sampan.api.listing import list_records
@@ -41,8 +42,9 @@ async def list_(request: Request, served: Served) -> Answer:
 
 
 async def watch(request: Request, served: Served) -> Answer:
+    writer = coder(wanted(request).media)
     transform = event_transform(request, served)
-    return WatchStream(request.api, request, served, request.attributes.namespace, transform)
+    return WatchStream(request.api, request, served, request.attributes.namespace, transform, writer)
 
 
 async def create(request: Request, served: Served) -> Answer:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 
 from sampan.api.catalog import Served
+from sampan.api.encodings import Coder
 from sampan.api.errors import StatusError
 from sampan.api.list_options import WatchOptions, too_large, watch_options
 from sampan.api.listing import Selection, candidates, selection
+from sampan.api.negotiation import JSON
 from sampan.api.request import Receive, Request, Scope, Send
 from sampan.store import Compacted, Event, Record, StoreError, Watch, restamped
 
@@ -121,16 +123,17 @@ class Frames:
 
     def __init__(self, newest: Callable[[], int]) -> None:
         self._newest = newest
-        self._frames: dict[tuple[str, int, str], bytes] = {}
+        self._frames: dict[tuple[str, int, str, str], bytes] = {}
 
-    def frame(self, change: Change) -> bytes:
+    def frame(self, change: Change, coder: Coder) -> bytes:
+        """Return the frame of a change as a coder writes it."""
         if change.record is None:
-            return encode_frame(change.type, change.value)
+            return coder.frame(change.type, change.value)
         # the key, too: the writes of one transaction may share a revision
-        key = (change.type, change.revision, change.record.key)
+        key = (change.type, change.revision, change.record.key, coder.media)
         frame = self._frames.get(key)
         if frame is None:
-            frame = encode_frame(change.type, change.value)
+            frame = coder.frame(change.type, change.value)
             if change.revision > self._oldest_kept():
                 if len(self._frames) >= FRAMES:
                     del self._frames[next(iter(self._frames))]
@@ -139,10 +142,6 @@ class Frames:
 
     def _oldest_kept(self) -> int:
         return self._newest() - FRAMES
-
-
-def encode_frame(type: str, value: bytes) -> bytes:
-    return b'{"type":"%b","object":%b}\n' % (type.encode(), value)
 
 
 def bookmark_object(served: Served, change: Change) -> bytes:
@@ -157,12 +156,18 @@ class WatchStream:
     """A watch as the answer to a request: an ASGI application for http, and for websocket (one message an event)."""
 
     def __init__(
-        self, api: Api, request: Request, served: Served, namespace: str, transform: Callable[[bytes], bytes] | None
+        self,
+        api: Api,
+        request: Request,
+        served: Served,
+        namespace: str,
+        transform: Callable[[bytes], bytes] | None,
+        coder: Coder,
     ) -> None:
         self.options = watch_options(request)
         self.chosen = selection(request, served)
         self._api, self._served, self._namespace = api, served, namespace
-        self._transform = transform
+        self._transform, self._coder = transform, coder
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
         """What is sent beside the headers of every watch."""
 
@@ -176,23 +181,21 @@ class WatchStream:
                 sent[kind] = sent.get(kind, 0) + len(batch)
                 yield [self._frame(change) for change in batch]
         except StatusError as error:
-            yield [encode_frame("ERROR", orjson.dumps(error.status()))]
+            yield [self._coder.frame("ERROR", orjson.dumps(error.status()))]
         finally:
             await batches.aclose()  # type: ignore[attr-defined]
 
     def _frame(self, change: Change) -> bytes:
+        coder, transform = self._coder, self._transform
         if change.type == "BOOKMARK":
             value = bookmark_object(self._served, change)
-            return encode_frame("BOOKMARK", self._transform(value) if self._transform else value)
-        if self._transform is not None:
-            return encode_frame(
-                change.type, self._transform(self._api.registry.served_bytes(self._served, change.value))
-            )
-        if self._served.view is not None:
-            return encode_frame(change.type, change.value)
-        if self._served.converts:
-            return encode_frame(change.type, self._api.registry.served_bytes(self._served, change.value))
-        return self._api.frames.frame(change)
+        elif self._served.view is not None and transform is None:
+            value = change.value
+        elif transform is None and not self._served.converts:
+            return self._api.frames.frame(change, coder)
+        else:
+            value = self._api.registry.served_bytes(self._served, change.value)
+        return coder.frame(change.type, transform(value) if transform else value)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = scope["type"] == "websocket"
@@ -200,7 +203,7 @@ class WatchStream:
             await receive()
             await send({"type": "websocket.accept"})
         else:
-            headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
+            headers = [(b"content-type", self._coder.content_type.encode()), (b"cache-control", b"no-cache, private")]
             headers += self.headers
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
@@ -212,7 +215,7 @@ class WatchStream:
             async for frames in self.frames():
                 if websocket:
                     for frame in frames:
-                        await send({"type": "websocket.send", "text": frame.decode()})
+                        await send({"type": "websocket.send", **self._message(frame)})
                 else:
                     await send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
         except asyncio.CancelledError:
@@ -226,6 +229,9 @@ class WatchStream:
             await send({"type": "websocket.close", "code": 1000})
         elif not gone:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _message(self, frame: bytes) -> dict[str, str | bytes]:
+        return {"text": frame.decode()} if self._coder.media == JSON else {"bytes": frame}
 
     async def _cancel_on_disconnect(self, receive: Receive, sender: asyncio.Task[object]) -> None:
         """Stop the stream when its client goes: nothing is sent while nothing happens, so only reading tells."""

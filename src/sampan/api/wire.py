@@ -1,5 +1,5 @@
 """Request bodies in Kubernetes' protobuf form, turned into JSON at the edge: typed Go clients (kubectl create, drain,
-auth can-i, controllers) send them and read JSON in return.
+auth can-i, controllers) send them. ``wire_encode`` is the way back, for those who read nothing else.
 
 A body is ``k8s\\0`` and a ``runtime.Unknown`` that names the kind of the message inside. Field numbers are facts of the
 wire format, kept in ``wire_fields.txt`` (made by ``scripts/wire_table.py``) and read with the first such body.
@@ -85,6 +85,15 @@ def message_name(api_version: str, kind: str) -> str:
     if name not in table():
         raise WireError(f'no kind "{kind}" is registered for version "{api_version}"')
     return name
+
+
+def has_message(api_version: str, kind: str) -> bool:
+    """Whether the table knows a kind."""
+    try:
+        message_name(api_version, kind)
+    except WireError:
+        return False
+    return True
 
 
 @lru_cache(1)
