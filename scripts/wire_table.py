@@ -90,7 +90,7 @@ class Table:
                     dropped = "omitempty" in json and not go.startswith("*")
                     flag = "" if key else "^"
                     fields.append(f"{key or '-'}:{parts[1]}:{kind}{flag or ('?' if dropped else '')}")
-                if fields and not name.endswith("List"):
+                if fields and not (name.endswith("List") and fields[-1].startswith("items:2:")):
                     yield f"{package}.{name} {' '.join(fields)}"
 
 

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sampan.api.catalog import Served
+from sampan.api.encodings import encoded
 from sampan.api.errors import StatusError
+from sampan.api.negotiation import JSON, PLAIN, clauses, negotiate
+from sampan.api.rendering import json_response
 from sampan.api.request import Request, Response
 from sampan.schema.objects import Object, api_version_of
 
@@ -28,7 +31,7 @@ GROUP_ORDER = (
     "discovery.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io",
 )  # fmt: skip
 """kube-apiserver's order; groups of custom resources follow by name."""
-AGGREGATED = re.compile(r"application/json\s*;[^,]*g=apidiscovery\.k8s\.io[^,]*", re.ASCII)
+AGGREGATED_VERSIONS = ("v2", "v2beta1")
 VERSION = re.compile(r"^v(\d+)(?:(alpha|beta)(\d+))?$")
 GENERIC = ("get", "patch", "update")
 
@@ -84,7 +87,9 @@ class Discovery:
             )
         path = request.attributes.path.rstrip("/")
         groups = self.groups()
-        media = aggregated_media(request.headers.get("accept", "")) if path in ("/api", "/apis") else ""
+        accept = request.headers.get("accept", "")
+        media = aggregated_media(accept) if path in ("/api", "/apis") else ""
+        form = PLAIN if media else negotiate(accept)
         known = self._answers.get((path, media))
         if known is None:
             build: Callable[[], Object] = (
@@ -96,7 +101,9 @@ class Discovery:
             known = self._answers[path, media] = (body, f'"{hashlib.sha256(body).hexdigest().upper()}"')
         body, tag = known
         if not media:
-            return Response(body, headers=(("Vary", "Accept"),))
+            answer = json_response(request, body, 200, form)
+            answer.headers = (("Vary", "Accept"),)
+            return await encoded(answer, form.media)
         headers = (("ETag", tag), ("Vary", "Accept"), ("Cache-Control", "public"))
         if request.headers.get("if-none-match") == tag:
             return Response(b"", 304, media, headers)
@@ -120,12 +127,15 @@ class Discovery:
 
 
 def aggregated_media(accept: str) -> str:
-    """Return the aggregated form asked for, "" for the plain one."""
-    match = AGGREGATED.search(accept)
-    if match is None or "as=APIGroupDiscoveryList" not in match[0].replace(" ", ""):
-        return ""
-    version = "v2beta1" if "v=v2beta1" in match[0] else "v2"
-    return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+    """Return the aggregated form that an Accept header prefers, "" for the plain one."""
+    for media, parameters in clauses(accept):
+        if parameters.get("as") == "APIGroupDiscoveryList" and parameters.get("g") == "apidiscovery.k8s.io":
+            version = parameters.get("v", "")
+            if media == JSON and version in AGGREGATED_VERSIONS:
+                return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        elif media in (JSON, "*/*"):
+            return ""
+    return ""
 
 
 def group_entry(group: str, versions: list[str]) -> Object:

@@ -39,8 +39,7 @@ def accepted(accept: str, protobuf: bool = True) -> Accepted | None:
     answered has such a form by itself (its metadata always has)."""
     if not accept or accept == JSON:
         return PLAIN
-    for clause in _by_preference(accept):
-        media, parameters = _clause(clause)
+    for media, parameters in clauses(accept):
         transform = parameters.get("as", "")
         version = parameters.get("v", "v1")
         if transform and (
@@ -83,13 +82,14 @@ def unsupported_media_type(supported: tuple[str, ...]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message)
 
 
-def _by_preference(accept: str) -> list[str]:
-    clauses = [clause for clause in accept.split(",") if clause.strip()]
-    return sorted(clauses, key=_preference, reverse=True)
+def clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """Return ``(media, parameters)`` of an Accept header, the preferred first."""
+    found = [_clause(clause) for clause in accept.split(",") if clause.strip()]
+    return sorted(found, key=_preference, reverse=True)
 
 
-def _preference(clause: str) -> tuple[float, bool]:
-    media, parameters = _clause(clause)
+def _preference(clause: tuple[str, dict[str, str]]) -> tuple[float, bool]:
+    media, parameters = clause
     try:
         quality = float(parameters.get("q", "1"))
     except ValueError:

@@ -7,6 +7,8 @@ looks up) and the schemas they reach. Source: KEP-2896. ``/openapi/v2`` is in ``
 from __future__ import annotations
 
 import hashlib
+import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,6 +23,7 @@ from sampan.schema.objects import Object
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+A_YEAR = 365 * 24 * 3600
 DEFS = "#/$defs/"
 SCHEMAS = "#/components/schemas/"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -31,7 +34,7 @@ def add(api: Api) -> None:
     """Serve ``/openapi/v3`` and ``/openapi/v2``."""
     documents = Documents(api)
     api.route("/openapi/v3", documents.answer)
-    api.route("/openapi/v2", openapi_v2.handler(api))
+    api.route("/openapi/v2", openapi_v2.Documents(api).answer)
 
 
 class Documents:
@@ -65,10 +68,15 @@ class Documents:
             raise StatusError(404, "NotFound", "the server could not find the requested resource", details={})
         if path not in self._known:
             self._known[path] = document(self.api, versions[path])
-        tag = f'"{self._hash(path, versions[path])}"'
+        digest = self._hash(path, versions[path])
+        tag = f'"{digest}"'
         headers: tuple[tuple[str, str], ...] = (("ETag", tag), ("Vary", "Accept"))
-        if "hash" in request.query:
-            headers = (*headers, ("Cache-Control", "public, immutable"))
+        asked = request.query.get("hash", "")
+        if asked == digest:
+            expires = formatdate(time.time() + A_YEAR, usegmt=True)
+            headers = (*headers, ("Cache-Control", "public, immutable"), ("Expires", expires))
+        elif asked:
+            return Response(b"", 301, headers=(("Location", f"/openapi/v3/{path}?hash={digest}"),))
         if request.headers.get("if-none-match") == tag:
             return Response(b"", 304, headers=headers)
         return Response(self._known[path], headers=headers)

@@ -1,77 +1,190 @@
-"""OpenAPI v2 (Swagger) as JSON, for old clients: all definitions of the version and of the custom resources.
+"""OpenAPI v2 (Swagger), whole, in JSON and in gnostic's protobuf: kubectl, Helm and client-go ask for the latter.
 
-The protobuf form (gnostic's ``openapi.v2.Document``) has a title and no definitions. kubectl asks for it only about kinds
-that v3 does not describe (``List``), finds nothing, and leaves the validation to the server, as with a foreign kind.
+Every resource gives a part (its paths and, where a CRD made it, its definitions), encoded once; the built-in definitions are
+one part. A document is a join of parts, made when asked for and kept until the catalog changes. Custom schemas are written
+without what v2 cannot say, as apiextensions-apiserver does. Source: pkg/controller/openapi/v2, kube-openapi pkg/handler.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from sampan.api.catalog import Served
 from sampan.api.errors import StatusError
 from sampan.api.openapi_paths import paths_of
-from sampan.api.request import Handler, Request, Response
+from sampan.api.request import Request, Response
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-DEFINITIONS = b'"#/definitions/'
-PROTOBUF = "application/com.github.proto-openapi.spec.v2"
+REFERENCE = "#/definitions/"
+JSON = "application/json"
+ASKED_PROTOBUF = "application/com.github.proto-openapi.spec.v2"
+PROTOBUF = f"{ASKED_PROTOBUF}.v1.0+protobuf"
+"""Asked for with an @, which a media type may not have: answered without, as kube-apiserver does."""
 
 
-def handler(api: Api) -> Handler:
-    """Return the handler of ``/openapi/v2``."""
-    kept: dict[int, bytes] = {}
+class Part(NamedTuple):
+    """The insides of ``paths`` and ``definitions`` that one resource gives, encoded."""
 
-    async def answer(request: Request) -> Response:
-        accept = request.headers.get("accept", "*/*")
-        if PROTOBUF in accept:
-            # asked for with an @, which a media type may not have: answered without, as kube-apiserver does
-            return Response(protobuf_document(api), content_type=f"{PROTOBUF}.v1.0+protobuf")
-        if "json" not in accept and "*/*" not in accept:
-            raise StatusError(406, "NotAcceptable", "only the following media types are accepted: application/json")
-        generation = api.catalog.generation
-        if generation not in kept:
-            kept.clear()
-            kept[generation] = document(api)
-        return Response(kept[generation], headers=(("Vary", "Accept"),))
-
-    return answer
+    paths: bytes
+    definitions: bytes
 
 
-def protobuf_document(api: Api) -> bytes:
-    """Return the document's frame: ``swagger`` (field 1), ``info`` (2: title 1, version 2), empty ``paths`` (8)."""
+class Documents:
+    """The OpenAPI v2 document of one API, in both forms."""
 
-    def text(number: int, value: bytes) -> bytes:
-        return bytes([number << 3 | 2, len(value)]) + value
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._generation = -1
+        self._known: dict[str, tuple[bytes, str]] = {}
+        self._parts: dict[str, dict[Served | None, Part]] = {JSON: {}, PROTOBUF: {}}
 
-    info = text(1, b"Kubernetes") + text(2, f"v{api.types.version}.0".encode())
-    return text(1, b"2.0") + text(2, info) + text(8, b"")
+    async def answer(self, request: Request) -> Response:
+        """Serve ``/openapi/v2``. Raises 405 and 406."""
+        if request.method not in ("GET", "HEAD"):
+            raise StatusError(
+                405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+            )
+        media = wanted_media(request.headers.get("accept", ""))
+        if self._generation != self.api.catalog.generation:
+            self._generation = self.api.catalog.generation
+            self._known.clear()
+        if media not in self._known:
+            body = self._document(media)
+            self._known[media] = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
+        body, tag = self._known[media]
+        headers = (("ETag", tag), ("Vary", "Accept"))
+        if request.headers.get("if-none-match") == tag:
+            return Response(b"", 304, media, headers)
+        return Response(body, 200, media, headers)
+
+    def _document(self, media: str) -> bytes:
+        known = self._parts[media]
+        parts: dict[Served | None, Part] = {None: known.get(None) or builtin_part(self.api, media)}
+        for served in self.api.catalog:
+            parts[served] = known.get(served) or resource_part(self.api, served, media)
+        self._parts[media] = parts  # what is no longer served is forgotten
+        title = {"title": "Kubernetes", "version": f"v{self.api.types.version}.0"}
+        return joined(list(parts.values()), title, media)
 
 
-def document(api: Api) -> bytes:
-    """Return the whole document."""
-    from sampan.api.openapi import converted, custom_list, custom_name, custom_schema
+def wanted_media(accept: str) -> str:
+    """Return the first form of an Accept header that there is. Raises 406."""
+    for clause in accept.split(",") if accept else ("*/*",):
+        media = clause.partition(";")[0].strip()
+        if media.startswith(ASKED_PROTOBUF):
+            return PROTOBUF
+        if media in (JSON, "application/*", "*/*"):
+            return JSON
+    raise StatusError(406, "NotAcceptable", f"only the following media types are accepted: {JSON}, {PROTOBUF}")
 
-    definitions: dict[str, Any] = converted(api.types.definitions)
-    paths: dict[str, Any] = {}
-    for served in api.catalog:
-        resource = served.resource
-        name = api.types.definition_name(resource.group, resource.version, resource.kind)
-        if resource.custom or name is None:
-            name = custom_name(served)
-            definitions[name] = custom_schema(served)
-            definitions[name + "List"] = custom_list(served, name)
-        paths |= {path: swagger_item(item) for path, item in paths_of(served, name, "#/definitions/").items()}
-    body = {
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": f"v{api.types.version}.0"},
-        "paths": paths,
-        "definitions": definitions,
-    }
-    return orjson.dumps(body).replace(b'"#/components/schemas/', DEFINITIONS)
+
+def joined(parts: list[Part], info: dict[str, str], media: str) -> bytes:
+    """Return a whole document."""
+    if media == JSON:
+        paths = b",".join(part.paths for part in parts if part.paths)
+        definitions = b",".join(part.definitions for part in parts if part.definitions)
+        head = b'{"swagger":"2.0","info":%b,"paths":{' % orjson.dumps(info)
+        return b"".join([head, paths, b'},"definitions":{', definitions, b"}}"])
+    from sampan.api.openapi_v2_wire import encode_document
+
+    # occurrences of one message field are merged by every reader: parts need no common frame
+    return b"".join(
+        [encode_document({"swagger": "2.0", "info": info, "paths": {}}), *(b"".join(part) for part in parts)]
+    )
+
+
+def part(paths: dict[str, Any], definitions: dict[str, Any], media: str) -> Part:
+    """Return what ``joined`` joins."""
+    if media == JSON:
+        return Part(orjson.dumps(paths)[1:-1], orjson.dumps(definitions)[1:-1])
+    from sampan.api.openapi_v2_wire import encode_document
+
+    return Part(
+        encode_document({"paths": paths}) if paths else b"",
+        encode_document({"definitions": definitions}) if definitions else b"",
+    )
+
+
+def builtin_part(api: Api, media: str) -> Part:
+    return part({}, {name: swagger_schema(schema) for name, schema in api.types.definitions.items()}, media)
+
+
+def resource_part(api: Api, served: Served, media: str) -> Part:
+    """Return the part of one resource."""
+    from sampan.api.openapi import custom_list, custom_name, custom_schema
+
+    resource = served.resource
+    name = api.types.definition_name(resource.group, resource.version, resource.kind)
+    definitions: dict[str, Any] = {}
+    if resource.custom or name is None:
+        name = custom_name(served)
+        definitions[name] = swagger_schema(sayable(custom_schema(served)))
+        definitions[name + "List"] = swagger_schema(custom_list(served, name))
+    paths = {path: swagger_item(item) for path, item in paths_of(served, name, REFERENCE).items()}
+    return part(paths, definitions, media)
+
+
+def sayable(schema: Any) -> Any:
+    """Return a custom schema without what v2 cannot say, and without what makes old kubectl refuse objects: items and
+    properties of values that may be null or hold unknown fields."""
+    if not isinstance(schema, dict):
+        return schema
+    reference = schema.get("allOf")
+    if isinstance(reference, list) and len(reference) == 1 and "$ref" in reference[0]:
+        return schema  # metadata: a reference with siblings
+    made = {key: value for key, value in schema.items() if key not in ("oneOf", "anyOf", "allOf", "not", "nullable")}
+    unknown = bool(made.get("x-kubernetes-preserve-unknown-fields"))
+    if schema.get("nullable") or unknown:
+        made.pop("items", None)
+        made.pop("properties", None)
+    if schema.get("nullable") or (unknown and made.get("type") == "object"):
+        made.pop("type", None)
+    if "items" not in made and made.get("type") == "array":
+        del made["type"]
+    if isinstance(made.get("items"), dict):
+        made["items"] = sayable(made["items"])
+    if isinstance(made.get("additionalProperties"), dict):
+        made["additionalProperties"] = sayable(made["additionalProperties"])
+    properties = made.get("properties")
+    if isinstance(properties, dict):
+        made["properties"] = {name: sayable(value) for name, value in properties.items()}
+        required = [name for name in made.get("required", ()) if not (properties.get(name) or {}).get("nullable")]
+        if "required" in made:
+            made["required"] = required
+            if not required:
+                del made["required"]
+    return made
+
+
+def swagger_schema(schema: Any) -> Any:
+    """Return a definition as v2 writes it: references stand beside their siblings, a type is one word."""
+    if isinstance(schema, list):
+        return [swagger_schema(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    reference = schema.get("allOf")
+    if isinstance(reference, list) and len(reference) == 1 and "$ref" in reference[0]:
+        schema = {**{key: value for key, value in schema.items() if key != "allOf"}, **reference[0]}
+    made = {key: swagger_schema(value) for key, value in schema.items()}
+    target = made.get("$ref")
+    if isinstance(target, str):
+        made["$ref"] = REFERENCE + target.rpartition("/")[2]
+    if isinstance(made.get("properties"), dict):
+        for name in ("apiVersion", "kind"):  # the packaged definitions pin them, Kubernetes' own do not
+            if isinstance(made["properties"].get(name), dict):
+                made["properties"][name].pop("enum", None)
+    kind = made.get("type")
+    if isinstance(kind, list):
+        named = [word for word in kind if word != "null"]
+        made["type"] = named[0]
+        if len(named) != 1:
+            del made["type"]
+    return made
 
 
 def swagger_item(item: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +204,7 @@ def swagger_item(item: dict[str, Any]) -> dict[str, Any]:
             parameters.append(
                 {"name": "body", "in": "body", "required": True, "schema": next(iter(content.values()))["schema"]}
             )
-        schema = value["responses"]["200"]["content"]["application/json"]["schema"]
+        schema = swagger_schema(value["responses"]["200"]["content"]["application/json"]["schema"])
         made[key] = {
             **operation,
             "parameters": parameters,
