@@ -111,8 +111,9 @@ def cannot_handle_as(kind: str, version: str, wanted: str) -> str:
     return f'{kind} in version "{version}" cannot be handled as a {wanted}: no kind match'
 
 
-def check_type(request: Request, served: Served, obj: Object, duplicates: list[str]) -> None:
-    """Check an object against its type, in place: unknown fields are pruned, and refused or warned of as asked."""
+def check_type(request: Request, served: Served, obj: Object, duplicates: list[str]) -> bool:
+    """Check an object against its type, in place: unknown fields are pruned, and refused or warned of as asked. Return
+    whether there were any. Raises 400."""
     resource = served.resource
     unknown = list(duplicates)
     metadata = obj.get("metadata")
@@ -131,3 +132,4 @@ def check_type(request: Request, served: Served, obj: Object, duplicates: list[s
             raise bad_request(cannot_handle(resource.kind, resource.version, strict_error(unknown)))
         if validation == "Warn":
             request.warnings += unknown
+    return len(unknown) > len(duplicates)

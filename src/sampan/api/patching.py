@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from sampan.api import metadata as meta
 from sampan.api.catalog import Served
 from sampan.api.errors import StatusError, bad_request, conflict
@@ -19,6 +21,7 @@ from sampan.api.request import Request
 from sampan.schema.apply import ApplyError, Conflicts, apply
 from sampan.schema.objects import Object
 from sampan.schema.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
+from sampan.schema.types import cannot_handle
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -102,7 +105,8 @@ def check_patched(request: Request, served: Served, new: Any, name: str, duplica
 async def _apply(
     registry: Registry, request: Request, served: Served, namespace: str, name: str, subresource: str
 ) -> Written:
-    config = _applied_part(_configuration(request, served, namespace, name), served, subresource)
+    config, loose = _configuration(request, served, namespace, name)
+    config = _applied_part(config, served, subresource)
     manager = request.query.get("fieldManager")
     if not manager:
         raise _patch_options("fieldManager", "Required", "Required value: is required for apply patch")
@@ -110,7 +114,7 @@ async def _apply(
 
     def change(old: Object | None) -> Object:
         try:
-            return apply(
+            made = apply(
                 old,
                 config,
                 type=served.type,
@@ -120,6 +124,9 @@ async def _apply(
                 force=force,
                 subresource=subresource,
             )
+            if loose and served.type is not None:
+                served.type.check(made)
+            return made
         except Conflicts as conflicts:
             raise _apply_conflict(conflicts) from None
         except ApplyError as error:
@@ -142,7 +149,7 @@ async def _apply(
     raise conflict(served.resource, name)
 
 
-def _configuration(request: Request, served: Served, namespace: str, name: str) -> Object:
+def _configuration(request: Request, served: Served, namespace: str, name: str) -> tuple[Object, bool]:
     """Return the applied configuration: YAML or JSON, of the right kind, name and namespace."""
     config, duplicates = decode_body(request, YAML)
     if not isinstance(config, dict):
@@ -152,15 +159,26 @@ def _configuration(request: Request, served: Served, namespace: str, name: str) 
         given = f"{config.get('apiVersion')}, Kind={config.get('kind')}"
         wanted = f"{resource.api_version}, Kind={resource.kind}"
         raise bad_request(f"the applied object is {given}, the URL names {wanted}")
-    check_type(request, served, config, duplicates)
-    metadata = config["metadata"]
+    if not isinstance(config.get("metadata", {}), dict):
+        raise bad_request(cannot_handle(resource.kind, resource.version, "metadata must be an object"))
+    config, loose = judged(request, served, config, duplicates)
+    metadata = config.setdefault("metadata", {})
     if metadata.setdefault("name", name) != name:
         raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
     if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
-    return config
+    return config, loose
+
+
+def judged(request: Request, served: Served, config: Object, duplicates: list[str]) -> tuple[Object, bool]:
+    """Check a configuration against its type. Return it as it was sent, for what is empty in it is owned though decoding an
+    object drops it, and whether what it makes must be decoded. Unknown fields are pruned. Raises 400."""
+    checked = orjson.loads(orjson.dumps(config))
+    if check_type(request, served, checked, duplicates):
+        return checked, False
+    return config, checked != config
 
 
 def _applied_part(config: Object, served: Served, subresource: str) -> Object:

@@ -196,39 +196,77 @@ def _membered(node: Node) -> Node:
     return node if is_member(node) else {MEMBER: EMPTY, **node}
 
 
-def field_set(type: Type | None, value: Any, *, created: bool = False) -> Node:
-    """Return the node of all fields of a value. ``created`` also counts lists and maps themselves, as a comparison
-    with nothing does; else only their items are counted, as in an applied configuration."""
-    if is_leaf(type, value) or not value:
+def field_set(type: Type | None, value: Any) -> Node:
+    """Return the set of an object's fields as an applier names them (``ToFieldSet`` of structured-merge-diff): leaves, items
+    and entries of maps are members, empty maps and nulls too; a list without items is none."""
+    return _applied(type, value) or {}
+
+
+def _applied(type: Type | None, value: Any) -> Node | None:
+    """Return the node of a value, None where it names no field."""
+    if is_leaf(type, value):
         return EMPTY
     if isinstance(value, list):
-        return _list_set(type, value, created)
-    node: Node = {MEMBER: EMPTY} if created else {}
+        return _applied_items(type, value) if value else None
+    if not value:
+        return EMPTY
+    node: Node = {}
+    fields = type.fields if type is not None and type.shape == "struct" else EMPTY
     for key, item in value.items():
-        node["f:" + key] = _child_set(type, key, item, created)
-    return node
+        inner = _applied(child_of(type, key), item)
+        if key not in fields:
+            node["f:" + key] = EMPTY if inner is None else _membered(inner)
+        elif inner is not None:
+            node["f:" + key] = inner
+    return node or None
 
 
-def _child_set(type: Type | None, key: str, value: Any, created: bool) -> Node:
-    child = child_of(type, key)
-    inner = field_set(child, value, created=created)
-    if type is None or type.shape != "struct" or child is None:
-        return _membered(inner)
-    if created and MEMBER in inner and key in type.always:
-        return {name: below for name, below in inner.items() if name != MEMBER}
-    return inner
-
-
-def _list_set(type: Type | None, value: list[Any], created: bool) -> Node:
+def _applied_items(type: Type | None, value: list[Any]) -> Node:
     assert type is not None
     try:
         items = items_by_element(type, value)
     except UnkeyedItem:
         return EMPTY
     element = descend(type.element)
-    node: Node = {MEMBER: EMPTY} if created else {}
+    node: Node = {}
     for key, same in items.items():
-        node[key] = _membered(field_set(element, same[0], created=created)) if len(same) == 1 else EMPTY
+        node[key] = EMPTY if len(same) > 1 else _membered(_applied(element, same[0]) or EMPTY)
+    return node
+
+
+def created_set(type: Type | None, value: Any) -> Node:
+    """Return the node of all fields of a value that was not there before, as a comparison with nothing counts them: lists
+    and maps themselves, too."""
+    if is_leaf(type, value) or not value:
+        return EMPTY
+    if isinstance(value, list):
+        return _created_items(type, value)
+    node: Node = {MEMBER: EMPTY}
+    for key, item in value.items():
+        node["f:" + key] = _created_child(type, key, item)
+    return node
+
+
+def _created_child(type: Type | None, key: str, value: Any) -> Node:
+    child = child_of(type, key)
+    inner = created_set(child, value)
+    if type is None or type.shape != "struct" or child is None:
+        return _membered(inner)
+    if MEMBER in inner and key in type.always:
+        return {name: below for name, below in inner.items() if name != MEMBER}
+    return inner
+
+
+def _created_items(type: Type | None, value: list[Any]) -> Node:
+    assert type is not None
+    try:
+        items = items_by_element(type, value)
+    except UnkeyedItem:
+        return EMPTY
+    element = descend(type.element)
+    node: Node = {MEMBER: EMPTY}
+    for key, same in items.items():
+        node[key] = _membered(created_set(element, same[0])) if len(same) == 1 else EMPTY
     return node
 
 
@@ -244,7 +282,7 @@ def compare(type: Type | None, old: Any, new: Any) -> tuple[Node | None, Node | 
     removed: Node = {}
     for key, item in new.items():
         if key not in old:
-            changed["f:" + key] = _child_set(type, key, item, True)
+            changed["f:" + key] = _created_child(type, key, item)
             continue
         more, less = compare(child_of(type, key), old[key], item)
         if more is not None:
@@ -253,7 +291,7 @@ def compare(type: Type | None, old: Any, new: Any) -> tuple[Node | None, Node | 
             removed["f:" + key] = less
     for key, item in old.items():
         if key not in new:
-            removed["f:" + key] = _membered(field_set(child_of(type, key), item, created=True))
+            removed["f:" + key] = _membered(created_set(child_of(type, key), item))
     return changed or None, removed or None
 
 
@@ -269,7 +307,7 @@ def _compare_lists(type: Type | None, old: list[Any], new: list[Any]) -> tuple[N
     for key, items in after.items():
         was = before.get(key)
         if was is None:
-            changed[key] = _membered(field_set(element, items[0], created=True)) if len(items) == 1 else EMPTY
+            changed[key] = _membered(created_set(element, items[0])) if len(items) == 1 else EMPTY
         elif len(was) > 1 or len(items) > 1:
             if was != items:
                 changed[key] = EMPTY
@@ -281,7 +319,7 @@ def _compare_lists(type: Type | None, old: list[Any], new: list[Any]) -> tuple[N
                 removed[key] = less
     for key, items in before.items():
         if key not in after:
-            removed[key] = _membered(field_set(element, items[0], created=True)) if len(items) == 1 else EMPTY
+            removed[key] = _membered(created_set(element, items[0])) if len(items) == 1 else EMPTY
     return changed or None, removed or None
 
 
