@@ -14,20 +14,19 @@ from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS
+from sampan.client.resources import REPLICA_SETS, REPLICATION_CONTROLLERS
+from sampan.controllers.claiming import claim, orphans_owners
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_NAMESPACE,
     BY_OWNER,
     condition_of,
-    controller_of,
     controller_uid,
     is_pod_active,
     is_pod_ready,
     namespace_of,
     owned_by,
     owner_keys,
-    owner_reference,
     with_condition,
 )
 from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
@@ -133,26 +132,14 @@ class ReplicaSetController(Controller):
         pods.add_handler(expectation_observer(self.expectations, self.resource.kind))
         self.watch(replica_sets)
         self.watch(pods, owner_keys(self.resource.kind))
-        self.watch(pods, self._orphans_owners)
-
-    def _orphans_owners(self, pod: Object) -> list[str]:
-        """A pod without a controller may belong to a ReplicaSet whose selector it matches."""
-        if controller_of(pod) is not None:
-            return []
-        namespace = pod["metadata"].get("namespace", "")
-        labels = pod["metadata"].get("labels") or {}
-        return [
-            f"{namespace}/{candidate['metadata']['name']}"
-            for candidate in self.replica_sets
-            if candidate["metadata"]["namespace"] == namespace and selector_of(candidate).matches(labels)
-        ]
+        self.watch(pods, orphans_owners(replica_sets, selector_of))
 
     async def reconcile(self, key: str) -> float | None:
         replica_set = self.replica_sets.get(key)
         if replica_set is None:
             self.expectations.forget(key)
             return None
-        pods = await self._claim(replica_set)
+        pods = await claim(self.client, self.pods, replica_set, self.resource, selector_of(replica_set))
         failure: str | None = None
         if self.expectations.satisfied(key) and "deletionTimestamp" not in replica_set["metadata"]:
             plan = desired(replica_set, pods)
@@ -169,33 +156,6 @@ class ReplicaSetController(Controller):
         if not self.expectations.satisfied(key):
             return BELIEVED_SECONDS
         return self._soonest_available(replica_set, pods)
-
-    async def _claim(self, replica_set: Object) -> list[Object]:
-        """Return the pods that are ours: adopt orphans that match the selector, release those that no longer do."""
-        selector = selector_of(replica_set)
-        namespace, uid = replica_set["metadata"]["namespace"], replica_set["metadata"]["uid"]
-        mine: list[Object] = []
-        for pod in owned_by(self.pods, replica_set):
-            if selector.matches(pod["metadata"].get("labels")):
-                mine.append(pod)
-            elif "deletionTimestamp" not in pod["metadata"]:
-                others = [r for r in pod["metadata"]["ownerReferences"] if r["uid"] != uid]
-                await self._set_owners(pod, others)
-        if "deletionTimestamp" in replica_set["metadata"]:
-            return mine
-        for pod in self.pods.by_index(BY_NAMESPACE, namespace):
-            if controller_of(pod) is not None or not is_pod_active(pod):
-                continue
-            if selector.matches(pod["metadata"].get("labels")):
-                owners = [*(pod["metadata"].get("ownerReferences") or ()), owner_reference(replica_set, self.resource)]
-                await self._set_owners(pod, owners)
-                mine.append(pod)
-        return mine
-
-    async def _set_owners(self, pod: Object, owners: list[Object]) -> None:
-        metadata = pod["metadata"]
-        patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
-        await self.client.patch(PODS, metadata["name"], patch, metadata["namespace"])
 
     async def _write_status(self, replica_set: Object, pods: list[Object], failure: str | None) -> None:
         status = status_of(replica_set, pods, failure)
