@@ -16,6 +16,7 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import (
     CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
@@ -23,6 +24,7 @@ from sampan.client.resources import (
     LEASES,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
     POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
@@ -30,6 +32,7 @@ from sampan.client.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    STATEFUL_SETS,
 )
 from sampan.controllers.deployment import DeploymentController
 from sampan.controllers.disruption import DisruptionController
@@ -44,6 +47,7 @@ from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.simulated_node import SimulatedNode
+from sampan.controllers.stateful_set import StatefulSetController
 
 ClientFor = Callable[[str], Client]
 """A client that acts as the component of that name (``deployment-controller``)."""
@@ -131,6 +135,14 @@ def controllers_of(
             client(DeploymentController), of(DEPLOYMENTS), replica_sets, pods, events_of("deployment-controller")
         ),
         ReplicaSetController(client(ReplicaSetController), replica_sets, pods, events_of("replicaset-controller")),
+        StatefulSetController(
+            client(StatefulSetController),
+            of(STATEFUL_SETS),
+            pods,
+            of(PERSISTENT_VOLUME_CLAIMS),
+            of(CONTROLLER_REVISIONS),
+            events_of("statefulset-controller"),
+        ),
         ReplicationControllerController(
             client(ReplicationControllerController),
             of(REPLICATION_CONTROLLERS),
