@@ -17,6 +17,7 @@ import orjson
 
 from sampan.api import routing, serving
 from sampan.api.admitting import Chain
+from sampan.api.audit.auditor import Auditor
 from sampan.api.catalog import Catalog, Served, Subresource
 from sampan.api.errors import StatusError, method_not_allowed, service_unavailable
 from sampan.api.flowcontrol.control import FlowControl
@@ -93,6 +94,7 @@ class Api:
         self.started = self.stopping = False
         self.flow_control: FlowControl | None = None
         self.deadlines = serving.Deadlines()
+        self.audit: Auditor | None = None
         self.request_seconds = 60.0
         """How long a request may take that is no watch or stream."""
         self.anonymous: Callable[[str], bool] = lambda path: True
@@ -196,6 +198,8 @@ class Api:
 
     async def answer(self, routed: Routed) -> Answer:
         """Authorize a request and serve it. Raises ``StatusError``."""
+        if self.audit is not None:
+            return await serving.audited(self, routed)
         await permit(self.authorizer, routed.request.attributes)
         return await self.serve(routed)
 

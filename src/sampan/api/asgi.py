@@ -104,7 +104,7 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
     body = response.body
     if request is not None:
-        headers += request.flow_headers
+        headers += request.answer_headers
         for warning in dict.fromkeys(request.warnings):
             headers.append((b"warning", warning_header(warning)))
         if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):

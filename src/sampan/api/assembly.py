@@ -15,6 +15,7 @@ from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
 from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
+from sampan.api.audit.making import auditor_of
 from sampan.api.authn import Authenticators
 from sampan.api.authz.chain import AlwaysAllow, AlwaysDeny, AuthorizerChain, Mode
 from sampan.api.authz.node import NodeAuthorizer
@@ -48,6 +49,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     custom = CustomResources(api)
     chain = build(api, config, authorizer, custom)
     flow = flow_control(api, config.flags)
+    api.audit = auditor_of(api, config.flags)
     api.admission = chain.plugins if flow is None else (*chain.plugins, FlowControlChanges(flow))
     subresources.add(api, tokens)
     streams.add(api, config.pki_dir)

@@ -67,6 +67,23 @@ class Flags:
     """The sum of both is the number of seats that priority levels share."""
     request_timeout: Seconds = Seconds(60.0)
 
+    # what is written down
+    audit_policy_file: Path | None = None
+    """A Policy (audit.k8s.io/v1): of which requests how much."""
+    audit_log_path: str = ""
+    """``-``: standard output, which is the log of the API."""
+    audit_log_maxsize: int = 0
+    """In MiB, when the file is begun anew; 0: never."""
+    audit_log_maxbackup: int = 0
+    audit_log_maxage: int = 0
+    """In days."""
+    audit_webhook_config_file: Path | None = None
+    """A kubeconfig that says where Events are sent."""
+    audit_webhook_batch_buffer_size: int = 10000
+    audit_webhook_batch_max_size: int = 400
+    audit_webhook_batch_max_wait: Seconds = Seconds(30.0)
+    audit_webhook_initial_backoff: Seconds = Seconds(10.0)
+
 
 def parse(given: Mapping[str, Any]) -> Flags:
     """Return the settings. Raises ``FlagError`` naming the first that is wrong."""
@@ -88,8 +105,9 @@ def resolved(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     kinds = get_type_hints(Flags)
 
     def value_of(name: str, value: Any) -> Any:
-        is_path = str(kinds.get(name.removeprefix("--").replace("-", "_"))) == str(Path | None)
-        return str(folder / str(value)) if is_path and value else value
+        field = name.removeprefix("--").replace("-", "_")
+        is_path = str(kinds.get(field)) == str(Path | None) or field.endswith("_path")
+        return str(folder / str(value)) if is_path and value and value != "-" else value
 
     return {name: value_of(name, value) for name, value in given.items()}
 

@@ -72,8 +72,8 @@ class Request:
     audit_annotations: dict[str, str] = field(default_factory=dict)
     """What admission noted about the request."""
 
-    flow_headers: tuple[tuple[bytes, bytes], ...] = ()
-    """What flow control says of itself in the answer."""
+    answer_headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Headers of the answer beside its own: what flow control and the audit log say of themselves."""
 
     @property
     def dry_run(self) -> bool:

@@ -1,6 +1,6 @@
 """From a connection (ASGI) to an answer: the order in which a request is looked at.
 
-    who → impersonation → may they → body → flow control → the verb → the answer
+    who → audit → impersonation → may they → body → flow control → the verb → the answer
 
 ``serve_http`` and ``serve_websocket`` are the two ways in. Whatever is wrong becomes a ``Status``. A request that takes too
 long is answered with 504 while its work goes on: what has begun to be written is not torn in half. Source:
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.api import encodings, routing
 from sampan.api.asgi import ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
+from sampan.api.audit.auditor import Entry, attempted_of, sources_of, uri_of
 from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, timed_out, unauthorized
 from sampan.api.flags import duration
 from sampan.api.flowcontrol.control import TooManyRequests
-from sampan.api.identity import authorize, impersonated, permit
+from sampan.api.identity import denied, impersonated
 from sampan.api.rendering import error_response, wanted
 from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, User
 from sampan.api.watching import WatchStream
@@ -49,16 +50,70 @@ async def authenticated(api: Api, scope: Scope, headers: Headers) -> User:
     return ANONYMOUS
 
 
-async def arrived(api: Api, scope: Scope) -> Routed:
-    """Return the request of a connection, its user known. Raises 401 and 403."""
+async def arrived(api: Api, scope: Scope) -> tuple[Routed, Entry | None]:
+    """Return the request of a connection, its user known, and what writes it down. Raises 401 and 403."""
     headers = headers_of(scope)
     query = routing.parse_query(scope["query_string"])
     if api.store.shared:
         await api.fresh(scope.get("method", "GET"), scope["path"], query.last.get("resourceVersion", ""))
-    user = await authenticated(api, scope, headers)
+    try:
+        user = await authenticated(api, scope, headers)
+    except StatusError:
+        if api.audit is not None:
+            api.audit.refused(scope, headers, attempted_of(headers))
+        raise
+    routed = api.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
+    entry = None
+    if api.audit is not None:
+        sources = sources_of(scope, headers)
+        entry = api.audit.begin(routed.request, user, uri=uri_of(scope), sources=sources)
+    if entry is not None:
+        routed.request.answer_headers = ((b"audit-id", entry.id.encode()),)
     if headers.impersonating:
-        user = await impersonated(api.authorizer, user, headers)
-    return api.routed(user, scope.get("method", "GET"), scope["path"], query, headers)
+        await impersonate(api, routed.request, entry)
+    return routed, entry
+
+
+async def impersonate(api: Api, request: Request, entry: Entry | None) -> None:
+    """Go on as the user that the headers name. Raises 403 and 500."""
+    try:
+        user = await impersonated(api.authorizer, request.user, request.headers)
+    except StatusError as error:
+        if entry is not None:
+            entry.decided(False, "")
+            entry.complete(error_response(error))
+        raise
+    request.user = request.attributes.user = user
+    if entry is not None:
+        entry.impersonated(user)
+
+
+async def allowed(api: Api, request: Request, entry: Entry | None) -> None:
+    """Authorize a request, and write down why. Raises 403."""
+    at, authorizer = request.attributes, api.authorizer
+    if authorizer.pending(at):
+        await authorizer.prepare(at)
+    yes, reason = authorizer.authorize(at)
+    if entry is not None:
+        entry.decided(yes, reason)
+    if not yes:
+        raise denied(at, reason)
+
+
+async def audited(api: Api, routed: Routed) -> Answer:
+    """Authorize, serve and write down a request that came without a connection. Raises ``StatusError``."""
+    request, at = routed.request, routed.request.attributes
+    entry = api.audit.begin(request, request.user, uri=at.path, sources=["127.0.0.1"]) if api.audit else None
+    try:
+        await allowed(api, request, entry)
+        answer = await api.serve(routed)
+    except StatusError as error:
+        if entry is not None:
+            entry.complete(error_response(error))
+        raise
+    if entry is not None:
+        entry.complete(None if isinstance(answer, WatchStream) else answer)
+    return answer
 
 
 class Exchange:
@@ -128,27 +183,26 @@ def allowed_seconds(api: Api, request: Request) -> float:
 async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
     begun = perf_counter()
     routed: Routed | None = None
+    entry: Entry | None = None
     exchange = Exchange(scope, send)
     answer: Answer
+    spoken: Answer | None = None
     try:
-        routed = await arrived(api, scope)
+        routed, entry = await arrived(api, scope)
         request = exchange.request = routed.request
         at = request.attributes
         exchange.accept = request.headers.get("accept", "")
-        if api.authorizer.pending(at):
-            await api.authorizer.prepare(at)
-        authorize(api.authorizer, at)
+        await allowed(api, request, entry)
         subresource = routed.subresource
         if subresource is not None and subresource.stream and request.method in subresource.stream_methods:
-            with api.metrics.long_running(routed):
-                await stream(subresource.stream, routed, scope, receive, send)
+            await stream(api, routed, entry, scope, receive, send)
             return
         seconds = allowed_seconds(api, request) if "timeout" in request.query else api.request_seconds
         if request.method not in READS:
             await read(request, scope, receive, seconds)
         if at.verb != "watch":
             api.deadlines.begin(exchange, begun, seconds)
-        answer = await answered(api, routed)
+        answer = spoken = await answered(api, routed)
         if routed.served is not None and encodings.may_be_binary(exchange.accept) and isinstance(answer, Response):
             answer = await encodings.encoded(answer, wanted(request).media)
     except StatusError as error:
@@ -158,11 +212,15 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
     except Exception as error:
         logger.exception("%s %s", scope.get("method"), scope["path"])
         answer = error_response(internal_error(f"{type(error).__name__}: {error}"), exchange.accept)
+        if entry is not None:
+            entry.panicked(error)
+            entry = None
     if isinstance(answer, WatchStream):
-        with api.metrics.long_running(routed):
-            await answer(scope, receive, send)
+        await watch(api, answer, routed, entry, scope, receive, send)
         api.metrics.observe(routed, 200, begun)
         return
+    if entry is not None:
+        entry.complete(answer if spoken is None or isinstance(spoken, WatchStream) else spoken)
     api.deadlines.end(exchange)
     api.metrics.observe(routed, 504 if exchange.late else answer.status, begun)
     if not exchange.late:
@@ -186,14 +244,14 @@ async def answered(api: Api, routed: Routed) -> Answer:
     seats = control.width(at) if at.verb == "list" else 1
     if not control.enter(flow, seats):
         await control.wait(flow, seats)
-    request.flow_headers = flow.headers
+    request.answer_headers = (*request.answer_headers, *flow.headers) if request.answer_headers else flow.headers
     kind = "readOnly" if at.verb in READING else "mutating"
     inflight = api.metrics.inflight
     inflight[kind] += 1
     try:
         answer = await api.serve(routed)
         if isinstance(answer, WatchStream):
-            answer.headers = flow.headers
+            answer.headers = request.answer_headers
         elif at.verb == "list":
             control.learn(at, len(answer.body))
         return answer
@@ -210,43 +268,72 @@ def refusal(error: StatusError, accept: str) -> Response:
     return answer
 
 
-async def stream(handler: Any, routed: Routed, scope: Scope, receive: Receive, send: Send) -> None:
+async def watch(
+    api: Api,
+    answer: WatchStream,
+    routed: Routed | None,
+    entry: Entry | None,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Send a watch until it ends."""
+    if entry is not None:
+        entry.started()
+    try:
+        with api.metrics.long_running(routed):
+            await answer(scope, receive, send)
+    finally:
+        if entry is not None:
+            entry.complete(None)
+
+
+async def stream(api: Api, routed: Routed, entry: Entry | None, scope: Scope, receive: Receive, send: Send) -> None:
     """Let a handler have the connection; what it refuses before its first message is answered for it."""
-    started = False
+    assert routed.subresource is not None and routed.subresource.stream is not None
+    started, refused = False, None
 
     async def tell(message: Any) -> None:
         nonlocal started
+        if not started and entry is not None:
+            entry.started()
         started = True
         await send(message)
 
     try:
-        await handler(routed.request, scope, receive, tell)
+        with api.metrics.long_running(routed):
+            await routed.subresource.stream(routed.request, scope, receive, tell)
     except StatusError as error:
         if started:
             logger.warning("%s: %s", scope["path"], error)
             return
+        refused = error_response(error)
         if scope["type"] == "websocket":
-            await refuse_websocket(scope, send, error_response(error))
+            await refuse_websocket(scope, send, refused)
         else:
-            await respond(scope, send, error_response(error), routed.request)
+            await respond(scope, send, refused, routed.request)
+    finally:
+        if entry is not None:
+            entry.complete(refused, 101 if scope["type"] == "websocket" else 200)
 
 
 async def serve_websocket(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
     begun = perf_counter()
+    entry: Entry | None = None
     try:
-        routed = await arrived(api, scope)
-        await permit(api.authorizer, routed.request.attributes)
+        routed, entry = await arrived(api, scope)
+        await allowed(api, routed.request, entry)
         if routed.subresource is not None and routed.subresource.stream is not None:
-            with api.metrics.long_running(routed):
-                await stream(routed.subresource.stream, routed, scope, receive, send)
+            await stream(api, routed, entry, scope, receive, send)
             return
         answer = await api.serve(routed)
+        if not isinstance(answer, WatchStream):
+            raise method_not_allowed()
     except StatusError as error:
-        await refuse_websocket(scope, send, error_response(error))
+        refused = error_response(error)
+        if entry is not None:
+            entry.complete(refused)
+        await refuse_websocket(scope, send, refused)
         return
-    if isinstance(answer, WatchStream):
-        with api.metrics.long_running(routed):
-            await answer(scope, receive, send)
-        api.metrics.observe(routed, 200, begun)
-    else:
-        await refuse_websocket(scope, send, error_response(method_not_allowed()))
+    await watch(api, answer, routed, entry, scope, receive, send)
+    api.metrics.observe(routed, 200, begun)
