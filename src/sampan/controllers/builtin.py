@@ -48,6 +48,7 @@ from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.simulated_node import SimulatedNode
 from sampan.controllers.stateful_set import StatefulSetController
+from sampan.controllers.volume_protection import CLAIMS, VOLUMES, ClaimProtection, VolumeProtection
 
 ClientFor = Callable[[str], Client]
 """A client that acts as the component of that name (``deployment-controller``)."""
@@ -168,6 +169,8 @@ def controllers_of(
         ServiceAccountTokens(client(ServiceAccountTokens), of(SECRETS), of(SERVICE_ACCOUNTS), config.root_ca),
         NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
         GarbageCollector(client(GarbageCollector), graph),
+        ClaimProtection(client(ClaimProtection), of(CLAIMS), pods),
+        VolumeProtection(client(VolumeProtection), of(VOLUMES)),
         ResourceQuotaController(client(ResourceQuotaController), of(QUOTAS), graph),
         NodeLifecycleController(
             client(NodeLifecycleController), of(NODES), of(LEASES), pods, events_of("node-controller")

@@ -31,19 +31,44 @@ class Known(NamedTuple):
     name: str
     module: str
     on: bool = True
+    since: int = 0
+    """Before this minor version of Kubernetes it is off."""
 
 
 ORDER: tuple[Known, ...] = (
+    Known("AlwaysAdmit", "always", on=False),
+    Known("NamespaceAutoProvision", "namespace_presence", on=False),
     Known("NamespaceLifecycle", "namespace_lifecycle"),
+    Known("NamespaceExists", "namespace_presence", on=False),
+    Known("LimitPodHardAntiAffinityTopology", "pod_defaults", on=False),
     Known("LimitRanger", "limit_ranger"),
     Known("ServiceAccount", "service_account"),
     Known("NodeRestriction", "node_restriction"),
+    Known("TaintNodesByCondition", "node_taints"),
+    Known("AlwaysPullImages", "pod_defaults", on=False),
     Known("PodSecurity", "pod_security"),
+    Known("PodNodeSelector", "namespace_rules", on=False),
     Known("Priority", "priority"),
     Known("DefaultTolerationSeconds", "default_tolerations"),
+    Known("PodTolerationRestriction", "namespace_rules", on=False),
+    Known("EventRateLimit", "event_rate_limit", on=False),
+    Known("ExtendedResourceToleration", "pod_defaults", on=False),
+    Known("DefaultStorageClass", "default_classes"),
+    Known("StorageObjectInUseProtection", "volumes"),
+    Known("OwnerReferencesPermissionEnforcement", "owner_references", on=False),
+    Known("PersistentVolumeClaimResize", "volumes"),
+    Known("RuntimeClass", "runtime_class"),
+    Known("CertificateApproval", "certificates"),
+    Known("CertificateSigning", "certificates"),
+    Known("ClusterTrustBundleAttest", "certificates"),
+    Known("CertificateSubjectRestriction", "certificates"),
+    Known("DefaultIngressClass", "default_classes"),
+    Known("DenyServiceExternalIPs", "service_external_ips", on=False),
+    Known("PodTopologyLabels", "node_taints", since=35),
     Known("MutatingAdmissionWebhook", "webhooks"),
     Known("ValidatingAdmissionWebhook", "webhooks"),
     Known("ResourceQuota", "resource_quota"),
+    Known("AlwaysDeny", "always", on=False),
 )
 
 
@@ -65,7 +90,7 @@ class Plugins(NamedTuple):
     webhooks: Webhooks
 
 
-def enabled(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> list[Known]:
+def enabled(enable: Iterable[str] = (), disable: Iterable[str] = (), minor: int = 0) -> list[Known]:
     """Return the plugins that are on, in order. Raises ``FlagError``."""
     known = {plugin.name for plugin in ORDER}
     for word, given in (("enable", enable), ("disable", disable)):
@@ -75,7 +100,11 @@ def enabled(enable: Iterable[str] = (), disable: Iterable[str] = ()) -> list[Kno
     both = sorted(set(enable) & set(disable))
     if both:
         raise FlagError(f"{', '.join(both)} in enable-admission-plugins and disable-admission-plugins overlapped")
-    return [plugin for plugin in ORDER if plugin.name not in disable and (plugin.on or plugin.name in enable)]
+    return [
+        plugin
+        for plugin in ORDER
+        if plugin.name not in disable and (plugin.name in enable or (plugin.on and plugin.since <= minor))
+    ]
 
 
 def made(plugin: Known, setup: Setup) -> Any:
@@ -90,9 +119,10 @@ def build(api: Api, config: ApiConfig, authorizer: RbacAuthorizer, custom: Custo
     webhooks = Webhooks(api, api.webhook_client)
     flags = config.flags
     told = configurations(flags.admission_control_config_file) if flags.admission_control_config_file else {}
+    minor = int(api.types.version.partition(".")[2])
     plugins = [
         made(plugin, Setup(api, config, authorizer, webhooks, told.get(plugin.name) or {}))
-        for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins)
+        for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins, minor)
     ]
     plugins += [CertificateRequests(), RbacChanges(authorizer), services, custom, CustomObjects(custom)]
     plugins.append(WebhookConfigurations(webhooks))

@@ -1,77 +1,149 @@
-"""LimitRanger: a namespace's LimitRanges give containers default requests and limits, and bound them.
+"""LimitRanger: a namespace's LimitRanges give containers default requests and limits, and bound containers, pods and claims.
 
-Source: plugin/pkg/admission/limitranger.
+Source: kubernetes plugin/pkg/admission/limitranger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sampan.api.errors import forbidden
+from sampan.api.quotas.amounts import Amounts, read
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
-from sampan.api.resources.reading import items, mapping, text
+from sampan.api.resources.pod_resources import aggregate
+from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
-from sampan.schema.quantity import Quantity, QuantityError, parse
+from sampan.schema.quantity import Quantity
+
+ANNOTATION = "kubernetes.io/limit-ranger"
 
 
 class LimitRanger:
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
-        return operation == "CREATE" and not resource.group and resource.kind == "Pod" and not subresource
+        if resource.group or resource.kind not in ("Pod", "PersistentVolumeClaim"):
+            return False
+        if resource.kind == "Pod" and operation == "UPDATE":
+            return subresource == "resize"
+        return operation in ("CREATE", "UPDATE") and not subresource
 
     async def admit(self, admission: Admission) -> None:
-        for limit in await limits_of(admission):
-            if admission.object is not None and limit.get("type") == "Container":
-                for container in all_containers(admission.object):
-                    fill(container, limit)
+        if admission.object is None or admission.resource.kind != "Pod" or admission.subresource:
+            return
+        for limit_range in await limit_ranges(admission):
+            fill_pod(admission.object, items(limit_range, "spec", "limits"))
 
     async def validate(self, admission: Admission) -> None:
-        problems: list[str] = []
-        for limit in await limits_of(admission):
-            if admission.object is not None and limit.get("type") == "Container":
-                for container in all_containers(admission.object):
-                    problems += breaches(container, limit)
-        if problems:
-            why = problems[0] if len(problems) == 1 else "[" + ", ".join(problems) + "]"
-            raise forbidden(admission.resource, admission.name, why)
+        for limit_range in await limit_ranges(admission):
+            problems: list[str] = []
+            for limit in items(limit_range, "spec", "limits"):
+                if admission.object is not None:
+                    problems += breaches(admission.object, limit, admission.resource.kind)
+            problems = list(dict.fromkeys(problems))
+            if problems:
+                why = problems[0] if len(problems) == 1 else "[" + ", ".join(problems) + "]"
+                raise forbidden(admission.resource, admission.name, why)
 
 
-async def limits_of(admission: Admission) -> list[Object]:
+async def limit_ranges(admission: Admission) -> list[Object]:
     page = await admission.api.store.page(f"/registry/limitranges/{admission.namespace}/")
-    return [limit for record in page.records for limit in items(admission.api.parsed(record), "spec", "limits")]
+    return [admission.api.parsed(record) for record in page.records]
 
 
-def all_containers(pod: Object) -> list[Object]:
-    return [*items(pod, "spec", "containers"), *items(pod, "spec", "initContainers")]
+# defaults
 
 
-def fill(container: Object, limit: Object) -> None:
-    resources = container.setdefault("resources", {})
-    for name, amount in mapping(limit, "default").items():
-        resources.setdefault("limits", {}).setdefault(name, amount)
-    for name, amount in mapping(limit, "defaultRequest").items():
-        own = mapping(resources, "limits").get(name) if name not in mapping(limit, "default") else None
-        resources.setdefault("requests", {}).setdefault(name, own or amount)
+def fill_pod(pod: Object, limits: list[Object]) -> None:
+    """Give containers what they do not say, and note it down."""
+    defaults: dict[str, Object] = {"limits": {}, "requests": {}}
+    for limit in limits:
+        if limit.get("type") == "Container":
+            defaults["limits"].update(mapping(limit, "default"))
+            defaults["requests"].update(mapping(limit, "defaultRequest"))
+    notes: list[str] = []
+    for field, what in (("containers", "container"), ("initContainers", "init container")):
+        for container in items(pod, "spec", field):
+            notes += fill(container, defaults, what)
+    if notes:
+        annotations = pod["metadata"].setdefault("annotations", {})
+        annotations[ANNOTATION] = "LimitRanger plugin set: " + "; ".join(notes)
 
 
-def quantity(amount: object) -> Quantity | None:
-    try:
-        return parse(str(amount))
-    except QuantityError:
-        return None
+def fill(container: Object, defaults: Mapping[str, Object], what: str) -> Iterator[str]:
+    for kind, word in (("requests", "request"), ("limits", "limit")):
+        own = mapping(container, "resources", kind)
+        added = {name: amount for name, amount in defaults[kind].items() if name not in own}
+        if added:
+            container.setdefault("resources", {})[kind] = {**own, **added}
+            yield f"{', '.join(sorted(added))} {word} for {what} {container.get('name')}"
 
 
-def breaches(container: Object, limit: Object) -> Iterator[str]:
-    requests, limits = mapping(container, "resources", "requests"), mapping(container, "resources", "limits")
-    for name, least in mapping(limit, "min").items():
-        asked, bound = quantity(requests.get(name, limits.get(name))), quantity(least)
-        if name not in requests and name not in limits:
-            yield f"minimum {name} usage per Container is {least}.  No request is specified"
-        elif asked is not None and bound is not None and asked < bound:
-            yield f"minimum {name} usage per Container is {least}, but request is {requests.get(name, limits.get(name))}"
-    for name, most in mapping(limit, "max").items():
-        asked, bound = quantity(limits.get(name)), quantity(most)
-        if name not in limits:
-            yield f"maximum {name} usage per Container is {most}.  No limit is specified"
-        elif asked is not None and bound is not None and bound < asked:
-            yield f"maximum {name} usage per Container is {most}, but limit is {text(limits, name)}"
+# bounds
+
+
+def breaches(obj: Object, limit: Object, kind: str) -> Iterator[str]:
+    """Yield how an object breaks one limit."""
+    bounded = limit.get("type")
+    if kind == "PersistentVolumeClaim":
+        if bounded == kind:
+            yield from claim_breaches(read(mapping(obj, "spec", "resources", "requests")), limit)
+    elif bounded == "Container":
+        for container in (*items(obj, "spec", "containers"), *items(obj, "spec", "initContainers")):
+            requests = read(mapping(container, "resources", "requests"))
+            yield from amount_breaches(requests, read(mapping(container, "resources", "limits")), limit, "Container")
+    elif bounded == "Pod":
+        spec = mapping(obj, "spec")
+        yield from amount_breaches(aggregate(spec, "requests"), aggregate(spec, "limits"), limit, "Pod")
+
+
+def claim_breaches(requests: Amounts, limit: Object) -> Iterator[str]:
+    what = "PersistentVolumeClaim"
+    for word, key in (("minimum", "min"), ("maximum", "max")):
+        for name, bound in read(mapping(limit, key)).items():
+            request = requests.get(name)
+            said = f"{word} {name} usage per {what} is {bound}"
+            if request is None:
+                yield f"{said}.  No request is specified"
+            elif request < bound if key == "min" else bound < request:
+                yield f"{said}, but request is {request}"
+
+
+def amount_breaches(requests: Amounts, limits: Amounts, limit: Object, what: str) -> Iterator[str]:
+    for name, least in read(mapping(limit, "min")).items():
+        yield from too_little(name, what, least, requests.get(name), limits.get(name))
+    for name, most in read(mapping(limit, "max")).items():
+        yield from too_much(name, what, most, requests.get(name), limits.get(name))
+    for name, ratio in read(mapping(limit, "maxLimitRequestRatio")).items():
+        yield from too_far_apart(name, what, ratio, requests.get(name), limits.get(name))
+
+
+def too_little(name: str, what: str, least: Quantity, asked: Quantity | None, most: Quantity | None) -> Iterator[str]:
+    said = f"minimum {name} usage per {what} is {least}"
+    if asked is None:
+        yield f"{said}.  No request is specified"
+    elif asked < least:
+        yield f"{said}, but request is {asked}"
+    elif most is not None and most < least:
+        yield f"{said}, but limit is {most}"
+
+
+def too_much(name: str, what: str, bound: Quantity, asked: Quantity | None, most: Quantity | None) -> Iterator[str]:
+    said = f"maximum {name} usage per {what} is {bound}"
+    if most is None:
+        yield f"{said}.  No limit is specified"
+    elif bound < most:
+        yield f"{said}, but limit is {most}"
+    elif asked is not None and bound < asked:
+        yield f"{said}, but request is {asked}"
+
+
+def too_far_apart(
+    name: str, what: str, ratio: Quantity, asked: Quantity | None, most: Quantity | None
+) -> Iterator[str]:
+    said = f"{name} max limit to request ratio per {what} is {ratio}"
+    if not asked:
+        yield f"{said}, but no request is specified or request is 0"
+    elif not most:
+        yield f"{said}, but no limit is specified or limit is 0"
+    elif most.nano * 1_000_000_000 > ratio.nano * asked.nano:
+        yield f"{said}, but provided ratio is {most.nano / asked.nano:.6f}"

@@ -6,14 +6,16 @@ Source: plugin/pkg/admission/serviceaccount.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sampan.api.errors import forbidden
 from sampan.api.metadata import generate_name
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
-from sampan.api.resources.reading import items, mapping
+from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
+from sampan.schema.pod_references import references
 from sampan.store import Record
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 MIRROR = "kubernetes.io/config.mirror"
+ENFORCE = "kubernetes.io/enforce-mountable-secrets"
 TOKEN_SECONDS = 3607
 WAIT_SECONDS = 2.0
 """How long a pod waits for the default account of a namespace that has just been made."""
@@ -28,11 +31,15 @@ WAIT_SECONDS = 2.0
 
 class ServiceAccount:
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
-        return operation == "CREATE" and resource.kind == "Pod" and not resource.group and not subresource
+        if resource.kind != "Pod" or resource.group:
+            return False
+        return (operation == "CREATE" and not subresource) or (
+            operation == "UPDATE" and subresource == "ephemeralcontainers"
+        )
 
     async def admit(self, admission: Admission) -> None:
         pod = admission.object
-        if pod is None or MIRROR in mapping(pod, "metadata", "annotations"):
+        if pod is None or admission.subresource or MIRROR in mapping(pod, "metadata", "annotations"):
             return
         spec = pod["spec"]
         name = spec.get("serviceAccountName") or "default"
@@ -47,6 +54,22 @@ class ServiceAccount:
             spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
         if automounts(spec, account):
             mount_token(spec)
+
+    async def validate(self, admission: Admission) -> None:
+        pod = admission.object
+        if pod is None:
+            return
+        spec = mapping(pod, "spec")
+        if MIRROR in mapping(pod, "metadata", "annotations"):
+            why = mirror_problem(pod)
+        else:
+            key = f"/registry/serviceaccounts/{admission.namespace}/{spec.get('serviceAccountName')}"
+            record = admission.api.store.get(key)
+            account = admission.api.parsed(record) if record is not None else {}
+            enforced = mapping(account, "metadata", "annotations").get(ENFORCE) or "false"
+            why = unmountable(spec, account) if enforced.lower() in ("true", "1", "t") else ""
+        if why:
+            raise forbidden(admission.resource, admission.name, why)
 
 
 async def find(api: Api, key: str, wait: bool) -> Record | None:
@@ -65,6 +88,55 @@ async def find(api: Api, key: str, wait: bool) -> Record | None:
     finally:
         watch.close()
     return api.store.get(key)
+
+
+def mirror_problem(pod: Object) -> str:
+    """Return what a mirror pod refers to and may not: the kubelet that made it has no token for it."""
+    spec = mapping(pod, "spec")
+    if spec.get("serviceAccountName"):
+        return "a mirror pod may not reference service accounts"
+    if any(plural == "secrets" for plural, _ in references(pod)):
+        return "a mirror pod may not reference secrets"
+    for volume in items(spec, "volumes"):
+        if any(source.get("serviceAccountToken") is not None for source in items(volume, "projected", "sources")):
+            return "a mirror pod may not use ServiceAccountToken volume projections"
+    return ""
+
+
+def unmountable(spec: Object, account: Object) -> str:
+    """Return which Secret a pod uses that its account does not list, "" where it uses none such."""
+    name = text(account, "metadata", "name")
+    listed = {secret.get("name") for secret in items(account, "secrets")}
+    not_listed = f"is not allowed because service account {name} does not reference that"
+    for volume in items(spec, "volumes"):
+        secret = text(volume, "secret", "secretName")
+        if secret and secret not in listed:
+            return f'volume with secret.secretName="{secret}" {not_listed} secret'
+    for field, what in KINDS.items():
+        for container in items(spec, field):
+            for where, secret in secrets_of(container):
+                if secret not in listed:
+                    user = f"{what} {container.get('name')} with {where}"
+                    return f'{user} referencing secret.secretName="{secret}" {not_listed} secret'
+    pulled = {secret.get("name") for secret in items(account, "imagePullSecrets")}
+    for reference in items(spec, "imagePullSecrets"):
+        if reference.get("name") not in pulled:
+            return f'imagePullSecret.name="{reference.get("name")}" {not_listed} imagePullSecret'
+    return ""
+
+
+KINDS = {"initContainers": "init container", "containers": "container", "ephemeralContainers": "ephemeral container"}
+
+
+def secrets_of(container: Object) -> Iterator[tuple[str, str]]:
+    """Yield what of a container's environment comes from which Secret."""
+    for source in items(container, "envFrom"):
+        if text(source, "secretRef", "name"):
+            yield "envFrom", text(source, "secretRef", "name")
+    for variable in items(container, "env"):
+        secret = text(variable, "valueFrom", "secretKeyRef", "name")
+        if secret:
+            yield f"envVar {variable.get('name')}", secret
 
 
 def automounts(spec: Object, account: Object) -> bool:
