@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.api import bootstrap as fresh
-from sampan.api import component_statuses, discovery, openapi, reviews, streams, subresources
+from sampan.api import component_statuses, discovery, openapi, reviews, store_routes, streams, subresources
 from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
@@ -57,6 +57,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     component_statuses.add(api)
     discovery.add(api)
     openapi.add(api)
+    store_routes.add(api, config)
     api.preparations = [
         lambda: fresh.create_missing(api, config),
         api.following.start,

@@ -42,6 +42,8 @@ class ApiConfig:
     store_path: Path | None = None
     store_url: str = ""
     """``etcd://…``; empty: ``store_path``."""
+    snapshots_dir: Path | None = None
+    """Where snapshots are kept; None: none can be made."""
     sockets: tuple[socket.socket, ...] = ()
     """Bound sockets; each serves HTTPS."""
     kubernetes_version: str = "1.37"

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sampan.cluster.settings import Settings
+from sampan.cluster.settings import Settings, snapshots_root
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -93,6 +93,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
         pki_dir=settings.pki_dir,
         store_path=settings.store_path,
         store_url=settings.store_url,
+        snapshots_dir=snapshots_root(),
         sockets=sockets,
         kubernetes_version=settings.kubernetes_version,
         service_cidr=str(settings.service_cidr),

@@ -24,6 +24,11 @@ def state_root() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "sampan"
 
 
+def snapshots_root() -> Path:
+    """Where the snapshots of all clusters are: they outlive the clusters. No cluster can have this name."""
+    return state_root() / ".snapshots"
+
+
 def run_root() -> Path:
     """``/run/sampan`` for root, else ``$XDG_RUNTIME_DIR/sampan``."""
     if os.geteuid() == 0:

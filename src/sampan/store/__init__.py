@@ -23,6 +23,7 @@ from sampan.store.protocol import (
     Watch,
     restamped,
     with_resource_version,
+    without_resource_version,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "Watch",
     "restamped",
     "with_resource_version",
+    "without_resource_version",
 ]

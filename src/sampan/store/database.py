@@ -55,7 +55,12 @@ class Row(NamedTuple):
 class Database:
     """One open database file."""
 
-    def __init__(self, path: Path, durability: Durability = "disk", encryption: Encryption | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability = "disk",
+        encryption: Encryption | None = None,
+    ) -> None:
         self.path = path
         self._encryption = encryption or Encryption()
         self.name = str(path)
@@ -63,7 +68,11 @@ class Database:
         self._marked = 0.0
         try:
             self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=0, cached_statements=256
+                path,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=0,
+                cached_statements=256,
             )
         except sqlite3.Error as error:
             raise StoreError(
@@ -148,6 +157,10 @@ class Database:
         """Return a number kept beside the log; 0 where it was never set."""
         row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
+
+    def marks(self) -> list[tuple[int, float]]:
+        """Return when revisions were written: the first of every second with writes."""
+        return [(int(id), float(at)) for id, at in self._connection.execute("SELECT id, at FROM marks ORDER BY id")]
 
     def expiries(self) -> dict[int, float]:
         """Return when revisions expire (seconds since the epoch)."""

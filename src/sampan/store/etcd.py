@@ -28,6 +28,7 @@ from sampan.store.etcd_client import EtcdClient, Refused
 from sampan.store.etcd_keys import etcd_key, store_key
 from sampan.store.etcd_leases import Leases
 from sampan.store.history import History, prefix_end
+from sampan.store.image import Image
 from sampan.store.protocol import (
     Compacted,
     Conflict,
@@ -138,6 +139,15 @@ class EtcdStore:
 
     def get(self, key: str) -> Record | None:
         return self._history.records.get(key)
+
+    def image(self) -> Image:
+        return self._history.image()
+
+    def history(self, key: str) -> list[Event]:
+        return self._history.of(key)
+
+    def time_of(self, revision: int) -> float | None:
+        return self._history.time_of(revision)
 
     async def page(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
         if revision > self.revision:

@@ -7,12 +7,14 @@ back to the last compaction to be answered by undoing what came after it.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 from sampan.store.image import Image
 from sampan.store.protocol import Compacted, Event, FutureRevision, Page, Record
 
+MARK_SECONDS = 1.0
 SNAPSHOTS = 8
 """Old lists kept for the next pages of a paged list."""
 
@@ -36,6 +38,8 @@ class History:
         self._keys: list[str] = []
         self._events: list[Event] = []
         self._snapshots: dict[tuple[str, int], list[Record]] = {}
+        self.marks: list[tuple[int, float]] = []
+        """When revisions were written: the first of every second with writes."""
 
     def load(self, events: Sequence[Event], compacted: int, revision: int) -> None:
         """Start from the rows of a database. Events up to ``compacted`` only tell the state."""
@@ -76,6 +80,9 @@ class History:
                 self.records[key] = event.record
         self._events += events
         self.revision = events[-1].record.revision
+        now = time.time()
+        if not self.marks or now - self.marks[-1][1] >= MARK_SECONDS:
+            self.marks.append((events[0].record.revision, now))
 
     def advance(self, revision: int) -> None:
         """Take in that nothing of ours changed up to ``revision``."""
@@ -90,6 +97,15 @@ class History:
             if event.record.key == key:
                 return event
         return None
+
+    def of(self, key: str) -> list[Event]:
+        """Return the known changes of a key, oldest first."""
+        return [event for event in self._events if event.record.key == key]
+
+    def time_of(self, revision: int) -> float | None:
+        """Return about when a revision was written."""
+        index = bisect_right(self.marks, revision, key=lambda mark: mark[0])
+        return self.marks[index - 1][1] if index else None
 
     def since(self, revision: int, prefix: str) -> list[Event]:
         """Return the events under ``prefix`` after ``revision``. Raises ``Compacted``."""
@@ -141,6 +157,8 @@ class History:
         """Drop the events up to ``revision``."""
         del self._events[: bisect_right(self._events, revision, key=event_revision)]
         self.compacted = revision
+        # the last mark before stays: it is of the oldest revisions that are kept
+        del self.marks[: max(bisect_right(self.marks, revision, key=lambda mark: mark[0]) - 1, 0)]
         self._snapshots = {at: records for at, records in self._snapshots.items() if at[1] >= revision}
 
     def event_count(self) -> int:

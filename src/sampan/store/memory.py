@@ -23,6 +23,9 @@ class NoDatabase:
     def expiries(self) -> dict[int, float]:
         return {}
 
+    def marks(self) -> list[tuple[int, float]]:
+        return []
+
     def append(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None: ...
 
     def compact(self, revision: int, before: int) -> None: ...

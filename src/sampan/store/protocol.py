@@ -12,7 +12,10 @@ in one transaction.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from sampan.store.image import Image
 
 
 class Record(NamedTuple):
@@ -154,6 +157,15 @@ class Store(Protocol):
         """Return the events under ``prefix`` with revisions greater than ``since`` (0: from now on).
         Raises ``Compacted``."""
 
+    def image(self) -> Image:
+        """Return the newest state, frozen."""
+
+    def history(self, key: str) -> list[Event]:
+        """Return the changes of a key that are still known, oldest first."""
+
+    def time_of(self, revision: int) -> float | None:
+        """Return when a revision was written, in seconds since the epoch, to about a second; None where it is not known."""
+
     async def compact(self, revision: int) -> None:
         """Forget history before ``revision``; the newest state of every key stays."""
 
@@ -166,6 +178,11 @@ def with_resource_version(value: bytes, revision: int) -> bytes:
 
     The canonical form guarantees that the first ``"metadata":{`` is the object's own."""
     return value.replace(b'"metadata":{', b'"metadata":{"resourceVersion":"%d",' % revision, 1)
+
+
+def without_resource_version(record: Record) -> bytes:
+    """Return the bytes of a record as they were before ``with_resource_version``."""
+    return record.value.replace(b'"metadata":{"resourceVersion":"%d",' % record.revision, b'"metadata":{', 1)
 
 
 def restamped(record: Record, revision: int) -> bytes:

@@ -103,6 +103,7 @@ class SqliteStore:
             else:
                 newest[row.key] = record
         self._history.load(events, compacted, self._database.meta("revision"))
+        self._history.marks = self._database.marks()
         expiries = self._database.expiries()
         for record in newest.values() if expiries else ():
             if (at := expiries.get(record.revision)) is not None:
@@ -139,6 +140,12 @@ class SqliteStore:
 
     def get(self, key: str) -> Record | None:
         return self._history.records.get(key)
+
+    def history(self, key: str) -> list[Event]:
+        return self._history.of(key)
+
+    def time_of(self, revision: int) -> float | None:
+        return self._history.time_of(revision)
 
     async def page(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
         return self._history.page(prefix, limit, after, revision)
@@ -179,8 +186,9 @@ class SqliteStore:
             pending = self._pending.get(put.key)
             current = pending[0] if pending else self._history.records.get(put.key)
             if put.expected != (current.revision if current else 0):
-                if pending is None:
-                    raise Conflict(put.key, current)
+                durable = self._history.records.get(put.key)
+                if pending is None or (durable is not None and 0 < put.expected < durable.revision):
+                    raise Conflict(put.key, durable)  # whatever becomes of what is on its way
                 return pending[1]
         return None
 
@@ -241,7 +249,8 @@ class SqliteStore:
         for transaction in group.transactions:
             for event in transaction.events:
                 key = event.record.key
-                if self._pending[key][1] is transaction:
+                pending = self._pending.get(key)  # none for the second write of a key in a transaction
+                if pending is not None and pending[1] is transaction:
                     del self._pending[key]
         self._watchers.publish(events)
         for transaction in group.transactions:

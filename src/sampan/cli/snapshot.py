@@ -1,0 +1,167 @@
+"""``sampan snapshot``: the state of a cluster, saved while it runs, restored, or made another cluster of."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "save and restore a cluster's state, or fork another cluster from it"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    save = verbs.add_parser("save", help="save the state of a cluster, which goes on running")
+    restore = verbs.add_parser("restore", help="make a cluster's state that of a snapshot, while it runs")
+    verbs.add_parser("ls", help="the snapshots of this machine and user")
+    remove = verbs.add_parser("rm", help="remove a snapshot")
+    fork = verbs.add_parser("fork", help="make and start a new cluster from a snapshot")
+    for verb in (save, restore, remove, fork):
+        verb.add_argument("snapshot", help="the snapshot's name")
+    fork.add_argument("cluster", help="the new cluster's name")
+    fork.add_argument("--pods", choices=("real", "simulated", "none"), help="(default: as the cluster that was saved)")
+    fork.add_argument("--kubeconfig", metavar="FILE", help="where to put the context (default: as kubectl finds it)")
+    for verb in (save, restore):
+        verb.add_argument("--name", default="default", help="the cluster's name (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.store import StoreError
+
+    try:
+        code: int = VERBS[options.verb](options)
+        return code
+    except StoreError as error:
+        raise ClusterError(str(error), "`sampan snapshot ls` shows what there is") from error
+
+
+def path_of(name: str) -> Path:
+    from sampan.cluster.settings import snapshots_root
+
+    return snapshots_root() / f"{name}.snapshot"
+
+
+def request(options: argparse.Namespace, method: str, path: str, body: Any = None) -> Any:
+    """Return the answer of a running cluster's API. Raises ``ClusterError``."""
+    from sampan.client.errors import ApiUnreachable
+    from sampan.cluster import lifecycle
+    from sampan.cluster.stored import running
+
+    settings = lifecycle.load(options.name)
+    if lifecycle.ask(settings, "status") is None:
+        raise lifecycle.ClusterError(f"cluster {settings.name} is stopped", f"`sampan up --name {settings.name}` first")
+
+    async def ask() -> Any:
+        async with running(settings) as client:
+            return await client(method, f"/sampan/snapshots/{path}", body=body)
+
+    try:
+        return asyncio.run(ask())
+    except ApiUnreachable as error:
+        raise lifecycle.ClusterError(f"the API does not answer: {error}") from error
+
+
+def save(options: argparse.Namespace) -> int:
+    from sampan.cluster import lifecycle
+
+    settings = lifecycle.load(options.name)
+    about = {
+        "cluster": settings.name,
+        "pods": settings.pods,
+        "serviceCIDR": str(settings.service_cidr),
+        "nodeName": settings.node_name,
+    }
+    answer = request(options, "PUT", options.snapshot, about)
+    size = path_of(options.snapshot).stat().st_size
+    print(
+        f"snapshot {options.snapshot}: revision {answer['revision']}, {size / 1e6:.1f} MB, {path_of(options.snapshot)}"
+    )
+    return 0
+
+
+def restore(options: argparse.Namespace) -> int:
+    answer = request(options, "POST", f"{options.snapshot}/restore")
+    print(
+        f"cluster {options.name} is as in {options.snapshot}: {answer['changed']} changes, revision {answer['revision']}"
+    )
+    return 0
+
+
+def ls(options: argparse.Namespace) -> int:
+    from sampan.cluster.settings import snapshots_root
+    from sampan.store import StoreError, snapshot
+
+    print(f"{'SNAPSHOT':20} {'CLUSTER':15} {'KUBERNETES':10} {'REVISION':>9} {'OBJECTS':>8} {'SIZE':>9}  TIME")
+    for path in sorted(snapshots_root().glob("*.snapshot")):
+        try:
+            about = snapshot.about(path)
+        except StoreError as error:
+            print(f"{path.stem:20} {error}")
+            continue
+        row = [about.get(name, "") for name in ("cluster", "kubernetesVersion", "revision", "objects", "time")]
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        print(f"{path.stem:20} {row[0]:15} {row[1]:10} {row[2]:>9} {row[3]:>8} {size:>9}  {row[4]}")
+    return 0
+
+
+def rm(options: argparse.Namespace) -> int:
+    from sampan.store import StoreError
+
+    path = path_of(options.snapshot)
+    if not path.exists():
+        raise StoreError(f"there is no snapshot {options.snapshot!r}")
+    path.unlink()
+    print(f"snapshot {options.snapshot} is gone")
+    return 0
+
+
+def fork(options: argparse.Namespace) -> int:
+    import ipaddress
+
+    from sampan.api.flags import parse
+    from sampan.cli import up
+    from sampan.cluster import lifecycle
+    from sampan.cluster.forks import rehomed
+    from sampan.store import encryption, snapshot
+    from sampan.store.sqlite import SqliteStore
+
+    about = snapshot.about(path_of(options.snapshot))
+    if options.cluster in lifecycle.names():
+        raise lifecycle.ClusterError(f"cluster {options.cluster!r} exists", "give the fork another name")
+    flags: dict[str, Any] = {}
+    sealing = None
+    if about.get("cluster") in lifecycle.names():
+        flags = lifecycle.load(about["cluster"]).api_flags
+        file = parse(flags).encryption_provider_config
+        sealing = encryption.read(file) if file else None
+    found = snapshot.read(path_of(options.snapshot), sealing)
+    starting = argparse.Namespace(
+        name=options.cluster,
+        pods=options.pods or about["pods"],
+        kubernetes_version=about["kubernetesVersion"],
+        api_port=None,
+        api_config=None,
+        store=None,
+        wait=60.0,
+        kubeconfig=options.kubeconfig,
+    )
+    up.check(starting)
+    settings = lifecycle.choose(starting.name, starting.pods, starting.kubernetes_version, None, flags)
+    old = (ipaddress.IPv4Network(about["serviceCIDR"]), about["nodeName"])
+    puts = rehomed(found.image.records.values(), old, (settings.service_cidr, settings.node_name))
+
+    async def fill() -> None:
+        store = SqliteStore(settings.store_path, encryption=sealing)
+        try:
+            await store.commit(puts)
+        finally:
+            await store.close()
+
+    asyncio.run(fill())
+    print(f"cluster {options.cluster}: {len(puts)} objects of snapshot {options.snapshot}")
+    return up.run(starting)
+
+
+VERBS = {"save": save, "restore": restore, "ls": ls, "rm": rm, "fork": fork}
