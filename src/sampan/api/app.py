@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -35,6 +35,9 @@ from sampan.api.webhook_client import WebhookClient
 from sampan.schema.objects import Object
 from sampan.schema.types import TypeSystem
 from sampan.store import Record, Store, StoreError
+
+if TYPE_CHECKING:
+    from sampan.api.aggregation.proxy import Remote
 
 logger = logging.getLogger("sampan.api")
 
@@ -107,6 +110,8 @@ class Api:
         """What ``close`` runs before it closes the store."""
         self._background: set[asyncio.Task[None]] = set()
         self.following = Following(self)
+        self.remotes: dict[tuple[str, str], Remote] = {}
+        """Group's versions that other servers serve (``aggregation/``)."""
         self._routes: dict[str, Handler] = {}
         self._parsed: dict[str, tuple[int, Object]] = {}
         add_health_routes(self)
@@ -133,6 +138,15 @@ class Api:
         """Serve a path and all below it that are no resource; the longest prefix wins."""
         self._routes[prefix.rstrip("/") or "/"] = handler
 
+    def remote(self, path: str) -> Remote | None:
+        """Return the extension server that serves a path, if one does."""
+        if not self.remotes or not path.startswith("/api"):
+            return None
+        parts = path.split("/", 4)
+        if parts[1] == "apis":
+            return self.remotes.get((parts[2], parts[3])) if len(parts) > 3 else None
+        return self.remotes.get(("", parts[2])) if len(parts) > 2 else None
+
     def source(self, served: Served) -> Source:
         """Return where the objects of a resource are read: the store, or the view of a version."""
         return served.view or self.store
@@ -152,11 +166,12 @@ class Api:
             self._parsed[record.key] = (record.revision, obj)
         return obj
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the requests, for as long as the store is open: ``close`` ends it."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     # a request without a connection
 
@@ -206,6 +221,9 @@ class Api:
     async def serve(self, routed: Routed) -> Answer:
         """Serve a request that is allowed. Raises ``StatusError``."""
         request, target, served = routed.request, routed.target, routed.served
+        remote = self.remote(request.attributes.path)
+        if remote is not None:
+            return await remote.answer(request)
         if target is None:
             return await self._route_of(request.attributes.path)(request)
         if served is None or not _scope_fits(served, target):

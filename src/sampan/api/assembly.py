@@ -15,6 +15,8 @@ from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
 from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
+from sampan.api.aggregation.local import PREFIX as API_SERVICES
+from sampan.api.aggregation.services import ApiServices
 from sampan.api.audit.making import auditor_of
 from sampan.api.authn import Authenticators
 from sampan.api.authz.chain import AlwaysAllow, AlwaysDeny, AuthorizerChain, Mode
@@ -47,7 +49,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
     api.event_ttl_seconds = max(1, int(config.flags.event_ttl))
     api.anonymous = lambda path: config.flags.anonymous_auth
     custom = CustomResources(api)
-    chain = build(api, config, authorizer, custom)
+    aggregation = ApiServices(api, config.pki_dir)
+    chain = build(api, config, authorizer, custom, aggregation)
     flow = flow_control(api, config.flags)
     api.audit = auditor_of(api, config.flags)
     api.admission = chain.plugins if flow is None else (*chain.plugins, FlowControlChanges(flow))
@@ -68,6 +71,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     api.following.add(SERVICES, chain.services.load, chain.services.follow)
     api.following.add(WEBHOOKS, chain.webhooks.load, chain.webhooks.follow)
     api.following.add(DEFINITIONS, custom.load, custom.follow)
+    api.following.add(API_SERVICES, aggregation.load, aggregation.follow)
     if api.store.shared:
         api.ready_checks["etcd"] = api.store.trouble
         masters = Masters(api, config.advertise)

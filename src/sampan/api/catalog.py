@@ -169,6 +169,10 @@ class Catalog:
         """Call ``listener`` after every change."""
         self._listeners.append(listener)
 
+    def changed(self) -> None:
+        """Say that something beside the resources changed that discovery and OpenAPI tell of."""
+        self._changed()
+
     def _changed(self) -> None:
         self.generation += 1
         for listener in self._listeners:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from sampan.api import metadata
+from sampan.api.aggregation.local import synchronize
 from sampan.api.catalog import Served
 from sampan.api.conversion import converter
 from sampan.api.crd_deletion import clean_up
@@ -123,6 +124,7 @@ class CustomResources:
                 await self._clean_up(admission.name)
         if not admission.subresource:
             await self._judge_waiting(group, admission.name)
+        await synchronize(self.api)
 
     async def _judge_waiting(self, group: str, name: str) -> None:
         """Look again at definitions whose names were taken: one may have become free."""
@@ -216,6 +218,7 @@ class CustomResources:
         known = self._served.get(name)
         if await clean_up(self.api, PREFIX + name, known.storage if known is not None else None):
             self.forget(name)
+            await synchronize(self.api)
 
     async def after_object(self, group: str, plural: str) -> None:
         """An object of a custom resource is gone: a definition that waited for it may go, too."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
+from sampan.api.aggregation.local import CUSTOM_GROUP, CUSTOM_VERSION
 from sampan.api.catalog import Served
 from sampan.api.encodings import encoded
 from sampan.api.errors import StatusError
@@ -22,8 +23,11 @@ from sampan.api.request import Request, Response
 from sampan.schema.objects import Object, api_version_of
 
 if TYPE_CHECKING:
+    from sampan.api.aggregation.proxy import Remote
     from sampan.api.app import Api
 
+Groups: TypeAlias = "dict[str, dict[str, list[Served] | Remote]]"
+"""Group → version → our resources, or the extension server that serves them."""
 GROUP_ORDER = (
     "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
     "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
@@ -59,24 +63,14 @@ class Discovery:
         self.api = api
         self._generation = -1
         self._answers: dict[tuple[str, str], tuple[bytes, str]] = {}
-        self._groups: dict[str, dict[str, list[Served]]] = {}
+        self._groups: Groups = {}
 
-    def groups(self) -> dict[str, dict[str, list[Served]]]:
+    def groups(self) -> Groups:
         """Return group → version → resources, in the order they are shown."""
         if self._generation != self.api.catalog.generation:
             self._generation = self.api.catalog.generation
             self._answers.clear()
-            found: dict[str, dict[str, list[Served]]] = {}
-            for served in self.api.catalog:
-                found.setdefault(served.resource.group, {}).setdefault(served.resource.version, []).append(served)
-            order = {group: index for index, group in enumerate(GROUP_ORDER)}
-            self._groups = {
-                group: {
-                    version: sorted(found[group][version], key=lambda served: served.resource.plural)
-                    for version in sorted(found[group], key=version_order)
-                }
-                for group in sorted(found, key=lambda group: (order.get(group, len(order)), group))
-            }
+            self._groups = sorted_groups(self.api.catalog, self.api.remotes)
         return self._groups
 
     async def answer(self, request: Request) -> Response:
@@ -109,7 +103,7 @@ class Discovery:
             return Response(b"", 304, media, headers)
         return Response(body, 200, media, headers)
 
-    def _plain(self, path: str, groups: dict[str, dict[str, list[Served]]]) -> Object:
+    def _plain(self, path: str, groups: Groups) -> Object:
         parts = path.split("/")[1:]
         if path == "/api":
             addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]
@@ -121,9 +115,38 @@ class Discovery:
             return {"kind": "APIGroup", "apiVersion": "v1", **group_entry(parts[1], list(groups[parts[1]]))}
         group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2] if len(parts) > 2 else "")
         resources = groups.get(group, {}).get(version)
-        if resources is None or len(parts) > 3 or (parts[0] == "apis" and not group):
+        if not isinstance(resources, list) or len(parts) > 3 or (parts[0] == "apis" and not group):
             raise StatusError(404, "NotFound", "the server could not find the requested resource", details={})
         return resource_list(group, version, resources)
+
+
+def sorted_groups(catalog: Iterable[Served], remotes: Mapping[tuple[str, str], Remote]) -> Groups:
+    """Return group → version → our resources, or the server that has them; in the order they are shown."""
+    local: dict[tuple[str, str], list[Served]] = {}
+    for served in catalog:
+        local.setdefault((served.resource.group, served.resource.version), []).append(served)
+    order = {group: index for index, group in enumerate(GROUP_ORDER)}
+    priority: dict[str, int] = {}
+    for (group, _), remote in remotes.items():
+        priority[group] = max(priority.get(group, 0), remote.spec.get("groupPriorityMinimum") or 0)
+
+    def group_key(group: str) -> tuple[int, int, str]:
+        return order.get(group, len(order)), -priority.get(group, CUSTOM_GROUP), group
+
+    def version_key(key: tuple[str, str]) -> tuple[Any, ...]:
+        remote = remotes.get(key)
+        return (-(remote.spec.get("versionPriority") or 0) if remote else -CUSTOM_VERSION, version_order(key[1]))
+
+    made: Groups = {}
+    keys = local.keys() | remotes.keys()
+    for group in sorted({group for group, _ in keys}, key=group_key):
+        versions = sorted((key for key in keys if key[0] == group), key=version_key)
+        made[group] = {
+            version: remotes.get((group, version))
+            or sorted(local[group, version], key=lambda served: served.resource.plural)
+            for _, version in versions
+        }
+    return made
 
 
 def aggregated_media(accept: str) -> str:
@@ -199,23 +222,50 @@ def resource_list(group: str, version: str, resources: list[Served]) -> Object:
     }
 
 
-def aggregated_list(groups: dict[str, dict[str, list[Served]]], core: bool, media: str) -> Object:
+def aggregated_list(groups: Groups, core: bool, media: str) -> Object:
     """Return the ``APIGroupDiscoveryList`` of the core group, or of all others."""
     listed = []
     for group, versions in groups.items():
         if bool(group) != core:
-            entries = [
-                {
-                    "version": version,
-                    "resources": [aggregated_resource(one) for one in resources],
-                    "freshness": "Current",
-                }
-                for version, resources in versions.items()
-            ]
+            entries = [aggregated_version(group, version, resources) for version, resources in versions.items()]
             listed.append({"metadata": {"name": group, "creationTimestamp": None}, "versions": entries})
     version = "v2beta1" if "v2beta1" in media else "v2"
     api_version = f"apidiscovery.k8s.io/{version}"
     return {"kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": listed}
+
+
+def aggregated_version(group: str, version: str, resources: list[Served] | Remote) -> Object:
+    if isinstance(resources, list):
+        listed = [aggregated_resource(one) for one in resources]
+    elif resources.available:
+        listed = remote_resources(group, version, resources.resources)
+    else:
+        return {"version": version, "freshness": "Stale"}
+    return {"version": version, "resources": listed, "freshness": "Current"}
+
+
+def remote_resources(group: str, version: str, resources: list[Object]) -> list[Object]:
+    """Return an extension server's ``APIResourceList`` in the aggregated form."""
+    made: dict[str, Object] = {}
+    for one in resources:
+        name, _, subresource = str(one.get("name", "")).partition("/")
+        kind = kind_entry((one.get("group") or group, one.get("version") or version, one.get("kind") or ""))
+        if subresource:
+            if name in made:
+                entry = {"subresource": subresource, "responseKind": kind, "verbs": one.get("verbs") or []}
+                made[name].setdefault("subresources", []).append(entry)
+            continue
+        made[name] = {
+            "resource": name,
+            "responseKind": kind,
+            "scope": "Namespaced" if one.get("namespaced") else "Cluster",
+            "singularResource": one.get("singularName") or "",
+            "verbs": one.get("verbs") or [],
+        }
+        for key in ("shortNames", "categories"):
+            if one.get(key):
+                made[name][key] = one[key]
+    return list(made.values())
 
 
 def kind_entry(kind: tuple[str, str, str]) -> Object:

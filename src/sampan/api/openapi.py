@@ -51,6 +51,8 @@ class Documents:
         found: dict[str, list[Served]] = {}
         for served in self.api.catalog:
             resource = served.resource
+            if (resource.group, resource.version) in self.api.remotes:
+                continue
             path = f"apis/{resource.group}/{resource.version}" if resource.group else f"api/{resource.version}"
             found.setdefault(path, []).append(served)
         return dict(sorted(found.items()))
@@ -64,6 +66,9 @@ class Documents:
         versions = self._group_versions()
         if not path:
             return self._index(versions)
+        elsewhere = self.api.remote(f"/{path}")
+        if elsewhere is not None:
+            return await elsewhere.answer(request)
         if path not in versions:
             raise StatusError(404, "NotFound", "the server could not find the requested resource", details={})
         if path not in self._known:
@@ -86,7 +91,9 @@ class Documents:
             path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._hash(path, resources)}"}
             for path, resources in versions.items()
         }
-        return Response(orjson.dumps({"paths": paths}))
+        for remote in self.api.remotes.values():
+            paths |= {path: {"serverRelativeURL": url} for path, url in remote.open_api.items()}
+        return Response(orjson.dumps({"paths": dict(sorted(paths.items()))}))
 
     def _hash(self, path: str, resources: list[Served]) -> str:
         """Return what changes whenever the document does, without making it: the declarations and the schemas of CRDs."""

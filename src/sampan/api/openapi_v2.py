@@ -54,7 +54,7 @@ class Documents:
             self._generation = self.api.catalog.generation
             self._known.clear()
         if media not in self._known:
-            body = self._document(media)
+            body = self._document(media, await remote_parts(self.api, media) if self.api.remotes else [])
             self._known[media] = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
         body, tag = self._known[media]
         headers = (("ETag", tag), ("Vary", "Accept"))
@@ -62,14 +62,30 @@ class Documents:
             return Response(b"", 304, media, headers)
         return Response(body, 200, media, headers)
 
-    def _document(self, media: str) -> bytes:
+    def _document(self, media: str, elsewhere: list[Part]) -> bytes:
         known = self._parts[media]
         parts: dict[Served | None, Part] = {None: known.get(None) or builtin_part(self.api, media)}
         for served in self.api.catalog:
             parts[served] = known.get(served) or resource_part(self.api, served, media)
         self._parts[media] = parts  # what is no longer served is forgotten
         title = {"title": "Kubernetes", "version": f"v{self.api.types.version}.0"}
-        return joined(list(parts.values()), title, media)
+        return joined([*parts.values(), *elsewhere], title, media)
+
+
+async def remote_parts(api: Api, media: str) -> list[Part]:
+    """Return what extension servers say of the paths that are theirs; one that does not say it is left out."""
+    from sampan.api.aggregation.availability import fetch_json
+
+    parts = []
+    for (group, version), remote in api.remotes.items():
+        found = await fetch_json(remote, "/openapi/v2") if remote.available else None
+        if found is not None:
+            prefix = f"/apis/{group}/{version}/"
+            paths = {path: item for path, item in (found.get("paths") or {}).items() if path.startswith(prefix)}
+            known = api.types.definitions
+            definitions = {k: v for k, v in (found.get("definitions") or {}).items() if k not in known}
+            parts.append(part(paths, definitions, media))
+    return parts
 
 
 def wanted_media(accept: str) -> str:

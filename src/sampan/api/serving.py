@@ -22,7 +22,7 @@ from sampan.api.flags import duration
 from sampan.api.flowcontrol.control import TooManyRequests
 from sampan.api.identity import denied, impersonated
 from sampan.api.rendering import error_response, wanted
-from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, User
+from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, StreamHandler, User
 from sampan.api.watching import WatchStream
 
 if TYPE_CHECKING:
@@ -193,9 +193,9 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
         at = request.attributes
         exchange.accept = request.headers.get("accept", "")
         await allowed(api, request, entry)
-        subresource = routed.subresource
-        if subresource is not None and subresource.stream and request.method in subresource.stream_methods:
-            await stream(api, routed, entry, scope, receive, send)
+        handler = streamed(api, routed)
+        if handler is not None:
+            await stream(handler, api, routed, entry, scope, receive, send)
             return
         seconds = allowed_seconds(api, request) if "timeout" in request.query else api.request_seconds
         if request.method not in READS:
@@ -225,6 +225,18 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
     api.metrics.observe(routed, 504 if exchange.late else answer.status, begun)
     if not exchange.late:
         await respond(scope, send, answer, exchange.request)
+
+
+def streamed(api: Api, routed: Routed) -> StreamHandler | None:
+    """Return who serves the connection of a request itself, None where an answer is made for it."""
+    if api.remotes:
+        remote = api.remote(routed.request.attributes.path)
+        if remote is not None:
+            return remote.stream
+    subresource = routed.subresource
+    if subresource is None or routed.request.method not in subresource.stream_methods:
+        return None
+    return subresource.stream
 
 
 async def read(request: Request, scope: Scope, receive: Receive, seconds: float) -> None:
@@ -288,9 +300,10 @@ async def watch(
             entry.complete(None)
 
 
-async def stream(api: Api, routed: Routed, entry: Entry | None, scope: Scope, receive: Receive, send: Send) -> None:
+async def stream(
+    handler: StreamHandler, api: Api, routed: Routed, entry: Entry | None, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Let a handler have the connection; what it refuses before its first message is answered for it."""
-    assert routed.subresource is not None and routed.subresource.stream is not None
     started, refused = False, None
 
     async def tell(message: Any) -> None:
@@ -302,7 +315,7 @@ async def stream(api: Api, routed: Routed, entry: Entry | None, scope: Scope, re
 
     try:
         with api.metrics.long_running(routed):
-            await routed.subresource.stream(routed.request, scope, receive, tell)
+            await handler(routed.request, scope, receive, tell)
     except StatusError as error:
         if started:
             logger.warning("%s: %s", scope["path"], error)
@@ -323,8 +336,9 @@ async def serve_websocket(api: Api, scope: Scope, receive: Receive, send: Send) 
     try:
         routed, entry = await arrived(api, scope)
         await allowed(api, routed.request, entry)
-        if routed.subresource is not None and routed.subresource.stream is not None:
-            await stream(api, routed, entry, scope, receive, send)
+        handler = streamed(api, routed)
+        if handler is not None:
+            await stream(handler, api, routed, entry, scope, receive, send)
             return
         answer = await api.serve(routed)
         if not isinstance(answer, WatchStream):

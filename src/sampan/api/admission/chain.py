@@ -20,6 +20,7 @@ from sampan.api.crds import CustomObjects, CustomResources
 from sampan.api.flags import FlagError
 
 if TYPE_CHECKING:
+    from sampan.api.aggregation.services import ApiServices
     from sampan.api.app import Api
     from sampan.api.rbac import RbacAuthorizer
     from sampan.api.server import ApiConfig
@@ -113,7 +114,9 @@ def made(plugin: Known, setup: Setup) -> Any:
     return cls.made(setup) if hasattr(cls, "made") else cls()
 
 
-def build(api: Api, config: ApiConfig, authorizer: RbacAuthorizer, custom: CustomResources) -> Plugins:
+def build(
+    api: Api, config: ApiConfig, authorizer: RbacAuthorizer, custom: CustomResources, aggregation: ApiServices
+) -> Plugins:
     """Return the plugins of an API, in order; last what Kubernetes has in its registries instead."""
     services = ServiceAddresses(api, config.service_cidr, config.node_port_range)
     webhooks = Webhooks(api, api.webhook_client)
@@ -125,5 +128,5 @@ def build(api: Api, config: ApiConfig, authorizer: RbacAuthorizer, custom: Custo
         for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins, minor)
     ]
     plugins += [CertificateRequests(), RbacChanges(authorizer), services, custom, CustomObjects(custom)]
-    plugins.append(WebhookConfigurations(webhooks))
+    plugins += [WebhookConfigurations(webhooks), aggregation]
     return Plugins(tuple(plugins), services, webhooks)

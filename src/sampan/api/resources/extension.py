@@ -6,63 +6,17 @@ CustomResourceDefinition does beyond its own validation is in ``api/crds.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resource import Column, Resource
+from sampan.api.resources.api_services import API_SERVICE
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.definitions import CUSTOM_RESOURCE_DEFINITION
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import COLUMNS as WEBHOOK_COLUMNS
 from sampan.api.resources.webhooks import default_webhooks, validate_webhooks
-from sampan.schema.causes import invalid
 from sampan.schema.objects import Object
-
-# apiregistration.k8s.io
-
-
-def default_service(api_service: Object) -> None:
-    service = dig(api_service, "spec", "service")
-    if service is not None:
-        service.setdefault("port", 443)
-
-
-def validate_service(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
-    wanted = f"{spec.get('version')}.{spec.get('group')}"
-    name = text(new, "metadata", "name")
-    if spec.get("group") and name != wanted:
-        yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: {wanted!r}'.replace("'", '"'))
-
-
-def availability(api_service: Object) -> str:
-    for condition in items(api_service, "status", "conditions"):
-        if condition.get("type") == "Available":
-            if condition.get("status") == "True":
-                return "True"
-            return f"{condition.get('status')} ({condition.get('reason')})"
-    return "Unknown"
-
-
-def service_cell(api_service: Object) -> str:
-    service = mapping(api_service, "spec", "service")
-    return f"{service.get('namespace')}/{service.get('name')}" if service else "Local"
-
-
-API_SERVICE = Resource(
-    group="apiregistration.k8s.io",
-    version="v1",
-    kind="APIService",
-    plural="apiservices",
-    namespaced=False,
-    categories=("api-extensions",),
-    status=True,
-    generation=False,
-    default=default_service,
-    validate=collect(validate_service),
-    columns=(NAME, Column("Service", service_cell), Column("Available", availability), AGE),
-)
 
 # admissionregistration.k8s.io
 
@@ -120,6 +74,7 @@ ADMISSION = (
         "mutatingwebhookconfigurations",
         default=default_webhooks,
         validate=collect(validate_webhooks),
+        trusts_definition=False,
         columns=WEBHOOK_COLUMNS,
     ),
     registration(
@@ -127,6 +82,7 @@ ADMISSION = (
         "validatingwebhookconfigurations",
         default=default_webhooks,
         validate=collect(validate_webhooks),
+        trusts_definition=False,
         columns=WEBHOOK_COLUMNS,
     ),
     registration(
