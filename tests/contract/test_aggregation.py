@@ -46,30 +46,20 @@ WIDGETS = {
     },
 }
 WIDGET = {"apiVersion": "ext.example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"size": 3}}
+# endpoints may not be on the loopback, names may
 SERVICE = {
     "apiVersion": "v1",
     "kind": "Service",
     "metadata": {"name": "ext", "namespace": "default"},
-    "spec": {"ports": [{"port": 443}]},
+    "spec": {"type": "ExternalName", "externalName": "localhost"},
 }
 
 
-def endpoints(port: int) -> dict[str, Any]:
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "ext-1",
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": "ext", "endpointslice.kubernetes.io/managed-by": "test"},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": ["127.0.0.1"]}],
-        "ports": [{"name": "", "port": port}],
-    }
+def cluster_service(port: int) -> dict[str, Any]:
+    return {**SERVICE, "spec": {"ports": [{"port": port}]}}
 
 
-def api_service(ca: bytes, **spec: Any) -> dict[str, Any]:
+def api_service(ca: bytes, port: int, **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
@@ -79,11 +69,15 @@ def api_service(ca: bytes, **spec: Any) -> dict[str, Any]:
             "version": "v1",
             "groupPriorityMinimum": 2000,
             "versionPriority": 20,
-            "service": {"namespace": "default", "name": "ext"},
+            "service": {"namespace": "default", "name": "ext", "port": port},
             "caBundle": base64.b64encode(ca).decode(),
             **spec,
         },
     }
+
+
+def port_of(server: Any) -> int:
+    return int(server.url.rpartition(":")[2])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +93,11 @@ def servers(
         "requestheader-allowed-names": ["front-proxy-client"],
     }
     behind = start_server(extension, store=False, flags=flags)
-    names = [x509.DNSName("ext.default.svc"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [
+        x509.DNSName("ext.default.svc"),
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
     behind.authority.write("apiserver", "ext", extension=x509.SubjectAlternativeName(names))
     return start_server(main, store=False), behind
 
@@ -111,8 +109,7 @@ def through(servers: tuple[Any, Any]) -> Kubectl:
     Kubectl(behind.kubeconfig)("create", "-f", "-", stdin=WIDGETS)
     kubectl = Kubectl(main.kubeconfig)
     kubectl("create", "-f", "-", stdin=SERVICE)
-    kubectl("create", "-f", "-", stdin=endpoints(int(behind.url.rpartition(":")[2])))
-    kubectl("create", "-f", "-", stdin=api_service(behind.authority.ca))
+    kubectl("create", "-f", "-", stdin=api_service(behind.authority.ca, port_of(behind)))
     kubectl("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=30s")
     return kubectl
 
@@ -195,19 +192,20 @@ def condition_of(kubectl: Kubectl) -> tuple[str, str]:
 
 
 def test_a_server_that_is_not_there_is_said_to_be_unavailable(through: Kubectl, servers: tuple[Any, Any]) -> None:
-    through("delete", "endpointslice", "ext-1")
-    through("wait", "--for=condition=Available=false", "apiservice/v1.ext.example.com", "--timeout=30s")
-    reason = 'cannot find endpointslices for service/ext in "default"'
-    assert condition_of(through) == ("EndpointsNotFound", reason)
+    wait = ("wait", "apiservice/v1.ext.example.com", "--timeout=30s")
+    through("delete", "service", "ext")
+    through(*wait, "--for=condition=Available=false")
+    assert condition_of(through) == ("ServiceNotFound", 'service/ext in "default" is not present')
     done = through.run("get", "--raw", "/apis/ext.example.com/v1/namespaces/default/widgets")
     assert done.code == 1 and "the server is currently unable to handle the request" in done.err
     assert through.run("get", "configmaps").code == 0, "nobody else is held up"
-    through("delete", "service", "ext")
-    expected = 'service/ext in "default" is not present'
-    through("wait", f"--for=jsonpath={{.status.conditions[0].message}}={expected}", "apiservice/v1.ext.example.com")
+    port = port_of(servers[1])
+    for service, reason in ((cluster_service(1), "ServicePortError"), (cluster_service(port), "EndpointsNotFound")):
+        through("create", "-f", "-", stdin=service)
+        through(*wait, f"--for=jsonpath={{.status.conditions[0].reason}}={reason}")
+        through("delete", "service", "ext")
     through("create", "-f", "-", stdin=SERVICE)
-    through("create", "-f", "-", stdin=endpoints(int(servers[1].url.rpartition(":")[2])))
-    through("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=30s")
+    through(*wait, "--for=condition=Available")
     assert through.run("get", "widgets").code == 0
 
 
@@ -227,7 +225,7 @@ def test_a_certificate_of_somebody_else_is_not_believed(through: Kubectl, server
 
 
 def test_bad_api_services_are_refused(through: Kubectl) -> None:
-    body = api_service(b"", groupPriorityMinimum=0, versionPriority=1001, service=None, insecureSkipTLSVerify=True)
+    body = api_service(b"", 1, groupPriorityMinimum=0, versionPriority=1001, service=None, insecureSkipTLSVerify=True)
     body["metadata"]["name"] = "other"
     told = through.run("create", "-f", "-", stdin=body).err
     for text in (

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LEGAL_IN_HEADER = frozenset("!#$&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 CONTEXTS = 64
+NOT_ADDED = ("accept", "accept-encoding", "content-type", "user-agent")
+"""Headers that a request has only where its client sent them."""
 
 
 class Backends:
@@ -41,7 +43,9 @@ class Backends:
 
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=90)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, auto_decompress=False, skip_auto_headers=NOT_ADDED
+            )
         return self._session
 
     async def address(self, spec: Object) -> Address:
