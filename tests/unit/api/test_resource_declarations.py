@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sampan.api.resources import declarations
 from sampan.api.resources.apps import DEPLOYMENT
-from sampan.api.resources.autoscaling import to_v1, to_v2
+from sampan.api.resources.autoscaling_versions import to_v1, to_v2
 from sampan.api.resources.batch import JOB
 from sampan.api.resources.definitions import validate_definition
 from sampan.api.resources.events import from_core, to_core

@@ -1,4 +1,4 @@
-"""autoscaling/v2, stored, and v1, converted. Source: kubernetes pkg/apis/autoscaling (defaults, conversion), printers."""
+"""HorizontalPodAutoscalers: v2, stored, and v1 and v2beta2, converted. Source: kubernetes pkg/apis/autoscaling, printers."""
 
 from __future__ import annotations
 
@@ -7,68 +7,55 @@ from dataclasses import replace
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
+from sampan.api.resources.autoscaling_validation import autoscaler_spec, autoscaler_status
+from sampan.api.resources.autoscaling_versions import CPU_PERCENT, as_v2, cpu_metric, source_of, to_v1, to_v2
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, field, number
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import invalid, required
 from sampan.schema.objects import Object
 
-CPU_PERCENT = 80
-
-
-def cpu_metric(percent: int) -> Object:
-    target = {"type": "Utilization", "averageUtilization": percent}
-    return {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+BETA_DEPRECATED = (
+    "autoscaling/v2beta2 HorizontalPodAutoscaler is deprecated in v1.23+, unavailable in v1.26+; "
+    "use autoscaling/v2 HorizontalPodAutoscaler"
+)
+PERIOD_SECONDS = 15
+SHOWN = 2
 
 
 def default(autoscaler: Object) -> None:
     spec = autoscaler.setdefault("spec", {})
     spec.setdefault("minReplicas", 1)
-    if autoscaler.get("apiVersion") == "autoscaling/v2" and not items(spec, "metrics"):
+    if autoscaler.get("apiVersion") == "autoscaling/v1":
+        return
+    if not items(spec, "metrics"):
         spec["metrics"] = [cpu_metric(CPU_PERCENT)]
+    if spec.get("behavior") is not None:
+        default_behavior(spec["behavior"])
 
 
-def to_v2(autoscaler: Object) -> None:
-    for part, old in (("spec", "targetCPUUtilizationPercentage"), ("status", "currentCPUUtilizationPercentage")):
-        values = mapping(autoscaler, part)
-        percent = values.pop(old, None)
-        if part == "spec":
-            values["metrics"] = [cpu_metric(percent if percent is not None else CPU_PERCENT)]
-
-
-def to_v1(autoscaler: Object) -> None:
-    spec = mapping(autoscaler, "spec")
-    for metric in spec.pop("metrics", None) or []:
-        if dig(metric, "resource", "name") == "cpu":
-            percent = dig(metric, "resource", "target", "averageUtilization")
-            if percent is not None:
-                spec["targetCPUUtilizationPercentage"] = percent
-    spec.pop("behavior", None)
-    status = mapping(autoscaler, "status")
-    status.pop("currentMetrics", None)
-    status.pop("conditions", None)
+def default_behavior(behavior: Object) -> None:
+    """Once a behavior is given, both of its directions are whole (``SetDefaults_HorizontalPodAutoscalerBehavior``)."""
+    percent = {"type": "Percent", "value": 100, "periodSeconds": PERIOD_SECONDS}
+    pods = {"type": "Pods", "value": 4, "periodSeconds": PERIOD_SECONDS}
+    up, down = behavior.setdefault("scaleUp", {}), behavior.setdefault("scaleDown", {})
+    up.setdefault("stabilizationWindowSeconds", 0)
+    for rules, policies in ((up, [pods, percent]), (down, [percent])):
+        rules.setdefault("selectPolicy", "Max")
+        if rules.get("policies") is None:
+            rules["policies"] = policies
 
 
 def validate(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
-    low, high = spec.get("minReplicas"), spec.get("maxReplicas") or 0
-    if low is not None and low < 1:
-        yield invalid("spec.minReplicas", low, "must be greater than or equal to 1")
-    if high < 1:
-        yield invalid("spec.maxReplicas", high, "must be greater than 0")
-    if low is not None and high < low:
-        yield invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`")
-    for key in ("kind", "name"):
-        if not dig(spec, "scaleTargetRef", key):
-            yield required(f"spec.scaleTargetRef.{key}")
+    lowest = 0 if dig(old, "spec", "minReplicas") == 0 else 1
+    yield from autoscaler_spec(mapping(as_v2(new), "spec"), lowest)
 
 
-def shown(target: Any, current: Any) -> tuple[str, str]:
+def shown(target: Any, current: Any, average: str) -> tuple[str, str]:
     """Return current and wanted value of a metric target as kubectl shows them."""
     if dig(target, "averageUtilization") is not None:
         now = dig(current, "averageUtilization")
         return (f"{now}%" if now is not None else "<unknown>"), f"{target['averageUtilization']}%"
-    for key, suffix in (("averageValue", " (avg)"), ("value", "")):
+    for key, suffix in (("averageValue", average), ("value", "")):
         if dig(target, key) is not None:
             now = dig(current, key)
             return (str(now) if now is not None else "<unknown>"), f"{target[key]}{suffix}"
@@ -76,19 +63,17 @@ def shown(target: Any, current: Any) -> tuple[str, str]:
 
 
 def targets(autoscaler: Object) -> str:
-    metrics = items(autoscaler, "spec", "metrics")
-    percent = dig(autoscaler, "spec", "targetCPUUtilizationPercentage")
-    if not metrics and percent is not None:
-        metrics = [cpu_metric(percent)]
-    cells, now = [], items(autoscaler, "status", "currentMetrics")
-    for index, metric in enumerate(metrics[:2]):
+    autoscaler = as_v2(autoscaler)
+    metrics, now = items(autoscaler, "spec", "metrics"), items(autoscaler, "status", "currentMetrics")
+    cells = []
+    for index, metric in enumerate(metrics[:SHOWN]):
         kind = str(metric.get("type", ""))
-        source = kind[:1].lower() + kind[1:]
+        source = source_of(kind)
         current = dig(now[index], source, "current") if index < len(now) else None
-        have, want = shown(dig(metric, source, "target"), current)
-        label = f"{dig(metric, source, 'name')}: " if kind == "Resource" else ""
+        have, want = shown(dig(metric, source, "target"), current, " (avg)" if kind in ("Object", "External") else "")
+        label = f"{dig(metric, source, 'name')}: " if kind in ("Resource", "ContainerResource") else ""
         cells.append(f"{label}{have}/{want}")
-    more = f" + {len(metrics) - 2} more..." if len(metrics) > 2 else ""
+    more = f" + {len(metrics) - SHOWN} more..." if len(metrics) > SHOWN else ""
     return (", ".join(cells) + more) or "<none>"
 
 
@@ -108,6 +93,8 @@ V2 = Resource(
     default=default,
     prepare=lambda new, old: new.update(status={"desiredReplicas": 0, "currentMetrics": None}) if old is None else None,
     validate=collect(validate),
+    validates={"status": collect(autoscaler_status)},
+    trusts_definition=False,
     columns=(
         NAME,
         Column("Reference", reference),
@@ -127,4 +114,7 @@ V1 = replace(
     prepare=lambda new, old: new.update(status={"currentReplicas": 0, "desiredReplicas": 0}) if old is None else None,
 )
 
-RESOURCES = (V2, V1)
+V2BETA2 = replace(V2, version="v2beta2", stored_version="v2", deprecated=BETA_DEPRECATED)
+"""Served by 1.25 alone: its objects differ in nothing but the version's name."""
+
+RESOURCES = (V2, V1, V2BETA2)

@@ -20,6 +20,7 @@ IMMUTABLE = "field is immutable"
 NON_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 IANA_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
 CONFIG_KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
 CONFIG_KEY_MESSAGE = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
@@ -99,6 +100,18 @@ def unreserved_path(field: str, value: str) -> Iterator[Cause]:
     yield from relative_path(field, value)
     if value.startswith("..") and not value.startswith("../"):
         yield invalid(field, value, "must not start with '..'")
+
+
+def domain_prefixed_path(field: str, value: str) -> Iterator[Cause]:
+    """A name like ``example.com/controller`` (``IsDomainPrefixedPath``)."""
+    domain, slash, rest = value.partition("/")
+    if not slash or not domain or not rest:
+        yield invalid(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")')
+        return
+    for message in dns1123_subdomain(domain):
+        yield invalid(field, domain, message)
+    if not URL_PATH.fullmatch(rest):
+        yield invalid(field, rest, f"Invalid path (regex used for validation is '{URL_PATH.pattern}')")
 
 
 def file_mode(field: str, value: Any) -> Iterator[Cause]:

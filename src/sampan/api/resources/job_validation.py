@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import immutable, label_selector, non_negative, one_of, qualified, selects
+from sampan.api.resources.checking import (
+    domain_prefixed_path,
+    immutable,
+    label_selector,
+    non_negative,
+    one_of,
+    qualified,
+    selects,
+)
 from sampan.api.resources.difference import same
 from sampan.api.resources.pod_validation import pod_template
 from sampan.api.resources.pod_warnings import template_warnings
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.workloads import name_warnings
 from sampan.schema.causes import duplicate, invalid, not_supported, required, too_long, too_many
-from sampan.schema.names import dns1123_label, dns1123_subdomain
+from sampan.schema.names import dns1123_label
 from sampan.schema.objects import Object
 
 UID_LABEL = "batch.kubernetes.io/controller-uid"
@@ -29,8 +36,6 @@ MAX_PARALLELISM = 100_000
 MAX_RULES, MAX_PATTERNS, MAX_CODES, MAX_SUCCESS_RULES, MAX_SUCCEEDED_INDEXES = 20, 20, 255, 20, 64 * 1024
 MANY_COMPLETIONS, MANY_PARALLELISM, MANY_FAILED = 100_000, 10_000, 10_000
 FIXED = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy")
-PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
-PATH_MESSAGE = 'must be a domain-prefixed path (such as "acme.io/foo")'
 NO_VALUE = "Invalid value: "
 
 
@@ -112,16 +117,7 @@ def restart_policy(spec: Object, policy: str, path: str) -> Iterator[Cause]:
 def manager(name: Any, path: str) -> Iterator[Cause]:
     if name is None:
         return
-    domain, slash, rest = name.partition("/")
-    if not name:
-        yield required(path)
-    elif not slash or not domain or not rest:
-        yield invalid(path, name, PATH_MESSAGE)
-    elif dns1123_subdomain(domain):
-        for message in dns1123_subdomain(domain):
-            yield invalid(path, domain, message)
-    elif not PATH.fullmatch(rest):
-        yield invalid(path, rest, f"Invalid path (regex used for validation is '{PATH.pattern}')")
+    yield from domain_prefixed_path(path, name)
     if len(name) > 63:
         yield too_long(path, 63)
 

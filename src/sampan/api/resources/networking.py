@@ -1,116 +1,64 @@
-"""networking.k8s.io and discovery.k8s.io. Source: kubernetes pkg/apis/networking and discovery, printers."""
+"""networking.k8s.io and discovery.k8s.io in one list; classes, addresses and ranges, which are small, stand here.
+
+Source: kubernetes pkg/apis/networking/v1/defaults.go, pkg/apis/networking/validation, printers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.addresses import valid_ip
-from sampan.api.resources.checking import (
-    collect,
-    immutable_fields,
-    label_selector,
-    one_of,
-    port_name_messages,
-)
-from sampan.api.resources.columns import AGE, NAME, field, selector
+from sampan.api.resources.addresses import IP_MESSAGE, cidr, cidr_family, family
+from sampan.api.resources.checking import collect, domain_prefixed_path, immutable, label, named, one_of
+from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.endpoints import ENDPOINT_SLICE
+from sampan.api.resources.ingresses import GROUP, INGRESS, local_reference
+from sampan.api.resources.network_policies import NETWORK_POLICY
 from sampan.api.resources.reading import dig, items, joined, mapping, text
-from sampan.schema.causes import forbidden, invalid, required
-from sampan.schema.names import dns1123_subdomain
+from sampan.schema.causes import forbidden, invalid, required, too_long
+from sampan.schema.names import dns1123_subdomain, path_segment
 from sampan.schema.objects import Object
 
-GROUP = "networking.k8s.io"
-SHOWN = 3
-IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+LONGEST_CONTROLLER = 250
+ONE_OF_EACH = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
 
-# Ingress
-
-
-def backend(value: Object, path: str) -> Iterator[Cause]:
-    service, resource = value.get("service"), value.get("resource")
-    if service is not None and resource is not None:
-        yield invalid(path, "", "cannot set both resource and service backends")
-    elif service is None and resource is None:
-        yield required(path, "resource or service backend is required")
-    elif service is not None:
-        if not service.get("name"):
-            yield required(f"{path}.service.name")
-        port = mapping(service, "port")
-        if port.get("name") and port.get("number"):
-            yield invalid(path, "", "cannot set both port name & port number")
-        elif not port.get("name") and not port.get("number"):
-            yield required(path, "port name or number is required")
+# IngressClass
 
 
-def validate_ingress(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
-    if not items(spec, "rules") and spec.get("defaultBackend") is None:
-        yield invalid("spec", spec.get("rules") or [], "either `defaultBackend` or `rules` must be specified")
-    if spec.get("defaultBackend") is not None:
-        yield from backend(spec["defaultBackend"], "spec.defaultBackend")
-    for index, rule in enumerate(items(spec, "rules")):
-        path = f"spec.rules[{index}]"
-        host = rule.get("host") or ""
-        if valid_ip(host):
-            yield invalid(f"{path}.host", host, "must be a DNS name, not an IP address")
-        elif host:
-            bare = host[2:] if host.startswith("*.") else host
-            for message in dns1123_subdomain(bare):
-                yield invalid(f"{path}.host", host, message)
-        http = rule.get("http")
-        if http is not None and not items(http, "paths"):
-            yield required(f"{path}.http.paths")
-        for place, route in enumerate(items(http, "paths")):
-            yield from ingress_path(route, f"{path}.http.paths[{place}]")
+def default_class(ingress_class: Object) -> None:
+    reference = dig(ingress_class, "spec", "parameters")
+    if isinstance(reference, dict):
+        reference.setdefault("scope", "Cluster")
 
 
-def ingress_path(route: Object, path: str) -> Iterator[Cause]:
-    kind, where = route.get("pathType"), route.get("path") or ""
-    if kind is None:
-        yield required(f"{path}.pathType", "pathType must be specified")
-    elif kind in ("Exact", "Prefix"):
-        if not where.startswith("/"):
-            yield invalid(f"{path}.path", where, "must be an absolute path")
-        for part in ("//", "/./", "/../", "%2f", "%2F"):
-            if part in where:
-                yield invalid(f"{path}.path", where, f"must not contain '{part}'")
+def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
+    controller, reference = text(new, "spec", "controller"), dig(new, "spec", "parameters")
+    if old is not None:
+        yield from immutable("spec.controller", controller, text(old, "spec", "controller"))
+    if not controller:
+        yield required("spec.controller")
     else:
-        yield from one_of(f"{path}.pathType", kind, ("Exact", "ImplementationSpecific", "Prefix"))
-    yield from backend(mapping(route, "backend"), f"{path}.backend")
+        if len(controller) > LONGEST_CONTROLLER:
+            yield too_long("spec.controller", LONGEST_CONTROLLER)
+        yield from domain_prefixed_path("spec.controller", controller)
+    if reference is not None:
+        yield from class_parameters(reference, "spec.parameters")
 
 
-def hosts(ingress: Object) -> str:
-    found = [rule["host"] for rule in items(ingress, "spec", "rules") if rule.get("host")]
-    if len(found) > SHOWN:
-        return ",".join(found[:SHOWN]) + f" + {len(found) - SHOWN} more..."
-    return ",".join(found) or "*"
-
-
-INGRESS = Resource(
-    group=GROUP,
-    version="v1",
-    kind="Ingress",
-    plural="ingresses",
-    short_names=("ing",),
-    status=True,
-    prepare=lambda new, old: new.update(status={"loadBalancer": {}}) if old is None else None,
-    validate=collect(validate_ingress),
-    columns=(
-        NAME,
-        Column("Class", field("spec", "ingressClassName")),
-        Column("Hosts", hosts),
-        Column(
-            "Address",
-            lambda ingress: ",".join(
-                point.get("ip") or point.get("hostname") or ""
-                for point in items(ingress, "status", "loadBalancer", "ingress")
-            ),
-        ),
-        Column("Ports", lambda ingress: "80, 443" if items(ingress, "spec", "tls") else "80"),
-        AGE,
-    ),
-)
+def class_parameters(reference: Object, path: str) -> Iterator[Cause]:
+    yield from local_reference(reference, path)
+    scope, namespace = reference.get("scope"), reference.get("namespace")
+    if scope is None:
+        yield required(f"{path}.scope")
+        return
+    yield from one_of(f"{path}.scope", scope, ("Cluster", "Namespace"))
+    if scope == "Namespace":
+        if namespace is None:
+            yield required(f"{path}.namespace", "`parameters.scope` is set to 'Namespace'")
+        else:
+            yield from label(f"{path}.namespace", namespace)
+    elif scope == "Cluster" and namespace is not None:
+        yield forbidden(f"{path}.namespace", "`parameters.scope` is set to 'Cluster'")
 
 
 def parameters(ingress_class: Object) -> str:
@@ -129,64 +77,58 @@ INGRESS_CLASS = Resource(
     kind="IngressClass",
     plural="ingressclasses",
     namespaced=False,
-    validate=collect(lambda new, old: immutable_fields(new, old, "spec.controller")),
+    default=default_class,
+    validate=collect(validate_class),
+    trusts_definition=False,
     columns=(NAME, Column("Controller", ".spec.controller"), Column("Parameters", parameters), AGE),
 )
 
-# NetworkPolicy
+# IPAddress and ServiceCIDR
 
 
-def default_policy(policy: Object) -> None:
-    spec = policy.setdefault("spec", {})
-    spec.setdefault("podSelector", {})
-    for way in ("ingress", "egress"):
-        for rule in items(spec, way):
-            for port in items(rule, "ports"):
-                port.setdefault("protocol", "TCP")
-    if not items(spec, "policyTypes"):
-        spec["policyTypes"] = ["Ingress", "Egress"] if items(spec, "egress") else ["Ingress"]
+def validate_address(new: Object, old: Object | None) -> Iterator[Cause]:
+    name, parent, path = text(new, "metadata", "name"), dig(new, "spec", "parentRef"), "spec.parentRef"
+    if not family(name):
+        yield invalid("metadata.name", name, IP_MESSAGE)
+    if old is not None:
+        yield from immutable(path, parent, dig(old, "spec", "parentRef"))
+        return
+    if parent is None:
+        yield required(path)
+        return
+    if parent.get("group"):
+        for message in dns1123_subdomain(parent["group"]):
+            yield invalid(f"{path}.group", parent["group"], message)
+    for key in ("resource", "name"):
+        yield from named(f"{path}.{key}", parent.get(key), path_segment)
+    yield from named(f"{path}.namespace", parent.get("namespace"), path_segment, needed=False)
 
 
-def validate_policy(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
-    yield from label_selector("spec.podSelector", spec.get("podSelector"))
-    for index, kind in enumerate(items(spec, "policyTypes")):
-        yield from one_of(f"spec.policyTypes[{index}]", kind, ("Egress", "Ingress"))
-    for way, side in (("ingress", "from"), ("egress", "to")):
-        for index, rule in enumerate(items(spec, way)):
-            for place, peer in enumerate(items(rule, side)):
-                yield from peer_of(peer, f"spec.{way}[{index}].{side}[{place}]")
-            for place, port in enumerate(items(rule, "ports")):
-                path = f"spec.{way}[{index}].ports[{place}]"
-                yield from one_of(f"{path}.protocol", port.get("protocol"), ("SCTP", "TCP", "UDP"))
-                if isinstance(port.get("port"), str):
-                    for message in port_name_messages(port["port"]):
-                        yield invalid(f"{path}.port", port["port"], message)
+def validate_ranges(new: Object, old: Object | None) -> Iterator[Cause]:
+    ranges, before, path = items(new, "spec", "cidrs"), items(old, "spec", "cidrs"), "spec.cidrs"
+    if old is None:
+        yield from ranges_of(ranges, path)
+    elif len(ranges) == len(before):
+        for index, (now, was) in enumerate(zip(ranges, before, strict=True)):
+            yield from immutable(f"{path}[{index}]", now, was)
+    elif len(before) == 1 and len(ranges) == 2:
+        yield from immutable(f"{path}[0]", ranges[0], before[0])
+        yield from ranges_of(ranges, path)
+    else:
+        yield from immutable(path, ranges, before)
 
 
-def peer_of(peer: Object, path: str) -> Iterator[Cause]:
-    given = [key for key in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(key) is not None]
-    if not given:
-        yield required(path, "must specify a peer")
-    elif "ipBlock" in given and len(given) > 1:
-        yield forbidden(path, "may not specify both ipBlock and another peer")
-    for key in given:
-        if key != "ipBlock":
-            yield from label_selector(f"{path}.{key}", peer[key])
-        elif not dig(peer, "ipBlock", "cidr"):
-            yield required(f"{path}.ipBlock.cidr")
+def ranges_of(ranges: list[str], path: str) -> Iterator[Cause]:
+    if not ranges:
+        yield required(path, "at least one CIDR required")
+    elif len(ranges) > 2:
+        yield invalid(path, {"CIDRs": ranges}, "may only hold up to 2 values")
+    else:
+        for index, value in enumerate(ranges):
+            yield from cidr(f"{path}[{index}]", value)
+        if len(ranges) == 2 and cidr_family(ranges[0]) == cidr_family(ranges[1]) != "":
+            yield invalid(path, ranges, ONE_OF_EACH)
 
-
-NETWORK_POLICY = Resource(
-    group=GROUP,
-    version="v1",
-    kind="NetworkPolicy",
-    plural="networkpolicies",
-    short_names=("netpol",),
-    default=default_policy,
-    validate=collect(validate_policy),
-    columns=(NAME, Column("Pod-Selector", selector("spec", "podSelector")), AGE),
-)
 
 IP_ADDRESS = Resource(
     group=GROUP,
@@ -196,6 +138,9 @@ IP_ADDRESS = Resource(
     singular="ipaddress",
     namespaced=False,
     short_names=("ip",),
+    name_is="path",
+    validate=collect(validate_address),
+    trusts_definition=False,
     columns=(
         NAME,
         Column(
@@ -216,6 +161,10 @@ SERVICE_CIDR = Resource(
     plural="servicecidrs",
     namespaced=False,
     status=True,
+    prepare=lambda new, old: new.update(status={}) if old is None else None,
+    validate=collect(validate_ranges),
+    validates={"status": lambda new, old: []},
+    trusts_definition=False,
     columns=(NAME, Column("CIDRs", lambda cidr: joined(items(cidr, "spec", "cidrs"))), AGE),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, label_selector, one_of
+from sampan.api.resources.checking import collect, label_selector, non_negative, one_of
 from sampan.api.resources.columns import AGE, NAME, field, number
 from sampan.api.resources.reading import dig
 from sampan.api.resources.workloads import int_or_percent
@@ -24,6 +24,11 @@ def validate(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from one_of("spec.unhealthyPodEvictionPolicy", dig(new, "spec", "unhealthyPodEvictionPolicy"), kinds)
 
 
+def validate_status(new: Object, old: Object | None) -> Iterator[Cause]:
+    for key in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        yield from non_negative(f"status.{key}", dig(new, "status", key))
+
+
 def prepare(new: Object, old: Object | None) -> None:
     if old is None:
         new["status"] = {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}
@@ -38,6 +43,8 @@ POD_DISRUPTION_BUDGET = Resource(
     status=True,
     prepare=prepare,
     validate=collect(validate),
+    validates={"status": collect(validate_status)},
+    trusts_definition=False,
     columns=(
         NAME,
         Column("Min Available", field("spec", "minAvailable", missing="N/A")),
