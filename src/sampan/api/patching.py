@@ -107,6 +107,22 @@ async def _apply(
 ) -> Written:
     config, loose = _configuration(request, served, namespace, name)
     config = _applied_part(config, served, subresource)
+    return await apply_to(registry, request, served, namespace, name, config, subresource, loose=loose)
+
+
+async def apply_to(
+    registry: Registry,
+    request: Request,
+    served: Served,
+    namespace: str,
+    name: str,
+    config: Object,
+    subresource: str = "",
+    *,
+    loose: bool = False,
+) -> Written:
+    """Apply a configuration in the name of the request's field manager. ``loose``: what it makes must be decoded.
+    Raises 400, 404, 409 and 422."""
     manager = request.query.get("fieldManager")
     if not manager:
         raise _patch_options("fieldManager", "Required", "Required value: is required for apply patch")

@@ -67,7 +67,7 @@ def remove_condition(definition: Object, kind: str) -> None:
 
 
 def storage_version(definition: Object) -> str:
-    return next((v["name"] for v in items(definition, "spec", "versions") if v.get("storage")), "")
+    return next((v.get("name") or "" for v in items(definition, "spec", "versions") if v.get("storage")), "")
 
 
 def add_stored_version(definition: Object) -> None:

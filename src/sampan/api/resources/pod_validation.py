@@ -56,7 +56,7 @@ def pod_spec(
     volumes: dict[str, Any] = dict.fromkeys(claims, CLAIMED)
     if get("volumes"):
         yield from volume_list(spec["volumes"], f"{field}.volumes", volumes, pod)
-    claimed = [claim.get("name") for claim in get("resourceClaims") or ()]
+    claimed = [claim.get("name") or "" for claim in get("resourceClaims") or ()]
     if claimed:
         yield from resource_claims(spec["resourceClaims"], f"{field}.resourceClaims")
     grace, restart = get("terminationGracePeriodSeconds"), get("restartPolicy") or ""

@@ -109,11 +109,10 @@ def replica_counts(*names: str, fully_labeled: bool = False) -> Callable[[Object
             yield from non_negative(f"status.{key}", status.get(key))
         for key in parts:
             if (status.get(key) or 0) > whole:
-                yield invalid(f"status.{key}", status[key], "cannot be greater than status.replicas")
+                yield invalid(f"status.{key}", status.get(key) or 0, "cannot be greater than status.replicas")
         if (status.get("availableReplicas") or 0) > (status.get("readyReplicas") or 0):
-            yield invalid(
-                "status.availableReplicas", status["availableReplicas"], "cannot be greater than readyReplicas"
-            )
+            available = status.get("availableReplicas") or 0
+            yield invalid("status.availableReplicas", available, "cannot be greater than readyReplicas")
         yield from collisions(status, mapping(old, "status"))
 
     return check

@@ -8,10 +8,11 @@ from sampan.api.metadata import now
 from sampan.api.options import decode_body
 from sampan.api.rendering import value_response
 from sampan.api.request import Request, Response
-from sampan.api.resource import Cause
+from sampan.api.resource import Cause, Resource
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
 
+BINDING = Resource(group="", version="v1", kind="Binding", plural="bindings")
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
@@ -36,10 +37,10 @@ async def bind(request: Request) -> Response:
     node = text(binding, "target", "name")
     kind = text(binding, "target", "kind")
     if not node:
-        raise invalid(served.resource, name, [Cause("target.name", "FieldValueRequired", "Required value")])
+        raise invalid(BINDING, name, [Cause("target.name", "FieldValueRequired", "Required value")])
     if kind not in ("", "Node"):
-        message = f'Unsupported value: "{kind}": supported values: "", "Node"'
-        raise invalid(served.resource, name, [Cause("target.kind", "FieldValueNotSupported", message)])
+        message = f'Unsupported value: "{kind}": supported values: "Node", "<empty>"'
+        raise invalid(BINDING, name, [Cause("target.kind", "FieldValueNotSupported", message)])
     uid = text(binding, "metadata", "uid")
 
     def change(pod: Object) -> Object:

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from sampan.api import deleting
-from sampan.api.errors import StatusError
+from sampan.api.errors import StatusError, bad_request, forbidden
+from sampan.api.metadata import now
 from sampan.api.rendering import value_response
 from sampan.api.request import Request, Response
 from sampan.api.resources.checking import selects
-from sampan.api.resources.reading import mapping, text
+from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.subresources.binding import SUCCESS, body_object, pods
 from sampan.schema.objects import Object
 
+PROCESSING_SECONDS = 10
+MAX_DISRUPTED = 2000
+TOO_MANY = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
 BUDGETS = "/registry/policy/poddisruptionbudgets/"
 
 
 async def evict(request: Request) -> Response:
-    """Delete a pod, if its budget lets it go. Raises 404, 429 and 500."""
+    """Delete a pod, if its budget lets it go. Raises 400, 403, 404, 409, 429 and 500."""
     served, api = pods(request), request.api
     at = request.attributes
     body = body_object(request)
-    await api.registry.admit_body(request, served, "eviction", body, "Eviction")
+    named = text(body, "metadata", "name")
+    if named and named != at.name:
+        raise bad_request(f"name in URL does not match name in Eviction object: {at.name} != {named}")
     options = mapping(body, "deleteOptions")
-    pod = api.registry.read(served, at.namespace, at.name)
-    ended = text(pod, "status", "phase") in ("Succeeded", "Failed", "Pending")
-    if not ended and not pod["metadata"].get("deletionTimestamp"):
-        await spend_budget(request, pod)
     if options.get("dryRun") == ["All"]:
         request.query = {**request.query, "dryRun": "All"}
+    pod = api.registry.read(served, at.namespace, at.name)
+    if not is_free(pod):
+        await spend_budget(request, pod)
     preconditions = mapping(options, "preconditions")
     grace = options.get("gracePeriodSeconds")
     wanted = deleting.DeleteOptions(
@@ -35,8 +40,40 @@ async def evict(request: Request) -> Response:
         preconditions.get("uid"),
         preconditions.get("resourceVersion"),
     )
+    if not request.dry_run and not pod["metadata"].get("deletionTimestamp"):
+        await api.registry.change(request, served, at.namespace, at.name, targeted, subresource="status")
     await deleting.delete(api.registry, request, served, at.namespace, at.name, wanted)
     return value_response(request, SUCCESS, 201)
+
+
+def targeted(pod: Object) -> Object:
+    """Say in a pod's status why it goes (KEP-3329)."""
+    condition: Object = {"type": "DisruptionTarget", "status": "True", "lastProbeTime": None}
+    condition |= {"lastTransitionTime": now(), "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+    if pod["metadata"].get("generation"):
+        condition["observedGeneration"] = pod["metadata"]["generation"]
+    status = pod.setdefault("status", {})
+    others = [one for one in items(status, "conditions") if one.get("type") != "DisruptionTarget"]
+    status["conditions"] = [*others, condition]
+    return pod
+
+
+def is_free(pod: Object) -> bool:
+    """Whether a pod goes without asking: it has ended, not begun, or is going already."""
+    ended = text(pod, "status", "phase") in ("Succeeded", "Failed", "Pending")
+    return ended or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = items(pod, "status", "conditions")
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def may_go_unready(budget: Object) -> bool:
+    """Whether a budget lets go of pods that are not ready (KEP-3017)."""
+    status = mapping(budget, "status")
+    healthy, wanted = status.get("currentHealthy") or 0, status.get("desiredHealthy") or 0
+    return text(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow" or (healthy >= wanted > 0)
 
 
 async def spend_budget(request: Request, pod: Object) -> None:
@@ -45,21 +82,31 @@ async def spend_budget(request: Request, pod: Object) -> None:
     page = await api.store.page(f"{BUDGETS}{at.namespace}/")
     labels = mapping(pod, "metadata", "labels")
     found = [api.parsed(record) for record in page.records]
-    budgets = [budget for budget in found if selects(mapping(budget, "spec", "selector"), labels)]
+    budgets = [budget for budget in found if covers(budget, labels)]
     if not budgets:
         return
     if len(budgets) > 1:
         message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
         raise StatusError(500, "InternalError", message)
+    if not is_ready(pod) and may_go_unready(budgets[0]):
+        return
     served = api.catalog.get("policy", "v1", "poddisruptionbudgets")
     assert served is not None
 
     def spend(budget: Object) -> Object:
         status = budget.setdefault("status", {})
         allowed = status.get("disruptionsAllowed") or 0
-        if allowed <= 0:
-            raise violated(budget)
+        if (status.get("observedGeneration") or 0) < budget["metadata"].get("generation", 0):
+            raise violated(budget, "is still being processed by the server.", retry_seconds=PROCESSING_SECONDS)
+        if allowed < 0:
+            raise forbidden(served.resource, budget["metadata"]["name"], "pdb disruptions allowed is negative")
+        if len(mapping(status, "disruptedPods")) > MAX_DISRUPTED:
+            raise forbidden(served.resource, budget["metadata"]["name"], TOO_MANY)
+        if allowed == 0:
+            needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
+            raise violated(budget, f"needs {needs} healthy pods and has {has} currently")
         status["disruptionsAllowed"] = allowed - 1
+        status["disruptedPods"] = {**mapping(status, "disruptedPods"), at.name: now()}
         return budget
 
     await api.registry.change(
@@ -67,13 +114,15 @@ async def spend_budget(request: Request, pod: Object) -> None:
     )
 
 
-def violated(budget: Object) -> StatusError:
-    status, name = mapping(budget, "status"), budget["metadata"]["name"]
-    cause = (
-        f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods and has "
-        f"{status.get('currentHealthy', 0)} currently"
-    )
-    details = {"causes": [{"reason": "DisruptionBudget", "message": cause}]}
-    return StatusError(
-        429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.", details=details
-    )
+def covers(budget: Object, labels: Object) -> bool:
+    """Whether a budget is for pods with these labels: none is without a selector, all with an empty one."""
+    selector = dig(budget, "spec", "selector")
+    return selector is not None and selects(selector, labels)
+
+
+def violated(budget: Object, why: str, retry_seconds: int = 0) -> StatusError:
+    cause = f"The disruption budget {budget['metadata']['name']} {why}"
+    details: Object = {"causes": [{"reason": "DisruptionBudget", "message": cause}]}
+    message = "Cannot evict pod as it would violate the pod's disruption budget."
+    wait = retry_seconds or None
+    return StatusError(429, "TooManyRequests", message, details=details, retry_after_seconds=wait)
