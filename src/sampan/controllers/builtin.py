@@ -48,7 +48,7 @@ from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.simulated_node import SimulatedNode
 from sampan.controllers.stateful_set import StatefulSetController
-from sampan.controllers.volume_protection import CLAIMS, VOLUMES, ClaimProtection, VolumeProtection
+from sampan.controllers.volume_protection import VOLUMES, ClaimProtection, VolumeProtection
 
 ClientFor = Callable[[str], Client]
 """A client that acts as the component of that name (``deployment-controller``)."""
@@ -169,7 +169,7 @@ def controllers_of(
         ServiceAccountTokens(client(ServiceAccountTokens), of(SECRETS), of(SERVICE_ACCOUNTS), config.root_ca),
         NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
         GarbageCollector(client(GarbageCollector), graph),
-        ClaimProtection(client(ClaimProtection), of(CLAIMS), pods),
+        ClaimProtection(client(ClaimProtection), of(PERSISTENT_VOLUME_CLAIMS), pods),
         VolumeProtection(client(VolumeProtection), of(VOLUMES)),
         ResourceQuotaController(client(ResourceQuotaController), of(QUOTAS), graph),
         NodeLifecycleController(

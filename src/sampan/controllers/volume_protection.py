@@ -10,10 +10,10 @@ from __future__ import annotations
 from sampan.client.controller import Controller
 from sampan.client.informer import Informer, split_key
 from sampan.client.protocol import Client, ResourceType
+from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
 from sampan.client.resources import PODS
 from sampan.schema.objects import Object
 
-CLAIMS = ResourceType("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 VOLUMES = ResourceType("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"

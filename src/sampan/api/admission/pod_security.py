@@ -14,13 +14,16 @@ from sampan.api.errors import StatusError, forbidden, invalid
 from sampan.api.request import Admission
 from sampan.api.resource import Cause, Resource
 from sampan.api.resources.reading import items, mapping
+from sampan.schema.causes import Cause as FoundCause
 from sampan.schema.objects import Object
 from sampan.security.levels import MODES, PREFIX, Level, Policy, Standard, policy_of
 from sampan.security.standards import TEMPLATES, Evaluator, Verdict, pod_of
+from sampan.store import Record
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
 
+KEPT_POLICIES = 4096
 MAX_PODS = 3000
 """How many pods of a namespace are judged when its labels change."""
 
@@ -36,6 +39,8 @@ class PodSecurity:
         self.users, self.namespaces, self.runtime_classes = (
             frozenset(items(exempt, key)) for key in ("usernames", "namespaces", "runtimeClasses")
         )
+        self._policies: dict[str, tuple[int, tuple[Policy, list[FoundCause]]]] = {}
+        """Key of a namespace → revision, policy and what is wrong with its labels."""
 
     @classmethod
     def made(cls, setup: Setup) -> PodSecurity:
@@ -64,7 +69,7 @@ class PodSecurity:
 
     def validate_pod(self, admission: Admission, obj: Object) -> None:
         enforced = admission.resource.kind == "Pod"
-        policy, wrong = policy_of(labels_of(admission), self.defaults)
+        policy, wrong = self.policy(admission)
         if not wrong and not (policy.audit.level or policy.warn.level or (enforced and policy.enforce.level)):
             if enforced:
                 annotate(admission, "enforce-policy", str(Standard()))
@@ -81,6 +86,17 @@ class PodSecurity:
             said = ", ".join(f"{cause.field}: {cause.message}" for cause in wrong)
             annotate(admission, "error", f"Failed to parse policy: {said if len(wrong) == 1 else f'[{said}]'}")
         self.judge(admission, policy, pod, enforced)
+
+    def policy(self, admission: Admission) -> tuple[Policy, list[FoundCause]]:
+        """Return the policy of the namespace, read from its labels once a revision."""
+        record = namespace_record(admission)
+        known = self._policies.get(record.key)
+        if known is None or known[0] != record.revision:
+            labels = mapping(admission.api.parsed(record), "metadata", "labels")
+            if len(self._policies) >= KEPT_POLICIES:
+                self._policies.clear()
+            known = self._policies[record.key] = (record.revision, policy_of(labels, self.defaults))
+        return known[1]
 
     def judge(self, admission: Admission, policy: Policy, pod: tuple[Object, Object], enforced: bool) -> None:
         verdicts: dict[Standard, Verdict] = {}
@@ -169,13 +185,12 @@ def defaults_of(configured: Mapping[str, Any]) -> Policy:
     return policy
 
 
-def labels_of(admission: Admission) -> Mapping[str, str]:
-    record = admission.api.store.get(f"/registry/namespaces/{admission.namespace}")
+def namespace_record(admission: Admission) -> Record:
+    record: Record | None = admission.api.store.get(f"/registry/namespaces/{admission.namespace}")
     if record is None:
-        raise StatusError(
-            500, "InternalError", f'Internal error occurred: failed to lookup namespace "{admission.namespace}"'
-        )
-    return mapping(admission.api.parsed(record), "metadata", "labels")
+        why = f'Internal error occurred: failed to lookup namespace "{admission.namespace}"'
+        raise StatusError(500, "InternalError", why)
+    return record
 
 
 def relevant(labels: Mapping[str, str]) -> dict[str, str]:

@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, immutable_fields, one_of
+from sampan.api.resources.checking import collect, immutable, label_selector, non_negative, one_of, subdomain
 from sampan.api.resources.columns import AGE, NAME, field, truth
+from sampan.api.resources.quantities import quantity
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import forbidden, required
+from sampan.schema.causes import duplicate, forbidden, invalid, required, too_long
+from sampan.schema.names import dns1123_subdomain, qualified_name
 from sampan.schema.objects import Object
 
 GROUP = "storage.k8s.io"
+MAX_PARAMETERS, MAX_PARAMETER_BYTES = 512, 256 * 1024
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+def parameters(path: str, given: Object, *, needed: bool = False) -> Iterator[Cause]:
+    if needed and not given:
+        yield required(path, "must contain at least one key/value pair")
+    if len(given) > MAX_PARAMETERS:
+        yield too_long(path, MAX_PARAMETERS)
+        return
+    if "" in given:
+        yield invalid(path, "", "field can not be empty.")
+    if sum(len(key.encode()) + len(str(value).encode()) for key, value in given.items()) > MAX_PARAMETER_BYTES:
+        yield too_long(path, MAX_PARAMETER_BYTES)
+
+
+def csi_driver_name(path: str, name: str) -> Iterator[Cause]:
+    if not name:
+        yield required(path)
+        return
+    if len(name) > 63:
+        yield too_long(path, 63)
+    for message in dns1123_subdomain(name.lower()):
+        yield invalid(path, name, message)
+
+
+# storage classes
 
 
 def default_class(storage_class: Object) -> None:
@@ -21,14 +50,42 @@ def default_class(storage_class: Object) -> None:
 
 
 def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
-    if not new.get("provisioner"):
+    provisioner = text(new, "provisioner")
+    if not provisioner:
         yield required("provisioner")
+    for message in qualified_name(provisioner.lower()) if provisioner else ():
+        yield invalid("provisioner", provisioner, message)
+    yield from parameters("parameters", mapping(new, "parameters"))
     yield from one_of("reclaimPolicy", new.get("reclaimPolicy"), ("Delete", "Retain"))
     yield from one_of("volumeBindingMode", new.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
+    yield from topologies("allowedTopologies", items(new, "allowedTopologies"))
     if old is not None:
-        for key in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
-            if new.get(key) != old.get(key):
+        for key in ("parameters", "provisioner", "reclaimPolicy"):
+            if (new.get(key) or None) != (old.get(key) or None):
                 yield forbidden(key, f"updates to {key} are forbidden.")
+        yield from immutable("volumeBindingMode", new.get("volumeBindingMode"), old.get("volumeBindingMode"))
+
+
+def topologies(path: str, terms: list[Any]) -> Iterator[Cause]:
+    seen: list[dict[str, frozenset[str]]] = []
+    for index, term in enumerate(terms):
+        keys: dict[str, frozenset[str]] = {}
+        for place, expression in enumerate(items(term, "matchLabelExpressions")):
+            at = f"{path}[{index}].matchLabelExpressions[{place}]"
+            key, values = text(expression, "key"), items(expression, "values")
+            if not values:
+                yield required(f"{at}.values")
+            for number, value in enumerate(values):
+                if value in values[:number]:
+                    yield duplicate(f"{at}.values[{number}]", value)
+            for message in qualified_name(key):
+                yield invalid(f"{at}.key", key, message)
+            if key in keys:
+                yield duplicate(f"{at}.key", key)
+            keys[key] = frozenset(values)
+        if keys in seen:
+            yield duplicate(f"{path}[{index}].matchLabelExpressions", "")
+        seen.append(keys)
 
 
 def class_name(storage_class: Object) -> str:
@@ -74,6 +131,27 @@ def default_driver(driver: Object) -> None:
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
+def validate_driver(new: Object, old: Object | None) -> Iterator[Cause]:
+    yield from csi_driver_name("name", text(new, "metadata", "name"))
+    spec = mapping(new, "spec")
+    policies = ("File", "None", "ReadWriteOnceWithFSType")
+    yield from one_of("spec.fsGroupPolicy", spec.get("fsGroupPolicy"), policies)
+    audiences = [text(request, "audience") for request in items(spec, "tokenRequests")]
+    for index, request in enumerate(items(spec, "tokenRequests")):
+        path, seconds = f"spec.tokenRequests[{index}]", request.get("expirationSeconds")
+        if audiences[index] in audiences[:index]:
+            yield duplicate(f"{path}.audience", audiences[index])
+        if seconds is not None and seconds < 600:
+            yield invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+        elif seconds is not None and seconds > 1 << 32:
+            yield invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
+    for mode in items(spec, "volumeLifecycleModes"):
+        yield from one_of("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
+    if old is not None:
+        for key, name in (("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")):
+            yield from immutable(f"spec.{name}", spec.get(key), dig(old, "spec", key))
+
+
 CSI_DRIVER = Resource(
     group=GROUP,
     version="v1",
@@ -81,6 +159,7 @@ CSI_DRIVER = Resource(
     plural="csidrivers",
     namespaced=False,
     default=default_driver,
+    validate=collect(validate_driver),
     returns_deleted=True,
     columns=(
         NAME,
@@ -96,6 +175,33 @@ CSI_DRIVER = Resource(
         AGE,
     ),
 )
+
+
+def validate_csi_node(new: Object, old: Object | None) -> Iterator[Cause]:
+    names: list[str] = []
+    before = {text(driver, "name"): driver for driver in items(old, "spec", "drivers")}
+    for index, driver in enumerate(items(new, "spec", "drivers")):
+        path, name, node = f"spec.drivers[{index}]", text(driver, "name"), text(driver, "nodeID")
+        yield from csi_driver_name(f"{path}.name", name)
+        if name in names:
+            yield duplicate(f"{path}.name", name)
+        names.append(name)
+        if not node:
+            yield required(f"{path}.nodeID")
+        elif len(node) > 256:
+            yield invalid(f"{path}.nodeID", node, "must be 256 characters or less")
+        count, keys = dig(driver, "allocatable", "count"), items(driver, "topologyKeys")
+        yield from non_negative(f"{path}.allocatable.count", count)
+        for place, key in enumerate(keys):
+            if key in keys[:place]:
+                yield duplicate(f"{path}.topologyKeys", key)
+            for message in qualified_name(key):
+                yield invalid(f"{path}.topologyKeys", key, message)
+        known = before.get(name)
+        if known is not None and any(known.get(key) != driver.get(key) for key in ("nodeID", "topologyKeys")):
+            yield invalid("CSINodeDriver", driver, "field is immutable")
+
+
 CSI_NODE = Resource(
     group=GROUP,
     version="v1",
@@ -103,21 +209,74 @@ CSI_NODE = Resource(
     plural="csinodes",
     namespaced=False,
     generation=False,
+    validate=collect(validate_csi_node),
     returns_deleted=True,
     columns=(NAME, Column("Drivers", lambda node: len(items(node, "spec", "drivers")), type="integer"), AGE),
 )
+
+
+def validate_capacity(new: Object, old: Object | None) -> Iterator[Cause]:
+    name = text(new, "storageClassName")
+    for message in dns1123_subdomain(name):
+        yield invalid("storageClassName", name, message)
+    if new.get("nodeTopology") is not None:
+        yield from label_selector("nodeTopology", new["nodeTopology"])
+    for key in ("capacity", "maximumVolumeSize"):
+        if new.get(key) is not None:
+            yield from quantity(key, "storage", new[key])
+    if old is not None:
+        for key in ("nodeTopology", "storageClassName"):
+            yield from immutable(key, new.get(key), old.get(key))
+
+
 CSI_STORAGE_CAPACITY = Resource(
     group=GROUP,
     version="v1",
     kind="CSIStorageCapacity",
     plural="csistoragecapacities",
     generation=False,
+    validate=collect(validate_capacity),
     columns=(
         NAME,
         Column("StorageClassName", ".storageClassName"),
         Column("Capacity", field("capacity", missing="<unset>")),
     ),
 )
+ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
+
+
+def validate_attachment(new: Object, old: Object | None) -> Iterator[Cause]:
+    spec = mapping(new, "spec")
+    if old is not None:
+        yield from immutable("spec", spec, mapping(old, "spec"))
+        return
+    yield from csi_driver_name("spec.attacher", text(spec, "attacher"))
+    source = mapping(spec, "source")
+    given = [key for key in ("inlineVolumeSpec", "persistentVolumeName") if source.get(key) is not None]
+    if not given:
+        yield required("spec.source", ONE_SOURCE)
+    elif len(given) > 1:
+        yield forbidden("spec.source", ONE_SOURCE)
+    elif given == ["persistentVolumeName"]:
+        if not source["persistentVolumeName"]:
+            yield required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName")
+        yield from subdomain("spec.source.persistentVolumeName", source["persistentVolumeName"], needed=False)
+    for message in dns1123_subdomain(text(spec, "nodeName")):
+        yield invalid("spec.nodeName", text(spec, "nodeName"), message)
+
+
+def validate_attachment_status(new: Object, old: Object | None) -> Iterator[Cause]:
+    status = mapping(new, "status")
+    for key, value in mapping(status, "attachmentMetadata").items():
+        if not key:
+            yield invalid("status.attachmentMetadata", key, "field can not be empty.")
+        if len(str(value)) > MAX_PARAMETER_BYTES:
+            yield too_long("status.attachmentMetadata", MAX_PARAMETER_BYTES)
+    for key in ("attachError", "detachError"):
+        if len(text(status, key, "message")) > 1024:
+            yield too_long(f"status.{key}.message", 1024)
+
+
 VOLUME_ATTACHMENT = Resource(
     group=GROUP,
     version="v1",
@@ -126,7 +285,9 @@ VOLUME_ATTACHMENT = Resource(
     namespaced=False,
     status=True,
     generation=False,
-    validate=collect(lambda new, old: immutable_fields(new, old, "spec")),
+    prepare=lambda new, old: new.pop("status", None) if old is None else None,
+    validate=collect(validate_attachment),
+    validates={"status": collect(validate_attachment_status)},
     returns_deleted=True,
     columns=(
         NAME,
@@ -137,6 +298,17 @@ VOLUME_ATTACHMENT = Resource(
         AGE,
     ),
 )
+
+
+def validate_attributes(new: Object, old: Object | None) -> Iterator[Cause]:
+    yield from csi_driver_name("driverName", text(new, "driverName"))
+    yield from parameters("parameters", mapping(new, "parameters"), needed=True)
+    if old is not None:
+        for key in ("driverName", "parameters"):
+            if new.get(key) != old.get(key):
+                yield forbidden(key, f"updates to {key} are forbidden.")
+
+
 VOLUME_ATTRIBUTES_CLASS = Resource(
     group=GROUP,
     version="v1",
@@ -145,7 +317,7 @@ VOLUME_ATTRIBUTES_CLASS = Resource(
     namespaced=False,
     short_names=("vac",),
     generation=False,
-    validate=collect(lambda new, old: immutable_fields(new, old, "driverName", "parameters")),
+    validate=collect(validate_attributes),
     returns_deleted=True,
     columns=(NAME, Column("DriverName", ".driverName"), AGE),
 )

@@ -1,0 +1,377 @@
+"""Validation, defaults and cells of storage, scheduling, coordination, node, certificates, flow control and device kinds."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from sampan.api.resource import Resource
+from sampan.api.resources import declarations
+from sampan.api.resources.certificates import signing_condition, trust_anchors
+from sampan.api.resources.dynamic_resources import CONVERSIONS, claim_state
+from sampan.api.resources.flow_control import MANDATORY_LEVELS, MANDATORY_SCHEMAS, entropy_bits, url_problem
+
+DECLARED = {(one.kind, one.version): one for one in declarations() if one.group not in ("events.k8s.io", "apps")}
+LONG = "a" * 254
+
+
+def resource(kind: str, version: str = "v1") -> Resource:
+    return DECLARED[kind, version]
+
+
+def judged(kind: str, new: Any, old: Any = None, *, version: str = "v1", subresource: str = "") -> list[str]:
+    """Return what is wrong with a defaulted object: ``field: message``."""
+    declared = resource(kind, version)
+    made = [copy.deepcopy(one) for one in (new, old) if one is not None]
+    for one in made:
+        one.setdefault("metadata", {}).setdefault("name", "x")
+        one["apiVersion"], one["kind"] = declared.api_version, kind
+        if declared.default is not None:
+            declared.default(one)
+    check = declared.validates.get(subresource, declared.validate)
+    assert check is not None
+    return [f"{cause.field}: {cause.message}" for cause in check(made[0], made[1] if old is not None else None)]
+
+
+CLASS = {"provisioner": "p.example"}
+ATTACHMENT = {"spec": {"attacher": "a.x", "nodeName": "n", "source": {"persistentVolumeName": "v"}}}
+LEVEL: dict[str, Any] = {"type": "Limited", "limited": {"limitResponse": {"type": "Queue", "queuing": {}}}}
+EXACTLY = {"deviceClassName": "gpu"}
+
+
+def level(**limited: Any) -> dict[str, Any]:
+    made = copy.deepcopy(LEVEL)
+    made["limited"].update(limited)
+    return {"spec": made}
+
+
+def schema(**spec: Any) -> dict[str, Any]:
+    rule = {
+        "subjects": [{"kind": "User", "user": {"name": "u"}}],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+    }
+    return {"spec": {"priorityLevelConfiguration": {"name": "l"}, "rules": [rule], **spec}}
+
+
+def rule(**parts: Any) -> dict[str, Any]:
+    return schema(rules=[{"subjects": [{"kind": "User", "user": {"name": "u"}}], **parts}])
+
+
+def device_claim(**request: Any) -> dict[str, Any]:
+    return {"spec": {"devices": {"requests": [{"name": "r", **request}]}}}
+
+
+def device_slice(**spec: Any) -> dict[str, Any]:
+    pool = {"name": "p", "generation": 1, "resourceSliceCount": 1}
+    return {"spec": {"driver": "d.x", "pool": pool, "nodeName": "n", **spec}}
+
+
+GOOD = [
+    ("StorageClass", CLASS),
+    ("CSIDriver", {"spec": {}}),
+    ("CSINode", {"spec": {"drivers": [{"name": "d.x", "nodeID": "i", "topologyKeys": ["a.b/c"]}]}}),
+    ("CSIStorageCapacity", {"storageClassName": "c", "capacity": "1Gi", "nodeTopology": {"matchLabels": {"a": "b"}}}),
+    ("VolumeAttachment", ATTACHMENT),
+    ("VolumeAttributesClass", {"driverName": "d.x", "parameters": {"a": "b"}}),
+    ("PriorityClass", {"value": 1}),
+    ("PriorityClass", {"value": 2_000_000_000, "metadata": {"name": "system-cluster-critical"}}),
+    ("Lease", {"spec": {"leaseDurationSeconds": 1, "leaseTransitions": 0, "strategy": "OldestEmulationVersion"}}),
+    ("RuntimeClass", {"handler": "runc", "overhead": {"podFixed": {"cpu": "1", "x.y/z": "1"}}}),
+    ("FlowSchema", schema()),
+    ("FlowSchema", {"metadata": {"name": "exempt"}, "spec": MANDATORY_SCHEMAS["exempt"]}),
+    ("PriorityLevelConfiguration", level()),
+    ("PriorityLevelConfiguration", {"metadata": {"name": "exempt"}, "spec": {"type": "Exempt"}}),
+    ("PriorityLevelConfiguration", {"metadata": {"name": "catch-all"}, "spec": MANDATORY_LEVELS["catch-all"]}),
+    ("ResourceClaim", device_claim(exactly=EXACTLY)),
+    ("ResourceClaim", device_claim(firstAvailable=[{"name": "a", **EXACTLY}])),
+    ("ResourceSlice", device_slice(devices=[{"name": "g", "attributes": {"x.y/m": {"version": "1.2.3"}}}])),
+]
+
+
+@pytest.mark.parametrize(("kind", "obj"), GOOD)
+def test_what_is_fine(kind: str, obj: Any) -> None:
+    assert judged(kind, obj) == []
+
+
+SIX = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
+BAD = [
+    ("StorageClass", {"provisioner": ""}, "provisioner: Required value"),
+    (
+        "StorageClass",
+        {**CLASS, "reclaimPolicy": "Recycle"},
+        'reclaimPolicy: Unsupported value: "Recycle": supported values: "Delete", "Retain"',
+    ),
+    ("StorageClass", {**CLASS, "parameters": {"": "x"}}, 'parameters: Invalid value: "": field can not be empty.'),
+    (
+        "StorageClass",
+        {**CLASS, "allowedTopologies": [{"matchLabelExpressions": [{"key": "a", "values": ["b", "b"]}]}]},
+        'allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: "b"',
+    ),
+    (
+        "CSIDriver",
+        {"spec": {"tokenRequests": [{"audience": "a"}, {"audience": "a", "expirationSeconds": 5}]}},
+        'spec.tokenRequests[1].audience: Duplicate value: "a"',
+        "spec.tokenRequests[1].expirationSeconds: Invalid value: 5: may not specify a duration less than 10 minutes",
+    ),
+    ("CSINode", {"spec": {"drivers": [{"name": "d.x"}]}}, "spec.drivers[0].nodeID: Required value"),
+    (
+        "VolumeAttachment",
+        {"spec": {"attacher": "a.x", "nodeName": "n", "source": {}}},
+        "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+    ),
+    (
+        "VolumeAttributesClass",
+        {"driverName": "d.x"},
+        "parameters: Required value: must contain at least one key/value pair",
+    ),
+    (
+        "PriorityClass",
+        {"value": 2_000_000_000},
+        "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+    ),
+    (
+        "PriorityClass",
+        {"value": 1, "metadata": {"name": "system-mine"}},
+        "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: "
+        "system-mine is not a known system priority class",
+    ),
+    (
+        "Lease",
+        {"spec": {"leaseDurationSeconds": 0}},
+        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+    ),
+    (
+        "Lease",
+        {"spec": {"preferredHolder": "x"}},
+        "spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined",
+    ),
+    ("RuntimeClass", {"handler": ""}, "handler: Required value"),
+    (
+        "RuntimeClass",
+        {"handler": "a", "scheduling": {"tolerations": [{"operator": "Equal", "tolerationSeconds": 1}]}},
+        'scheduling.tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is empty, which '
+        'means "match all values and all keys"',
+        "scheduling.tolerations[0].effect: Invalid value: \"\": effect must be 'NoExecute' when `tolerationSeconds` is set",
+    ),
+    (
+        "FlowSchema",
+        schema(matchingPrecedence=1),
+        "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
+    ),
+    (
+        "FlowSchema",
+        schema(matchingPrecedence=10001),
+        "spec.matchingPrecedence: Invalid value: 10001: must not be greater than 10000",
+    ),
+    (
+        "FlowSchema",
+        schema(rules=[{"subjects": []}]),
+        "spec.rules[0].subjects: Required value: subjects must contain at least one value",
+        "spec.rules[0]: Required value: at least one of resourceRules and nonResourceRules has to be non-empty",
+    ),
+    (
+        "FlowSchema",
+        rule(resourceRules=[{"verbs": ["*", "get"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"]}]),
+        'spec.rules[0].resourceRules[0].verbs: Invalid value: ["*","get"]: if \'*\' is present, must not specify other verbs',
+    ),
+    (
+        "FlowSchema",
+        rule(resourceRules=[{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]),
+        "spec.rules[0].resourceRules[0].namespaces: Required value: resource rules that are not cluster scoped must supply "
+        "at least one namespace",
+    ),
+    (
+        "PriorityLevelConfiguration",
+        {"spec": {"type": "Exempt"}},
+        "spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is 'exempt'",
+    ),
+    (
+        "PriorityLevelConfiguration",
+        level(limitResponse={"type": "Queue", "queuing": {"queues": 512, "handSize": 8}}),
+        "spec.limited.limitResponse.queuing.handSize: Invalid value: 8: required entropy bits of deckSize 512 and handSize 8 "
+        "should not be greater than 60",
+    ),
+    (
+        "PriorityLevelConfiguration",
+        level(lendablePercent=101),
+        "spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive",
+    ),
+    (
+        "ResourceClaim",
+        device_claim(),
+        "spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required",
+    ),
+    (
+        "ResourceClaim",
+        device_claim(exactly={**EXACTLY, "allocationMode": "All", "count": 2}),
+        "spec.devices.requests[0].exactly.count: Invalid value: 2: must not be specified when allocationMode is 'All'",
+    ),
+    (
+        "ResourceClaim",
+        {"spec": {"devices": {"requests": [], "constraints": [{"requests": ["gone"], "matchAttribute": "m"}]}}},
+        'spec.devices.constraints[0].requests[0]: Invalid value: "gone": must be the name of a request in the claim or the '
+        "name of a request and a subrequest separated by '/'",
+        'spec.devices.constraints[0].matchAttribute: Invalid value: "m": a fully qualified name must be a domain and a name '
+        "separated by a slash",
+    ),
+    ("ResourceSlice", {"spec": {**device_slice()["spec"], "nodeName": None}}, f"spec: Required value: {SIX}"),
+    (
+        "ResourceSlice",
+        device_slice(allNodes=True),
+        f'spec: Invalid value: "{{`nodeName`, `allNodes`}}": {SIX}, but multiple fields are set',
+    ),
+    (
+        "ResourceSlice",
+        device_slice(devices=[{"name": "g", "attributes": {"m": {"string": "x", "bool": True}}}]),
+        'spec.devices[0].attributes[m]: Invalid value: {"string":"x","bool":true}: exactly one value must be specified',
+    ),
+    (
+        "ResourceSlice",
+        device_slice(devices=[{"name": "g"}, {"name": "g"}]),
+        'spec.devices[1]: Duplicate value: "g"',
+    ),
+    ("DeviceTaintRule", {"spec": {"taint": {"key": "a"}}}, "spec.taint.effect: Required value"),
+    (
+        "StorageVersionMigration",
+        {"spec": {"resource": {"group": "a"}}},
+        "spec.resource.resource: Required value: resource is required",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "obj", "said"), [(one[0], one[1], one[2:]) for one in BAD])
+def test_what_is_refused(kind: str, obj: Any, said: tuple[str, ...]) -> None:
+    assert judged(kind, obj) == list(said)
+
+
+CHANGES = [
+    (
+        "StorageClass",
+        CLASS,
+        {"provisioner": "q.example"},
+        "provisioner: Forbidden: updates to provisioner are forbidden.",
+    ),
+    (
+        "StorageClass",
+        CLASS,
+        {**CLASS, "volumeBindingMode": "WaitForFirstConsumer"},
+        'volumeBindingMode: Invalid value: "WaitForFirstConsumer": field is immutable',
+    ),
+    ("PriorityClass", {"value": 1}, {"value": 2}, "value: Forbidden: may not be changed in an update."),
+    ("RuntimeClass", {"handler": "a"}, {"handler": "b"}, 'handler: Invalid value: "b": field is immutable'),
+    (
+        "VolumeAttributesClass",
+        {"driverName": "d.x", "parameters": {"a": "b"}},
+        {"driverName": "d.x", "parameters": {"a": "c"}},
+        "parameters: Forbidden: updates to parameters are forbidden.",
+    ),
+    (
+        "ResourceSlice",
+        device_slice(),
+        device_slice(driver="e.x"),
+        'spec.driver: Invalid value: "e.x": field is immutable',
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "old", "new", "said"), CHANGES)
+def test_what_never_changes(kind: str, old: Any, new: Any, said: str) -> None:
+    assert judged(kind, new, old) == [said]
+
+
+def test_a_claims_spec_never_changes() -> None:
+    old, new = device_claim(exactly=EXACTLY), device_claim(exactly={"deviceClassName": "tpu"})
+    (said,) = judged("ResourceClaim", new, old)
+    assert said.startswith("spec: Invalid value: ") and said.endswith("field is immutable")
+
+
+def test_old_shapes_are_judged_as_the_new_ones() -> None:
+    flat = {"spec": {"devices": {"requests": [{"name": "r", "deviceClassName": "A!"}]}}}
+    (said,) = judged("ResourceClaim", flat, version="v1beta1")
+    assert said.startswith('spec.devices.requests[0].exactly.deviceClassName: Invalid value: "A!"')
+
+
+@pytest.mark.parametrize("flat", ["v1beta1", "v1alpha3"])
+@pytest.mark.parametrize("nested", ["v1", "v1beta2"])
+def test_slices_and_claims_come_back_from_the_other_shape(nested: str, flat: str) -> None:
+    devices = [{"name": "g", "attributes": {"m": {"int": 1}}, "capacity": {"memory": {"value": "1Gi"}}}]
+    originals = {
+        "ResourceSlice": device_slice(devices=devices),
+        "ResourceClaim": device_claim(exactly={"deviceClassName": "gpu", "count": 2}),
+        "ResourceClaimTemplate": {"spec": device_claim(firstAvailable=[{"name": "a", **EXACTLY}])},
+    }
+    for kind, original in originals.items():
+        obj = {**copy.deepcopy(original), "kind": kind}
+        CONVERSIONS["resource.k8s.io", kind, nested, flat](obj)
+        CONVERSIONS["resource.k8s.io", kind, flat, nested](obj)
+        assert obj == {**original, "kind": kind}
+
+
+def test_a_consumer_needs_an_allocation() -> None:
+    claim = device_claim(exactly=EXACTLY)
+    reserved = {**claim, "status": {"reservedFor": [{"resource": "pods", "name": "p", "uid": "1"}]}}
+    assert judged("ResourceClaim", reserved, claim, subresource="status") == [
+        "status.reservedFor: Forbidden: may not be specified when `allocated` is not set"
+    ]
+    results = [{"request": "r", "driver": "d.x", "pool": "p", "device": "g"}]
+    reserved["status"]["allocation"] = {"devices": {"results": results}}
+    assert judged("ResourceClaim", reserved, claim, subresource="status") == []
+    results[0]["request"] = "other"
+    assert (
+        "status.allocation.devices.results[0].request"
+        in judged("ResourceClaim", reserved, claim, subresource="status")[0]
+    )
+
+
+def test_approval_only_by_the_approval_subresource() -> None:
+    old = {"spec": {"signerName": "a.b/c"}, "status": {}}
+    new = {**old, "status": {"conditions": [{"type": "Approved", "status": "True"}]}}
+    said = 'status.conditions: Forbidden: updates may not add a condition of type "Approved"'
+    assert judged("CertificateSigningRequest", new, old) == [said]
+    assert judged("CertificateSigningRequest", new, old, subresource="status") == [said]
+    assert judged("CertificateSigningRequest", new, old, subresource="approval") == []
+    both = {**old, "status": {"conditions": [*new["status"]["conditions"], {"type": "Denied", "status": "True"}]}}
+    assert judged("CertificateSigningRequest", both, old, subresource="approval") == [
+        'status.conditions[1].type: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive'
+    ]
+    assert judged("CertificateSigningRequest", old, new, subresource="approval") == [
+        'status.conditions: Forbidden: updates may not remove a condition of type "Approved"'
+    ]
+
+
+def test_trust_anchors() -> None:
+    said = [cause.message for cause in trust_anchors("spec.trustBundle", "nothing")]
+    assert said == ['Invalid value: "<value omitted>": at least one trust anchor must be provided']
+    block = "-----BEGIN KEY-----\neA==\n-----END KEY-----\n"
+    (wrong,) = trust_anchors("spec.trustBundle", block)
+    assert wrong.message == 'Invalid value: "<value omitted>": entry 0 has bad block type: KEY'
+
+
+def test_entropy_is_that_of_shuffle_sharding() -> None:
+    assert [entropy_bits(*dealt) for dealt in ((64, 8), (128, 6), (512, 7), (512, 8))] == [48, 42, 63, 72]
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("/", ""),
+        ("/healthz/*", ""),
+        ("healthz", "must start with slash"),
+        ("/a//b", "must not contain double slash"),
+        ("/a*", "wildcard can only do suffix matching"),
+        ("/a b", "must not contain white-space"),
+    ],
+)
+def test_urls_of_flow_schemas(url: str, problem: str) -> None:
+    assert url_problem(url) == problem
+
+
+def test_cells() -> None:
+    assert (
+        signing_condition({"status": {"conditions": [{"type": "Approved"}], "certificate": "x"}}) == "Approved,Issued"
+    )
+    assert signing_condition({}) == "Pending"
+    assert claim_state({"status": {"allocation": {}, "reservedFor": [{}]}}) == "allocated,reserved"
+    assert claim_state({"metadata": {"deletionTimestamp": "x"}}) == "deleted"
