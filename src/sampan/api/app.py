@@ -27,7 +27,7 @@ from sampan.api.identity import permit
 from sampan.api.metrics.exposition import Family
 from sampan.api.metrics.requests import Requests
 from sampan.api.registry import Registry
-from sampan.api.request import Attributes, Handler, Receive, Request, Scope, Send, User
+from sampan.api.request import Asgi, Attributes, Handler, Receive, Request, Scope, Send, User
 from sampan.api.stored_versions import Source
 from sampan.api.verbs import VERBS, Answer, scaled, status
 from sampan.api.watching import Frames
@@ -102,6 +102,8 @@ class Api:
         """How long a request may take that is no watch or stream."""
         self.anonymous: Callable[[str], bool] = lambda path: True
         """Whether a path may be asked for by somebody unknown."""
+        self.kubelet_of: Callable[[str], Asgi | None] = lambda node: None
+        """Who answers for the pods of a node in this process (a simulated one); None: its kubelet is asked over HTTPS."""
         self.event_ttl_seconds = 3600
         self.preparations: list[Callable[[], Awaitable[None]]] = []
         """What ``assembly.bootstrap`` runs once the store is open, in order."""

@@ -97,6 +97,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 StreamHandler = Callable[[Request, Scope, Receive, Send], Awaitable[None]]
 """What serves a connection itself (exec, attach, port-forward, log, proxy), http or websocket, after authn and authz.
 The body is not read. A ``StatusError`` raised before the answer has begun becomes the answer."""

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import orjson
 
 from sampan.api.errors import StatusError, bad_request, not_found
-from sampan.api.request import Receive, Request, Scope, Send
+from sampan.api.request import Asgi, Receive, Request, Scope, Send
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Kubelets:
         pod: Object = orjson.loads(record.value)
         return pod
 
+    def _in_process(self, pod: Object) -> Asgi | None:
+        """Return the kubelet of a node that lives in this process (a simulated one)."""
+        return self._api.kubelet_of(pod["spec"].get("nodeName", ""))
+
     def _url(self, pod: Object) -> str:
         """Return the kubelet's address. Raises 400 where the pod has no node yet, 500 where the node cannot be asked."""
         name = pod["spec"].get("nodeName")
@@ -99,8 +103,11 @@ class Kubelets:
         container = choose_container(pod, request.query.get("container", ""))
         metadata = pod["metadata"]
         query = urlencode([(name, request.query[name]) for name in LOG_PARAMETERS if name in request.query])
-        path = f"/containerLogs/{metadata['namespace']}/{metadata['name']}/{container}?{query}"
-        url = self._url(pod) + path
+        path = f"/containerLogs/{metadata['namespace']}/{metadata['name']}/{container}"
+        if (kubelet := self._in_process(pod)) is not None:
+            await kubelet({**scope, "path": path, "query_string": query.encode()}, receive, send)
+            return
+        url = f"{self._url(pod)}{path}?{query}"
         async with kubelet_errors(), self._client().get(url) as answer:
             if answer.status >= 400:
                 text = (await answer.text()).strip()
@@ -119,12 +126,13 @@ class Kubelets:
 
     async def upgrade(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve exec, attach and portforward over WebSocket."""
-        if scope["type"] != "websocket":
+        verb = request.attributes.subresource
+        pod = self._pod(request)
+        kubelet = self._in_process(pod)
+        if scope["type"] != "websocket" and (kubelet is None or verb != "portforward"):
             raise bad_request(
                 "unable to upgrade: unexpected: only WebSocket (v5.channel.k8s.io) is spoken here, not SPDY"
             )
-        verb = request.attributes.subresource
-        pod = self._pod(request)
         metadata = pod["metadata"]
         path = f"/{'portForward' if verb == 'portforward' else verb}/{metadata['namespace']}/{metadata['name']}"
         offered = PORT_FORWARD if verb == "portforward" else REMOTE_COMMAND
@@ -133,6 +141,9 @@ class Kubelets:
                 text = f"cannot {verb} into a container in a completed pod; current phase is {pod['status']['phase']}"
                 raise bad_request(text)
             path += f"/{choose_container(pod, request.query.get('container', ''))}"
+        if kubelet is not None:
+            await kubelet({**scope, "path": path}, receive, send)
+            return
         chosen = next((name for name in offered if name in scope.get("subprotocols", ())), None)
         if chosen is None:
             raise bad_request(f"none of the sub-protocols is known; known: {', '.join(offered)}")

@@ -108,7 +108,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             api,
             root_ca=(settings.pki_dir / "ca.crt").read_text(),
             pod_cidr=str(settings.pod_cidr),
-            simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else (),
+            simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else None,
             control_plane_node=settings.node_name if real else "",
         )
 
@@ -136,17 +136,21 @@ async def lead(api: Api, settings: Settings, controllers: Callable[[], Awaitable
 
 
 async def run_controllers(
-    api: Api, *, root_ca: str, pod_cidr: str, simulated_nodes: tuple[str, ...] = (), control_plane_node: str = ""
+    api: Api,
+    *,
+    root_ca: str,
+    pod_cidr: str,
+    simulated_nodes: tuple[str, ...] | None = None,
+    control_plane_node: str = "",
 ) -> None:
-    """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``control_plane_node``: the
-    node that is to have the control plane's label."""
+    """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
+    begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label."""
     from sampan.api.local import LocalClient
     from sampan.api.request import User
-    from sampan.client.controller import Controller
     from sampan.client.protocol import Client
     from sampan.client.resources import NODES, PODS
     from sampan.cluster.control_plane import ControlPlaneLabel
-    from sampan.controllers.builtin import ClientFor, ControllersConfig, EventsOf, Informers
+    from sampan.controllers.builtin import ClientFor, ControllersConfig, EventsOf, Informers, Runs
     from sampan.controllers.builtin import run as run_builtin
     from sampan.scheduler.scheduler import Scheduler
 
@@ -157,18 +161,23 @@ async def run_controllers(
         groups = ("system:masters", "system:authenticated")
         return LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
 
-    def beside(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
+    def beside(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Runs]:
         client = client_for(Scheduler.name)
-        made: list[Controller] = [
-            Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))
-        ]
+        made: list[Runs] = [Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))]
         if control_plane_node:
             label = client_for(ControlPlaneLabel.name)
             made.append(ControlPlaneLabel(label, informers.of(NODES), control_plane_node))
+        if simulated_nodes is not None:
+            from sampan.simulation.simulation import Simulation, SimulationConfig
+
+            version = f"{api.types.version}"
+            config = SimulationConfig(simulated_nodes, pod_cidr, kubernetes_version=version)
+            simulation = Simulation(client_for("simulation"), informers.of, events_of("kubelet"), config)
+            api.kubelet_of = simulation.kubelet_of
+            made.append(simulation)
         return made
 
-    config = ControllersConfig(root_ca=root_ca, pod_cidr=pod_cidr, simulated_nodes=simulated_nodes)
-    await run_builtin(client_for, config, beside)
+    await run_builtin(client_for, ControllersConfig(root_ca), beside)
 
 
 def containerd_config(settings: Settings) -> ContainerdConfig:

@@ -1,4 +1,4 @@
-"""All built-in controllers and the simulated nodes, in one task group with shared informers.
+"""All built-in controllers, in one task group with shared informers.
 
 To add a controller: write its file, and its line in ``controllers_of``. What belongs to another room and shares the
 informers (the scheduler) is handed in as ``beside``.
@@ -7,8 +7,9 @@ informers (the scheduler) is handed in as ``beside``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sampan.client.controller import Controller
 from sampan.client.events import EventRecorder
@@ -46,7 +47,6 @@ from sampan.controllers.replica_set import ReplicaSetController, ReplicationCont
 from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
-from sampan.controllers.simulated_node import SimulatedNode
 from sampan.controllers.stateful_set import StatefulSetController
 from sampan.controllers.volume_protection import VOLUMES, ClaimProtection, VolumeProtection
 
@@ -58,8 +58,6 @@ ClientFor = Callable[[str], Client]
 class ControllersConfig:
     root_ca: str
     """PEM of the cluster's CA, for ``kube-root-ca.crt``."""
-    pod_cidr: str = "10.244.0.0/18"
-    simulated_nodes: tuple[str, ...] = ()
 
 
 class Informers:
@@ -85,8 +83,17 @@ class Informers:
             self._tasks.pop(resource).cancel()
 
 
+class Runs(Protocol):
+    """What runs beside the controllers until cancelled; a ``Controller`` is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self) -> None: ...
+
+
 EventsOf = Callable[[str], EventRecorder]
-Beside = Callable[[ClientFor, Informers, EventsOf], list[Controller]]
+Beside = Callable[[ClientFor, Informers, EventsOf], Sequence[Runs]]
 """Makes controllers of another room from clients, informers and event recorders."""
 
 
@@ -102,16 +109,11 @@ async def run(client_for: ClientFor, config: ControllersConfig, beside: Beside |
             return recorder
 
         graph = Graph(client_for("generic-garbage-collector"), informers.of, informers.drop)
-        controllers = controllers_of(client_for, informers, graph, events_of, config)
+        controllers: list[Runs] = [*controllers_of(client_for, informers, graph, events_of, config)]
         if beside is not None:
             controllers += beside(client_for, informers, events_of)
         for controller in controllers:
             group.create_task(controller.run(), name=controller.name)
-        for name in config.simulated_nodes:
-            node = SimulatedNode(
-                client_for("simulated-node"), name, informers.of(PODS), events_of("kubelet"), config.pod_cidr
-            )
-            group.create_task(node.run(), name=f"simulated-{name}")
         for component, recorder in recorders.items():
             group.create_task(recorder.run(), name=f"events-{component}")
         group.create_task(graph.run(), name="graph")

@@ -25,6 +25,8 @@ from sampan.cluster.parts import run_controllers
 from sampan.controllers import builtin  # noqa: F401  # warm
 from sampan.scheduler import scheduler  # noqa: F401  # warm
 from sampan.schema.types import UnknownVersion, type_system
+from sampan.simulation import simulation  # noqa: F401  # warm
+from sampan.simulation.kinds import definitions
 from sampan.store import Image, Store
 from sampan.store.sqlite import SqliteStore
 from sampan.testing.spec import ClusterError, ClusterSpec
@@ -39,9 +41,11 @@ ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 
 
 def node_names(spec: ClusterSpec) -> tuple[str, ...]:
-    if spec.pods != "simulated" or not spec.controllers:
-        return ()
-    return tuple(f"node-{number}" for number in range(1, spec.nodes + 1))
+    return tuple(f"node-{number}" for number in range(1, spec.nodes + 1)) if simulates(spec) else ()
+
+
+def simulates(spec: ClusterSpec) -> bool:
+    return spec.pods == "simulated" and spec.controllers
 
 
 class Snapshots:
@@ -63,6 +67,8 @@ class Snapshots:
         store = SqliteStore(None)
         api = await open_api(self._config(spec, 0), store)
         try:
+            if simulates(spec):
+                await apply(LocalClient(api, ADMIN), definitions())
             if spec.manifests:
                 await self._fill(spec, api)
             return store.image()
@@ -120,7 +126,7 @@ class Snapshots:
             api,
             root_ca=(self.pki_dir / "ca.crt").read_text(),
             pod_cidr=POD_CIDR,
-            simulated_nodes=node_names(spec),
+            simulated_nodes=node_names(spec) if simulates(spec) else None,
         )
 
     def _config(self, spec: ClusterSpec, port: int, *sockets: socket.socket) -> ApiConfig:

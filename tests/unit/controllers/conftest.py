@@ -12,13 +12,13 @@ import pytest
 from sampan.api.app import Api
 from sampan.api.local import LocalClient
 from sampan.api.request import User
-from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import DEPLOYMENTS, EVENTS, NODES, PODS, REPLICA_SETS
-from sampan.controllers.builtin import ControllersConfig, EventsOf, Informers, run
+from sampan.controllers.builtin import ControllersConfig, EventsOf, Informers, Runs, run
 from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
+from sampan.simulation.simulation import Simulation, SimulationConfig
 
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nthe cluster's\n-----END CERTIFICATE-----\n"
 PATIENCE_SECONDS = 8
@@ -135,11 +135,13 @@ async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
     def client_for(name: str) -> Client:
         return LocalClient(local_api, User(f"system:{name}", ("system:masters", "system:authenticated")))
 
-    def beside(client_for: Callable[[str], Client], informers: Informers, events_of: EventsOf) -> list[Controller]:
+    def beside(client_for: Callable[[str], Client], informers: Informers, events_of: EventsOf) -> list[Runs]:
         events = events_of("default-scheduler")
-        return [Scheduler(client_for("kube-scheduler"), informers.of(PODS), informers.of(NODES), events)]
+        scheduler = Scheduler(client_for("kube-scheduler"), informers.of(PODS), informers.of(NODES), events)
+        simulated = SimulationConfig(("sim",))
+        return [scheduler, Simulation(client_for("simulation"), informers.of, events_of("kubelet"), simulated)]
 
-    config = ControllersConfig(root_ca=ROOT_CA, simulated_nodes=("sim",))
+    config = ControllersConfig(root_ca=ROOT_CA)
     task = asyncio.create_task(run(client_for, config, beside))
     client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
     yield Cluster(client, task)

@@ -1,0 +1,83 @@
+"""The leases of all simulated nodes, renewed from one loop: spread over the interval, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+
+from sampan.client.errors import ApiError
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.client.resources import LEASES
+from sampan.schema.objects import Object
+from sampan.simulation import nodes
+
+logger = logging.getLogger("sampan.simulation")
+
+INTERVAL_SECONDS = (10.0, 30.0)
+"""A kubelet's ten seconds for as many nodes as may be; longer for thousands, and within the lease's forty in any case."""
+RENEWALS_A_SECOND = 100.0
+AT_A_TIME = 64
+
+
+class Heartbeats:
+    """``silenced`` names the nodes that must not be heard."""
+
+    def __init__(self, client: Client, node_informer: Informer, silenced: set[str]) -> None:
+        self.client = client
+        self.nodes = node_informer
+        self.silenced = silenced
+        self._heap: list[tuple[float, str]] = []
+        self._known: set[str] = set()
+        self._wake = asyncio.Event()
+        node_informer.add_handler(self._on_node)
+
+    def _on_node(self, change: str, old: Object | None, new: Object) -> None:
+        name = new["metadata"]["name"]
+        if change == "DELETED":
+            self._known.discard(name)
+        elif name not in self._known and nodes.is_simulated(new):
+            self._known.add(name)
+            heapq.heappush(self._heap, (0.0, name))
+            self._wake.set()
+
+    def interval(self) -> float:
+        least, most = INTERVAL_SECONDS
+        return min(max(least, len(self._known) / RENEWALS_A_SECOND), most)
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            self._wake.clear()
+            due: list[str] = []
+            while self._heap and self._heap[0][0] <= clock() and len(due) < AT_A_TIME:
+                due.append(heapq.heappop(self._heap)[1])
+            present = [name for name in due if name in self._known]
+            await asyncio.gather(*(self._renew(name) for name in present))
+            for name in present:
+                heapq.heappush(self._heap, (clock() + self.interval(), name))
+            if due:
+                continue
+            pause = self._heap[0][0] - clock() if self._heap else None
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _renew(self, name: str) -> None:
+        node = self.nodes.get(name)
+        if node is None or name in self.silenced:
+            return
+        lease = nodes.lease(node)
+        try:
+            try:
+                await self.client.update(LEASES, lease)
+            except ApiError as error:
+                if not error.is_not_found:
+                    raise
+                await self.client.create(LEASES, lease)
+        except (ApiError, OSError) as error:
+            logger.error("heartbeat of %s: %s", name, error)

@@ -1,0 +1,85 @@
+"""What simulated containers wrote: one line when they started, and what stages say. Kept in memory, the last lines only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from sampan.node.log_files import LogLine, last_lines
+from sampan.node.log_stream import LogOptions
+from sampan.schema.objects import Object
+
+LINES_KEPT = 1000
+
+
+class LogBook:
+    """Lines by pod key. A pod of the same name and another uid begins anew."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[str, deque[LogLine]]] = {}
+        self._changed = asyncio.Event()
+
+    def write(self, key: str, uid: str, text: str) -> None:
+        """Write a text, line by line, for all containers of a pod."""
+        known = self._lines.get(key)
+        if known is None or known[0] != uid:
+            known = self._lines[key] = (uid, deque(maxlen=LINES_KEPT))
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z").encode()
+        for line in text.splitlines() or [""]:
+            known[1].append(LogLine(now, b"stdout", line.encode() + b"\n"))
+        self._tell()
+
+    def forget(self, key: str) -> None:
+        if self._lines.pop(key, None) is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def lines(self, pod: Object, container: str) -> list[LogLine]:
+        """Return all lines of a container: the one of its start, then what was written."""
+        found = [first_line(pod, container)]
+        metadata = pod["metadata"]
+        known = self._lines.get(f"{metadata['namespace']}/{metadata['name']}")
+        if known is not None and known[0] == metadata.get("uid"):
+            found += known[1]
+        return found
+
+    async def follow(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Yield the log as ``options`` want it; with ``follow``, until the pod is forgotten."""
+        lines = [line for line in self.lines(pod, container) if options.wants(line)]
+        if options.tail_lines is not None:
+            lines = last_lines(lines, options.tail_lines)
+        left = options.limit_bytes
+        last: LogLine | None = None
+        metadata = pod["metadata"]
+        while True:
+            for line in lines:
+                last = line
+                text = (line.time + b" " if options.timestamps else b"") + line.text
+                yield text if left is None else text[:left]
+                if left is not None and (left := left - len(text)) <= 0:
+                    return
+            if not options.follow:
+                return
+            await self._changed.wait()
+            if f"{metadata['namespace']}/{metadata['name']}" not in self._lines:
+                return
+            now = self.lines(pod, container)
+            begin = next((at + 1 for at, line in enumerate(now) if line is last), None)
+            if begin is None:  # what was last is no longer kept, or was the line of the start
+                begin = 1 if last is None or last.text == now[0].text else 0
+            lines = now[begin:]
+
+
+def first_line(pod: Object, container: str) -> LogLine:
+    statuses: list[Object] = pod["status"].get("containerStatuses") or []
+    status: Object = next((entry for entry in statuses if entry["name"] == container), {})
+    state = status.get("state") or {}
+    run = state.get("running") or state.get("terminated") or {}
+    since = str(run.get("startedAt") or pod["status"].get("startTime", "1970-01-01T00:00:00Z"))
+    stamp = since.replace("Z", ".000000Z").encode()
+    return LogLine(stamp, b"stdout", f"simulated container {container} of {status.get('image', '')}\n".encode())
