@@ -47,7 +47,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     api.authorizer = authorizers(api, config.flags, authorizer)
     api.authenticator = authenticator = Authenticators(api, tokens, config.flags)
     api.event_ttl_seconds = max(1, int(config.flags.event_ttl))
-    api.anonymous = lambda path: config.flags.anonymous_auth
+    api.anonymous = authenticator.anonymous
     custom = CustomResources(api)
     aggregation = ApiServices(api, config.pki_dir)
     chain = build(api, config, authorizer, custom, aggregation)
@@ -85,11 +85,29 @@ def authorizers(api: Api, flags: Flags, rbac: RbacAuthorizer) -> AuthorizerChain
         "AlwaysDeny": AlwaysDeny,
         "Node": lambda: NodeAuthorizer(api),
         "RBAC": lambda: rbac,
+        "Webhook": lambda: webhook_authorizer(api, flags),
     }
     unknown = [mode for mode in flags.authorization_mode if mode not in made]
     if unknown or not flags.authorization_mode:
         raise FlagError(f'authorization-mode "{", ".join(unknown)}" is not a valid mode: {", ".join(made)}')
     return AuthorizerChain([made[mode]() for mode in flags.authorization_mode])
+
+
+def webhook_authorizer(api: Api, flags: Flags) -> Mode:
+    """Return the authorizer of the mode Webhook. Raises ``FlagError``."""
+    from sampan.api.authz.webhook import WebhookAuthorizer
+    from sampan.api.remote import Remote
+
+    if flags.authorization_webhook_config_file is None:
+        raise FlagError("authorization-mode Webhook needs --authorization-webhook-config-file")
+    webhook = WebhookAuthorizer(
+        Remote(flags.authorization_webhook_config_file),
+        flags.authorization_webhook_version,
+        flags.authorization_webhook_cache_authorized_ttl,
+        flags.authorization_webhook_cache_unauthorized_ttl,
+    )
+    api.closing.append(webhook.close)
+    return webhook
 
 
 def flow_control(api: Api, flags: Flags) -> FlowControl | None:

@@ -38,6 +38,24 @@ class Flags:
     requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
     requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
 
+    authentication_config: Path | None = None
+    """An AuthenticationConfiguration (apiserver.config.k8s.io): issuers of JWTs, and who may be anonymous where."""
+    oidc_issuer_url: str = ""
+    oidc_client_id: str = ""
+    oidc_ca_file: Path | None = None
+    oidc_username_claim: str = "sub"
+    oidc_username_prefix: str = ""
+    """``-``: none; by default the issuer and ``#``, but for e-mail addresses."""
+    oidc_groups_claim: str = ""
+    oidc_groups_prefix: str = ""
+    oidc_signing_algs: tuple[str, ...] = ("RS256",)
+    oidc_required_claim: tuple[str, ...] = ()
+    """``key=value``."""
+    authentication_token_webhook_config_file: Path | None = None
+    """A kubeconfig that says who knows tokens."""
+    authentication_token_webhook_version: str = "v1"
+    authentication_token_webhook_cache_ttl: Seconds = Seconds(120.0)
+
     # what is kept
     event_ttl: Seconds = Seconds(3600.0)
     """How long Events live."""
@@ -59,6 +77,11 @@ class Flags:
 
     # who may
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
+    authorization_webhook_config_file: Path | None = None
+    """A kubeconfig that says who is asked in the mode Webhook."""
+    authorization_webhook_version: str = "v1"
+    authorization_webhook_cache_authorized_ttl: Seconds = Seconds(300.0)
+    authorization_webhook_cache_unauthorized_ttl: Seconds = Seconds(30.0)
 
     # how much at a time
     enable_priority_and_fairness: bool = True

@@ -38,7 +38,8 @@ class WebhookServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.connections.add(request.transport)
-        body = orjson.loads(await request.read())
+        sent = await request.read()
+        body = orjson.loads(sent) if sent else {}
         self.asked.append((request.path, body))
         self.headers.append(dict(request.headers))
         answer = self.answers[request.path](body)
@@ -59,7 +60,7 @@ async def webhook_server(authority: Any, *names: str) -> AsyncIterator[WebhookSe
     app = web.Application()
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     server = WebhookServer(0, authority.ca)
-    app.router.add_post("/{path:.*}", server.handle)
+    app.router.add_route("*", "/{path:.*}", server.handle)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()

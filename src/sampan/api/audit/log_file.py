@@ -1,12 +1,11 @@
 """Audit Events as lines of a file, which is begun anew when it has grown (``--audit-log-*``).
 
-The lines of one turn of the loop are written at once. A file that is too large becomes ``audit-<time>.log``; of those, the
+An Event is written before its request is answered. A file that is too large becomes ``audit-<time>.log``; of those, the
 newest ``backups`` are kept, and none older than ``days``. Source: kube-apiserver's log backend (lumberjack's file names).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -30,7 +29,6 @@ class LogFile:
 
     def __init__(self, path: Path | None, *, max_bytes: int = 0, backups: int = 0, days: int = 0) -> None:
         self._path, self._max_bytes, self._backups, self._days = path, max_bytes, backups, days
-        self._lines: list[bytes] = []
         self._size = 0
         self._file = -1
         if path is not None:
@@ -42,14 +40,7 @@ class LogFile:
         self._size = os.fstat(self._file).st_size
 
     def write(self, event: Object) -> None:
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
-
-    def _flush(self) -> None:
-        data, self._lines = b"".join(self._lines), []
-        if not data:
-            return
+        data = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
         try:
             if self._path is None:
                 sys.stdout.buffer.write(data)
@@ -84,7 +75,6 @@ class LogFile:
                 entry.unlink(missing_ok=True)
 
     async def close(self) -> None:
-        self._flush()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -15,12 +15,15 @@ from sampan.api.authn.known import BadToken, Known, TokenAuthenticator
 from sampan.api.authn.request_header import RequestHeader
 from sampan.api.authn.service_accounts import ServiceAccounts
 from sampan.api.errors import StatusError, unauthorized
-from sampan.api.flags import Flags
+from sampan.api.flags import FlagError, Flags
+from sampan.api.remote import Remote
 from sampan.api.request import User
+from sampan.api.resources.reading import items
 from sampan.api.tokens import Tokens
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.api.authn.oidc import OpenIdConnect
 
 
 class Authenticators:
@@ -29,12 +32,42 @@ class Authenticators:
     def __init__(self, api: Api, tokens: Tokens, flags: Flags | None = None) -> None:
         flags = flags or Flags()
         self.tokens = tokens
+        self.open_id_connect: OpenIdConnect | None = None
+        self._anonymous_auth = flags.anonymous_auth
         self.audiences = tokens.audiences
         self.request_header = RequestHeader(flags)
         self.certificates = Certificates()
         self.of_tokens: list[TokenAuthenticator] = [ServiceAccounts(api, tokens)]
         if flags.enable_bootstrap_token_auth:
             self.of_tokens.append(BootstrapTokens(api, tokens.audiences))
+        self._add_remote(api, flags)
+
+    def _add_remote(self, api: Api, flags: Flags) -> None:
+        """Add who verifies tokens with the help of others. Raises ``FlagError``."""
+        if flags.authentication_config is not None and flags.oidc_issuer_url:
+            raise FlagError("authentication-config file and oidc-* flags are mutually exclusive")
+        if flags.authentication_config is not None or flags.oidc_issuer_url:
+            from sampan.api.authn.oidc import OpenIdConnect
+
+            self.open_id_connect = OpenIdConnect(flags, self.audiences, api.types.version)
+            self.of_tokens.append(self.open_id_connect)
+            api.closing.append(self.open_id_connect.close)
+        if flags.authentication_token_webhook_config_file is not None:
+            from sampan.api.authn.webhook import TokenWebhook
+
+            remote = Remote(flags.authentication_token_webhook_config_file)
+            version = flags.authentication_token_webhook_version
+            webhook = TokenWebhook(remote, version, flags.authentication_token_webhook_cache_ttl, self.audiences)
+            self.of_tokens.append(webhook)
+            api.closing.append(webhook.close)
+
+    def anonymous(self, path: str) -> bool:
+        """Whether a path may be asked for by somebody unknown."""
+        given = self.open_id_connect.anonymous if self.open_id_connect is not None else None
+        if given is None:
+            return self._anonymous_auth
+        conditions = items(given, "conditions")
+        return bool(given.get("enabled")) and (not conditions or any(c.get("path") == path for c in conditions))
 
     def authenticate(
         self, headers: Mapping[str, str], peer_certificate_der: bytes | None, front_proxy_der: bytes | None = None

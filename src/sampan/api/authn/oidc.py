@@ -1,0 +1,242 @@
+"""OpenID Connect: JWTs of other issuers, verified by the keys that each publishes.
+
+A token says who issued it; the issuer's discovery document says where its keys are. Keys are read with the first token and
+again when one is signed by a key that is not known (rotation); a token that was verified is known until it expires. Issuers
+come from the ``--oidc-*`` flags or from an AuthenticationConfiguration file, which is read again when it was replaced.
+Source: OpenID Connect Discovery 1.0, RFC 7517, RFC 7519; KEP-3331.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sampan.api.authn.issuer_claims import ClaimRules
+from sampan.api.authn.known import BadToken, Known, common, remember
+from sampan.api.flags import FlagError, Flags
+from sampan.api.request import User
+from sampan.api.resources.reading import items, mapping, text
+from sampan.api.tokens import issuer_of
+from sampan.schema.objects import Object
+
+if TYPE_CHECKING:
+    import aiohttp
+
+logger = logging.getLogger("sampan.api")
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
+FETCH_SECONDS = 10.0
+GROUP_VERSIONS = tuple(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
+
+
+class Issuer:
+    """One issuer: its keys, and what its tokens are turned into."""
+
+    def __init__(self, jwt: Object, version: str, at: str, algorithms: Sequence[str] = ALGORITHMS) -> None:
+        given = mapping(jwt, "issuer")
+        self.url = text(given, "url")
+        if not self.url.startswith("https://"):
+            raise FlagError(f"{at}.issuer.url: URL scheme must be https")
+        self._discovery = text(given, "discoveryURL") or f"{self.url.rstrip('/')}/.well-known/openid-configuration"
+        self._audiences = [str(audience) for audience in items(given, "audiences")]
+        if not self._audiences:
+            raise FlagError(f"{at}.issuer.audiences: at least one audience is required")
+        self._authority = text(given, "certificateAuthority")
+        self._algorithms = list(algorithms)
+        self._rules = ClaimRules(jwt, version, at)
+        self._keys: dict[str, Any] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._known: dict[str, tuple[float, User]] = {}
+
+    def authenticate(self, token: str, audiences: tuple[str, ...]) -> Known | Awaitable[Known]:
+        """Return who bears a token of this issuer. Raises ``BadToken``, at once or when awaited."""
+        known = self._known.get(token)
+        if known is not None and known[0] > time.time():
+            return Known(known[1], audiences)
+        key = self._key(token)
+        return self._asked(token, audiences) if key is None else self._verified(token, key, audiences)
+
+    def _key(self, token: str) -> Any:
+        """Return the key that signed a token, None where it is not known (yet)."""
+        import jwt
+
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+        except jwt.PyJWTError as error:
+            raise BadToken(f"oidc: {error}") from error
+        if kid is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(kid or "")
+
+    async def _asked(self, token: str, audiences: tuple[str, ...]) -> Known:
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read_keys(), name="oidc-keys")
+        reading = self._reading
+        try:
+            await asyncio.shield(reading)
+        finally:
+            if reading.done() and self._reading is reading:
+                self._reading = None
+        key = self._key(token)
+        if key is None:
+            raise BadToken("oidc: verify token: failed to verify signature: no key of the issuer has signed it")
+        return self._verified(token, key, audiences)
+
+    def _verified(self, token: str, key: Any, audiences: tuple[str, ...]) -> Known:
+        import jwt
+
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=self._algorithms,
+                audience=self._audiences,
+                issuer=self.url,
+                options={"require": ["exp"]},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise BadToken(f"oidc: verify token: {error}") from error
+        user = self._rules.user(claims)
+        remember(self._known, token, (float(claims["exp"]), user))
+        return Known(user, audiences)
+
+    async def _read_keys(self) -> None:
+        """Read the discovery document and the keys. Raises ``BadToken``."""
+        document = await self._fetch(self._discovery)
+        if document.get("issuer") != self.url:
+            raise BadToken(f"oidc: issuer did not match: expected {self.url!r} got {document.get('issuer')!r}")
+        listed = await self._fetch(str(document.get("jwks_uri", "")))
+        import jwt
+
+        keys: dict[str, Any] = {}
+        for number, entry in enumerate(items(listed, "keys")):
+            try:
+                keys[str(entry.get("kid", number))] = jwt.PyJWK(entry).key
+            except jwt.PyJWTError as error:
+                logger.warning("a key of %s cannot be used: %s", self.url, error)
+        self._keys = keys
+
+    async def _fetch(self, url: str) -> Object:
+        import aiohttp
+
+        if self._session is None:
+            context = ssl.create_default_context(cadata=self._authority or None)
+            connector = aiohttp.TCPConnector(ssl=context)
+            timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        try:
+            async with self._session.get(url) as answer:
+                body = await answer.read()
+                found = orjson.loads(body) if answer.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise BadToken(f"oidc: authenticator for issuer {self.url!r} is not initialized: {url}: {error}") from error
+        if not isinstance(found, dict):
+            raise BadToken(f"oidc: {url} answered {answer.status}")
+        return found
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class OpenIdConnect:
+    """The issuers of one API, by their URL."""
+
+    def __init__(self, flags: Flags, audiences: Sequence[str], version: str) -> None:
+        self._audiences, self._version = tuple(audiences), version
+        self._file = flags.authentication_config
+        self._state: tuple[int, int] = (0, 0)
+        self.anonymous: Object | None = None
+        """What an AuthenticationConfiguration says of the unknown."""
+        self._issuers: dict[str, Issuer] = {}
+        self._old: list[Issuer] = []
+        if self._file is not None:
+            self._read(self._file)
+        elif flags.oidc_issuer_url:
+            algorithms = flags.oidc_signing_algs
+            self._issuers = {flags.oidc_issuer_url: Issuer(jwt_of(flags), version, "oidc", algorithms)}
+
+    def _read(self, file: Path) -> None:
+        status = file.stat()
+        self._state = (status.st_ino, status.st_mtime_ns)
+        configuration = read_configuration(file)
+        issuers = {}
+        for index, entry in enumerate(items(configuration, "jwt")):
+            issuer = Issuer(entry, self._version, f"jwt[{index}]")
+            if issuer.url in issuers:
+                raise FlagError(f'jwt[{index}].issuer.url: Duplicate value: "{issuer.url}"')
+            issuers[issuer.url] = issuer
+        self._old += self._issuers.values()
+        self._issuers, self.anonymous = issuers, configuration.get("anonymous")
+
+    def _follow(self) -> None:
+        """Read a configuration that was replaced; one that is wrong leaves the old in force."""
+        if self._file is None:
+            return
+        try:
+            status = self._file.stat()
+            if (status.st_ino, status.st_mtime_ns) != self._state:
+                self._read(self._file)
+        except (OSError, FlagError) as error:
+            logger.error("the authentication configuration stays as it was: %s", error)
+
+    def authenticate(self, token: str, audiences: Sequence[str]) -> Known | Awaitable[Known | None] | None:
+        good_for = common(audiences, self._audiences)
+        url = issuer_of(token)
+        if not url or not good_for:
+            return None
+        self._follow()
+        issuer = self._issuers.get(url)
+        return issuer.authenticate(token, good_for) if issuer is not None else None
+
+    async def close(self) -> None:
+        for issuer in (*self._issuers.values(), *self._old):
+            await issuer.close()
+
+
+def read_configuration(file: Path) -> Object:
+    """Return the AuthenticationConfiguration of a file. Raises ``FlagError``."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FlagError(f"{file}: {error}") from error
+    if not isinstance(found, dict) or found.get("kind") != "AuthenticationConfiguration":
+        raise FlagError(f"{file} holds no AuthenticationConfiguration")
+    if found.get("apiVersion") not in GROUP_VERSIONS:
+        raise FlagError(
+            f"{file}: no kind AuthenticationConfiguration is registered for version {found.get('apiVersion')}"
+        )
+    return found
+
+
+def jwt_of(flags: Flags) -> Object:
+    """Return the ``--oidc-*`` flags in the shape of an AuthenticationConfiguration."""
+    if not flags.oidc_client_id:
+        raise FlagError("oidc-issuer-url and oidc-client-id must be specified together")
+    prefix = flags.oidc_username_prefix
+    if prefix == "-":
+        prefix = ""
+    elif not prefix and flags.oidc_username_claim != "email":
+        prefix = f"{flags.oidc_issuer_url}#"
+    authority = flags.oidc_ca_file.read_text() if flags.oidc_ca_file is not None else ""
+    mappings: Object = {"username": {"claim": flags.oidc_username_claim, "prefix": prefix}}
+    if flags.oidc_groups_claim:
+        mappings["groups"] = {"claim": flags.oidc_groups_claim, "prefix": flags.oidc_groups_prefix}
+    rules = []
+    for entry in flags.oidc_required_claim:
+        claim, equals, value = entry.partition("=")
+        if not equals:
+            raise FlagError(f"oidc-required-claim {entry!r} is not of the form key=value")
+        rules.append({"claim": claim, "requiredValue": value})
+    issuer = {"url": flags.oidc_issuer_url, "audiences": [flags.oidc_client_id], "certificateAuthority": authority}
+    return {"issuer": issuer, "claimMappings": mappings, "claimValidationRules": rules}
