@@ -109,6 +109,19 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusErr
     )
 
 
+def undeterminable(name: str) -> StatusError:
+    text = f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    return bad_request(text)
+
+
+def must_be_specified(resource: Resource, name: str) -> StatusError:
+    """422 for an update without resourceVersion where one is needed: it names the resource, not the kind."""
+    message = "Invalid value: 0: must be specified for an update"
+    cause = {"reason": "FieldValueInvalid", "message": message, "field": "metadata.resourceVersion"}
+    text = f'{resource.qualified} "{name}" is invalid: metadata.resourceVersion: {message}'
+    return StatusError(422, "Invalid", text, details={**_details(resource, name), "causes": [cause]})
+
+
 def method_not_allowed(what: str = "the server does not allow this method on the requested resource") -> StatusError:
     return StatusError(405, "MethodNotAllowed", what)
 

@@ -48,6 +48,8 @@ def on_create(obj: Object, namespace: str, counts_generation: bool, at: str) -> 
         else:
             given.pop(field, None)
     given.pop("namespace", None)
+    if given.get("managedFields") == []:
+        del given["managedFields"]
     if namespace:
         metadata["namespace"] = namespace
     metadata["uid"] = str(uuid.uuid4())
@@ -67,8 +69,10 @@ def on_update(new: Object, old: Object) -> None:
             metadata[field] = before[field]
         else:
             metadata.pop(field, None)
-    if not metadata.get("managedFields") and "managedFields" in before and "managedFields" not in metadata:
+    if "managedFields" not in metadata and "managedFields" in before:
         metadata["managedFields"] = before["managedFields"]
+    elif metadata.get("managedFields") == []:
+        del metadata["managedFields"]  # the last owner has let go
 
 
 def spec_changed(new: Object, old: Object) -> bool:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from sampan.api.catalog import Served
 from sampan.api.errors import StatusError, bad_request
 from sampan.api.negotiation import JSON, SPOKEN, YAML, media_type, unsupported_media_type
 from sampan.api.request import Request
-from sampan.schema.decode import DecodeError, decode
+from sampan.schema.decode import DecodeError, decode, summary
 from sampan.schema.objects import Object, split_api_version
 from sampan.schema.types import cannot_handle, strict_error
 
-FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
+FIELD_VALIDATION = ("", "Ignore", "Strict", "Warn")
 FIELD_MANAGER_LENGTH = 128
 
 
@@ -28,7 +30,7 @@ def check_write_options(request: Request, kind: str) -> None:
     dry_run = query.get("dryRun", "")
     if dry_run not in ("", "All"):
         raise _invalid_option(
-            kind, "dryRun", "NotSupported", f'Unsupported value: "{dry_run}": supported values: "All"'
+            kind, "dryRun", "NotSupported", f'Unsupported value: ["{dry_run}"]: supported values: "All"'
         )
     validation = query.get("fieldValidation", "")
     if validation and validation not in FIELD_VALIDATION:
@@ -39,9 +41,16 @@ def check_write_options(request: Request, kind: str) -> None:
     if len(manager) > FIELD_MANAGER_LENGTH:
         message = f"Too long: may not be more than {FIELD_MANAGER_LENGTH} bytes"
         raise _invalid_option(kind, "fieldManager", "TooLong", message)
-    if not manager.isprintable():
-        message = f'Invalid value: "{manager!r}": should only contain printable characters'
-        raise _invalid_option(kind, "fieldManager", "Invalid", message)
+    for position, character in enumerate(manager):
+        if not character.isprintable():
+            message = (
+                f"Invalid value: {dumps(manager)}: invalid character U+{ord(character):04X} (at position {position})"
+            )
+            raise _invalid_option(kind, "fieldManager", "Invalid", message)
+
+
+def dumps(text: str) -> str:
+    return orjson.dumps(text).decode()
 
 
 def _invalid_option(kind: str, field: str, reason: str, message: str) -> StatusError:
@@ -77,20 +86,30 @@ def decode_object(request: Request, served: Served) -> Object:
     media = media_type(request.headers.get("content-type", "")) or JSON
     if media not in (JSON, YAML):
         raise unsupported_media_type(SPOKEN)
-    obj, duplicates = decode_body(request, media)
-    if not isinstance(obj, dict):
-        raise bad_request("couldn't get version/kind; json parse error: the body is not a JSON object")
+    try:
+        obj, duplicates = decode_body(request, media)
+    except StatusError as error:
+        raise unrecognized(request, served, error.message) from None
+    if not isinstance(obj, dict) and obj is not None:
+        words = "json: cannot unmarshal into an object"
+        raise unrecognized(request, served, f"couldn't get version/kind; json parse error: {words}")
+    if obj is None or (not obj.get("kind") and served.resource.custom):
+        body = request.body.decode("utf-8", "replace")
+        raise unrecognized(request, served, f"Object 'Kind' is missing in '{body}'")
     check_kind(served, obj)
     check_type(request, served, obj, duplicates)
     return obj
+
+
+def unrecognized(request: Request, served: Served, why: str) -> StatusError:
+    kind = served.resource.kind
+    return bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({summary(request.body)})")
 
 
 def check_kind(served: Served, obj: Object) -> None:
     """Fill in or compare apiVersion and kind."""
     resource = served.resource
     kind, api_version = obj.get("kind"), obj.get("apiVersion")
-    if not kind and resource.custom:
-        raise bad_request("Object 'Kind' is missing in the body of the request")
     if not kind:
         obj["kind"] = kind = resource.kind
     if not api_version:

@@ -7,20 +7,23 @@ another writer it is applied anew to what that one wrote, unless the patch itsel
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from sampan.api import metadata as meta
 from sampan.api.catalog import Served
-from sampan.api.errors import StatusError, bad_request, conflict
+from sampan.api.errors import StatusError, bad_request, conflict, invalid, must_be_specified, undeterminable
 from sampan.api.negotiation import JSON, YAML, media_type, unsupported_media_type
 from sampan.api.options import check_type, decode_body
 from sampan.api.registry import Registry, Written
 from sampan.api.request import Request
-from sampan.schema.apply import ApplyError, Conflicts, apply
-from sampan.schema.objects import Object
-from sampan.schema.patch import PatchError, json_patch, merge_patch, strategic_merge_patch
+from sampan.api.resource import Cause
+from sampan.schema.apply import ApplyError, Conflicts, apply, typed_error
+from sampan.schema.objects import Object, split_api_version
+from sampan.schema.patch import GO_MAP, PatchError, json_patch, merge_patch, strategic_merge_patch, undecodable
+from sampan.schema.typed import misfits
 from sampan.schema.types import cannot_handle
 
 JSON_PATCH = "application/json-patch+json"
@@ -30,6 +33,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 APPLY_PATCH_CBOR = "application/apply-patch+cbor"
 """Has become ``APPLY_PATCH`` before it comes here (``encodings.decoded``)."""
 APPLY_ATTEMPTS = 5
+WRONG_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
 
 REASONS = {400: "BadRequest", 413: "RequestEntityTooLarge", 415: "UnsupportedMediaType", 422: "Invalid"}
 
@@ -55,26 +59,31 @@ async def patch(
         return await _apply(registry, request, served, namespace, name, subresource)
     if force is not None:
         raise _patch_options("force", "Forbidden", "Forbidden: may not be specified for non-apply patch")
-    decoded, duplicates = decode_body(request, JSON)
+    decoded, duplicates = decode_patch(request)
     applied = patcher(media, decoded, served)
     warned = len(request.warnings)
 
     def change(old: Object) -> Object:
         del request.warnings[warned:]
+        uid = old["metadata"].get("uid")
         new = applied(old)
-        check_patched(request, served, new, name, duplicates)
+        check_patched(request, served, new, namespace, name, duplicates)
+        check_metadata(served, new, uid, name)
         return new
 
     return await registry.replace(request, served, namespace, name, change, subresource=subresource)
 
 
+def decode_patch(request: Request) -> tuple[Any, list[str]]:
+    """Return the decoded JSON or merge patch and its duplicate fields. Raises 400."""
+    try:
+        return decode_body(request, JSON)
+    except StatusError:
+        raise bad_request("invalid JSON patch") from None
+
+
 def patcher(media: str, decoded: Any, served: Served | None) -> Callable[[Object], Object]:
-    """Return what applies a decoded patch. Raises 400."""
-    if media == JSON_PATCH:
-        if not isinstance(decoded, list):
-            raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-    elif not isinstance(decoded, dict):
-        raise bad_request("the body of the request is not a JSON object")
+    """Return what applies a decoded patch; it raises 400, 413, 415 and 422."""
 
     def applied(old: Object) -> Object:
         try:
@@ -84,28 +93,77 @@ def patcher(media: str, decoded: Any, served: Served | None) -> Callable[[Object
                 return strategic_merge_patch(old, decoded, served.type)
             return merge_patch(old, decoded)
         except PatchError as error:
-            raise StatusError(error.code, REASONS.get(error.code, ""), error.message) from None
+            details = {"causes": [{"message": error.why}]} if error.why else None
+            raise StatusError(error.code, REASONS.get(error.code, ""), error.message, details=details) from None
 
     return applied
 
 
-def check_patched(request: Request, served: Served, new: Any, name: str, duplicates: list[str]) -> None:
+def check_patched(request: Request, served: Served, new: Any, namespace: str, name: str, duplicates: list[str]) -> None:
     """Refuse what a patch must not make of an object. Raises 400 and 422."""
     resource = served.resource
-    if not isinstance(new, dict) or not isinstance(new.get("metadata"), dict):
-        raise bad_request("the patched object has no metadata")
-    if new.get("kind") != resource.kind or new.get("apiVersion") != resource.api_version:
-        raise bad_request(f"a patch must not change kind and apiVersion of a {resource.kind}")
-    check_type(request, served, new, duplicates)
+    if not isinstance(new.get("metadata"), dict):
+        raise undeterminable(name)
+    wanted, unchecked = (resource.kind, resource.api_version), orjson.dumps(new)
+    found = (new.get("kind"), new.get("apiVersion"))
+    if found != wanted:
+        raise wrong_kind(served, new, name)
+    try:
+        check_type(request, served, new, duplicates)
+    except StatusError as error:
+        raise undecodable_result(unchecked, error.message.partition(f"as a {resource.kind}: ")[2]) from None
     if new["metadata"].get("name") != name:
-        found = new["metadata"].get("name", "")
-        raise bad_request(f"the name of the object ({found}) does not match the name on the URL ({name})")
+        raise wrong_name(new["metadata"].get("name", ""), name)
+    if resource.namespaced and new["metadata"].get("namespace", namespace) != namespace:
+        raise bad_request(WRONG_NAMESPACE)
+
+
+def wrong_kind(served: Served, new: Object, name: str) -> StatusError:
+    """Return what refuses another kind or version than the URL's."""
+    resource, kind, api_version = served.resource, new.get("kind"), new.get("apiVersion")
+    if not isinstance(kind, str) or not kind or not isinstance(api_version, str) or not resource.custom:
+        body = orjson.dumps(new).decode()
+        return undecodable_result(
+            body.encode(), f"Object 'Kind' is missing in '{body}'" if not kind else "no kind match"
+        )
+    causes = []
+    if kind != resource.kind:
+        causes.append(Cause("kind", "FieldValueInvalid", f'Invalid value: "{kind}": must be {resource.kind}'))
+    if api_version != resource.api_version:
+        message = f'Invalid value: "{api_version}": must be {resource.api_version}'
+        causes.append(Cause("apiVersion", "FieldValueInvalid", message))
+    given = replace(resource, kind=kind, group=split_api_version(api_version)[0])
+    return invalid(given, name, causes)
+
+
+def undecodable_result(patched: bytes, why: str) -> StatusError:
+    """Return the 422 for a patch that makes of an object what cannot be decoded."""
+    cause = {"reason": "FieldValueInvalid", "field": "patch"}
+    cause["message"] = f"Invalid value: {orjson.dumps(patched.decode()).decode()}: {why}"
+    return StatusError(422, "Invalid", f' "" is invalid: patch: {cause["message"]}', details={"causes": [cause]})
+
+
+def wrong_name(found: str, name: str) -> StatusError:
+    if not found:
+        return undeterminable(name)
+    return bad_request(f"the name of the object ({found}) does not match the name on the URL ({name})")
+
+
+def check_metadata(served: Served, new: Object, uid: str | None, name: str) -> None:
+    """Refuse changes of what identifies an object, and a custom resource without its resourceVersion. Raises 422."""
+    metadata, resource = new["metadata"], served.resource
+    if metadata.get("uid", uid) != uid:
+        message = f'Invalid value: "{metadata["uid"]}": field is immutable'
+        raise invalid(resource, name, [Cause("metadata.uid", "FieldValueInvalid", message)])
+    if resource.custom and not metadata.get("resourceVersion"):
+        raise must_be_specified(resource, name)
 
 
 async def _apply(
     registry: Registry, request: Request, served: Served, namespace: str, name: str, subresource: str
 ) -> Written:
-    config, loose = _configuration(request, served, namespace, name)
+    existing = registry.api.store.get(served.key(namespace, name))
+    config, loose = _configuration(request, served, namespace, name, new=existing is None)
     config = _applied_part(config, served, subresource)
     return await apply_to(registry, request, served, namespace, name, config, subresource, loose=loose)
 
@@ -139,6 +197,8 @@ async def apply_to(
                 now=meta.now(),
                 force=force,
                 subresource=subresource,
+                part=lambda obj: _applied_part(obj, served, subresource),
+                decode=served.type.check if served.type is not None else None,
             )
             if loose and served.type is not None:
                 served.type.check(made)
@@ -154,8 +214,9 @@ async def apply_to(
             return await registry.replace(
                 request, served, namespace, name, change, subresource=subresource, track=False
             )
-        if config["metadata"].get("uid"):
-            why = "uid mismatch: the provided object specified uid, and no existing object was found"
+        uid = config["metadata"].get("uid")
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise conflict(served.resource, name, why)
         try:
             return await registry.create(request, served, namespace, change(None), track=False)
@@ -165,26 +226,36 @@ async def apply_to(
     raise conflict(served.resource, name)
 
 
-def _configuration(request: Request, served: Served, namespace: str, name: str) -> tuple[Object, bool]:
-    """Return the applied configuration: YAML or JSON, of the right kind, name and namespace."""
+def _configuration(request: Request, served: Served, namespace: str, name: str, new: bool) -> tuple[Object, bool]:
+    """Return the applied configuration (YAML or JSON, of the right kind, name and namespace), and whether what it makes
+    must be decoded. Raises 400."""
     config, duplicates = decode_body(request, YAML)
+    if config is None:
+        config = {}
     if not isinstance(config, dict):
-        raise bad_request("error decoding YAML: the body is not an object")
+        words = undecodable(config, GO_MAP).message.removeprefix("error decoding patch: ")
+        raise bad_request(f"error decoding patch: error unmarshaling JSON: while decoding JSON: {words}")
     resource = served.resource
     if config.get("kind") != resource.kind or config.get("apiVersion") != resource.api_version:
-        given = f"{config.get('apiVersion')}, Kind={config.get('kind')}"
-        wanted = f"{resource.api_version}, Kind={resource.kind}"
-        raise bad_request(f"the applied object is {given}, the URL names {wanted}")
-    if not isinstance(config.get("metadata", {}), dict):
+        version, kind = config.get("apiVersion") or "/", config.get("kind") or ""
+        raise bad_request(f"invalid object type: {version if '/' in version else f'/{version}'}, Kind={kind}")
+    metadata = config.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
         raise bad_request(cannot_handle(resource.kind, resource.version, "metadata must be an object"))
-    config, loose = judged(request, served, config, duplicates)
-    metadata = config.setdefault("metadata", {})
-    if metadata.setdefault("name", name) != name:
-        raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
-    if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    if metadata.get("managedFields"):
+    if metadata and metadata.get("managedFields"):
         raise bad_request("metadata.managedFields must be nil")
+    if served.type is not None:
+        why = misfits(served.type, config)
+        if why:
+            raise bad_request(typed_error(config, why))
+    config, loose = judged(request, served, config, duplicates)
+    metadata = config["metadata"] = config.get("metadata") or {}
+    if new and not metadata.get("name"):
+        raise undeterminable(name)
+    if metadata.setdefault("name", name) != name:
+        raise wrong_name(str(metadata["name"]), name)
+    if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
+        raise bad_request(WRONG_NAMESPACE)
     return config, loose
 
 

@@ -13,7 +13,7 @@ import orjson
 from sampan.api import deleting, patching
 from sampan.api.catalog import Served
 from sampan.api.encodings import coder
-from sampan.api.errors import StatusError, bad_request, invalid, method_not_allowed
+from sampan.api.errors import StatusError, bad_request, invalid, method_not_allowed, must_be_specified, undeterminable
 from sampan.api.list_options import not_in_the_future, parse_revision
 from sampan.api.listing import list_records
 from sampan.api.options import check_write_options, decode_object
@@ -84,12 +84,11 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
     if metadata.get("name", "") != at.name:
         given = metadata.get("name", "")
         if not given:
-            raise bad_request(f"the name of the object (based on the body) was undeterminable, the URL names {at.name}")
+            raise undeterminable(at.name)
         raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({at.name})")
     unconditional = not metadata.get("resourceVersion")
     if unconditional and (resource.custom or not resource.unconditional_update):
-        message = "Invalid value: 0: must be specified for an update"
-        raise invalid(resource, at.name, [Cause("metadata.resourceVersion", "FieldValueInvalid", message)])
+        raise must_be_specified(resource, at.name)
     body = orjson.dumps(obj) if unconditional else b""
     given_obj: list[Object] = [obj]
 

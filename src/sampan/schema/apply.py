@@ -10,7 +10,7 @@ a few fields, costs a comparison that skips equal subtrees and no parsing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -251,21 +251,34 @@ def apply(
     now: str,
     force: bool = False,
     subresource: str = "",
+    part: Callable[[Object], Object] | None = None,
+    decode: Callable[[Object], object] | None = None,
 ) -> Object:
     """Return ``live`` with ``config`` applied, its managedFields brought up to date; nothing given is shared with it.
+    ``part`` returns what of an object this path may change: the first apply gives only that an owner. ``decode`` is called
+    with the result where it may hold what decoding an object leaves out: maps and lists that were emptied are null.
 
     ``config`` has passed ``Type.check``. The result is not yet defaulted or validated. When nothing changed the result
     is ``same`` as ``live``. Raises ``Conflicts`` and ``ApplyError``."""
     _check_config(config, api_version)
+
+    def applied(force: bool) -> Object:
+        merged, pruned = _apply(live, config, type, manager, api_version, now, force, subresource, part)
+        made = _copy(merged)
+        if pruned and decode is not None:
+            decode(made)
+            made["metadata"].setdefault("managedFields", [])  # none is told apart from not sent
+        return made
+
     try:
-        return _copy(_apply(live, config, type, manager, api_version, now, force, subresource))
+        return applied(force)
     except MergeError as error:
-        raise ApplyError(_typed_error(config, str(error))) from None
+        raise ApplyError(typed_error(config, str(error))) from None
     except Conflicts as conflicts:
         remaining = _not_from_last_applied(conflicts.conflicts, live, type, manager)
         if remaining:
             raise Conflicts(remaining) from None
-        return _copy(_apply(live, config, type, manager, api_version, now, True, subresource))
+        return applied(True)
 
 
 def _copy(obj: Object) -> Object:
@@ -281,8 +294,9 @@ def _check_config(config: Object, api_version: str) -> None:
         raise ApplyError("metadata.managedFields must be nil")
 
 
-def _typed_error(config: Object, why: str) -> str:
-    metadata = config.get("metadata", {})
+def typed_error(config: Object, why: str) -> str:
+    """Return Kubernetes' words for a configuration that does not fit its type."""
+    metadata = config.get("metadata") or {}
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
     return f"failed to create typed patch object ({name}; {config.get('apiVersion')}, Kind={config.get('kind')}): {why}"
 
@@ -296,11 +310,12 @@ def _apply(
     now: str,
     force: bool,
     subresource: str,
-) -> Object:
+    part: Callable[[Object], Object] | None,
+) -> tuple[Object, bool]:
     entries = _entries(live)
     if live is not None and not entries:
-        changed, _ = _compare(type, None, live)
-        entries = _updated([], (BEFORE_FIRST_APPLY, UPDATE, api_version, ""), api_version, changed, {}, now)
+        changed, _ = _compare(type, None, part(live) if part else live)
+        entries = _updated([], (BEFORE_FIRST_APPLY, UPDATE, api_version, subresource), api_version, changed, {}, now)
     key: Key = (manager, APPLY, "", subresource)
     mine = next((entry for entry in entries if _key(entry) == key), None)
     others = [entry for entry in entries if entry is not mine]
@@ -308,8 +323,9 @@ def _apply(
     merged: Object = merge(type, {**base, "metadata": _unmanaged(base)}, {**config, "metadata": _unmanaged(config)})
     applied = _no_metadata_member(sets.field_set(type, _tracked(config)))
     last = _set_of(mine) if mine else {}
-    if sets.difference(last, applied):
-        merged = merge(type, _prune(type, merged, last, sets.field_set(type, config), others), config)
+    pruned = bool(sets.difference(last, applied))
+    if pruned:
+        merged = _prune(type, merged, last, sets.field_set(type, config), others)
     changed, removed = _compare(type, live, merged)
     others = _without(others, changed, removed, force)
     is_new = mine is None or mine.get("apiVersion") != api_version or applied != last
@@ -318,7 +334,7 @@ def _apply(
         time = now if mine is None or moved else mine.get("time") or now
         others = [*others, _entry(key, api_version, applied, time)]
     _sync_last_applied(live, merged, config, manager)
-    return _with_managed(merged, _capped(_sorted(others)))
+    return _with_managed(merged, _capped(_sorted(others))), pruned
 
 
 def _unmanaged(obj: Object) -> Object:
@@ -327,7 +343,7 @@ def _unmanaged(obj: Object) -> Object:
 
 def _with_managed(obj: Object, entries: list[Entry]) -> Object:
     metadata = obj["metadata"]
-    return {**obj, "metadata": {**metadata, "managedFields": entries} if entries else metadata}
+    return {**obj, "metadata": {**metadata, "managedFields": entries}}
 
 
 def _without(others: list[Entry], changed: Node, removed: Node, force: bool) -> list[Entry]:
@@ -345,7 +361,7 @@ def _without(others: list[Entry], changed: Node, removed: Node, force: bool) -> 
         if rest:
             result.append(entry if rest is tree else {**entry, "fieldsV1": rest})
     if conflicts:
-        raise Conflicts(sorted(conflicts))
+        raise Conflicts(sorted(conflicts, key=lambda conflict: conflict.message))
     return result
 
 
@@ -374,8 +390,7 @@ def _prune(type: Type | None, merged: Object, last: Node, applied: Node, others:
     keep = sets.union(all_fields(pruned), sets.ensure_named(type, owned))
     pruned = remove(type, merged, sets.difference(everything, keep)) or {}
     dangling = sets.intersection(sets.difference(everything, all_fields(pruned)), before)
-    left = remove(type, merged, dangling, drop_emptied=True)
-    return left or {}
+    return remove(type, merged, dangling) or {}
 
 
 # --- the way from client-side apply -----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ MAX_DEPTH = 200
 Kubernetes object comes near."""
 
 MAX_DUPLICATES = 100
+SUMMARY_BYTES = 30
 
 
 class DecodeError(ValueError):
@@ -63,7 +64,7 @@ def _decode_yaml(data: bytes, duplicates: bool) -> Decoded:
 
 
 def _json_error(data: bytes, error: orjson.JSONDecodeError) -> str:
-    """Word a syntax error as Go's decoder does, with the beginning of the body in hex as apimachinery adds it."""
+    """Word a syntax error as Go's decoder does."""
     text = data.decode("utf-8", "replace")
     rest = text[error.pos :].lstrip() if error.pos <= len(text) else ""
     if "recursion" in error.msg.lower():
@@ -72,7 +73,16 @@ def _json_error(data: bytes, error: orjson.JSONDecodeError) -> str:
         what = "unexpected end of JSON input"
     else:
         what = f"invalid character {_go_rune(rest[0])} ({error.msg} at offset {error.pos})"
-    return f"couldn't get version/kind; json parse error: {what} ({data[:32].hex()}{' ...' if len(data) > 32 else ''})"
+    return f"couldn't get version/kind; json parse error: {what}"
+
+
+def summary(data: bytes) -> str:
+    """Return the beginning of a body as apimachinery shows it: as text where it looks like JSON, else in hex."""
+    if not data:
+        return "<empty>"
+    more = " ..." if len(data) > SUMMARY_BYTES else ""
+    head = data[:SUMMARY_BYTES]
+    return (head.decode("utf-8", "replace") if data[:1] == b"{" else head.hex()) + more
 
 
 def _go_rune(character: str) -> str:

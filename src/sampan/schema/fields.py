@@ -102,14 +102,15 @@ def intersection(a: Node, b: Node) -> Node:
 
 
 def paths(node: Node, prefix: str = "") -> Iterator[str]:
-    """Yield the members as Kubernetes prints them: ``.spec.containers[name="a"].image``."""
-    for key, child in node.items():
-        if key == MEMBER:
-            continue
-        here = prefix + show(key)
-        if is_member(child):
-            yield here
-        yield from paths(child, here)
+    """Yield the members as Kubernetes prints them (``.spec.containers[name="a"].image``), in its order: of each level the
+    members, then what is below."""
+    keys = sorted(key for key in node if key != MEMBER)
+    for key in keys:
+        if is_member(node[key]):
+            yield prefix + show(key)
+    for key in keys:
+        if node[key]:
+            yield from paths(node[key], prefix + show(key))
 
 
 def show(element: str) -> str:
@@ -274,6 +275,12 @@ def compare(type: Type | None, old: Any, new: Any) -> tuple[Node | None, Node | 
     """Return the nodes of what was added or modified, and of what was removed; None for nothing."""
     if old == new and old.__class__ is new.__class__:
         return None, None
+    if old is None and isinstance(new, (dict, list)) and not is_leaf(type, new):
+        return _inside(type, new), None
+    if new is None and isinstance(old, (dict, list)) and not is_leaf(type, old):
+        return None, _inside(type, old)
+    if old.__class__ is not new.__class__ and type is None:
+        return _compare_kinds(old, new)
     if is_leaf(type, old) or is_leaf(type, new) or old.__class__ is not new.__class__:
         return EMPTY, None
     if isinstance(old, list):
@@ -293,6 +300,17 @@ def compare(type: Type | None, old: Any, new: Any) -> tuple[Node | None, Node | 
         if key not in new:
             removed["f:" + key] = _membered(created_set(child_of(type, key), item))
     return changed or None, removed or None
+
+
+def _compare_kinds(old: Any, new: Any) -> tuple[Node, Node | None]:
+    """Compare free values of different kinds: the field is modified, what a map held comes or goes with it."""
+    came = created_set(None, new) if isinstance(new, dict) else EMPTY
+    return came, _inside(None, old) if isinstance(old, dict) else None
+
+
+def _inside(type: Type | None, value: Any) -> Node | None:
+    """Return the nodes of what a map or list holds, without itself."""
+    return {key: node for key, node in created_set(type, value).items() if key != MEMBER} or None
 
 
 def _compare_lists(type: Type | None, old: list[Any], new: list[Any]) -> tuple[Node | None, Node | None]:
@@ -333,6 +351,6 @@ def ensure_named(type: Type | None, node: Node) -> Node:
             continue
         child = child_of(type, key[2:]) if key[:2] == "f:" else descend(type.element) if type is not None else None
         below = ensure_named(child, inner)
-        named = is_struct and key[:2] == "f:" and child is not None
+        named = is_struct and key[:2] == "f:" and type is not None and key[2:] in type.fields
         ensured[key] = _membered(below) if named else below
     return ensured

@@ -31,6 +31,8 @@ def merge(type: Type | None, old: Any, new: Any, path: str = "") -> Any:
     if isinstance(new, list) and not is_leaf(type, new):
         assert type is not None
         return _merge_lists(type, old if isinstance(old, list) else [], new, path)
+    if new is None and isinstance(old, (dict, list)) and not is_leaf(type, old):
+        return old  # a null where a map or a list stands names nothing in it
     if not isinstance(new, dict) or is_leaf(type, new):
         return new
     if not isinstance(old, dict):
@@ -104,27 +106,25 @@ def _merge_lists(type: Type, old: list[Any], new: list[Any], path: str) -> list[
     return merged
 
 
-def remove(type: Type | None, value: Any, unwanted: Node, *, drop_emptied: bool = False) -> Any:
+def remove(type: Type | None, value: Any, unwanted: Node) -> Any:
     """Return ``value`` without the fields of a set; None when nothing is left of it. What was emptied on the way stays
-    as a null, so that it still counts as a field, unless ``drop_emptied``."""
+    as a null, so that it still counts as a field."""
     if not unwanted or is_leaf(type, value):
         return value
     if isinstance(value, list):
-        return _remove_items(type, value, unwanted, drop_emptied)
+        return _remove_items(type, value, unwanted)
     kept: dict[str, Any] = {}
     for key, item in value.items():
         node = unwanted.get("f:" + key)
         if node is not None:
             if is_member(node):
                 continue
-            item = remove(child_of(type, key), item, node, drop_emptied=drop_emptied)
-            if item is None and drop_emptied:
-                continue
+            item = remove(child_of(type, key), item, node)
         kept[key] = item
     return kept if kept or not value else None
 
 
-def _remove_items(type: Type | None, value: list[Any], unwanted: Node, drop_emptied: bool) -> Any:
+def _remove_items(type: Type | None, value: list[Any], unwanted: Node) -> Any:
     assert type is not None
     kept: list[Any] = []
     for item in value:
@@ -135,8 +135,6 @@ def _remove_items(type: Type | None, value: list[Any], unwanted: Node, drop_empt
         if node is not None:
             if is_member(node):
                 continue
-            item = remove(descend(type.element), item, node, drop_emptied=drop_emptied)
-            if item is None and drop_emptied:
-                continue
+            item = remove(descend(type.element), item, node)
         kept.append(item)
     return kept if kept or not value else None

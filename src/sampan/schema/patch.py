@@ -21,20 +21,28 @@ MAX_OPERATIONS = 10_000
 COPY_LIMIT_BYTES = 3 * 1024 * 1024
 """What all ``copy`` operations of a patch may add; the API server's own limit of a request's size."""
 
+GO_MAP = "map[string]interface {}"
 REJECTED = "the server rejected our request due to an error in our request"
 
 
 class PatchError(Exception):
-    """A patch that is refused: ``code`` is the HTTP status, ``message`` the text."""
+    """A patch that is refused: ``code`` is the HTTP status, ``message`` the text, ``why`` what Kubernetes does not say."""
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: int, message: str, why: str = "") -> None:
+        super().__init__(f"{message}: {why}" if why else message)
         self.code = code
         self.message = message
+        self.why = why
 
 
 def _unapplicable(why: str) -> PatchError:
-    return PatchError(422, f"{REJECTED}: {why}")
+    return PatchError(422, REJECTED, why)
+
+
+def undecodable(value: Any, go_type: str) -> PatchError:
+    return PatchError(
+        400, f"error decoding patch: json: cannot unmarshal {_kind(value)} into Go value of type {go_type}"
+    )
 
 
 # --- RFC 7386 ---------------------------------------------------------------------------------------------------------
@@ -42,8 +50,10 @@ def _unapplicable(why: str) -> PatchError:
 
 def merge_patch(obj: Object, patch: Any) -> Object:
     """Return ``obj`` with a JSON merge patch applied: null removes, objects merge, everything else replaces."""
+    if patch is None:
+        raise PatchError(400, "Invalid JSON Patch")
     if not isinstance(patch, dict):
-        raise PatchError(400, f"error decoding patch: json: cannot unmarshal {_kind(patch)} into an object")
+        raise undecodable(patch, GO_MAP)
     return _fresh(_merge(obj, patch))
 
 
@@ -65,7 +75,7 @@ def _fresh(obj: Object) -> Object:
 
 
 def _kind(value: Any) -> str:
-    return {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(value), "number")
+    return {dict: "object", list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(value), "number")
 
 
 # --- RFC 6902 ---------------------------------------------------------------------------------------------------------
@@ -73,11 +83,13 @@ def _kind(value: Any) -> str:
 
 def json_patch(obj: Object, operations: Any) -> Object:
     """Return ``obj`` with the operations applied in order; all or none. Raises ``PatchError``."""
+    if operations is None:
+        operations = []
     if not isinstance(operations, list):
-        raise PatchError(400, f"error decoding patch: json: cannot unmarshal {_kind(operations)} into a list")
+        raise undecodable(operations, "[]handlers.jsonPatchOp")
     if len(operations) > MAX_OPERATIONS:
         limit = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
-        raise PatchError(413, limit)
+        raise PatchError(413, f"Request entity too large: {limit}")
     patch = _JSONPatch(orjson.loads(orjson.dumps(obj)))
     for operation in operations:
         patch.apply(operation)
@@ -95,7 +107,7 @@ def _clone(value: Any) -> Any:
 def _pointer(text: Any) -> list[str]:
     """Return the tokens of a JSON pointer (RFC 6901)."""
     if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise PatchError(400, f"error decoding patch: invalid JSON pointer {text!r}")
+        raise _unapplicable(f"invalid JSON pointer {text!r}")
     return [token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:]]
 
 
@@ -108,7 +120,7 @@ class _JSONPatch:
 
     def apply(self, operation: Any) -> None:
         if not isinstance(operation, dict):
-            raise PatchError(400, f"error decoding patch: json: cannot unmarshal {_kind(operation)} into an operation")
+            raise undecodable(operation, "handlers.jsonPatchOp")
         name = operation.get("op")
         if name not in ("add", "remove", "replace", "test", "move", "copy"):
             raise _unapplicable(f"Unexpected kind: {name}")
@@ -138,44 +150,41 @@ class _JSONPatch:
             if isinstance(value, dict) and token in value:
                 value = value[token]
             elif isinstance(value, list):
-                value = value[_index(token, len(value) - 1, text, verb)]
+                value = value[_index(token, len(value), text, verb)]
             else:
                 raise _unapplicable(f"{verb} operation does not apply: doc is missing path: {text}: missing value")
         return value
 
     def add(self, path: list[str], value: Any, text: str, verb: str = "add") -> None:
         if not path:
-            self.root = value
-            return
+            raise _unapplicable(f"{verb} operation does not apply: doc is missing path: the whole document")
         parent = self.get(path[:-1], text, verb)
         if isinstance(parent, dict):
             parent[path[-1]] = value
         elif isinstance(parent, list):
-            parent.insert(len(parent) if path[-1] == "-" else _index(path[-1], len(parent), text, verb), value)
+            parent.insert(len(parent) if path[-1] == "-" else _index(path[-1], len(parent) + 1, text, verb), value)
         else:
             raise _unapplicable(f"{verb} operation does not apply: doc is missing path: {text}: missing value")
 
     def replace(self, path: list[str], value: Any, text: str) -> None:
         if not path:
-            self.root = value
-            return
+            raise _unapplicable("replace operation does not apply: doc is missing path: the whole document")
         parent = self.get(path[:-1], text, "replace")
-        if isinstance(parent, dict) and path[-1] in parent:
-            parent[path[-1]] = value
+        if isinstance(parent, dict):
+            parent[path[-1]] = value  # the API server's library adds what is missing
         elif isinstance(parent, list):
-            parent[_index(path[-1], len(parent) - 1, text, "replace")] = value
+            parent[_index(path[-1], len(parent), text, "replace")] = value
         else:
             raise _unapplicable(f"replace operation does not apply: doc is missing key: {text}: missing value")
 
     def remove(self, path: list[str], text: str, verb: str = "remove") -> Any:
         if not path:
-            value, self.root = self.root, None
-            return value
+            raise _unapplicable(f"{verb} operation does not apply: doc is missing path: the whole document")
         parent = self.get(path[:-1], text, verb)
         if isinstance(parent, dict) and path[-1] in parent:
             return parent.pop(path[-1])
         if isinstance(parent, list):
-            return parent.pop(_index(path[-1], len(parent) - 1, text, verb))
+            return parent.pop(_index(path[-1], len(parent), text, verb))
         raise _unapplicable(f"{verb} operation does not apply: doc is missing path: {text}: missing value")
 
     def test(self, path: list[str], value: Any, text: str) -> None:
@@ -205,13 +214,16 @@ class _JSONPatch:
         self.add(path, self.remove(source, operation["from"], name), operation["path"], name)
 
 
-def _index(token: str, last: int, text: str, verb: str) -> int:
-    """Return a list index of a pointer token; negative ones are refused (RFC 6902 §4.1)."""
-    if not token.isascii() or not token.isdigit() or len(token) > 9 or (token[0] == "0" and token != "0"):
+def _index(token: str, size: int, text: str, verb: str) -> int:
+    """Return a list index of a pointer token below ``size``; negative ones count from the end, as in the API server's
+    library."""
+    digits = token.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9 or (digits[0] == "0" and token != "0"):
         raise _unapplicable(f"{verb} operation does not apply: invalid array index {token!r} in path: {text}")
-    if int(token) > last:
+    index = int(token)
+    if not -size <= index < size:
         raise _unapplicable(f"{verb} operation does not apply: index {token} out of bounds in path: {text}")
-    return int(token)
+    return index + size if index < 0 else index
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -226,7 +238,7 @@ def equal(a: Any, b: Any) -> bool:
 def strategic_merge_patch(obj: Object, patch: Any, type: Type) -> Object:
     """Return ``obj`` with a strategic merge patch applied, by the merge keys of ``type``. Raises ``PatchError``."""
     if not isinstance(patch, dict):
-        raise PatchError(400, f"error decoding patch: json: cannot unmarshal {_kind(patch)} into an object")
+        raise undecodable(patch, GO_MAP)
     from sampan.schema.strategic import merge
 
     return _fresh(merge(obj, patch, type))
