@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,13 +28,19 @@ CREATE TABLE IF NOT EXISTS log (
     create_revision INTEGER NOT NULL,
     prev INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
-    value BLOB NOT NULL
+    value BLOB NOT NULL,
+    checksum INTEGER
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS expiries (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS marks (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 """
-FORMAT = 1
+FORMAT = 2
+READS = (0, 1, 2)
+"""0 is a new file; 1, before 0.2, had no checksums."""
+FREE_PAGES_KEPT = 256
+FREED_AT_ONCE = 8192
+"""Pages of 4 KiB: 32 MiB take some 50 ms."""
 MARK_SECONDS = 1.0
 """How exactly the time of a revision is known afterwards: one row of ``marks`` a second of writing."""
 ROWS_A_STATEMENT = 64
@@ -50,6 +57,12 @@ class Row(NamedTuple):
     previous: int
     deleted: bool
     value: bytes
+
+
+def checksum(value: bytes, revision: int) -> int:
+    """Return what tells whether a row is as it was written: SQLite knows whether its pages hold together, not whether
+    what is on them has changed."""
+    return zlib.crc32(value, revision & 0xFFFFFFFF)
 
 
 class Database:
@@ -91,15 +104,18 @@ class Database:
         run = self._connection.execute
         # EXCLUSIVE before WAL: SQLite then keeps the file's lock until close, and needs no shared memory
         run("PRAGMA locking_mode=EXCLUSIVE")
+        run("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; before WAL, which writes its first page
         run("PRAGMA journal_mode=WAL")
         run(f"PRAGMA synchronous={'FULL' if durability == 'disk' else 'OFF'}")
         findings = [row[0] for row in run("PRAGMA quick_check(3)")]
         if findings != ["ok"]:
-            raise StoreError(self._corrupt("; ".join(findings)))
+            raise StoreError(self._corrupt(" ".join("; ".join(findings).split())))
         version = run("PRAGMA user_version").fetchone()[0]
-        if version not in (0, FORMAT):
+        if version not in READS:
             raise StoreError(f"{self.name} has format {version}, this version of sampan reads format {FORMAT}")
         self._connection.executescript(SCHEMA)
+        if "checksum" not in {row[1] for row in run("PRAGMA table_info(log)")}:
+            run("ALTER TABLE log ADD COLUMN checksum INTEGER")  # of rows from before 0.2: none
         run(f"PRAGMA user_version={FORMAT}")
 
     def reseal(self) -> int:
@@ -114,7 +130,8 @@ class Database:
             ]
             for id, key in stale:
                 (value,) = run("SELECT value FROM log WHERE id = ?", (id,)).fetchone()
-                run("UPDATE log SET value = ? WHERE id = ?", (encryption.seal(key, encryption.open(key, value)), id))
+                sealed = encryption.seal(key, encryption.open(key, value))
+                run("UPDATE log SET value = ?, checksum = ? WHERE id = ?", (sealed, checksum(sealed, id), id))
             run("COMMIT")
             if stale:
                 run("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -148,9 +165,11 @@ class Database:
 
     def rows(self) -> Iterator[Row]:
         """Return all rows, oldest first."""
-        query = "SELECT id, key, create_revision, prev, deleted, value FROM log ORDER BY id"
+        query = "SELECT id, key, create_revision, prev, deleted, value, checksum FROM log ORDER BY id"
         opened = self._encryption.open
-        for revision, key, create_revision, previous, deleted, value in self._connection.execute(query):
+        for revision, key, create_revision, previous, deleted, value, check in self._connection.execute(query):
+            if check is not None and check != checksum(value, revision):
+                raise StoreError(self._corrupt(f"revision {revision} of {key} is not as it was written"))
             yield Row(revision, key, create_revision, previous, bool(deleted), opened(key, value))
 
     def meta(self, name: str) -> int:
@@ -193,10 +212,12 @@ class Database:
         count = len(rows)
         statement = self._inserts.get(count)
         if statement is None:
-            statement = self._inserts[count] = "INSERT INTO log VALUES " + ",".join(["(?,?,?,?,?,?)"] * count)
+            statement = self._inserts[count] = "INSERT INTO log VALUES " + ",".join(["(?,?,?,?,?,?,?)"] * count)
         if self._encryption:
             rows = [row._replace(value=self._encryption.seal(row.key, row.value)) for row in rows]
-        self._connection.execute(statement, [field for row in rows for field in row])
+        self._connection.execute(
+            statement, [field for row in rows for field in (*row, checksum(row.value, row.revision))]
+        )
 
     def compact(self, revision: int, before: int) -> None:
         """Delete what was replaced or deleted at revisions in ``(before, revision]``, and remember ``revision``."""
@@ -210,9 +231,19 @@ class Database:
             run("DELETE FROM marks WHERE id < (SELECT max(id) FROM marks WHERE id <= ?)", (revision,))
             run("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
             run("COMMIT")
+            self._shrink()
         except sqlite3.Error as error:
             self._rollback()
             raise self._refused(error) from error
+
+    def _shrink(self) -> None:
+        """Give the disk back what is free in the file, when that is much; some at a time, for writers wait."""
+        free, pages = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+        )
+        if free > max(FREE_PAGES_KEPT, pages // 4):
+            # execute() would free one page: it steps once where a statement has no columns
+            self._connection.executescript(f"PRAGMA incremental_vacuum({FREED_AT_ONCE})")
 
     def remember(self, name: str, value: int) -> None:
         """Keep a number beside the log."""

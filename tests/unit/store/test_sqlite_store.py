@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import subprocess
@@ -172,3 +173,192 @@ async def test_times_to_live_survive_a_restart(tmp_path: Path) -> None:
     await again.close()
     with sqlite3.connect(tmp_path / "s.db") as connection:
         assert connection.execute("SELECT count(*) FROM expiries").fetchone() == (0,)
+
+
+async def test_a_changed_byte_is_found(tmp_path: Path) -> None:
+    """SQLite's own check sees torn structure only; what is inside a value is known by its checksum."""
+    path = tmp_path / "s.db"
+    store = SqliteStore(path)
+    await store.commit([put("a", 0)])
+    (second,) = await store.commit([put("b", 0)])
+    await store.close()
+    content = path.read_bytes()
+    at = content.index(b'"name":"b"')
+    path.write_bytes(content[: at + 8] + b"c" + content[at + 9 :])
+    with pytest.raises(
+        StoreError, match=rf"corrupt \(revision {second.revision} of {key('b')} is not as it was written\)"
+    ):
+        SqliteStore(path)
+
+
+async def test_any_torn_page_is_found_or_harmless(tmp_path: Path) -> None:
+    """Each sector of the file in turn is lost, as by a write that was cut off: the store says so, or all is there."""
+    path = tmp_path / "s.db"
+    store = SqliteStore(path)
+    for index in range(40):
+        await store.commit([put(f"p{index}", 0)])
+    expected = store.image().records
+    await store.close()
+    content = path.read_bytes()
+    found = 0
+    for start in range(0, len(content), 512):
+        damaged = content[:start] + b"\0" * 512 + content[start + 512 :]
+        if damaged == content:
+            continue
+        path.write_bytes(damaged)
+        try:
+            again = SqliteStore(path)
+        except StoreError:
+            found += 1
+            continue
+        assert again.image().records == expected, f"sector at {start}"
+        await again.close()
+    assert found > 5
+
+
+async def test_a_torn_end_of_the_log_is_as_if_it_had_not_been_written(tmp_path: Path) -> None:
+    """The last write before a crash may be torn in SQLite's WAL: it was not answered, and those before it are whole."""
+    path, wal = tmp_path / "s.db", tmp_path / "s.db-wal"
+    store = SqliteStore(path)
+    for index in range(20):
+        await store.commit([put(f"p{index}", 0)])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    content, log = path.read_bytes(), wal.read_bytes()
+    await store.close()
+    for cut in (1, 100, 4000, 5000, 9000):
+        (copy / "s.db").write_bytes(content)
+        (copy / "s.db-wal").write_bytes(log[:-cut])
+        again = SqliteStore(copy / "s.db")
+        names = [record.key for record in (await again.page("/registry/")).records]
+        assert names == sorted(key(f"p{index}") for index in range(len(names))) and 15 < len(names) < 20
+        await again.close()
+
+
+async def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            "CREATE TABLE log (id INTEGER PRIMARY KEY, key TEXT NOT NULL, create_revision INTEGER NOT NULL,"
+            " prev INTEGER NOT NULL, deleted INTEGER NOT NULL, value BLOB NOT NULL);"
+            "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID; PRAGMA user_version=1;"
+        )
+        row = (2, key("a"), 2, 0, 0, b'{"metadata":{"resourceVersion":"2","name":"a"}}')
+        connection.execute("INSERT INTO log VALUES (?,?,?,?,?,?)", row)
+    connection.close()
+    store = SqliteStore(path)
+    record = store.get(key("a"))
+    assert record is not None and record.revision == 2
+    await store.commit([put("b", 0)])
+    await store.close()
+    again = SqliteStore(path)
+    assert {again.get(key(name)) is not None for name in "ab"} == {True}
+    await again.close()
+
+
+async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StoreError, match="has format 99, this version of sampan reads format 2"):
+        SqliteStore(path)
+
+
+async def test_the_file_shrinks_when_what_it_held_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    store = SqliteStore(path)
+    for start in range(0, 1000, 100):
+        puts = [
+            Put(key(f"p{index}"), POD[:-1] % b"x" + b',"x":"%b"}' % (b"y" * 2000), 0)
+            for index in range(start, start + 100)
+        ]
+        await store.commit(puts)
+    for start in range(0, 1000, 100):
+        await store.commit([Put(key(f"p{index}"), None) for index in range(start, start + 100)])
+    await store.compact(store.revision)
+    await store.commit([put("after", 0)])
+    await store.close()
+    assert path.stat().st_size < 1_500_000
+
+
+async def test_a_read_only_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    await SqliteStore(path).close()
+    other = (
+        "import os, sys, pathlib, sampan.store.sqlite as s; os.setuid(65534); s.SqliteStore(pathlib.Path(sys.argv[1]))"
+    )
+    if os.geteuid() != 0:
+        pytest.skip("root may give up its rights; others have none to give up")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", other, str(path)], capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "s.db" in done.stderr and "StoreError" in done.stderr
+
+
+FILLER = """
+import asyncio, resource, sys
+from pathlib import Path
+from sampan.store import Put, StoreError
+from sampan.store.sqlite import SqliteStore
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    if sys.argv[2] != "0":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+    for index in range(10000):
+        value = b'{"metadata":{"name":"%d"},"x":"%b"}' % (index, b"y" * 5000)
+        try:
+            await store.commit([Put(f"/registry/pods/default/{index}", value, 0)])
+        except StoreError as error:
+            print("refused", type(error).__name__, error, flush=True)
+            break
+        print(index, flush=True)
+    for _ in range(3):
+        try:
+            await store.commit([Put("/registry/pods/default/again", b'{"metadata":{"name":"a"},"x":"%b"}' % (b"y" * 9000))])
+        except StoreError as error:
+            print("refused", type(error).__name__, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def filled(path: Path, limit: int) -> list[str]:
+    command = [sys.executable, "-c", FILLER, str(path), str(limit)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    return done.stdout.splitlines()
+
+
+async def check_filled(path: Path, lines: list[str]) -> None:
+    acknowledged = [line for line in lines if line.isdigit()]
+    assert len(acknowledged) > 20 and any(line.startswith("refused") for line in lines)
+    store = SqliteStore(path)
+    names = {record.key.rpartition("/")[2] for record in (await store.page("/registry/pods/")).records}
+    assert names - {"again"} == set(acknowledged)
+    await store.commit([put("after", 0)])
+    await store.close()
+
+
+async def test_a_file_that_may_not_grow_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    await check_filled(path, await filled(path, 1_000_000))
+
+
+async def test_a_disk_that_is_full_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a small disk")
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    mounted = await asyncio.to_thread(subprocess.run, command, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        path = tmp_path / "s.db"
+        lines = await filled(path, 0)
+        assert any("NoSpace" in line and "the disk is full" in line for line in lines)
+        await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=4m", str(tmp_path)], check=True)
+        await check_filled(path, lines)
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", str(tmp_path)], check=True)
