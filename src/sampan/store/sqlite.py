@@ -181,9 +181,11 @@ class SqliteStore:
     def _blocker(self, puts: Sequence[Put]) -> Transaction | None:
         """Return the transaction on its way that the puts conflict with. Raises ``Conflict`` with durable states."""
         for put in puts:
-            if put.expected is None:
-                continue
             pending = self._pending.get(put.key)
+            if put.expected is None:
+                if put.value is None and pending is not None and pending[0] is None:
+                    return pending[1]  # there is nothing to delete, but nobody may be told before that is durable
+                continue
             current = pending[0] if pending else self._history.records.get(put.key)
             if put.expected != (current.revision if current else 0):
                 durable = self._history.records.get(put.key)

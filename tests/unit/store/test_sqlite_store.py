@@ -162,6 +162,17 @@ async def test_writes_chain_within_a_group(tmp_path: Path, on_disk: bool) -> Non
     await store.close()
 
 
+async def test_a_deletion_of_what_is_being_deleted_is_answered_when_it_is_gone(tmp_path: Path) -> None:
+    """Found by the linearizability tests: the second deletion was answered at once, and a read after it saw the object."""
+    store = SqliteStore(tmp_path / "s.db")
+    await store.commit([put("a", 0)])
+    first = asyncio.create_task(store.commit([Put(key("a"), None)]))
+    await asyncio.sleep(0)
+    assert await store.commit([Put(key("a"), None)]) == [] and store.get(key("a")) is None
+    await first
+    await store.close()
+
+
 async def test_times_to_live_survive_a_restart(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "s.db")
     await store.commit([Put(key("event"), POD % b"event", 0, ttl_seconds=1), put("kept", 0)])
