@@ -29,8 +29,11 @@ class Chain:
             interested = [
                 plugin
                 for plugin in self.plugins
-                if not hasattr(plugin, "handles")
-                or plugin.handles(admission.resource, admission.subresource, admission.operation)
+                if (admission.operation != "CONNECT" or getattr(plugin, "connects", False))
+                and (
+                    not hasattr(plugin, "handles")
+                    or plugin.handles(admission.resource, admission.subresource, admission.operation)
+                )
             ]
             chosen = self._chosen[key] = (
                 tuple(plugin.admit for plugin in interested if hasattr(plugin, "admit")),
@@ -38,6 +41,11 @@ class Chain:
                 tuple(plugin for plugin in interested if hasattr(plugin, "commit") or hasattr(plugin, "release")),
             )
         return chosen
+
+    def wants(self, admission: Admission) -> bool:
+        """Whether any plugin would look at it."""
+        admits, validates, _ = self._choose(admission)
+        return bool(admits or validates)
 
     def forget(self) -> None:
         """Ask the plugins anew: the resources have changed."""

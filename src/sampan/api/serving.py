@@ -14,7 +14,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from sampan.api import encodings, routing
+from sampan.api import connecting, encodings, routing
 from sampan.api.asgi import ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
 from sampan.api.audit.auditor import Entry, attempted_of, sources_of, uri_of
 from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, timed_out, unauthorized
@@ -314,6 +314,7 @@ async def stream(
         await send(message)
 
     try:
+        await connecting.admit(routed)
         with api.metrics.long_running(routed):
             await handler(routed.request, scope, receive, tell)
     except StatusError as error:

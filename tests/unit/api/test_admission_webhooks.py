@@ -524,3 +524,60 @@ def test_the_user_of_a_review_has_all_that_is_known() -> None:
 
     user = User("jane", ("a",), "uid-1", {"scopes": ("x", "y")})
     assert user_info(user) == {"username": "jane", "uid": "uid-1", "groups": ["a"], "extra": {"scopes": ["x", "y"]}}
+
+
+async def test_bodies_of_subresources_are_asked_about_and_may_be_changed(http: Asgi, hooks: WebhookServer) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}
+    assert (await http("POST", path, account)).status == 201
+    lifetime = {"op": "replace", "path": "/spec/expirationSeconds", "value": 1200}
+    hooks.answers |= {"/hook": lambda body: patch(body, lifetime), "/deny": deny}
+    rule = {**ALL, "operations": ["CREATE"], "resources": ["serviceaccounts/token"]}
+    await configure(http, "Mutating", webhook(hooks, rules=[rule]))
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    answer = await http("POST", f"{path}/robot/token", asked)
+    assert answer.status == 201 and answer.json["spec"]["expirationSeconds"] == 1200
+    (request,) = hooks.requests("/hook")
+    assert request["kind"] == {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+    assert (request["operation"], request["subResource"], request["name"]) == ("CREATE", "token", "robot")
+
+
+async def test_a_binding_is_asked_about_once_and_a_refused_one_does_nothing(http: Asgi, hooks: WebhookServer) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "shop:1"}]}
+    pods = "/api/v1/namespaces/default/pods"
+    assert (await http("POST", pods, pod)).status == 201
+    hooks.answers["/hook"] = lambda body: deny(body, message="not there")
+    await configure(http, "Validating", webhook(hooks, rules=[{**ALL, "resources": ["pods/binding"]}]))
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": "web"},
+        "target": {"kind": "Node", "name": "n"},
+    }
+    answer = await http("POST", f"{pods}/web/binding", binding)
+    assert answer.status == 400 and answer.json["message"].endswith("denied the request: not there")
+    assert "nodeName" not in (await http("GET", f"{pods}/web")).json["spec"]
+    hooks.answers["/hook"] = allow
+    assert (await http("POST", f"{pods}/web/binding", binding)).status == 201
+    assert [(one["operation"], one["kind"]["kind"]) for one in hooks.requests("/hook")] == [("CREATE", "Binding")] * 2
+
+
+async def test_exec_can_be_refused_before_it_begins(http: Asgi, hooks: WebhookServer) -> None:
+    hooks.answers["/hook"] = lambda body: deny(body, message="no shells")
+    await configure(
+        http, "Validating", webhook(hooks, rules=[{**ALL, "operations": ["CONNECT"], "resources": ["pods/exec"]}])
+    )
+    query = "command=sh&command=-c&stdin=true&tty=1&container=c"
+    answer = await http("POST", f"/api/v1/namespaces/default/pods/web/exec?{query}")
+    assert answer.status == 400 and answer.json["message"].endswith("denied the request: no shells")
+    (request,) = hooks.requests("/hook")
+    assert (request["operation"], request["subResource"], request["options"]) == ("CONNECT", "exec", None)
+    assert request["object"] == {
+        "kind": "PodExecOptions",
+        "apiVersion": "v1",
+        "stdin": True,
+        "tty": True,
+        "container": "c",
+        "command": ["sh", "-c"],
+    }

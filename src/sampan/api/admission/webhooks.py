@@ -83,6 +83,8 @@ class Webhooks:
         hooks = self._hooks[plural]
         if not hooks or (resource.group == GROUP and resource.kind in EXEMPT):
             return []
+        if operation == "UPDATE" and subresource != "scale" and self._has_own_body(resource, subresource):
+            return []  # what a Binding does to its pod: the Binding itself was asked about
         key = (plural, id(resource), subresource, operation)
         known = self._calls.get(key)
         if known is None:
@@ -103,6 +105,10 @@ class Webhooks:
         ]
         equivalents = [self.subject(other, subresource) for other in others]
         return Kind(self.subject(resource, subresource), operation, not resource.namespaced, equivalents)
+
+    def _has_own_body(self, resource: Resource, subresource: str) -> bool:
+        kind = self.subject(resource, subresource).kind
+        return kind != (resource.group, resource.version, resource.kind)
 
     def subject(self, resource: Resource, subresource: str) -> Subject:
         kind = (resource.group, resource.version, resource.kind)
@@ -184,6 +190,8 @@ class Webhooks:
 
 class MutatingAdmissionWebhook:
     """Asks one webhook after the other and applies their patches."""
+
+    connects = True
 
     def __init__(self, webhooks: Webhooks) -> None:
         self.webhooks = webhooks
@@ -279,6 +287,8 @@ class Round:
 
 class ValidatingAdmissionWebhook:
     """Asks all webhooks at the same time; the first of them that refuses is the answer."""
+
+    connects = True
 
     def __init__(self, webhooks: Webhooks) -> None:
         self.webhooks = webhooks

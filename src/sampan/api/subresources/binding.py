@@ -34,6 +34,8 @@ async def bind(request: Request) -> Response:
     """Assign a pod to the node of a Binding. Raises 400, 404, 409 and 422."""
     binding, served = body_object(request), pods(request)
     name = request.attributes.name or text(binding, "metadata", "name")
+    if request.attributes.name:
+        await request.api.registry.admit_body(request, served, "binding", binding, "Binding")
     node = text(binding, "target", "name")
     kind = text(binding, "target", "kind")
     if not node:
