@@ -288,6 +288,7 @@ def resource_of(definition: Object, version: Object, type: StructuralType, view:
         unconditional_update=False,
         stored_version=storage_version(definition),
         custom=True,
+        trusts_definition=False,
         deprecated=deprecation(definition, version),
         schema=type,
         view=view,

@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from sampan.api.catalog import Served
-from sampan.api.errors import StatusError, bad_request
+from sampan.api.errors import StatusError, bad_request, invalid
 from sampan.api.negotiation import JSON, SPOKEN, YAML, media_type, unsupported_media_type
 from sampan.api.request import Request
+from sampan.schema.causes import invalid as bad_value
 from sampan.schema.decode import DecodeError, decode, summary
 from sampan.schema.objects import Object, split_api_version
 from sampan.schema.types import cannot_handle, strict_error
@@ -116,6 +117,10 @@ def check_kind(served: Served, obj: Object) -> None:
         obj["apiVersion"] = api_version = resource.api_version
     if not isinstance(kind, str) or not isinstance(api_version, str):
         raise bad_request("couldn't get version/kind; json parse error: apiVersion and kind must be strings")
+    if kind != resource.kind and resource.custom:
+        metadata = obj.get("metadata")
+        name = str(metadata.get("name") or "") if isinstance(metadata, dict) else ""
+        raise invalid(resource, name, [bad_value("kind", kind, f"must be {resource.kind}")])
     if kind != resource.kind:
         version = split_api_version(api_version)[1]
         raise bad_request(cannot_handle_as(kind, version, resource.kind))

@@ -7,9 +7,11 @@ pkg/apiserver/schema/cel (``ValidFieldPath``) for field paths.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from sampan.schema.causes import Cause, forbidden, invalid
+from sampan.schema.formats import format_check
 from sampan.schema.structure import check_structural
 
 Schema = dict[str, Any]
@@ -20,6 +22,8 @@ ROOT_WITH_STATUS = (
     "ExternalDocs", "Example", "XPreserveUnknownFields", "XValidations",
 )  # fmt: skip
 """What may stand at the root where there is a status subresource, under the names Kubernetes shows."""
+NUMBERS = ("int32", "int64", "float", "double")
+SET_USERS = "server-side apply or CEL validation rules"
 FIELD = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\['([^']+)'\]")
 
 
@@ -55,13 +59,10 @@ def selectable(schema: Schema, path: str) -> tuple[list[str], Schema, str]:
     while rest:
         match = FIELD.match(rest)
         if match is None:
-            return keys, {}, f"expected [ or . but got: {rest}"
+            return keys, {}, f"expected [ or . but got: {re.split(r'[.[]', rest)[0] or rest}"
         key = match[1] or match[2]
         keys.append(key)
         rest = rest[match.end() :]
-        if len(keys) == 1 and key == "metadata":
-            at = {"type": "object", "additionalProperties": {"type": "string"}}
-            continue
         properties, additional = at.get("properties") or {}, at.get("additionalProperties")
         if key in properties:
             at = properties[key]
@@ -70,3 +71,31 @@ def selectable(schema: Schema, path: str) -> tuple[list[str], Schema, str]:
         else:
             return keys, {}, "does not refer to a valid field"
     return keys, at, ""
+
+
+def warnings_of(schema: Schema) -> list[str]:
+    """Return what is said about a schema that is accepted: formats that nobody checks, sets of what is no scalar."""
+    found: list[str] = []
+    sets: set[str] = set()
+    for node in nodes(schema):
+        name = node.get("format")
+        if isinstance(name, str) and name and name not in NUMBERS and format_check(name) is None:
+            found.append(f'unrecognized format "{name}"')
+        kind = (node.get("items") or {}).get("type") if isinstance(node.get("items"), dict) else None
+        if node.get("x-kubernetes-list-type") == "set" and kind in ("object", "array"):
+            sets.add(f'x-kubernetes-list-type: set for items of type "{kind}" is not supported by {SET_USERS}')
+    return found + sorted(sets)
+
+
+def nodes(schema: Any) -> Iterator[Schema]:
+    """Yield a schema and all below it."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for child in (schema.get("properties") or {}).values():
+        yield from nodes(child)
+    for name in ("items", "additionalProperties", "not"):
+        yield from nodes(schema.get(name))
+    for name in ("allOf", "anyOf", "oneOf"):
+        for child in schema.get(name) or ():
+            yield from nodes(child)

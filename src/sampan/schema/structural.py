@@ -9,6 +9,7 @@ when the first schema has some.
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -98,6 +99,8 @@ class StructuralType(Type):
             obj["metadata"] = checked.object
         elif "metadata" in obj:
             del obj["metadata"]
+        if not error and has_embedded(self):
+            error = _check_embedded(self, obj, "", unknown, root=True)
         return Checked(obj, unknown, error)
 
     def default(self, obj: Object) -> None:
@@ -120,7 +123,7 @@ class StructuralType(Type):
         causes = self._schema_causes(obj)
         if causes and old is not None:
             known = set(self._schema_causes(old))
-            causes = [cause for cause in causes if cause not in known]
+            causes = [cause for cause in causes if cause not in known or not _unchanged(cause, obj, old)]
         rules = self.rules()
         if rules is not None:
             causes += _rule_causes(rules, self.version, obj, old, causes, warnings)
@@ -133,6 +136,44 @@ class StructuralType(Type):
         _validate_embedded(self, obj, "", causes, root=True)
         self._validator({key: value for key, value in obj.items() if key not in META_FIELDS}, "", causes)
         return causes
+
+
+def _unchanged(cause: Cause, obj: Object, old: Object) -> bool:
+    """Whether the value that a cause is about is the same as before: of what is missing, the value it is missing in."""
+    parts = [part for part in re.split(r"[.\[\]]+", cause.field) if part]
+    if cause.reason == "FieldValueRequired":
+        parts = parts[:-1]
+    return bool(_value_at(obj, parts) == _value_at(old, parts))
+
+
+def _value_at(value: Any, parts: list[str]) -> Any:
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit():
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def _check_embedded(node: Type | None, value: Any, path: str, unknown: list[str], root: bool = False) -> str:
+    """Decode the metadata of whole objects inside, in place; return why one cannot be read, "" where all can."""
+    if not isinstance(node, StructuralType) or not has_embedded(node):
+        return ""
+    if node.embedded and not root and isinstance(value, dict) and isinstance(value.get("metadata"), dict):
+        metadata = value["metadata"]
+        checked = loaded_type_system().named(OBJECT_META).check(orjson.loads(orjson.dumps(metadata)))
+        if checked.error:
+            return f"{path}.metadata: {invalid('', metadata, checked.error).message}"
+        value["metadata"] = checked.object
+        unknown += [text.replace('field "', f'field "{path}.metadata.', 1) for text in checked.unknown]
+    pairs: Any = ()
+    if isinstance(value, dict):
+        pairs = ((node.child(key), item, f"{path}.{key}" if path else key) for key, item in value.items())
+    elif isinstance(value, list):
+        pairs = ((node.element, item, f"{path}[{index}]") for index, item in enumerate(value))
+    return next((found for child, item, at in pairs if (found := _check_embedded(child, item, at, unknown))), "")
 
 
 def _compiled_rules(schema: dict[str, Any], version: str) -> RuleTree | None:

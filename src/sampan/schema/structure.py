@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sampan.schema.causes import Cause, forbidden, invalid, required
+from sampan.schema.causes import Cause, forbidden, invalid, not_supported, required
 from sampan.schema.formats import compile_pattern
 from sampan.schema.validation import compile_validator
 
@@ -18,6 +18,7 @@ PRESERVE = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 EMBEDDED = "x-kubernetes-embedded-resource"
 INT_OR_STRING_TYPES = [{"type": "integer"}, {"type": "string"}]
+UNSUPPORTED = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id")
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
 
 EMPTY_TYPE = {
@@ -47,6 +48,9 @@ Schema = dict[str, Any]
 def check_structural(schema: Schema, path: str = "spec.validation.openAPIV3Schema") -> list[Cause]:
     """Return why a schema is not structural, sorted; ``[]`` when it is. ``path`` is where the schema stands."""
     causes: list[Cause] = []
+    _unsupported(schema, path, causes)
+    if causes:
+        return sorted(set(causes))  # what there is beside them is not looked at
     _invariants(schema, "root", path, causes)
     _completeness(schema, schema, path, causes)
     if not causes:
@@ -54,15 +58,61 @@ def check_structural(schema: Schema, path: str = "spec.validation.openAPIV3Schem
     return sorted(set(causes))
 
 
-def _defaults(schema: Schema, path: str, causes: list[Cause]) -> None:
-    """A default must be what its own schema accepts."""
-    if "default" in schema:
-        compile_validator(schema)(schema["default"], f"{path}.default", causes)
+def _unsupported(schema: Schema, path: str, causes: list[Cause]) -> None:
+    """Parts of JSON Schema that a CRD may not use, anywhere."""
+    if not isinstance(schema, dict):
+        return
+    for name in UNSUPPORTED:
+        if schema.get(name):
+            causes.append(forbidden(f"{path}.{name}", f"{name} is not supported"))
     for name, child in (schema.get("properties") or {}).items():
-        _defaults(child, f"{path}.properties[{name}]", causes)
+        _unsupported(child, f"{path}.properties[{name}]", causes)
+    for name in ("items", "additionalProperties", "not"):
+        if schema.get(name):
+            _unsupported(schema[name], f"{path}.{name}", causes)
+    for junctor in JUNCTORS:
+        for index, branch in enumerate(schema.get(junctor) or ()):
+            _unsupported(branch, f"{path}.{junctor}[{index}]", causes)
+
+
+def _defaults(schema: Schema, path: str, causes: list[Cause], inside_meta: str = "") -> None:
+    """A default must be what its own schema accepts, with nothing that would be pruned."""
+    if "default" in schema:
+        here = f"{path}.default"
+        found: list[Cause] = []
+        if inside_meta:
+            causes.append(forbidden(here, f"must not be set in top-level {inside_meta}"))
+        elif not _is_pruned(schema, schema["default"]):
+            causes.append(invalid(here, schema["default"], "must not have unknown fields"))
+        else:
+            compile_validator(schema)(schema["default"], "", found)
+        for cause in found:
+            causes.append(cause._replace(field=f"{here}.{cause.field}" if cause.field else here))
+    root = "properties[" not in path
+    for name, child in (schema.get("properties") or {}).items():
+        meta = inside_meta or (name if root and name in ("apiVersion", "kind", "metadata") else "")
+        _defaults(child, f"{path}.properties[{name}]", causes, meta)
     for name in ("items", "additionalProperties"):
         if isinstance(schema.get(name), dict):
-            _defaults(schema[name], f"{path}.{name}", causes)
+            _defaults(schema[name], f"{path}.{name}", causes, inside_meta)
+
+
+def _is_pruned(schema: Schema, value: Any) -> bool:
+    """Whether a value has only fields that its schema knows."""
+    if isinstance(value, list):
+        return all(_is_pruned(schema.get("items") or {}, item) for item in value)
+    if not isinstance(value, dict) or schema.get(PRESERVE):
+        return True
+    properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
+    if additional is True:
+        return True
+    for key, item in value.items():
+        child = properties.get(key, additional if isinstance(additional, dict) else None)
+        if schema.get(EMBEDDED) and key in ("apiVersion", "kind", "metadata"):
+            continue
+        if child is None or not _is_pruned(child, item):
+            return False
+    return True
 
 
 def _invariants(schema: Schema, level: str, path: str, causes: list[Cause]) -> None:
@@ -78,7 +128,7 @@ def _invariants(schema: Schema, level: str, path: str, causes: list[Cause]) -> N
 
 
 def _children(schema: Schema, level: str, path: str, causes: list[Cause]) -> None:
-    if schema.get("type") == "array" and not schema.get("items"):
+    if schema.get("type") == "array" and schema.get("items") is None:
         causes.append(required(f"{path}.items", "must be specified"))
     if "items" in schema:
         _invariants(schema["items"], "item", f"{path}.items", causes)
@@ -88,8 +138,6 @@ def _children(schema: Schema, level: str, path: str, causes: list[Cause]) -> Non
     if additional is None:
         return
     here = f"{path}.additionalProperties"
-    if additional is False:
-        causes.append(forbidden(here, "additionalProperties cannot be set to false"))
     if schema.get("properties"):
         causes.append(forbidden(here, "additionalProperties and properties are mutual exclusive"))
     if level == "root":
@@ -114,6 +162,8 @@ def _type(schema: Schema, level: str, path: str, causes: list[Cause]) -> None:
         supported = ", ".join(f'"{name}"' for name in TYPES)
         text = f'Unsupported value: "{kind}": supported values: {supported}'
         causes.append(Cause(here, "FieldValueNotSupported", text))
+        if kind == "null":
+            causes.append(forbidden(here, "type cannot be set to null, use nullable as an alternative"))
 
 
 def _extensions(schema: Schema, path: str, causes: list[Cause]) -> None:
@@ -124,13 +174,46 @@ def _extensions(schema: Schema, path: str, causes: list[Cause]) -> None:
     if schema.get(EMBEDDED) and not schema.get(PRESERVE) and not schema.get("properties"):
         text = f"must not be empty if {EMBEDDED} is true without {PRESERVE}"
         causes.append(required(f"{path}.properties", text))
-    for name in ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id"):
-        if schema.get(name):
-            causes.append(forbidden(f"{path}.{name}", f"{name} is not supported"))
+    if schema.get(PRESERVE) is False:
+        causes.append(invalid(f"{path}.{PRESERVE}", False, "must be true or undefined"))
     if schema.get("uniqueItems"):
         text = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         causes.append(forbidden(f"{path}.uniqueItems", text))
+    _map_type(schema, path, causes)
     _list_type(schema, path, causes)
+    _set_type(schema, path, causes)
+
+
+def _map_type(schema: Schema, path: str, causes: list[Cause]) -> None:
+    kind = schema.get("x-kubernetes-map-type")
+    if kind is None:
+        return
+    if schema.get("type") != "object":
+        text = "must be object if x-kubernetes-map-type is specified"
+        given = schema.get("type")
+        causes.append(invalid(f"{path}.type", given, text) if given else required(f"{path}.type", text))
+    if kind not in ("atomic", "granular"):
+        causes.append(not_supported(f"{path}.x-kubernetes-map-type", kind, ("atomic", "granular")))
+
+
+def _set_type(schema: Schema, path: str, causes: list[Cause]) -> None:
+    """Items of a set are compared whole; neither they nor the items of a map may be null."""
+    kind, items = schema.get("x-kubernetes-list-type"), schema.get("items") or {}
+    if kind not in (None, "atomic", "set", "map"):
+        causes.append(not_supported(f"{path}.x-kubernetes-list-type", kind, ("atomic", "set", "map")))
+    if kind in ("set", "map") and items.get("nullable"):
+        text = f"cannot be nullable when x-kubernetes-list-type is {kind}"
+        causes.append(forbidden(f"{path}.items.nullable", text))
+    if kind != "set":
+        return
+    text = "must be atomic as item of a list with x-kubernetes-list-type=set"
+    list_type, map_type = items.get("x-kubernetes-list-type"), items.get("x-kubernetes-map-type")
+    if items.get("type") == "array" and list_type not in (None, "atomic"):
+        causes.append(invalid(f"{path}.items.x-kubernetes-list-type", list_type, text))
+    if items.get("type") == "object" and map_type != "atomic":
+        shown = "null" if list_type is None else f'"{list_type}"'  # Kubernetes shows the other field's value
+        message = f"Invalid value: {shown}: {text}"
+        causes.append(Cause(f"{path}.items.x-kubernetes-map-type", "FieldValueInvalid", message))
 
 
 def _list_type(schema: Schema, path: str, causes: list[Cause]) -> None:
@@ -141,9 +224,8 @@ def _list_type(schema: Schema, path: str, causes: list[Cause]) -> None:
         text = "must be array if x-kubernetes-list-type is specified"
         causes.append(invalid(f"{path}.type", schema.get("type", ""), text))
     if keys and kind != "map":
-        causes.append(
-            invalid(f"{path}.x-kubernetes-list-type", kind, "must be map if x-kubernetes-list-map-keys is non-empty")
-        )
+        text, at = "must be map if x-kubernetes-list-map-keys is non-empty", f"{path}.x-kubernetes-list-type"
+        causes.append(required(at, text) if kind is None else invalid(at, kind, text))
     if kind != "map":
         return
     if not keys:
@@ -152,10 +234,21 @@ def _list_type(schema: Schema, path: str, causes: list[Cause]) -> None:
         text = "must be object if parent array's x-kubernetes-list-type is map"
         causes.append(invalid(f"{path}.items.type", items.get("type", ""), text))
     properties = items.get("properties") or {}
+    if items.get("type") != "object":
+        return
     for index, key in enumerate(keys or ()):
+        if key in (keys or ())[:index]:
+            causes.append(invalid(here, keys, "must not contain duplicate entries"))
         if key not in properties:
-            causes.append(invalid(f"{here}[{index}]", key, "must be a property of items"))
-        elif key not in (items.get("required") or ()) and "default" not in properties[key]:
+            causes.append(invalid(here, keys, "entries must all be names of item properties"))
+            continue
+        if properties[key].get("type") in ("array", "object"):
+            text = "must be a scalar type if parent array's x-kubernetes-list-type is map"
+            causes.append(invalid(f"{path}.items.properties[{key}].type", items.get("type"), text))
+        if properties[key].get("nullable"):
+            text = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable"
+            causes.append(forbidden(f"{path}.items.properties[{key}].nullable", text))
+        if key not in (items.get("required") or ()) and "default" not in properties[key]:
             text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
             causes.append(required(f"{path}.items.properties[{key}].default", text))
 
@@ -186,8 +279,34 @@ def _values(schema: Schema, path: str, causes: list[Cause], skip_any: bool = Fal
         try:
             compile_pattern(pattern)
         except (re.error, RecursionError, OverflowError) as error:
-            text = f"must be a valid regular expression, but isn't: {error}"
+            text = f"must be a valid regular expression, but isn't: {regexp_error(pattern, error)}"
             causes.append(invalid(f"{path}.pattern", pattern, text))
+
+
+REGEXP_ERRORS = (
+    ("missing ), unterminated", "missing closing ): `{pattern}`"),
+    ("unbalanced parenthesis", "unexpected ): `{pattern}`"),
+    ("unterminated character set", "missing closing ]: `{rest}`"),
+    ("nothing to repeat", "missing argument to repetition operator: `{character}`"),
+    ("multiple repeat", "invalid nested repetition operator: `{before}{character}`"),
+    ("bad escape", "invalid escape sequence: `{escape}`"),
+)
+"""What Python's ``re`` says of a pattern, and what Go's ``regexp`` does."""
+
+
+def regexp_error(pattern: str, error: Exception) -> str:
+    at = getattr(error, "pos", None) or 0
+    parts = {
+        "pattern": pattern,
+        "rest": pattern[at:],
+        "character": pattern[at : at + 1],
+        "before": pattern[max(at - 1, 0) : at],
+        "escape": pattern[at : at + 2],
+    }
+    for python, go in REGEXP_ERRORS:
+        if str(error).startswith(python):
+            return f"error parsing regexp: {go.format(**parts)}"
+    return f"error parsing regexp: {error}"
 
 
 def _nested(schema: Schema, path: str, causes: list[Cause], skip_any: bool = False) -> None:
@@ -228,18 +347,12 @@ def _metadata(schema: Schema, level: str, path: str, causes: list[Cause]) -> Non
 
 
 def _completeness(schema: Schema, outer: Schema, path: str, causes: list[Cause]) -> None:
-    """Every field and item that a junctor restricts must be named outside of it as well."""
+    """Every field and item that a junctor of the root restricts must be named outside of it as well."""
     for junctor in JUNCTORS:
         for index, branch in enumerate(schema.get(junctor) or ()):
             _covered(branch, outer, f"{path}.{junctor}[{index}]", path, causes)
     if isinstance(schema.get("not"), dict):
         _covered(schema["not"], outer, f"{path}.not", path, causes)
-    for name, child in (schema.get("properties") or {}).items():
-        if isinstance(child, dict):
-            _completeness(child, child, f"{path}.properties[{name}]", causes)
-    for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
-            _completeness(schema[name], schema[name], f"{path}.{name}", causes)
 
 
 def _covered(branch: Any, outer: Schema, inner_path: str, path: str, causes: list[Cause]) -> None:

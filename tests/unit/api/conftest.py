@@ -98,6 +98,7 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def json(self) -> Any:
@@ -142,7 +143,9 @@ class Asgi:
         await self.api(scope, receive, send)
         start = sent[0]
         names = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], names, b"".join(message.get("body", b"") for message in sent[1:]))
+        warnings = [value.decode() for name, value in start["headers"] if name == b"warning"]
+        body = b"".join(message.get("body", b"") for message in sent[1:])
+        return Answer(start["status"], names, body, warnings)
 
 
 def make_api(version: str = "1.37", store: Store | None = None) -> Api:

@@ -241,9 +241,8 @@ def test_rules_are_kept_for_their_evaluator():
             ".anyOf[0].type: Forbidden: must be empty to be structural",
         ),
         (
-            schema_of(a={"type": "object", "anyOf": [{"properties": {"b": {"pattern": "x"}}}]}),
-            "s.properties[spec].properties[a].properties[b]: Required value: because it is defined in "
-            "s.properties[spec].properties[a].anyOf[0].properties[b]",
+            {"type": "object", "anyOf": [{"properties": {"b": {"pattern": "x"}}}]},
+            "s.properties[b]: Required value: because it is defined in s.anyOf[0].properties[b]",
         ),
         (schema_of(a={"type": "string", "pattern": "("}), "must be a valid regular expression, but isn't"),
         (
@@ -252,7 +251,6 @@ def test_rules_are_kept_for_their_evaluator():
         ),
         (schema_of(a={"$ref": "#/x"}), ".$ref: Forbidden"),
         (schema_of(a={"type": "array", "items": STRING, "uniqueItems": True}), "uniqueItems cannot be set to true"),
-        (schema_of(a={"type": "object", "additionalProperties": False}), "additionalProperties cannot be set to false"),
         (
             schema_of(a={"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"}),
             "x-kubernetes-list-map-keys: Required value",

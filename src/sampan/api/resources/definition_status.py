@@ -210,5 +210,6 @@ def begin_deletion(definition: Object, at: str) -> None:
     metadata = definition["metadata"]
     if CLEANUP not in items(metadata, "finalizers"):
         metadata["finalizers"] = [*items(metadata, "finalizers"), CLEANUP]
+    metadata.pop("deletionGracePeriodSeconds", None)
     message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"
     set_condition(definition, Condition("Terminating", "True", "InstanceDeletionPending", message), at)

@@ -52,7 +52,6 @@ def validate_definition(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from check_conversion("spec.conversion", mapping(spec, "conversion"), preserves=bool(preserves(spec)))
     if old is not None:
         yield from check_update(new, old)
-    yield from check_names("status.acceptedNames", mapping(new, "status", "acceptedNames"))
     yield from check_stored_versions(new)
     yield from check_approval(new, old)
     if preserves(spec) and not (old is not None and preserves(mapping(old, "spec"))):
@@ -286,7 +285,7 @@ def check_stored_versions(definition: Object) -> Iterator[Cause]:
     path, stored = "status.storedVersions", items(definition, "status", "storedVersions")
     versions = items(definition, "spec", "versions")
     if not stored:
-        yield invalid(path, stored, "must have at least one stored version")
+        yield Cause(path, "FieldValueInvalid", "Invalid value: null: must have at least one stored version")
         return
     for version in versions:
         if version.get("storage") and version.get("name") not in stored:
