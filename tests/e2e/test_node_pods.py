@@ -128,16 +128,29 @@ def test_a_force_delete_overtakes_a_graceful_one(space: Space) -> None:
     eventually("its cgroup is gone", lambda: not folder.exists())
 
 
-def test_exec_carries_codes_and_the_end_of_stdin(space: Space) -> None:
+@pytest.fixture(params=["websocket", "spdy"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What kubectl speaks in exec and port-forward: WebSocket, or SPDY as old clients do."""
+    if request.param == "spdy":
+        monkeypatch.setenv("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")
+        monkeypatch.setenv("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")
+    return str(request.param)
+
+
+def test_exec_carries_codes_and_the_end_of_stdin(space: Space, transport: str) -> None:
     space.apply(pod("box", "sleep 1000"))
     space.ready("box")
     assert space.run("exec", "box", "--", "sh", "-c", "exit 7").returncode == 7
     assert space.run("exec", "-i", "box", "--", "cat", stdin="to the end").stdout == "to the end"
+    large = "0123456789abcdef" * 16384
+    assert space.run("exec", "-i", "box", "--", "cat", stdin=large).stdout == large
+    both = space.run("exec", "box", "--", "sh", "-c", "echo out; echo err >&2")
+    assert (both.stdout, both.stderr) == ("out\n", "err\n")
     missing = space.run("exec", "box", "-c", "nope", "--", "true")
     assert missing.returncode == 1 and "container nope is not valid for pod box" in missing.stderr
 
 
-def test_port_forward(space: Space) -> None:
+def test_port_forward(space: Space, transport: str) -> None:
     space.apply(pod("web", "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8080 -h /www"))
     space.ready("web")
     with subprocess.Popen(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import sys
@@ -91,6 +92,7 @@ async def open_api(config: ApiConfig, store: Store | None = None) -> Api:
 async def serve(config: ApiConfig, ready: Callable[[], None], alongside: Alongside | None = None) -> None:
     """Serve until cancelled. ``alongside`` runs in the same loop with the app (controllers, scheduler)."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    allow_many_connections()
     api = await open_api(config)
     try:
         async with listening(api, config):
@@ -100,6 +102,18 @@ async def serve(config: ApiConfig, ready: Callable[[], None], alongside: Alongsi
             await asyncio.get_running_loop().create_future()
     finally:
         await api.close()
+
+
+def allow_many_connections() -> None:
+    """Take as many open files as this process may have: each watch is a connection (as Go's runtime does)."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 Alongside = Callable[[Api], Awaitable[None]]

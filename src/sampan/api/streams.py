@@ -18,8 +18,10 @@ from urllib.parse import urlencode
 
 import orjson
 
+from sampan.api.asgi import all_of
 from sampan.api.errors import StatusError, bad_request, not_found
 from sampan.api.request import Asgi, Receive, Request, Scope, Send
+from sampan.api.tunnel import Tunnel, messages
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -31,12 +33,18 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 KUBELET_PORT = 10250
 REMOTE_COMMAND = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 PORT_FORWARD = ("SPDY/3.1+portforward.k8s.io",)
+SPDY = {
+    False: ("v4.channel.k8s.io", "SPDY/3.1+remotecommand.k8s.io"),
+    True: ("portforward.k8s.io", "SPDY/3.1+portforward.k8s.io"),
+}
+"""By whether ports are forwarded: what is spoken with the client, and the WebSocket protocol that carries it."""
 LOG_PARAMETERS = ("follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream")
 
 
 def add(api: Api, pki_dir: Path) -> None:
     """Serve the streaming subresources of pods."""
     kubelets = Kubelets(api, pki_dir)
+    api.closing.append(kubelets.close)
     stream = api.catalog.stream
     stream("", "v1", "pods", "log", ("GET",), kubelets.log, kind="Pod")
     for name in ("exec", "attach", "portforward"):
@@ -62,6 +70,10 @@ class Kubelets:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=0), timeout=timeout)
         return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
 
     def _pod(self, request: Request) -> Object:
         at = request.attributes
@@ -125,14 +137,13 @@ class Kubelets:
         await send({"type": "http.response.body", "body": b""})
 
     async def upgrade(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve exec, attach and portforward over WebSocket."""
+        """Serve exec, attach and portforward: over WebSocket; over SPDY, which reaches the kubelet inside of one."""
         verb = request.attributes.subresource
         pod = self._pod(request)
         kubelet = self._in_process(pod)
-        if scope["type"] != "websocket" and (kubelet is None or verb != "portforward"):
-            raise bad_request(
-                "unable to upgrade: unexpected: only WebSocket (v5.channel.k8s.io) is spoken here, not SPDY"
-            )
+        tunnel: Tunnel | None = scope.get("sampan.tunnel")
+        if scope["type"] != "websocket" and tunnel is None and (kubelet is None or verb != "portforward"):
+            raise bad_request("Upgrade request required")
         metadata = pod["metadata"]
         path = f"/{'portForward' if verb == 'portforward' else verb}/{metadata['namespace']}/{metadata['name']}"
         offered = PORT_FORWARD if verb == "portforward" else REMOTE_COMMAND
@@ -142,13 +153,20 @@ class Kubelets:
                 raise bad_request(text)
             path += f"/{choose_container(pod, request.query.get('container', ''))}"
         if kubelet is not None:
+            if tunnel is not None and verb != "portforward":
+                raise bad_request("unable to upgrade: a simulated pod is entered by WebSocket only, not by SPDY")
             await kubelet({**scope, "path": path}, receive, send)
+            return
+        parameters = [(name, value) for name, values in request.query_lists.items() for value in values]
+        url = f"{self._url(pod)}{path}?{urlencode(parameters)}"
+        if tunnel is not None:
+            spoken, inner = SPDY[verb == "portforward"]
+            check_spdy(all_of(request.headers, "x-stream-protocol-version"), spoken)
+            await self._carry(url, inner, *messages(tunnel, spoken))
             return
         chosen = next((name for name in offered if name in scope.get("subprotocols", ())), None)
         if chosen is None:
             raise bad_request(f"none of the sub-protocols is known; known: {', '.join(offered)}")
-        parameters = [(name, value) for name, values in request.query_lists.items() for value in values]
-        url = f"{self._url(pod)}{path}?{urlencode(parameters)}"
         await self._carry(url, chosen, receive, send)
 
     async def _carry(self, url: str, protocol: str, receive: Receive, send: Send) -> None:
@@ -174,6 +192,13 @@ class Kubelets:
             await asyncio.gather(inward, outward, return_exceptions=True)
         with contextlib.suppress(RuntimeError):  # the client closed first
             await send({"type": "websocket.close", "code": 1000})
+
+
+def check_spdy(offered: list[str], spoken: str) -> None:
+    """Raise 403 where a client does not offer the version that is spoken here."""
+    if spoken not in offered:
+        why = f"client supports [{' '.join(offered)}], server accepts [{spoken}]"
+        raise StatusError(403, "Forbidden", f"unable to upgrade: unable to negotiate protocol: {why}")
 
 
 REASONS = {400: "BadRequest", 404: "NotFound", 403: "Forbidden", 500: "InternalError"}

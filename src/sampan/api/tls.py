@@ -8,20 +8,34 @@ request. Files that were replaced are read with the next connection, so that a r
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from sampan.api.der import certificates_of
+from sampan.api.tunnel import UPGRADE, Tunnel
 
 logger = logging.getLogger("sampan.api")
 
 PEER_CERTIFICATE, FRONT_PROXY_CERTIFICATE = "sampan.peer_certificate", "sampan.front_proxy_certificate"
+TUNNEL = "sampan.tunnel"
+HEADER_SECONDS = 32.0
+"""How long the headers of a request may take (kube-apiserver's ReadHeaderTimeout)."""
+LINGER_SECONDS = 0.5
+MAX_HEAD_BYTES = 1 << 20
+"""The largest head of a request (Go's DefaultMaxHeaderBytes)."""
+TOO_LARGE_HEAD = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
+    b"Content-Length: 35\r\n\r\n"
+    b"431 Request Header Fields Too Large"
+)
 NO_CHECK_TIME = 0x200000
 """``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL, which ``ssl`` has no name for."""
 
@@ -109,16 +123,84 @@ def anchor(connection: Any) -> bytes:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol that knows its peer."""
+    """uvicorn's HTTP/1.1 protocol that knows its peer, gives up on headers that do not end, and lets go of connections
+    that become SPDY."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._peer_certificate, self._front_proxy = peer_certificates(transport)
+        self._tunnel: Tunnel | None = None
+        self._head_bytes = 0
+        self._in_head, self._refused = True, False
+        self._slow: asyncio.TimerHandle | None = self.loop.call_later(HEADER_SECONDS, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._not_slow()
+        if self._tunnel is not None:
+            self._tunnel.feed(b"")
+        super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.feed(b"")
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.feed(data)
+            return
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(data[upgrade.args[0] :] if upgrade.args else b"")
+            return
+        except httptools.HttpParserError:
+            self.send_400_response("400 Bad Request")
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
+            elif self._slow is None:
+                self._slow = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+
+    def _refuse_head(self) -> None:
+        """Answer 431, and close when the client has had time to read it: data that nobody reads would reset it away."""
+        self._not_slow()
+        self._refused = True
+        self.transport.write(TOO_LARGE_HEAD)
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _upgraded(self, rest: bytes) -> None:
+        if self._tunnel is not None:
+            if rest:
+                self._tunnel.feed(rest)
+        elif self._should_upgrade():
+            self._not_slow()
+            self.handle_websocket_upgrade()
+
+    def _not_slow(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
         self.scope[PEER_CERTIFICATE] = self._peer_certificate  # type: ignore[literal-required]
         self.scope[FRONT_PROXY_CERTIFICATE] = self._front_proxy  # type: ignore[literal-required]
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._slow is not None:
+            self._not_slow()
+        if self.parser.should_upgrade() and self._get_upgrade() == UPGRADE:
+            self._tunnel = self.scope[TUNNEL] = Tunnel(self.transport, self.flow)  # type: ignore[literal-required]
+        super().on_headers_complete()
+        if self._tunnel is not None:
+            self._tunnel.cycle = self.cycle
 
 
 class WebSocketProtocol(WSProtocol):

@@ -21,7 +21,7 @@ from sampan.node.pod_config import log_directory
 from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.spdy import SpdyError
-from sampan.node.streaming import PORT_FORWARD, REMOTE_COMMAND, bridge_command, bridge_ports
+from sampan.node.streaming import PORT_FORWARD, REMOTE_COMMAND, SPDY_COMMAND, bridge_command, bridge_streams
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -173,9 +173,13 @@ class KubeletServer:
     async def _remote_command(self, request: web.Request, url: str, wanted: Any) -> web.StreamResponse:
         from aiohttp import web
 
-        socket = web.WebSocketResponse(protocols=REMOTE_COMMAND, max_msg_size=0, autoping=True)
+        protocols = (*REMOTE_COMMAND, SPDY_COMMAND)
+        socket = web.WebSocketResponse(protocols=protocols, max_msg_size=0, autoping=True)
         await socket.prepare(request)
         try:
+            if socket.ws_protocol == SPDY_COMMAND:
+                await bridge_streams(socket, url)
+                return socket
             await bridge_command(
                 socket, url, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr, tty=wanted.tty
             )
@@ -194,7 +198,7 @@ class KubeletServer:
         socket = web.WebSocketResponse(protocols=PORT_FORWARD, max_msg_size=0)
         await socket.prepare(request)
         try:
-            await bridge_ports(socket, url)
+            await bridge_streams(socket, url)
         except (OSError, SpdyError) as error:
             await socket.close(code=1011, message=str(error).encode()[:120])
         await socket.close()

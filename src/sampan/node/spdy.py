@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
 FIN = 0x01
@@ -77,15 +77,16 @@ class Stream:
         return piece
 
     async def send(self, data: bytes) -> None:
-        """Send data, waiting while the peer's window is full."""
+        """Send data, waiting while the peer's window is full, where the peer keeps one."""
         while data and not self.reset:
-            while self.window <= 0 and not self.reset:
+            while self.window <= 0 and self._session.windowed and not self.reset:
                 self._room.clear()
                 await self._room.wait()
-            piece = data[: min(self.window, DATA_AT_MOST)]
+            piece = data[: min(self.window, DATA_AT_MOST) if self._session.windowed else DATA_AT_MOST]
             data = data[len(piece) :]
             self.window -= len(piece)
             self._session.write_data(self.id, piece, fin=False)
+            await self._session.drain()
 
     def close(self) -> None:
         """Send the end of our side."""
@@ -117,9 +118,18 @@ class Session:
     """One side of a SPDY connection. ``client`` sides open streams with odd numbers."""
 
     def __init__(
-        self, write: Callable[[bytes], None], *, client: bool, on_stream: Callable[[Stream], None] | None = None
+        self,
+        write: Callable[[bytes], None],
+        *,
+        client: bool,
+        on_stream: Callable[[Stream], None] | None = None,
+        drain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._write = write
+        self._drain = drain
+        self.windowed = False
+        """Whether the peer has ever enlarged a window. moby/spdystream, which containerd and kubectl use, never does and
+        takes what comes: then only the connection itself says when to wait."""
         self._on_stream = on_stream
         self._next_id = 1 if client else 2
         self._buffer = b""
@@ -137,6 +147,11 @@ class Session:
         self._control(SYN_STREAM, 0, struct.pack(">IIH", stream.id, 0, 0) + self._packed(headers))
         self._grow(stream.id)
         return stream
+
+    async def drain(self) -> None:
+        """Wait until the connection takes more."""
+        if self._drain is not None:
+            await self._drain()
 
     def _grow(self, stream_id: int) -> None:
         """Let the peer send without waiting for us: what bounds it is the sockets on both sides."""
@@ -223,6 +238,7 @@ class Session:
             elif kind == PING:
                 self._control(PING, 0, payload)
             elif kind == WINDOW_UPDATE:
+                self.windowed = True
                 stream_id, delta = struct.unpack_from(">II", payload)
                 if stream_id in self._streams:
                     self._streams[stream_id].enlarge(delta & 0x7FFFFFFF)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 REMOTE_COMMAND = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 PORT_FORWARD = ("SPDY/3.1+portforward.k8s.io",)
+SPDY_COMMAND = "SPDY/3.1+remotecommand.k8s.io"
+"""Between the API and this node: exec and attach of a client that speaks SPDY, carried as it is."""
 
 
 class Upgraded:
@@ -30,7 +32,7 @@ class Upgraded:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self.session = Session(writer.write, client=True)
+        self.session = Session(writer.write, client=True, drain=writer.drain)
 
     async def pump(self) -> None:
         """Feed the session until the connection ends."""
@@ -142,8 +144,9 @@ async def _from_socket(socket: web.WebSocketResponse, streams: dict[str, Stream]
         stream.abort()
 
 
-async def bridge_ports(socket: web.WebSocketResponse, url: str) -> None:
-    """Carry forwarded ports: every pair of streams that the client opens is opened at the runtime too."""
+async def bridge_streams(socket: web.WebSocketResponse, url: str) -> None:
+    """Carry SPDY inside a WebSocket: every stream that the client opens is opened at the runtime too. Forwarded ports have
+    a pair for each connection, a command has its ``streamtype``s."""
     from aiohttp import WSMsgType
 
     upgraded = await connect(url)
@@ -158,7 +161,7 @@ async def bridge_ports(socket: web.WebSocketResponse, url: str) -> None:
             group.create_task(_copy(theirs, ours), name="to-pod")
             group.create_task(_copy(ours, theirs), name="from-pod")
 
-        session = Session(out.put_nowait, client=False, on_stream=on_stream)
+        session = Session(out.put_nowait, client=False, on_stream=on_stream, drain=out.join)
         tasks = [
             group.create_task(upgraded.pump(), name="runtime"),
             group.create_task(_drain(out, socket), name="client"),
@@ -180,6 +183,7 @@ async def bridge_ports(socket: web.WebSocketResponse, url: str) -> None:
 async def _drain(out: asyncio.Queue[bytes], socket: web.WebSocketResponse) -> None:
     while True:
         await _send(socket, await out.get())
+        out.task_done()
 
 
 async def _copy(source: Stream, target: Stream) -> None:
