@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sampan.api import metadata, policy_roles
+from sampan.api import metadata, policy_roles, policy_system_roles
 from sampan.api.catalog import Served
 from sampan.api.flowcontrol import bootstrap as flowcontrol
+from sampan.api.rbac_reconciling import BINDINGS, ROLES, reconciled
 from sampan.api.resources.versions import CONVERSIONS
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
@@ -94,7 +95,9 @@ def stored_as(api: Api, obj: Object) -> Served | None:
 
 def readdressed(stored: Object, wanted: Object) -> Object | None:
     """Return the stored object with what is the API's own to say: its address in Endpoints and EndpointSlice, the
-    authorities of its callers. None where nothing changed."""
+    authorities of its callers, what roles and bindings lack. None where nothing changed."""
+    if wanted["kind"] in (*ROLES, *BINDINGS):
+        return reconciled(stored, wanted)
     fields = {"Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports"), "ConfigMap": ("data",)}
     own = fields.get(wanted["kind"], ())
     if all(stored.get(field) == wanted[field] for field in own):
@@ -128,6 +131,7 @@ def objects(config: ApiConfig) -> Iterator[Object]:
         yield front_proxy(config)
     yield from policy_roles.cluster_roles()
     yield from policy_roles.bindings()
+    yield from policy_system_roles.objects()
     yield from flowcontrol.objects()
     for name, value, description in SYSTEM_PRIORITIES:
         yield {

@@ -1,7 +1,7 @@
 """The cluster's keys: one CA, serving and client certificates, the ServiceAccount key, and our agents' kubeconfigs.
 
-Everything is EC P-256 and made once, at the first ``up``; existing files are kept. Private keys are readable by their
-owner only. ``cryptography`` is imported when keys are made, not before.
+Everything is EC P-256 and made once, at the first ``up``; existing files are kept until they end soon. Private keys are
+readable by their owner only. ``cryptography`` is imported when keys are made, not before.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import datetime
 import ipaddress
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sampan.api.der import certificates_of, validity
 from sampan.cluster.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 LIFETIME = datetime.timedelta(days=3650)
+RENEWED_BEFORE = datetime.timedelta(days=30)
+"""How long before its end ``up`` renews a certificate."""
 AGENTS = {"dns": "system:sampan-dns", "gateway": "system:sampan-gateway", "network": "system:sampan-network"}
 
 
@@ -98,12 +103,13 @@ def issue(
 
 
 def ensure(settings: Settings) -> None:
-    """Make what is missing of the cluster's keys and kubeconfigs. A complete PKI costs one look."""
-    if settings.kubeconfig("gateway").exists() and (settings.pki_dir / "front-proxy-client.key").exists():
-        return
+    """Make what is missing of the cluster's keys and kubeconfigs, and renew what ends soon. A complete PKI costs a look at
+    each certificate."""
     if not settings.kubeconfig("gateway").exists():
         make(settings)
-    make_front_proxy(settings)
+    if not (settings.pki_dir / "front-proxy-client.key").exists() or ends_soon(settings.pki_dir / "front-proxy-ca.crt"):
+        make_front_proxy(settings)
+    renew(settings)
 
 
 def make_front_proxy(settings: Settings) -> None:
@@ -111,6 +117,29 @@ def make_front_proxy(settings: Settings) -> None:
     authority = issue(f"sampan-{settings.name}-front-proxy", None)
     write_pair(settings.pki_dir / "front-proxy-ca", authority)
     write_pair(settings.pki_dir / "front-proxy-client", issue("front-proxy-client", authority))
+
+
+def servants(settings: Settings) -> dict[str, Callable[[Pair], Pair]]:
+    """Return how each pair of the control plane is issued, by the stem of its files."""
+    node, addresses = settings.node_name, (str(settings.node_ip), "127.0.0.1")
+    return {
+        "apiserver": lambda authority: api_server_pair(settings, authority),
+        "apiserver-kubelet-client": lambda authority: issue(
+            "kube-apiserver-kubelet-client", authority, organizations=("system:masters",)
+        ),
+        "kubelet": lambda authority: issue(
+            f"system:node:{node}", authority, names=(node,), addresses=addresses, server=True
+        ),
+    }
+
+
+def users(settings: Settings) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return who has a kubeconfig: name and groups."""
+    known: dict[str, tuple[str, tuple[str, ...]]] = {
+        "admin": ("kubernetes-admin", ("system:masters",)),
+        "node": (f"system:node:{settings.node_name}", ("system:nodes",)),
+    }
+    return known | {agent: (name, ()) for agent, name in AGENTS.items()}
 
 
 def make(settings: Settings) -> None:
@@ -121,32 +150,65 @@ def make(settings: Settings) -> None:
     settings.pki_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = issue(f"sampan-{settings.name}", None)
     write_pair(settings.pki_dir / "ca", authority)
-    write_pair(settings.pki_dir / "apiserver", api_server_pair(settings, authority))
-    kubelet_client = issue("kube-apiserver-kubelet-client", authority, organizations=("system:masters",))
-    write_pair(settings.pki_dir / "apiserver-kubelet-client", kubelet_client)
-    node = settings.node_name
-    kubelet = issue(
-        f"system:node:{node}", authority, names=(node,), addresses=(str(settings.node_ip), "127.0.0.1"), server=True
-    )
-    write_pair(settings.pki_dir / "kubelet", kubelet)
+    for stem, made in servants(settings).items():
+        write_pair(settings.pki_dir / stem, made(authority))
     accounts = ec.generate_private_key(ec.SECP256R1())
     write_secret(settings.pki_dir / "sa.key", key_pem(accounts))
     public = accounts.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     (settings.pki_dir / "sa.pub").write_bytes(public)
+    for user in users(settings):
+        write_user(settings, user, authority)
 
-    users: dict[str, tuple[str, tuple[str, ...]]] = {
-        "admin": ("kubernetes-admin", ("system:masters",)),
-        "node": (f"system:node:{node}", ("system:nodes",)),
-    }
-    users |= {agent: (name, ()) for agent, name in AGENTS.items()}
-    for user, (name, groups) in users.items():
-        pair = issue(name, authority, organizations=groups)
-        # inside the cluster's namespace the node's address answers, outside of it 127.0.0.1 does
-        host = "127.0.0.1" if user == "admin" or settings.pods != "real" else str(settings.node_ip)
-        text = kubeconfig_text(settings.name, f"https://{host}:{settings.api_port}", authority, pair)
-        write_secret(settings.kubeconfig(user), text.encode())
+
+def write_user(settings: Settings, user: str, authority: Pair) -> None:
+    """Issue a user's certificate and write his kubeconfig."""
+    name, groups = users(settings)[user]
+    pair = issue(name, authority, organizations=groups)
+    # inside the cluster's namespace the node's address answers, outside of it 127.0.0.1 does
+    host = "127.0.0.1" if user == "admin" or settings.pods != "real" else str(settings.node_ip)
+    text = kubeconfig_text(settings.name, f"https://{host}:{settings.api_port}", authority, pair)
+    write_secret(settings.kubeconfig(user), text.encode())
+
+
+def renew(settings: Settings) -> None:
+    """Issue anew what ends soon; a running API serves a new certificate to its next connection."""
+    pairs = [stem for stem in servants(settings) if ends_soon(settings.pki_dir / f"{stem}.crt")]
+    names = [user for user in users(settings) if user_ends_soon(settings.kubeconfig(user))]
+    if pairs or names:
+        authority = read_pair(settings.pki_dir / "ca")
+        for stem in pairs:
+            write_pair(settings.pki_dir / stem, servants(settings)[stem](authority))
+        for user in names:
+            write_user(settings, user, authority)
+    if ends_soon(settings.pki_dir / "front-proxy-client.crt"):
+        front = read_pair(settings.pki_dir / "front-proxy-ca")
+        write_pair(settings.pki_dir / "front-proxy-client", issue("front-proxy-client", front))
+
+
+def read_pair(stem: Path) -> Pair:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(stem.with_suffix(".key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return Pair(x509.load_pem_x509_certificate(stem.with_suffix(".crt").read_bytes()), key)
+
+
+def ends_soon(certificate: Path) -> bool:
+    return pem_ends_soon(certificate.read_bytes())
+
+
+def user_ends_soon(kubeconfig: Path) -> bool:
+    found = re.search(r"client-certificate-data: ([A-Za-z0-9+/=]+)", kubeconfig.read_text())
+    return found is not None and pem_ends_soon(base64.b64decode(found[1]))
+
+
+def pem_ends_soon(pem: bytes) -> bool:
+    """Whether a certificate has less than ``RENEWED_BEFORE`` left. Without ``cryptography``: each ``up`` looks."""
+    return validity(certificates_of(pem)[0])[1] - time.time() < RENEWED_BEFORE.total_seconds()
 
 
 def move(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
 from pathlib import Path
 
@@ -56,3 +57,27 @@ def test_openssl_accepts_the_pair(settings: Settings) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.pki_dir / "apiserver.crt", settings.pki_dir / "apiserver.key")
     context.load_verify_locations(settings.pki_dir / "ca.crt")
+
+
+def test_what_ends_soon_is_renewed_by_the_same_authority(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Settings("old", 1, "real", "1.37", 6443)
+    monkeypatch.setattr(pki, "LIFETIME", datetime.timedelta(days=20))
+    pki.make(old)
+    pki.make_front_proxy(old)
+    monkeypatch.undo()
+    monkeypatch.setattr(settings_module, "state_root", lambda: tmp_path)
+    before = {path: path.read_bytes() for path in [*old.pki_dir.iterdir(), old.kubeconfig("admin")]}
+    pki.ensure(old)
+    kept = {path.name for path, content in before.items() if path.read_bytes() == content}
+    assert kept == {"ca.crt", "ca.key", "sa.key", "sa.pub"}
+    authority = certificate(old.pki_dir / "ca.crt")
+    certificate(old.pki_dir / "apiserver.crt").verify_directly_issued_by(authority)
+    front = certificate(old.pki_dir / "front-proxy-ca.crt")
+    certificate(old.pki_dir / "front-proxy-client.crt").verify_directly_issued_by(front)
+    ends = certificate(old.pki_dir / "kubelet.crt").not_valid_after_utc
+    assert ends > datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3000)
+    again = {path: path.read_bytes() for path in old.pki_dir.iterdir()}
+    pki.ensure(old)
+    assert again == {path: path.read_bytes() for path in old.pki_dir.iterdir()}
