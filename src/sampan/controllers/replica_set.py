@@ -84,10 +84,13 @@ def status_of(replica_set: Object, pods: list[Object], failure: str | None) -> O
     terminating = sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"])
     if terminating or "terminatingReplicas" in old:
         status["terminatingReplicas"] = terminating
-    conditions = [c for c in old.get("conditions") or () if c["type"] != "ReplicaFailure"]
-    if failure is not None:
+    conditions = list(old.get("conditions") or ())
+    failed = [condition for condition in conditions if condition["type"] == "ReplicaFailure"]
+    if failure is None:
+        conditions = [condition for condition in conditions if condition not in failed]
+    elif not failed:  # the first failure stays: every later one names another pod, and would wake this controller again
         new = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": failure}
-        conditions = with_condition(list(old.get("conditions") or ()), new, timestamp())
+        conditions = with_condition(conditions, new, timestamp())
     if conditions:
         status["conditions"] = conditions
     return status

@@ -97,8 +97,8 @@ DEPLOYMENT = Resource(
     columns=(
         NAME,
         Column("Ready", ready_of),
-        Column("Up-to-date", number("status", "updatedReplicas"), type="integer"),
-        Column("Available", number("status", "availableReplicas"), type="integer"),
+        Column("Up-to-date", number("status", "updatedReplicas")),
+        Column("Available", number("status", "availableReplicas")),
         AGE,
         *template_columns(*TEMPLATE),
         Column("Selector", selector("spec", "selector"), priority=WIDE),
@@ -174,7 +174,7 @@ CONTROLLER_REVISION = Resource(
     generation=False,
     validate=collect(validate_revision),
     trusts_definition=False,
-    columns=(NAME, Column("Controller", controller_of), Column("Revision", number("revision"), type="integer"), AGE),
+    columns=(NAME, Column("Controller", controller_of), Column("Revision", number("revision")), AGE),
 )
 
 RESOURCES = (CONTROLLER_REVISION, DAEMON_SET, DEPLOYMENT, REPLICA_SET, STATEFUL_SET)

@@ -100,8 +100,8 @@ V2 = Resource(
         Column("Reference", reference),
         Column("Targets", targets),
         Column("MinPods", field("spec", "minReplicas", missing="<unset>")),
-        Column("MaxPods", number("spec", "maxReplicas"), type="integer"),
-        Column("Replicas", number("status", "currentReplicas"), type="integer"),
+        Column("MaxPods", number("spec", "maxReplicas")),
+        Column("Replicas", number("status", "currentReplicas")),
         AGE,
     ),
 )

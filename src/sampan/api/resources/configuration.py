@@ -70,7 +70,7 @@ CONFIG_MAP = Resource(
     trusts_definition=False,
     columns=(
         NAME,
-        Column("Data", lambda o: len(mapping(o, "data")) + len(mapping(o, "binaryData")), type="integer"),
+        Column("Data", lambda o: len(mapping(o, "data")) + len(mapping(o, "binaryData"))),
         AGE,
     ),
 )
@@ -137,7 +137,7 @@ SECRET = Resource(
     columns=(
         NAME,
         Column("Type", ".type"),
-        Column("Data", count("data"), type="integer"),
+        Column("Data", count("data")),
         AGE,
     ),
     field_selectors={"type": lambda secret: text(secret, "type")},
@@ -160,5 +160,5 @@ SERVICE_ACCOUNT = Resource(
     warn=account_warnings,
     trusts_definition=False,
     returns_deleted=True,
-    columns=(NAME, Column("Secrets", lambda account: len(dig(account, "secrets") or ()), type="integer"), AGE),
+    columns=(NAME, Column("Secrets", lambda account: len(dig(account, "secrets") or ())), AGE),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, needed_one_of, non_negative
-from sampan.api.resources.columns import AGE, NAME, WIDE, field, selector, template_columns, truth
+from sampan.api.resources.columns import AGE, NAME, WIDE, field, selector, template_columns
 from sampan.api.resources.job_validation import job_spec, job_spec_warnings
 from sampan.api.resources.jobs import default_job_spec
 from sampan.api.resources.pod_spec import fill
@@ -24,6 +24,11 @@ ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}", re.ASCII)
 EXPLICIT_ZONE = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
 LONGEST_NAME = 52
 """A Job's name of 63 characters, without the time that is put to its end."""
+
+
+def suspended(job: Object) -> str:
+    value = mapping(job, "spec").get("suspend")
+    return "<unset>" if value is None else str(bool(value))
 
 
 def default_cron_job(cron_job: Object) -> None:
@@ -138,7 +143,7 @@ CRON_JOB = Resource(
         NAME,
         Column("Schedule", ".spec.schedule"),
         Column("Timezone", field("spec", "timeZone")),
-        Column("Suspend", truth("spec", "suspend")),
+        Column("Suspend", suspended, type="boolean"),
         Column("Active", lambda cron_job: len(items(cron_job, "status", "active")), type="integer"),
         Column("Last Schedule", last_schedule),
         AGE,
