@@ -115,8 +115,27 @@ def container_status(
         "ready": ready,
         "started": "running" in state,
         "state": state,
+        **given(container),
     }
     return {**status, "lastState": last} if last else status
+
+
+def given(container: Object) -> Object:
+    """Return what a container's status says it was given: all that it asks for. Without it no pod may be resized."""
+    resources = container.get("resources") or {}
+    requests = resources.get("requests")
+    return {"resources": resources, **({"allocatedResources": requests} if requests else {})}
+
+
+def resized(pod: Object) -> list[Object] | None:
+    """Return the containers' statuses of a pod that was resized (``pods/resize``), None when it was not."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    asked = {container["name"]: container for container in pod["spec"]["containers"]}
+    new = [
+        {**status, **given(asked[status["name"]])} if "resources" in status and status["name"] in asked else status
+        for status in statuses
+    ]
+    return new if any(one is not other and one != other for one, other in zip(new, statuses, strict=True)) else None
 
 
 def ended(exit_code: int, started: str, now: str) -> Object:

@@ -21,7 +21,7 @@ from sampan.client.resources import NODES, PODS
 from sampan.schema.objects import Object
 from sampan.simulation import nodes
 from sampan.simulation.addresses import Addresses
-from sampan.simulation.effects import status_after
+from sampan.simulation.effects import resized, status_after
 from sampan.simulation.logs import LogBook
 from sampan.simulation.stages import Stage
 from sampan.simulation.steps import Step, next_step, ordered
@@ -135,6 +135,8 @@ class Player:
         step = next_step(obj, self._stages.get((resource.api_version, resource.kind), ()))
         if resource is NODES:
             step = self._node_step(obj, step)
+        elif resource is PODS and step is None and (statuses := resized(obj)) is not None:
+            step = Step("/resize", 0.0, {"status": {"containerStatuses": statuses}})
         if step is None:
             self._due.pop(item, None)
             return None

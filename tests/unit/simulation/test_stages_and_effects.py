@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.simulation.effects import status_after, with_conditions
+from sampan.simulation.effects import resized, status_after, with_conditions
 from sampan.simulation.stages import StageError, compiled, share
 from sampan.simulation.steps import next_step
 
@@ -178,3 +178,14 @@ def test_a_condition_that_is_so_already_does_not_change() -> None:
     assert with_conditions(have, [{"type": "Ready", "status": "True"}], NOW) == have
     told = with_conditions(have, [{"type": "Ready", "status": "True", "reason": "New"}], NOW)
     assert told[0]["lastTransitionTime"] == "2020-01-01T00:00:00Z"
+
+
+def test_a_resized_pod_is_given_what_it_asks_for() -> None:
+    made = pod()
+    made["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1"}}
+    made["status"] = status_after(made, {"phase": "Running"}, ip="10.0.0.1", host_ip="10.0.0.2", now=NOW)
+    assert made["status"]["containerStatuses"][0]["allocatedResources"] == {"cpu": "1"}
+    assert resized(made) is None
+    made["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "2"}}
+    statuses = resized(made)
+    assert statuses is not None and statuses[0]["resources"] == {"requests": {"cpu": "2"}}
