@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.admission.claims import Claims
+from sampan.api.admission.service_families import settle_families
 from sampan.api.errors import StatusError, invalid
 from sampan.api.request import Admission
 from sampan.api.resource import Cause, Resource
@@ -118,6 +119,9 @@ class ServiceAddresses:
                 if admission.old is not None:
                     spec.pop(key, None)
             return
+        causes = settle_families(spec, mapping(admission.old, "spec"), f"IPv{self.network.version}")
+        if causes:
+            raise invalid(admission.resource, admission.name, causes)
         wanted = spec.get("clusterIP") or next(iter(items(spec, "clusterIPs")), "")
         if wanted == "None":
             pass
@@ -135,8 +139,6 @@ class ServiceAddresses:
         else:
             await self._take_address(admission, wanted, owner)
         spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
 
     async def _take_address(self, admission: Admission, wanted: str, owner: str) -> None:
         held_by = self._addresses.get(wanted)
