@@ -5,15 +5,15 @@ Source: kubernetes test/e2e (test/conformance/testdata/conformance.yaml), the te
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sampan.api.app import Api
 from sampan.api.server import ApiConfig, open_api
 
 from .conftest import Asgi, HeaderAuthenticator
@@ -140,12 +140,16 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
 CLUSTER_WIDE = {"persistentvolumes", "nodes", "namespaces", "ingressclasses", "ipaddresses", "servicecidrs"}
 
 
-@pytest.fixture
-async def api(throwaway_pki: Path) -> AsyncIterator[Api]:
-    made = await open_api(ApiConfig(pki_dir=throwaway_pki))
-    made.authenticator = HeaderAuthenticator()
-    yield made
-    await made.close()
+Runs = tuple[asyncio.Runner, Asgi]
+
+
+@pytest.fixture(scope="module")
+def shared(throwaway_pki: Path) -> Iterator[Runs]:
+    with asyncio.Runner() as runner:
+        api = runner.run(open_api(ApiConfig(pki_dir=throwaway_pki)))
+        api.authenticator = HeaderAuthenticator()
+        yield runner, Asgi(api)
+        runner.run(api.close())
 
 
 def answered(response: Any) -> dict[str, Any]:
@@ -164,8 +168,12 @@ def contains(have: Any, wanted: Any) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_life(api: Api, kind: str) -> None:
-    http = Asgi(api)
+def test_a_life(shared: Runs, kind: str) -> None:
+    runner, http = shared
+    runner.run(life(http, kind))
+
+
+async def life(http: Asgi, kind: str) -> None:
     base, name, plural = kind.split()
     spec, status = copy.deepcopy(KINDS[kind])
     called = spec.pop("name", "test")
