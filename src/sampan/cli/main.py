@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 
-VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest")
+VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security")
 PASSED_THROUGH = ("kubectl",)
 """Verbs whose arguments belong to another program."""
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"
