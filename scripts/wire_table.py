@@ -26,6 +26,15 @@ SPECIAL = {
 BASIC = {"string": "s", "bool": "b", "int32": "i", "int64": "i", "int": "i", "uint32": "i", "float64": "f", "byte": "i"}
 BASIC |= {"types.UID": "s", "UID": "s", "types.NodeName": "s"}
 LEFT_OUT = ("admission/v1", "apidiscovery/v2")
+UNSTABLE = frozenset((
+    "admissionregistration/v1alpha1", "admissionregistration/v1beta1", "apiserverinternal/v1alpha1",
+    "authentication/v1alpha1", "authentication/v1beta1", "certificates/v1alpha1", "certificates/v1beta1",
+    "coordination/v1alpha2", "coordination/v1beta1", "flowcontrol/v1beta1", "flowcontrol/v1beta2", "flowcontrol/v1beta3",
+    "lifecycle/v1alpha1", "networking/v1beta1", "resource/v1alpha3", "resource/v1beta1", "resource/v1beta2",
+    "scheduling/v1alpha3", "scheduling/v1beta1", "storage/v1alpha1", "storage/v1beta1", "storagemigration/v1beta1",
+))  # fmt: skip
+"""Versions beside the stable ones that an API of 1.25 to 1.37 may serve."""
+
 STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.M | re.S)
 ALIAS = re.compile(r"^type (\w+) (string|int32|\[\]\w+|map\[\w+\][\w.]+)$", re.M)
 FIELD = re.compile(r'^\t(?:(\w+)\s+)?([\w.\[\]*]+)\s+`json:"([^"]*)"(?:\s+\w+:"[^"]*")*?\s*protobuf:"([^"]*)"', re.M)
@@ -76,7 +85,7 @@ class Table:
 
     def lines(self) -> Iterator[str]:
         for package, text in sorted(self.texts.items()):
-            if package in LEFT_OUT:
+            if package in LEFT_OUT or not (re.fullmatch(r"\w+/v\d+", package) or package in UNSTABLE):
                 continue
             imports = {alias or path.split("/")[-1]: path for alias, path in IMPORT.findall(text)}
             for name, body in STRUCT.findall(text):
@@ -101,7 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     table = Table()
     found = [
-        *sources(options.api, r"(\w+/v\d+)/types\.go"),
+        *sources(options.api, r"(\w+/v\d+(?:(?:alpha|beta)\d+)?)/types\.go"),
         *sources(options.apimachinery, r"pkg/apis/(meta/v1)/types\.go"),
     ]
     for package, text in found:

@@ -451,3 +451,18 @@ async def test_shares_have_two_names(open_whole: Any) -> None:
     _, read = await call("GET", path.format("v1beta3") + "/l")
     assert read["spec"]["limited"]["nominalConcurrencyShares"] == 7
     assert "assuredConcurrencyShares" not in read["spec"]["limited"]
+
+
+async def test_admin_access_is_for_labelled_namespaces(whole: Any) -> None:
+    path = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
+    request = {"name": "r", "exactly": {"deviceClassName": "gpu", "adminAccess": True}}
+    body = {"metadata": {"name": "c"}, "spec": {"devices": {"requests": [request]}}}
+    code, status = await whole("POST", path, body)
+    assert code == 422
+    assert status["message"] == (
+        'ResourceClaim.resource.k8s.io "c" is invalid: spec.devices.requests[0].exactly.adminAccess: Forbidden: admin access '
+        "to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"
+    )
+    labels = {"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}
+    await whole("PATCH", "/api/v1/namespaces/default", labels, {"content-type": "application/merge-patch+json"})
+    assert (await whole("POST", path, body))[0] == 201

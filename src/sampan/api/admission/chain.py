@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.api.admission.certificate_requests import CertificateRequests
 from sampan.api.admission.configuration import configurations
+from sampan.api.admission.device_claims import DeviceAdminAccess
 from sampan.api.admission.rbac_changes import RbacChanges
 from sampan.api.admission.service_addresses import ServiceAddresses
 from sampan.api.admission.webhooks import WebhookConfigurations, Webhooks
@@ -127,6 +128,13 @@ def build(
         made(plugin, Setup(api, config, authorizer, webhooks, told.get(plugin.name) or {}))
         for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins, minor)
     ]
-    plugins += [CertificateRequests(), RbacChanges(authorizer), services, custom, CustomObjects(custom)]
+    plugins += [
+        CertificateRequests(),
+        DeviceAdminAccess(),
+        RbacChanges(authorizer),
+        services,
+        custom,
+        CustomObjects(custom),
+    ]
     plugins += [WebhookConfigurations(webhooks), aggregation]
     return Plugins(tuple(plugins), services, webhooks)

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from sampan.api.resource import Cause
+from sampan.api.resources import device_selectors
 from sampan.api.resources.checking import immutable, label, needed_one_of, one_of, subdomain
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_long, too_many
@@ -176,8 +177,10 @@ def wanted(path: str, request: Object) -> Iterator[Cause]:
     yield from listed(f"{path}.tolerations", items(request, "tolerations"), 16, toleration)
 
 
-def selectors(path: str, given: list[Any]) -> Iterator[Cause]:
-    yield from listed(path, given, MAX_SELECTORS, selector)
+def selectors(path: str, given: list[Any], before: list[Any] | None = None) -> Iterator[Cause]:
+    """Selectors of devices; those that are stored already (``before``) are not compiled again."""
+    if given != before:
+        yield from listed(path, given, MAX_SELECTORS, selector)
 
 
 def selector(path: str, one: Object) -> Iterator[Cause]:
@@ -189,6 +192,8 @@ def selector(path: str, one: Object) -> Iterator[Cause]:
         yield required(f"{path}.cel.expression")
     elif len(expression) > MAX_EXPRESSION:
         yield too_long(f"{path}.cel.expression", MAX_EXPRESSION)
+    else:
+        yield from device_selectors.judged(f"{path}.cel.expression", expression)
 
 
 def toleration(path: str, one: Object) -> Iterator[Cause]:

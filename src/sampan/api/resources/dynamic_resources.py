@@ -171,7 +171,8 @@ def claim_state(claim: Object) -> str:
 
 def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
     spec = mapping(new, "spec")
-    yield from selectors("spec.selectors", items(spec, "selectors"))
+    before = None if old is None else items(old, "spec", "selectors")
+    yield from selectors("spec.selectors", items(spec, "selectors"), before)
     yield from listed("spec.config", items(spec, "config"), 32, configuration)
     name = spec.get("extendedResourceName")
     if name is not None and ("/" not in name or name.split("/")[0].endswith("kubernetes.io")):

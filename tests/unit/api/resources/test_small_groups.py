@@ -232,6 +232,13 @@ BAD = [
         device_slice(devices=[{"name": "g"}, {"name": "g"}]),
         'spec.devices[1]: Duplicate value: "g"',
     ),
+    (
+        "DeviceClass",
+        {"spec": {"selectors": [{"cel": {"expression": "device.driver"}}, {"cel": {"expression": ""}}]}},
+        'spec.selectors[0].cel.expression: Invalid value: "device.driver": must evaluate to bool or the unknown type, not '
+        "string",
+        "spec.selectors[1].cel.expression: Required value",
+    ),
     ("DeviceTaintRule", {"spec": {"taint": {"key": "a"}}}, "spec.taint.effect: Required value"),
     (
         "StorageVersionMigration",
