@@ -72,6 +72,9 @@ class Flags:
     enable_admission_plugins: tuple[str, ...] = ()
     """Plugins beside those that are on by default."""
     disable_admission_plugins: tuple[str, ...] = ()
+    default_not_ready_toleration_seconds: int = 300
+    default_unreachable_toleration_seconds: int = 300
+    """How long pods stay on a node that is not ready or not reached, where they do not say themselves."""
     admission_control_config_file: Path | None = None
     """An AdmissionConfiguration (apiserver.config.k8s.io/v1): what plugins are told."""
 

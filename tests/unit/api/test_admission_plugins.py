@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sampan.api.admission.chain import ORDER, enabled
+from sampan.api.flags import Flags
 
 NS = "/api/v1/namespaces/default"
 PODS, CLAIMS = f"{NS}/pods", f"{NS}/persistentvolumeclaims"
@@ -326,3 +327,12 @@ async def test_nobody_asks_to_be_a_master(whole: Any) -> None:
         "with system:masters group is not allowed"
     )
     await made(whole, CSRS, signing("r", "kubernetes.io/kube-apiserver-client", "dev"))
+
+
+async def test_how_long_pods_stay_is_said_by_flags(open_whole: Any) -> None:
+    call = await open_whole(flags=Flags(default_not_ready_toleration_seconds=7))
+    tolerations = (await made(call, PODS, pod()))["spec"]["tolerations"]
+    assert {one["key"].rpartition("/")[2]: one["tolerationSeconds"] for one in tolerations} == {
+        "not-ready": 7,
+        "unreachable": 300,
+    }

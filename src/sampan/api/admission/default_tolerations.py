@@ -1,18 +1,30 @@
-"""DefaultTolerationSeconds: pods stay five minutes on a node that is not ready or unreachable."""
+"""DefaultTolerationSeconds: pods stay five minutes, or as the flags say, on a node that is not ready or unreachable."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import items
 from sampan.schema.objects import Object
 
-TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-SECONDS = 300
+if TYPE_CHECKING:
+    from sampan.api.admission.chain import Setup
+
+NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 
 
 class DefaultTolerationSeconds:
     """Source: plugin/pkg/admission/defaulttolerationseconds."""
+
+    def __init__(self, not_ready_seconds: int = 300, unreachable_seconds: int = 300) -> None:
+        self.seconds = {NOT_READY: not_ready_seconds, UNREACHABLE: unreachable_seconds}
+
+    @classmethod
+    def made(cls, setup: Setup) -> DefaultTolerationSeconds:
+        flags = setup.config.flags
+        return cls(flags.default_not_ready_toleration_seconds, flags.default_unreachable_toleration_seconds)
 
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
         return operation == "CREATE" and resource.kind == "Pod" and not resource.group and not subresource
@@ -22,10 +34,10 @@ class DefaultTolerationSeconds:
             return
         spec = admission.object["spec"]
         tolerations = list(items(spec, "tolerations"))
-        for taint in TAINTS:
+        for taint, seconds in self.seconds.items():
             if not any(tolerates(toleration, taint) for toleration in tolerations):
                 tolerations.append(
-                    {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}
+                    {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
                 )
         spec["tolerations"] = tolerations
 

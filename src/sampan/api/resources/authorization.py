@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, one_of
+from sampan.api.resources.checking import collect, label_selector, one_of, subdomain
 from sampan.api.resources.columns import AGE, NAME, WIDE
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.causes import invalid, not_supported, required
+from sampan.schema.names import path_segment
 from sampan.schema.objects import Object
 
 GROUP = "rbac.authorization.k8s.io"
@@ -58,6 +59,8 @@ def validate_cluster_role(new: Object, old: Object | None) -> Iterator[Cause]:
             "aggregationRule.clusterRoleSelectors",
             "at least one clusterRoleSelector required if aggregationRule is non-nil",
         )
+    for index, selector in enumerate(items(aggregation, "clusterRoleSelectors")):
+        yield from label_selector(f"aggregationRule.clusterRoleSelectors[{index}]", selector)
 
 
 def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -65,10 +68,12 @@ def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
     namespaced = new.get("kind") == "RoleBinding"
     if reference.get("apiGroup") != GROUP:
         yield not_supported("roleRef.apiGroup", reference.get("apiGroup") or "", (GROUP,))
-    kinds = ("ClusterRole", "Role") if namespaced else ("ClusterRole",)
+    kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
     yield from one_of("roleRef.kind", reference.get("kind") or "", kinds)
     if not reference.get("name"):
         yield required("roleRef.name")
+    for message in path_segment(text(reference, "name")):
+        yield invalid("roleRef.name", reference["name"], message)
     for index, subject in enumerate(items(new, "subjects")):
         yield from subject_of(subject, f"subjects[{index}]", namespaced)
     if old is not None and mapping(old, "roleRef") != reference:
@@ -80,6 +85,7 @@ def subject_of(subject: Object, path: str, namespaced: bool) -> Iterator[Cause]:
     if not subject.get("name"):
         yield required(f"{path}.name")
     if kind == "ServiceAccount":
+        yield from subdomain(f"{path}.name", subject.get("name"), needed=False)
         if subject.get("apiGroup"):
             yield not_supported(f"{path}.apiGroup", subject["apiGroup"], ("",))
         if not subject.get("namespace") and not namespaced:

@@ -96,7 +96,36 @@ def test_what_is_fine(kind: str, obj: Any) -> None:
 
 
 SIX = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
+BINDING: dict[str, Any] = {
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+    "subjects": [{"kind": "ServiceAccount", "name": "s"}],
+    "kind": "RoleBinding",
+}
 BAD = [
+    (
+        "RoleBinding",
+        {**BINDING, "roleRef": {**BINDING["roleRef"], "kind": "Cluster"}},
+        'roleRef.kind: Unsupported value: "Cluster": supported values: "Role", "ClusterRole"',
+    ),
+    (
+        "ClusterRoleBinding",
+        {**BINDING, "roleRef": {**BINDING["roleRef"], "kind": "ClusterRole", "name": "a/b"}},
+        "roleRef.name: Invalid value: \"a/b\": may not contain '/'",
+        "subjects[0].namespace: Required value",
+    ),
+    (
+        "ClusterRole",
+        {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "-"}}]}},
+        'aggregationRule.clusterRoleSelectors[0].matchLabels: Invalid value: "-": a valid label must be an empty string or '
+        "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
+        "'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+        "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+    ),
+    (
+        "Role",
+        {"rules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]},
+        'rules[0].nonResourceURLs: Invalid value: ["/x"]: namespaced rules cannot apply to non-resource URLs',
+    ),
     ("StorageClass", {"provisioner": ""}, "provisioner: Required value"),
     (
         "StorageClass",
