@@ -18,6 +18,7 @@ from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
@@ -35,6 +36,7 @@ from sampan.client.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
+from sampan.controllers.daemon_set import DaemonSetController
 from sampan.controllers.deployment import DeploymentController
 from sampan.controllers.disruption import DisruptionController
 from sampan.controllers.endpoint_slices import EndpointSliceController
@@ -138,6 +140,14 @@ def controllers_of(
             client(DeploymentController), of(DEPLOYMENTS), replica_sets, pods, events_of("deployment-controller")
         ),
         ReplicaSetController(client(ReplicaSetController), replica_sets, pods, events_of("replicaset-controller")),
+        DaemonSetController(
+            client(DaemonSetController),
+            of(DAEMON_SETS),
+            of(NODES),
+            pods,
+            of(CONTROLLER_REVISIONS),
+            events_of("daemonset-controller"),
+        ),
         StatefulSetController(
             client(StatefulSetController),
             of(STATEFUL_SETS),

@@ -6,6 +6,7 @@ Source: the messages of kube-scheduler's plugins, core/v1 NodeAffinity and Toler
 from __future__ import annotations
 
 from sampan.scheduler.node_state import NodeState, host_ports, requests_of
+from sampan.schema.node_selectors import may_be_on
 from sampan.schema.objects import Object
 from sampan.schema.tolerations import tolerates
 
@@ -34,44 +35,8 @@ def tolerated(pod: Object, taint: Object) -> bool:
 
 
 def node_affinity(pod: Object, node: NodeState) -> str | None:
-    selector = pod["spec"].get("nodeSelector") or {}
-    required = (
-        ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
-            "requiredDuringSchedulingIgnoredDuringExecution"
-        )
-        or {}
-    ).get("nodeSelectorTerms")
-    fits = selector.items() <= node.labels.items()
-    if fits and required is not None:
-        fits = any(term_matches(term, node) for term in required)
+    fits = may_be_on(pod["spec"], node.name, node.labels)
     return None if fits else "node(s) didn't match Pod's node affinity/selector"
-
-
-def term_matches(term: Object, node: NodeState) -> bool:
-    """Whether a NodeSelectorTerm chooses a node; an empty term chooses none."""
-    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
-    if not expressions and not fields:
-        return False
-    return all(expression_matches(e, node.labels) for e in expressions) and all(
-        expression_matches(e, {"metadata.name": node.name}) for e in fields
-    )
-
-
-def expression_matches(expression: Object, labels: dict[str, str]) -> bool:
-    key, operator, values = expression["key"], expression["operator"], expression.get("values") or []
-    if operator in ("Gt", "Lt"):
-        try:
-            have, limit = int(labels[key]), int(values[0])
-        except (KeyError, ValueError, IndexError):
-            return False
-        return have > limit if operator == "Gt" else have < limit
-    present = key in labels
-    return {
-        "Exists": present,
-        "DoesNotExist": not present,
-        "In": present and labels.get(key) in values,
-        "NotIn": labels.get(key) not in values,
-    }.get(operator, False)
 
 
 def node_resources_fit(pod: Object, node: NodeState) -> list[str]:

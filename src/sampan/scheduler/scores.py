@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sampan.scheduler.filters import term_matches, tolerated
+from sampan.scheduler.filters import tolerated
 from sampan.scheduler.node_state import NodeState, requests_of
+from sampan.schema.node_selectors import term_matches
 from sampan.schema.objects import Object
 
 
@@ -42,7 +43,7 @@ def preferred_affinity(pod: Object, node: NodeState) -> float:
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
     terms = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
     total = sum(term["weight"] for term in terms)
-    hit = sum(term["weight"] for term in terms if term_matches(term["preference"], node))
+    hit = sum(term["weight"] for term in terms if term_matches(term["preference"], node.name, node.labels))
     return 100 * hit / total if total else 0.0
 
 

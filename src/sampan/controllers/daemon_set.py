@@ -1,0 +1,153 @@
+"""DaemonSet: one pod on every node that may have it. What should be is in ``daemon_set_plan.py``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from sampan.client.controller import Controller
+from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.client.protocol import Client
+from sampan.client.resources import DAEMON_SETS
+from sampan.controllers import daemon_set_plan as plan
+from sampan.controllers.claiming import claim, orphans_owners
+from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
+from sampan.controllers.ownership import (
+    BY_NAMESPACE,
+    BY_OWNER,
+    controller_uid,
+    is_pod_ready,
+    namespace_of,
+    owner_keys,
+)
+from sampan.controllers.pod_control import PodControl, expectation_observer, random_suffix
+from sampan.controllers.replica_set import seconds_until_available, selector_of
+from sampan.controllers.revisions import REVISION_LABEL, History, Revisions, hash_of
+from sampan.schema.objects import Object
+
+BURST = 250
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 900.0
+"""A daemon pod that ends by itself is replaced after a pause that doubles with each end on its node."""
+
+
+class DaemonSetController(Controller):
+    name = "daemon-set-controller"
+
+    def __init__(
+        self,
+        client: Client,
+        daemon_sets: Informer,
+        nodes: Informer,
+        pods: Informer,
+        revisions: Informer,
+        events: EventRecorder,
+    ) -> None:
+        super().__init__(client)
+        self.daemon_sets, self.nodes, self.pods, self.events = daemon_sets, nodes, pods, events
+        self.revisions = Revisions(client, revisions, DAEMON_SETS)
+        self.expectations = Expectations()
+        self.pod_control = PodControl(client, events, self.expectations)
+        self._ends: dict[tuple[str, str], tuple[int, float]] = {}
+        pods.add_index(BY_OWNER, controller_uid)
+        pods.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_handler(expectation_observer(self.expectations, "DaemonSet"))
+        self.watch(daemon_sets)
+        self.watch(pods, owner_keys("DaemonSet"))
+        self.watch(pods, orphans_owners(daemon_sets, selector_of))
+        self.watch(revisions, owner_keys("DaemonSet"))
+        nodes.add_handler(self._on_node)
+        self._informers.append(nodes)
+
+    def _on_node(self, change: str, old: Object | None, new: Object) -> None:
+        """Nodes change with every heartbeat: only those whose labels or taints did, or that came or went, matter."""
+        if old is None or change == "DELETED" or _placing(old) != _placing(new):
+            for key in self._every():
+                self.queue.add(key)
+
+    def _every(self) -> Iterable[str]:
+        return [f"{d['metadata']['namespace']}/{d['metadata']['name']}" for d in self.daemon_sets]
+
+    async def reconcile(self, key: str) -> float | None:
+        daemon_set = self.daemon_sets.get(key)
+        if daemon_set is None:
+            self.expectations.forget(key)
+            for known in [known for known in self._ends if known[0] == key]:
+                del self._ends[known]
+            return None
+        pods = await claim(self.client, self.pods, daemon_set, DAEMON_SETS, selector_of(daemon_set))
+        if "deletionTimestamp" in daemon_set["metadata"]:
+            return None
+        history = await self.revisions.of(daemon_set)
+        hash = hash_of(history.present)
+        nodes = self.nodes.all()
+        wait: float | None = None
+        try:
+            if self.expectations.satisfied(key):
+                wait = await self._act(key, daemon_set, plan.desired(daemon_set, nodes, pods, hash), hash)
+        finally:
+            await self._write_status(daemon_set, nodes, pods, hash, history)
+        live = {history.present["metadata"]["name"]}
+        used = {(pod["metadata"].get("labels") or {}).get(REVISION_LABEL) for pod in pods}
+        live |= {revision["metadata"]["name"] for revision in history.revisions if hash_of(revision) in used}
+        await self.revisions.truncate(daemon_set, history, live)
+        if not self.expectations.satisfied(key):
+            return BELIEVED_SECONDS
+        return min((w for w in (wait, self._soonest_available(daemon_set, pods)) if w is not None), default=None)
+
+    async def _act(self, key: str, daemon_set: Object, doing: plan.Plan, hash: str) -> float | None:
+        """Make and delete pods; return in how many seconds a pod that ended may be deleted, if one waits."""
+        waits = []
+        delete = [pod for pod in doing.delete if pod not in doing.failed]
+        for pod in doing.failed:
+            left = self._backoff_left(key, pod)
+            if left > 0:
+                waits.append(left)
+                continue
+            where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']} on node {plan.node_of(pod)}"
+            phase = pod["status"]["phase"]
+            message = f"Found {phase.lower()} daemon pod {where}, will try to kill it"
+            tell = self.events.warning if phase == "Failed" else self.events.normal
+            tell(daemon_set, f"{phase}DaemonPod", message)
+            delete.append(pod)
+        name = daemon_set["metadata"]["name"]
+        new = [plan.pod_for(daemon_set, node, f"{name}-{random_suffix()}", hash) for node in doing.create[:BURST]]
+        await self.pod_control.create(key, daemon_set, new)
+        await self.pod_control.delete(key, daemon_set, delete[:BURST])
+        return min(waits, default=None)
+
+    def _backoff_left(self, key: str, pod: Object) -> float:
+        """Return the seconds until an ended pod may be replaced, and begin the next pause when it may."""
+        at = (key, plan.node_of(pod))
+        now = time.monotonic()
+        count, last = self._ends.get(at, (0, 0.0))
+        if count and now - last > 2 * LONGEST_BACKOFF_SECONDS:
+            count = 0
+        pause = min(FIRST_BACKOFF_SECONDS * 2 ** (count - 1), LONGEST_BACKOFF_SECONDS) if count else 0.0
+        if now - last < pause:
+            return pause - (now - last)
+        self._ends[at] = (count + 1, now)
+        return 0.0
+
+    async def _write_status(
+        self, daemon_set: Object, nodes: list[Object], pods: list[Object], hash: str, history: History
+    ) -> None:
+        status = plan.status_of(daemon_set, nodes, pods, hash, history.collisions)
+        if status != daemon_set.get("status"):
+            try:
+                await self.client.update(DAEMON_SETS, {**daemon_set, "status": status}, subresource="status")
+            except ApiError as error:
+                if not error.is_not_found:
+                    raise
+
+    def _soonest_available(self, daemon_set: Object, pods: list[Object]) -> float | None:
+        seconds = daemon_set["spec"].get("minReadySeconds", 0)
+        if not seconds:
+            return None
+        waits = [seconds_until_available(pod, seconds) for pod in pods if is_pod_ready(pod)]
+        return min((wait for wait in waits if wait > 0), default=None)
+
+
+def _placing(node: Object) -> tuple[object, object]:
+    return node["metadata"].get("labels"), node.get("spec", {}).get("taints")
