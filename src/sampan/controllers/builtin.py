@@ -18,6 +18,7 @@ from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
+    CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -36,6 +37,7 @@ from sampan.client.resources import (
     SERVICES,
     STATEFUL_SETS,
 )
+from sampan.controllers.cron_job import CronJobController
 from sampan.controllers.daemon_set import DaemonSetController
 from sampan.controllers.deployment import DeploymentController
 from sampan.controllers.disruption import DisruptionController
@@ -171,6 +173,7 @@ def controllers_of(
             graph,
             events_of("controllermanager"),
         ),
+        CronJobController(client(CronJobController), of(CRON_JOBS), of(JOBS), events_of("cronjob-controller")),
         JobController(client(JobController), of(JOBS), pods, events_of("job-controller")),
         EndpointSliceController(
             client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS)

@@ -1,14 +1,17 @@
 """Schedules of CronJobs: five fields or a descriptor, in the words of the parser that Kubernetes uses.
 
 ``parse("*/5 8-18 * * mon-fri")`` returns the minutes, hours, days, months and weekdays that match, as sets; what is wrong
-is a ``CronError`` worded as robfig/cron v3 (``ParseStandard``) does. Source: crontab(5), that package's documentation.
+is a ``CronError`` worded as robfig/cron v3 (``ParseStandard``) does. ``next_after`` and ``last_until`` find the times.
+Source: crontab(5), that package's documentation.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 
+LONGEST_DAYS = 5 * 366
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 BOUNDS: tuple[tuple[int, int, dict[str, int]], ...] = (
@@ -139,3 +142,53 @@ def _number(text: str, names: dict[str, int]) -> int:
     if number < 0:
         raise CronError(f"negative number ({number}) not allowed: {text}")
     return number
+
+
+def next_after(schedule: Schedule, moment: datetime) -> datetime | None:
+    """Return the first time after ``moment`` that matches, in ``moment``'s zone; None where there is none in five years.
+
+    A local time that a change of the clock leaves out does not come; one that comes twice matches twice."""
+    if schedule.every_seconds:
+        return moment.replace(microsecond=0) + timedelta(seconds=schedule.every_seconds)
+    for day in (moment.date() + timedelta(days=number) for number in range(LONGEST_DAYS)):
+        for found in _times_of(schedule, day, moment.tzinfo):
+            if found.timestamp() > moment.timestamp():  # times of one zone are compared without their fold
+                return found
+    return None
+
+
+def last_until(schedule: Schedule, moment: datetime, begin: datetime) -> datetime | None:
+    """Return the newest time that matches, not after ``moment`` and after ``begin``; None where there is none."""
+    if schedule.every_seconds:
+        count = int((moment - begin).total_seconds()) // schedule.every_seconds
+        return begin.replace(microsecond=0) + timedelta(seconds=count * schedule.every_seconds) if count > 0 else None
+    first = begin.astimezone(moment.tzinfo).date()
+    for number in range((moment.date() - first).days + 1):
+        for found in reversed(_times_of(schedule, moment.date() - timedelta(days=number), moment.tzinfo)):
+            if begin.timestamp() < found.timestamp() <= moment.timestamp():
+                return found
+    return None
+
+
+def _times_of(schedule: Schedule, day: date, zone: tzinfo | None) -> list[datetime]:
+    """Return the matching times of a day, in order."""
+    if day.month not in schedule.months or not _day_matches(schedule, day):
+        return []
+    local = (
+        datetime.combine(day, time(hour, minute, fold=fold), zone)
+        for hour in schedule.hours
+        for minute in schedule.minutes
+        for fold in (0, 1)
+    )
+    found = {moment.astimezone(UTC) for moment in local if _exists(moment)}
+    return [moment.astimezone(zone) for moment in sorted(found)]
+
+
+def _day_matches(schedule: Schedule, day: date) -> bool:
+    by_month, by_week = day.day in schedule.days, day.isoweekday() % 7 in schedule.weekdays
+    return (by_month and by_week) if schedule.any_day or schedule.any_weekday else (by_month or by_week)
+
+
+def _exists(moment: datetime) -> bool:
+    """Whether the clocks of the zone show this time."""
+    return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) == moment.replace(tzinfo=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,19 @@ async def test_events_are_sent_in_batches() -> None:
     assert [[event["number"] for event in batch] for batch in remote.batches] == [[0, 1, 2, 3, 4], [5, 6, 7], [99]]
 
 
+def first_of(log: Path, user: str, seconds: float = 20) -> dict[str, Any]:
+    """Return a user's first event; it is written after the answer that it tells of."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        lines = log.read_text().splitlines(keepends=True)
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        for event in events:
+            if event["user"].get("username") == user:
+                return dict(event)
+        time.sleep(0.02)
+    raise AssertionError(f"no event of {user} within {seconds} s: {log.read_text()}")
+
+
 async def test_a_server_writes_its_audit_log(start_server: Callable[..., Any], tmp_path: Path) -> None:
     policy, log = tmp_path / "policy.yaml", tmp_path / "logs" / "audit.log"
     policy.write_text(yaml.safe_dump(POLICY))
@@ -240,8 +254,7 @@ async def test_a_server_writes_its_audit_log(start_server: Callable[..., Any], t
     context.load_cert_chain(server.pki_dir / "admin.crt", server.pki_dir / "admin.key")
     url = f"{server.url}/api/v1/namespaces/default/secrets"
     await asyncio.to_thread(lambda: urllib.request.urlopen(url, context=context, timeout=10).read())
-    found = [json.loads(line) for line in log.read_text().splitlines()]
-    (event,) = [event for event in found if event["user"].get("username") == "admin"]
+    event = await asyncio.to_thread(first_of, log, "admin")
     assert event["verb"] == "list" and event["sourceIPs"] == ["127.0.0.1"] and event["level"] == "Metadata"
 
 
