@@ -78,10 +78,10 @@ def run(history):
 
 def holds(obj, part):
     """Whether all that ``part`` says is so in ``obj``."""
+    if part in ({}, []):
+        return obj is None or isinstance(obj, type(part))  # names no item, and what goes may leave nothing
     if isinstance(part, dict):
         return isinstance(obj, dict) and all(holds(obj.get(key), value) for key, value in part.items())
-    if part == []:
-        return obj is None or isinstance(obj, list)  # names no item, and what goes may leave nothing
     if isinstance(part, list) and part and isinstance(part[0], dict) and isinstance(obj, list):
         return all(any(holds(item, wanted) for item in obj) for wanted in part)
     if isinstance(part, list) and isinstance(obj, list):
