@@ -19,7 +19,7 @@ def inter_pod_affinity(pod: Object, node: NodeState) -> str | None:
     for term in required(pod, "podAntiAffinity"):
         if any(selects(term, pod, other) for other in node.domain_pods(term["topologyKey"])):
             return "node(s) didn't match pod anti-affinity rules"
-    for peer in node.cluster.values():
+    for peer in node.repellers.values():
         for other in peer.repellent:
             for term in required(other, "podAntiAffinity"):
                 if selects(term, other, pod) and node.shares(peer, term["topologyKey"]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sampan.schema.objects import Object
 from sampan.schema.quantity import QuantityError, parse
@@ -15,8 +16,13 @@ from sampan.schema.quantity import QuantityError, parse
 
 def amount(resource: str, quantity: object) -> int:
     """Return a quantity as an integer, milli for cpu; what is no quantity counts nothing."""
+    return _amount(resource, str(quantity))
+
+
+@lru_cache(4096)
+def _amount(resource: str, quantity: str) -> int:
     try:
-        parsed = parse(str(quantity))
+        parsed = parse(quantity)
     except QuantityError:
         return 0
     return parsed.milli() if resource == "cpu" else parsed.value()
@@ -69,6 +75,10 @@ class NodeState:
     ports: set[tuple[str, int]] = field(default_factory=set)
     repellent: list[Object] = field(default_factory=list)
     """Its pods with required anti-affinity."""
+    owners: dict[str, int] = field(default_factory=dict)
+    """How many of its pods an owner (by uid) has."""
+    repellers: dict[str, NodeState] = field(default_factory=dict, repr=False)
+    """The nodes of the cluster that have repellent pods, by name: one dict that all nodes share."""
     cluster: Mapping[str, NodeState] = field(default_factory=dict, repr=False)
     """All nodes by name, this one included: for plugins that look at topologies."""
 
@@ -102,6 +112,9 @@ class NodeState:
         self.pods.append(pod)
         if (pod["spec"].get("affinity") or {}).get("podAntiAffinity"):
             self.repellent.append(pod)
+            self.repellers[self.name] = self
+        for reference in pod["metadata"].get("ownerReferences") or ():
+            self.owners[reference["uid"]] = self.owners.get(reference["uid"], 0) + 1
         add(self.used, requests_of(pod))
         self.ports |= host_ports(pod)
 
@@ -109,8 +122,9 @@ class NodeState:
 def states(nodes: Iterable[Object], pods: Iterable[Object]) -> dict[str, NodeState]:
     """Return every node with the pods that are on it."""
     found = {node["metadata"]["name"]: NodeState(node) for node in nodes}
+    repellers: dict[str, NodeState] = {}
     for state in found.values():
-        state.cluster = found
+        state.cluster, state.repellers = found, repellers
     for pod in pods:
         host = found.get(pod["spec"].get("nodeName") or "")
         if host is not None and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):

@@ -35,14 +35,21 @@ SCORES: tuple[tuple[Score, float], ...] = (
 )
 
 
+ENOUGH_NODES = 100
+"""Nodes that fit and are compared: among thousands the best of a hundred is good enough, and found in time
+(kube-scheduler's percentageOfNodesToScore has the same least number)."""
+
+
 def choose(pod: Object, nodes: list[NodeState]) -> tuple[NodeState | None, dict[str, int]]:
-    """Return the best node, or None with how many nodes each reason ruled out."""
+    """Return the best of the first nodes that fit, or None with how many nodes each reason ruled out."""
     reasons: dict[str, int] = {}
     fitting = []
     for node in nodes:
         why = next((why for check in FILTERS if (why := check(pod, node))), None)
         if not why:
             fitting.append(node)
+            if len(fitting) == ENOUGH_NODES:
+                break
         for reason in [why] if isinstance(why, str) else why or ():
             reasons[reason] = reasons.get(reason, 0) + 1
     if not fitting:

@@ -13,7 +13,7 @@ from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import PODS
 from sampan.scheduler.node_state import NodeState, states
-from sampan.scheduler.plugins import choose, explain
+from sampan.scheduler.plugins import ENOUGH_NODES, choose, explain
 from sampan.schema.objects import Object
 
 SCHEDULER_NAME = "default-scheduler"
@@ -41,6 +41,7 @@ class Scheduler(Controller):
         self._states: dict[str, NodeState] | None = None
         self._assumed: dict[str, Object] = {}
         self._unplaced: dict[str, int] = {}
+        self._begin = 0
         pods.add_handler(self._on_pod)
         nodes.add_handler(self._on_node)
         self.watch(pods, lambda pod: [key_of(pod)] if waits_for_us(pod) else [])
@@ -83,12 +84,20 @@ class Scheduler(Controller):
                     node.take(pod)
         return self._states
 
+    def _from_another(self) -> list[NodeState]:
+        """Return the nodes, beginning with another each time: where there are many, the first that fit are compared."""
+        nodes = list(self._current().values())
+        if len(nodes) <= ENOUGH_NODES:
+            return nodes
+        self._begin = (self._begin + ENOUGH_NODES) % len(nodes)
+        return nodes[self._begin :] + nodes[: self._begin]
+
     async def reconcile(self, key: str) -> float | None:
         pod = self.pods.get(key)
         if pod is None or not waits_for_us(pod) or key in self._assumed:
             self._unplaced.pop(key, None)
             return None
-        nodes = list(self._current().values())
+        nodes = self._from_another()
         node, reasons = choose(pod, nodes)
         if node is None:
             self._unplaced[key] = pod["spec"].get("priority") or 0

@@ -22,12 +22,7 @@ def least_allocated(pod: Object, node: NodeState) -> float:
 
 def fewest_pods(pod: Object, node: NodeState) -> float:
     """More for nodes with fewer pods of the same controller: replicas spread (the default topology spread)."""
-    owners = {reference["uid"] for reference in pod["metadata"].get("ownerReferences") or ()}
-    same = sum(
-        1
-        for other in node.pods
-        if any(reference["uid"] in owners for reference in other["metadata"].get("ownerReferences") or ())
-    )
+    same = sum(node.owners.get(owner["uid"], 0) for owner in pod["metadata"].get("ownerReferences") or ())
     return 100 / (1 + same)
 
 

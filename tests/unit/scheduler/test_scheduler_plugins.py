@@ -8,7 +8,7 @@ import pytest
 
 from sampan.scheduler import filters, scores
 from sampan.scheduler.node_state import requests_of, states
-from sampan.scheduler.plugins import choose, explain
+from sampan.scheduler.plugins import ENOUGH_NODES, choose, explain
 from sampan.schema.objects import Object
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -175,3 +175,13 @@ def test_soft_taints_and_preferred_affinity() -> None:
 def test_an_empty_node_scores_all_points() -> None:
     (state,) = states([node("n")], []).values()
     assert scores.least_allocated(pod(), state) == 100
+
+
+def test_of_very_many_nodes_the_first_that_fit_are_compared() -> None:
+    full = [node(f"full-{number}", pods="0") for number in range(5)]
+    free = [node(f"n{number}") for number in range(ENOUGH_NODES + 50)]
+    best, reasons = choose(pod(), list(states([*full, *free], []).values()))
+    assert best is not None and best.name in {f"n{number}" for number in range(ENOUGH_NODES)}
+    assert reasons == {}
+    best, reasons = choose(pod(requests={"cpu": "64"}), list(states([*full, *free], []).values()))
+    assert best is None and reasons["Insufficient cpu"] == ENOUGH_NODES + 55
