@@ -18,6 +18,7 @@ import orjson
 from sampan.api import routing, serving
 from sampan.api.admitting import Chain
 from sampan.api.audit.auditor import Auditor
+from sampan.api.authz.chain import Mode
 from sampan.api.catalog import Catalog, Served, Subresource
 from sampan.api.errors import StatusError, method_not_allowed, service_unavailable
 from sampan.api.flowcontrol.control import FlowControl
@@ -53,6 +54,10 @@ class Authenticator(Protocol):
 
 
 class Authorizer(Protocol):
+    @property
+    def modes(self) -> Sequence[Mode]:
+        """The authorizers it asks, in order."""
+
     def authorize(self, attributes: Attributes) -> tuple[bool, str]:
         """Return whether it is allowed, and why, or why not."""
 

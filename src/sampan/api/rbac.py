@@ -266,6 +266,9 @@ class RbacAuthorizer:
     async def prepare(self, attributes: Attributes) -> None:
         return None
 
+    def unresolved(self, user: User) -> str:
+        return ""
+
     def decide(self, attributes: Attributes) -> Decision:
         compiled = self._compiled(attributes.user)
         if not attributes.resource:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sampan.api import review_selectors
 from sampan.api.authn.known import Known
 from sampan.api.errors import StatusError, invalid
 from sampan.api.options import decode_object
@@ -15,6 +16,7 @@ from sampan.api.request import Attributes, Request, Response, User
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import items, mapping, text
 from sampan.api.tokens import BadToken
+from sampan.api.version import minor
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -132,6 +134,12 @@ class Reviews:
                 served.resource, "", [Cause("spec.resourceAttributes.namespace", "FieldValueInvalid", message)]
             )
         authorizer, attributes = request.api.authorizer, attributes_of(user, resource, path)
+        if resource is not None and minor(request.api.types.version) >= review_selectors.SINCE:
+            wrong = list(review_selectors.check(resource))
+            if wrong:
+                raise invalid(served.resource, "", wrong)
+            attributes.field_selector = review_selectors.as_sent(resource, "fieldSelector")
+            attributes.label_selector = review_selectors.as_sent(resource, "labelSelector")
         if authorizer.pending(attributes):
             await authorizer.prepare(attributes)
         allowed, reason = authorizer.authorize(attributes)
@@ -156,7 +164,14 @@ class Reviews:
             (path_rules if rule.get("nonResourceURLs") else resource_rules).append(
                 {k: rule[k] for k in keys if rule.get(k)}
             )
-        status = {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": False}
+        told = [why for mode in request.api.authorizer.modes if (why := mode.unresolved(request.user))]
+        status: Object = {
+            "resourceRules": resource_rules,
+            "nonResourceRules": path_rules,
+            "incomplete": bool(told),
+        }
+        if told:
+            status["evaluationError"] = ", ".join(told)
         return answered(request, served, review, status)
 
 

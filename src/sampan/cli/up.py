@@ -96,7 +96,9 @@ def read_flags(file: Path) -> dict[str, Any]:
 
     hint = "lines like `oidc-issuer-url: https://…`; docs/api-identity.md has them all"
     try:
-        given = yaml.safe_load(file.read_text()) or {}
+        given = yaml.safe_load(file.read_text())
+        if given is None:
+            given = {}
         if not isinstance(given, dict):
             raise flags.FlagError("it holds no names with values")
         made = flags.resolved(given, file.absolute().parent)

@@ -37,6 +37,8 @@ class HeaderAuthenticator:
 
 
 class AdminOnly:
+    modes = ()
+
     def pending(self, attributes: Attributes) -> bool:
         return False
 

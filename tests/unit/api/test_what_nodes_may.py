@@ -186,3 +186,33 @@ def test_references_of_a_pod() -> None:
 def test_labels_that_nodes_may_set() -> None:
     assert settable("team") and settable("acme.com/team") and settable("topology.kubernetes.io/zone")
     assert settable("a.node.kubernetes.io/x") and not settable("a.k8s.io/x") and not settable("kubernetes.io/x")
+
+
+async def test_reviews_with_selectors_and_rules_that_cannot_be_listed(
+    world: tuple[Api, LocalClient, LocalClient],
+) -> None:
+    import orjson
+
+    _, admin, node = world
+
+    async def review(**asked: Any) -> tuple[int, Any]:
+        attributes = {"verb": "list", "resource": "pods", **asked}
+        spec = {"user": NODE.name, "groups": list(NODE.groups), "resourceAttributes": attributes}
+        code, body = await admin.raw("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body={"spec": spec})
+        return code, orjson.loads(body)
+
+    mine = [{"key": "spec.nodeName", "operator": "In", "values": ["one"]}]
+    for selector, allowed in (
+        ({"rawSelector": "spec.nodeName=one"}, True),
+        ({"requirements": mine}, True),
+        ({"rawSelector": "spec.nodeName=two"}, False),
+    ):
+        code, answer = await review(fieldSelector=selector)
+        assert code == 201 and answer["status"]["allowed"] is allowed, selector
+    code, answer = await review(fieldSelector={"rawSelector": "a=b", "requirements": mine})
+    assert code == 422 and "may not specified at the same time as requirements" in answer["message"]
+    assert (await review(labelSelector={}))[0] == 422
+    rules = {"spec": {"namespace": "default"}}
+    _, told = await node.raw("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=rules)
+    status = orjson.loads(told)["status"]
+    assert status["incomplete"] and status["evaluationError"] == "node authorizer does not support user rule resolution"

@@ -64,3 +64,27 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     with pytest.raises(ClusterError, match="lacks nftables") as caught:
         up.check(options)
     assert caught.value.hint == "apt-get install -y nftables"
+
+
+def test_the_settings_of_an_api_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+    from sampan.cli.up import read_flags
+    from sampan.cluster.lifecycle import ClusterError
+
+    file = tmp_path / "api.yaml"
+    (tmp_path / "policy.yaml").write_text("kind: Policy")
+    file.write_text("audit-policy-file: policy.yaml\naudit-log-path: audit.log\nanonymous-auth: false\n")
+    assert read_flags(file) == {
+        "audit-policy-file": str(tmp_path / "policy.yaml"),
+        "audit-log-path": str(tmp_path / "audit.log"),
+        "anonymous-auth": False,
+    }
+    for text, why in (
+        ("no-such-flag: 1", "unknown flag: --no-such-flag"),
+        ("request-timeout: soon", "request-timeout"),
+        ("oidc-ca-file: none.pem", "is no file"),
+        ("[]", "holds no names"),
+        ("a: [", "api.yaml"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ClusterError, match=why):
+            read_flags(file)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sampan.api.authz.decision import MASTERS, Decision
-from sampan.api.request import Attributes
+from sampan.api.request import Attributes, User
 
 
 class Mode(Protocol):
@@ -22,6 +22,9 @@ class Mode(Protocol):
         """Whether ``prepare`` must run before ``decide`` can tell."""
 
     async def prepare(self, attributes: Attributes) -> None: ...
+
+    def unresolved(self, user: User) -> str:
+        """Return why the rules of a user cannot be listed, "" where there is nothing to say."""
 
 
 class AlwaysAllow:
@@ -35,6 +38,9 @@ class AlwaysAllow:
 
     async def prepare(self, attributes: Attributes) -> None:
         return None
+
+    def unresolved(self, user: User) -> str:
+        return ""
 
 
 class AlwaysDeny(AlwaysAllow):

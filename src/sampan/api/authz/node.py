@@ -12,7 +12,7 @@ from sampan.api.authz.decision import NO_OPINION, Decision, node_name
 from sampan.api.authz.node_graph import NodeGraph
 from sampan.api.policy_roles import node_rules
 from sampan.api.rbac import path_allows, rule_allows
-from sampan.api.request import Attributes
+from sampan.api.request import Attributes, User
 from sampan.api.version import minor
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ class NodeAuthorizer:
 
     async def prepare(self, attributes: Attributes) -> None:
         await self.graph.load()
+
+    def unresolved(self, user: User) -> str:
+        return "" if node_name(user) is None else "node authorizer does not support user rule resolution"
 
     def decide(self, at: Attributes) -> Decision:
         node = node_name(at.user)

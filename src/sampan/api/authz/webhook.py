@@ -15,7 +15,7 @@ import orjson
 from sampan.api.authn.known import remember
 from sampan.api.authz.decision import NO_OPINION, Decision
 from sampan.api.remote import Remote, RemoteError
-from sampan.api.request import Attributes
+from sampan.api.request import Attributes, User
 from sampan.api.resources.reading import mapping, text
 from sampan.schema.objects import Object
 
@@ -34,6 +34,9 @@ class WebhookAuthorizer:
 
     def pending(self, attributes: Attributes) -> bool:
         return self._answers.get(spec_of(attributes), (0.0, NO_OPINION))[0] <= time.monotonic()
+
+    def unresolved(self, user: User) -> str:
+        return "webhook authorizer does not support user rule resolution"
 
     def decide(self, attributes: Attributes) -> Decision:
         # what is kept may have become too old since ``pending``: it is the answer that was given to this request
