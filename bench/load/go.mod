@@ -1,0 +1,3 @@
+module sampan.dev/bench/load
+
+go 1.24
