@@ -244,17 +244,37 @@ def examine(type: Type, obj: Any) -> tuple[Any, list[str], str]:
 def required_missing(type: Type, value: Any, path: str = "") -> list[Cause]:
     """Return a cause for each required field that is missing, in the order of the object."""
     causes: list[Cause] = []
-    if type.shape == "struct" and isinstance(value, dict):
-        prefix = f"{path}." if path else ""
-        causes += [required(prefix + name) for name in sorted(type.required) if name not in value]
-        for key, item in value.items():
-            field = type.fields.get(key)
-            if field is not None:
-                causes += required_missing(field, item, prefix + key)
-    elif type.shape == "list" and isinstance(value, list) and type.element is not None:
-        for index, item in enumerate(value):
-            causes += required_missing(type.element, item, f"{path}[{index}]")
-    elif type.shape == "map" and isinstance(value, dict) and type.element is not None:
-        for key, item in value.items():
-            causes += required_missing(type.element, item, f"{path}[{key}]")
+    if requires(type):
+        _missing(type, value, path, causes)
     return causes
+
+
+def _missing(type: Type, value: Any, path: str, causes: list[Cause]) -> None:
+    if isinstance(value, dict):
+        if type.shape == "struct":
+            prefix = f"{path}." if path else ""
+            absent = [name for name in type.required if name not in value]
+            if absent:
+                causes += [required(prefix + name) for name in sorted(absent)]
+            fields = type.fields
+            for key, item in value.items():
+                if item.__class__ is dict or item.__class__ is list:
+                    field = fields.get(key)
+                    if field is not None and requires(field):
+                        _missing(field, item, prefix + key, causes)
+        elif type.shape == "map" and type.element is not None:
+            for key, item in value.items():
+                _missing(type.element, item, f"{path}[{key}]", causes)
+    elif isinstance(value, list) and type.shape == "list" and type.element is not None:
+        for index, item in enumerate(value):
+            _missing(type.element, item, f"{path}[{index}]", causes)
+
+
+def requires(type: Type) -> bool:
+    """Whether a field is required somewhere under a type; found once. Types that hold themselves count as if."""
+    known = type.requires
+    if known is None:
+        type.requires = True
+        inner = type.fields.values() if type.shape == "struct" else (type.element,) if type.element is not None else ()
+        known = type.requires = bool(type.required) or any(requires(child) for child in inner)
+    return known

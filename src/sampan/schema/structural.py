@@ -37,6 +37,7 @@ class StructuralType(Type):
 
     __slots__ = (
         "_any_default",
+        "_holds_objects",
         "_rules",
         "_validator",
         "default_value",
@@ -61,6 +62,7 @@ class StructuralType(Type):
         self.metadata: Type | None = None
         self._validator: Validator | None = None
         self._any_default: bool | None = None
+        self._holds_objects: bool | None = None
         self._rules: RuleTree | bool | None = False
         self.version = ""
         """The Kubernetes version whose CEL the rules are compiled with."""
@@ -345,11 +347,13 @@ def _validate_embedded(node: Type | None, value: Any, path: str, causes: list[Ca
 
 
 def has_embedded(node: StructuralType) -> bool:
-    """Whether a whole object may stand somewhere under this node."""
-    if node.embedded:
-        return True
-    nodes = [*node.fields.values(), *([node.element] if node.element else [])]
-    return any(has_embedded(child) for child in nodes if isinstance(child, StructuralType))
+    """Whether a whole object may stand somewhere under this node; found once."""
+    known = node._holds_objects
+    if known is None:
+        nodes = [*node.fields.values(), *([node.element] if node.element else [])]
+        below = (has_embedded(child) for child in nodes if isinstance(child, StructuralType))
+        known = node._holds_objects = node.embedded or any(below)
+    return known
 
 
 def _validate_resource(value: Object, path: str, causes: list[Cause]) -> None:

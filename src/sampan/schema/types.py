@@ -75,7 +75,7 @@ class Type:
 
     __slots__ = (
         "_children", "_cleaner", "_load", "always", "atomic", "element", "key_defaults", "kind", "list_type", "map_keys",
-        "merge_key", "name", "nullable", "required", "shape", "strategies", "struct", "takes_bool",
+        "merge_key", "name", "nullable", "required", "requires", "shape", "strategies", "struct", "takes_bool",
     )  # fmt: skip
 
     def __init__(self, shape: str, name: str, *, load: Callable[[], dict[str, Type]] | None = None) -> None:
@@ -91,6 +91,7 @@ class Type:
         self.merge_key = ""
         self.strategies: tuple[str, ...] = ()
         self.required: frozenset[str] = frozenset()
+        self.requires: bool | None = None
         self.always: frozenset[str] = frozenset()
         self.nullable = False
         self.takes_bool = False
