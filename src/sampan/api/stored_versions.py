@@ -172,6 +172,8 @@ class ConvertedWatch:
         if not self._taken:
             self._taken = await anext(self._stream)
         events = self._taken
+        if not events:
+            return events
         records = await self._view.records([event.record for event in events])
         before = [event.previous for event in events if event.previous is not None]
         known = dict(zip(map(id, before), await self._view.records(before), strict=True))
@@ -180,6 +182,9 @@ class ConvertedWatch:
             event._replace(record=record, previous=known.get(id(event.previous)))
             for event, record in zip(events, records, strict=True)
         ]
+
+    def nudge(self) -> None:
+        self._watch.nudge()
 
     def close(self) -> None:
         self._watch.close()

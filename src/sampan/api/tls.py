@@ -36,6 +36,8 @@ TOO_LARGE_HEAD = (
     b"Content-Length: 35\r\n\r\n"
     b"431 Request Header Fields Too Large"
 )
+JOINED_BYTES = 64 * 1024
+"""Larger bodies are not copied behind their head."""
 NO_CHECK_TIME = 0x200000
 """``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL, which ``ssl`` has no name for."""
 
@@ -198,9 +200,52 @@ class HttpProtocol(HttpToolsProtocol):
             self._not_slow()
         if self.parser.should_upgrade() and self._get_upgrade() == UPGRADE:
             self._tunnel = self.scope[TUNNEL] = Tunnel(self.transport, self.flow)  # type: ignore[literal-required]
+        before = self.cycle
         super().on_headers_complete()
         if self._tunnel is not None:
             self._tunnel.cycle = self.cycle
+        elif self.cycle is not None and self.cycle is not before:
+            self.cycle.transport = OneWrite(self.transport)  # type: ignore[assignment]
+
+
+class OneWrite:
+    """The transport of one answer, which sends the head with a body that comes in the same turn of the loop: one TLS record
+    instead of two. A head whose body takes its time goes alone."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        """None before the head, empty once it is sent."""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            if len(data) < JOINED_BYTES:
+                data = head + data
+            else:
+                self._transport.write(head)
+        elif self._head is None and not data.startswith(b"HTTP/1.1 100 "):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return bool(self._transport.is_closing())
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._transport.get_extra_info(name, default)
 
 
 class WebSocketProtocol(WSProtocol):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sampan.api.app import Api
 
 BOOKMARK_SECONDS = 60.0
+EARLY_SECONDS = 0.005
+"""How much before its time a timer may fire."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 FRAMES = 4096
 
@@ -73,28 +75,34 @@ async def changes(
 
 
 async def _follow(api: Api, watch: Watch, chosen: Selection, options: WatchOptions) -> AsyncIterator[list[Change]]:
-    clock = asyncio.get_running_loop().time
-    end = clock() + options.timeout_seconds
-    bookmark = clock() + BOOKMARK_SECONDS if options.bookmarks else end
+    loop = asyncio.get_running_loop()
+    end = loop.time() + options.timeout_seconds
     stream = aiter(watch)
-    while True:
-        try:
-            async with asyncio.timeout_at(min(bookmark, end)):
+    # one timer until something is due, not one an event
+    due = min(loop.time() + BOOKMARK_SECONDS, end) if options.bookmarks else end
+    timer = loop.call_at(due, watch.nudge)
+    try:
+        while True:
+            try:
                 events = await anext(stream)
-        except TimeoutError:
+            except StopAsyncIteration:
+                return
+            except StoreError as error:
+                raise StatusError(410, "Expired", f"too old resource version: {error}") from None
+            if events:
+                batch = [change_of(event) for event in events] if not chosen else select(api, chosen, events)
+                if batch:
+                    yield batch
+                if loop.time() < due - EARLY_SECONDS:
+                    continue
             if options.bookmarks:
                 yield [Change("BOOKMARK", b"", api.store.revision)]
-            if clock() >= end:
+            if due >= end:
                 return
-            bookmark = clock() + BOOKMARK_SECONDS
-        except StopAsyncIteration:
-            return
-        except StoreError as error:
-            raise StatusError(410, "Expired", f"too old resource version: {error}") from None
-        else:
-            batch = [change_of(event) for event in events] if not chosen else select(api, chosen, events)
-            if batch:
-                yield batch
+            due = min(loop.time() + BOOKMARK_SECONDS, end)
+            timer = loop.call_at(due, watch.nudge)
+    finally:
+        timer.cancel()
 
 
 def change_of(event: Event) -> Change:

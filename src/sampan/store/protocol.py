@@ -109,11 +109,14 @@ class FutureRevision(StoreError):
 class Watch(Protocol):
     """A stream of events of one prefix, in revision order, in batches as they were committed.
 
-    Iterating yields non-empty lists of events. A watcher that falls too far behind is ended with ``StoreError``
-    and never waited for. ``close`` ends the iteration.
+    Iterating yields lists of events, an empty one only after ``nudge``. A watcher that falls too far behind is ended with
+    ``StoreError`` and never waited for. ``close`` ends the iteration.
     """
 
     def __aiter__(self) -> AsyncIterator[list[Event]]: ...
+
+    def nudge(self) -> None:
+        """Let the reader look up: if nothing has come, what it waits for is an empty list."""
 
     def close(self) -> None: ...
 

@@ -25,6 +25,7 @@ class PrefixWatch:
         self._buffer: list[Event] = []
         self._waiter: asyncio.Future[None] | None = None
         self._end: BaseException | None = None
+        self._nudged = False
 
     def push(self, event: Event) -> None:
         if event.record.revision <= self._since:
@@ -38,6 +39,10 @@ class PrefixWatch:
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def nudge(self) -> None:
+        self._nudged = True
+        self.wake()
 
     def end(self, reason: BaseException) -> None:
         """End the iteration with ``reason`` after what is buffered."""
@@ -57,7 +62,7 @@ class PrefixWatch:
         return self
 
     async def __anext__(self) -> list[Event]:
-        while not self._buffer:
+        while not self._buffer and not self._nudged:
             if self._end is not None:
                 raise self._end
             self._waiter = asyncio.get_running_loop().create_future()
@@ -65,6 +70,7 @@ class PrefixWatch:
                 await self._waiter
             finally:
                 self._waiter = None
+        self._nudged = False
         events, self._buffer = self._buffer, []
         return events
 
