@@ -69,8 +69,9 @@ def lines(one: Found) -> Iterator[str]:
 
 def judged(file: str, obj: Any, asked: Any) -> Found | None:
     """Return what is said of an object, None where it makes no pods."""
-    from sampan.security import Evaluator, Level, Standard
-    from sampan.security.standards import pod_of
+    from sampan.security import Level, Standard
+    from sampan.security.standards import Evaluator
+    from sampan.security.templates import pod_of
 
     group = str(obj.get("apiVersion") or "").rpartition("/")[0]
     pod = pod_of(group, str(obj.get("kind") or ""), obj)

@@ -15,19 +15,6 @@ from sampan.security.levels import Level, Standard
 
 NEWEST = max(one.minor for check in (*baseline.CHECKS, *restricted.CHECKS) for one in check.revisions)
 
-TEMPLATES = {
-    ("", "Pod"): (),
-    ("", "PodTemplate"): ("template",),
-    ("", "ReplicationController"): ("spec", "template"),
-    ("apps", "ReplicaSet"): ("spec", "template"),
-    ("apps", "Deployment"): ("spec", "template"),
-    ("apps", "StatefulSet"): ("spec", "template"),
-    ("apps", "DaemonSet"): ("spec", "template"),
-    ("batch", "Job"): ("spec", "template"),
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-}
-"""Where the kinds that make pods have the pod: ``(group, kind)`` → path."""
-
 
 class Verdict(NamedTuple):
     """What the checks of a standard say of a pod."""
@@ -81,14 +68,3 @@ def check_judges(standard: Standard) -> list[Judge]:
 def chosen(checks: tuple[Check, ...], minor: int) -> dict[str, tuple[Judge, tuple[str, ...]]]:
     found = {check.id: check.at(minor) for check in sorted(checks, key=lambda check: check.id)}
     return {name: (one.judge, one.overrides) for name, one in found.items() if one is not None}
-
-
-def pod_of(group: str, kind: str, obj: Object) -> tuple[Object, Object] | None:
-    """Return metadata and spec of the pod that an object is or would make, None where it makes none."""
-    path = TEMPLATES.get((group, kind))
-    if path is None:
-        return None
-    for key in path:
-        obj = obj.get(key) or {}
-    spec = obj.get("spec")
-    return (obj.get("metadata") or {}, spec) if isinstance(spec, dict) else None

@@ -231,3 +231,26 @@ async def test_events_go_by_a_lease(servers: tuple[LocalClient, LocalClient]) ->
     found = await store._client.range(pb.RangeRequest(key=f"{store.address.root}events/default/e".encode()))
     assert found.kvs[0].lease != 0
     assert orjson.loads(found.kvs[0].value)["metadata"].get("resourceVersion") is None
+
+
+async def test_a_quota_holds_for_both_together(servers: tuple[LocalClient, LocalClient]) -> None:
+    quotas = ResourceType("", "v1", "resourcequotas", "ResourceQuota")
+    metadata = {"name": "q", "namespace": "default"}
+    hard = {"count/configmaps": "12"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}}
+    await servers[0].create(quotas, quota)
+    status = {"status": {"hard": hard, "used": {"count/configmaps": "0"}}}
+    await servers[1].patch(quotas, "q", status, "default", subresource="status")
+    await servers[0].get(quotas, "q", "default")
+
+    async def create(number: int) -> bool:
+        try:
+            await servers[number % 2].create(CONFIG_MAPS, config_map(f"m{number}"))
+        except ApiError as error:
+            assert "exceeded quota: q" in str(error)
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(create(number) for number in range(30)))) == 12
+    found = await servers[0].get(quotas, "q", "default")
+    assert found["status"]["used"] == {"count/configmaps": "12"}

@@ -8,7 +8,8 @@ import pytest
 
 from sampan.security.checks import Violation
 from sampan.security.levels import LATEST, Level, Standard
-from sampan.security.standards import NEWEST, Evaluator, check_judges, pod_of
+from sampan.security.standards import NEWEST, Evaluator, check_judges
+from sampan.security.templates import pod_of
 
 PSS = Evaluator()
 

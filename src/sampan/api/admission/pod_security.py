@@ -8,6 +8,7 @@ Source: KEP-2579; configuration: PodSecurityConfiguration of pod-security.admiss
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.errors import StatusError, forbidden, invalid
@@ -17,11 +18,12 @@ from sampan.api.resources.reading import items, mapping
 from sampan.schema.causes import Cause as FoundCause
 from sampan.schema.objects import Object
 from sampan.security.levels import MODES, PREFIX, Level, Policy, Standard, policy_of
-from sampan.security.standards import TEMPLATES, Evaluator, Verdict, pod_of
+from sampan.security.templates import TEMPLATES, pod_of
 from sampan.store import Record
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
+    from sampan.security.standards import Evaluator, Verdict
 
 KEPT_POLICIES = 4096
 MAX_PODS = 3000
@@ -33,7 +35,7 @@ IGNORED = frozenset(("exec", "attach", "binding", "eviction", "log", "portforwar
 
 class PodSecurity:
     def __init__(self, minor: int, configuration: Mapping[str, Any] | None = None) -> None:
-        self.evaluator = Evaluator(minor)
+        self.minor = minor
         self.defaults = defaults_of(mapping(configuration, "defaults"))
         exempt = mapping(configuration, "exemptions")
         self.users, self.namespaces, self.runtime_classes = (
@@ -41,6 +43,13 @@ class PodSecurity:
         )
         self._policies: dict[str, tuple[int, tuple[Policy, list[FoundCause]]]] = {}
         """Key of a namespace → revision, policy and what is wrong with its labels."""
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The checks: read when the first namespace asks for any."""
+        from sampan.security.standards import Evaluator
+
+        return Evaluator(self.minor)
 
     @classmethod
     def made(cls, setup: Setup) -> PodSecurity:

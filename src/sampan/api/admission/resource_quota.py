@@ -133,6 +133,7 @@ class ResourceQuota:
             try:
                 await self._write(quotas, used)
             except Conflict:
+                await self.api.store.fresh()
                 continue
             for ask, verdict in zip(asked, verdicts, strict=True):
                 if ask.answer.done():  # who asked is gone: nobody will say how the write ended
@@ -169,7 +170,7 @@ class ResourceQuota:
                 await self.api.store.commit([put(quota, key, left)])
                 return
             except Conflict:
-                continue
+                await self.api.store.fresh()
 
     # one write
 

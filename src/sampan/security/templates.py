@@ -1,0 +1,29 @@
+"""Where the kinds that make pods have the pod. Source: k8s.io/pod-security-admission (DefaultPodSpecExtractor)."""
+
+from __future__ import annotations
+
+from sampan.schema.objects import Object
+
+TEMPLATES = {
+    ("", "Pod"): (),
+    ("", "PodTemplate"): ("template",),
+    ("", "ReplicationController"): ("spec", "template"),
+    ("apps", "ReplicaSet"): ("spec", "template"),
+    ("apps", "Deployment"): ("spec", "template"),
+    ("apps", "StatefulSet"): ("spec", "template"),
+    ("apps", "DaemonSet"): ("spec", "template"),
+    ("batch", "Job"): ("spec", "template"),
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
+}
+"""Where the kinds that make pods have the pod: ``(group, kind)`` → path."""
+
+
+def pod_of(group: str, kind: str, obj: Object) -> tuple[Object, Object] | None:
+    """Return metadata and spec of the pod that an object is or would make, None where it makes none."""
+    path = TEMPLATES.get((group, kind))
+    if path is None:
+        return None
+    for key in path:
+        obj = obj.get(key) or {}
+    spec = obj.get("spec")
+    return (obj.get("metadata") or {}, spec) if isinstance(spec, dict) else None
