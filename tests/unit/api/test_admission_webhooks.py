@@ -581,3 +581,49 @@ async def test_exec_can_be_refused_before_it_begins(http: Asgi, hooks: WebhookSe
         "container": "c",
         "command": ["sh", "-c"],
     }
+
+
+@pytest.mark.parametrize(
+    ("expression", "asked"),
+    [
+        ("object.metadata.name == 'wanted'", ["wanted"]),
+        ("request.operation == 'CREATE' && oldObject == null", ["wanted", "other"]),
+        ("request.userInfo.username != 'admin'", []),
+        ("namespaceObject.metadata.name == 'default'", ["wanted", "other"]),
+        (
+            "authorizer.group('').resource('secrets').namespace('default').check('delete').allowed()",
+            ["wanted", "other"],
+        ),
+    ],
+)
+async def test_match_conditions_choose(http: Asgi, hooks: WebhookServer, expression: str, asked: list[str]) -> None:
+    hooks.answers["/hook"] = allow
+    await configure(http, "Validating", webhook(hooks, matchConditions=[{"name": "one", "expression": expression}]))
+    for name in ("wanted", "other"):
+        assert (await http("POST", CONFIGMAPS, config_map(name))).status == 201
+    assert [request["name"] for request in hooks.requests("/hook")] == asked
+
+
+@pytest.mark.parametrize("policy", ["Fail", "Ignore"])
+async def test_a_match_condition_that_fails(http: Asgi, hooks: WebhookServer, policy: str) -> None:
+    hooks.answers["/hook"] = deny
+    condition = {"name": "one", "expression": "object.data.missing == 'x'"}
+    await configure(http, "Validating", webhook(hooks, failurePolicy=policy, matchConditions=[condition]))
+    answer = await http("POST", CONFIGMAPS, config_map())
+    assert not hooks.asked
+    if policy == "Ignore":
+        assert answer.status == 201
+    else:
+        assert answer.status == 403 and "no such key: missing" in answer.json["message"]
+
+
+async def test_match_conditions_that_do_not_compile_are_refused(http: Asgi, hooks: WebhookServer) -> None:
+    body = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "test"},
+        "webhooks": [webhook(hooks, matchConditions=[{"name": "one", "expression": "object.("}])],
+    }
+    answer = await http("POST", f"{REGISTRATION}/validatingwebhookconfigurations", body)
+    assert answer.status == 422
+    assert "compilation failed" in refusals(answer)["webhooks[0].matchConditions[0].expression"]

@@ -64,7 +64,7 @@ def hooks_of(configuration: Object) -> Iterator[Hook]:
         name = webhook["name"]
         seen[name] = seen.get(name, -1) + 1
         yield Hook(
-            key=f"{configuration['metadata']['name']}/{name}/{seen[name]}",
+            key=f"{configuration['metadata']['name']}/{name}/{seen[name]}/{configuration['kind']}",
             name=name,
             webhook=webhook,
             rules=tuple(items(webhook, "rules")),

@@ -40,6 +40,7 @@ from sampan.store import Event
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
     from sampan.api.app import Api
+    from sampan.schema.cel.admission import MatchConditions
 
 logger = logging.getLogger("sampan.api.admission")
 
@@ -60,6 +61,7 @@ class Webhooks:
         self.client = client
         self._hooks: dict[str, tuple[Hook, ...]] = {MUTATING: (), VALIDATING: ()}
         self._calls: dict[tuple[str, int, str, str], list[Call]] = {}
+        self._conditions: dict[str, MatchConditions] = {}
         api.catalog.on_change(self.forget)
 
     async def load(self) -> None:
@@ -68,6 +70,7 @@ class Webhooks:
             page = await self.api.store.page(f"/registry/{GROUP}/{plural}/")
             found = [hook for record in page.records for hook in hooks_of(self.api.parsed(record))]
             self._hooks[plural] = tuple(found)
+        self._conditions.clear()
         self._calls.clear()
         self.api.chain.forget()
 
@@ -150,7 +153,26 @@ class Webhooks:
         """Whether a webhook's matchConditions hold. Raises 403 where they cannot be evaluated and failure matters."""
         if not call.hook.webhook.get("matchConditions"):
             return True
-        raise forbidden(admission.resource, admission.name, "matchConditions cannot be evaluated yet")
+        from sampan.api.admission.cel_variables import settled, variables_of
+
+        conditions = self._compiled(call.hook)
+        record = self.api.store.get(f"/registry/namespaces/{question.namespace}") if question.namespace else None
+        namespace = self.api.parsed(record) if record is not None else None
+        variables = variables_of(self.api, question, namespace=namespace)
+        match = await settled(self.api, lambda: conditions.match(variables))
+        if match.error and not call.hook.ignores_failure:
+            raise forbidden(admission.resource, admission.name, match.error)
+        return match.matches and not match.error
+
+    def _compiled(self, hook: Hook) -> MatchConditions:
+        """Return the match conditions of a webhook, compiled when they are first needed."""
+        known = self._conditions.get(hook.key)
+        if known is None:
+            from sampan.schema.cel.admission import MatchConditions
+
+            known = MatchConditions(hook.webhook["matchConditions"], self.api.types.version)
+            self._conditions[hook.key] = known
+        return known
 
     async def ask(self, call: Call, question: Question, mutating: bool) -> Verdict:
         """Ask one webhook. Raises ``CallFailed``, and 400 where it does not allow a dry run."""

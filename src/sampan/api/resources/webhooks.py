@@ -216,6 +216,17 @@ def check_match_conditions(path: str, conditions: list[Object]) -> Iterator[Caus
         for message in qualified_name(name) if name else ():
             yield invalid(f"{here}.name", name, message)
         seen.add(name)
+    if conditions:
+        yield from check_expressions(path, conditions)
+
+
+def check_expressions(path: str, conditions: list[Object]) -> Iterator[Cause]:
+    from sampan.schema.cel.admission import MatchConditions
+    from sampan.schema.types import loaded_type_system
+
+    for cause in MatchConditions(conditions, loaded_type_system().version, stored=False).causes(path):
+        if not cause.message.startswith('Invalid value: ""'):  # what is missing is said above
+            yield cause
 
 
 def check_review_versions(path: str, versions: list[str]) -> Iterator[Cause]:
