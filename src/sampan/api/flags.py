@@ -88,9 +88,10 @@ class Flags:
 
     # how much at a time
     enable_priority_and_fairness: bool = True
-    max_requests_inflight: int = 400
-    max_mutating_requests_inflight: int = 200
-    """The sum of both is the number of seats that priority levels share."""
+    max_requests_inflight: int = 133
+    max_mutating_requests_inflight: int = 67
+    """The sum of both is the number of seats that priority levels share. A third of kube-apiserver's: one loop serves them
+    all, and whoever has a seat is before whoever waits (docs/adr/0012)."""
     request_timeout: Seconds = Seconds(60.0)
 
     # what is written down

@@ -76,7 +76,7 @@ async def test_metrics_have_kubernetes_names(http: Asgi) -> None:
         r'apiserver_request_duration_seconds_bucket\{.*resource="configmaps".*le="\+Inf"\} 1',
         r'apiserver_storage_objects\{resource="configmaps"\} \d+',
         r'apiserver_resource_objects\{group="rbac.authorization.k8s.io",resource="clusterroles"\} \d+',
-        r'apiserver_flowcontrol_nominal_limit_seats\{priority_level="workload-low"\} 245',
+        r'apiserver_flowcontrol_nominal_limit_seats\{priority_level="workload-low"\} 82',
         r'apiserver_flowcontrol_dispatched_requests_total\{priority_level="exempt"\} [4-9]',
         r'apiserver_current_inflight_requests\{request_kind="mutating"\} 0',
         r'etcd_request_duration_seconds_count\{operation="create"\} [1-9]',
