@@ -323,14 +323,16 @@ class EtcdStore:
             except Compacted:
                 await self._load_anew()
             except StoreError as error:
+                pause = FIRST_PAUSE_SECONDS if self._trouble is None else min(2 * pause, LONGEST_PAUSE_SECONDS)
                 if self._trouble is None:
                     logger.warning("etcd: %s; connecting anew", error)
-                else:
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 self._trouble = str(error)
                 await asyncio.sleep(pause)
-            if self._trouble is None:
-                pause = FIRST_PAUSE_SECONDS
+            except Exception as error:
+                logger.exception("following etcd failed; the state is loaded anew")
+                self._trouble = f"{type(error).__name__}: {error}"
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+                await self._load_anew()
 
     async def _follow_once(self) -> None:
         root = self.address.root.encode()
