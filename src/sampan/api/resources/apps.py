@@ -79,6 +79,14 @@ def rolling_update(rolling: Object | None) -> Iterator[Cause]:
         yield invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0")
 
 
+def prepare_status(new: Object, old: Object | None) -> None:
+    """A status says nothing of labels (``deploymentStatusStrategy``)."""
+    metadata, labels = mapping(new, "metadata"), mapping(old, "metadata").get("labels")
+    metadata.pop("labels", None)
+    if labels is not None:
+        metadata["labels"] = labels
+
+
 DEPLOYMENT = Resource(
     group=GROUP,
     version="v1",
@@ -90,6 +98,7 @@ DEPLOYMENT = Resource(
     scale=SCALE | {"labelSelectorPath": ".spec.selector"},
     default=default_deployment,
     prepare=empty_status,
+    prepares={"status": prepare_status},
     validate=collect(validate_deployment),
     validates={"status": collect(replica_counts("updatedReplicas"))},
     warn=workload_warnings,

@@ -39,7 +39,8 @@ FIXED = ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex
 NO_VALUE = "Invalid value: "
 
 
-def validate_job(new: Object, old: Object | None) -> Iterator[Cause]:
+def validate_job(new: Object, old: Object | None, *, resizes: bool = False) -> Iterator[Cause]:
+    """Yield why a Job is refused. ``resizes``: what a suspended Job's pods ask for may change (1.36)."""
     spec, name = mapping(new, "spec"), text(new, "metadata", "name")
     if old is None:
         yield from generated_selector(new, spec)
@@ -57,7 +58,7 @@ def validate_job(new: Object, old: Object | None) -> Iterator[Cause]:
         if not selects(chosen, labels):
             yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     if old is not None:
-        yield from job_changes(spec, mapping(old, "spec"), old)
+        yield from job_changes(spec, mapping(old, "spec"), old, resizes=resizes)
 
 
 def generated_selector(job: Object, spec: Object) -> Iterator[Cause]:
@@ -266,7 +267,7 @@ def count_indexes(text: str, completions: int) -> tuple[str, int]:
     return "", total
 
 
-def job_changes(spec: Object, before: Object, old: Object) -> Iterator[Cause]:
+def job_changes(spec: Object, before: Object, old: Object, *, resizes: bool) -> Iterator[Cause]:
     count, was = spec.get("completions"), before.get("completions")
     if spec.get("completionMode") != "Indexed":
         yield from immutable("spec.completions", count, was)
@@ -275,10 +276,29 @@ def job_changes(spec: Object, before: Object, old: Object) -> Iterator[Cause]:
     for key in FIXED:
         yield from immutable(f"spec.{key}", spec.get(key), before.get(key))
     template, had = mapping(spec, "template"), mapping(before, "template")
-    if before.get("suspend") and dig(old, "status", "startTime") is None:
+    unstarted = dig(old, "status", "startTime") is None
+    if before.get("suspend") and (unstarted or (resizes and is_idle(old))):
         had = with_directives(had, template)
+        had = with_resources(had, template) if resizes else had
     if not same(had, template):
         yield invalid("spec.template", template, "field is immutable")
+
+
+def is_idle(job: Object) -> bool:
+    """Whether a Job is known to be suspended and has no pod left."""
+    told = any(c.get("type") == "Suspended" and c.get("status") == "True" for c in items(job, "status", "conditions"))
+    return told and not dig(job, "status", "active")
+
+
+def with_resources(template: Object, new: Object) -> Object:
+    """Return a template whose containers ask for what those of the new one do."""
+    spec = dict(mapping(template, "spec"))
+    for key in ("containers", "initContainers"):
+        old, wanted = items(spec, key), items(mapping(new, "spec"), key)
+        if len(old) == len(wanted) > 0:
+            pairs = zip(old, wanted, strict=True)
+            spec[key] = [{**before, "resources": after.get("resources")} for before, after in pairs]
+    return {**template, "spec": spec}
 
 
 def with_directives(template: Object, new: Object) -> Object:

@@ -6,6 +6,7 @@ Checks stand in ``job_validation``, cells in ``job_cells``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sampan.api.resource import Column, Resource
@@ -73,7 +74,10 @@ def prepare_job(new: Object, old: Object | None) -> None:
 
 
 def by_version(minor: int) -> Mapping[str, Any]:
-    return {"default": default_job if minor >= 28 else default_early_job}
+    return {
+        "default": default_job if minor >= 28 else default_early_job,
+        "validate": collect(partial(validate_job, resizes=minor >= 36)),
+    }
 
 
 JOB = Resource(

@@ -202,6 +202,24 @@ def test_a_job_keeps_its_template_unless_it_has_not_begun() -> None:
     assert list(causes(resource, image, old)) == ["spec.template"]
 
 
+def test_a_suspended_job_may_ask_for_more_since_1_36() -> None:
+    old = job("spec.suspend", True)
+    bigger = changed(old, "spec.template.spec.containers.0.resources", {"requests": {"cpu": "2"}})
+    assert causes(declared("Job", "batch", minor=36), bigger, old) == {}
+    assert list(causes(declared("Job", "batch", minor=35), bigger, old)) == ["spec.template"]
+    begun = {"startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "Suspended", "status": "True"}]}
+    resource = declared("Job", "batch", minor=36)
+    assert causes(resource, bigger, changed(old, "status", begun)) == {}
+    assert list(causes(resource, bigger, changed(old, "status", {**begun, "active": 1}))) == ["spec.template"]
+
+
+def test_the_status_of_a_deployment_says_nothing_of_labels() -> None:
+    old = {"metadata": {"labels": {"a": "b"}}}
+    new = {"metadata": {"labels": {"a": "c"}, "annotations": {"x": "y"}}}
+    declared("Deployment", "apps").prepares["status"](new, old)
+    assert new["metadata"] == {"labels": {"a": "b"}, "annotations": {"x": "y"}}
+
+
 # cron jobs
 
 
