@@ -125,6 +125,8 @@ def status_of(job: Object, pods: list[Object], finish: tuple[str, str, str] | No
         "terminating": sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"]),
     }
     old = job.get("status", {})
+    for name in ("succeeded", "failed"):  # what has happened stays so, although its pod may go
+        counts[name] = max(counts[name], old.get(name, 0))
     status: Object = {name: count for name, count in counts.items() if count}
     status["ready"] = sum(1 for pod in active if is_pod_ready(pod))
     conditions = list(old.get("conditions") or ())
@@ -135,10 +137,8 @@ def status_of(job: Object, pods: list[Object], finish: tuple[str, str, str] | No
         before = condition_of(job, "Suspended")
         if before is None or before["status"] != new["status"]:
             conditions = with_condition(conditions, {**new, "lastProbeTime": now}, now)
-    if old.get("startTime") and not suspended:
-        status["startTime"] = old["startTime"]
-    elif not suspended:
-        status["startTime"] = now
+    if finish or not suspended:
+        status["startTime"] = old.get("startTime") or now
     if job["spec"].get("completionMode") == "Indexed":
         done = sorted({i for pod in pods if phase(pod) == "Succeeded" and (i := index_of(pod)) is not None})
         if done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause
@@ -30,7 +30,6 @@ NUMBERS = (
     "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
     "backoffLimitPerIndex", "maxFailedIndexes",
 )  # fmt: skip
-STATUS_NUMBERS = ("active", "succeeded", "failed", "ready", "terminating")
 ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 MAX_PARALLELISM = 100_000
 MAX_RULES, MAX_PATTERNS, MAX_CODES, MAX_SUCCESS_RULES, MAX_SUCCEEDED_INDEXES = 20, 20, 255, 20, 64 * 1024
@@ -313,25 +312,6 @@ def with_directives(template: Object, new: Object) -> Object:
     for key in ("annotations", "labels"):
         metadata[key] = mapping(new, "metadata").get(key)
     return {**template, "spec": spec, "metadata": metadata}
-
-
-def validate_job_status(new: Object, old: Object | None) -> Iterator[Cause]:
-    status = mapping(new, "status")
-    for key in STATUS_NUMBERS:
-        yield from non_negative(f"status.{key}", status.get(key))
-    seen: set[str] = set()
-    for key in ("succeeded", "failed"):
-        yield from uncounted(items(status, "uncountedTerminatedPods", key), key, seen)
-
-
-def uncounted(listed: Sequence[str], key: str, seen: set[str]) -> Iterator[Cause]:
-    for index, uid in enumerate(listed):
-        path = f"status.uncountedTerminatedPods.{key}[{index}]"
-        if not uid:
-            yield invalid(path, uid, "must not be empty")
-        elif uid in seen:
-            yield duplicate(path, uid)
-        seen.add(uid)
 
 
 def job_warnings(new: Object, old: Object | None) -> Iterator[str]:

@@ -13,7 +13,8 @@ from sampan.api.resource import Column, Resource
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, WIDE, selector, template_columns
 from sampan.api.resources.job_cells import completions, duration, job_status
-from sampan.api.resources.job_validation import NAME_LABEL, UID_LABEL, job_warnings, validate_job, validate_job_status
+from sampan.api.resources.job_status import validate_job_status
+from sampan.api.resources.job_validation import NAME_LABEL, UID_LABEL, job_warnings, validate_job
 from sampan.api.resources.pod_spec import default_template, fill
 from sampan.api.resources.reading import mapping, text
 from sampan.schema.objects import Object
@@ -77,6 +78,7 @@ def by_version(minor: int) -> Mapping[str, Any]:
     return {
         "default": default_job if minor >= 28 else default_early_job,
         "validate": collect(partial(validate_job, resizes=minor >= 36)),
+        "validates": {"status": collect(partial(validate_job_status, strict=minor >= 32))},
     }
 
 

@@ -213,6 +213,93 @@ def test_a_suspended_job_may_ask_for_more_since_1_36() -> None:
     assert list(causes(resource, bigger, changed(old, "status", {**begun, "active": 1}))) == ["spec.template"]
 
 
+START, END = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+
+
+def told(*kinds: str) -> list[dict[str, str]]:
+    return [{"type": kind, "status": "True"} for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wrong"),
+    [
+        ({"startTime": START, "active": 1}, {"startTime": START, "succeeded": 1, "ready": 0}, {}),
+        (
+            {"startTime": START, "succeeded": 1},
+            {
+                "startTime": START,
+                "succeeded": 1,
+                "completionTime": END,
+                "conditions": told("SuccessCriteriaMet", "Complete"),
+            },
+            {},
+        ),
+        (
+            {},
+            {"active": 1, "conditions": told("Complete")},
+            {
+                "status.conditions": "Invalid value: cannot set Complete=True condition without the "
+                "SuccessCriteriaMet=true condition",
+                "status.completionTime": "Required value: completionTime is required for Complete jobs",
+                "status.active": "Invalid value: 1: active>0 is invalid for finished job",
+                "status.startTime": "Required value: startTime is required for finished job",
+            },
+        ),
+        (
+            {"startTime": START, "conditions": told("FailureTarget", "Failed")},
+            {"startTime": START, "conditions": told("FailureTarget")},
+            {"status.conditions": "Invalid value: cannot disable the terminal Failed=True condition"},
+        ),
+        (
+            {"startTime": START},
+            {"startTime": END, "completionTime": START, "conditions": told("SuccessCriteriaMet", "Complete")},
+            {
+                "status.completionTime": f'Invalid value: "{START}": completionTime cannot be set before startTime',
+                "status.startTime": "Required value: startTime cannot be removed for unsuspended job",
+            },
+        ),
+        (
+            {"failed": 2, "succeeded": 1},
+            {"failed": 1, "succeeded": 1, "ready": 1},
+            {
+                "status.failed": "Invalid value: 1: cannot decrease the failed counter",
+                "status.ready": "Invalid value: 1: cannot set more ready pods than active",
+            },
+        ),
+        (
+            {},
+            {"completedIndexes": "1", "failedIndexes": "2"},
+            {
+                "status.completedIndexes": 'Invalid value: "1": cannot set non-empty completedIndexes when non-indexed '
+                "completion mode",
+                "status.failedIndexes": 'Invalid value: "2": cannot set non-null failedIndexes when backoffLimitPerIndex '
+                "is null",
+            },
+        ),
+    ],
+)
+def test_the_status_of_a_job_does_not_lie(before: Any, after: Any, wrong: dict[str, str]) -> None:
+    old = changed(job("spec.completions", 3), "status", before)
+    new = changed(old, "status", after)
+    found = causes(declared("Job", "batch"), new, old, "status")
+    assert {field: message for field, message in found.items() if field in wrong} == wrong
+    assert bool(found) == bool(wrong)
+    assert not causes(declared("Job", "batch", minor=31), new, old, "status")
+
+
+def test_indexes_succeed_or_fail() -> None:
+    old = job("spec.completionMode", "Indexed")
+    old["spec"] |= {"completions": 5, "parallelism": 5, "backoffLimitPerIndex": 1}
+    new = changed(old, "status", {"completedIndexes": "0,2-4", "failedIndexes": "1,3"})
+    assert causes(declared("Job", "batch"), new, old, "status") == {
+        "status.failedIndexes": 'Invalid value: "1,3": failedIndexes and completedIndexes overlap at index: 3'
+    }
+    new = changed(old, "status", {"completedIndexes": "0,7"})
+    assert causes(declared("Job", "batch"), new, old, "status") == {
+        "status.completedIndexes": 'Invalid value: "0,7": error parsing completedIndexes: too large index: "7"'
+    }
+
+
 def test_the_status_of_a_deployment_says_nothing_of_labels() -> None:
     old = {"metadata": {"labels": {"a": "b"}}}
     new = {"metadata": {"labels": {"a": "c"}, "annotations": {"x": "y"}}}
