@@ -265,3 +265,60 @@ async def test_local_client(api: Any) -> None:
     with pytest.raises(ApiError) as denied:
         await stranger.list(PODS_TYPE)
     assert denied.value.code == 403
+
+
+async def test_a_websocket_watch_is_one_message_an_event(http: Any, api: Any) -> None:
+    await fill(http, 1)
+    sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    await incoming.put({"type": "websocket.connect"})
+    scope = {
+        "type": "websocket",
+        "path": CONFIG_MAPS,
+        "query_string": b"watch=true",
+        "headers": [],
+        "subprotocols": [],
+    }
+    watch = asyncio.create_task(api(scope, incoming.get, sent.put))
+    async with asyncio.timeout(10):
+        assert (await sent.get())["type"] == "websocket.accept"
+        added = json.loads((await sent.get())["text"])
+        await http("DELETE", f"{CONFIG_MAPS}/c0")
+        deleted = json.loads((await sent.get())["text"])
+        assert (added["type"], deleted["type"]) == ("ADDED", "DELETED")
+        await incoming.put({"type": "websocket.disconnect", "code": 1000})
+        await watch
+
+
+async def test_a_watcher_that_does_not_read_is_ended_and_costs_the_others_nothing(
+    http: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.store.watchers.BUFFERED_EVENTS", 3)
+    reading, began = asyncio.Event(), asyncio.Event()
+    frames: list[Any] = []
+
+    async def slow(message: Any) -> None:
+        await reading.wait()
+        frames.append(message)
+        if message.get("body"):
+            began.set()
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future()
+
+    scope = {"type": "http", "method": "GET", "path": CONFIG_MAPS, "query_string": b"watch=true", "headers": []}
+    await fill(http, 1)
+    stuck = asyncio.create_task(api(scope, receive, slow))
+    async with asyncio.timeout(10), watching(api, f"{CONFIG_MAPS}?watch=true") as event:
+        assert (await event())["type"] == "ADDED"
+        reading.set()
+        await began.wait()
+        reading.clear()
+        for index in range(6):
+            await http("POST", CONFIG_MAPS, config_map(f"n{index}"))
+            assert (await event())["object"]["metadata"]["name"] == f"n{index}"
+        reading.set()
+        await stuck
+    last = [message["body"] for message in frames if message.get("body")][-1]
+    error = json.loads(last.splitlines()[-1])
+    assert (error["type"], error["object"]["code"], error["object"]["reason"]) == ("ERROR", 410, "Expired")
