@@ -70,6 +70,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
     api.following.add(RBAC, authorizer.load, authorizer.follow)
     api.following.add(SERVICES, chain.services.load, chain.services.follow)
     api.following.add(WEBHOOKS, chain.webhooks.load, chain.webhooks.follow)
+    for policies in chain.policies:
+        api.following.add(WEBHOOKS, policies.load, policies.follow)
     api.following.add(DEFINITIONS, custom.load, custom.follow)
     api.following.add(API_SERVICES, aggregation.load, aggregation.follow)
     if api.store.shared:

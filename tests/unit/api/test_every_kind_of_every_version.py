@@ -74,7 +74,7 @@ HOOK = {
     "admissionReviewVersions": ["v1"],
     "sideEffects": "None",
 }
-MUTATION = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}
+MUTATION = {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/x'}]"}}
 GANG = {"gang": {"minCount": 2}}
 POD_REQUEST = {
     "signerName": "example.com/s",

@@ -7,13 +7,15 @@ off are never imported. Source of order and defaults: kubernetes pkg/kubeapiserv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.api.admission.certificate_requests import CertificateRequests
 from sampan.api.admission.configuration import configurations
 from sampan.api.admission.device_claims import DeviceAdminAccess
+from sampan.api.admission.policies import Policies
+from sampan.api.admission.policy_definitions import AdmissionPolicies
 from sampan.api.admission.rbac_changes import RbacChanges
 from sampan.api.admission.service_addresses import ServiceAddresses
 from sampan.api.admission.webhooks import WebhookConfigurations, Webhooks
@@ -67,7 +69,9 @@ ORDER: tuple[Known, ...] = (
     Known("DefaultIngressClass", "default_classes"),
     Known("DenyServiceExternalIPs", "service_external_ips", on=False),
     Known("PodTopologyLabels", "node_taints", since=35),
+    Known("MutatingAdmissionPolicy", "mutating_admission_policy"),
     Known("MutatingAdmissionWebhook", "webhooks"),
+    Known("ValidatingAdmissionPolicy", "validating_admission_policy"),
     Known("ValidatingAdmissionWebhook", "webhooks"),
     Known("ResourceQuota", "resource_quota"),
     Known("AlwaysDeny", "always", on=False),
@@ -90,6 +94,7 @@ class Plugins(NamedTuple):
     plugins: tuple[Any, ...]
     services: ServiceAddresses
     webhooks: Webhooks
+    policies: Sequence[Policies[Any]]
 
 
 def enabled(enable: Iterable[str] = (), disable: Iterable[str] = (), minor: int = 0) -> list[Known]:
@@ -128,6 +133,8 @@ def build(
         made(plugin, Setup(api, config, authorizer, webhooks, told.get(plugin.name) or {}))
         for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins, minor)
     ]
+    sorts = [plugin.policies for plugin in plugins if hasattr(plugin, "policies")]
+    plugins.append(AdmissionPolicies(api, sorts))
     plugins += [
         CertificateRequests(),
         DeviceAdminAccess(),
@@ -137,4 +144,4 @@ def build(
         CustomObjects(custom),
     ]
     plugins += [WebhookConfigurations(webhooks), aggregation]
-    return Plugins(tuple(plugins), services, webhooks)
+    return Plugins(tuple(plugins), services, webhooks, sorts)

@@ -91,14 +91,14 @@ class Webhooks:
         key = (plural, id(resource), subresource, operation)
         known = self._calls.get(key)
         if known is None:
-            known = self._calls[key] = calls_for(hooks, self._kind(resource, subresource, operation))
+            known = self._calls[key] = calls_for(hooks, self.kind(resource, subresource, operation))
         return known
 
     def forget(self) -> None:
         """The catalog has changed: kinds are looked at anew."""
         self._calls.clear()
 
-    def _kind(self, resource: Resource, subresource: str, operation: str) -> Kind:
+    def kind(self, resource: Resource, subresource: str, operation: str) -> Kind:
         catalog = self.api.catalog
         served = catalog.get(resource.group, resource.version, resource.plural)
         others = [
@@ -132,10 +132,10 @@ class Webhooks:
             return False
         if hook.namespaces.empty:
             return True
-        labels = self._namespace_labels(admission)
+        labels = self.namespace_labels(admission)
         return labels is None or hook.namespaces.matches(labels)
 
-    def _namespace_labels(self, admission: Admission) -> dict[str, str] | None:
+    def namespace_labels(self, admission: Admission) -> dict[str, str] | None:
         """Return what a namespaceSelector looks at; None for what is in no namespace."""
         is_namespace = admission.resource.plural == "namespaces" and not admission.resource.group
         if is_namespace and not admission.subresource and admission.object is not None:
@@ -283,10 +283,10 @@ class Round:
         self._output = b""
 
     @staticmethod
-    def of(admission: Admission) -> Round:
-        known = admission.notes.get(MUTATING)
+    def of(admission: Admission, plugin: str = MUTATING) -> Round:
+        known = admission.notes.get(plugin)
         if known is None:
-            known = admission.notes[MUTATING] = Round()
+            known = admission.notes[plugin] = Round()
             return known
         assert isinstance(known, Round)
         known.second = True
@@ -296,7 +296,8 @@ class Round:
 
     def _require(self) -> None:
         if self.called:
-            self.due, self.called = self.called, set()
+            self.due |= self.called
+            self.called = set()
 
     def changed(self, admission: Admission) -> None:
         self._require()

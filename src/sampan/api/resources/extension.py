@@ -8,42 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.api.resource import Column, Resource
+from sampan.api.resource import Resource
+from sampan.api.resources.admission_policies import (
+    BINDING_COLUMNS,
+    default_binding,
+    default_policy,
+    policy_columns,
+    validate_binding,
+    validate_policy,
+)
 from sampan.api.resources.api_services import API_SERVICE
 from sampan.api.resources.checking import collect
-from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.definitions import CUSTOM_RESOURCE_DEFINITION
-from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import COLUMNS as WEBHOOK_COLUMNS
 from sampan.api.resources.webhooks import default_webhooks, validate_webhooks
-from sampan.schema.objects import Object
 
 # admissionregistration.k8s.io
-
-
-def default_policy(policy: Object) -> None:
-    spec = policy.setdefault("spec", {})
-    spec.setdefault("failurePolicy", "Fail")
-    default_match(spec.get("matchConstraints"))
-
-
-def default_policy_binding(binding: Object) -> None:
-    default_match(dig(binding, "spec", "matchResources"))
-
-
-def default_match(match: Any) -> None:
-    if isinstance(match, dict):
-        match.setdefault("matchPolicy", "Equivalent")
-        match.setdefault("namespaceSelector", {})
-        match.setdefault("objectSelector", {})
-        for key in ("resourceRules", "excludeResourceRules"):
-            for rule in items(match, key):
-                rule.setdefault("scope", "*")
-
-
-def parameter_kind(policy: Object) -> str:
-    reference = mapping(policy, "spec", "paramKind")
-    return f"{reference.get('apiVersion')}/{reference.get('kind')}" if reference else "<unset>"
 
 
 def registration(kind: str, plural: str, **extra: Any) -> Resource:
@@ -53,21 +33,6 @@ def registration(kind: str, plural: str, **extra: Any) -> Resource:
     )
 
 
-def policy_columns(count: str) -> tuple[Column, ...]:
-    return (
-        NAME,
-        Column(count.capitalize(), lambda o: len(items(o, "spec", count)), type="integer"),
-        Column("ParamKind", parameter_kind),
-        AGE,
-    )
-
-
-BINDING_COLUMNS = (
-    NAME,
-    Column("PolicyName", ".spec.policyName"),
-    Column("ParamRef", lambda o: text(o, "spec", "paramRef", "name") or "<unset>"),
-    AGE,
-)
 ADMISSION = (
     registration(
         "MutatingWebhookConfiguration",
@@ -90,24 +55,28 @@ ADMISSION = (
         "validatingadmissionpolicies",
         status=True,
         default=default_policy,
+        validate=collect(validate_policy),
         columns=policy_columns("validations"),
     ),
     registration(
         "ValidatingAdmissionPolicyBinding",
         "validatingadmissionpolicybindings",
-        default=default_policy_binding,
+        default=default_binding,
+        validate=collect(validate_binding),
         columns=BINDING_COLUMNS,
     ),
     registration(
         "MutatingAdmissionPolicy",
         "mutatingadmissionpolicies",
         default=default_policy,
+        validate=collect(validate_policy),
         columns=policy_columns("mutations"),
     ),
     registration(
         "MutatingAdmissionPolicyBinding",
         "mutatingadmissionpolicybindings",
-        default=default_policy_binding,
+        default=default_binding,
+        validate=collect(validate_binding),
         columns=BINDING_COLUMNS,
     ),
 )

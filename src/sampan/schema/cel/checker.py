@@ -148,7 +148,7 @@ class _Checker:
         return optional_of(result) if was_optional or optional else result
 
     def object_field(self, node: Node, name: str, field: str) -> Type:
-        declared = self.environment.declared.get(name)
+        declared = self.environment.declared_type(name)
         if declared is None:
             self.issue(node.position, f"unexpected failed resolution of '{name}'")
             return ERROR
@@ -254,7 +254,7 @@ class _Checker:
 
     def struct(self, node: Struct) -> Type:
         name = node.name.lstrip(".")
-        declared = self.environment.declared.get(name)
+        declared = self.environment.declared_type(name)
         type = self.environment.type_named(name)
         result = ERROR
         if type is None:

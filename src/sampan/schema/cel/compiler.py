@@ -20,7 +20,7 @@ from sampan.schema.cel.matching import dispatcher, plain_arguments
 from sampan.schema.cel.nodes import Call, Comprehension, Ident, ListNode, Literal, MapNode, Node, Select, Struct
 from sampan.schema.cel.runtime_costs import LIST, MAP, OBJECT
 from sampan.schema.cel.standard import pattern
-from sampan.schema.cel.values import NONE, Optional, Uint, type_name
+from sampan.schema.cel.values import NONE, ObjectValue, Optional, Uint, type_name
 
 LOCALS = 2
 """Frame places before the variables: cost and limit."""
@@ -230,6 +230,7 @@ class Compiler:
 
     def struct(self, node: Struct) -> Code:
         pairs = [(field.key, self.run(field.value), field.optional) for field in node.fields]
+        name = node.name
 
         def run(frame: Frame) -> dict[str, Any]:
             found: dict[str, Any] = {}
@@ -241,7 +242,7 @@ class Compiler:
                     value = value.value
                 found[key] = value
             frame[0] += OBJECT
-            return found
+            return ObjectValue(name, found)
 
         return Code(run)
 

@@ -159,8 +159,16 @@ def _of_object(schema: Mapping[str, Any], name: str, root: bool) -> Declared | N
 
 
 def with_type_meta(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a whole object's schema with apiVersion, kind and what rules may see of metadata."""
-    return {**(schema.get("properties") or {}), **TYPE_META}
+    """Return the properties of a whole object's schema with apiVersion, kind and what rules may see of metadata: what it
+    says itself where it names name and generateName."""
+    properties = schema.get("properties") or {}
+    named = (properties.get("metadata") or {}).get("properties") or {}
+    whole = all(
+        part.get("type") == "string" for part in (properties.get("kind") or {}, properties.get("apiVersion") or {})
+    )
+    if whole and "name" in named and "generateName" in named:
+        return dict(properties)
+    return {**properties, **TYPE_META}
 
 
 TIMED = {"duration": (types.DURATION, 3, 32), "date": (types.TIMESTAMP, 12, 12), "date-time": (types.TIMESTAMP, 21, 32)}

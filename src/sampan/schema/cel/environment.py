@@ -6,7 +6,7 @@ stored already may use all of its own. Source: apiserver pkg/cel/environment/bas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -83,7 +83,7 @@ BUILTIN_TYPES: dict[str, Type] = {
 class Environment:
     """Variables and their types, and everything else a version has. Make one with ``environment``; it may be shared."""
 
-    __slots__ = ("declared", "functions", "macros", "minor", "roots", "variables")
+    __slots__ = ("declared", "dynamic", "functions", "macros", "minor", "roots", "variables")
 
     def __init__(
         self,
@@ -101,6 +101,8 @@ class Environment:
         self.declared = declared
         self.roots = roots
         """Variable → declared type, for the sizes that costs are estimated from."""
+        self.dynamic: Callable[[str], Declared | None] | None = None
+        """Finds types that are not declared one by one (``Object.spec.template`` of mutations)."""
 
     @property
     def optional_syntax(self) -> bool:
@@ -111,8 +113,12 @@ class Environment:
         """Whether constant times, patterns and formats are checked when compiled (since 1.29)."""
         return self.minor >= 29
 
+    def declared_type(self, name: str) -> Declared | None:
+        found = self.declared.get(name)
+        return self.dynamic(name) if found is None and self.dynamic is not None else found
+
     def type_named(self, name: str) -> Type | None:
-        declared = self.declared.get(name)
+        declared = self.declared_type(name)
         return declared.type if declared is not None else BUILTIN_TYPES.get(name)
 
     def extended(self, variables: Mapping[str, Type | Declared]) -> Environment:
@@ -125,14 +131,9 @@ class Environment:
                 objects_in(type, declared)
             else:
                 found[name] = type
-        return Environment(self.minor, self.functions, self.macros, found, declared, roots)
-
-    def with_types(self, declared: Iterable[Declared]) -> Environment:
-        """Return this environment with more object types, by their names."""
-        known = dict(self.declared)
-        for type in declared:
-            objects_in(type, known)
-        return Environment(self.minor, self.functions, self.macros, self.variables, known, self.roots)
+        made = Environment(self.minor, self.functions, self.macros, found, declared, roots)
+        made.dynamic = self.dynamic
+        return made
 
 
 @lru_cache(maxsize=64)

@@ -102,6 +102,16 @@ class Opaque:
         return None
 
 
+class ObjectValue(dict[str, Any]):
+    """An object made in an expression (``Object.spec{replicas: 3}``)."""
+
+    __slots__ = ("type_name",)
+
+    def __init__(self, type_name: str, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.type_name = type_name
+
+
 class SetList(list[Any]):
     """A list of ``x-kubernetes-list-type: set``: order does not matter, and adding merges."""
 
@@ -146,7 +156,7 @@ def type_name(value: Any) -> str:
     name = TYPE_NAMES.get(type(value))
     if name is not None:
         return name
-    if isinstance(value, Opaque):
+    if isinstance(value, (Opaque, ObjectValue)):
         return value.type_name
     return "map" if isinstance(value, dict) else type(value).__name__
 

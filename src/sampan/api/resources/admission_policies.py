@@ -1,0 +1,267 @@
+"""ValidatingAdmissionPolicy, MutatingAdmissionPolicy and their bindings as objects: defaults, validation, columns.
+
+What of a policy does not compile is in ``schema/cel/policy_checks.py``; what policies do to writes in ``admission/``.
+Source: kubernetes pkg/apis/admissionregistration (v1/defaults.go, validation/validation.go), KEP-3488, KEP-3962.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sampan.api.resource import Cause, Column
+from sampan.api.resources.checking import label_selector, one_of
+from sampan.api.resources.columns import AGE, NAME
+from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.api.resources.webhooks import check_match_conditions, check_rule
+from sampan.schema.causes import duplicate, forbidden, invalid, required
+from sampan.schema.names import dns1035_label, dns1123_subdomain, path_segment, qualified_name
+from sampan.schema.objects import Object, split_api_version
+
+REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+ACTIONS = ("Audit", "Deny", "Warn")
+FAILURE_POLICIES = ("Fail", "Ignore")
+MATCH_POLICIES = ("Equivalent", "Exact")
+REINVOCATION = ("IfNeeded", "Never")
+PATCH_TYPES = ("ApplyConfiguration", "JSONPatch")
+NOT_FOUND = ("Allow", "Deny")
+MAX_ANNOTATIONS = 20
+MAX_VALUE_EXPRESSION = 5 * 1024
+RESERVED = frozenset(
+    (
+        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
+        "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    )
+)  # fmt: skip
+_identifier = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*", re.ASCII)
+
+# defaults
+
+
+def default_policy(policy: Object) -> None:
+    spec = policy.setdefault("spec", {})
+    spec.setdefault("failurePolicy", "Fail")
+    if policy.get("kind") == "MutatingAdmissionPolicy":
+        spec.setdefault("reinvocationPolicy", "Never")
+    default_match(spec.get("matchConstraints"))
+
+
+def default_binding(binding: Object) -> None:
+    default_match(dig(binding, "spec", "matchResources"))
+    reference = dig(binding, "spec", "paramRef")
+    if isinstance(reference, dict):
+        reference.setdefault("parameterNotFoundAction", "Deny")
+
+
+def default_match(match: Any) -> None:
+    if isinstance(match, dict):
+        match.setdefault("matchPolicy", "Equivalent")
+        match.setdefault("namespaceSelector", {})
+        match.setdefault("objectSelector", {})
+        for key in ("resourceRules", "excludeResourceRules"):
+            for rule in items(match, key):
+                rule.setdefault("scope", "*")
+
+
+# validation
+
+
+def validate_policy(new: Object, old: Object | None) -> Iterator[Cause]:
+    spec = mapping(new, "spec")
+    yield from one_of("spec.failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
+    if spec.get("paramKind") is not None:
+        yield from check_kind("spec.paramKind", mapping(spec, "paramKind"))
+    if spec.get("matchConstraints") is None:
+        yield required("spec.matchConstraints")
+    else:
+        yield from check_match("spec.matchConstraints", mapping(spec, "matchConstraints"))
+        if not items(spec, "matchConstraints", "resourceRules"):
+            yield required("spec.matchConstraints.resourceRules")
+    yield from check_match_conditions("spec.matchConditions", items(spec, "matchConditions"))
+    for index, variable in enumerate(items(spec, "variables")):
+        yield from check_variable(f"spec.variables[{index}]", variable)
+    if new.get("kind") == "MutatingAdmissionPolicy":
+        yield from check_mutations(spec)
+    else:
+        yield from check_validations(spec, text(new, "metadata", "name"))
+
+
+def check_kind(path: str, kind: Object) -> Iterator[Cause]:
+    given = kind.get("apiVersion") or ""
+    group, version = split_api_version(given)
+    if not given:
+        yield required(f"{path}.apiVersion")
+    elif given.count("/") > 1:
+        yield invalid(f"{path}.apiVersion", given, f"unexpected GroupVersion string: {given}")
+    else:
+        messages = dns1123_subdomain(group) if group else []
+        if messages:
+            yield invalid(f"{path}.apiVersion", group, ",".join(messages))
+        messages = dns1035_label(version) if version else ["version must be specified"]
+        if messages:
+            yield invalid(f"{path}.apiVersion", version or given, ",".join(messages))
+    name = kind.get("kind") or ""
+    messages = dns1035_label(name.lower()) if name else []
+    if not name:
+        yield required(f"{path}.kind")
+    elif messages:
+        why = f"may have mixed case, but should otherwise match: {','.join(messages)}"
+        yield invalid(f"{path}.kind", name, why)
+
+
+def check_match(path: str, match: Object) -> Iterator[Cause]:
+    yield from one_of(f"{path}.matchPolicy", match.get("matchPolicy"), MATCH_POLICIES)
+    for key in ("namespaceSelector", "objectSelector"):
+        yield from label_selector(f"{path}.{key}", match.get(key))
+    for key in ("resourceRules", "excludeResourceRules"):
+        for index, rule in enumerate(items(match, key)):
+            yield from check_named_rule(f"{path}.{key}[{index}]", rule)
+
+
+def check_named_rule(path: str, rule: Object) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, name in enumerate(items(rule, "resourceNames")):
+        yield from (invalid(f"{path}.resourceNames[{index}]", name, message) for message in path_segment(name))
+        if name in seen:
+            yield duplicate(f"{path}.resourceNames[{index}]", name)
+        seen.add(name)
+    yield from check_rule(path, rule)
+
+
+def check_variable(path: str, variable: Object) -> Iterator[Cause]:
+    name = variable.get("name") or ""
+    if not name.strip():
+        yield required(f"{path}.name", "name is not specified")
+    elif not _identifier.fullmatch(name) or name in RESERVED:
+        yield invalid(f"{path}.name", name, "name is not a valid CEL identifier")
+    if not (variable.get("expression") or "").strip():
+        yield required(f"{path}.expression", "expression is not specified")
+
+
+def check_validations(spec: Object, name: str) -> Iterator[Cause]:
+    validations, annotations = items(spec, "validations"), items(spec, "auditAnnotations")
+    if not validations and not annotations:
+        why = "validations or auditAnnotations must contain at least one item"
+        yield required("spec.validations", why)
+        yield required("spec.auditAnnotations", why)
+    for index, validation in enumerate(validations):
+        yield from check_validation(f"spec.validations[{index}]", validation)
+    if len(annotations) > MAX_ANNOTATIONS:
+        why = f"must not have more than {MAX_ANNOTATIONS} auditAnnotations"
+        yield invalid("spec.auditAnnotations", annotations, why)
+    seen: set[str] = set()
+    for index, annotation in enumerate(annotations):
+        path, key = f"spec.auditAnnotations[{index}]", annotation.get("key") or ""
+        yield from (invalid(f"{path}.key", f"{name}/{key}", why) for why in qualified_name(f"{name}/{key}"))
+        expression = (annotation.get("valueExpression") or "").strip()
+        if not expression:
+            yield required(f"{path}.valueExpression", "valueExpression is not specified")
+        elif len(expression) > MAX_VALUE_EXPRESSION:
+            yield required(f"{path}.valueExpression", f"must not exceed {MAX_VALUE_EXPRESSION} bytes in length")
+        if key in seen:
+            yield duplicate(f"{path}.key", key)
+        seen.add(key)
+
+
+def check_validation(path: str, validation: Object) -> Iterator[Cause]:
+    if not (validation.get("expression") or "").strip():
+        yield required(f"{path}.expression", "expression is not specified")
+    told = validation.get("messageExpression") or ""
+    if told and not told.strip():
+        yield invalid(f"{path}.messageExpression", told, "must be non-empty if specified")
+    message = validation.get("message") or ""
+    if message and not message.strip():
+        yield invalid(f"{path}.message", message, "message must be non-empty if specified")
+    elif "\n" in message.strip() or "\r" in message.strip():
+        yield invalid(f"{path}.message", message, "message must not contain line breaks")
+    yield from one_of(f"{path}.reason", validation.get("reason"), REASONS)
+
+
+def check_mutations(spec: Object) -> Iterator[Cause]:
+    yield from one_of("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), REINVOCATION)
+    mutations = items(spec, "mutations")
+    if not mutations:
+        yield required("spec.mutations", "mutations must contain at least one item")
+    for index, mutation in enumerate(mutations):
+        path, kind = f"spec.mutations[{index}]", mutation.get("patchType") or ""
+        if not kind:
+            yield required(f"{path}.patchType")
+            continue
+        yield from one_of(f"{path}.patchType", kind, PATCH_TYPES)
+        for word, key in (("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")):
+            part = mutation.get(key)
+            if kind == word and part is None:
+                yield required(f"{path}.{key}", f"must be specified when patchType is {word}")
+            elif kind == word and not (part.get("expression") or "").strip():
+                yield required(f"{path}.{key}.expression", "expression is not specified")
+            elif kind != word and part is not None:
+                yield forbidden(f"{path}.{key}", f"must not be specified when patchType is {kind}")
+
+
+def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
+    spec = mapping(new, "spec")
+    name = spec.get("policyName") or ""
+    if not name:
+        yield required("spec.policyName")
+    else:
+        yield from (invalid("spec.policyName", name, message) for message in dns1123_subdomain(name))
+    if spec.get("paramRef") is not None:
+        yield from check_reference("spec.paramRef", mapping(spec, "paramRef"))
+    if spec.get("matchResources") is not None:
+        # the path is misspelt in Kubernetes
+        yield from check_match("spec.matchResouces", mapping(spec, "matchResources"))
+    if new.get("kind") == "ValidatingAdmissionPolicyBinding":
+        yield from check_actions("spec.validationActions", items(spec, "validationActions"))
+
+
+def check_reference(path: str, reference: Object) -> Iterator[Cause]:
+    name, selector = reference.get("name") or "", reference.get("selector")
+    if name:
+        yield from (invalid(f"{path}.name", name, message) for message in path_segment(name))
+        if selector is not None:
+            yield forbidden(f"{path}.name", "name and selector are mutually exclusive")
+    if selector is not None:
+        yield from label_selector(f"{path}.selector", selector)
+        if name:
+            yield forbidden(f"{path}.selector", "name and selector are mutually exclusive")
+    if not name and selector is None:
+        yield required(path, "one of name or selector must be specified")
+    yield from one_of(f"{path}.parameterNotFoundAction", reference.get("parameterNotFoundAction"), NOT_FOUND)
+
+
+def check_actions(path: str, actions: list[str]) -> Iterator[Cause]:
+    for index, action in enumerate(actions):
+        yield from one_of(f"{path}[{index}]", action, ACTIONS)
+        if action in actions[:index]:
+            yield duplicate(f"{path}[{index}]", action)
+    if "Deny" in actions and "Warn" in actions:
+        why = (
+            "must not contain both Deny and Warn (repeating the same validation failure information in the API response"
+        )
+        yield invalid(path, actions, f"{why} and headers serves no purpose)")
+
+
+# columns
+
+
+def parameter_kind(policy: Object) -> str:
+    reference = mapping(policy, "spec", "paramKind")
+    return f"{reference.get('apiVersion')}/{reference.get('kind')}" if reference else "<unset>"
+
+
+def policy_columns(count: str) -> tuple[Column, ...]:
+    return (
+        NAME,
+        Column(count.capitalize(), lambda o: len(items(o, "spec", count)), type="integer"),
+        Column("ParamKind", parameter_kind),
+        AGE,
+    )
+
+
+BINDING_COLUMNS = (
+    NAME,
+    Column("PolicyName", ".spec.policyName"),
+    Column("ParamRef", lambda o: text(o, "spec", "paramRef", "name") or "<unset>"),
+    AGE,
+)
