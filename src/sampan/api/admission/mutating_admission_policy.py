@@ -103,7 +103,7 @@ class MutatingAdmissionPolicy:
 
         if not policy.conditions:
             return None
-        found = await settled(self.policies.api, lambda: policy.conditions.match(policy.composition.values(values)[0]))
+        found = await settled(self.policies.api, lambda: policy.composition.match(policy.conditions, values))
         return None if found.matches else found.error
 
     async def _mutate(self, invocation: Invocation[MutatingPolicy], mutation: Mutation, admission: Admission) -> None:

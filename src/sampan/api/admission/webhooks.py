@@ -156,9 +156,7 @@ class Webhooks:
         from sampan.api.admission.cel_variables import settled, variables_of
 
         conditions = self._compiled(call.hook)
-        record = self.api.store.get(f"/registry/namespaces/{question.namespace}") if question.namespace else None
-        namespace = self.api.parsed(record) if record is not None else None
-        variables = variables_of(self.api, question, namespace=namespace)
+        variables = variables_of(self.api, question)  # as in Kubernetes, without the namespace
         match = await settled(self.api, lambda: conditions.match(variables))
         if match.error and not call.hook.ignores_failure:
             raise forbidden(admission.resource, admission.name, match.error)

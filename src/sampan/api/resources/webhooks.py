@@ -78,6 +78,8 @@ def check_webhook(path: str, webhook: Object, configuration_kind: str) -> Iterat
         yield from check_choice(f"{path}.reinvocationPolicy", webhook.get("reinvocationPolicy"), ("IfNeeded", "Never"))
     yield from check_client_config(f"{path}.clientConfig", mapping(webhook, "clientConfig"))
     yield from check_match_conditions(f"{path}.matchConditions", items(webhook, "matchConditions"))
+    if items(webhook, "matchConditions"):
+        yield from check_expressions(f"{path}.matchConditions", items(webhook, "matchConditions"))
     yield from check_review_versions(f"{path}.admissionReviewVersions", items(webhook, "admissionReviewVersions"))
 
 
@@ -216,8 +218,6 @@ def check_match_conditions(path: str, conditions: list[Object]) -> Iterator[Caus
         for message in qualified_name(name) if name else ():
             yield invalid(f"{here}.name", name, message)
         seen.add(name)
-    if conditions:
-        yield from check_expressions(path, conditions)
 
 
 def check_expressions(path: str, conditions: list[Object]) -> Iterator[Cause]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.schema.cel import types
-from sampan.schema.cel.admission import Compiled, MatchConditions, admission_environment, compiled
+from sampan.schema.cel.admission import Compiled, Match, MatchConditions, admission_environment, compiled
 from sampan.schema.cel.declared import Field, object_of, scalar
 from sampan.schema.cel.environment import Environment
 from sampan.schema.cel.errors import BudgetExceeded, EvaluationError
@@ -79,6 +79,10 @@ class Composition:
         found = dict(values)
         lazy = found["variables"] = LazyVariables(self.variables, found)
         return found, lazy
+
+    def match(self, conditions: MatchConditions, values: Values) -> Match:
+        """Return whether the match conditions hold. As in Kubernetes they do not see the namespace."""
+        return conditions.match(self.values({**values, "namespaceObject": None})[0])
 
     def evaluate(self, expressions: Sequence[Compiled | None], values: Values, budget: Budget) -> list[tuple[Any, str]]:
         """Return value and error of each expression, None of none. Raises ``BudgetExceeded``."""
@@ -156,8 +160,7 @@ class ValidatingPolicy:
     def judge(self, values: Values) -> Verdict:
         """Hold a request against the policy. ``values``: the variables of ``cel.admission.activation``."""
         if self.conditions:
-            found, _ = self.composition.values(values)
-            match = self.conditions.match(found)
+            match = self.composition.match(self.conditions, values)
             if match.error:
                 return self._failed(match.error)
             if not match.matches:

@@ -1,4 +1,4 @@
-"""What of an admission policy does not compile, when it is written: causes in kube-apiserver's words.
+"""What does not compile of an admission policy that is written, in kube-apiserver's words.
 
 Source: kubernetes pkg/apis/admissionregistration/validation/validation.go.
 """
@@ -25,7 +25,7 @@ def policy_causes(policy: Policy, old: Policy | None, version: str) -> list[Caus
     mutating = policy.get("kind") == "MutatingAdmissionPolicy"
     new, stored = (composition(policy, version, stored=flag, patches=mutating) for flag in (False, True))
     checker = _Checker(known, new, stored)
-    found = list(_conditions(spec, version, known))
+    found = list(_conditions(spec, "spec.matchConditions", version, known))
     for index, variable in enumerate(spec.get("variables") or ()):
         name, expression = str(variable.get("name") or ""), str(variable.get("expression") or "")
         made = (stored if expression in known else new).variables.get(name)
@@ -69,14 +69,14 @@ class _Checker:
             yield from self.cause(f"{path}.messageExpression", compiled(message, bare, (types.STRING,)))
 
 
-def _conditions(spec: Mapping[str, Any], version: str, known: Collection[str]) -> Iterator[Cause]:
-    params = spec.get("paramKind") is not None
-    for index, condition in enumerate(spec.get("matchConditions") or ()):
+def _conditions(holder: Mapping[str, Any], path: str, version: str, known: Collection[str]) -> Iterator[Cause]:
+    params = holder.get("paramKind") is not None
+    for index, condition in enumerate(holder.get("matchConditions") or ()):
         expression = str(condition.get("expression") or "").strip()
         env = admission_environment(version, params=params, stored=expression in known)
         made = compiled(expression, env, (types.BOOL,))
         if expression and made.program is None:
-            yield invalid(f"spec.matchConditions[{index}].expression", expression, made.error)
+            yield invalid(f"{path}[{index}].expression", expression, made.error)
 
 
 def expressions(policy: Policy) -> Iterator[str]:
