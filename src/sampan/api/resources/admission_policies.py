@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause, Column
-from sampan.api.resources.checking import label_selector, one_of
+from sampan.api.resources.checking import label_selector, needed_one_of, one_of
 from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import check_match_conditions, check_rule
@@ -24,7 +24,8 @@ ACTIONS = ("Audit", "Deny", "Warn")
 FAILURE_POLICIES = ("Fail", "Ignore")
 MATCH_POLICIES = ("Equivalent", "Exact")
 REINVOCATION = ("IfNeeded", "Never")
-PATCH_TYPES = ("ApplyConfiguration", "JSONPatch")
+PATCH_TYPES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+MUTATED = ("*", "CONNECT", "CREATE", "UPDATE")
 NOT_FOUND = ("Allow", "Deny")
 MAX_ANNOTATIONS = 20
 MAX_VALUE_EXPRESSION = 5 * 1024
@@ -42,8 +43,6 @@ _identifier = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*", re.ASCII)
 def default_policy(policy: Object) -> None:
     spec = policy.setdefault("spec", {})
     spec.setdefault("failurePolicy", "Fail")
-    if policy.get("kind") == "MutatingAdmissionPolicy":
-        spec.setdefault("reinvocationPolicy", "Never")
     default_match(spec.get("matchConstraints"))
 
 
@@ -134,7 +133,7 @@ def check_variable(path: str, variable: Object) -> Iterator[Cause]:
     if not name.strip():
         yield required(f"{path}.name", "name is not specified")
     elif not _identifier.fullmatch(name) or name in RESERVED:
-        yield invalid(f"{path}.name", name, "name is not a valid CEL identifier")
+        yield invalid(f"{path}.name", name, "must be a valid CEL identifier")
     if not (variable.get("expression") or "").strip():
         yield required(f"{path}.expression", "expression is not specified")
 
@@ -172,31 +171,43 @@ def check_validation(path: str, validation: Object) -> Iterator[Cause]:
         yield invalid(f"{path}.messageExpression", told, "must be non-empty if specified")
     message = validation.get("message") or ""
     if message and not message.strip():
-        yield invalid(f"{path}.message", message, "message must be non-empty if specified")
+        yield invalid(f"{path}.message", message, "must be non-empty if specified")
     elif "\n" in message.strip() or "\r" in message.strip():
-        yield invalid(f"{path}.message", message, "message must not contain line breaks")
+        yield invalid(f"{path}.message", message, "must not contain line breaks")
     yield from one_of(f"{path}.reason", validation.get("reason"), REASONS)
 
 
 def check_mutations(spec: Object) -> Iterator[Cause]:
-    yield from one_of("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), REINVOCATION)
+    yield from check_operations("spec.matchConstraints", mapping(spec, "matchConstraints"))
     mutations = items(spec, "mutations")
     if not mutations:
         yield required("spec.mutations", "mutations must contain at least one item")
     for index, mutation in enumerate(mutations):
-        path, kind = f"spec.mutations[{index}]", mutation.get("patchType") or ""
-        if not kind:
-            yield required(f"{path}.patchType")
-            continue
+        yield from check_mutation(f"spec.mutations[{index}]", mutation)
+    yield from needed_one_of("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), REINVOCATION)
+
+
+def check_operations(path: str, match: Object) -> Iterator[Cause]:
+    for rule in items(match, "resourceRules"):
+        for operation in items(rule, "operations"):
+            yield from one_of(f"{path}.resourceRules.operations", operation, MUTATED)
+
+
+def check_mutation(path: str, mutation: Object) -> Iterator[Cause]:
+    kind = mutation.get("patchType") or ""
+    if not kind:
+        yield required(f"{path}.patchType")
+    elif kind not in PATCH_TYPES:
         yield from one_of(f"{path}.patchType", kind, PATCH_TYPES)
-        for word, key in (("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")):
-            part = mutation.get(key)
-            if kind == word and part is None:
-                yield required(f"{path}.{key}", f"must be specified when patchType is {word}")
-            elif kind == word and not (part.get("expression") or "").strip():
-                yield required(f"{path}.{key}.expression", "expression is not specified")
-            elif kind != word and part is not None:
-                yield forbidden(f"{path}.{key}", f"must not be specified when patchType is {kind}")
+    else:
+        wanted, other = PATCH_TYPES[kind], next(key for word, key in PATCH_TYPES.items() if word != kind)
+        part = mutation.get(wanted)
+        if part is None:
+            yield required(f"{path}.{wanted}", f"must be specified when patchType is {kind}")
+        elif not (part.get("expression") or "").strip():
+            yield required(f"{path}.{wanted}.expression")
+        if mutation.get(other) is not None:
+            yield invalid(f"{path}.{other}", f"{{{other}}}", f"must not be specified when patchType is {kind}")
 
 
 def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -209,9 +220,10 @@ def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
     if spec.get("paramRef") is not None:
         yield from check_reference("spec.paramRef", mapping(spec, "paramRef"))
     if spec.get("matchResources") is not None:
-        # the path is misspelt in Kubernetes
-        yield from check_match("spec.matchResouces", mapping(spec, "matchResources"))
-    if new.get("kind") == "ValidatingAdmissionPolicyBinding":
+        yield from check_match("spec.matchResources", mapping(spec, "matchResources"))
+    if new.get("kind") == "MutatingAdmissionPolicyBinding":
+        yield from check_operations("spec.matchResources", mapping(spec, "matchResources"))
+    else:
         yield from check_actions("spec.validationActions", items(spec, "validationActions"))
 
 

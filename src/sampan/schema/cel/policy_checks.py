@@ -35,7 +35,8 @@ def policy_causes(policy: Policy, old: Policy | None, version: str) -> list[Caus
         for index, one in enumerate(spec.get("mutations") or ()):
             key = "jsonPatch" if one.get("patchType") == "JSONPatch" else "applyConfiguration"
             expression = str((one.get(key) or {}).get("expression") or "")
-            made = mutation(one, checker.env(expression)).expression
+            trimmed = {**one, key: {"expression": expression.strip()}}
+            made = mutation(trimmed, checker.env(expression)).expression
             found += checker.cause(f"spec.mutations[{index}].{key}.expression", made)
         return found
     for index, validation in enumerate(spec.get("validations") or ()):
