@@ -27,6 +27,8 @@ from sampan.schema.objects import Object
 class LocalClient(WritingClient):
     """A client of an ``Api`` in this process, acting as ``user``."""
 
+    streams_lists = False  # a list is a look at what is parsed already
+
     def __init__(self, api: Api, user: User) -> None:
         self.api = api
         self.user = user
@@ -106,9 +108,12 @@ class LocalClient(WritingClient):
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        send_initial_events: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         query = _selectors(label_selector, field_selector, resource_version)
         query.last.update(watch="true", allowWatchBookmarks="true")
+        if send_initial_events:
+            query.last.update(sendInitialEvents="true", resourceVersionMatch="NotOlderThan")
         try:
             routed = await self._routed("GET", resource.path(namespace), query)
             served = routed.served

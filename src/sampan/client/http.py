@@ -7,6 +7,7 @@ aiohttp is imported when the first client is made, because it is slow to import 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sampan.client.errors import ApiError, ApiUnreachable
-from sampan.client.kubeconfig import Connection
+from sampan.client.kubeconfig import Connection, Credentials
 from sampan.client.protocol import ListResult, ResourceType, WatchEvent
 from sampan.client.writing import WritingClient
 from sampan.schema.objects import Object
@@ -23,8 +24,20 @@ if TYPE_CHECKING:
     import aiohttp
 
 
+Objects = list[Object]
+PAGE = 500
+"""Objects asked for at a time, as client-go's pager does."""
+ATTEMPTS = 10
+"""How often a request is sent when the server says each time that it is to be sent again later."""
+LONGEST_PAUSE_SECONDS = 30.0
+
+
 class HttpClient(WritingClient):
-    """``Client`` over HTTP. ``agent`` is the User-Agent and so the default field manager. Needs a running loop."""
+    """``Client`` over HTTP. ``agent`` is the User-Agent and so the default field manager. Needs a running loop.
+
+    What the server asks to be sent again later (429, or 5xx with ``Retry-After``) is; tokens of files are read anew."""
+
+    streams_lists = True
 
     def __init__(self, connection: Connection, *, agent: str = "sampan") -> None:
         import aiohttp
@@ -32,8 +45,7 @@ class HttpClient(WritingClient):
         self.server = connection.server
         self.agent = agent
         headers = {"User-Agent": agent, "Accept": "application/json"}
-        if connection.token:
-            headers["Authorization"] = f"Bearer {connection.token}"
+        self._credentials = Credentials(connection)
         context = connection.ssl_context()
         connector = aiohttp.TCPConnector(ssl=context if context is not None else False, limit=0, keepalive_timeout=60)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
@@ -59,12 +71,30 @@ class HttpClient(WritingClient):
         resource_version: str = "",
     ) -> ListResult:
         query = _query(labelSelector=label_selector, fieldSelector=field_selector, resourceVersion=resource_version)
-        answer = await self._object("GET", resource.path(namespace), query)
-        items = answer.get("items") or []
+        answer, items = await self._pages(resource.path(namespace), query)
         for item in items:  # items of built-in lists carry neither, by Kubernetes' custom
             item.setdefault("apiVersion", resource.api_version)
             item.setdefault("kind", resource.kind)
         return ListResult(items, answer["metadata"].get("resourceVersion", ""))
+
+    async def _pages(self, path: str, query: Mapping[str, str]) -> tuple[Object, Objects]:
+        """Return the last answer and the items of all pages. They are of one revision; when the server has forgotten that in
+        the meantime, the list is read anew and whole."""
+        page = {**query, "limit": str(PAGE)}
+        items: Objects = []
+        while True:
+            try:
+                answer = await self._object("GET", path, page)
+            except ApiError as error:
+                if not error.is_expired or "continue" not in page:
+                    raise
+                answer = await self._object("GET", path, query)
+                return answer, answer.get("items") or []
+            items += answer.get("items") or []
+            following = answer["metadata"].get("continue")
+            if not following:
+                return answer, items
+            page = {name: value for name, value in page.items() if name != "resourceVersion"} | {"continue": following}
 
     async def watch(
         self,
@@ -74,6 +104,7 @@ class HttpClient(WritingClient):
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        send_initial_events: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         query = _query(
             watch="true",
@@ -81,9 +112,13 @@ class HttpClient(WritingClient):
             resourceVersion=resource_version,
             labelSelector=label_selector,
             fieldSelector=field_selector,
+            sendInitialEvents="true" if send_initial_events else "",
+            resourceVersionMatch="NotOlderThan" if send_initial_events else "",
         )
         with transport_errors():
-            answer = await self._session.get(self.server + resource.path(namespace), params=query)
+            answer = await self._session.get(
+                self.server + resource.path(namespace), params=query, headers=self._authorization()
+            )
         async with answer:
             if answer.status >= 400:
                 with transport_errors():
@@ -122,12 +157,36 @@ class HttpClient(WritingClient):
         self, method: str, path: str, query: Mapping[str, str], body: Any, content_type: str
     ) -> tuple[int, bytes]:
         data = None if body is None else orjson.dumps(body)
-        headers = {"Content-Type": content_type} if data is not None else None
-        with transport_errors():
-            async with self._session.request(
-                method, self.server + path, params=query, data=data, headers=headers
-            ) as answer:
-                return answer.status, await answer.read()
+        for attempt in range(ATTEMPTS):
+            headers = self._authorization()
+            if data is not None:
+                headers["Content-Type"] = content_type
+            with transport_errors():
+                async with self._session.request(
+                    method, self.server + path, params=query, data=data, headers=headers
+                ) as answer:
+                    status, body = answer.status, await answer.read()
+                    pause = retry_after(status, answer.headers.get("Retry-After", ""))
+            if status == 401 and self._credentials.renew():
+                continue
+            if pause is None or attempt == ATTEMPTS - 1:
+                break
+            await asyncio.sleep(pause)
+        return status, body
+
+    def _authorization(self) -> dict[str, str]:
+        token = self._credentials.token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def retry_after(status: int, header: str) -> float | None:
+    """Return after how many seconds a request is to be sent again, None when it is not (RFC 9110, 10.2.3; client-go's rule:
+    429 and 5xx that carry the header)."""
+    if status != 429 and status < 500:
+        return None
+    if not header.isdecimal():
+        return None
+    return min(float(header), LONGEST_PAUSE_SECONDS)
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Literal
 
 from sampan.client.errors import ApiError
-from sampan.client.protocol import Client, ResourceType
+from sampan.client.protocol import Client, ResourceType, WatchEvent
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.client")
@@ -24,6 +24,11 @@ Handler = Callable[[Change, "Object | None", Object], None]
 """``(change, old, new)``: old is None for ADDED; new is the last state for DELETED."""
 IndexFunction = Callable[[Object], Iterable[str]]
 
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+NO_STREAM = (400, 403, 422)
+"""What servers answer that do not serve lists as streams."""
+STREAM_SECONDS = 10.0
+"""How long a server may be silent within a list."""
 BACKOFF_SECONDS = (0.05, 2.0)
 """First and longest pause between attempts to reach the server."""
 
@@ -65,6 +70,7 @@ class Informer:
         self._synced = asyncio.Event()
         self._revision = ""
         self._heard = False
+        self._streams = client.streams_lists
 
     # reading
 
@@ -115,10 +121,16 @@ class Informer:
             self._heard = False
             problem = ""
             try:
-                if not self._revision:
-                    await self._list()
-                await self._follow()
+                if not self._revision and self._streams:
+                    await self._stream()
+                else:
+                    if not self._revision:
+                        await self._list()
+                    await self._follow(self._watch())
             except ApiError as error:
+                if error.code in NO_STREAM and not self._revision and self._streams:
+                    self._streams = False  # an older server
+                    continue
                 if error.is_expired:
                     self._revision = ""
                 else:
@@ -140,22 +152,54 @@ class Informer:
         found = await self.client.list(
             self.resource, self.namespace, label_selector=self.label_selector, field_selector=self.field_selector
         )
-        self._revision = found.resource_version
-        fresh = {key_of(item): item for item in found.items}
+        self._replace({key_of(item): item for item in found.items}, found.resource_version)
+
+    def _replace(self, fresh: dict[str, Object], revision: str) -> None:
+        """Take over a whole list: the handlers are told the difference."""
+        self._revision = revision
         for key in [key for key in self.objects if key not in fresh]:
             self._forget(self.objects[key])
-        for obj in found.items:
+        for obj in fresh.values():
             self._take(obj)
         self._synced.set()
 
-    async def _follow(self) -> None:
-        events = self.client.watch(
+    def _watch(self, *, initial: bool = False) -> AsyncIterator[WatchEvent]:
+        return self.client.watch(
             self.resource,
             self.namespace,
-            resource_version=self._revision,
+            resource_version="" if initial else self._revision,
             label_selector=self.label_selector,
             field_selector=self.field_selector,
+            send_initial_events=initial,
         )
+
+    async def _stream(self) -> None:
+        """Read the list as events (WatchList), then follow the same stream. A server that does not know of it sends no end
+        of the list: it is asked for a list then."""
+        events = self._watch(initial=True)
+        fresh: dict[str, Object] = {}
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(STREAM_SECONDS) as patience:
+                async for event in events:
+                    self._heard = True
+                    patience.reschedule(clock() + STREAM_SECONDS)
+                    metadata = event.object["metadata"]
+                    if event.type == "DELETED":
+                        fresh.pop(key_of(event.object), None)
+                    elif event.type != "BOOKMARK":
+                        fresh[key_of(event.object)] = event.object
+                    elif (metadata.get("annotations") or {}).get(INITIAL_EVENTS_END) == "true":
+                        self._replace(fresh, metadata["resourceVersion"])
+                        break
+                else:
+                    return  # it ended before the list did: once more
+        except TimeoutError:
+            self._streams = False
+            return
+        await self._follow(events)
+
+    async def _follow(self, events: AsyncIterator[WatchEvent]) -> None:
         async for event in events:
             self._heard = True
             if event.type == "DELETED":

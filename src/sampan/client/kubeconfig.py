@@ -11,6 +11,8 @@ import base64
 import os
 import ssl
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ class Connection:
     key: bytes | None = None
     token: str = ""
     verify: bool = True
+    token_file: Path | None = None
+    """Where ``token`` came from: it is replaced there before it expires."""
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """Return the TLS context, None for plain HTTP. The key touches the disk only while OpenSSL reads it."""
@@ -49,6 +53,38 @@ class Connection:
         return context
 
 
+TOKEN_SECONDS = 60.0
+"""How long a token from a file is used before the file is read again (client-go: a minute)."""
+
+
+class Credentials:
+    """The bearer token of a connection, read anew from its file in time."""
+
+    def __init__(self, connection: Connection, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = connection.token_file
+        self._token = connection.token
+        self._clock = clock
+        self._read_at = clock()
+
+    def token(self) -> str:
+        if self._file is not None and self._clock() - self._read_at >= TOKEN_SECONDS:
+            self.renew()
+        return self._token
+
+    def renew(self) -> bool:
+        """Read the file; return whether another token is in it."""
+        if self._file is None:
+            return False
+        self._read_at = self._clock()
+        try:
+            fresh = self._file.read_text().strip()
+        except OSError:
+            return False  # being replaced: the one we have is good a while longer
+        changed = bool(fresh) and fresh != self._token
+        self._token = fresh or self._token
+        return changed
+
+
 def load(path: str | os.PathLike[str], context: str = "") -> Connection:
     """Return the connection of a context (default: the current one). Of several files, joined by ``:``, the first that
     says something about a name or the current context counts, and missing ones are passed over. Raises
@@ -61,9 +97,10 @@ def load(path: str | os.PathLike[str], context: str = "") -> Connection:
     _, chosen = _named(documents, "contexts", name, "context")
     at, cluster = _named(documents, "clusters", chosen.get("cluster", ""), "cluster")
     file, user = _named(documents, "users", chosen["user"], "user") if chosen.get("user") else (at, {})
-    token = user.get("token") or ""
-    if not token and user.get("tokenFile"):
-        token = (file.parent / user["tokenFile"]).read_text().strip()
+    token, token_file = user.get("token") or "", None
+    if user.get("tokenFile"):  # it takes precedence, as in client-go
+        token_file = file.parent / str(user["tokenFile"])
+        token = _token_of(token_file)
     return Connection(
         server=str(cluster.get("server", "")).rstrip("/"),
         ca=_pem(cluster, "certificate-authority", at),
@@ -71,7 +108,15 @@ def load(path: str | os.PathLike[str], context: str = "") -> Connection:
         key=_pem(user, "client-key", file),
         token=token,
         verify=not cluster.get("insecure-skip-tls-verify", False),
+        token_file=token_file,
     )
+
+
+def _token_of(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise KubeconfigError(f"cannot read token {file}: {error.strerror}") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -97,7 +142,8 @@ def in_cluster() -> Connection:
     return Connection(
         f"https://{host}:{port}",
         ca=(SERVICE_ACCOUNT_DIR / "ca.crt").read_bytes(),
-        token=(SERVICE_ACCOUNT_DIR / "token").read_text().strip(),
+        token=_token_of(SERVICE_ACCOUNT_DIR / "token"),
+        token_file=SERVICE_ACCOUNT_DIR / "token",
     )
 
 

@@ -57,6 +57,10 @@ class WatchEvent(NamedTuple):
 class Client(Protocol):
     """A typed-enough client. Every method raises ``ApiError`` (``errors.py``) with the server's Status."""
 
+    @property
+    def streams_lists(self) -> bool:
+        """Whether an informer should read its first list as a stream of events: over a network, object by object."""
+
     async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object: ...
 
     async def list(
@@ -77,7 +81,10 @@ class Client(Protocol):
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[WatchEvent]: ...
+        send_initial_events: bool = False,
+    ) -> AsyncIterator[WatchEvent]:
+        """Yield events after ``resource_version``. With ``send_initial_events`` (KEP-3157) what is there comes first, as
+        ADDED, then a BOOKMARK with the annotation ``k8s.io/initial-events-end``."""
 
     async def create(
         self,

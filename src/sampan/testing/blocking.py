@@ -30,7 +30,7 @@ class BlockingClient:
 
         return portal.call(call())
 
-    def watch(self, resource: ResourceType, namespace: str | None = None, **selectors: str) -> Iterator[WatchEvent]:
+    def watch(self, resource: ResourceType, namespace: str | None = None, **selectors: Any) -> Iterator[WatchEvent]:
         """Yield events until the iterator is closed or the server ends the watch."""
 
         async def begin() -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from sampan.client.errors import ApiError, ApiUnreachable
-from sampan.client.http import HttpClient, lines_of
+from sampan.client.http import HttpClient, lines_of, retry_after
 from sampan.client.informer import Informer
 from sampan.client.kubeconfig import Connection, load
 from sampan.client.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS
@@ -186,3 +188,64 @@ async def test_pods_are_refused_without_a_namespace_that_exists(client: HttpClie
     with pytest.raises(ApiError) as missing:
         await client.create(PODS, pod, "nowhere")
     assert missing.value.code in (404, 422)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "pause"),
+    [(429, "1", 1.0), (503, "2", 2.0), (500, "", None), (409, "1", None), (429, "soon", None), (429, "9999", 30.0)],
+)
+def test_what_is_to_be_sent_again(status: int, header: str, pause: float | None) -> None:
+    assert retry_after(status, header) == pause
+
+
+class Busy:
+    """A server that has no time at first, and knows one token at a time."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.token = "one"
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        self.asked.append(f"{request.method} {request.query_string}")
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return web.json_response({"kind": "Status", "code": 401, "reason": "Unauthorized"}, status=401)
+        if len(self.asked) == 1:
+            return web.json_response({"kind": "Status", "code": 429}, status=429, headers={"Retry-After": "0"})
+        page = int(request.query.get("continue", "0"))
+        metadata = {"resourceVersion": "5", **({"continue": str(page + 1)} if page < 2 else {})}
+        return web.json_response({"metadata": metadata, "items": [{"metadata": {"name": f"p{page}"}}]})
+
+
+@pytest.fixture
+async def busy(tmp_path: Path) -> AsyncIterator[tuple[Busy, HttpClient]]:
+    server = Busy()
+    runner = web.ServerRunner(web.Server(server))  # type: ignore[arg-type]
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    (tmp_path / "token").write_text("one")
+    client = HttpClient(
+        Connection(f"http://127.0.0.1:{runner.addresses[0][1]}", token="one", token_file=tmp_path / "token")
+    )
+    yield server, client
+    await client.close()
+    await runner.cleanup()
+
+
+async def test_a_busy_server_is_asked_again_and_lists_come_in_pages(busy: tuple[Busy, HttpClient]) -> None:
+    server, client = busy
+    found = await client.list(PODS, "default", label_selector="a=b")
+    assert [item["metadata"]["name"] for item in found.items] == ["p0", "p1", "p2"] and found.resource_version == "5"
+    first = "GET labelSelector=a%3Db&limit=500"
+    assert server.asked == [first, first, f"{first}&continue=1", f"{first}&continue=2"]
+
+
+async def test_a_token_that_was_replaced_is_read_anew(busy: tuple[Busy, HttpClient], tmp_path: Path) -> None:
+    server, client = busy
+    server.asked.append("")
+    server.token = "two"
+    with pytest.raises(ApiError) as refused:
+        await client.list(PODS)
+    assert refused.value.code == 401
+    (tmp_path / "token").write_text("two\n")
+    assert len((await client.list(PODS)).items) == 3

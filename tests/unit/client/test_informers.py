@@ -24,8 +24,8 @@ class ScriptedClient:
     """Answers lists and watches from a script; a watch is a list of events, the last may be an exception. When the
     script is over, a watch stays open."""
 
-    def __init__(self, lists: list[Any], watches: list[list[Any]]) -> None:
-        self.lists, self.watches = lists, watches
+    def __init__(self, lists: list[Any], watches: list[list[Any]], *, streams: bool = False) -> None:
+        self.lists, self.watches, self.streams_lists = lists, watches, streams
         self.asked: list[str] = []
         self.over = asyncio.Event()
 
@@ -37,9 +37,15 @@ class ScriptedClient:
         return ListResult(*answer)
 
     async def watch(
-        self, resource: Any, namespace: Any = None, *, resource_version: str = "", **_: Any
+        self,
+        resource: Any,
+        namespace: Any = None,
+        *,
+        resource_version: str = "",
+        send_initial_events: bool = False,
+        **_: Any,
     ) -> AsyncIterator[WatchEvent]:
-        self.asked.append(f"watch {resource_version}")
+        self.asked.append("stream" if send_initial_events else f"watch {resource_version}")
         if not self.watches:
             self.over.set()
             await asyncio.get_running_loop().create_future()
@@ -136,3 +142,43 @@ async def test_a_late_handler_and_a_late_index_see_what_is_there() -> None:
 def test_keys() -> None:
     assert split_key("ns/a") == ("ns", "a")
     assert split_key("node") == (None, "node")
+
+
+END = ("BOOKMARK", {"metadata": {"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}}})
+
+
+async def test_a_list_that_comes_as_a_stream() -> None:
+    script = [[("ADDED", config_map("a", 1)), ("ADDED", config_map("b", 2)), END, ("DELETED", config_map("a", 8))]]
+    client = ScriptedClient([], script, streams=True)
+    informer, changes = await follow(client)
+    assert client.asked == ["stream", "watch 8"] and informer.has_synced
+    assert changes == [("ADDED", "a@a"), ("ADDED", "b@b"), ("DELETED", "a@a")]
+
+
+async def test_a_stream_that_breaks_before_its_end_is_not_believed() -> None:
+    script = [
+        [("ADDED", config_map("old", 1)), ApiUnreachable("reset")],
+        [("ADDED", config_map("a", 3)), END],
+    ]
+    client = ScriptedClient([], script, streams=True)
+    informer, _ = await follow(client)
+    assert client.asked == ["stream", "stream", "watch 7"] and list(informer.objects) == ["ns/a"]
+
+
+async def test_an_older_server_is_asked_for_a_list() -> None:
+    refused = ApiError(422, {"reason": "Invalid", "message": "sendInitialEvents is forbidden"})
+    client = ScriptedClient([([config_map("a", 1)], "5")], [[refused]], streams=True)
+    informer, _ = await follow(client)
+    assert client.asked == ["stream", "list", "watch 5"] and list(informer.objects) == ["ns/a"]
+
+
+async def test_a_server_that_ignores_the_wish_is_asked_for_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.client.informer.STREAM_SECONDS", 0.02)
+    client = ScriptedClient([([config_map("a", 1)], "5")], [], streams=True)
+    informer = Informer(client, CONFIG_MAPS)  # type: ignore[arg-type]
+    task = asyncio.create_task(informer.run())
+    async with asyncio.timeout(3):
+        await informer.synced()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert client.asked[:2] == ["stream", "list"]

@@ -93,4 +93,6 @@ def test_in_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         in_cluster()
     (tmp_path / "token").write_text("T")
     (tmp_path / "ca.crt").write_bytes(b"CA")
-    assert in_cluster() == kubeconfig.Connection("https://[fd00::1]:6443", ca=b"CA", token="T")
+    assert in_cluster() == kubeconfig.Connection(
+        "https://[fd00::1]:6443", ca=b"CA", token="T", token_file=tmp_path / "token"
+    )
