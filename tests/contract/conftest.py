@@ -29,11 +29,13 @@ class Kubectl:
 
     kubeconfig: Path
 
-    def run(self, *arguments: str, stdin: object = None, timeout: float = 60) -> Finished:
+    def run(
+        self, *arguments: str, stdin: object = None, timeout: float = 60, environment: dict[str, str] | None = None
+    ) -> Finished:
         text = stdin if isinstance(stdin, str) or stdin is None else json.dumps(stdin)
         command = [str(BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
-        environment = {**os.environ, "KUBECTL_KYAML": "false", "HOME": str(self.kubeconfig.parent)}
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, env=environment)
+        variables = {**os.environ, "KUBECTL_KYAML": "false", "HOME": str(self.kubeconfig.parent), **(environment or {})}
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, env=variables)
         return Finished(done.returncode, done.stdout, done.stderr)
 
     def __call__(self, *arguments: str, stdin: object = None, timeout: float = 60) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,3 +276,32 @@ def test_watch_sees_what_happens(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "create", "configmap", "c", "--from-literal=a=1")
     out = kubectl("-n", namespace, "get", "cm", "c", "--watch", "--output-watch-events", "--request-timeout=2s")
     assert "ADDED" in out
+
+
+def test_edit_writes_what_the_editor_left(kubectl: Kubectl, namespace: str, tmp_path: Path) -> None:
+    kubectl("-n", namespace, "create", "configmap", "c", "--from-literal=a=1")
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i \'s/a: .1./a: "2"/\' "$1"\n')
+    editor.chmod(0o755)
+    edited = kubectl.run("-n", namespace, "edit", "configmap", "c", environment={"KUBE_EDITOR": str(editor)})
+    assert edited.code == 0 and "configmap/c edited" in edited.out, edited.err
+    assert kubectl("-n", namespace, "get", "cm", "c", "-o", "jsonpath={.data.a}") == "2"
+    again = kubectl.run("-n", namespace, "edit", "configmap", "c", environment={"KUBE_EDITOR": "true"})
+    assert "Edit cancelled, no changes made" in again.out + again.err
+
+
+def test_debug_adds_a_container_that_can_be_entered(kubectl: Kubectl, namespace: str) -> None:
+    kubectl("-n", namespace, "run", "web", "--image=shop:1")
+    kubectl("-n", namespace, "wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
+    kubectl("-n", namespace, "debug", "web", "--image=busybox", "--container=look", "--profile=general", "--", "sh")
+    running = "jsonpath={.status.ephemeralContainerStatuses[0].state.running}"
+    kubectl("-n", namespace, "wait", "pod/web", f"--for={running}", "--timeout=30s")
+    assert kubectl("-n", namespace, "exec", "web", "-c", "look", "--", "hostname") == "web\n"
+    copied = kubectl("-n", namespace, "debug", "web", "--copy-to=twin", "--set-image=*=shop:2", "--profile=general")
+    assert not copied.strip() or "twin" in copied
+    assert kubectl("-n", namespace, "get", "pod", "twin", "-o", "jsonpath={.spec.containers[0].image}") == "shop:2"
+
+
+def test_top_says_that_there_are_no_metrics(kubectl: Kubectl) -> None:
+    refused = kubectl.run("top", "nodes")
+    assert refused.code == 1 and "Metrics API not available" in refused.err

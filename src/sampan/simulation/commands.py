@@ -29,7 +29,9 @@ class Command:
 
     def __init__(self, pod: Object, container: str, write: Write, stdin: AsyncIterator[bytes]) -> None:
         self.pod = pod
-        self.container = next(c for c in pod["spec"]["containers"] if c["name"] == container)
+        sections = ("containers", "initContainers", "ephemeralContainers")
+        everyone = [entry for section in sections for entry in pod["spec"].get(section) or ()]
+        self.container = next(entry for entry in everyone if entry["name"] == container)
         self.write = write
         self.stdin = stdin
         self.declared = declared(pod)

@@ -17,6 +17,10 @@ def status_after(obj: Object, then: Object, *, ip: str, host_ip: str, now: str) 
         status = pod_status(obj, then, ip=ip, host_ip=host_ip, now=now)
     if obj.get("kind") == "Pod":
         status |= {name: then[name] for name in ("reason", "message") if name in then}
+    if then.get("debug"):
+        status["ephemeralContainerStatuses"] = [
+            running_status(container, now) for container in obj["spec"].get("ephemeralContainers") or ()
+        ]
     if then.get("conditions"):
         status["conditions"] = with_conditions(status.get("conditions") or [], then["conditions"], now)
     if then.get("status"):
@@ -136,6 +140,19 @@ def resized(pod: Object) -> list[Object] | None:
         for status in statuses
     ]
     return new if any(one is not other and one != other for one, other in zip(new, statuses, strict=True)) else None
+
+
+def running_status(container: Object, now: str) -> Object:
+    """The status of an ephemeral container: it runs, and is never ready."""
+    return {
+        "name": container["name"],
+        "image": container["image"],
+        "imageID": f"simulated://{container['image']}",
+        "containerID": f"simulated://ephemeral/{container['name']}",
+        "restartCount": 0,
+        "ready": False,
+        "state": {"running": {"startedAt": now}},
+    }
 
 
 def ended(exit_code: int, started: str, now: str) -> Object:

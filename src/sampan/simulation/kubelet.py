@@ -165,9 +165,10 @@ def verdict(code: int) -> bytes:
 def state_of(pod: Object, container: str) -> dict[str, Any]:
     """Return the state of a container, empty where it has none yet."""
     status = pod.get("status") or {}
-    for entry in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]:
-        if entry["name"] == container:
-            return dict(entry.get("state") or {})
+    for section in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for entry in status.get(section) or ():
+            if entry["name"] == container:
+                return dict(entry.get("state") or {})
     return {}
 
 

@@ -46,6 +46,10 @@ def pod_step(pod: Object) -> Step | None:
         return Step("/delete", number(pod, "stop-seconds"), {"delete": True})
     if phase == "Pending":
         return Step("/start", number(pod, "start-seconds"), {"phase": "Running"})
+    if phase == "Running" and len(pod["spec"].get("ephemeralContainers") or ()) > len(
+        pod["status"].get("ephemeralContainerStatuses") or ()
+    ):
+        return Step("/debug", 0.0, {"debug": True})
     if phase == "Running" and pod["spec"].get("restartPolicy", "Always") != "Always":
         code = int(number(pod, "exit-code"))
         then = {"phase": "Failed" if code else "Succeeded", "exitCode": code}
