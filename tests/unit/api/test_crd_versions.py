@@ -18,7 +18,7 @@ from sampan.api.server import ApiConfig, open_api
 from sampan.client.protocol import ResourceType
 
 from .conftest import ADMIN, Asgi, HeaderAuthenticator
-from .webhook_server import WebhookServer, webhook_server
+from .webhook_server import WebhookServer, patch, webhook_server
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 V1, V2 = "/apis/example.com/v1/namespaces/default/widgets", "/apis/example.com/v2/namespaces/default/widgets"
@@ -191,9 +191,9 @@ async def test_a_webhook_converts_what_is_written_and_read(api: Api, http: Asgi,
     record = api.store.get("/registry/example.com/widgets/default/w")
     assert record is not None and orjson.loads(record.value)["spec"] == {"height": "5"}
     assert (await http("GET", f"{V2}/w")).json["spec"] == {"height": "5"}
-    patch = {"spec": {"size": "6"}}
+    change = {"spec": {"size": "6"}}
     headers = {"content-type": "application/merge-patch+json"}
-    assert (await http("PATCH", f"{V1}/w", patch, headers=headers)).json["spec"] == {"size": "6"}
+    assert (await http("PATCH", f"{V1}/w", change, headers=headers)).json["spec"] == {"size": "6"}
     assert (await http("GET", f"{V2}/w")).json["spec"] == {"height": "6"}
     assert (await http("DELETE", f"{V1}/w")).status == 200
     first = converted.asked[0][1]
@@ -351,3 +351,28 @@ async def test_versions_are_served_again_after_a_restart(throwaway_pki: Path, tm
     await create(http, V2, widget("v2", "new"))
     assert (await http("GET", f"{V1}/new")).json["spec"] == {"a": "d"}
     await api.close()
+
+
+async def test_an_admission_webhook_sees_the_version_it_asks_for(http: Asgi, converted: WebhookServer) -> None:
+    converted.answers["/admit"] = lambda body: patch(body, {"op": "replace", "path": "/spec/size", "value": "9"})
+    rule = {"apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["widgets"]}
+    configuration = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "test"},
+        "webhooks": [
+            {
+                "name": "hook.example.com",
+                "clientConfig": converted.client_config("/admit"),
+                "rules": [rule],
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+            }
+        ],
+    }
+    await create(http, "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", configuration)
+    made = await create(http, V2, widget("v2", height="1"))
+    assert made["apiVersion"] == "example.com/v2" and made["spec"] == {"height": "9"}
+    (request,) = converted.requests("/admit")
+    assert request["object"]["apiVersion"] == "example.com/v1" and request["object"]["spec"] == {"size": "1"}
+    assert (request["kind"]["version"], request["requestKind"]["version"]) == ("v1", "v2")

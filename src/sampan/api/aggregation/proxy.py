@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+import orjson
+
 from sampan.api.aggregation.backend import HOP_BY_HOP, Backends, identity, without_identity
 from sampan.api.errors import StatusError
 from sampan.api.request import Receive, Request, Response, Scope, Send
@@ -59,7 +61,7 @@ class Remote:
         headers = CIMultiDict([*without_identity(request.headers), *identity(request.user)])
         if data is None:
             headers.popall("content-length", None)
-        query = urlencode([(name, value) for name, values in request.query_lists.items() for value in values])
+        query = query_of(request)
         try:
             return await self.backends.session().request(
                 request.method,
@@ -80,6 +82,29 @@ class Remote:
         async with found:
             media = found.headers.get("content-type", "application/json")
             return Response(await found.read(), found.status, media)
+
+    async def events(self, request: Request) -> AsyncIterator[Object]:
+        """Yield the events of a watch of the same process. Raises ``StatusError``: what the server said of it."""
+        import aiohttp
+
+        if not self.available:
+            raise unavailable("service unavailable")
+        found = await self.open(request, None)
+        async with found:
+            if found.status != 200:
+                raise StatusError(found.status, "", (await found.text())[:1024])
+            rest = b""
+            try:
+                async for piece in found.content.iter_any():
+                    *lines, rest = (rest + piece).split(b"\n")
+                    for line in lines:
+                        event: Object = orjson.loads(line)
+                        if event["type"] == "ERROR":
+                            told = event["object"]
+                            raise StatusError(told.get("code", 500), told.get("reason", ""), told.get("message", ""))
+                        yield event
+            except aiohttp.ClientError:
+                return  # it broke off: whoever watches begins again
 
     async def stream(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection."""
@@ -128,7 +153,7 @@ class Remote:
         from multidict import CIMultiDict
 
         headers = CIMultiDict([*without_identity(request.headers), *identity(request.user)])
-        query = urlencode([(name, value) for name, values in request.query_lists.items() for value in values])
+        query = query_of(request)
         try:
             there = await self.backends.session().ws_connect(
                 await self.url(request.attributes.path, query),
@@ -153,6 +178,12 @@ class Remote:
             await asyncio.gather(inward, outward, return_exceptions=True)
         with contextlib.suppress(RuntimeError):  # the client closed first
             await send({"type": "websocket.close", "code": there.close_code or 1000})
+
+
+def query_of(request: Request) -> str:
+    """Return the query of a request; clients of the same process give each parameter once."""
+    lists = request.query_lists
+    return urlencode([(name, one) for name, value in request.query.items() for one in lists.get(name) or [value]])
 
 
 def unavailable(message: str) -> StatusError:
