@@ -18,6 +18,7 @@ import pytest
 
 from sampan.api.app import Api
 from sampan.api.errors import StatusError
+from sampan.api.flags import Flags
 from sampan.api.request import Response, User
 from sampan.api.resource import Resource
 from sampan.api.resources import of_version
@@ -169,6 +170,24 @@ SLICE = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}], "por
 AUTOSCALER = {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}
 POLICY = {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}]}
 RULES = {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": BACKEND}]}}]}
+LEASE_CANDIDATE = {
+    "leaseName": "l",
+    "strategy": "OldestEmulationVersion",
+    "binaryVersion": "1.30.0",
+    "emulationVersion": "1.30.0",
+}
+FLOW_RULE = {
+    "subjects": [{"kind": "User", "user": {"name": "u"}}],
+    "resourceRules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "namespaces": ["*"]}],
+}
+QUEUED = {"type": "Queue", "queuing": {"queues": 64}}
+DEVICES = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]}}
+DEVICE_SLICE = {
+    "driver": "d.x",
+    "nodeName": "n",
+    "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1},
+    "devices": [{"name": "g", "attributes": {"m": {"int": 1}}, "capacity": {"memory": {"value": "1Gi"}}}],
+}
 GOOD: dict[str, dict[str, Any]] = {
     "pods": {"spec": POD},
     "podtemplates": {"template": TEMPLATE},
@@ -191,6 +210,28 @@ GOOD: dict[str, dict[str, Any]] = {
     "limitranges": {"spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}},
     "resourcequotas": {"spec": {"hard": {"configmaps": "1000"}}},
     "events": {"involvedObject": {"namespace": "default"}},
+    "storageclasses": {"provisioner": "p.example"},
+    "csidrivers": {"spec": {"attachRequired": True}},
+    "csinodes": {"spec": {"drivers": [{"name": "d.x", "nodeID": "n"}]}},
+    "csistoragecapacities": {"storageClassName": "c"},
+    "volumeattachments": {"spec": {"attacher": "a.x", "nodeName": "n", "source": {"persistentVolumeName": "v"}}},
+    "volumeattributesclasses": {"driverName": "d.x", "parameters": {"a": "b"}},
+    "priorityclasses": {"value": 1},
+    "leases": {"spec": {"leaseDurationSeconds": 5}},
+    "leasecandidates": {"spec": LEASE_CANDIDATE},
+    "runtimeclasses": {"handler": "h"},
+    "flowschemas": {"spec": {"priorityLevelConfiguration": {"name": "l"}, "rules": [FLOW_RULE]}},
+    "prioritylevelconfigurations": {"spec": {"type": "Limited", "limited": {"limitResponse": QUEUED}}},
+    "resourceclaims": {"spec": DEVICES},
+    "resourceclaimtemplates": {"spec": {"spec": DEVICES}},
+    "deviceclasses": {"spec": {"selectors": [{"cel": {"expression": "true"}}]}},
+    "devicetaintrules": {"spec": {"taint": {"key": "k", "effect": "NoSchedule"}}},
+    "resourceslices": {"spec": DEVICE_SLICE},
+    "workloads": {"spec": {"podGroupTemplates": [{"name": "g", "schedulingPolicy": {"basic": {}}}]}},
+    "podgroups": {"spec": {"schedulingPolicy": {"gang": {"minCount": 2}}}},
+    "storageversionmigrations": {"spec": {"resource": {"resource": "pods"}}},
+    "roles": {"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]},
+    "clusterroles": {"rules": [], "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}},
 }
 
 
@@ -259,7 +300,7 @@ def ids() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def shared(throwaway_pki: Path) -> Iterator[tuple[asyncio.Runner, Caller]]:
     with asyncio.Runner() as runner:
-        api = runner.run(open_api(ApiConfig(pki_dir=throwaway_pki)))
+        api = runner.run(open_api(ApiConfig(pki_dir=throwaway_pki, flags=Flags(runtime_config=("api/all=true",)))))
         yield runner, Caller(api)
         runner.run(api.close())
 
