@@ -75,6 +75,9 @@ class BlockingCluster:
     ) -> Finished:
         return portal.call(self._handle.kubectl(*arguments, stdin=stdin, check=check, timeout=timeout))
 
+    def load_image(self, archive: str | Path) -> None:
+        self.running.load_image(Path(archive))
+
     def fork(self) -> Cluster:
         """Return another cluster with the state this one has, for a ``with`` block."""
         return Cluster.copy_of(self.running)

@@ -169,6 +169,10 @@ class AsyncCluster:
             raise ClusterError(f"kubectl {' '.join(arguments)}: {(done.err or done.out).strip()}")
         return done
 
+    async def load_image(self, archive: str | Path) -> None:
+        """Make the images of an archive (``docker save``) known to real pods; simulated ones need none."""
+        await asyncio.to_thread(self.running.load_image, Path(archive))
+
     def fork(self) -> Cluster:
         """Return another cluster with the state this one has when its block is entered: ``async with c.fork() as other``."""
         from sampan.testing.cluster import Cluster

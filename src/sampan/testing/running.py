@@ -32,6 +32,8 @@ class Running:
     stop: Callable[[], None]
     fork: Callable[[], Running]
     """Another cluster with the state this one has now."""
+    load_image: Callable[[Path], None]
+    """Make the images of an archive known to the nodes of real pods."""
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which programs find this cluster, and nothing of the user's own settings."""
@@ -63,6 +65,7 @@ def reached(spec: ClusterSpec, number: int, port: int) -> Running:
         home / "api.log",
         stop=lambda: warm.stop(number),
         fork=lambda: reached(spec, *warm.fork(number)),
+        load_image=lambda archive: None,  # simulated nodes have every image
     )
 
 
@@ -113,5 +116,12 @@ def up(spec: ClusterSpec) -> Running:
     def unsupported() -> Running:
         raise ClusterError("a cluster with real pods cannot be forked: its containers are not in the API")
 
+    def load_image(archive: Path) -> None:
+        loaded = subprocess.run(
+            [*sampan, "image", "load", "--name", name, str(archive)], capture_output=True, text=True
+        )
+        if loaded.returncode:
+            raise ClusterError(f"{archive}: {loaded.stderr.strip()}")
+
     log = Settings.load(name).log_dir / "api.log"
-    return Running(spec, load(kubeconfig).server, kubeconfig, log, stop, unsupported)
+    return Running(spec, load(kubeconfig).server, kubeconfig, log, stop, unsupported, load_image)
