@@ -8,6 +8,7 @@ its state. The file is locked for as long as it is open, so that two servers can
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 import zlib
@@ -80,6 +81,10 @@ class Database:
         self._inserts: dict[int, str] = {}
         self._marked = 0.0
         try:
+            # Secrets are in it: a new file is its owner's only, and so is SQLite's log beside it. One that is there is not
+            # touched: closing it here would let go of the locks that this process may have on it
+            if not path.exists():
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self._connection = sqlite3.connect(
                 path,
                 isolation_level=None,
@@ -87,7 +92,7 @@ class Database:
                 timeout=0,
                 cached_statements=256,
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"cannot open {self.name}: {error}; check that its directory exists and is writable"
             ) from error

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import textwrap
@@ -291,6 +292,14 @@ async def test_the_file_shrinks_when_what_it_held_is_forgotten(tmp_path: Path) -
     await store.commit([put("after", 0)])
     await store.close()
     assert path.stat().st_size < 1_500_000
+
+
+async def test_only_its_owner_reads_the_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+    await store.commit([put("a", 0)])
+    files = [tmp_path / name for name in ("s.db", "s.db-wal")]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    await store.close()
 
 
 async def test_a_read_only_file_is_named(tmp_path: Path) -> None:
