@@ -21,10 +21,11 @@ from sampan.api.list_options import WatchOptions, too_large, watch_options
 from sampan.api.listing import Selection, candidates, selection
 from sampan.api.negotiation import JSON
 from sampan.api.request import Receive, Request, Scope, Send
-from sampan.store import Compacted, Event, Record, StoreError, Watch, restamped
+from sampan.store import Compacted, Concern, Event, Record, StoreError, Watch, restamped
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.api.stored_versions import Source
 
 BOOKMARK_SECONDS = 60.0
 EARLY_SECONDS = 0.005
@@ -62,7 +63,7 @@ async def changes(
         if options.mark_end:
             yield [Change("BOOKMARK", INITIAL_EVENTS_END.encode(), since)]
     try:
-        watch = api.source(served).watch(prefix, since=since)
+        watch = watch_of(api, served, prefix, since, chosen)
     except Compacted as error:
         raise StatusError(410, "Expired", f"too old resource version: {error.asked} ({error.oldest})") from None
     served.watches.add(watch)
@@ -72,6 +73,33 @@ async def changes(
     finally:
         served.watches.discard(watch)
         watch.close()
+
+
+def watch_of(api: Api, served: Served, prefix: str, since: int, chosen: Selection) -> Watch:
+    """Return the store's watch for a selection: one that asks for a field's value gets only events of objects that have or
+    had it, found once for all such watches. Raises ``Compacted``."""
+    if served.view is not None:
+        source: Source = served.view
+        return source.watch(prefix, since=since)
+    return api.store.watch(prefix, since=since, concern=concern_of(api, served, chosen))
+
+
+def concern_of(api: Api, served: Served, chosen: Selection) -> Concern | None:
+    for field, operator, value in chosen.fields.terms if chosen.fields else ():
+        if operator == "=" and field not in ("metadata.name", "metadata.namespace"):
+            return Concern(*field_values(api, served, field), value)
+    return None
+
+
+def field_values(api: Api, served: Served, field: str) -> tuple[str, Callable[[Event], set[str]]]:
+    """Return a name for a field of a resource, and what tells the values that an event's object has and had there."""
+    get = served.resource.field_selectors[field]
+
+    def values(event: Event) -> set[str]:
+        found = {get(api.parsed(event.record))}
+        return found if event.previous is None else found | {get(api.parsed(event.previous))}
+
+    return f"{field} {id(get)}", values
 
 
 async def _follow(api: Api, watch: Watch, chosen: Selection, options: WatchOptions) -> AsyncIterator[list[Change]]:

@@ -9,6 +9,7 @@ reads from ``history.py``: the newest state and the recent past, in memory.
 from sampan.store.image import Image
 from sampan.store.protocol import (
     Compacted,
+    Concern,
     Conflict,
     Event,
     FutureRevision,
@@ -28,6 +29,7 @@ from sampan.store.protocol import (
 
 __all__ = [
     "Compacted",
+    "Concern",
     "Conflict",
     "Event",
     "FutureRevision",

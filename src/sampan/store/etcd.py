@@ -31,6 +31,7 @@ from sampan.store.history import History, prefix_end
 from sampan.store.image import Image
 from sampan.store.protocol import (
     Compacted,
+    Concern,
     Conflict,
     Event,
     Page,
@@ -170,11 +171,11 @@ class EtcdStore:
         records = [record for kv in found.kvs if (record := self._record(kv))]
         return Page(records, revision, found.more, max(int(found.count) - len(found.kvs), 0))
 
-    def watch(self, prefix: str, *, since: int = 0) -> PrefixWatch:
+    def watch(self, prefix: str, *, since: int = 0, concern: Concern | None = None) -> PrefixWatch:
         if self._closed:
             raise StoreError("the store is closed")
         past = self._history.since(since, prefix) if since else []
-        return self._watchers.add(prefix, since or self.revision, past)
+        return self._watchers.add(prefix, since or self.revision, past, concern)
 
     async def fresh(self) -> None:
         if self._next_round is None:

@@ -11,7 +11,7 @@ in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -106,6 +106,15 @@ class FutureRevision(StoreError):
         self.current = current
 
 
+class Concern(NamedTuple):
+    """What a watcher is concerned with: events for which ``values`` returns ``value`` among others. ``values`` is asked once
+    an event for all watchers of one ``name``, so that a thousand of them cost no more than one."""
+
+    name: str
+    values: Callable[[Event], Collection[str]]
+    value: str
+
+
 class Watch(Protocol):
     """A stream of events of one prefix, in revision order, in batches as they were committed.
 
@@ -156,9 +165,9 @@ class Store(Protocol):
         """Write all or nothing; return when durable, with the new records in order (a deletion's record carries the
         deletion's revision). Raises ``Conflict``, and ``StoreError`` when the disk refuses."""
 
-    def watch(self, prefix: str, *, since: int = 0) -> Watch:
-        """Return the events under ``prefix`` with revisions greater than ``since`` (0: from now on).
-        Raises ``Compacted``."""
+    def watch(self, prefix: str, *, since: int = 0, concern: Concern | None = None) -> Watch:
+        """Return the events under ``prefix`` with revisions greater than ``since`` (0: from now on). With a ``concern``
+        those that do not concern the watcher may be left out. Raises ``Compacted``."""
 
     def image(self) -> Image:
         """Return the newest state, frozen."""

@@ -24,7 +24,17 @@ from sampan.store.expiries import Expiries, Expiry
 from sampan.store.history import History
 from sampan.store.image import Image
 from sampan.store.memory import NoDatabase
-from sampan.store.protocol import Conflict, Event, Page, Put, Record, StoreError, restamped, with_resource_version
+from sampan.store.protocol import (
+    Concern,
+    Conflict,
+    Event,
+    Page,
+    Put,
+    Record,
+    StoreError,
+    restamped,
+    with_resource_version,
+)
 from sampan.store.retention import Limits, Retention
 from sampan.store.watchers import PrefixWatch, Watchers
 
@@ -150,13 +160,13 @@ class SqliteStore:
     async def page(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
         return self._history.page(prefix, limit, after, revision)
 
-    def watch(self, prefix: str, *, since: int = 0) -> PrefixWatch:
+    def watch(self, prefix: str, *, since: int = 0, concern: Concern | None = None) -> PrefixWatch:
         if self._closed:
             raise StoreError("the store is closed")
         if self._expiry_timer is None:
             self._await_expiry()
         past = self._history.since(since, prefix) if since else []
-        return self._watchers.add(prefix, since or self.revision, past)
+        return self._watchers.add(prefix, since or self.revision, past, concern)
 
     # writes
 

@@ -7,9 +7,9 @@ does not take its events is ended, never waited for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from sampan.store.protocol import Event, StoreError
+from sampan.store.protocol import Concern, Event, StoreError
 
 BUFFERED_EVENTS = 50_000
 """Events a watcher may be behind. Objects are shared with the store, so this bounds time rather than memory."""
@@ -18,8 +18,9 @@ BUFFERED_EVENTS = 50_000
 class PrefixWatch:
     """One watcher's stream: ``async for events in watch``."""
 
-    def __init__(self, watchers: Watchers, prefix: str, since: int) -> None:
+    def __init__(self, watchers: Watchers, prefix: str, since: int, concern: Concern | None = None) -> None:
         self.prefix = prefix
+        self.concern = concern
         self._since = since
         self._watchers = watchers
         self._buffer: list[Event] = []
@@ -75,43 +76,89 @@ class PrefixWatch:
         return events
 
 
+class Concerned:
+    """The watchers of one prefix that are concerned with one name, by the value."""
+
+    __slots__ = ("by_value", "values")
+
+    def __init__(self, values: Callable[[Event], Collection[str]]) -> None:
+        self.values = values
+        self.by_value: dict[str, dict[PrefixWatch, None]] = {}
+
+    def push(self, event: Event) -> None:
+        for value in self.values(event):
+            for watch in tuple(self.by_value.get(value, ())):
+                watch.push(event)
+
+
 class Watchers:
-    """All watchers of a store, found by the prefixes of a key."""
+    """All watchers of a store, found by the prefixes of a key, and those with a concern by its value."""
 
     def __init__(self) -> None:
         self._by_prefix: dict[str, dict[PrefixWatch, None]] = {}
+        self._concerned: dict[str, dict[str, Concerned]] = {}
 
-    def add(self, prefix: str, since: int, past: Sequence[Event]) -> PrefixWatch:
+    def add(self, prefix: str, since: int, past: Sequence[Event], concern: Concern | None = None) -> PrefixWatch:
         """Return a new watcher that begins with the ``past`` events."""
-        watch = PrefixWatch(self, prefix, since)
-        self._by_prefix.setdefault(prefix, {})[watch] = None
+        watch = PrefixWatch(self, prefix, since, concern)
+        if concern is None:
+            self._by_prefix.setdefault(prefix, {})[watch] = None
+        else:
+            groups = self._concerned.setdefault(prefix, {})
+            group = groups.get(concern.name) or groups.setdefault(concern.name, Concerned(concern.values))
+            group.by_value.setdefault(concern.value, {})[watch] = None
         for event in past:
             watch.push(event)
         return watch
 
     def remove(self, watch: PrefixWatch) -> None:
+        if watch.concern is not None:
+            self._remove_concerned(watch, watch.concern)
+            return
         watching = self._by_prefix.get(watch.prefix)
         if watching is not None:
             watching.pop(watch, None)
             if not watching:
                 del self._by_prefix[watch.prefix]
 
+    def _remove_concerned(self, watch: PrefixWatch, concern: Concern) -> None:
+        groups = self._concerned.get(watch.prefix, {})
+        group = groups.get(concern.name)
+        watching = group.by_value.get(concern.value) if group else None
+        if group is None or watching is None:
+            return
+        watching.pop(watch, None)
+        if not watching:
+            del group.by_value[concern.value]
+        if not group.by_value:
+            del groups[concern.name]
+        if not groups:
+            del self._concerned[watch.prefix]
+
     def publish(self, events: Sequence[Event]) -> None:
         """Hand the events to every watcher of a prefix of their keys. Prefixes end with ``/`` or are whole keys."""
-        by_prefix = self._by_prefix
-        if not by_prefix:
+        by_prefix, concerned = self._by_prefix, self._concerned
+        if not by_prefix and not concerned:
             return
         for event in events:
             key = event.record.key
             at = key.find("/")
             while at >= 0:
-                for watch in tuple(by_prefix.get(key[: at + 1], ())):
+                prefix = key[: at + 1]
+                for watch in tuple(by_prefix.get(prefix, ())):
                     watch.push(event)
+                if concerned and prefix in concerned:
+                    for group in tuple(concerned[prefix].values()):
+                        group.push(event)
                 at = key.find("/", at + 1)
             for watch in tuple(by_prefix.get(key, ())):
                 watch.push(event)
 
     def end_all(self, reason: BaseException) -> None:
-        for watching in list(self._by_prefix.values()):
+        every = list(self._by_prefix.values())
+        every += [
+            watching for groups in self._concerned.values() for g in groups.values() for watching in g.by_value.values()
+        ]
+        for watching in every:
             for watch in tuple(watching):
                 watch.end(reason)

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -322,3 +322,33 @@ async def test_a_watcher_that_does_not_read_is_ended_and_costs_the_others_nothin
     last = [message["body"] for message in frames if message.get("body")][-1]
     error = json.loads(last.splitlines()[-1])
     assert (error["type"], error["object"]["code"], error["object"]["reason"]) == ("ERROR", 410, "Expired")
+
+
+async def test_watches_of_a_field_are_found_by_its_value(http: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    pods = api.catalog.get("", "v1", "pods")
+    get = pods.resource.field_selectors["spec.nodeName"]
+
+    def counted(pod: Any) -> str:
+        nonlocal asked
+        asked += 1
+        return str(get(pod))
+
+    monkeypatch.setitem(pods.resource.field_selectors, "spec.nodeName", counted)
+    query = "watch=true&fieldSelector=spec.nodeName%3D"
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    merge = {"content-type": "application/merge-patch+json"}
+    async with AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(watching(api, f"{PODS}?{query}n{n}")) for n in range(2, 50)]
+        mine = await stack.enter_async_context(watching(api, f"{PODS}?{query}n1"))
+        await http(
+            "POST",
+            PODS,
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {**spec, "nodeName": "n1"}},
+        )
+        assert (await mine())["type"] == "ADDED"
+        assert asked <= 3  # once for all watches, and once by the one that it concerns
+        await http("PATCH", f"{PODS}/p", {"spec": {"nodeName": "n7"}}, headers=merge)
+        assert (await mine())["type"] == "DELETED"
+        assert (await others[5]())["type"] == "ADDED"
+    assert not api.store._watchers._concerned
