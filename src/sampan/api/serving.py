@@ -304,7 +304,8 @@ async def stream(
     handler: StreamHandler, api: Api, routed: Routed, entry: Entry | None, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Let a handler have the connection; what it refuses before its first message is answered for it."""
-    started, refused = False, None
+    started, refused, begun = False, None, perf_counter()
+    code = 101 if scope["type"] == "websocket" else 200
 
     async def tell(message: Any) -> None:
         nonlocal started
@@ -327,8 +328,9 @@ async def stream(
         else:
             await respond(scope, send, refused, routed.request)
     finally:
+        api.metrics.observe(routed, code if refused is None else refused.status, begun)
         if entry is not None:
-            entry.complete(refused, 101 if scope["type"] == "websocket" else 200)
+            entry.complete(refused, code)
 
 
 async def serve_websocket(api: Api, scope: Scope, receive: Receive, send: Send) -> None:
