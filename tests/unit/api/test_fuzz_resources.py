@@ -1,6 +1,7 @@
 """No object of any built-in kind gives a 500: well-typed and wild, made from the definitions, created, changed and shown.
 
-A few hundred requests run with every test run. ``SAMPAN_FUZZ_EXAMPLES=10000`` makes that many for every resource.
+A few hundred requests run with every test run. ``SAMPAN_FUZZ_EXAMPLES=2000`` makes over 10,000 for every resource that is
+changed, and ``SAMPAN_FUZZ_VERSION=1.25`` does it with another Kubernetes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from sampan.schema.types import type_system
 
 EXAMPLES = int(os.environ.get("SAMPAN_FUZZ_EXAMPLES", "4"))
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
-TYPES = type_system("1.37")
+VERSION = os.environ.get("SAMPAN_FUZZ_VERSION", "1.37")
+TYPES = type_system(VERSION)
 SERVED = {
     (resource.group, resource.version, resource.plural): resource
     for resource in of_version(TYPES)
@@ -300,7 +302,9 @@ def ids() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def shared(throwaway_pki: Path) -> Iterator[tuple[asyncio.Runner, Caller]]:
     with asyncio.Runner() as runner:
-        api = runner.run(open_api(ApiConfig(pki_dir=throwaway_pki, flags=Flags(runtime_config=("api/all=true",)))))
+        flags = Flags(runtime_config=("api/all=true",))
+        config = ApiConfig(pki_dir=throwaway_pki, kubernetes_version=VERSION, flags=flags)
+        api = runner.run(open_api(config))
         yield runner, Caller(api)
         runner.run(api.close())
 
