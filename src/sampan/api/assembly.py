@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.api import bootstrap as fresh
-from sampan.api import component_statuses, discovery, openapi, reviews, store_routes, streams, subresources
+from sampan.api import component_statuses, discovery, openapi, restored, reviews, store_routes, streams, subresources
 from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
@@ -62,6 +62,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     openapi.add(api)
     store_routes.add(api, config)
     api.preparations = [
+        lambda: restored.restore(api),
         lambda: fresh.create_missing(api, config),
         api.following.start,
     ]

@@ -466,3 +466,29 @@ async def test_admin_access_is_for_labelled_namespaces(whole: Any) -> None:
     labels = {"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}}
     await whole("PATCH", "/api/v1/namespaces/default", labels, {"content-type": "application/merge-patch+json"})
     assert (await whole("POST", path, body))[0] == 201
+
+
+async def test_a_store_of_another_version_is_brought_to_this_one(open_whole: Any, tmp_path: Any) -> None:
+    store = tmp_path / "store.db"
+    group = "/apis/flowcontrol.apiserver.k8s.io"
+    old = await open_whole(kubernetes_version="1.28", store_path=store)
+    limited = {"nominalConcurrencyShares": 7, "limitResponse": {"type": "Reject"}}
+    body = {"metadata": {"name": "mine"}, "spec": {"type": "Limited", "limited": limited}}
+    code, made = await old("POST", f"{group}/v1beta3/prioritylevelconfigurations", body)
+    assert code == 201, made
+    await old.api.close()
+
+    new = await open_whole(kubernetes_version="1.37", store_path=store)
+    _, listed = await new("GET", f"{group}/v1/prioritylevelconfigurations")
+    assert {one["apiVersion"] for one in listed["items"]} == {"flowcontrol.apiserver.k8s.io/v1"}
+    _, found = await new("GET", f"{group}/v1/prioritylevelconfigurations/mine")
+    assert (found["spec"]["limited"]["nominalConcurrencyShares"], found["metadata"]["uid"]) == (
+        7,
+        made["metadata"]["uid"],
+    )
+    await new.api.close()
+
+    older = await open_whole(kubernetes_version="1.25", store_path=store)
+    _, found = await older("GET", f"{group}/v1beta2/prioritylevelconfigurations/mine")
+    assert found["apiVersion"] == "flowcontrol.apiserver.k8s.io/v1beta2"
+    assert found["spec"]["limited"]["assuredConcurrencyShares"] == 7

@@ -31,6 +31,15 @@ CONVERSIONS: dict[tuple[str, str, str, str], Callable[[Object], None]] = {
 }
 """``(group, kind, from, to)`` → what changes an object in place, where more than apiVersion differs."""
 
+NEW_DESIGNS = {
+    ("coordination.k8s.io", "v1alpha1"),
+    ("resource.k8s.io", "v1alpha1"),
+    ("resource.k8s.io", "v1alpha2"),
+    ("scheduling.k8s.io", "v1alpha1"),
+    ("scheduling.k8s.io", "v1alpha2"),
+}
+"""Versions whose objects mean something else than those of later ones: they are not converted."""
+
 LIFECYCLES: dict[tuple[str, str, str], tuple[int, int, str]] = {
     ("", "v1", "ComponentStatus"): (19, 0, ""),
     ("admissionregistration.k8s.io", "v1alpha1", "MutatingAdmissionPolicy"): (35, 38, ""),
@@ -114,6 +123,24 @@ def stored_together(resources: Iterable[Resource]) -> Iterator[Resource]:
                 to_stored=CONVERSIONS.get((resource.group, resource.kind, resource.version, hub)),
                 from_stored=CONVERSIONS.get((resource.group, resource.kind, hub, resource.version)),
             )
+
+
+def several_versions() -> set[tuple[str, str]]:
+    """Return the kinds that have several versions in some Kubernetes version or another."""
+    from sampan.api.resources import declarations  # it is made of this module's tables
+
+    seen: dict[tuple[str, str], int] = {}
+    for resource in declarations():
+        key = (resource.group, resource.kind)
+        seen[key] = seen.get(key, 0) + 1
+    return {key for key, count in seen.items() if count > 1}
+
+
+def conversion(group: str, kind: str, one: str, other: str) -> Callable[[Object], None] | None:
+    """Return what brings an object from one version to another in place, None where nothing does."""
+    if (group, one) in NEW_DESIGNS or (group, other) in NEW_DESIGNS:
+        return None
+    return CONVERSIONS.get((group, kind, one, other)) or (lambda obj: None)
 
 
 def deprecation(resource: Resource, minor: int) -> str:
