@@ -57,7 +57,7 @@ def missing(api: Api, config: ApiConfig) -> list[Put]:
     """Return the writes that are left to do."""
     puts: list[Put] = []
     at = metadata.now()
-    for obj in objects(config):
+    for obj in kubernetes_service(config) if config.from_image else objects(config):
         served = stored_as(api, obj)
         if served is None:
             continue

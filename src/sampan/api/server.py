@@ -55,6 +55,8 @@ class ApiConfig:
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
     durability: Durability = "disk"
+    from_image: bool = False
+    """The store begins with what this version of ours has bootstrapped: only where the API is reached may be new."""
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     flags: Flags = field(default_factory=Flags)
 

@@ -8,6 +8,7 @@ begins a store with it and puts a new API on that, as after a restart, so no tas
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import pickle
 import socket
 from pathlib import Path
@@ -111,7 +112,8 @@ class Snapshots:
             control.sendall(IMAGE)
 
         loop.add_reader(control, asked)
-        config = self._config(spec, int(listener.getsockname()[1]), listener)
+        port = int(listener.getsockname()[1])
+        config = dataclasses.replace(self._config(spec, port, listener), from_image=True)
         api = await open_api(config, store)
         async with listening(api, config), asyncio.TaskGroup() as group:
             if spec.controllers:
