@@ -237,6 +237,22 @@ async def test_parameters_by_selector_are_all_looked_at(http: Asgi) -> None:
     assert (await http("POST", DEPLOYMENTS, deployment(replicas=3))).json["message"].endswith("more than 2")
 
 
+async def test_match_conditions_see_parameters_and_no_namespace(http: Asgi) -> None:
+    assert (await http("POST", CONFIGMAPS, config_map("limit", {"judged": "yes"}))).status == 201
+    await policy(
+        http,
+        "false",
+        paramKind=CONFIG_PARAMS,
+        binding={"paramRef": {"name": "limit", "namespace": "default", "parameterNotFoundAction": "Deny"}},
+        matchConditions=[
+            {"name": "params", "expression": "object.data.judged == params.data.judged"},
+            {"name": "namespace", "expression": "namespaceObject == null"},
+        ],
+    )
+    assert (await http("POST", CONFIGMAPS, config_map("a", {"judged": "no"}))).status == 201
+    assert (await http("POST", CONFIGMAPS, config_map("b", {"judged": "yes"}))).status == 422
+
+
 async def test_an_unknown_kind_of_parameters(http: Asgi) -> None:
     kind = {"apiVersion": "rules.example.com/v1", "kind": "Limit"}
     reference = {"name": "x", "parameterNotFoundAction": "Deny"}

@@ -69,10 +69,10 @@ class MutatingAdmissionPolicy:
     async def _invoke(self, invocation: Invocation[MutatingPolicy], admission: Admission, turn: Round) -> list[str]:
         """Apply the mutations of one policy; returns what went wrong."""
         policy, key = invocation.policy.compiled, key_of(invocation)
-        values = await self._values(invocation, admission)
-        match = await self._match(policy, values)
-        if match is not None:
-            return [match] if match else []
+        if policy.conditions:
+            match = await self._match(policy, await self._values(invocation, admission))
+            if match is not None:
+                return [match] if match else []
         if turn.second and key not in turn.due:
             return []
         before, problems = orjson.dumps(admission.object), []
@@ -101,8 +101,6 @@ class MutatingAdmissionPolicy:
         """Return None where the match conditions hold, "" where they do not, and else why they cannot be told."""
         from sampan.api.admission.cel_variables import settled
 
-        if not policy.conditions:
-            return None
         found = await settled(self.policies.api, lambda: policy.composition.match(policy.conditions, values))
         return None if found.matches else found.error
 
