@@ -74,10 +74,9 @@ class Round:
                 self.writing.set()
                 shared = config_map(f"shared-{writer % 2}", f"{name}")
                 self.answered.append(await self.put(client, shared))
-                if index % 3 == 2:
-                    gone = f"r{self.number}-{writer}-{index - 1}"
-                    await client.delete(CONFIG_MAPS, gone, "default")
-                    self.deleted.append(gone)
+                if index % 2 == 0:
+                    await client.delete(CONFIG_MAPS, name, "default")
+                    self.deleted.append(name)
 
     async def put(self, client: HttpClient, obj: dict[str, Any]) -> dict[str, Any]:
         try:
