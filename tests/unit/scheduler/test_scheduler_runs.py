@@ -39,6 +39,8 @@ class Setting:
 
     async def add_node(self, obj: Object) -> None:
         made = await self.client.create(NODES, obj)
+        # a new node is tainted as not ready; the node lifecycle, which would see that it is, does not run here
+        made = await self.client.update(NODES, {**made, "spec": obj.get("spec", {})})
         await self.client.update(NODES, {**made, "status": obj["status"]}, subresource="status")
 
     async def until(self, name: str, true: Callable[[Object], Any]) -> Object:
