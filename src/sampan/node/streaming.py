@@ -39,7 +39,6 @@ class Upgraded:
         try:
             while data := await self._reader.read(65536):
                 self.session.feed(data)
-                await self._writer.drain()
         except (OSError, SpdyError):
             return
         finally:

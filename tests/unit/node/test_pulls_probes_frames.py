@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import zlib
 from typing import Any, cast
 
@@ -125,3 +126,19 @@ async def test_a_bad_header_block_is_told() -> None:
     session = Session(lambda data: None, client=False)
     with pytest.raises(SpdyError):
         session.feed(b"\x80\x03\x00\x01\x00\x00\x00\x0c" + bytes(12))
+
+
+async def test_what_is_received_is_not_answered_frame_by_frame() -> None:
+    """A peer that has written its last and closed resets the connection when it is written to, and the end is lost."""
+    written: list[bytes] = []
+    session = Session(written.append, client=True)
+    stream = session.open({"streamtype": "stdout"})
+    before = len(written)
+    for _ in range(64):
+        session.feed(struct.pack(">II", stream.id, 16384) + b"x" * 16384)
+    session.end()
+    assert len(written) == before
+    got = 0
+    while piece := await stream.receive():
+        got += len(piece)
+    assert got == 64 * 16384
