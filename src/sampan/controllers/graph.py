@@ -1,7 +1,8 @@
 """Every object there is, by who owns it: one informer for each resource that discovery names.
 
-The garbage collector and the namespace controller read it. Resources come and go with CRDs, so discovery is read again
-whenever a CustomResourceDefinition changes. In the API's own process an informer costs one dict of shared objects.
+The garbage collector and the namespace controller read it. Resources come and go with CRDs and extension servers, so
+discovery is read again whenever a CustomResourceDefinition or the APIService of an extension server changes. In the API's
+own process an informer costs one dict of shared objects.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import orjson
 
 from sampan.client.informer import Change, Informer
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS, EVENTS
+from sampan.client.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, EVENTS
 from sampan.schema.objects import Object, split_api_version
 
 OWNERS = "owner-uids"
@@ -73,6 +74,7 @@ class Graph:
         self._whole = asyncio.Event()
         definitions = informer_of(CUSTOM_RESOURCE_DEFINITIONS)
         definitions.add_handler(lambda change, old, new: self._changed.set())
+        informer_of(API_SERVICES).add_handler(self._api_service)
 
     def add_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -106,6 +108,11 @@ class Graph:
             if resource.namespaced:
                 for obj in informer.by_index(NAMESPACE, namespace):
                     yield resource, obj
+
+    def _api_service(self, change: Change, old: Object | None, new: Object) -> None:
+        """An extension server came, went, or answers again: what it serves is in discovery, or no longer."""
+        if new["spec"].get("service") is not None:
+            self._changed.set()
 
     async def run(self) -> None:
         """Follow discovery until cancelled."""

@@ -168,7 +168,7 @@ def denied(webhook: str, result: Object) -> StatusError:
     """Return the refusal of a webhook as its answer words it (``ToStatusErr``)."""
     by = f'admission webhook "{webhook}" denied the request'
     code = result.get("code")
-    code = code if isinstance(code, int) and code >= 400 else 400
+    code = code if isinstance(code, int) and 400 <= code < 600 else 400
     why = result.get("message") or result.get("reason")
     message = f"{by}: {why}" if why else f"{by} without explanation"
     details = result.get("details")
