@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from sampan.api.errors import StatusError
-from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.api.resources.reading import items, mapping, text
 from sampan.api.webhook_client import CallError, WebhookClient
 from sampan.schema.names import validate_annotations, validate_labels
-from sampan.schema.objects import Object, split_api_version
+from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,10 +153,3 @@ def restored(before: Object, after: Any) -> Object:
             raise ValueError(", ".join(f"{cause.field}: {cause.message}" for cause in causes))
         made[field] = found
     return made
-
-
-def valid_version(definition: Object, api_version: str) -> bool:
-    group, version = split_api_version(api_version)
-    return group == dig(definition, "spec", "group") and any(
-        known.get("name") == version for known in items(definition, "spec", "versions")
-    )
