@@ -25,6 +25,7 @@ from sampan.store import etcd_pb2 as pb
 from sampan.store.encryption import Encryption
 from sampan.store.etcd_address import parse
 from sampan.store.etcd_client import EtcdClient, Refused
+from sampan.store.etcd_compaction import Compaction
 from sampan.store.etcd_keys import etcd_key, store_key
 from sampan.store.etcd_leases import Leases
 from sampan.store.history import History, prefix_end
@@ -56,8 +57,6 @@ LONGEST_PAUSE_SECONDS = 2.0
 BARRIERS = "~sampan/barriers/"
 """Below the root, outside every resource: keys whose writes only mark a place in the watch."""
 BARRIER_SECONDS = 60
-COMPACT_REVISION_KEY = b"compact_rev_key"
-"""Kubernetes' own key: of all API servers of one etcd, whoever moves it compacts (apiserver storage/etcd3/compact.go)."""
 
 
 class EtcdStore:
@@ -69,6 +68,7 @@ class EtcdStore:
         self._limits = limits or Limits()
         self._client = EtcdClient(self.address)
         self._leases = Leases(self._client)
+        self._compaction = Compaction(self._client)
         self._history = History()
         self._retention = Retention(self._limits, 0.0, 0)
         self._watchers = Watchers()
@@ -81,7 +81,6 @@ class EtcdStore:
         self._next_round: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._trouble: str | None = None
-        self._compact_token = 0
         self._closed = False
         self._stale: list[pb.KeyValue] = []
         """What was found at the start to be sealed as it would not be today."""
@@ -396,7 +395,7 @@ class EtcdStore:
         self._history.advance(int(changes[-1].kv.mod_revision))
         if target := self._retention.target(time.monotonic(), self._history):
             self._history.forget(target)
-            self._run("store-compact", self._compact_in_turn(target))
+            self._run("store-compact", self._compaction.in_turn(target, self.revision))
 
     def _wake(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._history.revision:
@@ -422,32 +421,8 @@ class EtcdStore:
         revision = min(revision, self.revision)
         if revision <= self._history.compacted:
             return
-        await self._compact_etcd(revision)
+        await self._compaction.at(revision)
         self._history.forget(revision)
-
-    async def _compact_etcd(self, revision: int) -> None:
-        try:
-            await self._client.compact(revision)
-        except Refused as error:
-            if not error.compacted:
-                raise
-
-    async def _compact_in_turn(self, revision: int) -> None:
-        """Compact etcd, if no other server has done so since this one last looked."""
-        request = pb.TxnRequest()
-        request.compare.add(key=COMPACT_REVISION_KEY, target=pb.Compare.VERSION, version=self._compact_token)
-        put = pb.PutRequest(key=COMPACT_REVISION_KEY, value=str(self.revision).encode())
-        request.success.add(request_put=put)
-        request.failure.add(request_range=pb.RangeRequest(key=COMPACT_REVISION_KEY))
-        try:
-            answer = await self._client.txn(request)
-            if answer.succeeded:
-                self._compact_token += 1
-                await self._compact_etcd(revision)
-            elif kvs := answer.responses[0].response_range.kvs:
-                self._compact_token = int(kvs[0].version)
-        except StoreError as error:
-            logger.warning("etcd: compaction: %s", error)
 
     async def close(self) -> None:
         if self._closed:

@@ -183,10 +183,10 @@ async def test_servers_take_turns_to_compact(two: tuple[EtcdStore, EtcdStore]) -
     await one.fresh()
     await other.fresh()
     # whoever knows the newest turn compacts; the other one learns of it
-    token = one._compact_token
+    turn = one._compaction.turn
     for store in (one, other, one, other):
-        await store._compact_in_turn(target)
-    assert one._compact_token > token
+        await store._compaction.in_turn(target, store.revision)
+    assert one._compaction.turn > turn
     request = pb.RangeRequest(key=one.address.root.encode(), revision=target - 2)
     with pytest.raises(StoreError, match="compacted"):
         await one._client.range(request)
