@@ -31,6 +31,8 @@ logger = logging.getLogger("sampan.simulation")
 BATCH = 128
 """Objects written at a time."""
 RETRY_SECONDS = 1.0
+EARLY_SECONDS = 0.002
+"""How much too early a loop's timer may ring: uvloop counts milliseconds."""
 BY_NODE = "node"
 BY_ADDRESS = "address"
 
@@ -197,9 +199,13 @@ class Player:
         self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._ring) if self._heap else None
 
     def _ring(self) -> None:
-        now = asyncio.get_running_loop().time() + 0.001
+        now = asyncio.get_running_loop().time() + EARLY_SECONDS
         while self._heap and self._heap[0][0] <= now:
-            self._mark(heapq.heappop(self._heap)[2])
+            due, _, item = heapq.heappop(self._heap)
+            known = self._due.get(item)
+            if known is not None and known[1] <= due:
+                self._due[item] = (known[0], 0.0)  # it is, whatever the clock says when it is looked at
+            self._mark(item)
         self._timer = None
         self._set_timer()
 
