@@ -212,6 +212,7 @@ class WarmServer:
     ) -> None:
         """The child: nothing of the parent's conversation, then the cluster. No return."""
         try:
+            gc.enable()
             die_with_parent()
             for peer in self.peers:
                 peer.connection.close()
@@ -300,6 +301,7 @@ def main() -> int:
     directory, listener = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the tests; we end when they have
     keys = make_keys(directory)
+    gc.disable()  # nothing that is imported is ever garbage; a cluster's process collects again
     from sampan.testing.snapshots import Snapshots
 
     snapshots = Snapshots(directory / "pki")
