@@ -10,6 +10,7 @@ demo: setup
 	@.venv/bin/python examples/shop/demo.py
 
 test: setup check docs
+	@scripts/setup tests
 	.venv/bin/pytest -q
 
 check: setup
