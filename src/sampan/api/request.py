@@ -23,6 +23,17 @@ class User:
     uid: str = ""
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def info(self) -> Object:
+        """Return the user as ``UserInfo`` of authentication.k8s.io/v1, without what is empty."""
+        made: Object = {"username": self.name}
+        if self.uid:
+            made["uid"] = self.uid
+        if self.groups:
+            made["groups"] = list(self.groups)
+        if self.extra:
+            made["extra"] = {key: list(values) for key, values in self.extra.items()}
+        return made
+
 
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 

@@ -52,17 +52,6 @@ def asked(request: Request) -> tuple[Served, Object]:
     return served, decode_object(request, served)
 
 
-def user_object(user: User) -> Object:
-    """Return a user as ``UserInfo``."""
-    made: Object = {"username": user.name}
-    if user.uid:
-        made["uid"] = user.uid
-    made["groups"] = list(user.groups)
-    if user.extra:
-        made["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return made
-
-
 def answered(request: Request, served: Served, review: Object, status: Object) -> Response:
     metadata = dict(mapping(review, "metadata"))
     metadata.setdefault("creationTimestamp", None)
@@ -89,12 +78,12 @@ class Reviews:
         except BadToken as error:
             why = f"[invalid bearer token, {error}]" if str(error) else "invalid bearer token"
             return answered(request, served, review, {"user": {}, "error": why})
-        status = {"authenticated": True, "user": user_object(known.user), "audiences": list(known.audiences)}
+        status = {"authenticated": True, "user": known.user.info(), "audiences": list(known.audiences)}
         return answered(request, served, review, status)
 
     async def self_subject(self, request: Request) -> Response:
         served, review = asked(request)
-        return answered(request, served, review, {"userInfo": user_object(request.user)})
+        return answered(request, served, review, {"userInfo": request.user.info()})
 
     async def self_access(self, request: Request) -> Response:
         return await self._access(request, request.user)

@@ -52,6 +52,7 @@ from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.stateful_set import StatefulSetController
+from sampan.controllers.storage_version_migration import StorageVersionMigrationController
 from sampan.controllers.volume_protection import VOLUMES, ClaimProtection, VolumeProtection
 
 ClientFor = Callable[[str], Client]
@@ -186,6 +187,7 @@ def controllers_of(
         GarbageCollector(client(GarbageCollector), graph),
         ClaimProtection(client(ClaimProtection), of(PERSISTENT_VOLUME_CLAIMS), pods),
         VolumeProtection(client(VolumeProtection), of(VOLUMES)),
+        StorageVersionMigrationController(client(StorageVersionMigrationController), graph),
         ResourceQuotaController(client(ResourceQuotaController), of(QUOTAS), graph),
         NodeLifecycleController(
             client(NodeLifecycleController), of(NODES), of(LEASES), pods, events_of("node-controller")

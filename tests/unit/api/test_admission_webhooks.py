@@ -525,10 +525,8 @@ async def test_configurations_are_refused_in_kubernetes_words(
 
 
 def test_the_user_of_a_review_has_all_that_is_known() -> None:
-    from sampan.api.admission.admission_review import user_info
-
     user = User("jane", ("a",), "uid-1", {"scopes": ("x", "y")})
-    assert user_info(user) == {"username": "jane", "uid": "uid-1", "groups": ["a"], "extra": {"scopes": ["x", "y"]}}
+    assert user.info() == {"username": "jane", "uid": "uid-1", "groups": ["a"], "extra": {"scopes": ["x", "y"]}}
 
 
 async def test_bodies_of_subresources_are_asked_about_and_may_be_changed(http: Asgi, hooks: WebhookServer) -> None:

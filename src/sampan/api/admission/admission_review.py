@@ -84,21 +84,10 @@ def request_of(question: Question) -> Object:
     if question.namespace:
         made["namespace"] = question.namespace
     made["operation"] = question.operation
-    made["userInfo"] = user_info(question.user)
+    made["userInfo"] = question.user.info()
     made["object"], made["oldObject"] = question.object, question.old
     made["dryRun"] = question.dry_run
     made["options"] = question.options
-    return made
-
-
-def user_info(user: User) -> Object:
-    made: Object = {"username": user.name}
-    if user.uid:
-        made["uid"] = user.uid
-    if user.groups:
-        made["groups"] = list(user.groups)
-    if user.extra:
-        made["extra"] = {key: list(values) for key, values in user.extra.items()}
     return made
 
 

@@ -93,7 +93,7 @@ class Entry:
             "stage": "",
             "requestURI": uri,
             "verb": at.verb,
-            "user": user_info(user),
+            "user": user.info(),
             "sourceIPs": sources,
         }
         agent = request.headers.get("user-agent")
@@ -105,7 +105,7 @@ class Entry:
         self._stage("RequestReceived")
 
     def impersonated(self, user: User) -> None:
-        self._event["impersonatedUser"] = user_info(user)
+        self._event["impersonatedUser"] = user.info()
 
     def decided(self, allowed: bool, reason: str) -> None:
         annotations = self._event.setdefault("annotations", {})
@@ -184,17 +184,6 @@ def audit_id(headers: Mapping[str, str]) -> str:
 
 def timestamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def user_info(user: User) -> Object:
-    made: Object = {"username": user.name}
-    if user.uid:
-        made["uid"] = user.uid
-    if user.groups:
-        made["groups"] = list(user.groups)
-    if user.extra:
-        made["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return made
 
 
 def reference(request: Request) -> Object:
