@@ -194,10 +194,16 @@ class DeploymentController(Controller):
         if progressing is not None:
             status["conditions"] = plan.set_condition(status["conditions"], progressing, now)
         if status != deployment.get("status"):
-            # the annotation was patched meanwhile, and our copy is older: the status goes without a revision
-            body = {**deployment, "status": status}
-            body["metadata"] = {k: v for k, v in deployment["metadata"].items() if k != "resourceVersion"}
-            await self.client.update(DEPLOYMENTS, body, subresource="status")
+            # our copy is older than the annotation that was patched meanwhile, and than what others may have written: nothing
+            # but the status goes
+            metadata = deployment["metadata"]
+            patch = [
+                {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+                {"op": "add", "path": "/status", "value": status},
+            ]
+            await self.client.patch(
+                DEPLOYMENTS, metadata["name"], patch, metadata["namespace"], type="json", subresource="status"
+            )
         return status
 
     def _progressing(self, deployment: Object, new: Object | None, status: Object, now: str) -> Object | None:

@@ -220,3 +220,16 @@ async def test_fifty_pods_are_made_once_each(cluster: Any) -> None:
     observer.cancel()
     await asyncio.gather(observer, return_exceptions=True)
     assert len(created) == len(set(created)) == 50
+
+
+async def test_a_status_takes_nothing_of_the_metadata_with_it(cluster: Any) -> None:
+    """The revision's annotation went with the first status, which was written from a copy that was older."""
+    await cluster.deploy("web", 1)
+    start = (await cluster.client.list(DEPLOYMENTS, "default")).resource_version
+    seen: list[bool] = []
+    await cluster.rolled_out("web")
+    async for event in cluster.client.watch(DEPLOYMENTS, "default", resource_version=start):
+        seen.append("deployment.kubernetes.io/revision" in (event.object["metadata"].get("annotations") or {}))
+        if event.object["status"].get("availableReplicas") == 1:
+            break
+    assert seen == sorted(seen)  # once there, it stays
