@@ -75,6 +75,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
         api.following.add(WEBHOOKS, policies.load, policies.follow)
     api.following.add(DEFINITIONS, custom.load, custom.follow)
     api.following.add(API_SERVICES, aggregation.load, aggregation.follow)
+    fresh.keep_service(api, config)
     if api.store.shared:
         api.ready_checks["etcd"] = api.store.trouble
         masters = Masters(api, config.advertise)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sampan.api import metadata, policy_roles, policy_system_roles
@@ -16,7 +16,7 @@ from sampan.api.rbac_reconciling import BINDINGS, ROLES, reconciled
 from sampan.api.resources.versions import CONVERSIONS
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
-from sampan.store import Conflict, Put
+from sampan.store import Conflict, Event, Put
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 KUBERNETES = "kubernetes"
+SERVICE = "/registry/services/specs/default/kubernetes"
 WRITTEN_AT_ONCE = 100
 """Below the most operations that etcd takes in a transaction (128)."""
 ROOT_CA = "kube-root-ca.crt"
@@ -43,8 +44,26 @@ SYSTEM_PRIORITIES = (
 
 async def create_missing(api: Api, config: ApiConfig) -> None:
     """Write the objects of a fresh cluster that are not there, and where the API is reached now."""
+    await write_missing(api, lambda: kubernetes_service(config) if config.from_image else objects(config))
+
+
+def keep_service(api: Api, config: ApiConfig) -> None:
+    """Have the Service default/kubernetes made again when somebody deletes it: pods find the API by it."""
+
+    async def nothing() -> None:
+        """It is there: ``create_missing`` ran before."""
+
+    async def make_again(events: Sequence[Event]) -> None:
+        if any(event.deleted and event.record.key == SERVICE for event in events):
+            api.spawn("default/kubernetes", write_missing(api, lambda: kubernetes_service(config)))
+
+    api.following.add(SERVICE, nothing, make_again)
+
+
+async def write_missing(api: Api, made: Callable[[], Iterable[Object]]) -> None:
+    """Write those of the objects that are not there. ``made`` returns them anew each time."""
     while True:
-        puts = missing(api, config)
+        puts = missing(api, made())
         try:
             for start in range(0, len(puts), WRITTEN_AT_ONCE):
                 await api.store.commit(puts[start : start + WRITTEN_AT_ONCE])
@@ -53,11 +72,11 @@ async def create_missing(api: Api, config: ApiConfig) -> None:
             continue  # another server of the same store is starting, too: look again at what is missing
 
 
-def missing(api: Api, config: ApiConfig) -> list[Put]:
+def missing(api: Api, made: Iterable[Object]) -> list[Put]:
     """Return the writes that are left to do."""
     puts: list[Put] = []
     at = metadata.now()
-    for obj in kubernetes_service(config) if config.from_image else objects(config):
+    for obj in made:
         served = stored_as(api, obj)
         if served is None:
             continue
