@@ -33,6 +33,8 @@ class Pool:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
+        self._unread = 0
+        """Answers to come: more than one where a call was interrupted while it waited (^C, a test's time limit)."""
 
     @property
     def pki_dir(self) -> Path:
@@ -77,7 +79,10 @@ class Pool:
             assert self._connection is not None
             try:
                 self._connection.sendall(json.dumps(order).encode() + b"\n")
-                answer = json.loads(self._line())
+                self._unread += 1
+                while self._unread:
+                    answer = json.loads(self._line())
+                    self._unread -= 1
             except OSError as error:
                 self._connection.close()
                 self._connection = None
@@ -122,7 +127,7 @@ class Pool:
         except OSError:
             connection.close()
             return False
-        self._connection, self._received = connection, b""
+        self._connection, self._received, self._unread = connection, b"", 0
         return True
 
 

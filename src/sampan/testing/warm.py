@@ -161,8 +161,8 @@ class WarmServer:
         self.selector.unregister(peer.connection)
         peer.connection.close()
         self.peers.remove(peer)
-        for number in peer.clusters:
-            self.kill(number)
+        while peer.clusters:  # who is told of a cluster's end takes it out too
+            self.kill(peer.clusters.pop())
 
     # clusters
 
@@ -183,10 +183,15 @@ class WarmServer:
             path = self.directory / str(original.number) / "image"
             image: Image = pickle.loads(path.read_bytes())
             path.unlink()
-            self.fork(peer, original.spec, image)
+            if peer in self.peers:  # else the copy would be nobody's, and never end
+                self.fork(peer, original.spec, image)
 
-        original.waiting.append(told)
-        original.control.sendall(IMAGE)
+        try:
+            original.control.sendall(IMAGE)
+        except OSError:  # it has been killed
+            self.tell(peer, {"error": ENDED})
+        else:
+            original.waiting.append(told)
 
     def fork(self, peer: Peer, spec: ClusterSpec, image: Image) -> None:
         self.count += 1
@@ -229,12 +234,23 @@ class WarmServer:
 
     def said(self, forked: Forked) -> None:
         """Hand what a cluster's process says to who waits for it."""
-        words = forked.control.recv(64)
+        if forked.number not in self.forked:
+            return  # what was read just before has ended it
+        try:
+            words = forked.control.recv(64)
+        except OSError:  # it was killed before it read what we sent
+            words = b""
         if not words:
             self.selector.unregister(forked.control)
-        for at in range(max(len(words), 1)):
+            self.mourn(forked)
+        for word in words:
             if forked.waiting:
-                forked.waiting.popleft()(words[at : at + 1])
+                forked.waiting.popleft()(bytes([word]))
+
+    def mourn(self, forked: Forked) -> None:
+        """Tell all who wait for a word of a cluster that there will be none."""
+        while forked.waiting:
+            forked.waiting.popleft()(b"")
 
     def is_ready(self, peer: Peer, forked: Forked, word: bytes) -> None:
         if word:
@@ -256,8 +272,7 @@ class WarmServer:
         with contextlib.suppress(KeyError):  # it said its last word before
             self.selector.unregister(forked.control)
         forked.control.close()
-        for waits in forked.waiting:
-            waits(b"")
+        self.mourn(forked)
         with contextlib.suppress(ProcessLookupError):
             os.kill(forked.pid, signal.SIGKILL)
         os.waitpid(forked.pid, 0)

@@ -1,0 +1,89 @@
+"""The warm process of a run lives on when those who use it, and its clusters' processes, do not."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sampan.testing.pool import Pool
+from sampan.testing.spec import ClusterError, ClusterSpec
+
+BARE = ClusterSpec(pods="none", controllers=False)
+ORDER = json.dumps({"start": BARE.to_json()}).encode() + b"\n"
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[Pool]:
+    made = Pool(tmp_path / "w")
+    yield made
+    made.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def pid_of(warm: Pool) -> int:
+    """Return the process of the only cluster."""
+    assert warm._process is not None
+    parent = warm._process.pid
+    (pid,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return int(pid)
+
+
+def killed(pid: int) -> None:
+    descriptor = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 10)[0]
+    os.close(descriptor)
+
+
+def test_a_peer_that_goes_while_its_cluster_starts_takes_nobody_along(warm: Pool) -> None:
+    number, _ = warm.start(BARE)
+    other = Pool(warm.directory)
+    other.begin()
+    assert other._connection is not None
+    other._connection.sendall(ORDER)
+    other.close()
+    assert warm.start(BARE)[0] > number
+
+
+def test_a_fork_of_a_killed_cluster_is_refused_once(warm: Pool) -> None:
+    number, _ = warm.start(BARE)
+    killed(pid_of(warm))
+    with pytest.raises(ClusterError, match="has ended"):
+        warm.fork(number)
+    warm.stop(number)
+    assert warm.start(BARE)[0] > number
+
+
+def test_a_stopped_cluster_that_cannot_read_is_forked_by_nobody(warm: Pool) -> None:
+    number, _ = warm.start(BARE)
+    pid = pid_of(warm)
+    os.kill(pid, signal.SIGSTOP)  # the order stays unread, so that its end is a reset
+    assert warm._connection is not None
+    warm._connection.sendall(json.dumps({"fork": number}).encode() + b"\n")
+    warm._unread += 1
+    other = Pool(warm.directory)
+    other.start(BARE)  # by now the order has been passed on
+    other.close()
+    killed(pid)
+    assert warm.start(BARE)[0] > number
+
+
+def test_an_interrupted_call_leaves_its_answer_to_nobody(warm: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = warm.start(BARE)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(warm, "_line", interrupted)
+        warm.start(BARE)
+    number, port = warm.start(BARE)
+    assert number == first + 2 and port
+    warm.stop(number)
+    assert not (warm.directory / str(number)).exists()
+
+
+def interrupted() -> bytes:
+    raise KeyboardInterrupt
