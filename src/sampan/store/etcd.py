@@ -6,7 +6,7 @@ among the writes of other servers.
 How a consistent read flows: ``fresh`` asks etcd for its revision by a linearizable read (many callers share one) and
 returns when memory has reached it. Revisions that were spent outside our keys bring no event: then a progress request
 tells how far the watch is, or, before etcd 3.4.25 and 3.5.8 whose answer may overtake events (etcd #15220), a write of a key
-of our own that comes back through the watch. See docs/adr/0008-fresh-reads.md.
+of our own that comes back through the watch. See docs/adr/0010-fresh-reads.md.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from sampan.store.protocol import (
     Record,
     StoreError,
     Unavailable,
+    Unknown,
     restamped,
     with_resource_version,
 )
@@ -190,9 +191,11 @@ class EtcdStore:
             request = pb.RangeRequest(key=self._barrier, limit=1, keys_only=True)
             found = await self._client.range(request)
             await self._reached(int(found.header.revision))
-        except StoreError as error:
-            done.set_exception(error)
+        except BaseException as error:  # whatever it was, nobody is to wait for ever
+            done.set_exception(error if isinstance(error, StoreError) else Unavailable(f"no fresh read: {error!r}"))
             done.exception()  # the callers may be gone
+            if not isinstance(error, StoreError):
+                raise
         else:
             done.set_result(None)
 
@@ -245,7 +248,13 @@ class EtcdStore:
                 request.success.add(request_put=pb.PutRequest(key=key, value=value, lease=lease))
         answer = await self._client.txn(request)
         revision = int(answer.header.revision)
-        await self._reached(revision)
+        try:
+            await self._reached(revision)
+        except Unavailable as error:
+            if not answer.succeeded:
+                raise
+            # who is told that nothing was written would write again
+            raise Unknown(f"revision {revision} is written, but {error}") from error
         if not answer.succeeded:
             raise self._conflict(puts, answer)
         records = []

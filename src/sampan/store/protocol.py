@@ -76,7 +76,8 @@ class Unavailable(StoreError):
 
 
 class Unknown(StoreError):
-    """The connection to the database broke after a write was sent: it may be there or not."""
+    """The connection to the database broke after a write was sent: it may be there or not. Or it is there, and memory
+    does not follow."""
 
 
 class Conflict(StoreError):

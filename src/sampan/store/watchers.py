@@ -29,8 +29,8 @@ class PrefixWatch:
         self._nudged = False
 
     def push(self, event: Event) -> None:
-        if event.record.revision <= self._since:
-            return
+        if event.record.revision <= self._since or self._end is not None:
+            return  # ended in the middle of its past: what follows would hide what is missing
         self._buffer.append(event)
         if len(self._buffer) > BUFFERED_EVENTS:
             self._buffer.clear()

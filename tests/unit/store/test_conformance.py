@@ -185,6 +185,15 @@ async def test_a_slow_watcher_is_ended_and_costs_others_nothing(store: Store, mo
             await anext(slow)
 
 
+async def test_a_past_too_long_for_a_watcher_is_not_told_in_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = await store.commit([put("first", 0)])
+    for name in "abcdef":
+        await store.commit([put(name, 0)])
+    monkeypatch.setattr("sampan.store.watchers.BUFFERED_EVENTS", 3)
+    with pytest.raises(StoreError, match="behind"):
+        await anext(store.watch("/registry/", since=first.revision))
+
+
 async def test_a_cancelled_writer_harms_nobody(store: Store) -> None:
     first = asyncio.create_task(store.commit([put("a", 0)]))
     second = asyncio.create_task(store.commit([put("b", 0)]))

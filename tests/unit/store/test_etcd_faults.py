@@ -175,6 +175,43 @@ async def test_a_write_whose_fate_nobody_knows_is_told_so(own: Etcd) -> None:
     await again.close()
 
 
+async def test_a_write_that_memory_does_not_see_is_no_failed_write(
+    two: tuple[EtcdStore, EtcdStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 would have clients write again."""
+    one, other = two
+    monkeypatch.setattr("sampan.store.etcd.REACH_SECONDS", 0.05)
+    monkeypatch.setattr(one, "_take", lambda response: None)
+    with pytest.raises(Unknown, match="is written, but memory does not follow"):
+        await one.commit([put("a", "there", 0)])
+    await other.fresh()
+    assert other.get(key("a")) is not None
+    with pytest.raises(Unavailable):
+        await one.commit([put("a", "again", 0)])
+    with pytest.raises(Unavailable):
+        await one.fresh()
+
+
+async def test_nobody_waits_for_a_fresh_read_of_a_store_that_closes(
+    etcd_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await EtcdStore.open(etcd_url)
+    asked = asyncio.Event()
+
+    async def silent(request: pb.RangeRequest) -> pb.RangeResponse:
+        asked.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("unreachable")
+
+    monkeypatch.setattr(store._client, "range", silent)
+    reading = asyncio.create_task(store.fresh())
+    await asked.wait()
+    await store.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await reading
+
+
 async def test_servers_take_turns_to_compact(two: tuple[EtcdStore, EtcdStore]) -> None:
     one, other = two
     for index in range(5):
