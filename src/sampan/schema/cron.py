@@ -68,8 +68,14 @@ def parse(text: str) -> Schedule:
     if len(parts) != 5:
         raise CronError(f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]")
     sets = [_field(part, *bounds) for part, bounds in zip(parts, BOUNDS, strict=True)]
-    stars = [any(piece.partition("/")[0] in ("*", "?") for piece in parts[index].split(",")) for index in (2, 4)]
+    stars = [any(_is_any(piece) for piece in parts[index].split(",")) for index in (2, 4)]
     return Schedule(sets[0], sets[1], sets[2], sets[3], sets[4], stars[0], stars[1], zone)
+
+
+def _is_any(piece: str) -> bool:
+    """Whether a part of a field restricts nothing: ``*/2`` does, which decides how days of month and week go together."""
+    ends, _, step = piece.partition("/")
+    return ends.partition("-")[0] in ("*", "?") and int(step or 1) == 1
 
 
 def _descriptor(text: str, zone: str) -> Schedule:

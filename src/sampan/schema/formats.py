@@ -106,39 +106,3 @@ FORMATS: dict[str, Callable[[str], bool]] = {
 
 def format_check(name: str) -> Callable[[str], bool] | None:
     return FORMATS.get(name.replace("-", ""))
-
-
-_posix = {
-    "alnum": "A-Za-z0-9", "alpha": "A-Za-z", "ascii": r"\x00-\x7f", "blank": r"\t ", "cntrl": r"\x00-\x1f\x7f",
-    "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": r"!-/:-@\[-`{-~", "space": r"\s",
-    "upper": "A-Z", "word": r"\w", "xdigit": "0-9A-Fa-f",
-}  # fmt: skip
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return a Go (RE2) pattern as Python's ``re``; raises ``re.error``. ``$`` only matches at the very end, and
-    ``\\d \\w \\s`` are ASCII, as in RE2."""
-    text = re.sub(r"\[:(\w+):\]", lambda match: _posix.get(match[1], match[0]), pattern)
-    out: list[str] = []
-    position, in_class = 0, False
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            pair = text[position : position + 2]
-            out.append(r"\Z" if pair == r"\z" else pair)
-            position += 2
-            continue
-        if character == "[" and in_class:
-            out.append(r"\[")
-        elif character == "$" and not in_class:
-            out.append(r"\Z")
-        else:
-            in_class = (in_class or character == "[") and not (character == "]" and not _opens(out))
-            out.append(character)
-        position += 1
-    return re.compile("".join(out), re.ASCII)
-
-
-def _opens(out: list[str]) -> bool:
-    """Whether a ``]`` here is the first character of its class, where it stands for itself."""
-    return out[-1:] == ["["] or out[-2:] == ["[", "^"]

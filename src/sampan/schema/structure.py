@@ -6,11 +6,10 @@ there is; inside ``allOf``, ``anyOf``, ``oneOf`` and ``not`` only values may be 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sampan.schema.causes import Cause, forbidden, invalid, not_supported, required
-from sampan.schema.formats import compile_pattern
+from sampan.schema.patterns import PatternError, compile_pattern
 from sampan.schema.validation import compile_validator
 
 JUNCTORS = ("allOf", "anyOf", "oneOf")
@@ -278,35 +277,9 @@ def _values(schema: Schema, path: str, causes: list[Cause], skip_any: bool = Fal
     if pattern:
         try:
             compile_pattern(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            text = f"must be a valid regular expression, but isn't: {regexp_error(pattern, error)}"
+        except PatternError as error:
+            text = f"must be a valid regular expression, but isn't: {error}"
             causes.append(invalid(f"{path}.pattern", pattern, text))
-
-
-REGEXP_ERRORS = (
-    ("missing ), unterminated", "missing closing ): `{pattern}`"),
-    ("unbalanced parenthesis", "unexpected ): `{pattern}`"),
-    ("unterminated character set", "missing closing ]: `{rest}`"),
-    ("nothing to repeat", "missing argument to repetition operator: `{character}`"),
-    ("multiple repeat", "invalid nested repetition operator: `{before}{character}`"),
-    ("bad escape", "invalid escape sequence: `{escape}`"),
-)
-"""What Python's ``re`` says of a pattern, and what Go's ``regexp`` does."""
-
-
-def regexp_error(pattern: str, error: Exception) -> str:
-    at = getattr(error, "pos", None) or 0
-    parts = {
-        "pattern": pattern,
-        "rest": pattern[at:],
-        "character": pattern[at : at + 1],
-        "before": pattern[max(at - 1, 0) : at],
-        "escape": pattern[at : at + 2],
-    }
-    for python, go in REGEXP_ERRORS:
-        if str(error).startswith(python):
-            return f"error parsing regexp: {go.format(**parts)}"
-    return f"error parsing regexp: {error}"
 
 
 def _nested(schema: Schema, path: str, causes: list[Cause], skip_any: bool = False) -> None:

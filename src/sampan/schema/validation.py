@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from sampan.schema.causes import Cause, duplicate, invalid, not_supported, required, too_long, too_many, type_invalid
-from sampan.schema.formats import compile_pattern, format_check
+from sampan.schema.formats import format_check
+from sampan.schema.patterns import Pattern, PatternError, compile_pattern
 
 Validator = Callable[[Any, str, list[Cause]], None]
 
@@ -117,8 +118,8 @@ def _numbers(schema: dict[str, Any]) -> Validator | None:
 def _strings(schema: dict[str, Any]) -> Validator | None:
     shortest, longest, pattern = schema.get("minLength", 0), schema.get("maxLength"), schema.get("pattern")
     is_format = format_check(schema.get("format", "")) if schema.get("type", "string") == "string" else None
-    expression = compile_pattern(pattern) if pattern else None
-    if not shortest and longest is None and expression is None and is_format is None:
+    expression, wrong = _compiled(pattern) if pattern else (None, "")
+    if not shortest and longest is None and not pattern and is_format is None:
         return None
 
     def check(value: Any, path: str, causes: list[Cause]) -> None:
@@ -128,13 +129,21 @@ def _strings(schema: dict[str, Any]) -> Validator | None:
             causes.append(too_long(path, longest))
         if len(value) < shortest:
             causes.append(invalid(path, value, f"{path} in body should be at least {shortest} chars long"))
-        if expression is not None and not expression.search(value):
-            causes.append(invalid(path, value, f"{path} in body should match '{pattern}'"))
+        if pattern and (expression is None or not expression.search(value)):
+            causes.append(invalid(path, value, f"{path} in body should match '{pattern}{wrong}'"))
         if is_format is not None and not is_format(value):
             text = f"{path} in body must be of type {schema['format']}: {orjson.dumps(value).decode()}"
             causes.append(type_invalid(path, value, text))
 
     return check
+
+
+def _compiled(pattern: str) -> tuple[Pattern | None, str]:
+    """Return a pattern; nothing matches one that is none, and the second says why (an old store may have such)."""
+    try:
+        return compile_pattern(pattern), ""
+    except PatternError as error:
+        return None, f", but pattern is invalid: {error}"
 
 
 def _arrays(schema: dict[str, Any]) -> Validator | None:

@@ -5,10 +5,8 @@ Source: the CEL specification, "Functions"; cel-go common/stdlib, cel/library.go
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,48 +14,19 @@ from sampan.schema.cel.conversions import SECOND, moment_of
 from sampan.schema.cel.declarations import overload
 from sampan.schema.cel.errors import EvaluationError
 from sampan.schema.cel.values import NONE, Duration, Optional, Timestamp, contains, equal, is_zero
-from sampan.schema.formats import compile_pattern
+from sampan.schema.patterns import Pattern, PatternError, compile_pattern
 
 
-@lru_cache(maxsize=512)
-def pattern(text: str) -> re.Pattern[str]:
+def pattern(text: str) -> Pattern:
     """Return a compiled RE2 pattern. Raises ``EvaluationError``."""
-    perl = _perl.search(text)
-    if perl is not None:
-        kind = "invalid or unsupported Perl syntax" if perl[1] else "invalid escape sequence"
-        raise EvaluationError(f"error parsing regexp: {kind}: `{perl[1] or perl[2]}`")
     try:
         return compile_pattern(text)
-    except re.error as error:
-        raise EvaluationError(f"error parsing regexp: {_in_go(error, text)}") from None
-    except (RecursionError, OverflowError):
-        raise EvaluationError("error parsing regexp: expression nests too deeply") from None
-
-
-_perl = re.compile(r"(?<!\\)(?:\\\\)*(?:(\(\?(?:[=!]|<[=!]|P=|#))|(\\[1-9]))")
-"""What Python's patterns have and RE2's have not: looking around, references back."""
-
-
-def _in_go(error: re.error, text: str) -> str:
-    """Return what Go's regexp/syntax says of a pattern that Python refuses with ``error``."""
-    rest = text[error.pos or 0 :]
-    if "unterminated character set" in error.msg:
-        return f"missing closing ]: `{rest}`"
-    if "unterminated subpattern" in error.msg:
-        return f"missing closing ): `{text}`"
-    if "unbalanced parenthesis" in error.msg:
-        return f"unexpected ): `{text}`"
-    if "nothing to repeat" in error.msg:
-        return f"missing argument to repetition operator: `{rest[:1]}`"
-    if "multiple repeat" in error.msg:
-        return f"invalid nested repetition operator: `{text[max((error.pos or 1) - 1, 0) :][:2]}`"
-    if "bad escape" in error.msg:
-        return f"invalid escape sequence: `{rest[:2]}`"
-    return f"{error.msg}: `{text}`"
+    except PatternError as error:
+        raise EvaluationError(str(error)) from None
 
 
 def matches(text: str, regex: str) -> bool:
-    return pattern(regex).search(text) is not None
+    return pattern(regex).search(text)
 
 
 def _in_map(key: Any, values: dict[Any, Any]) -> bool:

@@ -5,7 +5,6 @@ Source: cel-go cel/validator.go, ext/formatting.go; in force since Kubernetes 1.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from sampan.schema.cel.conversions import parse_duration, parse_timestamp
@@ -105,7 +104,7 @@ def _literals(node: Call, issues: list[Issue]) -> None:
 def _compiles(text: str) -> bool:
     try:
         pattern(text)
-    except (EvaluationError, re.error):
+    except EvaluationError:
         return False
     return True
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from itertools import islice
 
 from sampan.schema.cel.declarations import overload
 from sampan.schema.cel.errors import EvaluationError
 from sampan.schema.cel.standard import pattern
+from sampan.schema.patterns import Pattern
 
 
-def _compiled(text: str) -> re.Pattern[str]:
+def _compiled(text: str) -> Pattern:
     try:
         return pattern(text)
     except EvaluationError as error:
@@ -17,17 +18,12 @@ def _compiled(text: str) -> re.Pattern[str]:
 
 
 def _find(text: str, regex: str) -> str:
-    match = _compiled(regex).search(text)
-    return match[0] if match else ""
+    return next(_compiled(regex).find_all(text), "")
 
 
 def _find_all(text: str, regex: str, count: int = -1) -> list[str]:
-    found: list[str] = []
-    for match in _compiled(regex).finditer(text):
-        if 0 <= count <= len(found):
-            break
-        found.append(match[0])
-    return found
+    found = _compiled(regex).find_all(text)
+    return list(found if count < 0 else islice(found, count))
 
 
 REGEX = [
