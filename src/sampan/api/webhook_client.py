@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TRUSTED = 64
 """TLS contexts kept, one a caBundle."""
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""The longest answer to a short question; one to a list to be converted may be longer by four times the list."""
 
 
 class CallError(Exception):
@@ -97,7 +98,7 @@ class WebhookClient:
                     server_hostname=target.server_name,
                     allow_redirects=False,
                 ) as answer:
-                    return answer.status, await answer.content.read(MAX_ANSWER_BYTES)
+                    return answer.status, await whole(answer, MAX_ANSWER_BYTES + 4 * len(body))
             except aiohttp.ServerDisconnectedError:
                 # a kept connection that the other end closed meanwhile: nothing was read, so it is asked once more
                 if attempt == 2:
@@ -128,6 +129,16 @@ class WebhookClient:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+async def whole(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the body of an answer. Raises ``CallError`` where it is larger than ``limit``."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            raise CallError(f"the answer is larger than {limit} bytes")
+    return bytes(body)
 
 
 def context_of(ca_bundle: str) -> ssl.SSLContext:

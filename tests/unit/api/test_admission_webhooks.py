@@ -15,6 +15,7 @@ from aiohttp import web
 from sampan.api.app import Api
 from sampan.api.request import User
 from sampan.api.server import ApiConfig, open_api
+from sampan.api.webhook_client import MAX_ANSWER_BYTES
 from sampan.store import Put
 
 from .conftest import Asgi, HeaderAuthenticator
@@ -250,6 +251,21 @@ async def test_answers_that_are_none(http: Asgi, hooks: WebhookServer, answer: A
     await configure(http, "Mutating", webhook(hooks))
     told = await http("POST", CONFIGMAPS, config_map())
     assert told.status == 500 and why in told.json["message"], told.json["message"]
+
+
+async def test_a_large_answer_is_read_to_its_end(http: Asgi, hooks: WebhookServer) -> None:
+    value = "x" * 900_000  # more than one piece of a connection holds
+    hooks.answers["/hook"] = lambda body: patch(body, {"op": "add", "path": "/data/b", "value": value})
+    await configure(http, "Mutating", webhook(hooks))
+    answer = await http("POST", CONFIGMAPS, config_map())
+    assert answer.status == 201 and answer.json["data"]["b"] == value
+
+
+async def test_an_endless_answer_is_none(http: Asgi, hooks: WebhookServer) -> None:
+    hooks.answers["/hook"] = lambda body: web.Response(body=b" " * (2 * MAX_ANSWER_BYTES))
+    await configure(http, "Mutating", webhook(hooks))
+    answer = await http("POST", CONFIGMAPS, config_map())
+    assert answer.status == 500 and "the answer is larger than" in answer.json["message"], answer.json["message"]
 
 
 async def test_a_validating_webhook_may_not_patch(http: Asgi, hooks: WebhookServer) -> None:
