@@ -44,10 +44,10 @@ async def claim(
     return mine
 
 
-async def set_owners(client: Client, obj: Object, owners: list[Object], resource: ResourceType = PODS) -> None:
+async def set_owners(client: Client, obj: Object, owners: list[Object], resource: ResourceType = PODS) -> Object:
     metadata = obj["metadata"]
     patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
-    await client.patch(resource, metadata["name"], patch, metadata["namespace"])
+    return await client.patch(resource, metadata["name"], patch, metadata["namespace"])
 
 
 def orphans_owners(

@@ -238,8 +238,8 @@ class DeploymentController(Controller):
         if deadline == 2**31 - 1 or plan.is_complete(deployment, status) or deployment["spec"].get("paused"):
             return None
         condition = next((c for c in status["conditions"] if c["type"] == "Progressing"), None)
-        if condition is None or condition["status"] == "False":
-            return None
+        if condition is None or condition["status"] == "False" or condition["reason"] == "NewReplicaSetAvailable":
+            return None  # timed out, or rolled out before: there is no deadline to look at
         return float(max(deadline - seconds_since(condition["lastUpdateTime"]) + 1, 1))
 
     async def _forget_history(self, deployment: Object, old: list[Object]) -> None:

@@ -195,7 +195,11 @@ class JobController(Controller):
         plan = desired(job, pods)
         wait = backoff_left(pods) if plan.start else 0.0
         if wait <= 0 and plan.start:
-            await self.pod_control.create(key, job, [self._pod(job, index) for index in plan.start])
+            try:
+                await self.pod_control.create(key, job, [self._pod(job, index) for index in plan.start])
+            except ApiError:  # the Job has begun all the same: its deadline counts from now
+                await self._write_status(job, status_of(job, owned_by(self.pods, job), None, timestamp()))
+                raise
         await self.pod_control.delete(key, job, plan.end)
         status = status_of(job, owned_by(self.pods, job), plan.finish, timestamp())
         await self._write_status(job, status)

@@ -1,7 +1,8 @@
 """ControllerRevisions: the templates a StatefulSet or DaemonSet has had, as ``kubectl rollout history`` reads them.
 
 A revision's ``data`` is the strategic merge patch that brings the template back. Equal templates share one revision, whose
-number rises when they come back. Source: apps/v1 ControllerRevision, the history design of StatefulSet and DaemonSet.
+number rises when they come back. Those that nobody owns any more (``kubectl delete --cascade=orphan``) are taken over.
+Source: apps/v1 ControllerRevision, the history design of StatefulSet and DaemonSet.
 """
 
 from __future__ import annotations
@@ -12,9 +13,19 @@ from sampan.client.errors import ApiError
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import CONTROLLER_REVISIONS
+from sampan.controllers.claiming import set_owners
 from sampan.controllers.deployment_plan import template_hash
-from sampan.controllers.ownership import BY_OWNER, controller_uid, owned_by, owner_reference
+from sampan.controllers.ownership import (
+    BY_NAMESPACE,
+    BY_OWNER,
+    controller_of,
+    controller_uid,
+    namespace_of,
+    owned_by,
+    owner_reference,
+)
 from sampan.schema.objects import Object
+from sampan.schema.selectors import label_selector
 
 HASH_LABEL = "controller.kubernetes.io/hash"
 REVISION_LABEL = "controller-revision-hash"
@@ -59,10 +70,12 @@ class Revisions:
         self._revisions = revisions
         self._resource = resource
         revisions.add_index(BY_OWNER, controller_uid)
+        revisions.add_index(BY_NAMESPACE, namespace_of)
 
     async def of(self, owner: Object) -> History:
         """Return the owner's history; the revision of its present template is made, or made the newest, first."""
-        known = sorted(owned_by(self._revisions, owner), key=lambda revision: revision["revision"])
+        mine = [*owned_by(self._revisions, owner), *await self._adopt(owner)]
+        known = sorted(mine, key=lambda revision: revision["revision"])
         collisions = owner.get("status", {}).get("collisionCount", 0)
         number = known[-1]["revision"] + 1 if known else 1
         data = data_of(owner)
@@ -75,6 +88,18 @@ class Revisions:
             return History([*(r for r in known if r is not same[-1]), written], written, collisions)
         made, collisions = await self._create(owner, data, number, collisions)
         return History([*known, made], made, collisions)
+
+    async def _adopt(self, owner: Object) -> list[Object]:
+        """Take over the revisions that the owner's selector matches and nobody controls."""
+        selector = label_selector(owner["spec"].get("selector"))
+        adopted = []
+        for stray in self._revisions.by_index(BY_NAMESPACE, owner["metadata"]["namespace"]):
+            metadata = stray["metadata"]
+            if controller_of(stray) or "deletionTimestamp" in metadata or not selector.matches(metadata.get("labels")):
+                continue
+            owners = [*(metadata.get("ownerReferences") or ()), owner_reference(owner, self._resource)]
+            adopted.append(await set_owners(self._client, stray, owners, CONTROLLER_REVISIONS))
+        return adopted
 
     async def _create(self, owner: Object, data: Object, number: int, collisions: int) -> tuple[Object, int]:
         metadata = owner["metadata"]

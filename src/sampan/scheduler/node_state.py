@@ -29,19 +29,26 @@ def _amount(resource: str, quantity: str) -> int:
 
 
 def requests_of(pod: Object) -> dict[str, int]:
-    """Return what a pod asks for: the sum of its containers, or the largest init container, plus overhead (KEP-753 for
-    restartable init containers, which count as containers)."""
+    """Return what a pod asks for: the sum of its containers, or the largest init container beside the restartable ones
+    before it (KEP-753); or what is said of the whole pod (KEP-2837); plus overhead."""
     total: dict[str, int] = {}
     largest: dict[str, int] = {}
+    sidecars: dict[str, int] = {}
     for container in pod["spec"].get("containers") or ():
         add(total, asked(container))
     for container in pod["spec"].get("initContainers") or ():
+        own = asked(container)
         if container.get("restartPolicy") == "Always":
-            add(total, asked(container))
-        for name, value in asked(container).items():
+            add(total, own)
+            add(sidecars, own)
+            own = sidecars
+        else:
+            add(own, sidecars)
+        for name, value in own.items():
             largest[name] = max(largest.get(name, 0), value)
     for name, value in largest.items():
         total[name] = max(total.get(name, 0), value)
+    total |= asked(pod["spec"])
     add(total, {name: amount(name, value) for name, value in (pod["spec"].get("overhead") or {}).items()})
     return total
 

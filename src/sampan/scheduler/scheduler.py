@@ -1,7 +1,8 @@
 """The scheduler: every pod without a node is bound to the best node, or told why there is none.
 
 The nodes' state is kept up to date by events. A pod is counted on its node as soon as it is chosen ("assumed"), so that
-several bindings can be under way. Pods that did not fit are tried again when a node changes or a pod goes: no polling.
+several bindings can be under way. Pods that did not fit are tried again when a node changes, when a pod goes, and when one
+comes or changes that they may have waited for: no polling.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import PODS
+from sampan.scheduler.inter_pod_affinity import required, selects
 from sampan.scheduler.node_state import NodeState, states
 from sampan.scheduler.plugins import ENOUGH_NODES, choose, explain
 from sampan.schema.objects import Object
@@ -63,6 +65,10 @@ class Scheduler(Controller):
             if self._assumed.pop(key, None) is None:
                 self._states = None
             self._unplaced.pop(key, None)
+            self._try_beside(new)
+        elif old is not None and was_placed and taken(old) != taken(new):
+            self._states = None
+            self._try_again()
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
         if old is not None and change == "MODIFIED" and relevant(old) == relevant(new):
@@ -74,6 +80,13 @@ class Scheduler(Controller):
         """Queue what found no place, the most important first."""
         for key in sorted(self._unplaced, key=lambda key: -self._unplaced[key]):
             self.queue.add(key)
+
+    def _try_beside(self, placed: Object) -> None:
+        """Queue what found no place and may have waited for the pod that was placed now."""
+        for key in self._unplaced:
+            pod = self.pods.get(key)
+            if pod is not None and waits_for(pod, placed):
+                self.queue.add(key)
 
     def _current(self) -> dict[str, NodeState]:
         if self._states is None:
@@ -143,19 +156,32 @@ class Scheduler(Controller):
             "lastProbeTime": None,
             "lastTransitionTime": timestamp(),
         }
-        kept = [other for other in conditions if other["type"] != "PodScheduled"]
         metadata = pod["metadata"]
         try:
             await self.client.patch(
                 PODS,
                 metadata["name"],
-                {"status": {"conditions": [*kept, condition]}},
+                {"status": {"conditions": [condition]}},
                 metadata["namespace"],
+                type="strategic",  # others' conditions are merged, not replaced by our copy of them
                 subresource="status",
             )
         except ApiError as error:
             if not error.is_not_found:
                 raise
+
+
+def waits_for(pod: Object, placed: Object) -> bool:
+    """Whether a pod that was placed can make room for another: it is wanted near, or evens out a spread."""
+    if pod["spec"].get("topologySpreadConstraints"):
+        return True
+    return any(selects(term, pod, placed) for term in required(pod, "podAffinity"))
+
+
+def taken(pod: Object) -> object:
+    """What of a placed pod matters to others: statuses do not."""
+    spec = pod["spec"]
+    return pod["metadata"].get("labels"), spec.get("resources"), [c.get("resources") for c in spec["containers"]]
 
 
 def relevant(node: Object) -> object:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from sampan.client.resources import DEPLOYMENTS, PODS, REPLICA_SETS
+from sampan.controllers.deployment import DeploymentController
 from sampan.schema.objects import Object
 
 
@@ -157,6 +160,19 @@ async def test_a_deployment_past_its_deadline_says_so(cluster: Any) -> None:
     late = await cluster.until(DEPLOYMENTS, "web", lambda d: condition(d, "Progressing")["status"] == "False")
     assert condition(late, "Progressing")["reason"] == "ProgressDeadlineExceeded"
     assert condition(late, "Available")["status"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [("ReplicaSetUpdated", 1.0), ("NewReplicaSetAvailable", None), ("ProgressDeadlineExceeded", None)],
+)
+def test_only_a_rollout_under_way_has_a_deadline_to_look_at(reason: str, again: float | None) -> None:
+    """A Deployment that had been rolled out and lost a pod later was looked at every second for ever."""
+    late = "ProgressDeadlineExceeded"
+    progressing = {"type": "Progressing", "status": str(reason != late), "reason": reason}
+    status = {"conditions": [{**progressing, "lastUpdateTime": "2026-01-01T00:00:00Z"}], "availableReplicas": 2}
+    controller = object.__new__(DeploymentController)
+    assert controller._deadline({"spec": {"replicas": 3}}, status) == again
 
 
 async def test_a_lost_pod_is_replaced_and_a_relabelled_one_released(cluster: Any) -> None:

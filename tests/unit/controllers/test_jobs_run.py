@@ -8,6 +8,7 @@ import pytest
 
 from sampan.client.resources import JOBS, PODS
 from sampan.controllers import job as job_room
+from sampan.controllers.resource_quota import QUOTAS
 from sampan.schema.objects import Object
 
 
@@ -91,3 +92,14 @@ async def test_a_pod_that_was_deleted_while_running_is_made_again(cluster: Any) 
     await cluster.client.delete(PODS, pod["metadata"]["name"], "default")
     done = await cluster.until(JOBS, "again", has("Complete"))
     assert done["status"]["succeeded"] == 1
+
+
+async def test_a_job_whose_pods_are_refused_has_begun_and_meets_its_deadline(cluster: Any) -> None:
+    quota = {"metadata": {"name": "none", "namespace": "default"}, "spec": {"hard": {"pods": "0"}}}
+    await cluster.client.create(QUOTAS, {"apiVersion": "v1", "kind": "ResourceQuota", **quota})
+    await cluster.until(QUOTAS, "none", lambda q: "used" in q.get("status", {}))
+    await cluster.client.create(JOBS, job("barred", activeDeadlineSeconds=1))
+    failed = await cluster.until(JOBS, "barred", has("Failed"))
+    condition = next(c for c in failed["status"]["conditions"] if c["type"] == "Failed")
+    assert condition["reason"] == "DeadlineExceeded"
+    assert failed["status"]["startTime"]

@@ -135,3 +135,20 @@ async def test_a_stateful_set_lives(cluster: Any) -> None:
     assert await cluster.client.get(PERSISTENT_VOLUME_CLAIMS, "data-db-2", "default")  # kept: only whenDeleted
     await cluster.client.delete(STATEFUL_SETS, "db", "default")
     await cluster.gone(PODS, "db-0")
+
+
+async def test_the_history_of_a_set_deleted_without_its_pods_is_its_successors(cluster: Any) -> None:
+    await cluster.client.create(STATEFUL_SETS, stateful_set(1))
+    await until_ready(cluster, 1)
+    image = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}}
+    await cluster.client.patch(STATEFUL_SETS, "db", image, "default", type="strategic")
+    before = await until_ready(cluster, 1)
+    await cluster.client.delete(STATEFUL_SETS, "db", "default", propagation_policy="Orphan")
+    await cluster.gone(STATEFUL_SETS, "db")
+
+    after = await cluster.client.create(STATEFUL_SETS, stateful_set(1))
+    await until_ready(cluster, 1)
+    history = (await cluster.client.list(CONTROLLER_REVISIONS, "default")).items
+    owners = [[o["uid"] for o in r["metadata"].get("ownerReferences") or ()] for r in history]
+    assert owners == [[after["metadata"]["uid"]]] * 2 != [[before["metadata"]["uid"]]] * 2
+    assert sorted(r["revision"] for r in history) == [2, 3]

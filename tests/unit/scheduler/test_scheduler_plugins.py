@@ -58,6 +58,23 @@ def test_requests_are_the_sum_or_the_largest_init_container() -> None:
     assert requests_of(asked) == {"cpu": 2010, "memory": 2**30 + 2**20}
 
 
+def test_an_init_container_runs_beside_the_sidecars_before_it() -> None:
+    sidecar = {"restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}}
+    first = {"resources": {"requests": {"cpu": "2"}}}
+    spec: Object = {"containers": [{"resources": {"requests": {"cpu": "500m"}}}], "initContainers": [sidecar, first]}
+    assert requests_of({"spec": spec}) == {"cpu": 3000}
+    assert requests_of({"spec": {**spec, "initContainers": [first, sidecar]}}) == {"cpu": 2000}
+
+
+def test_what_is_said_of_the_whole_pod_counts() -> None:
+    spec: Object = {
+        "containers": [{"resources": {"requests": {"cpu": "1", "example.org/gpu": "1"}}}],
+        "resources": {"requests": {"cpu": "3"}},
+        "overhead": {"cpu": "10m"},
+    }
+    assert requests_of({"spec": spec}) == {"cpu": 3010, "example.org/gpu": 1}
+
+
 @pytest.mark.parametrize(
     ("waiting", "message"),
     [

@@ -33,8 +33,8 @@ def pod(name: str, cpu: str = "1", **spec: Any) -> Object:
 
 
 class Setting:
-    def __init__(self, client: LocalClient, pods: Informer) -> None:
-        self.client, self.pods = client, pods
+    def __init__(self, client: LocalClient, pods: Informer, scheduler: Scheduler) -> None:
+        self.client, self.pods, self.scheduler = client, pods, scheduler
 
     async def add_node(self, obj: Object) -> None:
         made = await self.client.create(NODES, obj)
@@ -62,7 +62,7 @@ async def setting(local_api: Api) -> AsyncIterator[Setting]:
     events = EventRecorder(client, "default-scheduler")
     scheduler = Scheduler(client, pods, nodes, events)
     tasks = [asyncio.create_task(part.run()) for part in (pods, nodes, events, scheduler)]
-    yield Setting(client, pods)
+    yield Setting(client, pods, scheduler)
     failed = [task for task in tasks if task.done()]
     for task in tasks:
         task.cancel()
@@ -134,6 +134,43 @@ async def test_gates_and_other_schedulers_are_respected(setting: Setting) -> Non
     assert not any((setting.pods.get(f"default/{n}") or {})["spec"].get("nodeName") for n in ("gated", "foreign"))
     await setting.client.patch(PODS, "gated", {"spec": {"schedulingGates": None}}, "default")
     await setting.until("gated", lambda p: p["spec"].get("nodeName"))
+
+
+def near(app: str) -> Object:
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}}}
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def labelled(obj: Object, **labels: str) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "labels": labels}}
+
+
+async def test_a_pod_that_waits_for_another_comes_when_that_one_does(setting: Setting) -> None:
+    there = node("one")
+    there["metadata"]["labels"] = {"kubernetes.io/hostname": "one"}
+    await setting.add_node(there)
+    for name in ("web", "db"):
+        await setting.client.create(PODS, pod(f"beside-{name}", affinity=near(name)))
+        await setting.until(f"beside-{name}", lambda p: scheduled(p)["status"] == "False")
+    await setting.client.create(PODS, labelled(pod("other"), app="web"))
+    await setting.until("beside-web", lambda p: p["spec"].get("nodeName"))
+    assert not (setting.pods.get("default/beside-db") or {})["spec"].get("nodeName")
+    await setting.client.patch(PODS, "other", {"metadata": {"labels": {"app": "db"}}}, "default")
+    await setting.until("beside-db", lambda p: p["spec"].get("nodeName"))
+
+
+async def test_a_refusal_leaves_the_conditions_of_others(setting: Setting) -> None:
+    theirs = {"type": "example.org/checked", "status": "True", "lastProbeTime": None, "lastTransitionTime": None}
+    await setting.client.create(PODS, pod("web", schedulingGates=[{"name": "example.org/wait"}]))
+    stale = await setting.until("web", lambda p: True)
+    patch = {"status": {"conditions": [theirs]}}
+    await setting.client.patch(PODS, "web", patch, "default", type="strategic", subresource="status")
+    await setting.scheduler._refuse(stale, "no nodes available to schedule pods")
+    found = await setting.client.get(PODS, "web", "default")
+    assert {c["type"]: c["status"] for c in found["status"]["conditions"]} == {
+        "example.org/checked": "True",
+        "PodScheduled": "False",
+    }
 
 
 async def test_fifty_pods_at_once(setting: Setting) -> None:
