@@ -29,18 +29,22 @@ class Heartbeats:
         self.nodes = node_informer
         self.silenced = silenced
         self._heap: list[tuple[float, str]] = []
-        self._known: set[str] = set()
+        self._known: dict[str, float] = {}
+        """When each node is due. An entry of the heap with another time is of a node that has gone since."""
         self._wake = asyncio.Event()
         node_informer.add_handler(self._on_node)
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
         name = new["metadata"]["name"]
         if change == "DELETED":
-            self._known.discard(name)
+            self._known.pop(name, None)
         elif name not in self._known and nodes.is_simulated(new):
-            self._known.add(name)
-            heapq.heappush(self._heap, (0.0, name))
+            self._push(name, 0.0)
             self._wake.set()
+
+    def _push(self, name: str, due: float) -> None:
+        self._known[name] = due
+        heapq.heappush(self._heap, (due, name))
 
     def interval(self) -> float:
         least, most = INTERVAL_SECONDS
@@ -51,13 +55,14 @@ class Heartbeats:
         clock = asyncio.get_running_loop().time
         while True:
             self._wake.clear()
-            due: list[str] = []
+            due: list[tuple[float, str]] = []
             while self._heap and self._heap[0][0] <= clock() and len(due) < AT_A_TIME:
-                due.append(heapq.heappop(self._heap)[1])
-            present = [name for name in due if name in self._known]
-            await asyncio.gather(*(self._renew(name) for name in present))
-            for name in present:
-                heapq.heappush(self._heap, (clock() + self.interval(), name))
+                due.append(heapq.heappop(self._heap))
+            present = [(at, name) for at, name in due if self._known.get(name) == at]
+            await asyncio.gather(*(self._renew(name) for _, name in present))
+            for at, name in present:
+                if self._known.get(name) == at:
+                    self._push(name, clock() + self.interval())
             if due:
                 continue
             pause = self._heap[0][0] - clock() if self._heap else None

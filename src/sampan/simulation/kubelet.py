@@ -16,7 +16,7 @@ import orjson
 
 from sampan.api.errors import StatusError, bad_request
 from sampan.api.request import Receive, Scope, Send
-from sampan.client.informer import Informer
+from sampan.client.informer import Informer, key_of
 from sampan.node.log_stream import LogOptions
 from sampan.schema.objects import Object
 from sampan.simulation.commands import Command
@@ -32,6 +32,14 @@ class SimulatedKubelet:
     def __init__(self, pods: Informer, log_book: LogBook) -> None:
         self.pods = pods
         self.log_book = log_book
+        pods.add_handler(lambda change, old, new: log_book.tell(key_of(new)))
+
+    def has_ended(self, pod: Object, container: str) -> bool:
+        """Whether what was a running container of a pod is none any more."""
+        now = self.pods.get(key_of(pod))
+        if now is None or now["metadata"]["uid"] != pod["metadata"]["uid"]:
+            return True
+        return "running" not in state_of(now, container)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         verb, namespace, name, *container = scope["path"].strip("/").split("/")
@@ -61,8 +69,11 @@ class SimulatedKubelet:
         headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-cache, private")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
+        def ended() -> bool:
+            return self.has_ended(pod, container)
+
         async def write() -> None:
-            async for piece in self.log_book.follow(pod, container, options):
+            async for piece in self.log_book.follow(pod, container, options, ended):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
@@ -95,7 +106,8 @@ class SimulatedKubelet:
             stdin = connection.stdin() if query.get("stdin", ["false"])[0] in ("1", "true") else nothing()
             code = await Command(pod, container, connection.write, stdin).run(query.get("command") or ["true"])
         else:
-            async for piece in self.log_book.follow(pod, container, LogOptions(follow=True, tail_lines=0)):
+            options = LogOptions(follow=True, tail_lines=0)
+            async for piece in self.log_book.follow(pod, container, options, lambda: self.has_ended(pod, container)):
                 await connection.write(STDOUT, piece)
             code = 0
         await connection.write(ERROR, verdict(code))

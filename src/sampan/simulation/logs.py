@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 from sampan.node.log_files import LogLine, last_lines
@@ -19,7 +19,7 @@ class LogBook:
 
     def __init__(self) -> None:
         self._lines: dict[str, tuple[str, deque[LogLine]]] = {}
-        self._changed = asyncio.Event()
+        self._followed: dict[str, asyncio.Event] = {}
 
     def write(self, key: str, uid: str, text: str) -> None:
         """Write a text, line by line, for all containers of a pod."""
@@ -29,15 +29,16 @@ class LogBook:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z").encode()
         for line in text.splitlines() or [""]:
             known[1].append(LogLine(now, b"stdout", line.encode() + b"\n"))
-        self._tell()
+        self.tell(key)
 
     def forget(self, key: str) -> None:
-        if self._lines.pop(key, None) is not None:
-            self._tell()
+        self._lines.pop(key, None)
+        self.tell(key)
 
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def tell(self, key: str) -> None:
+        """Have those who follow a pod's log look again."""
+        if (changed := self._followed.pop(key, None)) is not None:
+            changed.set()
 
     def lines(self, pod: Object, container: str) -> list[LogLine]:
         """Return all lines of a container: the one of its start, then what was written."""
@@ -48,31 +49,39 @@ class LogBook:
             found += known[1]
         return found
 
-    async def follow(self, pod: Object, container: str, options: LogOptions) -> AsyncIterator[bytes]:
-        """Yield the log as ``options`` want it; with ``follow``, until the pod is forgotten."""
-        lines = [line for line in self.lines(pod, container) if options.wants(line)]
+    async def follow(
+        self, pod: Object, container: str, options: LogOptions, ended: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
+        """Yield the log as ``options`` want it; with ``follow``, until the container has ``ended``, which is asked when
+        somebody ``tell``s of the pod."""
+        key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        # taken before the lines are read: one that is written while a piece is on its way to the client is not missed
+        changed = self._followed.setdefault(key, asyncio.Event())
+        every = self.lines(pod, container)
+        last = every[-1]
+        lines = [line for line in every if options.wants(line)]
         if options.tail_lines is not None:
             lines = last_lines(lines, options.tail_lines)
         left = options.limit_bytes
-        last: LogLine | None = None
-        metadata = pod["metadata"]
         while True:
             for line in lines:
-                last = line
                 text = (line.time + b" " if options.timestamps else b"") + line.text
                 yield text if left is None else text[:left]
                 if left is not None and (left := left - len(text)) <= 0:
                     return
             if not options.follow:
                 return
-            await self._changed.wait()
-            if f"{metadata['namespace']}/{metadata['name']}" not in self._lines:
-                return
+            if not changed.is_set():
+                if ended():
+                    return
+                await changed.wait()
+            changed = self._followed.setdefault(key, asyncio.Event())
             now = self.lines(pod, container)
             begin = next((at + 1 for at, line in enumerate(now) if line is last), None)
             if begin is None:  # what was last is no longer kept, or was the line of the start
-                begin = 1 if last is None or last.text == now[0].text else 0
+                begin = 1
             lines = now[begin:]
+            last = now[-1]
 
 
 def first_line(pod: Object, container: str) -> LogLine:

@@ -121,9 +121,16 @@ class Player:
             await self._wake.wait()
             self._wake.clear()
             marked, self._marked = self._marked, {}
-            ready = [found for item in marked if (found := self._considered(item)) is not None]
+            ready = [found for item in marked if (found := self._looked_at(item)) is not None]
             for start in range(0, len(ready), BATCH):
                 await asyncio.gather(*(self._play(*found) for found in ready[start : start + BATCH]))
+
+    def _looked_at(self, item: Item) -> tuple[Item, Object, Step] | None:
+        try:
+            return self._considered(item)
+        except Exception:  # as in _play
+            logger.exception("%s %s", item[0].plural, item[1])
+            return None
 
     def _considered(self, item: Item) -> tuple[Item, Object, Step] | None:
         """Return what is to be done now for a marked object; remember what is due later."""
@@ -222,6 +229,8 @@ class Player:
                 self._told[item] = str(error)
                 logger.error("%s %s: %s: %s", item[0].plural, item[1], step.name, error)
             self._later(item, asyncio.get_running_loop().time() + RETRY_SECONDS)
+        except Exception:  # an object of a shape that nobody thought of must not end all others
+            logger.exception("%s %s: %s", item[0].plural, item[1], step.name)
 
     async def _apply(self, item: Item, obj: Object, step: Step) -> None:
         resource, key = item

@@ -48,3 +48,19 @@ async def test_a_timer_that_rings_too_early_loses_nothing() -> None:
     assert player._marked == {item: None} and not player._heap
     if player._timer is not None:
         player._timer.cancel()
+
+
+async def test_an_object_that_nobody_thought_of_does_not_end_the_others() -> None:
+    player = make_player()
+    odd = {"kind": "Pod", "metadata": {"name": "odd", "namespace": "d"}}
+    player.pods.objects = {"d/odd": odd, **player.pods.objects}
+    player._mark((PODS, "d/odd"))
+    player._mark((PODS, "d/p"))
+    playing = asyncio.ensure_future(player.run())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not playing.done() and player._due.keys() == {(PODS, "d/p")}
+    playing.cancel()
+    await asyncio.wait([playing])
+    if player._timer is not None:
+        player._timer.cancel()
