@@ -346,9 +346,11 @@ class SqliteStore:
         if self._committing is not None:
             await asyncio.wait([self._committing])
         self._watchers.end_all(StopAsyncIteration())
-        self._database.remember("revision", self._history.revision)
-        self._thread.shutdown()
-        self._database.close()
+        try:
+            self._database.remember("revision", self._history.revision)
+        finally:  # the disk may be full; the lock of the file goes all the same
+            self._thread.shutdown()
+            self._database.close()
 
 
 def row_of(event: Event) -> Row:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from sampan.testing.spec import ClusterError, ClusterSpec
@@ -110,8 +111,7 @@ class Pool:
 
     def _reach(self) -> None:
         """Connect to the warm process, starting one where there is none. Its answers may take until it is warm."""
-        with open(lock_of(self.directory), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(lock_of(self.directory)):
             if self._connect():
                 return
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -129,6 +129,21 @@ class Pool:
             return False
         self._connection, self._received, self._unread = connection, b"", 0
         return True
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file: that which is there, for a warm process that ends takes its own away."""
+    while True:
+        with open(path, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                there = path.stat()
+            except FileNotFoundError:
+                continue
+            if os.path.samestat(os.fstat(lock.fileno()), there):
+                yield
+                return
 
 
 def launch(directory: Path) -> subprocess.Popen[bytes]:

@@ -106,7 +106,11 @@ def up(spec: ClusterSpec) -> Running:
         subprocess.run([*sampan, "down", *common], capture_output=True, timeout=UP_SECONDS, check=False)
         shutil.rmtree(home, ignore_errors=True)
 
-    done = subprocess.run([*sampan, "up", *asked, *common], capture_output=True, text=True, timeout=UP_SECONDS)
+    try:
+        done = subprocess.run([*sampan, "up", *asked, *common], capture_output=True, text=True, timeout=UP_SECONDS)
+    except BaseException:  # ^C, or the time is over: its supervisor is no child of ours and would go on
+        stop()
+        raise
     if done.returncode:
         stop()
         raise ClusterError(f"sampan up failed:\n{done.stdout}{done.stderr}")

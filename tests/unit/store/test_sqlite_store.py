@@ -382,3 +382,16 @@ async def test_a_disk_that_is_full_is_named_and_loses_nothing(tmp_path: Path) ->
         await check_filled(path, lines)
     finally:
         await asyncio.to_thread(subprocess.run, ["umount", str(tmp_path)], check=True)
+
+
+async def test_a_file_is_let_go_of_also_when_its_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(tmp_path / "s.db")
+
+    def full(name: str, value: int) -> None:
+        raise NoSpace("full")
+
+    monkeypatch.setattr(store._database, "remember", full)
+    with pytest.raises(NoSpace):
+        await store.close()
+    again = SqliteStore(tmp_path / "s.db")
+    await again.close()

@@ -8,10 +8,12 @@ import select
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from sampan.testing.pool import Pool
+from sampan.testing.pool import Pool, locked
+from sampan.testing.running import up
 from sampan.testing.spec import ClusterError, ClusterSpec
 
 BARE = ClusterSpec(pods="none", controllers=False)
@@ -83,6 +85,35 @@ def test_an_interrupted_call_leaves_its_answer_to_nobody(warm: Pool, monkeypatch
     assert number == first + 2 and port
     warm.stop(number)
     assert not (warm.directory / str(number)).exists()
+
+
+def test_the_lock_of_one_that_ended_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited for it would start a second warm process in the same place."""
+    path = tmp_path / "lock"
+    taken: list[int] = []
+
+    def flock(lock: IO[str], how: int) -> None:
+        taken.append(os.fstat(lock.fileno()).st_ino)
+        if len(taken) == 1:
+            path.rename(tmp_path / "old")  # its holder ended
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with locked(path):
+        assert len(taken) == 2 and path.stat().st_ino == taken[1]
+
+
+def test_an_interrupted_start_with_real_pods_leaves_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def run(command: list[str], **_: object) -> None:
+        asked.append(command[3])
+        if command[3] == "up":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("subprocess.run", run)
+    with pytest.raises(KeyboardInterrupt):
+        up(ClusterSpec(pods="real"))
+    assert asked == ["up", "down"]
 
 
 def interrupted() -> bytes:
