@@ -76,8 +76,16 @@ def installed() -> bool:
 @contextmanager
 def running(directory: Path, options: tuple[str, ...] = (), scheme: str = "http") -> Iterator[Etcd]:
     """An etcd for as long as the context lasts."""
-    etcd = Etcd(directory, free_port(), free_port(), scheme, options)
-    etcd.start()
+    for left in (2, 1, 0):
+        etcd = Etcd(directory, free_port(), free_port(), scheme, options)
+        try:
+            etcd.start()
+            break
+        except RuntimeError as error:  # somebody else took the port in the meantime
+            etcd.stop()
+            if not left or "address already in use" not in str(error):
+                raise
+            shutil.rmtree(directory, ignore_errors=True)
     try:
         yield etcd
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,16 @@ def ls(options: argparse.Namespace) -> int:
 
 
 def rm(options: argparse.Namespace) -> int:
+    from sampan.cluster.settings import snapshots_root, state_root
     from sampan.store import StoreError
 
     path = path_of(options.snapshot)
     if not path.exists():
         raise StoreError(f"there is no snapshot {options.snapshot!r}")
     path.unlink()
+    for folder in (snapshots_root(), state_root()):  # the last one leaves no trace
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     print(f"snapshot {options.snapshot} is gone")
     return 0
 

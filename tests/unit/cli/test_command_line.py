@@ -88,3 +88,15 @@ def test_the_settings_of_an_api_are_checked_before_anything_is_made(tmp_path: Pa
         file.write_text(text)
         with pytest.raises(ClusterError, match=why):
             read_flags(file)
+
+
+def test_the_last_snapshot_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "sampan"
+    monkeypatch.setattr("sampan.cluster.settings.state_root", lambda: root)
+    folder = root / ".snapshots"
+    folder.mkdir(parents=True)
+    for name in ("one", "two"):
+        (folder / f"{name}.snapshot").touch()
+    assert main.main(["snapshot", "rm", "one"]) == 0 and folder.exists()
+    assert main.main(["snapshot", "rm", "two"]) == 0 and not root.exists()
+    assert main.main(["snapshot", "rm", "two"]) == 1
