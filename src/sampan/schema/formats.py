@@ -18,14 +18,15 @@ _scala_duration = re.compile(
 )
 _uuid = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?([0-9a-f])[0-9a-f]{3}-?([0-9a-f])[0-9a-f]{3}-?[0-9a-f]{12}", re.I | re.A)
 _hostname = re.compile(
-    r"(?=.{1,253}$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,62}[a-zA-Z0-9])?"
-    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,62}[a-zA-Z0-9])?)*\.?",
+    r"(?=.{1,253}$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*\.?",
     re.ASCII,
 )
 _email = re.compile(r"[^\s@<>]+@[^\s@<>]+", re.ASCII)
 _mac = re.compile(
     r"(?:[0-9a-f]{2}([:-]))(?:[0-9a-f]{2}\1){4,18}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2,9}[0-9a-f]{4}", re.I | re.A
 )
+_leading_zeros = re.compile(r"(?<![0-9A-Fa-f:.])0+(?=[0-9]+\.)|(?<=\.)0+(?=[0-9])", re.ASCII)
 _uri = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:[^\s]+|/[^\s]*)", re.ASCII)
 _colour = re.compile(r"#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})", re.ASCII)
 _ssn = re.compile(r"[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}", re.ASCII)
@@ -53,7 +54,12 @@ def is_duration(text: str) -> bool:
 
 
 def _ipv4(text: str) -> bool:
-    return _parses(ipaddress.IPv4Address, text)
+    return "." in text and _parses(ipaddress.ip_address, _without_zeros(text)) and "%" not in text
+
+
+def _without_zeros(text: str) -> str:
+    """Return an address without the leading zeros of an IPv4 address's parts, which Kubernetes still reads over here."""
+    return _leading_zeros.sub("", text)
 
 
 def _ipv6(text: str) -> bool:
@@ -61,7 +67,7 @@ def _ipv6(text: str) -> bool:
 
 
 def _cidr(text: str) -> bool:
-    return "/" in text and text.rpartition("/")[2].isdigit() and _parses(ipaddress.ip_interface, text)
+    return "/" in text and text.rpartition("/")[2].isdigit() and _parses(ipaddress.ip_interface, _without_zeros(text))
 
 
 def _uuid_of(version: str) -> Callable[[str], bool]:
@@ -75,7 +81,9 @@ def _uuid_of(version: str) -> Callable[[str], bool]:
 
 
 def _base64(text: str) -> bool:
-    return _parses(lambda data: binascii.a2b_base64(data, strict_mode=True), text.replace("\n", "").replace("\r", ""))
+    return text != "" and _parses(
+        lambda data: binascii.a2b_base64(data, strict_mode=True), text.replace("\n", "").replace("\r", "")
+    )
 
 
 def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:

@@ -365,6 +365,8 @@ def _validate_resource(value: Object, path: str, causes: list[Cause]) -> None:
             causes.append(invalid(f"{path}.{key}", text, "must be a string"))
         elif not text:
             causes.append(invalid(f"{path}.{key}", text, "must not be empty"))
+        elif key == "apiVersion" and text.count("/") > 1:
+            causes.append(invalid(f"{path}.apiVersion", text, f"unexpected GroupVersion string: {text}"))
         elif key == "kind" and dns1035_label(text.lower()):
             why = ",".join(dns1035_label(text.lower()))
             causes.append(invalid(f"{path}.kind", text, f"may have mixed case, but should otherwise match: {why}"))

@@ -7,6 +7,7 @@ structural schemas may say is understood; CEL rules (``x-kubernetes-validations`
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -40,10 +41,13 @@ def compile_validator(schema: dict[str, Any]) -> Validator:
     """Return the validator of a schema."""
     checks = [make(schema) for make in MAKERS]
     steps = [check for check in checks if check is not None]
-    nullable = bool(schema.get("nullable"))
+    nullable, enum = bool(schema.get("nullable")), schema.get("enum")
 
     def validate(value: Any, path: str, causes: list[Cause]) -> None:
         if value is None and nullable:
+            if enum:  # it does not take null, not even one that has null
+                refusal = not_supported(path, None, _shown(enum))
+                causes.append(refusal._replace(message=refusal.message.replace('"null"', "null", 1)))
             return
         for step in steps:
             step(value, path, causes)
@@ -62,7 +66,7 @@ def _types(schema: dict[str, Any]) -> Validator | None:
         found = json_type(value)
         if found in allowed or (found == "integer" and "number" in allowed):
             return
-        if found == "number" and "integer" in allowed and float(value).is_integer():
+        if found == "number" and "integer" in allowed and value.is_integer() and abs(value) < EXACT:
             return
         causes.append(type_invalid(path, found, f'{path} in body must be of type {text}: "{found}"'))
 
@@ -73,46 +77,75 @@ def _enum(schema: dict[str, Any]) -> Validator | None:
     values = schema.get("enum")
     if not values:
         return None
-    allowed = {orjson.dumps(value) for value in values}
-    shown = [value if isinstance(value, str) else orjson.dumps(value).decode() for value in values]
+    allowed, shown = {_token(value) for value in values}, _shown(values)
 
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if orjson.dumps(value) not in allowed:
+        if _token(value) not in allowed:
             causes.append(not_supported(path, value, shown))
 
     return check
 
 
-def _number(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e21 else repr(value)
+def _token(value: Any) -> bytes:
+    """Return what equal values have alike: 1.0 is 1."""
+    return orjson.dumps(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < EXACT else value)
+
+
+def _shown(values: list[Any]) -> list[str]:
+    return [value if isinstance(value, str) else orjson.dumps(value).decode() for value in values]
 
 
 RANGES = {"int32": 2**31, "int64": 2**63}
+EXACT = 2**53
+"""Floating point numbers below are exact where they are whole."""
 
 
 def _numbers(schema: dict[str, Any]) -> Validator | None:
     low, high, step = schema.get("minimum"), schema.get("maximum"), schema.get("multipleOf")
-    limit = RANGES.get(schema.get("format", "")) if schema.get("type") == "integer" else None
-    if low is None and high is None and not step and limit is None:
+    integer, format = schema.get("type") == "integer", schema.get("format", "")
+    if low is None and high is None and not step and not integer:
         return None
+    limit, what = (
+        RANGES.get(format, RANGES["int64"]),
+        f"with format {format}" if format in RANGES else "(default format)",
+    )
     low_open, high_open = bool(schema.get("exclusiveMinimum")), bool(schema.get("exclusiveMaximum"))
 
     def check(value: Any, path: str, causes: list[Cause]) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return
-        if limit is not None and not -limit <= value < limit:
-            text = f"Checked value must be of type integer with format {schema['format']} in {path}"
-            causes.append(invalid(ROOTLESS, "", text))
-        if high is not None and (value >= high if high_open else value > high):
-            words = "less than" if high_open else "less than or equal to"
-            causes.append(invalid(path, value, f"{path} in body should be {words} {_number(high)}"))
-        if low is not None and (value <= low if low_open else value < low):
+        if integer and not (-limit <= value < limit and (isinstance(value, int) or value.is_integer())):
+            causes.append(invalid(ROOTLESS, "", f"Checked value must be of type integer {what} in {path}"))
+        kind = type(value)  # bounds and steps are cut to whole numbers for whole numbers, as in kube-openapi
+        if step and not kind(step):
+            causes.append(invalid(path, 0, f"factor MultipleOf declared for {path} must be positive: 0"))
+        elif step and not _is_multiple(value, kind(step)):
+            causes.append(invalid(path, value, f"{path} in body should be a multiple of {_number(kind(step))}"))
+        if low is not None and (value <= kind(low) if low_open else value < kind(low)):
             words = "greater than" if low_open else "greater than or equal to"
-            causes.append(invalid(path, value, f"{path} in body should be {words} {_number(low)}"))
-        if step and not float(value / step).is_integer():
-            causes.append(invalid(path, value, f"{path} in body should be a multiple of {_number(step)}"))
+            causes.append(invalid(path, value, f"{path} in body should be {words} {_number(kind(low))}"))
+        if high is not None and (value >= kind(high) if high_open else value > kind(high)):
+            words = "less than" if high_open else "less than or equal to"
+            causes.append(invalid(path, value, f"{path} in body should be {words} {_number(kind(high))}"))
 
     return check
+
+
+def _is_multiple(value: float, step: float) -> bool:
+    if isinstance(value, int) and isinstance(step, int):
+        return value % step == 0
+    quotient = value / step
+    whole = float(round(quotient)) if abs(quotient) < EXACT else quotient
+    return abs(quotient - whole) <= 1e-9 * abs(quotient + whole)
+
+
+def _number(value: float) -> str:
+    """Return a number as Go's ``%v`` shows it."""
+    if isinstance(value, int):
+        return str(value)
+    digits = Decimal(repr(value)).normalize()
+    exponent = digits.adjusted()
+    return f"{digits:f}" if -4 <= exponent < 6 else f"{digits.scaleb(-exponent):f}e{exponent:+03d}"
 
 
 def _strings(schema: dict[str, Any]) -> Validator | None:
@@ -265,8 +298,8 @@ def _failures(validators: list[Validator], value: Any, path: str) -> list[list[C
 
 
 def _fewest(failures: list[list[Cause]]) -> list[Cause]:
-    """The alternative that came closest: its complaints help most."""
-    return min(failures, key=lambda found: len(found))
+    """The alternative that came closest: its complaints help most. What is said beside a wrong type does not count."""
+    return min(failures, key=lambda found: sum(cause.field != ROOTLESS for cause in found))
 
 
 MAKERS = (_types, _enum, _numbers, _strings, _arrays, _objects, _composition)
