@@ -177,7 +177,7 @@ async def test_a_server_that_ignores_the_wish_is_asked_for_a_list(monkeypatch: p
     client = ScriptedClient([([config_map("a", 1)], "5")], [], streams=True)
     informer = Informer(client, CONFIG_MAPS)  # type: ignore[arg-type]
     task = asyncio.create_task(informer.run())
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         await informer.synced()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
