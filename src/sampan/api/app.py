@@ -293,7 +293,8 @@ class Api:
         store = self.store
         if not store.shared or not path.startswith("/api"):
             return
-        known = resource_version.isascii() and resource_version.isdigit() and int(resource_version) <= store.revision
+        numeric = resource_version.isascii() and resource_version.isdigit() and len(resource_version) <= 20
+        known = numeric and int(resource_version) <= store.revision
         if known and method == "GET":
             return
         try:

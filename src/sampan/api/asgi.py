@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sampan.api.errors import StatusError, timed_out
@@ -15,6 +15,9 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 
 GZIP_BYTES = 128 * 1024
 """Answers larger than this are compressed for those who accept it (kube-apiserver's threshold)."""
+
+WARNING_CHARACTERS, ONE_WARNING_CHARACTERS = 4096, 256
+"""What kube-apiserver sends of warnings at most; clients give up on answers with too many headers."""
 
 compressing = ThreadPoolExecutor(1, "sampan-gzip")
 
@@ -105,7 +108,7 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
     body = response.body
     if request is not None:
         headers += request.answer_headers
-        for warning in dict.fromkeys(request.warnings):
+        for warning in shown(request.warnings) if request.warnings else ():
             headers.append((b"warning", warning_header(warning)))
         if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
             loop = asyncio.get_running_loop()
@@ -114,6 +117,21 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+def shown(warnings: Sequence[str]) -> list[str]:
+    """Return the warnings that are sent: each once; of too many the first, and those cut short."""
+    once = list(dict.fromkeys(warnings))
+    if sum(map(len, once)) <= WARNING_CHARACTERS:
+        return once
+    room, kept = WARNING_CHARACTERS, []
+    for warning in once:
+        warning = warning[:ONE_WARNING_CHARACTERS]
+        room -= len(warning)
+        if room < 0:
+            break
+        kept.append(warning)
+    return kept
 
 
 def warning_header(text: str) -> bytes:

@@ -20,6 +20,8 @@ APPLY_PATCH = "application/apply-patch+cbor"
 SELF_DESCRIBED = b"\xd9\xd9\xf7"
 BASE64_URL, BASE64, BASE16 = 21, 22, 23
 MAX_DEPTH = 200
+REFUSED_TAGS = (4, 5, 25, 28, 29, 30, 35, 36, 37, 256, 258, 260, 261)
+"""Nothing that JSON has; 25 and 28 say again what was there, so that a small body would become an object without bound."""
 
 
 class CborError(ValueError):
@@ -35,7 +37,7 @@ def to_json(body: bytes) -> bytes:
     body = body.removeprefix(SELF_DESCRIBED)
     stream = io.BytesIO(body)
     try:
-        decoder = cbor2.CBORDecoder(stream)
+        decoder = cbor2.CBORDecoder(stream, semantic_decoders=dict.fromkeys(REFUSED_TAGS, refuse_tag))
         value = decoder.decode()
         if stream.tell() < len(body):
             raise CborError("unexpected trailing data")
@@ -44,6 +46,10 @@ def to_json(body: bytes) -> bytes:
         raise
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError, EOFError) as error:
         raise CborError(str(error)) from error
+
+
+def refuse_tag(decoder: Any) -> Any:
+    raise CborError("unrecognized tag")
 
 
 def plain(value: Any, depth: int) -> Any:

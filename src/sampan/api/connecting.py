@@ -28,7 +28,7 @@ def flag(values: list[str]) -> bool:
 
 
 def numbers(values: list[str]) -> list[int]:
-    return [int(value) for value in values if value.isascii() and value.isdigit()]
+    return [int(value) for value in values if value.isascii() and value.isdigit() and len(value) < 10]
 
 
 OPTIONS: Mapping[str, Mapping[str, Reader]] = {

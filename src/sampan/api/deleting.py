@@ -25,6 +25,9 @@ from sampan.store import Conflict, Put, Record
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 POLICIES = ("Background", "Foreground", "Orphan")
 ATTEMPTS = 50
+MAX_INT64 = (1 << 63) - 1
+END_OF_TIME = 253402300799.0
+"""9999-12-31T23:59:59Z, the last moment that RFC 3339 can say."""
 
 
 class DeleteOptions(NamedTuple):
@@ -58,7 +61,7 @@ def delete_options(request: Request) -> DeleteOptions:
         options = decoded
     query = request.query
     grace = options.get("gracePeriodSeconds", _integer(query.get("gracePeriodSeconds")))
-    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int) or abs(grace) > MAX_INT64):
         raise bad_request("gracePeriodSeconds must be an integer")
     policy = options.get("propagationPolicy") or query.get("propagationPolicy")
     orphan = options.get(
@@ -173,14 +176,14 @@ def _mark(served: Served, new: Object, old: Object, grace: int, already: bool) -
     metadata = new["metadata"]
     before = metadata.get("deletionGracePeriodSeconds") or 0
     if not already:
-        metadata["deletionTimestamp"] = meta.timestamp(time.time() + grace)
+        metadata["deletionTimestamp"] = meta.timestamp(min(time.time() + grace, END_OF_TIME))
         metadata["deletionGracePeriodSeconds"] = grace
         if metadata.get("generation"):
             metadata["generation"] += 1
         if served.resource.mark_deleted is not None:
             served.resource.mark_deleted(new)
     elif grace < before:
-        metadata["deletionTimestamp"] = meta.timestamp(time.time() + grace)
+        metadata["deletionTimestamp"] = meta.timestamp(min(time.time() + grace, END_OF_TIME))
         metadata["deletionGracePeriodSeconds"] = grace
 
 

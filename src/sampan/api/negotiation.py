@@ -31,14 +31,24 @@ class Accepted(NamedTuple):
 
 
 PLAIN = Accepted(JSON)
+REMEMBERED_LENGTH = 1024
+"""Longer headers are read each time: anybody can send them, and memory is not theirs to fill."""
 
 
-@lru_cache(512)
 def accepted(accept: str, protobuf: bool = True) -> Accepted | None:
     """Return the format of an Accept header that we answer in; None if there is none. ``protobuf``: whether what is
     answered has such a form by itself (its metadata always has)."""
     if not accept or accept == JSON:
         return PLAIN
+    return _remembered(accept, protobuf) if len(accept) <= REMEMBERED_LENGTH else _chosen(accept, protobuf)
+
+
+@lru_cache(512)
+def _remembered(accept: str, protobuf: bool) -> Accepted | None:
+    return _chosen(accept, protobuf)
+
+
+def _chosen(accept: str, protobuf: bool) -> Accepted | None:
     for media, parameters in clauses(accept):
         transform = parameters.get("as", "")
         version = parameters.get("v", "v1")

@@ -90,9 +90,21 @@ class Query(NamedTuple):
     lists: dict[str, list[str]]
 
 
-@lru_cache(2048)
+REMEMBERED_BYTES = 1024
+"""Longer query strings are parsed each time: anybody can send them, and memory is not theirs to fill."""
+
+
 def parse_query(raw: bytes) -> Query:
     """Return the parameters of a raw query string."""
+    return _remembered(raw) if len(raw) <= REMEMBERED_BYTES else _parsed(raw)
+
+
+@lru_cache(2048)
+def _remembered(raw: bytes) -> Query:
+    return _parsed(raw)
+
+
+def _parsed(raw: bytes) -> Query:
     last: dict[str, str] = {}
     lists: dict[str, list[str]] = {}
     for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True, errors="replace"):

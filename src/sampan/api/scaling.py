@@ -21,6 +21,7 @@ from sampan.schema.jsonpath import first
 from sampan.schema.objects import Object
 from sampan.schema.selectors import label_selector
 
+MAX_INT32 = (1 << 31) - 1
 SCALE = Resource(group="autoscaling", version="v1", kind="Scale", plural="scales")
 
 
@@ -101,7 +102,7 @@ def _checked(scale: Any) -> Object:
         raise bad_request("the body of the request is not a Scale")
     spec = scale.get("spec") or {}
     replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
-    if isinstance(replicas, bool) or not isinstance(replicas, int):
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or abs(replicas) > MAX_INT32:
         raise bad_request("json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
     return scale
 

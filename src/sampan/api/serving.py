@@ -216,6 +216,7 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
             entry.panicked(error)
             entry = None
     if isinstance(answer, WatchStream):
+        api.deadlines.end(exchange)  # the store's watch is a "get" to begin with
         await watch(api, answer, routed, entry, scope, receive, send)
         api.metrics.observe(routed, 200, begun)
         return

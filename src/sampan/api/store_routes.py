@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sampan.api.encodings import CODERS
 from sampan.api.errors import StatusError, bad_request, method_not_allowed, service_unavailable
+from sampan.api.negotiation import JSON
 from sampan.api.request import Request, Response
 from sampan.api.watching import WatchStream
 from sampan.store import Compacted, Event, FutureRevision, Record, StoreError, snapshot
@@ -119,6 +121,7 @@ class StoreStream(WatchStream):
 
     def __init__(self, api: Api, prefix: str, since: int) -> None:
         self._api, self._prefix, self._since = api, prefix, since
+        self._coder, self.headers = CODERS[JSON], ()
 
     async def frames(self) -> AsyncIterator[list[bytes]]:
         store = self._api.store

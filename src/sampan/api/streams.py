@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,7 @@ def check_spdy(offered: list[str], spoken: str) -> None:
         raise StatusError(403, "Forbidden", f"unable to upgrade: unable to negotiate protocol: {why}")
 
 
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 REASONS = {400: "BadRequest", 404: "NotFound", 403: "Forbidden", 500: "InternalError"}
 
 
@@ -262,7 +264,7 @@ def check_log_options(query: Any) -> None:
         value = query.get(name, "")
         if not value:
             continue
-        if not value.lstrip("-").isdecimal():
+        if not WHOLE.fullmatch(value):
             raise bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax')
         if int(value) < least:
             causes.append(f"{name}: Invalid value: {value}: must be greater than or equal to {least}")

@@ -52,10 +52,9 @@ def to_json(body: bytes) -> bytes:
     if not body.startswith(MAGIC):
         raise WireError("the provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     try:
-        obj = decode_unknown(body[len(MAGIC) :])
-    except (IndexError, struct.error, UnicodeDecodeError, OverflowError, orjson.JSONDecodeError) as error:
+        return orjson.dumps(decode_unknown(body[len(MAGIC) :]))
+    except (IndexError, struct.error, UnicodeDecodeError, OverflowError, TypeError, orjson.JSONDecodeError) as error:
         raise WireError(f"the body is not a valid protobuf message: {error}") from error
-    return orjson.dumps(obj)
 
 
 def decode_unknown(data: bytes) -> Object:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from sampan.api.store_routes import StoreStream
-from tests.unit.api.conftest import Caller
+from tests.unit.api.conftest import Caller, HeaderAuthenticator
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 KEY = "/registry/configmaps/default/c"
@@ -67,6 +67,30 @@ async def test_a_watch_of_the_store(admin: Caller) -> None:
         (line,) = await anext(frames)
     assert orjson.loads(line)["record"]["key"] == KEY and line.endswith(b"\n")
     await frames.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_watch_of_the_store_over_http_outlives_the_deadline_of_requests(admin: Caller) -> None:
+    """It is a GET of a path that is no resource: only its answer says that it goes on."""
+    api = admin.api
+    api.authenticator, api.request_seconds = HeaderAuthenticator(), 0.001
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    gone = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    query = b"prefix=/registry/configmaps/default/"
+    scope = {"type": "http", "method": "GET", "path": "/sampan/store/watch", "query_string": query, "headers": []}
+    serving = asyncio.create_task(api(scope, receive, sent.put))
+    async with asyncio.timeout(10):
+        assert (await sent.get())["status"] == 200 and (await sent.get())["more_body"]
+        assert b"revision" in (await sent.get())["body"]
+        assert not api.deadlines._open
+        await admin("POST", CONFIG_MAPS, config_map(a="1"))
+        assert orjson.loads((await sent.get())["body"])["record"]["key"] == KEY
+        gone.set()
+        await serving
 
 
 async def test_a_snapshot_is_saved_and_restored_while_all_goes_on(admin: Caller) -> None:

@@ -151,11 +151,10 @@ def websocket_token(headers: Mapping[str, str]) -> str:
         encoded = protocol.strip()
         if encoded.startswith(prefix):
             import base64
-            import binascii
 
             encoded = encoded[len(prefix) :]
             try:
                 return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:
                 raise unauthorized() from None
     return ""

@@ -70,7 +70,7 @@ class Issuer:
 
         try:
             kid = jwt.get_unverified_header(token).get("kid")
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise BadToken(f"oidc: {error}") from error
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
@@ -102,7 +102,7 @@ class Issuer:
                 issuer=self.url,
                 options={"require": ["exp"]},
             )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise BadToken(f"oidc: verify token: {error}") from error
         user = self._rules.user(claims)
         remember(self._known, token, (float(claims["exp"]), user))

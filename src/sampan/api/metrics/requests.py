@@ -55,8 +55,10 @@ class Requests:
         """Count a request that was answered; ``begun`` is of ``perf_counter``."""
         elapsed = perf_counter() - begun
         key: tuple[str, ...]
-        if routed is None or routed.served is None or routed.target is None:
-            key = ("", routed.request.attributes.verb) if routed is not None else ("", "")
+        if routed is None:
+            key = ("", "")
+        elif routed.served is None or not known_subresource(routed):
+            key = ("", routed.request.attributes.verb)
         else:
             key = key_of(routed.request)
         series = self.series.get(key)
@@ -93,10 +95,16 @@ def labels_of(routed: Routed | None) -> Labels:
     return labels(key_of(routed.request))
 
 
+def known_subresource(routed: Routed) -> bool:
+    """Whether a request names a part that its resource has, or none: what anybody makes up gets no series of its own."""
+    name = routed.request.attributes.subresource
+    return not name or routed.subresource is not None or name in ("status", "scale")
+
+
 def key_of(request: Request) -> tuple[str, ...]:
     """Return what requests with the same labels have in common."""
     at = request.attributes
-    dry = request.query.get("dryRun", "") if request.query else ""
+    dry = "All" if request.query and request.dry_run else ""
     verb = at.verb
     if verb == "patch" and request.headers.get("content-type", "").startswith("application/apply-patch"):
         verb = "apply"
