@@ -52,7 +52,11 @@ def test_accepted(schema: Any, value: Any) -> None:
             ],
         ),
         ({**NUMBER, "minimum": 1000000}, 5.5, ["p: Invalid value: 5.5: p in body should be greater than or equal to 1e+06"]),
-        ({**STRING, "nullable": True, "enum": ["a", None]}, None, ['p: Unsupported value: null: supported values: "a", "null"']),
+        (
+            {**STRING, "nullable": True, "enum": ["a", None]},
+            None,
+            ['p: Unsupported value: null: supported values: "a", "null"'],
+        ),
         ({**STRING, "format": "byte"}, "", ['p: Invalid value: "": p in body must be of type byte: ""']),
         (EMBEDDED, {"apiVersion": "a/b/c", "kind": "Pod"},
          ['p.apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c']),
