@@ -10,7 +10,8 @@ Source: apiextensions-apiserver pkg/controller/{status,establish}, pkg/apiserver
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -27,7 +28,7 @@ from sampan.api.resources.definition_status import established, find_condition, 
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.stored_versions import Versions
 from sampan.schema.canonical import dumps
-from sampan.schema.jsonpath import first
+from sampan.schema.jsonpath import JSONPathError, compile_path, first
 from sampan.schema.objects import Object, api_version_of
 from sampan.schema.structural import StructuralType, structural_type
 from sampan.store import Conflict, Event, Put, Record
@@ -35,6 +36,8 @@ from sampan.store import Conflict, Event, Put, Record
 if TYPE_CHECKING:
     from sampan.api.app import Api
     from sampan.schema.types import TypeSystem
+
+logger = logging.getLogger("sampan.api")
 
 PREFIX = "/registry/apiextensions.k8s.io/customresourcedefinitions/"
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
@@ -258,17 +261,7 @@ def resource_of(definition: Object, version: Object, type: StructuralType, view:
     """Return the declaration of one version of a definition."""
     spec = mapping(definition, "spec")
     names = mapping(definition, "status", "acceptedNames") or mapping(spec, "names")
-    columns = tuple(
-        Column(
-            column["name"],
-            column["jsonPath"],
-            column.get("type", "string"),
-            column.get("format", ""),
-            column.get("description", ""),
-            column.get("priority", 0),
-        )
-        for column in items(version, "additionalPrinterColumns")
-    )
+    columns = tuple(printed(version))
     return Resource(
         group=spec["group"],
         version=version["name"],
@@ -293,6 +286,20 @@ def resource_of(definition: Object, version: Object, type: StructuralType, view:
         schema=type,
         view=view,
     )
+
+
+def printed(version: Object) -> Iterator[Column]:
+    """Yield the columns of a version, up to the first whose path cannot be read: it must not keep its resource from
+    being printed."""
+    for column in items(version, "additionalPrinterColumns"):
+        try:
+            compile_path(column["jsonPath"])
+        except JSONPathError as error:
+            logger.warning("column %r of a CustomResourceDefinition is not printed: %s", column["name"], error)
+            return
+        kind, format = column.get("type", "string"), column.get("format", "")
+        description, priority = column.get("description", ""), column.get("priority", 0)
+        yield Column(column["name"], column["jsonPath"], kind, format, description, priority)
 
 
 def deprecation(definition: Object, version: Object) -> str:
