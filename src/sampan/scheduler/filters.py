@@ -49,5 +49,5 @@ def node_resources_fit(pod: Object, node: NodeState) -> list[str]:
 
 
 def node_ports(pod: Object, node: NodeState) -> str | None:
-    clash = host_ports(pod) & node.ports
+    clash = any(wanted.clashes(taken) for wanted in host_ports(pod) for taken in node.ports)
     return "node(s) didn't have free ports for the requested pod ports" if clash else None

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from sampan.schema.objects import Object
 from sampan.schema.quantity import QuantityError, parse
+
+EVERY_ADDRESS = "0.0.0.0"
 
 
 def amount(resource: str, quantity: object) -> int:
@@ -64,14 +67,27 @@ def add(total: dict[str, int], more: dict[str, int]) -> None:
         total[name] = total.get(name, 0) + value
 
 
-def host_ports(pod: Object) -> set[tuple[str, int]]:
-    """Return ``(protocol, port)`` of the node that a pod takes."""
+def host_ports(pod: Object) -> set[HostPort]:
+    """Return the ports of the node that a pod takes; restartable init containers run beside the others (KEP-753)."""
+    sidecars = (c for c in pod["spec"].get("initContainers") or () if c.get("restartPolicy") == "Always")
     return {
-        (port.get("protocol", "TCP"), port["hostPort"])
-        for container in pod["spec"].get("containers") or ()
+        HostPort(port.get("hostIP") or EVERY_ADDRESS, port.get("protocol", "TCP"), port["hostPort"])
+        for container in (*(pod["spec"].get("containers") or ()), *sidecars)
         for port in container.get("ports") or ()
         if port.get("hostPort")
     }
+
+
+class HostPort(NamedTuple):
+    """A port of a node, on one address of it or on all."""
+
+    address: str
+    protocol: str
+    port: int
+
+    def clashes(self, other: HostPort) -> bool:
+        shared = self.address == other.address or EVERY_ADDRESS in (self.address, other.address)
+        return shared and self[1:] == other[1:]
 
 
 @dataclass(slots=True)
@@ -79,7 +95,7 @@ class NodeState:
     node: Object
     pods: list[Object] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
-    ports: set[tuple[str, int]] = field(default_factory=set)
+    ports: set[HostPort] = field(default_factory=set)
     repellent: list[Object] = field(default_factory=list)
     """Its pods with required anti-affinity."""
     owners: dict[str, int] = field(default_factory=dict)

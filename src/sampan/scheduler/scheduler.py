@@ -16,6 +16,7 @@ from sampan.client.resources import PODS
 from sampan.scheduler.inter_pod_affinity import required, selects
 from sampan.scheduler.node_state import NodeState, states
 from sampan.scheduler.plugins import ENOUGH_NODES, choose, explain
+from sampan.scheduler.topology_spread import constraints, is_spread
 from sampan.schema.objects import Object
 
 SCHEDULER_NAME = "default-scheduler"
@@ -173,9 +174,9 @@ class Scheduler(Controller):
 
 def waits_for(pod: Object, placed: Object) -> bool:
     """Whether a pod that was placed can make room for another: it is wanted near, or evens out a spread."""
-    if pod["spec"].get("topologySpreadConstraints"):
-        return True
-    return any(selects(term, pod, placed) for term in required(pod, "podAffinity"))
+    return any(selects(term, pod, placed) for term in required(pod, "podAffinity")) or any(
+        is_spread(constraint, pod, placed) for constraint in constraints(pod, "DoNotSchedule")
+    )
 
 
 def taken(pod: Object) -> object:

@@ -6,7 +6,7 @@ fewer pods for ``ScheduleAnyway``. Source: KEP-895, core/v1 TopologySpreadConstr
 
 from __future__ import annotations
 
-from sampan.scheduler.filters import node_affinity
+from sampan.scheduler.filters import node_affinity, taint_toleration
 from sampan.scheduler.node_state import NodeState
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector, label_selector
@@ -54,12 +54,26 @@ def selector_of(constraint: Object, pod: Object) -> LabelSelector:
     return label_selector(selector) if selector or constraint.get("labelSelector") is not None else label_selector(None)
 
 
+def is_spread(constraint: Object, pod: Object, other: Object) -> bool:
+    """Whether another pod is of the group that a pod's constraint spreads."""
+    metadata = other["metadata"]
+    same_namespace = metadata["namespace"] == pod["metadata"]["namespace"]
+    return same_namespace and selector_of(constraint, pod).matches(metadata.get("labels"))
+
+
+def counted(constraint: Object, pod: Object, node: NodeState) -> bool:
+    """Whether a node is among the domains: unless the constraint says else, if the node affinity allows it (KEP-3094)."""
+    if constraint.get("nodeAffinityPolicy", "Honor") == "Honor" and node_affinity(pod, node) is not None:
+        return False
+    return constraint.get("nodeTaintsPolicy", "Ignore") == "Ignore" or taint_toleration(pod, node) is None
+
+
 def domains(pod: Object, constraint: Object, node: NodeState) -> dict[str, int]:
-    """Return how many pods of the group each domain has that the pod's node affinity allows."""
+    """Return how many pods of the group each domain has, of the nodes that count (``counted``)."""
     key, selector, namespace = constraint["topologyKey"], selector_of(constraint, pod), pod["metadata"]["namespace"]
     counts: dict[str, int] = {}
     for peer in node.cluster.values():
-        if key not in peer.labels or node_affinity(pod, peer) is not None:
+        if key not in peer.labels or not counted(constraint, pod, peer):
             continue
         here = sum(
             1

@@ -90,6 +90,25 @@ def test_why_a_pod_has_no_node(waiting: Object, message: str) -> None:
     assert placed(waiting, [node("a")], there) == f"0/1 nodes are available: {message}"
 
 
+@pytest.mark.parametrize(
+    ("address", "clashes"), [(None, True), ("0.0.0.0", True), ("127.0.0.1", True), ("127.0.0.2", False)]
+)
+def test_a_port_is_taken_on_its_address_only(address: str | None, clashes: bool) -> None:
+    sidecar = {"restartPolicy": "Always", "ports": [{"hostPort": 80, "hostIP": "127.0.0.1"}], "image": "s"}
+    there = [pod("taken", on="a", initContainers=[{**sidecar}])]
+    port = {"hostPort": 80, **({"hostIP": address} if address else {})}
+    assert (placed(pod(ports=[port]), [node("a")], there) != "a") is clashes
+    assert placed(pod(ports=[{**port, "protocol": "UDP"}]), [node("a")], there) == "a"
+
+
+@pytest.mark.parametrize(("policy", "chosen"), [("Ignore", "0/2"), ("Honor", "a")])
+def test_tainted_nodes_are_domains_unless_taints_are_honoured(policy: str, chosen: str) -> None:
+    spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "w"}}}
+    waiting = pod(labels={"app": "w"}, topologySpreadConstraints=[{**spread, "nodeTaintsPolicy": policy}])
+    nodes = [node("a"), node("b", taints=[{"key": "down", "effect": "NoSchedule"}])]
+    assert placed(waiting, nodes, [pod("there", on="a", labels={"app": "w"})]).startswith(chosen)
+
+
 def test_no_node_at_all() -> None:
     assert placed(pod(), []) == "no nodes available to schedule pods"
 

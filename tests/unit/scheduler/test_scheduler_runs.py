@@ -159,6 +159,28 @@ async def test_a_pod_that_waits_for_another_comes_when_that_one_does(setting: Se
     await setting.until("beside-db", lambda p: p["spec"].get("nodeName"))
 
 
+async def test_a_pod_that_would_make_a_spread_uneven_comes_when_it_no_longer_does(setting: Setting) -> None:
+    for name in ("one", "two"):
+        there = node(name)
+        there["metadata"]["labels"] = {"kubernetes.io/hostname": name}
+        await setting.add_node(there)
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }
+    await setting.client.create(PODS, labelled(pod("first", nodeName="one"), app="web"))
+    # the policy: with its own affinity honoured there would be one domain only, and no skew
+    constraint = {**spread, "nodeAffinityPolicy": "Ignore"}
+    on_one = {"kubernetes.io/hostname": "one"}
+    waiting = pod("second", nodeSelector=on_one, topologySpreadConstraints=[constraint])
+    await setting.client.create(PODS, labelled(waiting, app="web"))
+    await setting.until("second", lambda p: scheduled(p)["status"] == "False")
+    await setting.client.create(PODS, labelled(pod("third", nodeName="two"), app="web"))
+    await setting.until("second", lambda p: p["spec"].get("nodeName"))
+
+
 async def test_a_refusal_leaves_the_conditions_of_others(setting: Setting) -> None:
     theirs = {"type": "example.org/checked", "status": "True", "lastProbeTime": None, "lastTransitionTime": None}
     await setting.client.create(PODS, pod("web", schedulingGates=[{"name": "example.org/wait"}]))
