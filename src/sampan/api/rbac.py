@@ -205,17 +205,23 @@ def aggregated(role: Object, cluster_roles: Iterable[Object]) -> list[Rule]:
     """Return the rules of the ClusterRoles that an aggregationRule selects, each once."""
     from sampan.api.resources.checking import selects
 
-    selectors = items(role, "aggregationRule", "clusterRoleSelectors")
-    name = role["metadata"].get("name")
+    roles = list(cluster_roles)
     rules: list[Rule] = []
-    for other in cluster_roles:
-        if other["metadata"].get("name") == name:
-            continue
-        if any(selects(selector, mapping(other, "metadata", "labels")) for selector in selectors):
-            other_rules = items(other, "rules")
+    seen = {role["metadata"].get("name")}  # roles may select each other
+
+    def gather(gathering: Object) -> None:
+        selectors = items(gathering, "aggregationRule", "clusterRoleSelectors")
+        for other in roles:
+            name = other["metadata"].get("name")
+            if name in seen or not any(selects(one, mapping(other, "metadata", "labels")) for one in selectors):
+                continue
+            seen.add(name)
             if other.get("aggregationRule"):
-                other_rules = aggregated(other, [o for o in cluster_roles if o["metadata"].get("name") != name])
-            rules += [rule for rule in other_rules if rule not in rules]
+                gather(other)
+            else:
+                rules.extend([rule for rule in items(other, "rules") if rule not in rules])
+
+    gather(role)
     return rules
 
 

@@ -11,14 +11,21 @@ from collections.abc import Iterator
 from itertools import product
 
 from sampan.api.authz.decision import MASTERS
-from sampan.api.errors import forbidden
+from sampan.api.errors import forbidden, not_found
 from sampan.api.rbac import PREFIXES, RbacAuthorizer, Rule, aggregated, path_allows, rule_allows
 from sampan.api.request import Admission, Attributes
 from sampan.api.resource import Resource
 from sampan.api.resources.authorization import GROUP
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.canonical import dumps
+from sampan.schema.objects import Object
 from sampan.store import Conflict, Put
+
+COLLECTED = ("finalizers", "managedFields", "ownerReferences", "resourceVersion")
+EVERYTHING: tuple[Rule, ...] = (
+    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+    {"verbs": ["*"], "nonResourceURLs": ["*"]},
+)
 
 
 class RbacChanges:
@@ -43,23 +50,30 @@ class RbacChanges:
     def _may_define(self, admission: Admission) -> None:
         new, old = admission.object, admission.old
         assert new is not None
-        if (
-            old is not None
-            and items(new, "rules") == items(old, "rules")
-            and new.get("aggregationRule") == old.get("aggregationRule")
+        if only_for_collection(new, old) or self._allowed(
+            admission, "escalate", admission.resource.plural, admission.name
         ):
             return
-        if not self._allowed(admission, "escalate", admission.resource.plural, admission.name):
-            self._refuse(admission, items(new, "rules"))
+        self._refuse(admission, items(new, "rules"))
+        if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
+            # it gathers whatever there will be
+            held = list(self.authorizer.policy.rules_for(admission.user, admission.namespace))
+            if not all(covered(rule, held) for rule in EVERYTHING):
+                why = "must have cluster-admin privileges to use an aggregationRule"
+                raise forbidden(admission.resource, admission.name, why)
 
     def _may_bind(self, admission: Admission) -> None:
         new, old = admission.object, admission.old
         assert new is not None
-        if old is not None and new.get("subjects") == old.get("subjects"):
+        if only_for_collection(new, old):
             return
         reference = mapping(new, "roleRef")
         plural = "clusterroles" if reference.get("kind") == "ClusterRole" else "roles"
-        if not self._allowed(admission, "bind", plural, str(reference.get("name", ""))):
+        name = str(reference.get("name", ""))
+        if not self._allowed(admission, "bind", plural, name):
+            served = admission.api.catalog.get(GROUP, "v1", plural)
+            if served is not None and not self.authorizer.policy.has(reference, admission.namespace):
+                raise not_found(served.resource, name)  # nobody knows what it will grant
             self._refuse(admission, self.authorizer.policy.rules(reference, admission.namespace))
 
     def _refuse(self, admission: Admission, wanted: list[Rule]) -> None:
@@ -97,6 +111,17 @@ class RbacChanges:
             except Conflict:
                 return  # another write of a role is on its way, and aggregates when it is done
             await self.authorizer.load()
+
+
+def only_for_collection(new: Object, old: Object | None) -> bool:
+    """Whether a write changes nothing but what the garbage collector needs. A label is more than that: it has a role taken
+    into another."""
+    return old is not None and without_collection(new) == without_collection(old)
+
+
+def without_collection(obj: Object) -> Object:
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in COLLECTED}
+    return {**obj, "metadata": metadata}
 
 
 def covered(wanted: Rule, held: list[Rule]) -> bool:
