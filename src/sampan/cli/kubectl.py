@@ -1,4 +1,4 @@
-"""``sampan kubectl …``: the packaged kubectl with the cluster's kubeconfig; ``--cluster-name`` chooses another cluster."""
+"""``sampan kubectl …``: the packaged kubectl with the cluster's kubeconfig; a leading ``--name`` chooses another cluster."""
 
 from __future__ import annotations
 
