@@ -45,9 +45,10 @@ async def claim(
 
 
 async def set_owners(client: Client, obj: Object, owners: list[Object], resource: ResourceType = PODS) -> Object:
+    """Write an object's owners. Raises a conflict where ``obj`` is old: what others wrote meanwhile would be lost."""
     metadata = obj["metadata"]
-    patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
-    return await client.patch(resource, metadata["name"], patch, metadata["namespace"])
+    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
+    return await client.patch(resource, metadata["name"], patch, metadata.get("namespace"))
 
 
 def orphans_owners(

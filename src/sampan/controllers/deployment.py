@@ -15,6 +15,7 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import DEPLOYMENTS, REPLICA_SETS
 from sampan.controllers import deployment_plan as plan
+from sampan.controllers.claiming import set_owners
 from sampan.controllers.ownership import (
     BY_NAMESPACE,
     BY_OWNER,
@@ -87,8 +88,7 @@ class DeploymentController(Controller):
             if controller_of(stray) or "deletionTimestamp" in metadata or not selector.matches(metadata.get("labels")):
                 continue
             owners = [*(metadata.get("ownerReferences") or ()), owner_reference(deployment, DEPLOYMENTS)]
-            patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": owners}}
-            mine.append(await self.client.patch(REPLICA_SETS, metadata["name"], patch, metadata["namespace"]))
+            mine.append(await set_owners(self.client, stray, owners, REPLICA_SETS))
         return mine
 
     async def _create(self, deployment: Object, old: list[Object]) -> Object:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
+from sampan.controllers.claiming import set_owners
 from sampan.controllers.graph import Graph
 from sampan.schema.objects import Object
 
@@ -81,8 +82,7 @@ class GarbageCollector(Controller):
                 solid.append(reference)
         if solid:
             if len(solid) < len(references):
-                patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": solid}}
-                await self.client.patch(resource, metadata["name"], patch, metadata.get("namespace"))
+                await set_owners(self.client, obj, solid, resource)
             return
         finalizers = metadata.get("finalizers") or ()
         if ORPHAN in finalizers:
@@ -130,11 +130,9 @@ class GarbageCollector(Controller):
     async def _orphan(self, resource: ResourceType, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
         for dependent_resource, dependent in list(self.graph.dependents(uid)):
-            metadata = dependent["metadata"]
-            kept = [r for r in metadata["ownerReferences"] if r["uid"] != uid]
-            patch = {"metadata": {"uid": metadata["uid"], "ownerReferences": kept}}
+            kept = [r for r in dependent["metadata"]["ownerReferences"] if r["uid"] != uid]
             try:
-                await self.client.patch(dependent_resource, metadata["name"], patch, metadata.get("namespace"))
+                await set_owners(self.client, dependent, kept, dependent_resource)
             except ApiError as error:
                 if not error.is_not_found:
                     raise

@@ -108,6 +108,25 @@ async def test_volumes_by_way_of_claims(world: tuple[Api, LocalClient, LocalClie
     assert await code_of(node.get(SECRETS, "other", "default")) == 200
 
 
+async def test_a_claim_that_names_the_volume_of_another_opens_none_of_its_secrets(
+    world: tuple[Api, LocalClient, LocalClient],
+) -> None:
+    _, admin, node = world
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "volumeName": "disk"}
+    claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+    assert (await admin.raw("POST", claims, body={"metadata": {"name": "data"}, "spec": claim}))[0] == 201
+    volume = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "csi": {"driver": "x", "volumeHandle": "h", "nodeStageSecretRef": {"name": "other", "namespace": "default"}},
+        "claimRef": {"namespace": "kube-system", "name": "theirs"},
+    }
+    code, _ = await admin.raw("POST", "/api/v1/persistentvolumes", body={"metadata": {"name": "disk"}, "spec": volume})
+    assert code == 201
+    assert (await node.raw("GET", "/api/v1/persistentvolumes/disk"))[0] == 403
+    assert await code_of(node.get(SECRETS, "other", "default")) == 403
+
+
 async def test_a_node_writes_about_itself(world: tuple[Api, LocalClient, LocalClient]) -> None:
     _, _, node = world
     me = {"metadata": {"name": "one", "labels": {"kubernetes.io/os": "linux", "node.kubernetes.io/x": "y"}}}
