@@ -9,13 +9,16 @@ pods that still run. Source: namespaces(7), mount_namespaces(7).
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import sys
 from pathlib import Path
 
 from sampan.cluster.settings import Settings
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
+NS_GET_MNTNS_ID = 0x8008B705
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
@@ -74,10 +77,38 @@ def enter(settings: Settings) -> bool:
             finally:
                 os.close(descriptor)
         return False
-    _call("unshare", CLONE_NEWNS | CLONE_NEWNET)
+    _call("unshare", CLONE_NEWNET)
+    unshare_mounts()
     # the host's later mounts come in (hostPath volumes want them), ours stay inside
     mount("none", "/", MS_REC | MS_SLAVE)
     return True
+
+
+def unshare_mounts() -> None:
+    """Leave the present mount namespace for a new one that can be pinned in it.
+
+    Linux refuses (EINVAL) to bind a mount namespace inside one whose number is higher, so that none keeps itself alive. From
+    6.18 on each CPU takes its numbers from a range of its own, so that a younger namespace may have a lower one: then the
+    next CPU is tried; that on which the present one was made always has a higher number. Source: mnt_ns_loop in Linux."""
+    outer, allowed = mount_namespace_number(), os.sched_getaffinity(0)
+    for cpu in (None, *sorted(allowed)):
+        if cpu is not None:
+            os.sched_setaffinity(0, {cpu})
+        _call("unshare", CLONE_NEWNS)
+        if outer is None or (mount_namespace_number() or 0) > outer:
+            break
+    os.sched_setaffinity(0, allowed)
+
+
+def mount_namespace_number() -> int | None:
+    """Return the number of this process's mount namespace; None where the kernel does not tell (before 6.11)."""
+    descriptor = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, NS_GET_MNTNS_ID, bytes(8)), sys.byteorder)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def pin(settings: Settings, pid: int) -> None:

@@ -6,16 +6,19 @@ The path is the prefix of all keys (default ``/registry/``). Parameters, each a 
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 from sampan.store.protocol import StoreError
 
 SCHEMES = {"etcd": False, "etcds": True}
 PARAMETERS = {"cacert", "cert", "key"}
 DEFAULT_PORT = 2379
+URL = re.compile(r"(?P<scheme>[a-z]+)://(?P<hosts>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?")
+"""``urllib`` reads one host a URL: it refuses an IPv6 address among several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +49,23 @@ class EtcdAddress:
 
 def parse(url: str) -> EtcdAddress:
     """Return the address of a URL. Raises ``StoreError`` saying what is wrong with it."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
+    parts = URL.fullmatch(url)
+    if parts is None or parts["scheme"] not in SCHEMES:
         raise StoreError(f"{url!r} is no store: etcd://HOST:PORT or etcds://HOST:PORT")
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    given = dict(parse_qsl(parts["query"] or "", keep_blank_values=True))
     unknown = sorted(set(given) - PARAMETERS)
     if unknown:
         raise StoreError(f"{url!r}: unknown parameter {unknown[0]!r}, there are {', '.join(sorted(PARAMETERS))}")
-    tls = SCHEMES[parts.scheme]
+    tls = SCHEMES[parts["scheme"]]
     if given and not tls:
         raise StoreError(f"{url!r}: {', '.join(sorted(given))} need etcds://")
     if given.get("key") and not given.get("cert"):
         raise StoreError(f"{url!r}: key needs cert")
-    endpoints = tuple(endpoint(url, text) for text in parts.netloc.split(",") if text)
+    endpoints = tuple(endpoint(url, text) for text in parts["hosts"].split(",") if text)
     if not endpoints:
         raise StoreError(f"{url!r} names no host")
-    root = f"/{parts.path.strip('/')}/" if parts.path.strip("/") else "/registry/"
+    path = parts["path"].strip("/")
+    root = f"/{path}/" if path else "/registry/"
     return EtcdAddress(endpoints, root, tls, **given)
 
 
@@ -70,9 +74,9 @@ def absolute(url: str, folder: Path) -> str:
 
     Raises ``StoreError`` where the URL, or a file that it names, is no good."""
     address = parse(url)
-    parts = urlsplit(url)
     files = {name: str(folder / getattr(address, name)) for name in sorted(PARAMETERS) if getattr(address, name)}
-    made = urlunsplit(parts._replace(query=urlencode(files, safe="/")))
+    query = urlencode(files, safe="/")
+    made = url.partition("?")[0] + (f"?{query}" if query else "")
     parse(made).context()
     return made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,7 +176,7 @@ def test_logs_are_followed() -> None:
     with sampan.Cluster() as cluster:
         cluster.apply(pod())
         cluster.wait_for("pod/p")
-        command = ["kubectl", "logs", "-f", "p"]
+        command = [str(Path(sys.executable).parent / "kubectl"), "logs", "-f", "p"]
         following = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.PIPE, text=True)
         assert following.stdout is not None and following.stdout.readline().startswith("simulated")
         cluster.apply(stage("talks", {"log": "hello"}, when=phase("Running")))
