@@ -10,6 +10,7 @@ import argparse
 import errno
 import importlib
 import os
+import signal
 import sys
 
 VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security")
@@ -63,6 +64,9 @@ def run_verb(run: object, options: argparse.Namespace) -> int:
         if error.hint:
             print(f"  hint: {error.hint}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         print(f"sampan: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         if hint := HINTS.get(error.errno or 0):

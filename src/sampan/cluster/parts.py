@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -128,11 +129,21 @@ async def lead(api: Api, settings: Settings, controllers: Callable[[], Awaitable
     from sampan.client.leases import Elector, LeaseConfig, LostLease
 
     client = LocalClient(api, User("system:kube-controller-manager", ("system:masters", "system:authenticated")))
-    # the same one after a restart, which then need not wait for the end of its own term
-    elector = Elector(client, LeaseConfig("kube-controller-manager", f"{socket.gethostname()}_{settings.name}"))
+    elector = Elector(client, LeaseConfig("kube-controller-manager", identity(settings)))
     while True:
         with contextlib.suppress(LostLease):
             await elector.run(controllers)
+
+
+def identity(settings: Settings) -> str:
+    """Return who a server is among those that share its store: the same after a restart, which then need not wait for the end
+    of its own term, and another on a machine of the same name, with which it would lead at the same time."""
+    path = settings.state_dir / "identity"
+    kept = path.read_text() if path.exists() else ""
+    if not kept:
+        kept = f"{socket.gethostname()}_{uuid.uuid4()}"
+        path.write_text(kept)
+    return kept
 
 
 async def run_controllers(

@@ -100,3 +100,16 @@ def test_the_last_snapshot_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.
     assert main.main(["snapshot", "rm", "one"]) == 0 and folder.exists()
     assert main.main(["snapshot", "rm", "two"]) == 0 and not root.exists()
     assert main.main(["snapshot", "rm", "two"]) == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    program = (
+        "import sys; from sampan.cli.main import run_verb\n"
+        "sys.exit(run_verb(lambda options: [print('x' * 999) for _ in range(9999)], None))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stderr is not None
+        writer.stdout.readline()
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == 141

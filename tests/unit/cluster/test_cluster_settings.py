@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sampan.cluster import settings as settings_module
+from sampan.cluster.parts import identity
 from sampan.cluster.settings import Settings
 
 
@@ -44,3 +45,14 @@ def test_settings_come_back_as_they_were_saved(home: Path) -> None:
     assert Settings.load("shop") == made
     with pytest.raises(FileNotFoundError):
         Settings.load("other")
+
+
+def test_servers_of_one_name_on_machines_of_one_name_are_two(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would lead at the same time; one that starts again is the same."""
+    who = []
+    for machine in ("one", "two"):
+        monkeypatch.setattr(settings_module, "state_root", lambda machine=machine: home / machine)
+        of(0).state_dir.mkdir(parents=True)
+        who.append(identity(of(0)))
+        assert identity(of(0)) == who[-1]
+    assert who[0] != who[1]
