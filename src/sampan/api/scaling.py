@@ -153,11 +153,14 @@ async def _write(
 
 
 def set_replicas(served: Served, obj: Object, replicas: int) -> None:
-    """Write the replicas of an object, in place."""
+    """Write the replicas of an object, in place. Raises 500 where something else stands on the way."""
     path = [part for part in (served.resource.scale or {})["specReplicasPath"].strip("{}").split(".") if part]
     at = obj
-    for part in path[:-1]:
+    for index, part in enumerate(path[:-1], 1):
         at = at.setdefault(part, {})
+        if not isinstance(at, dict):
+            where = ".".join(path[:index])
+            raise StatusError(500, "", f"value cannot be set because .{where} is not a map[string]interface{{}}")
     at[path[-1]] = replicas
 
 

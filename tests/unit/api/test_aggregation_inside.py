@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from sampan.api.errors import StatusError
 from sampan.api.local import LocalClient
 from sampan.api.server import ApiConfig, open_api
 from sampan.client.errors import ApiError
 from sampan.client.protocol import ResourceType
+from sampan.store import Put, Record
 
 from .conftest import ADMIN
 
@@ -123,3 +125,29 @@ async def test_a_server_that_is_gone_is_an_error_of_its_own(client: LocalClient)
         with pytest.raises(ApiError) as caught:
             await attempt
         assert caught.value.code == 503
+
+
+async def test_a_check_goes_on_when_the_store_was_away(throwaway_pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = await open_api(ApiConfig(pki_dir=throwaway_pki))
+    client, commit, failed = LocalClient(api, ADMIN), api.registry.commit, asyncio.Event()
+
+    async def away_once(*puts: Put) -> list[Record]:
+        if puts[0].key.endswith("v1.ext.example.com") and puts[0].expected and not failed.is_set():
+            failed.set()
+            raise StatusError(503, "ServiceUnavailable", "the store does not answer")
+        return await commit(*puts)
+
+    monkeypatch.setattr(api.registry, "commit", away_once)
+    spec = {"group": "ext.example.com", "version": "v1", "groupPriorityMinimum": 2000, "versionPriority": 20}
+    spec |= {"service": {"namespace": "default", "name": "absent"}, "insecureSkipTLSVerify": True}
+    kind = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService"}
+    body = {**kind, "metadata": {"name": "v1.ext.example.com"}, "spec": spec}
+    code, answer = await client.raw("POST", SERVICES.path(), body=body)
+    assert code == 201, answer
+    async with asyncio.timeout(30):
+        async for event in client.watch(SERVICES, field_selector="metadata.name=v1.ext.example.com"):
+            conditions = event.object.get("status", {}).get("conditions", [])
+            if any(one["reason"] == "ServiceNotFound" for one in conditions):
+                break
+    assert failed.is_set()
+    await api.close()

@@ -19,6 +19,7 @@ from sampan.client.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
+from sampan.controllers.claiming import set_owners
 from sampan.schema.objects import Object
 
 BOATS = ResourceType("example.org", "v1", "boats", "Boat")
@@ -185,3 +186,19 @@ async def test_a_token_secret_is_filled_and_goes_with_its_account(cluster: Any) 
     assert base64.b64decode(filled["data"]["namespace"]) == b"default"
     await cluster.client.delete(SERVICE_ACCOUNTS, "robot", "default")
     await cluster.gone(SECRETS, "robot-token")
+
+
+async def test_owners_that_others_wrote_meanwhile_are_kept(cluster: Any) -> None:
+    first = await cluster.client.create(CONFIG_MAPS, config_map("first"))
+    second = await cluster.client.create(CONFIG_MAPS, config_map("second"))
+    old = await cluster.client.create(CONFIG_MAPS, config_map("child", first))
+    both = config_map("child", first, second)["metadata"]["ownerReferences"]
+    await cluster.client.patch(CONFIG_MAPS, "child", {"metadata": {"ownerReferences": both}}, "default")
+    with pytest.raises(ApiError) as refused:
+        await set_owners(cluster.client, old, [], CONFIG_MAPS)
+    assert refused.value.is_conflict
+    child = await cluster.client.get(CONFIG_MAPS, "child", "default")
+    assert child["metadata"]["ownerReferences"] == both
+    await set_owners(cluster.client, child, [], CONFIG_MAPS)
+    child = await cluster.client.get(CONFIG_MAPS, "child", "default")
+    assert not child["metadata"].get("ownerReferences")

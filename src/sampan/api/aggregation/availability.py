@@ -20,12 +20,13 @@ from sampan.api import metadata
 from sampan.api.aggregation.backend import Backends, identity
 from sampan.api.aggregation.local import PREFIX
 from sampan.api.aggregation.proxy import Remote
+from sampan.api.errors import StatusError
 from sampan.api.request import User
 from sampan.api.resources.reading import dig, items, mapping
 from sampan.api.service_routes import OF_SERVICE, SERVICES, SLICES, NoRoute
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
-from sampan.store import Conflict, Put, Watch
+from sampan.store import Conflict, Put, StoreError, Watch
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -54,20 +55,27 @@ async def keep_checking(api: Api, remote: Remote) -> None:
     service = mapping(remote.spec, "service")
     prefixes = (f"{SLICES}{service['namespace']}/", f"{SERVICES}{service['namespace']}/{service['name']}")
     while True:
-        since = api.store.revision
-        found = await check(api, remote)
-        await tell(api, remote, found)
-        failures = 0 if found.status == "True" else failures + 1
-        pause = RECHECK_SECONDS if not failures else RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1]
-        await changed(api, prefixes, since, pause)
+        try:
+            since = api.store.revision
+            found = await check(api, remote)
+            await tell(api, remote, found)
+            failures = 0 if found.status == "True" else failures + 1
+            pause = RECHECK_SECONDS if not failures else RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1]
+            await changed(api, prefixes, since, pause)
+        except (StatusError, StoreError) as error:  # the store is away, or has forgotten the revision meanwhile
+            logger.warning("the check of APIService %s: %s", remote.api_service["metadata"]["name"], error)
+            failures += 1
+            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS)) - 1])
 
 
 async def changed(api: Api, prefixes: tuple[str, ...], since: int, seconds: float) -> None:
-    """Return when something under the prefixes has changed since a revision, or after a time."""
+    """Return when something under the prefixes has changed since a revision, or after a time. Raises ``StoreError``."""
     watches = [api.store.watch(prefix, since=since) for prefix in prefixes]
     waiting = [asyncio.ensure_future(next_of(watch)) for watch in watches]
     try:
-        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # a watch that broke off is told, lest nobody waits
     finally:
         for task in waiting:
             task.cancel()
