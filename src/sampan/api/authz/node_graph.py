@@ -128,7 +128,9 @@ class NodeGraph:
             claim = self.object(f"/registry/persistentvolumeclaims/{namespace}/{name}")
             volume = (claim or {}).get("spec", {}).get("volumeName")
             obj = self.object(f"/registry/persistentvolumes/{volume}") if volume else None
-            if obj is not None:
+            # a claim may name any volume: the volume says whose it is
+            bound = ((obj or {}).get("spec") or {}).get("claimRef") or {}
+            if obj is not None and (bound.get("namespace"), bound.get("name")) == (namespace, name):
                 found.append(obj)
         return found
 
