@@ -162,13 +162,15 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
         api.stopping = True
         for server in servers:
             server.close()
-        await _finish(state)
+        await _finish(api, state)
 
 
-async def _finish(state: Any) -> None:
-    """Let requests under way end, and close every connection."""
+async def _finish(api: Api, state: Any) -> None:
+    """Let requests under way end, watches at once, and close every connection."""
     for connection in list(state.connections):
         connection.shutdown()
+    for served in api.catalog:
+        served.end_watches()
     tasks = list(state.tasks)
     if tasks:
         await asyncio.wait(tasks, timeout=SHUTDOWN_SECONDS)

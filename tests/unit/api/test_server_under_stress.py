@@ -78,6 +78,20 @@ async def served(make_authority: Callable[..., Any], tmp_path: Path) -> AsyncIte
         yield made
 
 
+async def test_a_watch_ends_as_it_should_when_the_server_stops(
+    make_authority: Callable[..., Any], tmp_path: Path
+) -> None:
+    async with serving(make_authority(tmp_path / "pki")) as served:
+        reader, writer = await served.connect()
+        writer.write(f"GET {MAPS}?watch=true&resourceVersion=0 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            await reader.readuntil(b'"ADDED"')
+    async with asyncio.timeout(10):
+        assert (await reader.read()).endswith(b"\r\n0\r\n\r\n")
+    writer.close()
+
+
 async def test_headers_that_do_not_end(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls, "HEADER_SECONDS", 0.2)
     silent, begun = await served.connect(), await served.connect()
