@@ -149,6 +149,8 @@ class Api:
         """Return the extension server that serves a path, if one does."""
         if not self.remotes or not path.startswith("/api"):
             return None
+        if "//" in path and routing.parse(path) is None:
+            return None  # authorized as a path that is no resource: a server that reads past the gap would serve one
         parts = path.split("/", 4)
         if parts[1] == "apis":
             return self.remotes.get((parts[2], parts[3])) if len(parts) > 3 else None

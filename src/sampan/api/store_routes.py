@@ -83,7 +83,10 @@ class StoreRoutes:
         path = self.config.snapshots_dir / f"{name}.snapshot"
         try:
             if request.method == "PUT" and not action:
-                return await self._save(path, orjson.loads(request.body or b"{}"))
+                about = orjson.loads(request.body or b"{}")
+                if not isinstance(about, dict):
+                    raise bad_request("what is noted of a snapshot must be an object")
+                return await self._save(path, about)
             if request.method == "POST" and action == "restore":
                 found = await asyncio.to_thread(snapshot.read, path, self._encryption())
                 changed = await snapshot.restore(self.api.store, found)

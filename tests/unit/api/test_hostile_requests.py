@@ -125,3 +125,13 @@ def test_long_query_strings_and_accept_headers_are_not_remembered() -> None:
     assert negotiation.accepted("a/b," * 5000 + "*/*") == negotiation.PLAIN
     assert routing._remembered.cache_info().currsize == queries
     assert negotiation._remembered.cache_info().currsize == headers
+
+
+def test_a_path_with_a_gap_is_not_carried_to_an_extension_server(whole: Caller) -> None:
+    """It is authorized as a path, which everybody may read; the server behind might read the resource in it."""
+    server: Any = object()
+    whole.api.remotes = {("example.com", "v1"): server}
+    for path in ("", "/", "/widgets", "/namespaces/n/widgets/w/proxy//x"):
+        assert whole.api.remote(f"/apis/example.com/v1{path}") is server
+    for path in ("//widgets", "/namespaces//widgets", "/widgets//w"):
+        assert whole.api.remote(f"/apis/example.com/v1{path}") is None

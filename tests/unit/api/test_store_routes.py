@@ -108,6 +108,12 @@ async def test_a_snapshot_is_saved_and_restored_while_all_goes_on(admin: Caller)
         assert (await admin("PUT", f"/sampan/snapshots/{bad}", {}))[0] in (400, 405)
 
 
+@pytest.mark.parametrize("about", [[], "x", 3])
+async def test_what_is_noted_of_a_snapshot_is_an_object(admin: Caller, about: Any) -> None:
+    code, refused = await admin("PUT", "/sampan/snapshots/one", about)
+    assert code == 400 and "must be an object" in refused["message"]
+
+
 async def test_what_a_restore_brings_back_is_in_force(admin: Caller) -> None:
     """Roles, definitions and addresses that the API keeps in memory follow a restore."""
     rbac = "/apis/rbac.authorization.k8s.io/v1"
