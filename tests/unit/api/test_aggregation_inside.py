@@ -118,6 +118,13 @@ async def test_lists_and_watches_go_through(client: LocalClient) -> None:
     assert seen == [("ADDED", "w"), ("DELETED", "w")]
 
 
+async def test_a_changed_api_service_stays_in_discovery(client: LocalClient) -> None:
+    await client.patch(SERVICES, "v1.ext.example.com", {"spec": {"versionPriority": 30}})
+    (remote,) = client.api.remotes.values()
+    assert remote.spec["versionPriority"] == 30
+    assert [resource["name"] for resource in remote.resources if "/" not in resource["name"]] == ["widgets"]
+
+
 async def test_a_server_that_is_gone_is_an_error_of_its_own(client: LocalClient) -> None:
     code, _ = await client.raw("DELETE", "/api/v1/namespaces/default/services/ext")
     assert code == 200

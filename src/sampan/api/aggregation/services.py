@@ -68,6 +68,8 @@ class ApiServices:
         else:
             self._drop(key)
             remote = self.api.remotes[key] = Remote(self.backends, service)
+            if known is not None:  # what it serves stays in discovery until it has been asked again
+                remote.resources, remote.open_api = known.resources, known.open_api
             name = f"check APIService {service['metadata']['name']}"
             self._checks[key] = self.api.spawn(name, keep_checking(self.api, remote))
             self.api.catalog.changed()
