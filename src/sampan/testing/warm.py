@@ -180,11 +180,16 @@ class WarmServer:
             if word != IMAGE:
                 self.tell(peer, {"error": ENDED})
                 return
+            if peer not in self.peers:
+                return  # the copy would be nobody's, and never end
             path = self.directory / str(original.number) / "image"
-            image: Image = pickle.loads(path.read_bytes())
-            path.unlink()
-            if peer in self.peers:  # else the copy would be nobody's, and never end
+            try:
+                image: Image = pickle.loads(path.read_bytes())
+                path.unlink()
                 self.fork(peer, original.spec, image)
+            except Exception as error:  # no descriptor is left, or no process
+                traceback.print_exc()
+                self.tell(peer, {"error": f"{error}" or type(error).__name__})
 
         try:
             original.control.sendall(IMAGE)

@@ -76,6 +76,14 @@ def test_a_stopped_cluster_that_cannot_read_is_forked_by_nobody(warm: Pool) -> N
     assert warm.start(BARE)[0] > number
 
 
+def test_a_copy_that_cannot_be_made_is_told(warm: Pool) -> None:
+    number, _ = warm.start(BARE)
+    (warm.directory / str(number + 1)).mkdir()
+    with pytest.raises(ClusterError, match="exists"):
+        warm.fork(number)
+    assert warm.fork(number)[0] == number + 2
+
+
 def test_an_interrupted_call_leaves_its_answer_to_nobody(warm: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = warm.start(BARE)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
