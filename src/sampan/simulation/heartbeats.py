@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 import logging
 
 from sampan.client.errors import ApiError
@@ -28,9 +29,10 @@ class Heartbeats:
         self.client = client
         self.nodes = node_informer
         self.silenced = silenced
-        self._heap: list[tuple[float, str]] = []
-        self._known: dict[str, float] = {}
-        """When each node is due. An entry of the heap with another time is of a node that has gone since."""
+        self._heap: list[tuple[float, int, str]] = []
+        self._known: dict[str, int] = {}
+        """The number of each node's entry in the heap. One with another number is of a node that has gone since."""
+        self._numbers = itertools.count()
         self._wake = asyncio.Event()
         node_informer.add_handler(self._on_node)
 
@@ -43,8 +45,8 @@ class Heartbeats:
             self._wake.set()
 
     def _push(self, name: str, due: float) -> None:
-        self._known[name] = due
-        heapq.heappush(self._heap, (due, name))
+        number = self._known[name] = next(self._numbers)
+        heapq.heappush(self._heap, (due, number, name))
 
     def interval(self) -> float:
         least, most = INTERVAL_SECONDS
@@ -55,13 +57,13 @@ class Heartbeats:
         clock = asyncio.get_running_loop().time
         while True:
             self._wake.clear()
-            due: list[tuple[float, str]] = []
+            due: list[tuple[float, int, str]] = []
             while self._heap and self._heap[0][0] <= clock() and len(due) < AT_A_TIME:
                 due.append(heapq.heappop(self._heap))
-            present = [(at, name) for at, name in due if self._known.get(name) == at]
+            present = [(number, name) for _, number, name in due if self._known.get(name) == number]
             await asyncio.gather(*(self._renew(name) for _, name in present))
-            for at, name in present:
-                if self._known.get(name) == at:
+            for number, name in present:
+                if self._known.get(name) == number:
                     self._push(name, clock() + self.interval())
             if due:
                 continue

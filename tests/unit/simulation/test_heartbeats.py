@@ -44,4 +44,4 @@ async def test_a_node_that_is_made_anew_is_renewed_once() -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await running
     assert client.renewals == 4
-    assert sum(heartbeats._known.get(name) == due for due, name in heartbeats._heap) == 1
+    assert sum(heartbeats._known.get(name) == number for _, number, name in heartbeats._heap) == 1
