@@ -12,7 +12,8 @@ from bench.table import Row
 def rows() -> Iterator[Row]:
     with cluster("bench-memory", pods="real") as ours:
         printed = run("sampan", "status", "--name", ours.name)
-    for line in printed.splitlines():
+    _, _, table = printed.partition("PART")
+    for line in table.splitlines():
         found = re.search(r"^(\S+)\s.*?([\d.]+) MB", line)
         if found:
             whole = found[1] == "all"
