@@ -22,8 +22,9 @@ from sampan.controllers.ownership import (
     namespace_of,
     owner_keys,
 )
+from sampan.controllers.pod_availability import soonest_available
 from sampan.controllers.pod_control import PodControl, expectation_observer, random_suffix
-from sampan.controllers.replica_set import seconds_until_available, selector_of
+from sampan.controllers.replica_set import selector_of
 from sampan.controllers.revisions import REVISION_LABEL, History, Revisions, hash_of
 from sampan.schema.objects import Object
 
@@ -94,7 +95,10 @@ class DaemonSetController(Controller):
         await self.revisions.truncate(daemon_set, history, live)
         if not self.expectations.satisfied(key):
             return BELIEVED_SECONDS
-        return min((w for w in (wait, self._soonest_available(daemon_set, pods)) if w is not None), default=None)
+        return min(
+            (w for w in (wait, soonest_available(daemon_set, filter(is_pod_ready, pods))) if w is not None),
+            default=None,
+        )
 
     async def _act(self, key: str, daemon_set: Object, doing: plan.Plan, hash: str) -> float | None:
         """Make and delete pods; return in how many seconds a pod that ended may be deleted, if one waits."""
@@ -140,13 +144,6 @@ class DaemonSetController(Controller):
             except ApiError as error:
                 if not error.is_not_found:
                     raise
-
-    def _soonest_available(self, daemon_set: Object, pods: list[Object]) -> float | None:
-        seconds = daemon_set["spec"].get("minReadySeconds", 0)
-        if not seconds:
-            return None
-        waits = [seconds_until_available(pod, seconds) for pod in pods if is_pod_ready(pod)]
-        return min((wait for wait in waits if wait > 0), default=None)
 
 
 def _placing(node: Object) -> tuple[object, object]:

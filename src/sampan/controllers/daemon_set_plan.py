@@ -12,8 +12,8 @@ from typing import NamedTuple
 from sampan.client.resources import DAEMON_SETS
 from sampan.controllers.deployment_plan import resolve
 from sampan.controllers.ownership import is_pod_ready
+from sampan.controllers.pod_availability import ends, finished, ready_long_enough
 from sampan.controllers.pod_control import pod_of
-from sampan.controllers.replica_set import seconds_until_available
 from sampan.controllers.revisions import REVISION_LABEL
 from sampan.schema.node_selectors import may_be_on
 from sampan.schema.objects import Object
@@ -107,17 +107,8 @@ def by_node(pods: list[Object]) -> dict[str, list[Object]]:
     return found
 
 
-def ends(pod: Object) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
-
-
-def finished(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-
-
 def available(daemon_set: Object, pod: Object) -> bool:
-    seconds = daemon_set["spec"].get("minReadySeconds", 0)
-    return is_pod_ready(pod) and not ends(pod) and (not seconds or seconds_until_available(pod, seconds) <= 0)
+    return is_pod_ready(pod) and not ends(pod) and ready_long_enough(daemon_set, pod)
 
 
 def is_new(pod: Object, hash: str) -> bool:

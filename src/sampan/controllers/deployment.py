@@ -6,8 +6,6 @@ Source: apps/v1 Deployment, the annotations and conditions that ``kubectl rollou
 
 from __future__ import annotations
 
-import datetime
-
 from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
@@ -27,6 +25,7 @@ from sampan.controllers.ownership import (
     owner_keys,
     owner_reference,
 )
+from sampan.schema.durations import seconds_since
 from sampan.schema.objects import Object
 from sampan.schema.selectors import label_selector
 
@@ -249,9 +248,3 @@ class DeploymentController(Controller):
         for replica_set in surplus:
             metadata = replica_set["metadata"]
             await self.client.delete(REPLICA_SETS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-
-
-def seconds_since(moment: str) -> float:
-    """Return the age of a ``metav1.Time``."""
-    then = datetime.datetime.fromisoformat(moment.replace("Z", "+00:00"))
-    return (datetime.datetime.now(datetime.UTC) - then).total_seconds()

@@ -18,10 +18,10 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import DEPLOYMENTS, POD_DISRUPTION_BUDGETS, REPLICA_SETS
-from sampan.controllers.deployment import seconds_since
 from sampan.controllers.deployment_plan import resolve
 from sampan.controllers.graph import Graph
 from sampan.controllers.ownership import BY_NAMESPACE, controller_of, is_pod_ready, namespace_of, with_condition
+from sampan.schema.durations import seconds_since
 from sampan.schema.objects import Object
 from sampan.schema.selectors import label_selector
 

@@ -15,7 +15,6 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import JOBS
-from sampan.controllers.deployment import seconds_since
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_OWNER,
@@ -28,6 +27,7 @@ from sampan.controllers.ownership import (
     with_condition,
 )
 from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
+from sampan.schema.durations import seconds_since
 from sampan.schema.objects import Object
 
 INDEX = "batch.kubernetes.io/job-completion-index"

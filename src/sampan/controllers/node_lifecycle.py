@@ -15,8 +15,8 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import NODES, PODS
-from sampan.controllers.deployment import seconds_since
 from sampan.controllers.ownership import condition_of, is_pod_ready, with_condition
+from sampan.schema.durations import seconds_since
 from sampan.schema.objects import Object
 from sampan.schema.tolerations import tolerates
 

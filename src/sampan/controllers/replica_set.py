@@ -20,7 +20,6 @@ from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_NAMESPACE,
     BY_OWNER,
-    condition_of,
     controller_uid,
     is_pod_active,
     is_pod_ready,
@@ -29,6 +28,7 @@ from sampan.controllers.ownership import (
     owner_keys,
     with_condition,
 )
+from sampan.controllers.pod_availability import seconds_until_available, soonest_available
 from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector, label_selector
@@ -103,17 +103,6 @@ def available(ready: list[Object], min_ready_seconds: int) -> list[Object]:
     return [pod for pod in ready if seconds_until_available(pod, min_ready_seconds) <= 0]
 
 
-def seconds_until_available(pod: Object, min_ready_seconds: int) -> float:
-    import datetime
-
-    condition = condition_of(pod, "Ready")
-    since = (condition or {}).get("lastTransitionTime")
-    if not since:
-        return float(min_ready_seconds)
-    moment = datetime.datetime.fromisoformat(since.replace("Z", "+00:00"))
-    return min_ready_seconds - (datetime.datetime.now(datetime.UTC) - moment).total_seconds()
-
-
 def selector_of(owner: Object) -> LabelSelector:
     """Return what chooses the pods of a ReplicaSet, or of a ReplicationController (labels without a matchLabels)."""
     selector = owner["spec"].get("selector")
@@ -158,20 +147,13 @@ class ReplicaSetController(Controller):
             raise ApiError(422, {"reason": "FailedCreate", "message": failure})
         if not self.expectations.satisfied(key):
             return BELIEVED_SECONDS
-        return self._soonest_available(replica_set, pods)
+        return soonest_available(replica_set, [pod for pod in pods if is_pod_active(pod) and is_pod_ready(pod)])
 
     async def _write_status(self, replica_set: Object, pods: list[Object], failure: str | None) -> None:
         status = status_of(replica_set, pods, failure)
         if status != replica_set.get("status"):
             updated = {**replica_set, "status": status}
             await self.client.update(self.resource, updated, subresource="status")
-
-    def _soonest_available(self, replica_set: Object, pods: list[Object]) -> float | None:
-        seconds = replica_set["spec"].get("minReadySeconds", 0)
-        if not seconds:
-            return None
-        waits = [seconds_until_available(pod, seconds) for pod in pods if is_pod_active(pod) and is_pod_ready(pod)]
-        return min((wait for wait in waits if wait > 0), default=None)
 
 
 class ReplicationControllerController(ReplicaSetController):

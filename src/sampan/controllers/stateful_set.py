@@ -21,7 +21,8 @@ from sampan.controllers.ownership import (
     owner_keys,
     owner_reference,
 )
-from sampan.controllers.replica_set import seconds_until_available, selector_of
+from sampan.controllers.pod_availability import finished, soonest_available
+from sampan.controllers.replica_set import selector_of
 from sampan.controllers.revisions import History, Revisions
 from sampan.schema.objects import Object
 
@@ -68,7 +69,7 @@ class StatefulSetController(Controller):
         live = {current["metadata"]["name"], history.present["metadata"]["name"]}
         live |= {plan.revision_name(pod) for pod in pods.values()}
         await self.revisions.truncate(stateful_set, history, live)
-        return self._soonest_available(stateful_set, pods)
+        return soonest_available(stateful_set, filter(plan.healthy, pods.values()))
 
     async def _own(self, stateful_set: Object) -> dict[int, Object]:
         """Return the StatefulSet's pods by ordinal."""
@@ -121,7 +122,7 @@ class StatefulSetController(Controller):
 
     async def _delete(self, stateful_set: Object, pod: Object) -> None:
         metadata = pod["metadata"]
-        reason = "RecreatingFailedPod" if plan.finished(pod) else "SuccessfulDelete"
+        reason = "RecreatingFailedPod" if finished(pod) else "SuccessfulDelete"
         try:
             await self.client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except ApiError as error:
@@ -172,10 +173,3 @@ class StatefulSetController(Controller):
         status = plan.status_of(stateful_set, pods, current, history.present, history.collisions)
         if status != stateful_set.get("status"):
             await self.client.update(STATEFUL_SETS, {**stateful_set, "status": status}, subresource="status")
-
-    def _soonest_available(self, stateful_set: Object, pods: dict[int, Object]) -> float | None:
-        seconds = stateful_set["spec"].get("minReadySeconds", 0)
-        if not seconds:
-            return None
-        waits = [seconds_until_available(pod, seconds) for pod in pods.values() if plan.healthy(pod)]
-        return min((wait for wait in waits if wait > 0), default=None)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from sampan.client.resources import STATEFUL_SETS
 from sampan.controllers.deployment_plan import resolve
 from sampan.controllers.ownership import is_pod_ready
+from sampan.controllers.pod_availability import ends, finished, ready_long_enough
 from sampan.controllers.pod_control import pod_of
-from sampan.controllers.replica_set import seconds_until_available
 from sampan.controllers.revisions import REVISION_LABEL, template_of
 from sampan.schema.objects import Object
 
@@ -84,22 +84,13 @@ def pod_for(stateful_set: Object, ordinal: int, revision: Object) -> Object:
     return pod
 
 
-def ends(pod: Object) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
-
-
-def finished(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-
-
 def healthy(pod: Object) -> bool:
     """Whether a pod is running, ready and not about to go."""
     return pod.get("status", {}).get("phase") == "Running" and is_pod_ready(pod) and not ends(pod)
 
 
 def available(stateful_set: Object, pod: Object) -> bool:
-    seconds = stateful_set["spec"].get("minReadySeconds", 0)
-    return healthy(pod) and (not seconds or seconds_until_available(pod, seconds) <= 0)
+    return healthy(pod) and ready_long_enough(stateful_set, pod)
 
 
 def revision_for(stateful_set: Object, ordinal: int, current: Object, update: Object) -> Object:

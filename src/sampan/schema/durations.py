@@ -59,3 +59,8 @@ def age(timestamp: str | None, now: datetime | None = None) -> str:
     if moment is None:
         return "<invalid>"
     return human_duration(((now or datetime.now(UTC)) - moment).total_seconds())
+
+
+def seconds_since(moment: str) -> float:
+    """Return the age of a ``metav1.Time`` in seconds."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment.replace("Z", "+00:00"))).total_seconds()
