@@ -12,7 +12,7 @@ from typing import Any
 
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import dig, items, mapping
-from sampan.schema.causes import forbidden, invalid, not_supported, required
+from sampan.schema.causes import forbidden, invalid, not_supported, required, too_long
 from sampan.schema.names import dns1123_label, dns1123_subdomain, label_value, qualified_name
 from sampan.schema.objects import Object
 
@@ -254,3 +254,14 @@ def collect(
 ) -> Callable[[Object, Object | None], list[Cause]]:
     """Make a ``Validate`` of a generator."""
     return lambda new, old: list(check(new, old))
+
+
+def csi_driver_name(path: str, name: str) -> Iterator[Cause]:
+    """The name of a CSI or DRA driver (``ValidateCSIDriverName``)."""
+    if not name:
+        yield required(path)
+        return
+    if len(name) > 63:
+        yield too_long(path, 63)
+    for message in dns1123_subdomain(name.lower()):
+        yield invalid(path, name, message)

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, immutable, label, one_of, subdomain
+from sampan.api.resources.checking import collect, csi_driver_name, immutable, label, one_of, subdomain
 from sampan.api.resources.columns import AGE, NAME, field
-from sampan.api.resources.device_requests import driver
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import required, too_many
 from sampan.schema.objects import Object
@@ -54,7 +53,7 @@ def validate_template(new: Object, old: Object | None) -> Iterator[Cause]:
 
 
 def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from driver("driverName", text(new, "driverName"))
+    yield from csi_driver_name("driverName", text(new, "driverName"))
     yield from parameters("parametersRef", new.get("parametersRef"), namespaced=True)
 
 
@@ -65,7 +64,7 @@ def validate_context(new: Object, old: Object | None) -> Iterator[Cause]:
 
 
 def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from driver("driverName", text(new, "driverName"))
+    yield from csi_driver_name("driverName", text(new, "driverName"))
     yield from subdomain("nodeName", new.get("nodeName"), needed=False)
     if new.get("namedResources") is None:
         yield required("", "exactly one structured model field must be set")

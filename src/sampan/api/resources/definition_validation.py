@@ -15,7 +15,7 @@ from sampan.api.resource import Cause
 from sampan.api.resources.checking import immutable
 from sampan.api.resources.definition_status import APPROVAL, approval_state, established, is_protected
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.api.resources.webhooks import check_service, check_url
+from sampan.api.resources.webhooks import check_review_versions, check_service, check_url
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_many
 from sampan.schema.definition_schemas import check_schema, selectable
 from sampan.schema.names import dns1035_label, dns1123_subdomain
@@ -24,7 +24,6 @@ from sampan.schema.objects import Object
 SCOPES = ("Cluster", "Namespaced")
 COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
-REVIEW_VERSIONS = ("v1", "v1beta1")
 MAX_SELECTABLE = 8
 MAX_WARNING = 256
 TOP = {
@@ -257,20 +256,7 @@ def check_conversion(path: str, conversion: Object, *, preserves: bool) -> Itera
         yield from check_url(f"{here}.url", client_config["url"])
     else:
         yield from check_service(f"{here}.service", mapping(client_config, "service"))
-    yield from check_review_versions(f"{path}.conversionReviewVersions", versions)
-
-
-def check_review_versions(path: str, versions: list[str]) -> Iterator[Cause]:
-    if not versions:
-        yield required(path)
-        return
-    for index, version in enumerate(versions):
-        if version in versions[:index]:
-            yield invalid(f"{path}[{index}]", version, "duplicate version")
-            continue
-        yield from (invalid(f"{path}[{index}]", version, message) for message in dns1035_label(version))
-    if not set(REVIEW_VERSIONS) & set(versions):
-        yield invalid(path, versions, f"must include at least one of {', '.join(REVIEW_VERSIONS)}")
+    yield from check_review_versions(f"{path}.conversionReviewVersions", versions, missing="")
 
 
 def check_update(new: Object, old: Object) -> Iterator[Cause]:

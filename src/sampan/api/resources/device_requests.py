@@ -14,7 +14,7 @@ import orjson
 
 from sampan.api.resource import Cause
 from sampan.api.resources import device_selectors
-from sampan.api.resources.checking import immutable, label, needed_one_of, one_of, subdomain
+from sampan.api.resources.checking import csi_driver_name, immutable, label, needed_one_of, one_of, subdomain
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_long, too_many
 from sampan.schema.names import dns1123_subdomain, label_value, qualified_name
@@ -66,17 +66,6 @@ def name_of(one: Any) -> str:
     return one if isinstance(one, str) else str(one.get("name") or "")
 
 
-def driver(path: str, name: str) -> Iterator[Cause]:
-    """``ValidateCSIDriverName``."""
-    if not name:
-        yield required(path)
-        return
-    if len(name) > 63:
-        yield too_long(path, 63)
-    for message in dns1123_subdomain(name.lower()):
-        yield invalid(path, name, message)
-
-
 def pool_name(path: str, name: str) -> Iterator[Cause]:
     if not name:
         yield required(path)
@@ -104,7 +93,7 @@ def qualified(path: str, name: str) -> Iterator[Cause]:
     if len(parts) == 2 and not parts[0]:
         yield invalid(path, "", "the domain must not be empty")
     elif len(parts) == 2:
-        yield from driver(path, parts[0])
+        yield from csi_driver_name(path, parts[0])
     if len(parts) == 2 and not parts[1]:
         yield invalid(path, "", "the name must not be empty")
     else:
@@ -247,7 +236,7 @@ def configuration(path: str, config: Object) -> Iterator[Cause]:
     if opaque is None:
         yield required(f"{path}.opaque")
         return
-    yield from driver(f"{path}.opaque.driver", text(opaque, "driver"))
+    yield from csi_driver_name(f"{path}.opaque.driver", text(opaque, "driver"))
     parameters, at = opaque.get("parameters"), f"{path}.opaque.parameters"
     if parameters is None:
         yield required(at)
@@ -307,7 +296,7 @@ def allocation(given: Object, known: set[str]) -> Iterator[Cause]:
 
 def result(path: str, one: Object, known: set[str]) -> Iterator[Cause]:
     yield from reference(f"{path}.request", text(one, "request"), known)
-    yield from driver(f"{path}.driver", text(one, "driver"))
+    yield from csi_driver_name(f"{path}.driver", text(one, "driver"))
     yield from pool_name(f"{path}.pool", text(one, "pool"))
     yield from label(f"{path}.device", one.get("device"))
     yield from listed(f"{path}.tolerations", items(one, "tolerations"), 16, toleration)
@@ -319,7 +308,7 @@ def allocated_config(path: str, one: Object, known: set[str]) -> Iterator[Cause]
 
 
 def device_status(path: str, one: Object, given: set[str]) -> Iterator[Cause]:
-    yield from driver(f"{path}.driver", text(one, "driver"))
+    yield from csi_driver_name(f"{path}.driver", text(one, "driver"))
     yield from pool_name(f"{path}.pool", text(one, "pool"))
     yield from label(f"{path}.device", one.get("device"))
     if device_id(one) not in given:

@@ -14,9 +14,9 @@ from typing import Any
 from sampan.api import metadata
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources import classic_claims, resource_slices
-from sampan.api.resources.checking import collect, immutable, subdomain
+from sampan.api.resources.checking import collect, csi_driver_name, immutable, subdomain
 from sampan.api.resources.columns import AGE, NAME, field
-from sampan.api.resources.device_requests import claim_spec, claim_status, configuration, driver, listed, selectors
+from sampan.api.resources.device_requests import claim_spec, claim_status, configuration, listed, selectors
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import invalid
 from sampan.schema.objects import Object
@@ -193,7 +193,7 @@ def default_rule(obj: Object) -> None:
 
 
 def validate_pool_request(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from driver("spec.driver", text(new, "spec", "driver"))
+    yield from csi_driver_name("spec.driver", text(new, "spec", "driver"))
     limit = dig(new, "spec", "limit")
     if limit is not None and not 1 <= limit <= 1000:
         yield invalid("spec.limit", limit, "must be between 1 and 1000, inclusive")

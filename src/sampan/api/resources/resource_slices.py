@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import immutable, label, needed_one_of, subdomain
+from sampan.api.resources.checking import csi_driver_name, immutable, label, needed_one_of, subdomain
 from sampan.api.resources.coordination import SEMANTIC_VERSION
-from sampan.api.resources.device_requests import EFFECTS, distinct, driver, listed, name_of, pool_name, qualified
+from sampan.api.resources.device_requests import EFFECTS, distinct, listed, name_of, pool_name, qualified
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import forbidden, invalid, required, too_long, too_many
 from sampan.schema.names import label_value, qualified_name
@@ -34,7 +34,7 @@ ONE_DEVICE_PLACE = (
 
 def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
     spec = mapping(new, "spec")
-    yield from driver("spec.driver", text(spec, "driver"))
+    yield from csi_driver_name("spec.driver", text(spec, "driver"))
     pool = mapping(spec, "pool")
     yield from pool_name("spec.pool.name", text(pool, "name"))
     if (pool.get("resourceSliceCount") or 0) <= 0:
@@ -227,7 +227,7 @@ def default_taint(one: Object, at: str) -> None:
 def validate_rule(new: Object, old: Object | None) -> Iterator[Cause]:
     chosen = mapping(new, "spec", "deviceSelector")
     if chosen.get("driver") is not None:
-        yield from driver("spec.deviceSelector.driver", chosen["driver"])
+        yield from csi_driver_name("spec.deviceSelector.driver", chosen["driver"])
     if chosen.get("pool") is not None:
         yield from pool_name("spec.deviceSelector.pool", chosen["pool"])
     if chosen.get("device") is not None:

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, immutable, label_selector, non_negative, one_of, subdomain
+from sampan.api.resources.checking import (
+    collect,
+    csi_driver_name,
+    immutable,
+    label_selector,
+    non_negative,
+    one_of,
+    subdomain,
+)
 from sampan.api.resources.columns import AGE, NAME, field, truth
 from sampan.api.resources.quantities import quantity
 from sampan.api.resources.reading import dig, items, mapping, text
@@ -29,16 +37,6 @@ def parameters(path: str, given: Object, *, needed: bool = False) -> Iterator[Ca
         yield invalid(path, "", "field can not be empty.")
     if sum(len(key.encode()) + len(str(value).encode()) for key, value in given.items()) > MAX_PARAMETER_BYTES:
         yield too_long(path, MAX_PARAMETER_BYTES)
-
-
-def csi_driver_name(path: str, name: str) -> Iterator[Cause]:
-    if not name:
-        yield required(path)
-        return
-    if len(name) > 63:
-        yield too_long(path, 63)
-    for message in dns1123_subdomain(name.lower()):
-        yield invalid(path, name, message)
 
 
 # storage classes

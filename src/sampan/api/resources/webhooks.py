@@ -23,6 +23,7 @@ OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")
 SIDE_EFFECTS = ("None", "NoneOnDryRun")
 REVIEW_VERSIONS = ("v1", "v1beta1")
+KNOWN = ", ".join(REVIEW_VERSIONS)
 URL_FORM = "; desired format: https://host[/path]"
 MAX_MATCH_CONDITIONS = 64
 COLUMNS = (NAME, Column("Webhooks", lambda o: len(items(o, "webhooks")), type="integer"), AGE)
@@ -229,10 +230,12 @@ def check_expressions(path: str, conditions: list[Object]) -> Iterator[Cause]:
             yield cause
 
 
-def check_review_versions(path: str, versions: list[str]) -> Iterator[Cause]:
-    known = ", ".join(REVIEW_VERSIONS)
+def check_review_versions(
+    path: str, versions: list[str], missing: str = f"must specify one of {KNOWN}"
+) -> Iterator[Cause]:
+    """Judge the review versions of a webhook; ``missing`` says what is wrong when there are none."""
     if not versions:
-        yield required(path, f"must specify one of {known}")
+        yield required(path, missing)
         return
     for index, version in enumerate(versions):
         if version in versions[:index]:
@@ -240,4 +243,4 @@ def check_review_versions(path: str, versions: list[str]) -> Iterator[Cause]:
             continue
         yield from (invalid(f"{path}[{index}]", version, message) for message in dns1035_label(version))
     if not set(REVIEW_VERSIONS) & set(versions):
-        yield invalid(path, versions, f"must include at least one of {known}")
+        yield invalid(path, versions, f"must include at least one of {KNOWN}")
