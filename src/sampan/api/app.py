@@ -19,6 +19,7 @@ from sampan.api import routing, serving
 from sampan.api.admitting import Chain
 from sampan.api.audit.auditor import Auditor
 from sampan.api.authz.chain import Mode
+from sampan.api.authz.decision import Decision
 from sampan.api.catalog import Catalog, Served, Subresource
 from sampan.api.errors import StatusError, method_not_allowed, service_unavailable
 from sampan.api.flowcontrol.control import FlowControl
@@ -60,6 +61,9 @@ class Authorizer(Protocol):
 
     def authorize(self, attributes: Attributes) -> tuple[bool, str]:
         """Return whether it is allowed, and why, or why not."""
+
+    def decide(self, attributes: Attributes) -> Decision:
+        """Return the same as a decision: ``allowed`` None where nobody allows and nobody denies."""
 
     def pending(self, attributes: Attributes) -> bool:
         """Whether ``prepare`` must be awaited before ``authorize`` knows."""

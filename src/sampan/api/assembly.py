@@ -31,7 +31,9 @@ from sampan.api.masters import Masters
 from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resources import served
+from sampan.api.review_selectors import SINCE as SELECTORS_SINCE
 from sampan.api.tokens import Tokens
+from sampan.api.version import minor
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -91,25 +93,42 @@ def authorizers(api: Api, flags: Flags, rbac: RbacAuthorizer) -> AuthorizerChain
         "RBAC": lambda: rbac,
         "Webhook": lambda: webhook_authorizer(api, flags),
     }
+    if flags.authorization_config is not None:
+        return configured_authorizers(api, flags, made)
     unknown = [mode for mode in flags.authorization_mode if mode not in made]
     if unknown or not flags.authorization_mode:
         raise FlagError(f'authorization-mode "{", ".join(unknown)}" is not a valid mode: {", ".join(made)}')
     return AuthorizerChain([made[mode]() for mode in flags.authorization_mode])
 
 
+def configured_authorizers(api: Api, flags: Flags, made: dict[str, Callable[[], Mode]]) -> AuthorizerChain:
+    """Return the authorizers of an AuthorizationConfiguration. Raises ``FlagError``."""
+    from sampan.api.authz.configuration import ConfiguredAuthorizers
+
+    assert flags.authorization_config is not None
+    plain = Flags()
+    if flags.authorization_mode != plain.authorization_mode or flags.authorization_webhook_config_file is not None:
+        others = "--authorization-mode or --authorization-webhook-* flags are defined"
+        raise FlagError(f"--authorization-config can not be specified when {others}")
+    chain = ConfiguredAuthorizers(flags.authorization_config, api.types.version, made)
+    api.closing.append(chain.close)
+    return chain
+
+
 def webhook_authorizer(api: Api, flags: Flags) -> Mode:
     """Return the authorizer of the mode Webhook. Raises ``FlagError``."""
-    from sampan.api.authz.webhook import WebhookAuthorizer
+    from sampan.api.authz.webhook import Settings, WebhookAuthorizer
     from sampan.api.remote import Remote
 
     if flags.authorization_webhook_config_file is None:
         raise FlagError("authorization-mode Webhook needs --authorization-webhook-config-file")
-    webhook = WebhookAuthorizer(
-        Remote(flags.authorization_webhook_config_file),
+    settings = Settings(
         flags.authorization_webhook_version,
         flags.authorization_webhook_cache_authorized_ttl,
         flags.authorization_webhook_cache_unauthorized_ttl,
+        selectors=minor(api.types.version) >= SELECTORS_SINCE,
     )
+    webhook = WebhookAuthorizer(Remote(flags.authorization_webhook_config_file), settings)
     api.closing.append(webhook.close)
     return webhook
 

@@ -79,6 +79,9 @@ class Flags:
     """An AdmissionConfiguration (apiserver.config.k8s.io/v1): what plugins are told."""
 
     # who may
+    authorization_config: Path | None = None
+    """An AuthorizationConfiguration (apiserver.config.k8s.io) instead of the settings below: authorizers in order, webhooks
+    with conditions among them."""
     authorization_mode: tuple[str, ...] = ("Node", "RBAC")
     authorization_webhook_config_file: Path | None = None
     """A kubeconfig that says who is asked in the mode Webhook."""

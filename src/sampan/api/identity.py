@@ -31,7 +31,9 @@ def authorize(authorizer: Authorizer, attributes: Attributes) -> None:
 
 
 def denied(attributes: Attributes, reason: str = "") -> StatusError:
-    """Return the 403 as Kubernetes words it."""
+    """Return the 403 as Kubernetes words it; a 500 where an authorizer could not be asked."""
+    if attributes.verdict is not None and attributes.verdict.error:
+        return internal_error(f'Internal Server Error: "{attributes.path}": {attributes.verdict.error}')
     user, why = attributes.user.name, f": {reason}" if reason else ""
     if not attributes.resource:
         message = f'User "{user}" cannot {attributes.verb} path "{attributes.path}"{why}'

@@ -297,7 +297,7 @@ class RbacAuthorizer:
         """Return whether RBAC alone allows a request, and why (the escalation checks ask)."""
         if MASTERS in attributes.user.groups:
             return True, ""
-        allowed, reason = self.decide(attributes)
+        allowed, reason, _ = self.decide(attributes)
         return bool(allowed), reason
 
     def _compiled(self, user: User) -> Compiled:

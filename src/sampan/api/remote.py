@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class RemoteError(Exception):
-    """The server cannot be reached, refused, or answered what is no JSON."""
+    """The server cannot be reached, refused, or answered what is no JSON. ``status``: HTTP's, 0 where there is none."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Remote:
@@ -49,7 +53,8 @@ class Remote:
             async with self._open().post(self._url, data=body, timeout=timeout) as answer:
                 content = await answer.read()
                 if answer.status >= 300:
-                    raise RemoteError(f"{self._url} answered {answer.status}: {content[:200].decode(errors='replace')}")
+                    told = content[:200].decode(errors="replace")
+                    raise RemoteError(f"{self._url} answered {answer.status}: {told}", answer.status)
                 return orjson.loads(content) if content.strip() else None
         except TimeoutError:
             raise RemoteError(f"{self._url} did not answer within {seconds:g} s") from None

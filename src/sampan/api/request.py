@@ -14,6 +14,7 @@ from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.api.authz.decision import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class Attributes:
     field_selector: str = ""
     label_selector: str = ""
     """The selectors of a list, watch or deletecollection, as they were sent."""
+    verdict: Decision | None = None
+    """What the authorizers came to, where one of them had to learn something first."""
+    learned: Decision | None = None
+    """What one of them has just learned (``authz/chain.py``)."""
 
     def selects(self, field: str, value: str) -> bool:
         """Whether the request is only about objects whose field has a value."""

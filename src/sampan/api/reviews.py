@@ -131,10 +131,9 @@ class Reviews:
             attributes.label_selector = review_selectors.as_sent(resource, "labelSelector")
         if authorizer.pending(attributes):
             await authorizer.prepare(attributes)
-        allowed, reason = authorizer.authorize(attributes)
-        status: Object = {"allowed": allowed}
-        if reason:
-            status["reason"] = reason
+        allowed, reason, error = authorizer.decide(attributes)
+        told = {"denied": allowed is False, "reason": reason, "evaluationError": error}
+        status: Object = {"allowed": bool(allowed), **{key: value for key, value in told.items() if value}}
         return answered(request, served, review, status)
 
     async def rules(self, request: Request) -> Response:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.app import Api
+from sampan.api.authz.decision import Decision
 from sampan.api.errors import StatusError
 from sampan.api.request import Attributes, Response, User
 from sampan.api.resource import Resource
@@ -47,6 +48,9 @@ class AdminOnly:
 
     def authorize(self, attributes: Attributes) -> tuple[bool, str]:
         return "system:masters" in attributes.user.groups, ""
+
+    def decide(self, attributes: Attributes) -> Decision:
+        return Decision("system:masters" in attributes.user.groups)
 
 
 def mark_namespace(namespace: Any) -> None:

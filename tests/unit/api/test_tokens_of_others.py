@@ -121,7 +121,12 @@ async def test_oidc_by_flags(throwaway_pki: Path, server: WebhookServer, tmp_pat
 
 def authentication(issuer: Issuer, authority: str, **more: Any) -> dict[str, Any]:
     jwt_entry = {
-        "issuer": {"url": issuer.url, "audiences": ["sampan", "other"], "certificateAuthority": authority},
+        "issuer": {
+            "url": issuer.url,
+            "audiences": ["sampan", "other"],
+            "audienceMatchPolicy": "MatchAny",
+            "certificateAuthority": authority,
+        },
         "claimValidationRules": [{"expression": "claims.level > 2", "message": "level is too low"}],
         "claimMappings": {
             "username": {"expression": "claims.sub + '@' + claims.org"},
@@ -167,13 +172,36 @@ async def test_an_authentication_configuration(throwaway_pki: Path, server: Webh
     await api.close()
 
 
+USERNAME: dict[str, Any] = {"username": {"claim": "sub", "prefix": ""}}
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"issuer": {"url": "http://x", "audiences": ["a"]}}, "scheme must be https"),
-        ({"issuer": {"url": "https://x", "audiences": []}}, "at least one audience"),
-        ({"claimMappings": {"username": {"claim": "a", "expression": "b"}}}, "exactly one of claim and expression"),
+        ({"issuer": {"url": "https://x", "audiences": []}}, "at least one jwt.0..issuer.audiences is required"),
+        ({"issuer": {"url": "https://x?y", "audiences": ["a"]}}, "URL must not contain a query"),
+        (
+            {"issuer": {"url": "https://own", "audiences": ["a"]}},
+            "must not overlap with disallowed issuers: .https://own.",
+        ),
+        ({"issuer": {"url": "https://x", "audiences": ["a", "b"]}}, "must be MatchAny for multiple audiences"),
+        (
+            {"issuer": {"url": "https://x", "audiences": ["a"], "certificateAuthority": "x"}},
+            "does not contain any valid",
+        ),
+        ({"claimMappings": {"username": {"claim": "a", "expression": "b"}}}, "claim and expression can't both be set"),
+        ({"claimMappings": {"username": {"claim": "a"}}}, "prefix is required when claim is set"),
         ({"claimMappings": {"username": {"expression": "claims."}}}, "claimMappings.username.expression"),
+        ({"claimMappings": {"username": {"expression": "claims.email"}}}, "claims.email_verified must be used in"),
+        ({"claimMappings": {}}, "claimMappings.username: Required value: claim or expression is required"),
+        ({"claimValidationRules": [{"expression": "claims.a"}]}, "must evaluate to bool but got dyn"),
+        ({"userValidationRules": [{"expression": "user.nothing"}]}, "userValidationRules.0..expression"),
+        (
+            {"claimMappings": {**USERNAME, "extra": [{"key": "k8s.io/a", "valueExpression": "'a'"}]}},
+            "reserved for Kubernetes use",
+        ),
+        ({"claimMappings": {**USERNAME, "extra": [{"key": "a", "valueExpression": "'a'"}]}}, "domain-prefixed path"),
     ],
 )
 def test_configurations_that_are_none(tmp_path: Path, change: dict[str, Any], why: str) -> None:
@@ -181,13 +209,13 @@ def test_configurations_that_are_none(tmp_path: Path, change: dict[str, Any], wh
 
     entry = {
         "issuer": {"url": "https://x", "audiences": ["a"]},
-        "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+        "claimMappings": USERNAME,
     }
     kind = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
     file = tmp_path / "authn.yaml"
     file.write_text(yaml.safe_dump({**kind, "jwt": [{**entry, **change}]}))
     with pytest.raises(flags.FlagError, match=why):
-        OpenIdConnect(flags.parse({"authentication-config": str(file)}), ("a",), "1.37")
+        OpenIdConnect(flags.parse({"authentication-config": str(file)}), ("a",), "1.37", "https://own")
 
 
 def kubeconfig(server: WebhookServer, path: str, file: Path) -> str:

@@ -25,9 +25,13 @@ OBJECTS = ("uid", "object", "oldObject")
 class _Pending(BaseException):
     """The authorizer does not know yet. No ``Exception``: an evaluation must not take it for an error of its own."""
 
-    def __init__(self, attributes: Attributes) -> None:
+    def __init__(self, attributes: Attributes, asked: Asked, known: dict[Asked, tuple[bool, str]]) -> None:
         super().__init__()
-        self.attributes = attributes
+        self._attributes, self._asked, self._known = attributes, asked, known
+
+    async def settle(self, api: Api) -> None:
+        await api.authorizer.prepare(self._attributes)
+        self._known[self._asked] = api.authorizer.authorize(self._attributes)
 
 
 async def settled(api: Api, evaluate: Callable[[], Result]) -> Result:
@@ -36,7 +40,7 @@ async def settled(api: Api, evaluate: Callable[[], Result]) -> Result:
         try:
             return evaluate()
         except _Pending as pending:
-            await api.authorizer.prepare(pending.attributes)
+            await pending.settle(api)
 
 
 def variables_of(
@@ -73,7 +77,7 @@ def decider(api: Api, user: User) -> Decide:
         if found is None:
             attributes = attributes_of(user, asked)
             if api.authorizer.pending(attributes):
-                raise _Pending(attributes)
+                raise _Pending(attributes, asked, known)
             found = known[asked] = api.authorizer.authorize(attributes)
         return found
 

@@ -40,16 +40,16 @@ class Authenticators:
         self.of_tokens: list[TokenAuthenticator] = [ServiceAccounts(api, tokens)]
         if flags.enable_bootstrap_token_auth:
             self.of_tokens.append(BootstrapTokens(api, tokens.audiences))
-        self._add_remote(api, flags)
+        self._add_remote(api, flags, tokens)
 
-    def _add_remote(self, api: Api, flags: Flags) -> None:
+    def _add_remote(self, api: Api, flags: Flags, tokens: Tokens) -> None:
         """Add who verifies tokens with the help of others. Raises ``FlagError``."""
         if flags.authentication_config is not None and flags.oidc_issuer_url:
             raise FlagError("authentication-config file and oidc-* flags are mutually exclusive")
         if flags.authentication_config is not None or flags.oidc_issuer_url:
             from sampan.api.authn.oidc import OpenIdConnect
 
-            self.open_id_connect = OpenIdConnect(flags, self.audiences, api.types.version)
+            self.open_id_connect = OpenIdConnect(flags, self.audiences, api.types.version, tokens.issuer)
             self.of_tokens.append(self.open_id_connect)
             api.closing.append(self.open_id_connect.close)
         if flags.authentication_token_webhook_config_file is not None:

@@ -7,7 +7,7 @@ on claims and on the user refuse. Source: apiserver.config.k8s.io Authentication
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sampan.api.authn.known import BadToken, with_everyone
 from sampan.api.flags import FlagError
@@ -15,21 +15,33 @@ from sampan.api.request import User
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
 
+if TYPE_CHECKING:
+    from sampan.schema.cel.environment import Environment
+
 Claims = Mapping[str, Any]
+
+
+def environment_of(variable: str, version: str) -> Environment:
+    """Return what an expression over ``claims`` or ``user`` may use."""
+    from sampan.schema.cel import types
+    from sampan.schema.cel.admission import USER
+    from sampan.schema.cel.environment import environment
+
+    kind = USER if variable == "user" else types.map_of(types.STRING, types.DYN)
+    found = environment(version, {variable: kind}, stored=True)
+    found.roots = {}
+    return found
 
 
 class Expression:
     """A CEL expression over ``claims`` or ``user``."""
 
     def __init__(self, source: str, variable: str, version: str, at: str) -> None:
-        from sampan.schema.cel import types
-        from sampan.schema.cel.environment import environment
         from sampan.schema.cel.errors import CelError
         from sampan.schema.cel.program import compile
 
-        kind = types.map_of(types.STRING, types.DYN)
         try:
-            self._program = compile(source, environment(version, {variable: kind}))
+            self._program = compile(source, environment_of(variable, version))
         except CelError as error:
             raise FlagError(f"{at}: {error}") from error
         self._variable, self._at = variable, at

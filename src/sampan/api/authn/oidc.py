@@ -33,7 +33,6 @@ logger = logging.getLogger("sampan.api")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
 FETCH_SECONDS = 10.0
-GROUP_VERSIONS = tuple(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
 
 
 class Issuer:
@@ -150,8 +149,8 @@ class Issuer:
 class OpenIdConnect:
     """The issuers of one API, by their URL."""
 
-    def __init__(self, flags: Flags, audiences: Sequence[str], version: str) -> None:
-        self._audiences, self._version = tuple(audiences), version
+    def __init__(self, flags: Flags, audiences: Sequence[str], version: str, own_issuer: str = "") -> None:
+        self._audiences, self._version, self._own_issuer = tuple(audiences), version, own_issuer
         self._file = flags.authentication_config
         self._state: tuple[int, int] = (0, 0)
         self.anonymous: Object | None = None
@@ -167,12 +166,12 @@ class OpenIdConnect:
     def _read(self, file: Path) -> None:
         status = file.stat()
         self._state = (status.st_ino, status.st_mtime_ns)
-        configuration = read_configuration(file)
+        from sampan.api.authn.configuration import read
+
+        configuration = read(file, self._version, self._own_issuer)
         issuers = {}
         for index, entry in enumerate(items(configuration, "jwt")):
             issuer = Issuer(entry, self._version, f"jwt[{index}]")
-            if issuer.url in issuers:
-                raise FlagError(f'jwt[{index}].issuer.url: Duplicate value: "{issuer.url}"')
             issuers[issuer.url] = issuer
         self._old += self._issuers.values()
         self._issuers, self.anonymous = issuers, configuration.get("anonymous")
@@ -184,6 +183,7 @@ class OpenIdConnect:
         try:
             status = self._file.stat()
             if (status.st_ino, status.st_mtime_ns) != self._state:
+                self._state = (status.st_ino, status.st_mtime_ns)
                 self._read(self._file)
         except (OSError, FlagError) as error:
             logger.error("the authentication configuration stays as it was: %s", error)
@@ -200,23 +200,6 @@ class OpenIdConnect:
     async def close(self) -> None:
         for issuer in (*self._issuers.values(), *self._old):
             await issuer.close()
-
-
-def read_configuration(file: Path) -> Object:
-    """Return the AuthenticationConfiguration of a file. Raises ``FlagError``."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FlagError(f"{file}: {error}") from error
-    if not isinstance(found, dict) or found.get("kind") != "AuthenticationConfiguration":
-        raise FlagError(f"{file} holds no AuthenticationConfiguration")
-    if found.get("apiVersion") not in GROUP_VERSIONS:
-        raise FlagError(
-            f"{file}: no kind AuthenticationConfiguration is registered for version {found.get('apiVersion')}"
-        )
-    return found
 
 
 def jwt_of(flags: Flags) -> Object:

@@ -10,10 +10,11 @@ MASTERS = "system:masters"
 
 
 class Decision(NamedTuple):
-    """``allowed`` None: no opinion."""
+    """``allowed`` None: no opinion. ``error``: why no opinion could be had, or what a refusal comes from."""
 
     allowed: bool | None
     reason: str = ""
+    error: str = ""
 
 
 NO_OPINION = Decision(None)

@@ -28,15 +28,15 @@ TIME, ANY = scalar(types.TIMESTAMP, 12), scalar(types.DYN, 1)
 UNBOUNDED = -1
 
 
-def _object(type_name: str, /, **fields: Declared) -> Declared:
+def described(type_name: str, /, **fields: Declared) -> Declared:
     return object_of(type_name, {key: (key, type) for key, type in fields.items()})
 
 
 STRINGS = list_type(STRING, UNBOUNDED)
-KIND = _object("kubernetes.GroupVersionKind", group=STRING, version=STRING, kind=STRING)
-RESOURCE = _object("kubernetes.GroupVersionResource", group=STRING, version=STRING, resource=STRING)
-USER = _object("kubernetes.UserInfo", username=STRING, uid=STRING, groups=STRINGS, extra=map_type(STRINGS, UNBOUNDED))
-REQUEST = _object(
+KIND = described("kubernetes.GroupVersionKind", group=STRING, version=STRING, kind=STRING)
+RESOURCE = described("kubernetes.GroupVersionResource", group=STRING, version=STRING, resource=STRING)
+USER = described("kubernetes.UserInfo", username=STRING, uid=STRING, groups=STRINGS, extra=map_type(STRINGS, UNBOUNDED))
+REQUEST = described(
     "kubernetes.AdmissionRequest",
     kind=KIND,
     resource=RESOURCE,
@@ -53,12 +53,12 @@ REQUEST = _object(
 )
 """``request``: the AdmissionRequest of a webhook, without the objects."""
 
-CONDITION = _object(
+CONDITION = described(
     "kubernetes.NamespaceCondition", status=STRING, type=STRING, lastTransitionTime=TIME, message=STRING, reason=STRING
 )
-NAMESPACE = _object(
+NAMESPACE = described(
     "kubernetes.Namespace",
-    metadata=_object(
+    metadata=described(
         "kubernetes.NamespaceMetadata",
         name=STRING,
         generateName=STRING,
@@ -73,8 +73,8 @@ NAMESPACE = _object(
         resourceVersion=STRING,
         finalizers=STRINGS,
     ),
-    spec=_object("kubernetes.NamespaceSpec", finalizers=STRINGS),
-    status=_object("kubernetes.NamespaceStatus", conditions=list_type(CONDITION, UNBOUNDED), phase=STRING),
+    spec=described("kubernetes.NamespaceSpec", finalizers=STRINGS),
+    status=described("kubernetes.NamespaceStatus", conditions=list_type(CONDITION, UNBOUNDED), phase=STRING),
 )
 """``namespaceObject``."""
 
