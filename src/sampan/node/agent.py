@@ -87,8 +87,7 @@ class Node:
                 logger.error("pod %s: %s", worker.key, errors.exceptions[0], exc_info=errors)
                 worker.wake_after(1.0)
         del self.workers[uid]
-        for container_id in [owned for owned, told in self.context.owners.items() if told == worker.on_exit]:
-            del self.context.owners[container_id]
+        worker.local.disown()
         self.context.tokens.forget(uid)
         self.context.materials.release(uid)
         still = self.pods.get(worker.key)

@@ -16,6 +16,7 @@ from sampan.node.image_puller import ImagePuller
 from sampan.node.materials import Materials
 from sampan.node.pod_cgroups import create, remove
 from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
+from sampan.node.resources import cgroup_parent
 from sampan.node.runtime import Runtime
 from sampan.node.tokens import Tokens
 from sampan.node.volumes import data_of
@@ -100,8 +101,8 @@ class NodeContext:
     def ensure_pod_cgroup(self, cgroup: str) -> None:
         create(cgroup)
 
-    def remove_pod_cgroup(self, cgroup: str) -> None:
-        remove(cgroup)
+    def remove_pod_cgroup(self, pod: Object) -> None:
+        remove(cgroup_parent(self.cgroup, pod))
 
 
 def hosts_file(pod: Object, ip: str, cluster_domain: str) -> str:

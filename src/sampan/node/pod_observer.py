@@ -14,7 +14,7 @@ from sampan.node.container_config import MESSAGE_POLICY
 from sampan.node.context import NodeContext
 from sampan.node.log_files import tail_of
 from sampan.node.pod_config import CONTAINER, UID
-from sampan.node.pod_status import PodView
+from sampan.node.pod_view import PodView
 
 MESSAGE_BYTES = 4096
 
@@ -37,27 +37,39 @@ class PodObserver:
 
     async def look(self) -> list[str]:
         """Bring the view up to date; return the ids of everything the pod has. Raises ``RuntimeFailure``."""
-        runtime, view = self._context.runtime, self.view
+        runtime, labels = self._context.runtime, {UID: self._uid}
         sandboxes, containers = await asyncio.gather(
-            runtime.list_pod_sandboxes({UID: self._uid}), runtime.list_containers({UID: self._uid})
+            runtime.list_pod_sandboxes(labels), runtime.list_containers(labels)
         )
+        await self._take_sandbox(sandboxes)
+        left = [sandbox.id for sandbox in sandboxes if sandbox.id != self.view.sandbox_id]
+        for sandbox_id in left:  # it died, or a crash of this node left two
+            await runtime.stop_pod_sandbox(sandbox_id)
+        if any(c.state == cri.CONTAINER_RUNNING and c.pod_sandbox_id in left for c in containers):
+            containers = await runtime.list_containers(labels)
+        by_name: dict[str, list[cri.Container]] = {}
+        for container in containers:
+            by_name.setdefault(container.labels.get(CONTAINER, ""), []).append(container)
+        newest = max(sandboxes, key=lambda sandbox: sandbox.created_at, default=None)
+        for name, instances in by_name.items():
+            await self._look_at(name, sorted(instances, key=lambda c: c.metadata.attempt, reverse=True))
+            now = self.view.sandbox_id or (newest.id if newest is not None else "")
+            self.view.of(name).stale = instances[0].pod_sandbox_id != now
+        for name in self.view.containers.keys() - by_name.keys():  # collected, or lost with the runtime's state
+            self.view.of(name).current = self.view.of(name).last = None
+        return [*(sandbox.id for sandbox in sandboxes), *(container.id for container in containers)]
+
+    async def _take_sandbox(self, sandboxes: list[cri.PodSandbox]) -> None:
+        """Take the newest of the sandboxes that are ready as the pod's."""
+        view = self.view
         live = [sandbox for sandbox in sandboxes if sandbox.state == cri.SANDBOX_READY]
         self.attempt = max((sandbox.metadata.attempt + 1 for sandbox in sandboxes), default=0)
         newest = max(live, key=lambda sandbox: sandbox.created_at, default=None)
         if newest is None:
             view.sandbox_id, view.sandbox_ready = "", False
         elif newest.id != view.sandbox_id:
-            status = await runtime.pod_sandbox_status(newest.id)
+            status = await self._context.runtime.pod_sandbox_status(newest.id)
             view.sandbox_id, view.sandbox_ready, view.ip = newest.id, True, status.network.ip
-        for dead in sandboxes:
-            if dead.state != cri.SANDBOX_READY and dead.id != view.sandbox_id:
-                await runtime.stop_pod_sandbox(dead.id)
-        by_name: dict[str, list[cri.Container]] = {}
-        for container in containers:
-            by_name.setdefault(container.labels.get(CONTAINER, ""), []).append(container)
-        for name, instances in by_name.items():
-            await self._look_at(name, sorted(instances, key=lambda c: c.metadata.attempt, reverse=True))
-        return [*(sandbox.id for sandbox in sandboxes), *(container.id for container in containers)]
 
     async def _look_at(self, name: str, instances: list[cri.Container]) -> None:
         view = self.view.of(name)

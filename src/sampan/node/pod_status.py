@@ -6,56 +6,13 @@ Source: core/v1 PodStatus, the pod lifecycle page of Kubernetes (phase, conditio
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field
 
 from sampan.node import cri_pb2 as cri
+from sampan.node.pod_plan import ENDED, has_begun, initialized
+from sampan.node.pod_view import ContainerView, PodView
 from sampan.node.resources import qos_class
+from sampan.node.restart_policy import is_sidecar, restart_wanted
 from sampan.schema.objects import Object
-
-
-@dataclass(slots=True)
-class ContainerView:
-    """What is known of one container of the Pod: its latest instance and the one before, why it waits, its probes."""
-
-    current: cri.ContainerStatus | None = None
-    last: cri.ContainerStatus | None = None
-    waiting_reason: str = ""
-    waiting_message: str = ""
-    ready: bool = False
-    started: bool = False
-    message: str = ""
-    last_message: str = ""
-
-    @property
-    def running(self) -> bool:
-        return self.current is not None and self.current.state == cri.CONTAINER_RUNNING
-
-    @property
-    def exited(self) -> bool:
-        return self.current is not None and self.current.state == cri.CONTAINER_EXITED
-
-    @property
-    def succeeded(self) -> bool:
-        return self.exited and self.current is not None and self.current.exit_code == 0
-
-    @property
-    def restarts(self) -> int:
-        return self.current.metadata.attempt if self.current is not None else 0
-
-
-@dataclass(slots=True)
-class PodView:
-    """What is known of the pod on this node."""
-
-    containers: dict[str, ContainerView] = field(default_factory=dict)
-    sandbox_id: str = ""
-    sandbox_ready: bool = False
-    ip: str = ""
-    failed_reason: str = ""
-    failed_message: str = ""
-
-    def of(self, name: str) -> ContainerView:
-        return self.containers.setdefault(name, ContainerView())
 
 
 def moment(nanoseconds: int) -> str | None:
@@ -64,11 +21,6 @@ def moment(nanoseconds: int) -> str | None:
         return None
     when = datetime.datetime.fromtimestamp(nanoseconds // 1_000_000_000, datetime.UTC)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def is_sidecar(container: Object) -> bool:
-    """Whether an init container keeps running beside the others (KEP-753)."""
-    return bool(container.get("restartPolicy") == "Always")
 
 
 def state_of(status: cri.ContainerStatus, message: str) -> Object:
@@ -117,38 +69,31 @@ def container_status(container: Object, view: ContainerView, waits_for: str) -> 
     return status
 
 
-def phase_of(pod: Object, view: PodView) -> str:
-    """Return the phase: Pending until every container has started once; then by what runs and how it ended."""
+def phase_of(pod: Object, view: PodView, *, over: bool = False) -> str:
+    """Return the phase: Pending until every container has started once; then by what runs and how it ended. ``over``: nothing
+    is started any more (the pod is deleted, evicted), so what has ended has ended for good."""
     if view.failed_reason:
         return "Failed"
     spec = pod["spec"]
-    policy = spec.get("restartPolicy", "Always")
-    for container in spec.get("initContainers") or ():
+
+    def again(container: Object) -> bool:
+        return not over and restart_wanted(pod, container, view.of(container["name"]))
+
+    for container in () if has_begun(pod, view) else spec.get("initContainers") or ():
         seen = view.of(container["name"])
         if is_sidecar(container):
-            if not seen.running and not seen.exited:
+            if not seen.running and not seen.exited and not over:
                 return "Pending"
-            continue
-        if seen.exited and not seen.succeeded and policy == "Never":
+        elif seen.exited and not seen.succeeded and not again(container):
             return "Failed"
-        if not seen.succeeded:
+        elif not seen.succeeded:
             return "Pending"
     views = [view.of(container["name"]) for container in spec["containers"]]
     if any(seen.current is None or seen.current.state == cri.CONTAINER_CREATED for seen in views):
         return "Pending"
-    if any(seen.running for seen in views) or policy == "Always":
-        return "Running"
-    if policy == "OnFailure" and not all(seen.succeeded for seen in views):
+    if any(not seen.exited or again(container) for seen, container in zip(views, spec["containers"], strict=True)):
         return "Running"
     return "Succeeded" if all(seen.succeeded for seen in views) else "Failed"
-
-
-def initialized(pod: Object, view: PodView) -> bool:
-    for container in pod["spec"].get("initContainers") or ():
-        seen = view.of(container["name"])
-        if not (seen.started if is_sidecar(container) else seen.succeeded):
-            return False
-    return True
 
 
 def condition(type: str, well: bool, reason: str = "", message: str = "") -> Object:
@@ -164,7 +109,7 @@ def conditions_of(pod: Object, view: PodView, phase: str) -> list[Object]:
     spec = pod["spec"]
     names = [container["name"] for container in spec["containers"]]
     unready = [name for name in names if not view.of(name).ready]
-    complete = phase in ("Succeeded", "Failed")
+    complete = phase in ENDED
     why = ("PodCompleted" if phase == "Succeeded" else "PodFailed", "") if complete else ("", "")
     not_ready = why if complete else ("ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
     is_initialized = initialized(pod, view)
@@ -209,10 +154,10 @@ def stamped(new: list[Object], old: list[Object], now: str) -> list[Object]:
     return result + list(before.values())
 
 
-def status_of(pod: Object, view: PodView, host_ip: str, now: str) -> Object:
-    """Return the whole status of the pod."""
+def status_of(pod: Object, view: PodView, host_ip: str, now: str, *, over: bool = False) -> Object:
+    """Return the whole status of the pod. A phase that has ended stays as it is told; ``over``: see ``phase_of``."""
     spec, old = pod["spec"], pod.get("status", {})
-    phase = phase_of(pod, view)
+    phase = old["phase"] if old.get("phase") in ENDED else phase_of(pod, view, over=over)
     has_init = bool(spec.get("initContainers"))
     waits = "PodInitializing" if has_init and not initialized(pod, view) else "ContainerCreating"
     status: Object = {
@@ -237,9 +182,3 @@ def status_of(pod: Object, view: PodView, host_ip: str, now: str) -> Object:
         if spec.get(key):
             status[field_name] = [container_status(c, view.of(c["name"]), waiting) for c in spec[key]]
     return status
-
-
-def restart_wanted(pod: Object, container: Object, view: ContainerView) -> bool:
-    """Whether an exited container is to be started again by policy."""
-    policy: str = container.get("restartPolicy") or pod["spec"].get("restartPolicy", "Always")
-    return policy == "Always" or (policy == "OnFailure" and not view.succeeded)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sampan.node.context import NodeContext
 from sampan.node.hooks import run_hook
-from sampan.node.pod_status import ContainerView, PodView
+from sampan.node.pod_view import ContainerView, PodView
 from sampan.node.probes import Target
 from sampan.node.runtime import RuntimeFailure
 from sampan.schema.objects import Object
@@ -77,12 +77,17 @@ class Ending:
 
 
 async def stop_one(
-    context: NodeContext, pod: Object, name: str, view: ContainerView, target: Target | None, ending: Ending, tell: Tell
+    context: NodeContext,
+    pod: Object,
+    container: Object,
+    view: ContainerView,
+    target: Target | None,
+    ending: Ending,
+    tell: Tell,
 ) -> None:
     """Stop one running container. ``target`` is where its preStop hook goes."""
     assert view.current is not None
-    container_id = view.current.id
-    container: Object = next((c for c in pod["spec"]["containers"] if c["name"] == name), {})
+    container_id, name = view.current.id, view.current.metadata.name
     hook = (container.get("lifecycle") or {}).get("preStop")
     least = 0
     if hook and target is not None and ending.left:

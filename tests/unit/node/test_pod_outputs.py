@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from sampan.node import cri_pb2 as cri
 from sampan.node.log_files import LogLine, last_lines, lines_of
 from sampan.node.log_stream import LogOptions
-from sampan.node.pod_status import PodView, phase_of, restart_wanted, status_of
+from sampan.node.pod_status import phase_of, status_of
+from sampan.node.pod_view import PodView
 from sampan.node.probes import Target, ask
 from sampan.node.restart_backoff import RestartBackoff, spoken
+from sampan.node.restart_policy import restart_wanted
 from sampan.node.spdy import Session, Stream
 
 NOW = "2026-01-01T00:00:00Z"

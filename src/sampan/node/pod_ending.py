@@ -1,0 +1,110 @@
+"""The end of a pod: its containers stopped in order, its status told, everything of it removed from this node.
+
+Each step finds what is left by itself, so an end that a crash cut off is begun again and comes to the same. A pod that has
+ended by itself keeps its containers (for logs) until it is deleted. Source: the pod termination page of Kubernetes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from sampan.client.errors import ApiError
+from sampan.client.resources import PODS
+from sampan.node import volumes
+from sampan.node.local_pod import LocalPod
+from sampan.node.pod_config import UID, log_directory
+from sampan.node.pod_probes import PodProbes
+from sampan.node.pod_reports import PodReports
+from sampan.node.pod_setup import PodSetup
+from sampan.node.pod_view import ContainerView
+from sampan.node.runtime import RuntimeFailure
+from sampan.node.stopping import Ending, grace_of, in_order, stop_one
+from sampan.schema.objects import Object
+
+
+class PodEnding:
+    """Ends one pod. ``kill`` ends one container of it, by its name."""
+
+    def __init__(self, local: LocalPod, setup: PodSetup, probes: PodProbes, reports: PodReports) -> None:
+        self._local = local
+        self._setup = setup
+        self._probes = probes
+        self._reports = reports
+        self._killed: dict[str, str] = {}
+        """Containers that are being stopped, or were: name → id of the instance."""
+        self._ending: Ending | None = None
+        """Set while everything of the pod is being stopped."""
+
+    def shorten(self, pod: Object) -> None:
+        """Take over a shorter grace period while the pod is being stopped."""
+        if self._ending is not None:
+            self._ending.shorten(grace_of(pod))
+
+    def kill(self, group: asyncio.TaskGroup, name: str, message: str) -> None:
+        """Stop a running container; its exit wakes the worker. An instance is stopped once."""
+        view = self._local.view.of(name)
+        if view.current is None or self._killed.get(name) == view.current.id:
+            return
+        self._killed[name] = view.current.id
+        self._local.tell("Normal", "Killing", message, name)
+        group.create_task(self._stop_one(name, view), name=f"stop-{self._local.key}-{name}")
+
+    async def _stop_one(self, name: str, view: ContainerView) -> None:
+        local = self._local
+        container = local.container(name)
+        ending = self._ending or Ending(grace_of(local.pod))
+        target = local.target(container) if container else None
+        await stop_one(local.context, local.pod, container or {}, view, target, ending, local.tell)
+        local.wake()
+
+    async def stop_everything(self) -> None:
+        self._ending = Ending(grace_of(self._local.pod))
+        for group in in_order(self._local.pod, self._local.view):
+            for name, _ in group:
+                self._probes.drop(name)
+                self._local.tell("Normal", "Killing", f"Stopping container {name}", name)
+            await asyncio.gather(*(self._stop_one(name, view) for name, view in group))
+
+    async def finish(self) -> None:
+        """The pod has ended: stop what still runs (sidecars), release its sandbox, keep its logs and status."""
+        local = self._local
+        await self.stop_everything()
+        await self._look()
+        await self._reports.report(over=True)
+        if local.view.sandbox_id:
+            await local.context.runtime.stop_pod_sandbox(local.view.sandbox_id)
+            local.view.sandbox_ready = False
+
+    async def terminate(self) -> None:
+        """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
+        await self._look()
+        await self.clean_up()
+        metadata = self._local.pod["metadata"]
+        with contextlib.suppress(ApiError):
+            await self._reports.report(over=True)
+        try:
+            await self._local.context.client.delete(
+                PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=self._local.uid
+            )
+        except ApiError as error:
+            if not (error.is_not_found or error.is_conflict):
+                raise
+
+    async def clean_up(self) -> None:
+        """Stop and remove everything of the pod on this node."""
+        local, context = self._local, self._local.context
+        await self.stop_everything()
+        with contextlib.suppress(RuntimeFailure):
+            await self._look()
+        for sandbox in await context.runtime.list_pod_sandboxes({UID: local.uid}):
+            await context.runtime.stop_pod_sandbox(sandbox.id)
+            await context.runtime.remove_pod_sandbox(sandbox.id)
+        local.view.sandbox_ready = False
+        await asyncio.to_thread(volumes.remove, local.directory)
+        await asyncio.to_thread(volumes.remove, log_directory(context.pod_log_dir, local.pod))
+        context.remove_pod_cgroup(local.pod)
+
+    async def _look(self) -> None:
+        for owned in await self._local.observer.look():
+            self._local.owns(owned)
