@@ -9,17 +9,20 @@ agents need (a part's ``warm``).
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampan.cluster.settings import Settings, snapshots_root
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.controllers.builtin import ClientFor
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
@@ -111,13 +114,18 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             pod_cidr=str(settings.pod_cidr),
             simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else None,
             control_plane_node=settings.node_name if real else "",
+            volumes_dir=settings.volumes_dir if real and not settings.store_url else None,
         )
 
     async def alongside(api: Api) -> None:
-        if settings.store_url:
-            await lead(api, settings, lambda: controllers(api))
-        else:
+        if not settings.store_url:
             await controllers(api)
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lead(api, settings, lambda: controllers(api)), name="controllers")
+            if real:  # every machine makes the volumes of its own node
+                provisioner = run_provisioner(api, settings.volumes_dir, settings.node_name)
+                group.create_task(provisioner, name="local-provisioner")
 
     await serve(config, ready, alongside)
 
@@ -153,24 +161,25 @@ async def run_controllers(
     pod_cidr: str,
     simulated_nodes: tuple[str, ...] | None = None,
     control_plane_node: str = "",
+    volumes_dir: Path | None = None,
 ) -> None:
     """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
-    begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label."""
-    from sampan.api.local import LocalClient
-    from sampan.api.request import User
-    from sampan.client.protocol import Client
+    begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label. ``volumes_dir``:
+    where that node's local volumes are made; simulated nodes have volumes without folders."""
     from sampan.client.resources import NODES, PODS
     from sampan.cluster.control_plane import ControlPlaneLabel
-    from sampan.controllers.builtin import ClientFor, ControllersConfig, EventsOf, Informers, Runs
+    from sampan.controllers.builtin import (
+        ControllersConfig,
+        EventsOf,
+        Informers,
+        Runs,
+        local_provisioning,
+    )
     from sampan.controllers.builtin import run as run_builtin
     from sampan.scheduler.scheduler import Scheduler
 
     for component in ("scheduler", "controller-manager"):
         api.components[component] = lambda: None  # they live and die with the loop that answers
-
-    def client_for(name: str) -> Client:
-        groups = ("system:masters", "system:authenticated")
-        return LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
 
     def beside(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Runs]:
         client = client_for(Scheduler.name)
@@ -178,7 +187,10 @@ async def run_controllers(
         if control_plane_node:
             label = client_for(ControlPlaneLabel.name)
             made.append(ControlPlaneLabel(label, informers.of(NODES), control_plane_node))
+        if volumes_dir is not None:
+            made += local_provisioning(client_for, informers, events_of, volumes_dir, control_plane_node)
         if simulated_nodes is not None:
+            made += local_provisioning(client_for, informers, events_of, None, None)
             from sampan.simulation.simulation import Simulation, SimulationConfig
 
             version = f"{api.types.version}"
@@ -188,7 +200,26 @@ async def run_controllers(
             made.append(simulation)
         return made
 
-    await run_builtin(client_for, ControllersConfig(root_ca), beside)
+    await run_builtin(clients_of(api), ControllersConfig(root_ca), beside)
+
+
+async def run_provisioner(api: Api, volumes_dir: Path, own_node: str) -> None:
+    """Make and delete the local volumes of a node until cancelled, whoever runs the controllers."""
+    from sampan.controllers.builtin import local_provisioning, run_these
+
+    clients = clients_of(api)
+    await run_these(
+        clients, lambda informers, events_of: local_provisioning(clients, informers, events_of, volumes_dir, own_node)
+    )
+
+
+def clients_of(api: Api) -> ClientFor:
+    """Return who makes the clients of controllers: each is a user of its own."""
+    from sampan.api.local import LocalClient
+    from sampan.api.request import User
+
+    groups = ("system:masters", "system:authenticated")
+    return lambda name: LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
 
 
 def containerd_config(settings: Settings) -> ContainerdConfig:

@@ -78,6 +78,11 @@ class Settings:
         return self.state_dir / "kubelet"
 
     @property
+    def volumes_dir(self) -> Path:
+        """The persistent volumes of the class ``standard``: one folder each."""
+        return self.state_dir / "volumes"
+
+    @property
     def pod_log_dir(self) -> Path:
         """CRI container logs: ``<namespace>_<name>_<uid>/<container>/<restart>.log``."""
         return self.state_dir / "pod-logs"

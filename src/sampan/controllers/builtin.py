@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from sampan.client.controller import Controller
@@ -28,6 +29,7 @@ from sampan.client.resources import (
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
@@ -36,15 +38,19 @@ from sampan.client.resources import (
     SERVICE_ACCOUNTS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
 )
+from sampan.controllers.claim_binder import ClaimBinder
 from sampan.controllers.cron_job import CronJobController
 from sampan.controllers.daemon_set import DaemonSetController
 from sampan.controllers.deployment import DeploymentController
 from sampan.controllers.disruption import DisruptionController
 from sampan.controllers.endpoint_slices import EndpointSliceController
+from sampan.controllers.ephemeral_volumes import EphemeralVolumes
 from sampan.controllers.garbage_collector import GarbageCollector
 from sampan.controllers.graph import Graph
 from sampan.controllers.job import JobController
+from sampan.controllers.local_provisioner import PROVISIONER, Folders, LocalProvisioner, LocalReclaimer
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
 from sampan.controllers.replica_set import ReplicaSetController, ReplicationControllerController
@@ -53,7 +59,10 @@ from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.stateful_set import StatefulSetController
 from sampan.controllers.storage_version_migration import StorageVersionMigrationController
-from sampan.controllers.volume_protection import VOLUMES, ClaimProtection, VolumeProtection
+from sampan.controllers.volume_binder import VolumeBinder
+from sampan.controllers.volume_binding import COMPONENT as VOLUME_COMPONENT
+from sampan.controllers.volume_expansion import VolumeExpansion
+from sampan.controllers.volume_protection import ClaimProtection, VolumeProtection
 
 ClientFor = Callable[[str], Client]
 """A client that acts as the component of that name (``deployment-controller``)."""
@@ -104,24 +113,32 @@ Beside = Callable[[ClientFor, Informers, EventsOf], Sequence[Runs]]
 
 async def run(client_for: ClientFor, config: ControllersConfig, beside: Beside | None = None) -> None:
     """Run everything until cancelled."""
+
+    def everything(informers: Informers, events_of: EventsOf) -> list[Runs]:
+        graph = Graph(client_for("generic-garbage-collector"), informers.of, informers.drop)
+        controllers: list[Runs] = [*controllers_of(client_for, informers, graph, events_of, config), graph]
+        if beside is not None:
+            controllers += beside(client_for, informers, events_of)
+        return controllers
+
+    await run_these(client_for, everything)
+
+
+async def run_these(client_for: ClientFor, make: Callable[[Informers, EventsOf], Sequence[Runs]]) -> None:
+    """Run what ``make`` returns, with informers and event recorders that they share, until cancelled."""
     async with asyncio.TaskGroup() as group:
         informers = Informers(client_for("controller-manager"), group)
         recorders: dict[str, EventRecorder] = {}
 
         def events_of(component: str) -> EventRecorder:
-            recorder = EventRecorder(client_for(component), component)
-            recorders[component] = recorder
-            return recorder
+            if component not in recorders:
+                recorders[component] = EventRecorder(client_for(component), component)
+            return recorders[component]
 
-        graph = Graph(client_for("generic-garbage-collector"), informers.of, informers.drop)
-        controllers: list[Runs] = [*controllers_of(client_for, informers, graph, events_of, config)]
-        if beside is not None:
-            controllers += beside(client_for, informers, events_of)
-        for controller in controllers:
+        for controller in make(informers, events_of):
             group.create_task(controller.run(), name=controller.name)
         for component, recorder in recorders.items():
             group.create_task(recorder.run(), name=f"events-{component}")
-        group.create_task(graph.run(), name="graph")
 
 
 def controllers_of(
@@ -185,11 +202,36 @@ def controllers_of(
         ServiceAccountTokens(client(ServiceAccountTokens), of(SECRETS), of(SERVICE_ACCOUNTS), config.root_ca),
         NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
         GarbageCollector(client(GarbageCollector), graph),
-        ClaimProtection(client(ClaimProtection), of(PERSISTENT_VOLUME_CLAIMS), pods),
-        VolumeProtection(client(VolumeProtection), of(VOLUMES)),
+        *volume_controllers(client_for, informers, events_of),
         StorageVersionMigrationController(client(StorageVersionMigrationController), graph),
         ResourceQuotaController(client(ResourceQuotaController), of(QUOTAS), graph),
         NodeLifecycleController(
             client(NodeLifecycleController), of(NODES), of(LEASES), pods, events_of("node-controller")
         ),
+    ]
+
+
+def volume_controllers(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
+    of = informers.of
+    claims, volumes, pods = of(PERSISTENT_VOLUME_CLAIMS), of(PERSISTENT_VOLUMES), of(PODS)
+    binder, events = client_for(ClaimBinder.name), events_of(VOLUME_COMPONENT)
+    return [
+        ClaimBinder(binder, claims, volumes, of(STORAGE_CLASSES), pods, events),
+        VolumeBinder(binder, volumes, claims, events),
+        ClaimProtection(client_for(ClaimProtection.name), claims, pods),
+        VolumeProtection(client_for(VolumeProtection.name), volumes),
+        VolumeExpansion(client_for(VolumeExpansion.name), claims, events_of("volume_expand")),
+        EphemeralVolumes(client_for(EphemeralVolumes.name), pods, claims, events_of("ephemeral_volume")),
+    ]
+
+
+def local_provisioning(
+    client_for: ClientFor, informers: Informers, events_of: EventsOf, root: Path | None, own_node: str | None
+) -> list[Runs]:
+    """Return what makes and deletes the volumes of the class ``standard``; see ``local_provisioner.py``."""
+    of, client, events = informers.of, client_for(LocalProvisioner.name), events_of(PROVISIONER)
+    claims, volumes, nodes, folders = of(PERSISTENT_VOLUME_CLAIMS), of(PERSISTENT_VOLUMES), of(NODES), Folders(root)
+    return [
+        LocalProvisioner(client, claims, volumes, of(STORAGE_CLASSES), nodes, events, folders, own_node),
+        LocalReclaimer(client, volumes, nodes, events, folders, own_node),
     ]

@@ -61,6 +61,8 @@ async def discover(client: Client) -> list[ResourceType]:
 class Graph:
     """All objects but Events. ``informer_of`` gives informers that other controllers share already, ``drop`` ends one."""
 
+    name = "graph"
+
     def __init__(
         self, client: Client, informer_of: Callable[[ResourceType], Informer], drop: Callable[[ResourceType], None]
     ) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from sampan.client.controller import Controller
 from sampan.client.informer import Informer, split_key
-from sampan.client.protocol import Client, ResourceType
+from sampan.client.protocol import Client
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
+from sampan.client.resources import PERSISTENT_VOLUMES as VOLUMES
 from sampan.client.resources import PODS
 from sampan.schema.objects import Object
 
-VOLUMES = ResourceType("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+BY_CLAIM = "claims"
+"""Index of pods: the keys of the claims they use (``claims_of``)."""
 
 
 def held_by(obj: Object, finalizer: str) -> bool:

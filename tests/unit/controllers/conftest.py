@@ -15,7 +15,7 @@ from sampan.api.request import User
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import DEPLOYMENTS, EVENTS, NODES, PODS, REPLICA_SETS
-from sampan.controllers.builtin import ControllersConfig, EventsOf, Informers, Runs, run
+from sampan.controllers.builtin import ControllersConfig, EventsOf, Informers, Runs, local_provisioning, run
 from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
 from sampan.simulation.simulation import Simulation, SimulationConfig
@@ -139,7 +139,11 @@ async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
         events = events_of("default-scheduler")
         scheduler = Scheduler(client_for("kube-scheduler"), informers.of(PODS), informers.of(NODES), events)
         simulated = SimulationConfig(("sim",))
-        return [scheduler, Simulation(client_for("simulation"), informers.of, events_of("kubelet"), simulated)]
+        return [
+            scheduler,
+            Simulation(client_for("simulation"), informers.of, events_of("kubelet"), simulated),
+            *local_provisioning(client_for, informers, events_of, None, None),
+        ]
 
     config = ControllersConfig(root_ca=ROOT_CA)
     task = asyncio.create_task(run(client_for, config, beside))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
+from sampan.client.resources import PERSISTENT_VOLUMES as VOLUMES
 from sampan.client.resources import PODS
-from sampan.controllers.volume_protection import VOLUMES, claims_of
+from sampan.controllers.volume_protection import claims_of
 
 SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import Any
 
+from sampan.api.metadata import now
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, immutable, one_of, subdomain
 from sampan.api.resources.claims import MODES, access_modes, basic, modes, storage_class
@@ -40,6 +41,14 @@ def default_volume(volume: Object) -> None:
 def prepare_volume(new: Object, old: Object | None) -> None:
     if old is None:
         new["status"] = {"phase": "Pending"}
+
+
+def prepare_status(new: Object, old: Object | None) -> None:
+    """Note when the phase changed (KEP-3762), unless the writer says when."""
+    status, before = mapping(new, "status"), mapping(old, "status")
+    at = status.get("lastPhaseTransitionTime")
+    if status.get("phase") != before.get("phase") and at in (None, before.get("lastPhaseTransitionTime")):
+        status["lastPhaseTransitionTime"] = now()
 
 
 def validate_volume(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -179,6 +188,7 @@ PERSISTENT_VOLUME = Resource(
     prepare=prepare_volume,
     validate=collect(validate_volume),
     validates={"status": lambda new, old: []},
+    by_version=lambda minor: {"prepares": {"status": prepare_status}} if minor >= 29 else {},
     warn=volume_warnings,
     trusts_definition=False,
     returns_deleted=True,
