@@ -119,7 +119,7 @@ async def _admitted(
     registry: Registry, request: Request, served: Served, record: Record, old: Object, options: DeleteOptions
 ) -> Written:
     namespace, name = old["metadata"].get("namespace", ""), old["metadata"]["name"]
-    admission = registry._admission(request, served, "DELETE", "", namespace, name, None, old)
+    admission = registry.admission(request, served, "DELETE", "", namespace, name, None, old)
     admission.options = options.as_object()
     await registry.api.chain.admit(admission)
     await registry.api.chain.validate(admission)

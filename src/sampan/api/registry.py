@@ -175,7 +175,7 @@ class Registry:
     async def _create(self, request: Request, served: Served, namespace: str, obj: Object) -> Written:
         resource = served.resource
         name = str(obj["metadata"].get("name") or "")
-        admission = self._admission(request, served, "CREATE", "", namespace, name, obj, None)
+        admission = self.admission(request, served, "CREATE", "", namespace, name, obj, None)
         key = served.key(namespace, name)
         if name and self.api.store.get(key) is not None:
             raise already_exists(resource, name)
@@ -279,7 +279,7 @@ class Registry:
         prepare = resource.prepares.get(subresource) if subresource else resource.prepare
         if prepare is not None:
             prepare(new, old)
-        admission = self._admission(request, served, operation, subresource, namespace, name, new, old)
+        admission = self.admission(request, served, operation, subresource, namespace, name, new, old)
         written = False
         try:
             self.default(served, new)
@@ -370,14 +370,14 @@ class Registry:
         """Run the admission plugins over the body of a subresource that is created and not stored (Eviction,
         TokenRequest)."""
         at = request.attributes
-        admission = self._admission(request, served, "CREATE", subresource, at.namespace, at.name, body, None)
+        admission = self.admission(request, served, "CREATE", subresource, at.namespace, at.name, body, None)
         admission.body_kind = kind
         await self.api.chain.admit(admission)
         await self.api.chain.validate(admission)
 
     # the pipeline's parts
 
-    def _admission(
+    def admission(
         self,
         request: Request,
         served: Served,

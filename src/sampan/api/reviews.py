@@ -5,14 +5,14 @@ Source: authentication.k8s.io/v1 (TokenReview, SelfSubjectReview), authorization
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.api import review_selectors
 from sampan.api.authn.known import Known
 from sampan.api.errors import StatusError, invalid
 from sampan.api.options import decode_object
 from sampan.api.rendering import value_response
-from sampan.api.request import Attributes, Request, Response, User
+from sampan.api.request import Admission, Attributes, Request, Response, User
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import items, mapping, text
 from sampan.api.tokens import BadToken
@@ -44,12 +44,27 @@ def add(api: Api, authorizer: RbacAuthorizer, authenticator: Authenticators) -> 
                 api.catalog.subresource(group, version, plural, "", {"POST": handler})
 
 
-def asked(request: Request) -> tuple[Served, Object]:
-    """Return the review that was sent. Raises 400."""
+class Asked(NamedTuple):
+    """A review that was sent, and has been through mutating admission."""
+
+    served: Served
+    review: Object
+    admission: Admission
+
+    async def accepted(self) -> None:
+        """Let validating admission have its say, once the review itself is found right."""
+        await self.admission.api.chain.validate(self.admission)
+
+
+async def asked(request: Request) -> Asked:
+    """Return the review that was sent. Raises 400, and what admission raises."""
     at = request.attributes
     served = request.api.catalog.get(at.group, at.version, at.resource)
     assert served is not None
-    return served, decode_object(request, served)
+    review = decode_object(request, served)
+    admission = request.api.registry.admission(request, served, "CREATE", "", at.namespace, "", review, None)
+    await request.api.chain.admit(admission)
+    return Asked(served, review, admission)
 
 
 def answered(request: Request, served: Served, review: Object, status: Object) -> Response:
@@ -67,10 +82,12 @@ class Reviews:
         self.authenticator = authenticator
 
     async def token(self, request: Request) -> Response:
-        served, review = asked(request)
+        sent = await asked(request)
+        served, review, _ = sent
         token = text(review, "spec", "token")
         if not token:
             raise StatusError(400, "BadRequest", "token is required for TokenReview in authentication")
+        await sent.accepted()
         audiences = items(review, "spec", "audiences")
         try:
             found = self.authenticator.by_token(token, tuple(audiences))
@@ -82,7 +99,9 @@ class Reviews:
         return answered(request, served, review, status)
 
     async def self_subject(self, request: Request) -> Response:
-        served, review = asked(request)
+        found = await asked(request)
+        await found.accepted()
+        served, review, _ = found
         return answered(request, served, review, {"userInfo": request.user.info()})
 
     async def self_access(self, request: Request) -> Response:
@@ -95,7 +114,8 @@ class Reviews:
         return await self._access(request, None, request.attributes.namespace)
 
     async def _access(self, request: Request, user: User | None, namespace: str = "") -> Response:
-        served, review = asked(request)
+        found = await asked(request)
+        served, review, _ = found
         spec = mapping(review, "spec")
         if user is None:
             user = subject(spec)
@@ -129,6 +149,7 @@ class Reviews:
                 raise invalid(served.resource, "", wrong)
             attributes.field_selector = review_selectors.as_sent(resource, "fieldSelector")
             attributes.label_selector = review_selectors.as_sent(resource, "labelSelector")
+        await found.accepted()
         if authorizer.pending(attributes):
             await authorizer.prepare(attributes)
         allowed, reason, error = authorizer.decide(attributes)
@@ -137,10 +158,12 @@ class Reviews:
         return answered(request, served, review, status)
 
     async def rules(self, request: Request) -> Response:
-        served, review = asked(request)
+        found = await asked(request)
+        served, review, _ = found
         namespace = text(review, "spec", "namespace")
         if not namespace:
             raise StatusError(400, "BadRequest", "no namespace on request")
+        await found.accepted()
         resource_rules: list[Object] = []
         path_rules: list[Object] = []
         for rule in self.authorizer.policy.rules_for(request.user, namespace):

@@ -646,3 +646,39 @@ async def test_match_conditions_that_do_not_compile_are_refused(http: Asgi, hook
     answer = await http("POST", f"{REGISTRATION}/validatingwebhookconfigurations", body)
     assert answer.status == 422
     assert "compilation failed" in refusals(answer)["webhooks[0].matchConditions[0].expression"]
+
+
+async def test_reviews_are_asked_about_and_may_be_changed(http: Asgi, hooks: WebhookServer) -> None:
+    def as_a_guest(body: Any) -> Any:
+        return patch(body, {"op": "replace", "path": "/spec/user", "value": "guest"})
+
+    hooks.answers |= {"/mutate": as_a_guest, "/validate": allow}
+    rule = {
+        **ALL,
+        "resources": ["subjectaccessreviews", "tokenreviews", "selfsubjectreviews", "localsubjectaccessreviews"],
+    }
+    mutating = {**rule, "resources": ["subjectaccessreviews"]}
+    await configure(http, "Mutating", webhook(hooks, "/mutate", rules=[mutating]))
+    await configure(http, "Validating", webhook(hooks, "/validate", rules=[rule]))
+    authorization = "/apis/authorization.k8s.io/v1"
+    spec = {"user": "admin", "groups": ["system:masters"], "resourceAttributes": {"verb": "get", "resource": "pods"}}
+    answer = await http("POST", f"{authorization}/subjectaccessreviews", {"spec": spec})
+    assert answer.status == 201 and answer.json["spec"]["user"] == "guest"
+    (asked,) = hooks.requests("/validate")
+    assert asked["kind"]["kind"] == "SubjectAccessReview" and asked["object"]["spec"]["user"] == "guest"
+    # one that is wrong in itself is not asked about; a refusal is the answer
+    assert (await http("POST", f"{authorization}/subjectaccessreviews", {"spec": {"user": "x"}})).status == 422
+    assert len(hooks.requests("/validate")) == 1
+    hooks.answers["/validate"] = lambda body: deny(body, message="nobody asks")
+    review = {"spec": {"token": "x"}}
+    for path, body in (
+        ("authentication.k8s.io/v1/tokenreviews", review),
+        ("authentication.k8s.io/v1/selfsubjectreviews", {}),
+    ):
+        answer = await http("POST", f"/apis/{path}", body)
+        assert answer.status == 400 and "nobody asks" in answer.json["message"], path
+    # in a namespace that is not there, too
+    local = {"spec": {**spec, "resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "nowhere"}}}
+    hooks.answers["/validate"] = allow
+    answer = await http("POST", f"{authorization}/namespaces/nowhere/localsubjectaccessreviews", local)
+    assert answer.status == 201, answer.body

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from sampan.api.admission.node_restriction import settable
 from sampan.api.app import Api
@@ -235,3 +240,70 @@ async def test_reviews_with_selectors_and_rules_that_cannot_be_listed(
     _, told = await node.raw("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=rules)
     status = orjson.loads(told)["status"]
     assert status["incomplete"] and status["evaluationError"] == "node authorizer does not support user rule resolution"
+
+
+async def test_tokens_are_for_audiences_of_the_pod(world: tuple[Api, LocalClient, LocalClient]) -> None:
+    _, admin, node = world
+    projected = {"sources": [{"serviceAccountToken": {"path": "t", "audience": "vault"}}]}
+    volumes = [{"name": "vault", "projected": projected}, {"name": "csi", "csi": {"driver": "csi.example.com"}}]
+    uid = (await admin.create(PODS, pod("reader", "one", volumes=volumes), "default"))["metadata"]["uid"]
+    driver = {"metadata": {"name": "csi.example.com"}, "spec": {"tokenRequests": [{"audience": "bucket"}]}}
+    assert (await admin.raw("POST", "/apis/storage.k8s.io/v1/csidrivers", body=driver))[0] == 201
+
+    async def asked(*audiences: str) -> Any:
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": "reader", "uid": uid}
+        body = {"spec": {"audiences": list(audiences), "boundObjectRef": bound}}
+        return await node.create(SERVICE_ACCOUNTS, body, "default", name="default", subresource="token")
+
+    for audience in ("vault", "bucket"):
+        assert (await asked(audience))["spec"]["audiences"] == [audience]
+    with pytest.raises(ApiError, match="may only request 0 or 1 audiences"):
+        await asked("vault", "bucket")
+    refusal = 'audience "registry" not found in pod spec volume, system:node:one is not authorized to request tokens'
+    with pytest.raises(ApiError, match=refusal):
+        await asked("registry")
+    role = {
+        "metadata": {"name": "pulls"},
+        "rules": [
+            {
+                "verbs": ["request-serviceaccounts-token-audience"],
+                "apiGroups": [""],
+                "resources": ["registry"],
+                "resourceNames": ["default"],
+            }
+        ],
+    }
+    rbac = "/apis/rbac.authorization.k8s.io/v1/"
+    assert (await admin.raw("POST", f"{rbac}clusterroles", body=role))[0] == 201
+    binding = {
+        "metadata": {"name": "pulls"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "pulls"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:nodes"}],
+    }
+    assert (await admin.raw("POST", f"{rbac}clusterrolebindings", body=binding))[0] == 201
+    assert (await asked("registry"))["spec"]["audiences"] == ["registry"]
+
+
+async def test_a_node_asks_for_its_own_certificate_only(world: tuple[Api, LocalClient, LocalClient]) -> None:
+    _, _, node = world
+    requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    for name, code in (("one", 201), ("two", 403)):
+        spec = {
+            "request": base64.b64encode(signing_request(f"system:node:{name}")).decode(),
+            "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
+            "usages": ["digital signature", "client auth"],
+        }
+        answer, body = await node.raw("POST", requests, body={"metadata": {"name": f"of-{name}"}, "spec": spec})
+        assert answer == code, body
+
+
+def signing_request(common_name: str) -> bytes:
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+    made = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    signed = made.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)

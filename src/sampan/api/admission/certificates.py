@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sampan.api.admission.permissions import may_for_signer
 from sampan.api.errors import forbidden
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import dig, items, text
+
+if TYPE_CHECKING:
+    from cryptography.x509 import ObjectIdentifier
 
 GROUP = "certificates.k8s.io"
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
@@ -71,14 +74,26 @@ class CertificateSubjectRestriction:
 
 def organizations(encoded: Any) -> list[str]:
     """Return the groups that a request asks for."""
-    from cryptography import x509
     from cryptography.x509.oid import NameOID
+
+    return asked_for(encoded, NameOID.ORGANIZATION_NAME)
+
+
+def common_name(encoded: Any) -> str:
+    """Return the user that a request asks for."""
+    from cryptography.x509.oid import NameOID
+
+    return next(iter(asked_for(encoded, NameOID.COMMON_NAME)), "")
+
+
+def asked_for(encoded: Any, what: ObjectIdentifier) -> list[str]:
+    from cryptography import x509
 
     try:
         found = x509.load_pem_x509_csr(base64.b64decode(encoded or "", validate=True))
     except (binascii.Error, ValueError, TypeError):
         return []  # validation has said so
-    return [str(part.value) for part in found.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return [str(part.value) for part in found.subject.get_attributes_for_oid(what)]
 
 
 class ClusterTrustBundleAttest:

@@ -15,7 +15,8 @@ class NamespaceLifecycle:
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
         if operation == "DELETE":
             return resource.kind == "Namespace" and not resource.group
-        return operation == "CREATE" and resource.namespaced
+        # whether somebody may do something in a namespace may be asked before there is one
+        return operation == "CREATE" and resource.namespaced and resource.kind != "LocalSubjectAccessReview"
 
     async def admit(self, admission: Admission) -> None:
         if admission.operation == "DELETE":

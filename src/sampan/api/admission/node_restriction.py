@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.api.admission.certificates import common_name
+from sampan.api.admission.node_tokens import SINCE as AUDIENCES_SINCE
+from sampan.api.admission.node_tokens import refused_audience
 from sampan.api.authz.decision import node_name
 from sampan.api.errors import StatusError, forbidden, not_found
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
-from sampan.api.resources.reading import items, mapping, text
+from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.api.version import minor
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import references
 
@@ -42,7 +46,11 @@ HANDLED = {
     ("coordination.k8s.io", "Lease"),
     ("storage.k8s.io", "CSINode"),
     ("resource.k8s.io", "ResourceSlice"),
+    ("certificates.k8s.io", "CertificateSigningRequest"),
 }
+SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
+OWN_REQUESTS_SINCE = 31
+"""AllowInsecureKubeletCertificateSigningRequests, which is off."""
 CLAIM_STATUS = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
 
 
@@ -57,6 +65,9 @@ class NodeRestriction:
         if not node:
             raise refused(admission, f'could not determine node from user "{admission.user.name}"')
         why = CHECKS[admission.resource.kind](node, admission)
+        if not why and admission.subresource == "token" and minor(admission.api.types.version) >= AUDIENCES_SINCE:
+            name = text(admission.object, "spec", "boundObjectRef", "name")
+            why = await refused_audience(admission, stored_pod(admission, name))
         if why:
             raise refused(admission, why)
 
@@ -240,6 +251,16 @@ def check_slice(node: str, at: Admission) -> str:
     return "can only create/delete ResourceSlice with the same NodeName as the requesting node"
 
 
+def check_request(node: str, at: Admission) -> str:
+    if at.operation != "CREATE" or minor(at.api.types.version) < OWN_REQUESTS_SINCE:
+        return ""
+    if text(at.object, "spec", "signerName") not in SIGNERS:
+        return ""
+    if common_name(dig(at.object, "spec", "request")) != f"system:node:{node}":
+        return f"can only create a node CSR with CN=system:node:{node}"
+    return ""
+
+
 def named(at: Admission) -> str:
     return at.name if at.operation != "CREATE" else text(at.object or {}, "metadata", "name")
 
@@ -252,4 +273,5 @@ CHECKS = {
     "Lease": check_lease,
     "CSINode": check_csi_node,
     "ResourceSlice": check_slice,
+    "CertificateSigningRequest": check_request,
 }
