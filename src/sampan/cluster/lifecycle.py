@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib
 import json
 import os
 import re
@@ -26,6 +25,8 @@ from sampan.cluster import cgroups, kubeconfig, namespaces, pki
 from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settings, run_root, state_root
 
 CLUSTERS_AT_MOST = 16
+IP_FREEBIND = 15
+"""Of ip(7); ``socket`` has no name for it."""
 DEATHS_AT_MOST = 3
 """A part that dies so often before it was ready once is not going to be."""
 Step = Callable[[str, str], None]
@@ -239,7 +240,7 @@ def up(settings: Settings, step: Step, wait_seconds: float) -> None:
     os.close(report)
     os.close(prepared_read)
     listener.close()
-    pki.ensure(settings)  # while the supervisor imports what the API needs
+    pki.ensure(settings)  # while the parts import what they need
     if not real:
         os.write(prepared, b"1")
     _follow(settings, follow, prepared, step, wait_seconds)
@@ -270,22 +271,21 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
                 cgroups.create(settings.cgroup)
                 fresh = namespaces.enter(settings)
                 progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
-            from sampan.cluster.parts import WARM_API, parts_of
+            from sampan.cluster.memory import be_lean
+            from sampan.cluster.parts import parts_of
             from sampan.cluster.supervisor import Supervisor
 
-            for module in WARM_API:
-                importlib.import_module(module)
-            if not os.read(prepared, 1):
-                os._exit(code)
+            be_lean()
             if settings.pods == "real":
                 inner = socket.socket()
                 inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                inner.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)  # the link that has this address is on its way
                 inner.bind((str(settings.node_ip), settings.api_port))
                 sockets.append(inner)
             # whoever asks before the API serves waits, and is not refused
             for served in sockets:
                 served.listen(2048)
-            Supervisor(settings, parts_of(settings, tuple(sockets)), progress).run()
+            Supervisor(settings, parts_of(settings, tuple(sockets)), progress, prepared).run()
             code = 0
         except Exception as error:
             progress("failed", f"{type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sampan.cluster.memory import settle
 from sampan.cluster.parts import Part
 from sampan.cluster.settings import Settings
 
@@ -24,19 +26,13 @@ LOG_TAIL_BYTES = 16 << 10
 PR_SET_PDEATHSIG = 1
 
 
-def freeze() -> None:
-    """Have the collector leave everything alone that exists now, so that forks go on sharing its pages."""
-    gc.collect()
-    gc.freeze()
-
-
 def log_path(settings: Settings, name: str) -> Path:
     return settings.log_dir / f"{name}.log"
 
 
-def start(part: Part, settings: Settings, words: int, close_inherited: Callable[[], None]) -> int:
-    """Fork the part and return its pid. It writes ``R`` to the pipe ``words`` when it serves, and
-    ``E`` with its error when it ends by one."""
+def start(part: Part, settings: Settings, words: int, gate: int, close_inherited: Callable[[], None]) -> int:
+    """Fork the part and return its pid. It begins its work at the end of the pipe ``gate``, writes ``R`` to the pipe
+    ``words`` when it serves, and ``E`` with its error when it ends by one."""
     supervisor = os.getpid()
     pid = os.fork()
     if pid:
@@ -50,9 +46,10 @@ def start(part: Part, settings: Settings, words: int, close_inherited: Callable[
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         if part.argv:
+            os.read(gate, 1)
             os.write(words, b"R\n")
             os.execvp(part.argv[0], part.argv)
-        code = _run(part, words)
+        code = _run(part, words, gate)
     except BaseException:
         logging.getLogger("sampan").exception("%s ended", part.name)
     finally:
@@ -79,12 +76,13 @@ def _redirect(path: Path) -> None:
     sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
 
 
-def _run(part: Part, words: int) -> int:
+def _run(part: Part, words: int, gate: int) -> int:
     """Run a coroutine until it ends or SIGTERM cancels it; return the exit code."""
     import asyncio
 
     import uvloop
 
+    gc.disable()  # nothing that is imported is ever garbage
     logging.basicConfig(
         level=os.environ.get("SAMPAN_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
@@ -93,6 +91,7 @@ def _run(part: Part, words: int) -> int:
 
     def ready() -> None:
         os.write(words, b"R\n")
+        asyncio.get_running_loop().call_soon(settle)
 
     async def main() -> None:
         task = asyncio.ensure_future(serve(ready))
@@ -100,6 +99,11 @@ def _run(part: Part, words: int) -> int:
         await task
 
     try:
+        for module in part.imports:
+            importlib.import_module(module)
+        gc.freeze()
+        gc.enable()
+        os.read(gate, 1)
         uvloop.run(main())
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 0

@@ -1,10 +1,8 @@
 """The parts of a cluster: which processes there are for a mode of pods, and what each of them runs.
 
 A part of ours is a coroutine that the supervisor runs in a fork of itself; a program is an argv. Both are told apart
-here only. Modules are imported inside the functions, in the child, but for those that are warm: the supervisor imports
-them before it forks, once for all that follow, and the children share their memory. What the API needs (``WARM_API``) is
-imported while ``up`` makes keys and links; the API is forked first, and gets ready while the supervisor imports what the
-agents need (a part's ``warm``).
+here only. A part imports its modules in its own process (``imports``) while ``up`` makes keys and links, so that the
+supervisor stays small. What several parts use, it imports before it forks them (``warm``): they share that memory.
 """
 
 from __future__ import annotations
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
-WARM_API = (
-    "uvloop",
+API = (
     "sampan.api.server",
     "sampan.api.assembly",
     "sampan.api.local",
@@ -35,14 +32,17 @@ WARM_API = (
     "sampan.controllers.builtin",
     "sampan.scheduler.scheduler",
 )
-WARM_AGENT = (
+SHARED = ("uvloop", "orjson", "sampan.client.informer")
+"""What the API and the agents have in common."""
+AGENT = (
     "google.protobuf.message",
     "yarl",
     "aiohttp",
     "sampan.client.http",
-    "sampan.client.informer",
     "sampan.client.kubeconfig",
+    "grpclib.client",
 )
+"""What the agents have in common beyond that."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Part:
     argv: tuple[str, ...] = ()
     warm: tuple[str, ...] = ()
     """Modules that the supervisor imports before it forks this part."""
+    imports: tuple[str, ...] = ()
+    """Modules that its process imports before it begins."""
 
 
 def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Part]:
@@ -62,29 +64,29 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
     async def api(ready: Ready) -> None:
         await run_api(settings, sockets, ready)
 
-    parts = [Part("api", api)]
-    if settings.pods == "real":
-        from sampan.network import cni_shim
-        from sampan.node.containerd import prepare
+    if settings.pods != "real":
+        return [Part("api", api, imports=API)]
+    from sampan.network import cni_shim
+    from sampan.node.containerd import prepare
 
-        async def node(ready: Ready) -> None:
-            await run_node(settings, ready)
+    async def node(ready: Ready) -> None:
+        await run_node(settings, ready)
 
-        async def dns(ready: Ready) -> None:
-            await run_dns(settings, ready)
+    async def dns(ready: Ready) -> None:
+        await run_dns(settings, ready)
 
-        async def gateway(ready: Ready) -> None:
-            await run_gateway(settings, ready)
+    async def gateway(ready: Ready) -> None:
+        await run_gateway(settings, ready)
 
-        # containerd looks for it once at its start
-        cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
-        parts.insert(0, Part("containerd", argv=prepare(containerd_config(settings))))
-        parts += [
-            Part("node", node, warm=(*WARM_AGENT, "grpclib.client", "sampan.node.agent")),
-            Part("dns", dns, warm=("sampan.dns.server",)),
-            Part("gateway", gateway, warm=("sampan.gateway.agent",)),
-        ]
-    return parts
+    # containerd looks for it once at its start
+    cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
+    return [
+        Part("containerd", argv=prepare(containerd_config(settings))),
+        Part("api", api, warm=SHARED, imports=API),
+        Part("node", node, warm=AGENT, imports=("sampan.node.agent",)),
+        Part("dns", dns, imports=("sampan.dns.server",)),
+        Part("gateway", gateway, imports=("sampan.gateway.agent",)),
+    ]
 
 
 async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready: Ready) -> None:

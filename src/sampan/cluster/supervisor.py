@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.cluster import part_process
+from sampan.cluster.memory import settle
 from sampan.cluster.parts import Part
 from sampan.cluster.settings import Settings
 
@@ -62,19 +63,26 @@ class Supervisor:
     settings: Settings
     parts: list[Part]
     progress: Progress
+    prepared: int = -1
+    """A byte on this pipe says that keys and links are there, its end without one that there will be none. -1: they are."""
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     running: dict[str, Running] = field(default_factory=dict)
     due: list[tuple[float, str]] = field(default_factory=list)
     begun: float = field(default_factory=time.monotonic)
     stopping: bool = False
+    gate: tuple[int, int] = (-1, -1)
+    """The pipe whose end lets the parts begin."""
 
     def run(self) -> None:
         """Supervise until told to stop by the socket, SIGTERM or SIGINT; all parts have ended on return."""
         listener = self._listen()
         wake = self._watch_signals()
+        self._close_gate()
         try:
             for part in self.parts:
                 self._warm_up(part)
+                if self.stopping:
+                    break
                 self.running[part.name] = Running(part)
                 self._start(part.name)
             while not self.stopping:
@@ -93,7 +101,25 @@ class Supervisor:
             with contextlib.suppress(ImportError):  # the part will say so itself, in its own log
                 importlib.import_module(module)
             self._hear(0)
-        part_process.freeze()
+        if part.warm:
+            settle()
+
+    def _close_gate(self) -> None:
+        """Have the parts wait until keys and links are there."""
+        self.gate = os.pipe()
+        if self.prepared == -1:
+            os.close(self.gate[1])
+        else:
+            self.selector.register(self.prepared, selectors.EVENT_READ, self._on_prepared)
+
+    def _on_prepared(self) -> None:
+        if os.read(self.prepared, 1):
+            os.close(self.gate[1])
+        else:
+            self.stopping = True
+        self.selector.unregister(self.prepared)
+        os.close(self.prepared)
+        self.prepared = -1
 
     # what comes in
 
@@ -149,7 +175,7 @@ class Supervisor:
         running = self.running[name]
         read, write = os.pipe()
         os.set_blocking(read, False)
-        running.pid = part_process.start(running.part, self.settings, write, self._close_inherited)
+        running.pid = part_process.start(running.part, self.settings, write, self.gate[0], self._close_inherited)
         os.close(write)
         running.started, running.ready_at, running.pipe, running.words = time.monotonic(), 0.0, read, ""
         self.selector.register(read, selectors.EVENT_READ, lambda: self._on_words(running))
@@ -158,6 +184,8 @@ class Supervisor:
         """In a child: let go of what is the supervisor's alone, so that nobody takes the child for it."""
         for key in list(self.selector.get_map().values()):
             os.close(key.fd)
+        if self.prepared != -1:
+            os.close(self.gate[1])
         self.selector.close()
 
     def _on_words(self, running: Running) -> None:

@@ -1,4 +1,5 @@
-"""The supervisor with parts of the test's own: readiness, restarts with back-off, last errors, an orderly end."""
+"""The supervisor with parts of the test's own: readiness, restarts with back-off, last errors, an orderly end; parts that
+wait for keys and links."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ class Supervised:
     settings: Settings
     process: subprocess.Popen[bytes]
     reports: BinaryIO
+    prepared: BinaryIO
 
     def ask(self, command: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -67,26 +69,35 @@ def progress(*said):
     os.write(report, json.dumps(said).encode() + b"\\n")
 
 parts = [Part("steady", steady), Part("broken", broken), Part("program", argv=("sleep", "1000"))]
-Supervisor(settings.Settings("sup", 1, "none", "1.37", 6443), parts, progress).run()
+Supervisor(settings.Settings("sup", 1, "none", "1.37", 6443), parts, progress, int(sys.argv[4])).run()
 """
 
 
 @pytest.fixture
-def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervised]:
+def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervised]:
+    """A supervisor that has not been told that keys and links are there."""
     # under pytest's own directory the socket's path would be longer than the kernel allows
     run = Path(tempfile.mkdtemp(prefix="sampan-"))
     monkeypatch.setattr(settings_module, "state_root", lambda: tmp_path)
     monkeypatch.setattr(settings_module, "run_root", lambda: run)
     read, write = os.pipe()
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(run), str(write)]
-    process = subprocess.Popen(command, pass_fds=[write])
+    prepared_read, prepared = os.pipe()
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(run), str(write), str(prepared_read)]
+    process = subprocess.Popen(command, pass_fds=[write, prepared_read])
     os.close(write)
-    with open(read, "rb") as reports:
-        yield Supervised(Settings("sup", 1, "none", "1.37", 6443), process, reports)
+    os.close(prepared_read)
+    with open(read, "rb") as reports, open(prepared, "wb", buffering=0) as tell:
+        yield Supervised(Settings("sup", 1, "none", "1.37", 6443), process, reports, tell)
     process.terminate()
     process.wait(20)
     run.joinpath("sup").rmdir()
     run.rmdir()
+
+
+@pytest.fixture
+def supervised(waiting: Supervised) -> Supervised:
+    waiting.prepared.write(b"1")
+    return waiting
 
 
 def test_a_part_that_fails_is_started_again_and_its_error_is_shown(supervised: Supervised) -> None:
@@ -124,3 +135,20 @@ def test_down_ends_every_part(supervised: Supervised) -> None:
 def test_a_command_that_is_none_is_answered_so(supervised: Supervised) -> None:
     supervised.report("steady")
     assert supervised.ask("dance") == {"error": "no such command: dance"}
+
+
+def test_parts_begin_when_keys_and_links_are_there(waiting: Supervised) -> None:
+    while not waiting.settings.supervisor_socket.exists():
+        assert waiting.process.poll() is None
+    while len(rows := waiting.ask("status")["parts"]) < 3:
+        pass
+    assert [row["state"] for row in rows] == ["starting"] * 3 and not any(row["restarts"] for row in rows)
+    waiting.prepared.write(b"1")
+    waiting.report("steady")
+    assert waiting.part("steady")["state"] == "ready"
+
+
+def test_without_keys_and_links_nothing_is_started(waiting: Supervised) -> None:
+    waiting.prepared.close()
+    assert waiting.process.wait(20) == 0
+    assert waiting.reports.read() == b""
