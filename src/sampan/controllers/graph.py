@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import orjson
 
@@ -37,25 +38,43 @@ def namespaces_of(obj: Object) -> list[str]:
     return [namespace] if namespace else []
 
 
-async def discover(client: Client) -> list[ResourceType]:
-    """Return the resources, in their preferred versions, whose objects can be listed, watched and deleted."""
-    group_versions = ["/api/v1"]
+class Discovered(NamedTuple):
+    """Resources whose objects can be listed, watched and deleted, and what could not be learned."""
+
+    resources: list[ResourceType]
+    undiscovered: dict[str, str]
+    """Group versions of extension servers that do not answer, and why."""
+    unparsed: str
+    """What is wrong with a group version that one of them named."""
+
+
+async def discover(client: Client) -> Discovered:
+    """Return the resources, in their preferred versions."""
+    group_versions = ["v1"]
     _, body = await client.raw("GET", "/apis")
     for group in orjson.loads(body).get("groups") or ():
-        group_versions.append(f"/apis/{group['preferredVersion']['groupVersion']}")
+        group_versions.append(group["preferredVersion"]["groupVersion"])
     found: list[ResourceType] = []
-    for path in group_versions:
-        status, body = await client.raw("GET", path)
+    undiscovered: dict[str, str] = {}
+    unparsed = ""
+    for name in group_versions:
+        status, body = await client.raw("GET", f"/apis/{name}" if "/" in name else f"/api/{name}")
+        if status >= 500:
+            undiscovered[name] = f"stale GroupVersion discovery: {name}"
         if status != 200:
             continue  # a group that went away between the two requests
         answer = orjson.loads(body)
+        if str(answer["groupVersion"]).count("/") > 1:
+            unparsed = f"unexpected GroupVersion string: {answer['groupVersion']}"
+            continue
         group, version = split_api_version(answer["groupVersion"])
         found += [
             ResourceType(group, version, entry["name"], entry["kind"], entry["namespaced"])
             for entry in answer["resources"]
             if "/" not in entry["name"] and set(entry["verbs"]) >= NEEDED_VERBS
         ]
-    return [resource for resource in found if resource != EVENTS and resource.group != "events.k8s.io"]
+    kept = [resource for resource in found if resource != EVENTS and resource.group != "events.k8s.io"]
+    return Discovered(kept, undiscovered, unparsed)
 
 
 class Graph:
@@ -70,6 +89,10 @@ class Graph:
         self._informer_of = informer_of
         self._drop = drop
         self._listeners: list[Listener] = []
+        self._discovery_listeners: list[Callable[[], None]] = []
+        self.undiscovered: dict[str, str] = {}
+        self.unparsed = ""
+        """What discovery could not tell (``Discovered``)."""
         self._informers: dict[ResourceType, Informer] = {}
         self._changed = asyncio.Event()
         self._changed.set()
@@ -80,6 +103,10 @@ class Graph:
 
     def add_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
+
+    def on_discovery(self, listener: Callable[[], None]) -> None:
+        """Call a listener whenever discovery was read."""
+        self._discovery_listeners.append(listener)
 
     async def synced(self) -> None:
         """Return when every resource has been listed once."""
@@ -121,7 +148,7 @@ class Graph:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            there = await discover(self._client)
+            there, self.undiscovered, self.unparsed = await discover(self._client)
             for resource in [resource for resource in self._informers if resource not in there]:
                 del self._informers[resource]
                 self._drop(resource)
@@ -129,6 +156,8 @@ class Graph:
                 self._follow(resource)
             if not self._whole.is_set():
                 await self._first_lists()
+            for tell in self._discovery_listeners:
+                tell()
 
     async def _first_lists(self) -> None:
         """Wait for every list, but not for that of a resource that goes away meanwhile: discovery is read again then."""

@@ -10,6 +10,7 @@ import pytest
 from sampan.client.errors import ApiError
 from sampan.client.protocol import ResourceType
 from sampan.client.resources import (
+    API_SERVICES,
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
@@ -22,6 +23,7 @@ from sampan.client.resources import (
 from sampan.controllers.claiming import set_owners
 from sampan.schema.objects import Object
 
+ADMISSION = "admissionregistration.k8s.io"
 BOATS = ResourceType("example.org", "v1", "boats", "Boat")
 
 
@@ -157,6 +159,73 @@ async def test_a_namespace_goes_with_everything_in_it(cluster: Any) -> None:
     for resource in (PODS, CONFIG_MAPS, SERVICE_ACCOUNTS, BOATS):
         assert not (await cluster.client.list(resource, "shop")).items
     assert len(await cluster.pods("unrelated")) == 1
+
+
+async def test_a_namespace_says_what_its_deletion_fails_at(cluster: Any) -> None:
+    """An extension server that does not answer may have objects in the namespace; a policy may hold others."""
+    spec = {"group": "far.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}
+    spec |= {"service": {"namespace": "default", "name": "not-there"}, "insecureSkipTLSVerify": True}
+    kind = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService"}
+    await cluster.client.create(API_SERVICES, {**kind, "metadata": {"name": "v1.far.example.com"}, "spec": spec})
+    policies = ResourceType(
+        ADMISSION, "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", namespaced=False
+    )
+    binding = "ValidatingAdmissionPolicyBinding"
+    bindings = ResourceType(ADMISSION, "v1", f"{binding.lower()}s", binding, namespaced=False)
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}
+    policy = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "oldObject.metadata.name != 'precious'", "message": "it stays"}],
+    }
+    kept = {"policyName": "keep", "validationActions": ["Deny"]}
+    await cluster.client.create(policies, {"metadata": {"name": "keep"}, "spec": policy})
+    await cluster.client.create(bindings, {"metadata": {"name": "keep"}, "spec": kept})
+    await cluster.client.create(NAMESPACES, {"metadata": {"name": "stuck"}})
+    await cluster.client.create(CONFIG_MAPS, config_map("precious", namespace="stuck"))
+    await cluster.client.delete(NAMESPACES, "stuck")
+
+    def conditions(obj: Object) -> dict[str, tuple[str, str]]:
+        listed = obj.get("status", {}).get("conditions") or ()
+        return {c["type"].removeprefix("Namespace"): (c["status"], c["message"]) for c in listed}
+
+    def both(obj: Object) -> bool:
+        told = conditions(obj)
+        wanted = ("DeletionDiscoveryFailure", "DeletionContentFailure")
+        return all(told.get(name, ("", ""))[0] == "True" for name in wanted)
+
+    told = conditions(await cluster.until(NAMESPACES, "stuck", both, None))
+    unable = "unable to retrieve the complete list of server APIs"
+    assert told["DeletionDiscoveryFailure"][1] == (
+        f"Discovery failed for some groups, 1 failing: {unable}: far.example.com/v1: "
+        "stale GroupVersion discovery: far.example.com/v1"
+    )
+    assert told["DeletionContentFailure"][1].startswith("Failed to delete all resource types, 1 remaining: ")
+    assert "it stays" in told["DeletionContentFailure"][1]
+    assert told["ContentRemaining"] == ("True", "Some resources are remaining: configmaps. has 1 resource instances")
+    assert told["FinalizersRemaining"] == ("False", "All content successfully removed")
+    assert told["DeletionGroupVersionParsingFailure"] == ("False", "All legacy kube types successfully parsed")
+    await cluster.client.delete(bindings, "keep")
+    await cluster.until(NAMESPACES, "stuck", lambda obj: conditions(obj)["ContentRemaining"][0] == "False", None)
+    await cluster.client.delete(API_SERVICES, "v1.far.example.com")
+    await cluster.gone(NAMESPACES, "stuck", None)
+
+
+async def test_pods_of_a_namespace_go_first(cluster: Any) -> None:
+    await cluster.client.create(NAMESPACES, {"metadata": {"name": "ordered"}})
+    await cluster.until(SERVICE_ACCOUNTS, "default", lambda _: True, "ordered")
+    pod = {"metadata": {"name": "last", "finalizers": ["example.org/hold"]}}
+    pod["spec"] = {"containers": [{"name": "main", "image": "pause"}]}
+    await cluster.client.create(PODS, pod, "ordered")
+    await cluster.client.create(CONFIG_MAPS, config_map("read-at-the-end", namespace="ordered"))
+    await cluster.client.delete(NAMESPACES, "ordered")
+
+    def waits(obj: Object) -> bool:
+        return any("pods. has 1" in c["message"] for c in obj.get("status", {}).get("conditions") or ())
+
+    await cluster.until(NAMESPACES, "ordered", waits, None)
+    assert await cluster.client.get(CONFIG_MAPS, "read-at-the-end", "ordered")
+    await cluster.client.patch(PODS, "last", {"metadata": {"finalizers": None}}, "ordered")
+    await cluster.gone(NAMESPACES, "ordered", None)
 
 
 async def test_defaults_of_a_namespace_come_back(cluster: Any) -> None:
