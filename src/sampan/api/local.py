@@ -25,13 +25,15 @@ from sampan.schema.objects import Object
 
 
 class LocalClient(WritingClient):
-    """A client of an ``Api`` in this process, acting as ``user``."""
+    """A client of an ``Api`` in this process, acting as ``user``. ``remembers``: what it lists and watches is kept parsed for
+    others; off for one that looks at everything and keeps little."""
 
     streams_lists = False  # a list is a look at what is parsed already
 
-    def __init__(self, api: Api, user: User) -> None:
+    def __init__(self, api: Api, user: User, *, remembers: bool = True) -> None:
         self.api = api
         self.user = user
+        self._parsed = api.parsed if remembers else api.looked_at
         self.agent = user.name.rpartition(":")[2]
         self._headers = {"user-agent": self.agent}
 
@@ -99,7 +101,7 @@ class LocalClient(WritingClient):
         if served.converts:
             items = [self.api.registry.decode(served, record.value) for record in listed.records]
         else:
-            items = [self.api.parsed(record) for record in listed.records]
+            items = [self._parsed(record) for record in listed.records]
         return ListResult(items, str(listed.revision))
 
     async def watch(
@@ -133,7 +135,7 @@ class LocalClient(WritingClient):
                     if change.type == "BOOKMARK":
                         obj = orjson.loads(bookmark_object(served, change))
                     elif change.record is not None and not served.converts:
-                        obj = self.api.parsed(change.record)
+                        obj = self._parsed(change.record)
                     else:
                         obj = self.api.registry.decode(served, change.value)
                     yield WatchEvent(change.type, obj)

@@ -23,6 +23,9 @@ Change = Literal["ADDED", "MODIFIED", "DELETED"]
 Handler = Callable[[Change, "Object | None", Object], None]
 """``(change, old, new)``: old is None for ADDED; new is the last state for DELETED."""
 IndexFunction = Callable[[Object], Iterable[str]]
+Keep = Callable[[Object], Object]
+"""What of an object is kept and told (client-go's SetTransform): at least its name, namespace, uid and resourceVersion. Of
+what is kept it keeps all."""
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 NO_STREAM = (400, 403, 422)
@@ -57,10 +60,12 @@ class Informer:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        keep: Keep | None = None,
     ) -> None:
         self.client = client
         self.resource = resource
         self.namespace = namespace
+        self._keep = keep
         self.label_selector = label_selector
         self.field_selector = field_selector
         self.objects: dict[str, Object] = {}
@@ -152,7 +157,8 @@ class Informer:
         found = await self.client.list(
             self.resource, self.namespace, label_selector=self.label_selector, field_selector=self.field_selector
         )
-        self._replace({key_of(item): item for item in found.items}, found.resource_version)
+        items, keep = found.items, self._keep
+        self._replace({key_of(item): keep(item) if keep else item for item in items}, found.resource_version)
 
     def _replace(self, fresh: dict[str, Object], revision: str) -> None:
         """Take over a whole list: the handlers are told the difference."""
@@ -188,7 +194,7 @@ class Informer:
                     if event.type == "DELETED":
                         fresh.pop(key_of(event.object), None)
                     elif event.type != "BOOKMARK":
-                        fresh[key_of(event.object)] = event.object
+                        fresh[key_of(event.object)] = self._keep(event.object) if self._keep else event.object
                     elif (metadata.get("annotations") or {}).get(INITIAL_EVENTS_END) == "true":
                         self._replace(fresh, metadata["resourceVersion"])
                         break
@@ -209,6 +215,8 @@ class Informer:
             self._revision = event.object["metadata"]["resourceVersion"]
 
     def _take(self, obj: Object) -> None:
+        if self._keep is not None:
+            obj = self._keep(obj)
         key = key_of(obj)
         old = self.objects.get(key)
         if old is not None and old["metadata"].get("resourceVersion") == obj["metadata"].get("resourceVersion"):

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from sampan.api.quotas.usage import MEASURED
 from sampan.client.controller import Controller
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import (
+    API_SERVICES,
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     CRON_JOBS,
+    CUSTOM_RESOURCE_DEFINITIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
@@ -48,7 +52,7 @@ from sampan.controllers.disruption import DisruptionController
 from sampan.controllers.endpoint_slices import EndpointSliceController
 from sampan.controllers.ephemeral_volumes import EphemeralVolumes
 from sampan.controllers.garbage_collector import GarbageCollector
-from sampan.controllers.graph import Graph
+from sampan.controllers.graph import Graph, ownership
 from sampan.controllers.job import JobController
 from sampan.controllers.local_provisioner import PROVISIONER, Folders, LocalProvisioner, LocalReclaimer
 from sampan.controllers.namespace import NamespaceController
@@ -80,21 +84,36 @@ class Informers:
     def __init__(self, client: Client, group: asyncio.TaskGroup) -> None:
         self._client = client
         self._group = group
-        self._informers: dict[ResourceType, Informer] = {}
-        self._tasks: dict[ResourceType, asyncio.Task[None]] = {}
+        self._whole: dict[ResourceType, Informer] = {}
+        self._owned: dict[ResourceType, Informer] = {}
+        self._tasks: dict[Informer, asyncio.Task[None]] = {}
 
     def of(self, resource: ResourceType) -> Informer:
-        informer = self._informers.get(resource)
+        informer = self._whole.get(resource)
         if informer is None:
-            informer = self._informers[resource] = Informer(self._client, resource)
-            task = self._group.create_task(informer.run(), name=f"informer-{resource.plural}")
-            self._tasks[resource] = task
+            informer = self._whole[resource] = self._run(Informer(self._client, resource))
+        return informer
+
+    def owned(self, client: Client, resource: ResourceType) -> Informer:
+        """Return an informer that knows whose each object is: one that is there, or of nothing else. Of what quotas measure
+        the whole is wanted."""
+        if (resource.group, resource.plural) in MEASURED:
+            return self.of(resource)
+        informer = self._whole.get(resource) or self._owned.get(resource)
+        if informer is None:
+            informer = self._owned[resource] = self._run(Informer(client, resource, keep=ownership))
+        return informer
+
+    def _run(self, informer: Informer) -> Informer:
+        self._tasks[informer] = self._group.create_task(informer.run(), name=f"informer-{informer.resource.plural}")
         return informer
 
     def drop(self, resource: ResourceType) -> None:
-        """End the informer of a resource that is no longer served."""
-        if self._informers.pop(resource, None) is not None:
-            self._tasks.pop(resource).cancel()
+        """End the informers of a resource that is no longer served."""
+        for informers in (self._whole, self._owned):
+            informer = informers.pop(resource, None)
+            if informer is not None:
+                self._tasks.pop(informer).cancel()
 
 
 class Runs(Protocol):
@@ -115,7 +134,14 @@ async def run(client_for: ClientFor, config: ControllersConfig, beside: Beside |
     """Run everything until cancelled."""
 
     def everything(informers: Informers, events_of: EventsOf) -> list[Runs]:
-        graph = Graph(client_for("generic-garbage-collector"), informers.of, informers.drop)
+        finder = client_for(Graph.user)
+        graph = Graph(
+            finder,
+            partial(informers.owned, finder),
+            informers.drop,
+            definitions=informers.of(CUSTOM_RESOURCE_DEFINITIONS),
+            services=informers.of(API_SERVICES),
+        )
         controllers: list[Runs] = [*controllers_of(client_for, informers, graph, events_of, config), graph]
         if beside is not None:
             controllers += beside(client_for, informers, events_of)

@@ -1,8 +1,10 @@
 """Every object there is, by who owns it: one informer for each resource that discovery names.
 
 The garbage collector and the namespace controller read it. Resources come and go with CRDs and extension servers, so
-discovery is read again whenever a CustomResourceDefinition or the APIService of an extension server changes. In the API's
-own process an informer costs one dict of shared objects.
+discovery is read again whenever a CustomResourceDefinition or the APIService of an extension server changes. Only what says
+whose an object is is kept of it (``ownership``), unless another controller has an informer with whole objects already: a
+hundred thousand objects of somebody's operator must cost the API's process neither memory nor the time that Python's
+collector takes to look at them.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from typing import NamedTuple
 
 import orjson
 
-from sampan.client.informer import Change, Informer
+from sampan.client.informer import Change, Informer, key_of
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, EVENTS
+from sampan.client.resources import EVENTS
 from sampan.schema.objects import Object, split_api_version
 
 OWNERS = "owner-uids"
-UID = "uid"
 NAMESPACE = "namespace"
+KEPT = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp")
+"""The parts of metadata that the garbage collector and the deletion of namespaces go by."""
 NEEDED_VERBS = {"delete", "list", "watch"}
 Listener = Callable[[ResourceType, Change, "Object | None", Object], None]
 
@@ -29,8 +32,10 @@ def owner_uids(obj: Object) -> list[str]:
     return [reference["uid"] for reference in obj["metadata"].get("ownerReferences") or ()]
 
 
-def uid_of(obj: Object) -> list[str]:
-    return [obj["metadata"]["uid"]]
+def ownership(obj: Object) -> Object:
+    """Return what the graph keeps of an object."""
+    metadata = obj["metadata"]
+    return {"metadata": {name: metadata[name] for name in KEPT if name in metadata}}
 
 
 def namespaces_of(obj: Object) -> list[str]:
@@ -78,12 +83,20 @@ async def discover(client: Client) -> Discovered:
 
 
 class Graph:
-    """All objects but Events. ``informer_of`` gives informers that other controllers share already, ``drop`` ends one."""
+    """All objects but Events, of most only the ``ownership``. ``informer_of`` gives an informer of that, or a whole one that
+    other controllers share already; ``drop`` ends one."""
 
     name = "graph"
+    user = "generic-garbage-collector"
 
     def __init__(
-        self, client: Client, informer_of: Callable[[ResourceType], Informer], drop: Callable[[ResourceType], None]
+        self,
+        client: Client,
+        informer_of: Callable[[ResourceType], Informer],
+        drop: Callable[[ResourceType], None],
+        *,
+        definitions: Informer,
+        services: Informer,
     ) -> None:
         self._client = client
         self._informer_of = informer_of
@@ -94,12 +107,13 @@ class Graph:
         self.unparsed = ""
         """What discovery could not tell (``Discovered``)."""
         self._informers: dict[ResourceType, Informer] = {}
+        self._keys: dict[ResourceType, dict[str, str]] = {}
+        """The informers' keys by uid."""
         self._changed = asyncio.Event()
         self._changed.set()
         self._whole = asyncio.Event()
-        definitions = informer_of(CUSTOM_RESOURCE_DEFINITIONS)
         definitions.add_handler(lambda change, old, new: self._changed.set())
-        informer_of(API_SERVICES).add_handler(self._api_service)
+        services.add_handler(self._api_service)
 
     def add_listener(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -122,9 +136,10 @@ class Graph:
         return next((r for r in self._informers if r.group == group and r.kind == kind), None)
 
     def object_with(self, uid: str) -> tuple[ResourceType, Object] | None:
-        for resource, informer in self._informers.items():
-            for obj in informer.by_index(UID, uid):
-                return resource, obj
+        for resource, keys in self._keys.items():
+            key = keys.get(uid)
+            if key is not None:
+                return resource, self._informers[resource].objects[key]
         return None
 
     def dependents(self, uid: str) -> Iterator[tuple[ResourceType, Object]]:
@@ -150,7 +165,7 @@ class Graph:
             self._changed.clear()
             there, self.undiscovered, self.unparsed = await discover(self._client)
             for resource in [resource for resource in self._informers if resource not in there]:
-                del self._informers[resource]
+                del self._informers[resource], self._keys[resource]
                 self._drop(resource)
             for resource in [resource for resource in there if resource not in self._informers]:
                 self._follow(resource)
@@ -175,11 +190,16 @@ class Graph:
     def _follow(self, resource: ResourceType) -> None:
         informer = self._informer_of(resource)
         informer.add_index(OWNERS, owner_uids)
-        informer.add_index(UID, uid_of)
         informer.add_index(NAMESPACE, namespaces_of)
         self._informers[resource] = informer
+        keys = self._keys[resource] = {}
 
         def tell(change: Change, old: Object | None, new: Object) -> None:
+            uid = new["metadata"]["uid"]
+            if change == "DELETED":
+                keys.pop(uid, None)
+            elif old is None:
+                keys[uid] = key_of(new)
             for listener in self._listeners:
                 listener(resource, change, old, new)
 

@@ -51,7 +51,8 @@ class StorageVersionMigrationController(Controller):
         await super().run()
 
     def _on_change(self, resource: ResourceType, change: Change, old: Object | None, new: Object) -> None:
-        if (resource.group, resource.plural) == (GROUP, PLURAL) and change != "DELETED" and not ended(new):
+        # whether it has ended is in its status, which the graph does not keep
+        if (resource.group, resource.plural) == (GROUP, PLURAL) and change != "DELETED":
             self.queue.add(new["metadata"]["name"])
 
     async def reconcile(self, key: str) -> float | None:

@@ -138,3 +138,6 @@ OWN: dict[tuple[str, str], Callable[[Object, datetime | None], Amounts]] = {
     ("", "persistentvolumeclaims"): of_volume_claim,
     ("resource.k8s.io", "resourceclaims"): of_device_claim,
 }
+
+MEASURED = frozenset(OWN)
+"""Resources, as ``(group, plural)``, whose objects use more than their place."""
