@@ -23,6 +23,7 @@ from sampan.network import agent as network_agent
 from sampan.node import images, volumes
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
+from sampan.node.host_features import host_features
 from sampan.node.image_puller import ImagePuller
 from sampan.node.materials import Materials
 from sampan.node.node_status import NodeReporter
@@ -173,6 +174,7 @@ async def run(
             group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
         group.create_task(events.run(), name="events")
         await until_serving(runtime)
+        context.host = host_features(await runtime.status(), config.kubelet_dir / "seccomp")
         await asyncio.to_thread(ensure_pause_image, config.containerd_socket, await runtime.image_status(PAUSE_IMAGE))
         node = Node(context, pods, group)
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))

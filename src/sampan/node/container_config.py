@@ -9,10 +9,14 @@ import orjson
 
 from sampan.node import cri_pb2 as cri
 from sampan.node.environment import ConfigError, expand
-from sampan.node.pod_config import CONTAINER, identity, namespace_options, seccomp_of
+from sampan.node.pod_config import CONTAINER, app_armor_of, identity, namespace_options, se_linux_of, seccomp_of
 from sampan.node.resources import linux_resources
 from sampan.schema.objects import Object
-from sampan.security.context import setting
+from sampan.security.context import setting, settle, supplemental_groups
+from sampan.security.host import Host
+from sampan.security.image_user import ImageUser
+from sampan.security.settings import CONTAINER as CONTAINER_SETTING
+from sampan.security.settings import POD
 
 HASH = "io.kubernetes.container.hash"
 RESTARTS = "io.kubernetes.container.restartCount"
@@ -43,22 +47,23 @@ def container_config(
     pod: Object,
     container: Object,
     restarts: int,
-    image_ref: str,
+    image: cri.Image,
     environment: Mapping[str, str],
     mounts: Sequence[cri.Mount],
-    groups: Sequence[int],
+    host: Host,
+    userns: cri.UserNamespace | None = None,
 ) -> cri.ContainerConfig:
     """Return what ``CreateContainer`` is given."""
     name = container["name"]
     log_path = f"{name}/{restarts}.log"
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=name, attempt=restarts),
-        image=cri.ImageSpec(image=image_ref),
+        image=cri.ImageSpec(image=image.id),
         command=[expand(word, environment) for word in container.get("command") or ()],
         args=[expand(word, environment) for word in container.get("args") or ()],
         working_dir=container.get("workingDir", ""),
         envs=[cri.KeyValue(key=key, value=value) for key, value in environment.items()],
-        mounts=mounts,
+        mounts=[as_seen(mount, pod, host, userns) for mount in mounts],
         labels={**identity(pod), CONTAINER: name},
         annotations={
             HASH: spec_hash(container),
@@ -71,62 +76,73 @@ def container_config(
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(
-            resources=linux_resources(container), security_context=security_context(pod, container, groups)
+            resources=linux_resources(container),
+            security_context=security_context(pod, container, image, host, userns),
         ),
     )
 
 
-def security_context(pod: Object, container: Object, groups: Sequence[int]) -> cri.LinuxContainerSecurityContext:
-    own = container.get("securityContext") or {}
-    privileged = bool(own.get("privileged"))
-    capabilities = own.get("capabilities") or {}
-    profile = setting(pod["spec"], container, "seccompProfile")
-    context = cri.LinuxContainerSecurityContext(
-        capabilities=cri.Capability(
-            add_capabilities=capabilities.get("add") or (), drop_capabilities=capabilities.get("drop") or ()
-        ),
-        privileged=privileged,
-        namespace_options=namespace_options(pod["spec"]),
-        readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
-        supplemental_groups=groups,
-        no_new_privs=own.get("allowPrivilegeEscalation") is False,
-        seccomp=seccomp_of({"type": "Unconfined"} if privileged else profile),
+def as_seen(mount: cri.Mount, pod: Object, host: Host, userns: cri.UserNamespace | None) -> cri.Mount:
+    """Return a mount as the container's kernel is to see it: the pod's own files labelled where there is SELinux, and with
+    the owners that its user namespace knows."""
+    mount.selinux_relabel = host.se_linux and f"/pods/{pod['metadata']['uid']}/" in mount.host_path
+    if userns is not None:
+        mount.uidMappings.extend(userns.uids)
+        mount.gidMappings.extend(userns.gids)
+    return mount
+
+
+def security_context(
+    pod: Object, container: Object, image: cri.Image, host: Host, userns: cri.UserNamespace | None = None
+) -> cri.LinuxContainerSecurityContext:
+    """Return what the container's settings come to, in CRI's words."""
+    spec = pod["spec"]
+    settled = settle(spec, container, image_user(image), host)
+    holds = {name: one.value for name, one in settled.items()}
+    asked = (container.get("securityContext") or {}).get("capabilities") or {}
+    made = cri.LinuxContainerSecurityContext(
+        capabilities=cri.Capability(add_capabilities=asked.get("add") or (), drop_capabilities=asked.get("drop") or ()),
+        privileged=holds["privileged"],
+        namespace_options=namespace_options(spec, userns=userns),
+        readonly_rootfs=holds["readOnlyRootFilesystem"],
+        supplemental_groups=supplemental_groups(spec),
+        supplemental_groups_policy=holds["supplementalGroupsPolicy"],
+        no_new_privs=not holds["allowPrivilegeEscalation"],
+        seccomp=seccomp_of(holds["seccompProfile"], host.seccomp_profiles),
+        selinux_options=se_linux_of(holds["seLinuxOptions"]),
     )
-    if not privileged and own.get("procMount", "Default") == "Default":
-        context.masked_paths.extend(MASKED)
-        context.readonly_paths.extend(READ_ONLY)
-    user, group = setting(pod["spec"], container, "runAsUser"), setting(pod["spec"], container, "runAsGroup")
-    if isinstance(user, int):
-        context.run_as_user.value = user
-    if isinstance(group, int):
-        context.run_as_group.value = group
-        if not isinstance(user, int):  # CRI refuses a group without a user
-            context.run_as_user.value = 0
-    return context
+    if settled["appArmorProfile"].source in (POD, CONTAINER_SETTING):
+        made.apparmor.CopyFrom(app_armor_of(holds["appArmorProfile"]))
+    if holds["procMount"] == "Default":
+        made.masked_paths.extend(MASKED)
+        made.readonly_paths.extend(READ_ONLY)
+    if isinstance(holds["runAsUser"], str):
+        made.run_as_username = holds["runAsUser"]
+    else:
+        made.run_as_user.value = holds["runAsUser"]
+    if holds["runAsGroup"] is not None:
+        made.run_as_group.value = holds["runAsGroup"]
+    return made
+
+
+def image_user(image: cri.Image) -> ImageUser:
+    """Return the user that an image names, as the runtime read its configuration."""
+    return ImageUser(image.username or (str(image.uid.value) if image.HasField("uid") else ""))
 
 
 def check_non_root(pod: Object, container: Object, image: cri.Image) -> None:
     """Raise ``ConfigError`` when runAsNonRoot is asked for and the container would run as root."""
     if not setting(pod["spec"], container, "runAsNonRoot"):
         return
-    name = container["name"]
+    metadata, name, of_image = pod["metadata"], container["name"], image_user(image)
+    where = f'(pod: "{metadata["name"]}_{metadata["namespace"]}({metadata["uid"]})", container: {name})'
     user = setting(pod["spec"], container, "runAsUser")
-    if isinstance(user, int):
-        if user == 0:
-            raise ConfigError("container's runAsUser breaks non-root policy")
-        return
-    if image.username:
+    if user == 0:
+        raise ConfigError(f"container's runAsUser breaks non-root policy {where}")
+    if user is None and of_image.uid is None:
         raise ConfigError(
-            f"container has runAsNonRoot and image has non-numeric user ({image.username}), cannot verify user is non-root "
-            f"(container: {name})"
+            f"container has runAsNonRoot and image has non-numeric user ({of_image.name}), cannot verify user is non-root "
+            f"{where}"
         )
-    if not image.HasField("uid") or image.uid.value == 0:
-        raise ConfigError(f"container has runAsNonRoot and image will run as root (container: {name})")
-
-
-def supplemental_groups(pod: Object) -> list[int]:
-    context = pod["spec"].get("securityContext") or {}
-    groups = list(context.get("supplementalGroups") or ())
-    if context.get("fsGroup") is not None:
-        groups.append(context["fsGroup"])
-    return groups
+    if user is None and of_image.uid == 0:
+        raise ConfigError(f"container has runAsNonRoot and image will run as root {where}")

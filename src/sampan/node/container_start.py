@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sampan.node import cri_pb2 as cri
 from sampan.node import volumes
-from sampan.node.container_config import check_non_root, container_config, supplemental_groups
+from sampan.node.container_config import check_non_root, container_config
 from sampan.node.environment import ConfigError, environment_of
 from sampan.node.hooks import run_hook
 from sampan.node.images import ImageError
@@ -61,7 +61,7 @@ class ContainerStarter:
         except (ConfigError, VolumeError) as error:
             self._fail(name, view, "CreateContainerConfigError", str(error))
         except RuntimeFailure as error:
-            self._fail(name, view, "RunContainerError", str(error))
+            self._fail(name, view, error.reason or "RunContainerError", str(error))
             for owned in await local.observer.look():
                 local.owns(owned)
 
@@ -96,7 +96,10 @@ class ContainerStarter:
             view.current = view.last
         assert self._setup.sandbox is not None
         (log_directory(context.pod_log_dir, local.pod) / name).mkdir(parents=True, exist_ok=True)
-        container_id = await context.runtime.create_container(local.view.sandbox_id, config, self._setup.sandbox)
+        try:
+            container_id = await context.runtime.create_container(local.view.sandbox_id, config, self._setup.sandbox)
+        except RuntimeFailure as error:
+            raise RuntimeFailure(str(error), "CreateContainerError") from error
         local.owns(container_id)
         local.tell("Normal", "Created", f"Container created: {name}", name)
         hook = (container.get("lifecycle") or {}).get("postStart")
@@ -105,7 +108,7 @@ class ContainerStarter:
         await context.runtime.start_container(container_id)
         local.tell("Normal", "Started", f"Container started: {name}", name)
         view.last, view.last_message = view.current, view.message
-        view.current, view.stale = await context.runtime.container_status(container_id), False
+        view.current, view.stale = await local.observer.status(container_id), False
         view.waiting_reason = view.waiting_message = view.message = ""
         view.hook_pending = bool(hook)
         if view.exited:  # it was quicker than we
@@ -126,7 +129,8 @@ class ContainerStarter:
         environment = environment_of(pod, container, lookup, context.service_links(pod), facts)
         mounts = volumes.mounts_of(container, self._setup.folders, environment)
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.view.ip)
-        return container_config(pod, container, attempt, image.id, environment, mounts, supplemental_groups(pod))
+        userns = self._setup.user_namespace()
+        return container_config(pod, container, attempt, image, environment, mounts, context.host, userns)
 
     # postStart
 

@@ -46,6 +46,10 @@ def has_overlay() -> bool:
     return filesystems.exists() and "overlay" in filesystems.read_text()
 
 
+def has_se_linux() -> bool:
+    return Path("/sys/fs/selinux/enforce").exists()
+
+
 def snapshotter() -> str:
     return "overlayfs" if has_overlay() else "native"
 
@@ -66,8 +70,7 @@ oom_score = 0
   sandbox_image = "{PAUSE_IMAGE}"
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
-  enable_selinux = false
-  disable_apparmor = true
+  enable_selinux = {str(has_se_linux()).lower()}
   disable_tcp_service = true
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"

@@ -21,6 +21,7 @@ from sampan.node.runtime import Runtime
 from sampan.node.tokens import Tokens
 from sampan.node.volumes import data_of
 from sampan.schema.objects import Object
+from sampan.security.host import ANY, Host
 
 
 @dataclass
@@ -43,6 +44,8 @@ class NodeContext:
     cluster_domain: str
     capacity: Mapping[str, str]
     logger: logging.Logger
+    host: Host = ANY
+    """What the kernel and the runtime can do for security contexts: known when the runtime answers."""
     owners: dict[str, Callable[[str], None]] = field(default_factory=dict)
     """How to tell the worker of a container or sandbox, by its id, that it ended: known before it is started, so that no
     exit is missed."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from sampan.node import cri_pb2 as cri
 from sampan.node.resources import cgroup_parent
 from sampan.schema.objects import Object
+from sampan.security.context import supplemental_groups
+from sampan.security.host import ANY, Host
 
 NAME, NAMESPACE, UID = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid"
 CONTAINER = "io.kubernetes.container.name"
@@ -84,35 +86,68 @@ def log_directory(root: Path, pod: Object) -> Path:
     return root / f"{metadata['namespace']}_{metadata['name']}_{metadata['uid']}"
 
 
-def namespace_options(spec: Object, *, target: str = "") -> cri.NamespaceOption:
+def namespace_options(
+    spec: Object, *, target: str = "", userns: cri.UserNamespace | None = None
+) -> cri.NamespaceOption:
     pid = cri.NODE if spec.get("hostPID") else cri.POD if spec.get("shareProcessNamespace") else cri.CONTAINER
     return cri.NamespaceOption(
         network=cri.NODE if spec.get("hostNetwork") else cri.POD,
         pid=pid,
         ipc=cri.NODE if spec.get("hostIPC") else cri.POD,
         target_id=target,
+        userns_options=userns or cri.UserNamespace(mode=cri.NODE),
     )
 
 
-def seccomp_of(profile: Object | None) -> cri.SecurityProfile:
-    """Return the seccomp profile for CRI; unset means Unconfined, as Kubernetes has it."""
-    kind = (profile or {}).get("type", "Unconfined")
-    if kind == "Localhost":
-        reference = str((profile or {}).get("localhostProfile", ""))
-        return cri.SecurityProfile(profile_type=cri.SecurityProfile.Localhost, localhost_ref=reference)
-    if kind == "RuntimeDefault":
-        return cri.SecurityProfile(profile_type=cri.SecurityProfile.RuntimeDefault)
-    return cri.SecurityProfile(profile_type=cri.SecurityProfile.Unconfined)
+def seccomp_of(profile: Object, folder: str) -> cri.SecurityProfile:
+    """Return a seccomp profile for CRI. Those of the node are files below ``folder``."""
+    made = cri.SecurityProfile(profile_type=profile["type"])
+    if profile["type"] == "Localhost":
+        made.localhost_ref = f"{folder}/{profile.get('localhostProfile', '')}"
+    return made
 
 
-def sandbox_config(pod: Object, attempt: int, log_root: Path, cgroup: str, dns: DnsSettings) -> cri.PodSandboxConfig:
+def app_armor_of(profile: Object) -> cri.SecurityProfile:
+    """Return an AppArmor profile for CRI. Those of the node are named, as the kernel has them loaded."""
+    return cri.SecurityProfile(profile_type=profile["type"], localhost_ref=profile.get("localhostProfile", ""))
+
+
+def se_linux_of(options: Object | None) -> cri.SELinuxOption | None:
+    return cri.SELinuxOption(**{key: value for key, value in options.items() if value}) if options else None
+
+
+def sandbox_security(
+    spec: Object, host: Host, userns: cri.UserNamespace | None = None
+) -> cri.LinuxSandboxSecurityContext:
+    """Return the security context of the process that holds the pod's namespaces: the pod's own."""
+    context = spec.get("securityContext") or {}
+    made = cri.LinuxSandboxSecurityContext(
+        namespace_options=namespace_options(spec, userns=userns),
+        privileged=any((c.get("securityContext") or {}).get("privileged") for c in every_container(spec)),
+        seccomp=seccomp_of({"type": "RuntimeDefault"}, ""),
+        supplemental_groups=supplemental_groups(spec),
+        supplemental_groups_policy=context.get("supplementalGroupsPolicy", "Merge"),
+        selinux_options=se_linux_of(context.get("seLinuxOptions") if host.se_linux else None),
+    )
+    if context.get("runAsUser") is not None:
+        made.run_as_user.value = context["runAsUser"]
+        if context.get("runAsGroup") is not None:  # CRI refuses a group without a user
+            made.run_as_group.value = context["runAsGroup"]
+    return made
+
+
+def sandbox_config(
+    pod: Object,
+    attempt: int,
+    log_root: Path,
+    cgroup: str,
+    dns: DnsSettings,
+    host: Host = ANY,
+    userns: cri.UserNamespace | None = None,
+) -> cri.PodSandboxConfig:
     """Return what ``RunPodSandbox`` is given."""
     metadata, spec = pod["metadata"], pod["spec"]
     context = spec.get("securityContext") or {}
-    privileged = any((c.get("securityContext") or {}).get("privileged") for c in every_container(spec))
-    security = cri.LinuxSandboxSecurityContext(
-        namespace_options=namespace_options(spec), privileged=privileged, seccomp=seccomp_of({"type": "RuntimeDefault"})
-    )
     config = cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(
             name=metadata["name"], uid=metadata["uid"], namespace=metadata["namespace"], attempt=attempt
@@ -124,7 +159,7 @@ def sandbox_config(pod: Object, attempt: int, log_root: Path, cgroup: str, dns: 
         annotations=metadata.get("annotations") or {},
         linux=cri.LinuxPodSandboxConfig(
             cgroup_parent=cgroup_parent(cgroup, pod),
-            security_context=security,
+            security_context=sandbox_security(spec, host, userns),
             sysctls={entry["name"]: entry["value"] for entry in context.get("sysctls") or ()},
         ),
     )

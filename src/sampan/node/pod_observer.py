@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import orjson
+
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import MESSAGE_POLICY
 from sampan.node.context import NodeContext
@@ -31,6 +33,8 @@ class PodObserver:
         self._uid = uid
         self._pod_dir = pod_dir
         self._finished: dict[str, cri.ContainerStatus] = {}
+        self._users: dict[str, cri.ContainerUser] = {}
+        """Who the first process of each container is."""
 
     def on_exit(self, container_id: str) -> None:
         self.ended.add(container_id)
@@ -73,10 +77,11 @@ class PodObserver:
 
     async def _look_at(self, name: str, instances: list[cri.Container]) -> None:
         view = self.view.of(name)
-        view.current = await self._status(instances[0])
-        view.last = await self._status(instances[1]) if len(instances) > 1 else None
+        view.current = await self.status(instances[0].id)
+        view.last = await self.status(instances[1].id) if len(instances) > 1 else None
         for old in instances[2:]:
             self._finished.pop(old.id, None)
+            self._users.pop(old.id, None)
             self._context.owners.pop(old.id, None)
             await self._context.runtime.remove_container(old.id)
         if not view.running:
@@ -91,13 +96,18 @@ class PodObserver:
         }
         return bool(running & self.ended)
 
-    async def _status(self, container: cri.Container) -> cri.ContainerStatus:
+    async def status(self, container_id: str) -> cri.ContainerStatus:
         """Return a container's status; that of one that has ended does not change any more."""
-        known = self._finished.get(container.id)
+        known = self._finished.get(container_id)
         if known is None:
-            known = await self._context.runtime.container_status(container.id)
+            new = container_id not in self._users
+            answer = await self._context.runtime.container_status(container_id, verbose=new)
+            known = answer.status
+            if new:
+                self._users[container_id] = user_of(answer)
+            known.user.CopyFrom(self._users[container_id])
             if known.state == cri.CONTAINER_EXITED:
-                self._finished[container.id] = known
+                self._finished[container_id] = known
         return known
 
     def _message(self, status: cri.ContainerStatus) -> str:
@@ -112,3 +122,18 @@ class PodObserver:
         if fallback and status.exit_code != 0 and status.log_path:
             return tail_of(Path(status.log_path), lines=80, size_bytes=2048)
         return ""
+
+
+def user_of(answer: cri.ContainerStatusResponse) -> cri.ContainerUser:
+    """Return who a container's first process is: as the runtime says, or as its OCI spec has it (containerd before 2.0)."""
+    if answer.status.HasField("user"):
+        return answer.status.user
+    info = answer.info.get("info")
+    spec = (orjson.loads(info).get("runtimeSpec") or {}) if info else {}
+    user = (spec.get("process") or {}).get("user")
+    if user is None:
+        return cri.ContainerUser()
+    groups = user.get("additionalGids") or ()
+    return cri.ContainerUser(
+        linux=cri.LinuxContainerUser(uid=user.get("uid", 0), gid=user.get("gid", 0), supplemental_groups=groups)
+    )

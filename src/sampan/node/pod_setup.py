@@ -13,6 +13,9 @@ from sampan.node import cri_pb2 as cri
 from sampan.node import volumes
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import log_directory, sandbox_config
+from sampan.node.runtime import RuntimeFailure
+from sampan.node.user_namespaces import user_namespace
+from sampan.security.refusals import NO_USER_NAMESPACES
 
 
 class PodSetup:
@@ -47,9 +50,25 @@ class PodSetup:
             volumes.write_material(folder, files, group)
             self.folders[volume["name"]] = folder
 
+    def user_namespace(self) -> cri.UserNamespace | None:
+        """Return the pod's user namespace, None where it has the node's. Raises ``RuntimeFailure`` where it cannot be had."""
+        if self._local.pod["spec"].get("hostUsers") is not False:
+            return None
+        if not self._local.context.host.user_namespaces:
+            raise RuntimeFailure(NO_USER_NAMESPACES)
+        return user_namespace(self._local.directory)
+
     async def _prepare_sandbox(self) -> None:
         local, context, view = self._local, self._local.context, self._local.view
-        config = sandbox_config(local.pod, local.observer.attempt, context.pod_log_dir, context.cgroup, context.dns())
+        config = sandbox_config(
+            local.pod,
+            local.observer.attempt,
+            context.pod_log_dir,
+            context.cgroup,
+            context.dns(),
+            context.host,
+            self.user_namespace(),
+        )
         if self.sandbox is None or not view.sandbox_ready:
             self.sandbox = config
         if view.sandbox_ready:

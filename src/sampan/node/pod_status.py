@@ -41,6 +41,14 @@ def state_of(status: cri.ContainerStatus, message: str) -> Object:
     return {"waiting": {"reason": "ContainerCreating"}}
 
 
+def user_status(user: cri.LinuxContainerUser) -> Object:
+    """Return who the first process of a container is (KEP-3619)."""
+    status: Object = {"uid": user.uid, "gid": user.gid}
+    if user.supplemental_groups:
+        status["supplementalGroups"] = list(user.supplemental_groups)
+    return status
+
+
 def container_status(container: Object, view: ContainerView, waits_for: str) -> Object:
     """Return one entry of ``containerStatuses``."""
     current = view.current
@@ -56,6 +64,8 @@ def container_status(container: Object, view: ContainerView, waits_for: str) -> 
         status["image"] = current.image.image or container["image"]
         status["imageID"] = current.image_ref
         status["containerID"] = f"containerd://{current.id}"
+        if current.user.HasField("linux"):
+            status["user"] = {"linux": user_status(current.user.linux)}
     if view.waiting_reason and not view.running:
         status["state"] = {"waiting": {"reason": view.waiting_reason}}
         if view.waiting_message:
@@ -179,6 +189,6 @@ def status_of(pod: Object, view: PodView, host_ip: str, now: str, *, over: bool 
         ("initContainers", "initContainerStatuses", "PodInitializing"),
         ("ephemeralContainers", "ephemeralContainerStatuses", "ContainerCreating"),
     ):
-        if spec.get(key):
+        if spec.get(key) and not view.rejected:
             status[field_name] = [container_status(c, view.of(c["name"]), waiting) for c in spec[key]]
     return status

@@ -61,6 +61,8 @@ class PodView:
     ip: str = ""
     failed_reason: str = ""
     failed_message: str = ""
+    rejected: bool = False
+    """The node has refused the pod: nothing of it was ever started."""
 
     def of(self, name: str) -> ContainerView:
         return self.containers.setdefault(name, ContainerView())

@@ -24,6 +24,7 @@ from sampan.node.pod_status import phase_of
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
 from sampan.schema.objects import Object
+from sampan.security.refusals import refusal
 
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
@@ -103,7 +104,7 @@ class PodWorker:
 
     async def _sync(self) -> None:
         await self._observe()
-        if self._has_ended() or self._past_deadline():
+        if self._refused() or self._has_ended() or self._past_deadline():
             await self._ending.finish()
             return
         await self.context.materials.hold(self.local.uid, self.pod)
@@ -119,6 +120,19 @@ class PodWorker:
         await self._reports.report()
         if self._setup.folders:
             self.local.wake_after(REFRESH_SECONDS)
+
+    def _refused(self) -> bool:
+        """Whether this node cannot give the pod the security context that it asks for; then the pod fails, unstarted."""
+        if self.view.sandbox_id or any(seen.current is not None for seen in self.view.containers.values()):
+            return False
+        found = refusal(self.pod["spec"], self.context.host)
+        if found is None:
+            return False
+        self.view.failed_reason, self.view.failed_message = found.reason, f"Pod was rejected: {found.message}"
+        self.view.rejected = True
+        if (self.pod.get("status") or {}).get("phase") not in ENDED:
+            self.local.tell("Warning", *found)
+        return True
 
     def _has_ended(self) -> bool:
         told = (self.pod.get("status") or {}).get("phase")

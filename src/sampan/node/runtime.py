@@ -23,7 +23,11 @@ Answer = TypeVar("Answer")
 
 
 class RuntimeFailure(Exception):
-    """The runtime refused a call, or is not there; the message is its own."""
+    """The runtime refused a call, or is not there; the message is its own. ``reason``: what the container's status says."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Runtime:
@@ -108,10 +112,10 @@ class Runtime:
         answer = await self.call(RUNTIME + "ListContainers", request, cri.ListContainersResponse)
         return list(answer.containers)
 
-    async def container_status(self, container_id: str) -> cri.ContainerStatus:
-        request = cri.ContainerStatusRequest(container_id=container_id)
-        answer = await self.call(RUNTIME + "ContainerStatus", request, cri.ContainerStatusResponse)
-        return answer.status
+    async def container_status(self, container_id: str, *, verbose: bool = False) -> cri.ContainerStatusResponse:
+        """Return the status; ``verbose`` adds what the runtime keeps: its pid, the request it was made by, its OCI spec."""
+        request = cri.ContainerStatusRequest(container_id=container_id, verbose=verbose)
+        return await self.call(RUNTIME + "ContainerStatus", request, cri.ContainerStatusResponse)
 
     async def exec_sync(self, container_id: str, command: list[str], timeout_seconds: int) -> cri.ExecSyncResponse:
         request = cri.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_seconds)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.node import cri_pb2 as cri
-from sampan.node.container_config import check_non_root, container_config
 from sampan.node.environment import ConfigError, environment_of, expand, service_links
 from sampan.node.images import ImageError, full_name
 from sampan.node.pod_config import DnsSettings, dns_config, read_resolv_conf, sandbox_config
@@ -151,32 +150,6 @@ def test_the_sandbox_is_found_again_by_its_labels() -> None:
     assert config.labels["io.kubernetes.pod.uid"] == "u-1" and config.metadata.attempt == 2
     assert config.linux.security_context.namespace_options.network == cri.NODE
     assert config.hostname == ""
-
-
-def test_security_settings_of_pod_and_container_are_merged() -> None:
-    made = pod(securityContext={"runAsUser": 1000, "runAsGroup": 5, "seccompProfile": {"type": "RuntimeDefault"}})
-    container = {**made["spec"]["containers"][0], "command": ["echo", "$(A)"]}
-    container["securityContext"] = {
-        "runAsUser": 7,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    config = container_config(made, container, 0, "sha256:x", {"A": "1"}, [], [])
-    context = config.linux.security_context
-    assert (context.run_as_user.value, context.run_as_group.value, context.no_new_privs) == (7, 5, True)
-    assert context.capabilities.drop_capabilities == ["ALL"]
-    assert context.seccomp.profile_type == cri.SecurityProfile.RuntimeDefault
-    assert config.command == ["echo", "1"]
-
-
-def test_root_is_refused_where_non_root_is_asked_for() -> None:
-    made = pod(securityContext={"runAsNonRoot": True})
-    container = made["spec"]["containers"][0]
-    with pytest.raises(ConfigError, match="image will run as root"):
-        check_non_root(made, container, cri.Image())
-    with pytest.raises(ConfigError, match="non-numeric user"):
-        check_non_root(made, container, cri.Image(username="web"))
-    check_non_root(made, container, cri.Image(uid=cri.Int64Value(value=5)))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""What a node's kernel and runtime can do for a security context; ``node/host_features.py`` finds it out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sampan.security.capabilities import ALL
+
+
+class Host(NamedTuple):
+    """A node. The default is one that can everything, for pods that have no node yet."""
+
+    app_armor: bool = True
+    se_linux: bool = True
+    seccomp: bool = True
+    user_namespaces: bool = True
+    """Whether the runtime can give a pod a user namespace (containerd from 1.7 on, with runc from 1.2 on)."""
+    group_policies: bool = True
+    """Whether the runtime knows ``supplementalGroupsPolicy: Strict`` (containerd from 2.0 on)."""
+    capabilities: frozenset[str] = ALL
+    """What the runtime itself has, and can give."""
+    seccomp_profiles: str = "/var/lib/kubelet/seccomp"
+    """Where profiles of type Localhost are looked for."""
+
+
+ANY = Host()
