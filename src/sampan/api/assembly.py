@@ -30,6 +30,7 @@ from sampan.api.masters import PREFIX as MASTERS
 from sampan.api.masters import Masters
 from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
+from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.api.resources import served
 from sampan.api.review_selectors import SINCE as SELECTORS_SINCE
 from sampan.api.tokens import Tokens
@@ -63,6 +64,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
     discovery.add(api)
     openapi.add(api)
     store_routes.add(api, config)
+    if config.resource_metrics:
+        resource_metrics.add(api)
     api.preparations = [
         lambda: restored.restore(api),
         lambda: fresh.create_missing(api, config),

@@ -142,7 +142,8 @@ class Catalog:
         handler: StreamHandler,
         **described: Any,
     ) -> None:
-        """Serve ``NAME/<name>`` and everything below it by a handler that gets the connection (ASGI)."""
+        """Serve ``NAME/<name>`` and everything below it by a handler that gets the connection (ASGI). ``handlers`` among
+        what is ``described`` answer the clients of this process, which have none."""
         self._add_subresource(
             group, version, plural, _subresource(name, stream=handler, stream_methods=methods, **described)
         )

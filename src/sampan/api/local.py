@@ -69,7 +69,7 @@ class LocalClient(WritingClient):
         try:
             routed = await self._routed("GET", resource.path(namespace, name), NO_QUERY)
             served = routed.served
-            if served is None or served.converts:
+            if served is None or served.converts or "" in served.subresources:
                 return await self._object("GET", resource.path(namespace, name), {})
             await permit(self.api.authorizer, routed.request.attributes)
             return self.api.parsed(await self.api.registry.current(served, namespace or "", name))
@@ -89,7 +89,7 @@ class LocalClient(WritingClient):
         try:
             routed = await self._routed("GET", resource.path(namespace), query)
             request, served = routed.request, routed.served
-            if self.api.remote(request.attributes.path) is not None:
+            if self.api.remote(request.attributes.path) is not None or (served and "" in served.subresources):
                 return remote_list(await self.api.answer(routed))
             if served is None:
                 await self.api.answer(routed)
@@ -159,7 +159,7 @@ class LocalClient(WritingClient):
 
 
 def remote_list(answer: Any) -> ListResult:
-    """Return the list that an extension server answered with."""
+    """Return the list that an extension server, or a resource that is not stored, answered with."""
     found = orjson.loads(answer.body)
     if answer.status != 200:
         raise ApiError(answer.status, found)

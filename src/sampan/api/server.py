@@ -57,6 +57,8 @@ class ApiConfig:
     durability: Durability = "disk"
     from_image: bool = False
     """The store begins with what this version of ours has bootstrapped: only where the API is reached may be new."""
+    resource_metrics: bool = False
+    """Whether metrics.k8s.io is served: where there are kubelets to ask."""
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     flags: Flags = field(default_factory=Flags)
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from sampan.api import node_proxy
 from sampan.api.asgi import all_of
 from sampan.api.errors import StatusError, bad_request, not_found
 from sampan.api.request import Asgi, Receive, Request, Scope, Send
@@ -51,17 +52,18 @@ def add(api: Api, pki_dir: Path) -> None:
     for name in ("exec", "attach", "portforward"):
         kind = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}[name]
         stream("", "v1", "pods", name, ("GET", "POST"), kubelets.upgrade, kind=kind)
+    node_proxy.add(api, kubelets)
 
 
 class Kubelets:
-    """The way from a pod to its node's kubelet."""
+    """The way from a pod, or a node, to the kubelet."""
 
     def __init__(self, api: Api, pki_dir: Path) -> None:
         self._api = api
         self._pki_dir = pki_dir
         self._session: aiohttp.ClientSession | None = None
 
-    def _client(self) -> aiohttp.ClientSession:
+    def client(self) -> aiohttp.ClientSession:
         if self._session is None:
             import aiohttp
 
@@ -95,12 +97,20 @@ class Kubelets:
         name = pod["spec"].get("nodeName")
         if not name:
             raise bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+        node = self.node(name)
+        if node is None:
+            raise StatusError(500, "InternalError", f"node {name} of pod {pod['metadata']['name']} does not exist")
+        return self.address(node)
+
+    def node(self, name: str) -> Object | None:
         served = self._api.catalog.get("", "v1", "nodes")
         assert served is not None
         record = self._api.store.get(served.key("", name))
-        if record is None:
-            raise StatusError(500, "InternalError", f"node {name} of pod {pod['metadata']['name']} does not exist")
-        status = orjson.loads(record.value).get("status", {})
+        return None if record is None else self._api.parsed(record)
+
+    def address(self, node: Object) -> str:
+        """Return the URL of a node's kubelet. Raises 500 where it has none."""
+        name, status = node["metadata"]["name"], node.get("status", {})
         addresses = {entry["type"]: entry["address"] for entry in status.get("addresses") or ()}
         port = status.get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port")
         if "InternalIP" not in addresses or not port:
@@ -121,7 +131,7 @@ class Kubelets:
             await kubelet({**scope, "path": path, "query_string": query.encode()}, receive, send)
             return
         url = f"{self._url(pod)}{path}?{query}"
-        async with kubelet_errors(), self._client().get(url) as answer:
+        async with kubelet_errors(), self.client().get(url) as answer:
             if answer.status >= 400:
                 text = (await answer.text()).strip()
                 raise StatusError(answer.status, REASONS.get(answer.status, "InternalError"), text)
@@ -174,9 +184,9 @@ class Kubelets:
         import aiohttp
 
         try:
-            kubelet = await self._client().ws_connect(url, protocols=(protocol,), max_msg_size=0)
+            kubelet = await self.client().ws_connect(url, protocols=(protocol,), max_msg_size=0)
         except aiohttp.WSServerHandshakeError as error:
-            async with kubelet_errors(), self._client().get(url) as answer:  # the reason is in the body of a plain GET
+            async with kubelet_errors(), self.client().get(url) as answer:  # the reason is in the body of a plain GET
                 raise StatusError(
                     error.status, REASONS.get(error.status, "InternalError"), await answer.text()
                 ) from error

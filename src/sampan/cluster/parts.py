@@ -106,6 +106,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
         pod_cidr=str(settings.pod_cidr),
         advertise=(str(settings.node_ip) if real else "127.0.0.1", settings.api_port),
         cluster_domain=settings.cluster_domain,
+        resource_metrics=settings.pods != "none",
         flags=parse(settings.api_flags),
     )
 

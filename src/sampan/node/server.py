@@ -1,7 +1,9 @@
 """The kubelet's HTTPS server: what the API proxies for kubectl.
 
 ``/containerLogs/NS/POD/CONTAINER``, ``/exec/…``, ``/attach/…``, ``/portForward/NS/POD``, ``/pods``, ``/healthz``,
-``/stats/summary``. Clients must have a certificate of the cluster's CA (the API has one). Source: the kubelet's own paths.
+``/stats/summary``
+and ``/metrics…`` (``stats_routes.py``). Clients must have a certificate of the cluster's CA (the API has one). Source: the
+kubelet's own paths.
 """
 
 from __future__ import annotations
@@ -21,21 +23,20 @@ from sampan.node.pod_config import log_directory
 from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.spdy import SpdyError
+from sampan.node.stats_routes import StatsConfig, StatsRoutes
 from sampan.node.streaming import PORT_FORWARD, REMOTE_COMMAND, SPDY_COMMAND, bridge_command, bridge_streams
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 
-class ServerConfig(Protocol):
+class ServerConfig(StatsConfig, Protocol):
     """What of the node's configuration the server needs."""
 
     @property
     def ip(self) -> str: ...
     @property
     def pki_dir(self) -> Path: ...
-    @property
-    def pod_log_dir(self) -> Path: ...
 
 
 class KubeletServer:
@@ -51,7 +52,7 @@ class KubeletServer:
         app = web.Application(client_max_size=1 << 20)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/pods", self._pods)
-        app.router.add_get("/stats/summary", self._stats)
+        StatsRoutes(self._workers, self._runtime, self._config).add(app)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         app.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
         app.router.add_get("/attach/{namespace}/{pod}/{container}", self._attach)
@@ -107,23 +108,6 @@ class KubeletServer:
         items = [worker.pod for worker in self._workers.values()]
         body = orjson.dumps({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
         return web.Response(body=body, content_type="application/json")
-
-    async def _stats(self, request: web.Request) -> web.Response:
-        from aiohttp import web
-
-        pods: dict[str, dict[str, Any]] = {}
-        for stats in await self._runtime.container_stats():
-            labels = stats.attributes.labels
-            uid = labels.get("io.kubernetes.pod.uid", "")
-            pod = pods.setdefault(uid, {"podRef": pod_reference(dict(labels)), "containers": []})
-            pod["containers"].append(
-                {
-                    "name": labels.get("io.kubernetes.container.name", ""),
-                    "cpu": {"usageCoreNanoSeconds": stats.cpu.usage_core_nano_seconds.value},
-                    "memory": {"workingSetBytes": stats.memory.working_set_bytes.value},
-                }
-            )
-        return web.Response(body=orjson.dumps({"pods": list(pods.values())}), content_type="application/json")
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web
@@ -213,8 +197,3 @@ def flags(query: Any) -> dict[str, bool]:
 
     tty = on("tty")
     return {"stdin": on("stdin"), "stdout": on("stdout"), "stderr": on("stderr") and not tty, "tty": tty}
-
-
-def pod_reference(labels: dict[str, str]) -> dict[str, str]:
-    prefix = "io.kubernetes.pod."
-    return {name: labels.get(prefix + name, "") for name in ("name", "namespace", "uid")}

@@ -1,4 +1,5 @@
-"""The kinds of the simulation: ``Stage`` (what happens to objects, and when) and ``NodeGroup`` (many nodes of one kind)."""
+"""The kinds of the simulation: ``Stage`` (what happens to objects, and when), ``NodeGroup`` (many nodes of one kind) and
+``ResourceUsage`` (what pods use)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ GROUP = "sim.sampan.dev"
 VERSION = "v1alpha1"
 STAGES = ResourceType(GROUP, VERSION, "stages", "Stage", namespaced=False)
 NODE_GROUPS = ResourceType(GROUP, VERSION, "nodegroups", "NodeGroup", namespaced=False)
+RESOURCE_USAGES = ResourceType(GROUP, VERSION, "resourceusages", "ResourceUsage", namespaced=False)
 
 SIMULATED = f"{GROUP}/simulated"
 """The annotation of a Node that the simulation takes care of (any value)."""
@@ -90,6 +92,16 @@ TEMPLATE = struct(
 )
 GROUP_SPEC = struct(replicas=number(0, 100_000, default=1), template=TEMPLATE)
 GROUP_STATUS = struct(replicas=number(0, 100_000), readyReplicas=number(0, 100_000), selector=TEXT)
+AMOUNT: Schema = {"x-kubernetes-int-or-string": True, "pattern": r"^[0-9]+(\.[0-9]+)?(n|u|m|k|M|G|T|Ki|Mi|Gi|Ti)?$"}
+AMOUNTS = struct(cpu=AMOUNT, memory=AMOUNT)
+USAGE_SPEC = struct(
+    namespaces=many(TEXT),
+    selector=struct(matchLabels=LABELS, matchExpressions=many(ANYTHING)),
+    containers=many(TEXT),
+    priority=number(-1000, 1000, default=0),
+    usage=AMOUNTS,
+    shared=AMOUNTS,
+)
 AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
@@ -107,6 +119,12 @@ def definitions() -> list[Object]:
         {"name": "Ready", "type": "integer", "jsonPath": ".status.readyReplicas"},
         AGE,
     ]
+    usage_columns = [
+        {"name": "CPU", "type": "string", "jsonPath": ".spec.usage.cpu"},
+        {"name": "Memory", "type": "string", "jsonPath": ".spec.usage.memory"},
+        {"name": "Shared CPU", "type": "string", "jsonPath": ".spec.shared.cpu"},
+        AGE,
+    ]
     scale = {
         "specReplicasPath": ".spec.replicas",
         "statusReplicasPath": ".status.replicas",
@@ -114,6 +132,7 @@ def definitions() -> list[Object]:
     }
     return [
         definition(STAGES, {"spec": STAGE_SPEC}, {}, stage_columns, []),
+        definition(RESOURCE_USAGES, {"spec": USAGE_SPEC}, {}, usage_columns, []),
         definition(
             NODE_GROUPS,
             {"spec": GROUP_SPEC, "status": GROUP_STATUS},

@@ -1,7 +1,8 @@
 """The kubelet's side of logs, exec and attach for simulated pods: an ASGI app, asked by the API in its own process.
 
-Paths are a kubelet's: ``/containerLogs/<namespace>/<pod>/<container>``, ``/exec/…``, ``/attach/…``, ``/portForward/…``. exec
-speaks the remotecommand protocol (``v5.channel.k8s.io`` and v4): the first byte of a message is its channel. KEP-4006.
+Paths are a kubelet's: ``/containerLogs/<namespace>/<pod>/<container>``, ``/exec/…``, ``/attach/…``, ``/portForward/…``; of a
+node ``/stats/summary``, ``/metrics/resource``, ``/pods``. exec speaks the remotecommand protocol (``v5.channel.k8s.io`` and
+v4): the first byte of a message is its channel. KEP-4006.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from sampan.api.errors import StatusError, bad_request
 from sampan.api.request import Receive, Scope, Send
 from sampan.client.informer import Informer, key_of
 from sampan.node.log_stream import LogOptions
+from sampan.node.stats import summary
+from sampan.node.stats_metrics import resource_page
 from sampan.schema.objects import Object
 from sampan.simulation.commands import Command
 from sampan.simulation.logs import LogBook
+from sampan.simulation.usage import Usages
 
+PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
@@ -29,9 +34,9 @@ PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 class SimulatedKubelet:
     """Answers for the pods of an informer."""
 
-    def __init__(self, pods: Informer, log_book: LogBook) -> None:
-        self.pods = pods
-        self.log_book = log_book
+    def __init__(self, pods: Informer, nodes: Informer, log_book: LogBook, usages: Usages) -> None:
+        self.pods, self.nodes = pods, nodes
+        self.log_book, self.usages = log_book, usages
         pods.add_handler(lambda change, old, new: log_book.tell(key_of(new)))
 
     def has_ended(self, pod: Object, container: str) -> bool:
@@ -42,8 +47,11 @@ class SimulatedKubelet:
         return "running" not in state_of(now, container)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        verb, namespace, name, *container = scope["path"].strip("/").split("/")
         query = parse_qs(scope["query_string"].decode())
+        if "sampan.node" in scope:
+            await self._of_node(scope["sampan.node"], scope["path"], query, send)
+            return
+        verb, namespace, name, *container = scope["path"].strip("/").split("/")
         pod = self.pods.get(f"{namespace}/{name}")
         if pod is None:
             raise StatusError(404, "NotFound", f'pods "{name}" not found')
@@ -54,6 +62,26 @@ class SimulatedKubelet:
             await self._stream(verb, pod, container[0], query, scope, receive, send)
         else:
             raise bad_request("unable to forward port: a simulated pod has no network")
+
+    async def _of_node(self, name: str, path: str, query: dict[str, list[str]], send: Send) -> None:
+        """Answer what is asked of a node through ``nodes/proxy``."""
+        node = self.nodes.get(name)
+        if node is None:
+            raise StatusError(404, "NotFound", f'nodes "{name}" not found')
+        if path == "/stats/summary":
+            only = query.get("only_cpu_and_memory", ["false"])[0].lower() in ("true", "1")
+            body = orjson.dumps(summary(*self.usages.snapshot(node), only_cpu_and_memory=only))
+            await whole(send, body, b"application/json")
+        elif path == "/metrics/resource":
+            await whole(send, resource_page(self.usages.snapshot(node)[0]).encode(), PROMETHEUS)
+        elif path == "/pods":
+            items = [pod for pod in self.pods if pod["spec"].get("nodeName") == name]
+            body = orjson.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+            await whole(send, body, b"application/json")
+        elif path == "/healthz":
+            await whole(send, b"ok", b"text/plain")
+        else:
+            raise StatusError(404, "NotFound", "404 page not found")
 
     async def _logs(
         self, pod: Object, container: str, query: dict[str, list[str]], receive: Receive, send: Send
@@ -111,6 +139,11 @@ class SimulatedKubelet:
                 await connection.write(STDOUT, piece)
             code = 0
         await connection.write(ERROR, verdict(code))
+
+
+async def whole(send: Send, body: bytes, media: bytes) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", media)]})
+    await send({"type": "http.response.body", "body": body})
 
 
 class Connection:

@@ -17,11 +17,13 @@ from sampan.schema.objects import Object
 from sampan.simulation import nodes
 from sampan.simulation.groups import NodeGroups
 from sampan.simulation.heartbeats import Heartbeats
-from sampan.simulation.kinds import NODE_GROUPS, STAGES, definitions
+from sampan.simulation.kinds import NODE_GROUPS, RESOURCE_USAGES, STAGES, definitions
 from sampan.simulation.kubelet import SimulatedKubelet
 from sampan.simulation.logs import LogBook
-from sampan.simulation.player import Player
+from sampan.simulation.player import BY_NODE, Player
 from sampan.simulation.stages import Stage, StageError, compiled
+from sampan.simulation.usage import UsageError, Usages
+from sampan.simulation.usage import compiled as declared
 
 logger = logging.getLogger("sampan.simulation")
 
@@ -66,7 +68,8 @@ class Simulation:
             kubelet_version=f"v{config.kubernetes_version}.0-simulated",
         )
         self.heartbeats = Heartbeats(client, node_informer, self.player.silenced)
-        self.kubelet = SimulatedKubelet(pods, self.log_book)
+        self.usages = Usages(pods, BY_NODE)
+        self.kubelet = SimulatedKubelet(pods, node_informer, self.log_book, self.usages)
 
     def kubelet_of(self, node_name: str) -> SimulatedKubelet | None:
         """Return who answers for the pods of a node, None when it is none of ours."""
@@ -85,6 +88,8 @@ class Simulation:
                 await self._create(CUSTOM_RESOURCE_DEFINITIONS, definition)
             stages = self._informer_of(STAGES)
             stages.add_handler(lambda change, old, new: self._changed.set())
+            usages = self._informer_of(RESOURCE_USAGES)
+            usages.add_handler(lambda change, old, new: self._declare(usages))
             groups = NodeGroups(self.client, self._informer_of(NODE_GROUPS), self._informer_of(NODES))
             group.create_task(groups.run(), name=groups.name)
             await stages.synced()
@@ -92,6 +97,16 @@ class Simulation:
                 await self._changed.wait()
                 self._changed.clear()
                 await self._take(stages)
+
+    def _declare(self, informer: Informer) -> None:
+        """Take what ResourceUsages declare now; what cannot be understood is told and left out."""
+        found = []
+        for obj in informer:
+            try:
+                found.append(declared(obj))
+            except UsageError as error:
+                logger.error("%s", error)
+        self.usages.declare(found)
 
     async def _create(self, resource: ResourceType, obj: Object) -> None:
         try:

@@ -139,6 +139,7 @@ class Snapshots:
             service_cidr=SERVICE_CIDR,
             pod_cidr=POD_CIDR,
             advertise=("127.0.0.1", port or 6443),
+            resource_metrics=simulates(spec),
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from sampan.api.app import Api
 from sampan.api.local import LocalClient
 from sampan.api.request import User
+from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import DEPLOYMENTS, EVENTS, NODES, PODS, REPLICA_SETS
@@ -139,11 +140,11 @@ async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
         events = events_of("default-scheduler")
         scheduler = Scheduler(client_for("kube-scheduler"), informers.of(PODS), informers.of(NODES), events)
         simulated = SimulationConfig(("sim",))
-        return [
-            scheduler,
-            Simulation(client_for("simulation"), informers.of, events_of("kubelet"), simulated),
-            *local_provisioning(client_for, informers, events_of, None, None),
-        ]
+        simulation = Simulation(client_for("simulation"), informers.of, events_of("kubelet"), simulated)
+        local_api.kubelet_of = simulation.kubelet_of
+        return [scheduler, simulation, *local_provisioning(client_for, informers, events_of, None, None)]
+
+    resource_metrics.add(local_api)
 
     config = ControllersConfig(root_ca=ROOT_CA)
     task = asyncio.create_task(run(client_for, config, beside))
