@@ -15,7 +15,7 @@ from typing import Protocol
 from sampan.node import cri_pb2 as cri
 from sampan.node.pod_cgroups import ROOT, is_v2
 from sampan.node.pod_config import CONTAINER, UID, log_directory
-from sampan.node.pod_status import PodView
+from sampan.node.pod_view import PodView
 from sampan.node.resources import cgroup_parent
 from sampan.node.stats import NANO, Container, Filesystem, Interface, Pod, Snapshot, Usage
 from sampan.schema.objects import Object
