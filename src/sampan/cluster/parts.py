@@ -169,7 +169,7 @@ async def run_controllers(
     """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
     begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label. ``volumes_dir``:
     where that node's local volumes are made; simulated nodes have volumes without folders."""
-    from sampan.client.resources import NODES, PODS
+    from sampan.client.resources import NODES
     from sampan.cluster.control_plane import ControlPlaneLabel
     from sampan.controllers.builtin import (
         ControllersConfig,
@@ -186,7 +186,11 @@ async def run_controllers(
 
     def beside(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Runs]:
         client = client_for(Scheduler.name)
-        made: list[Runs] = [Scheduler(client, informers.of(PODS), informers.of(NODES), events_of("default-scheduler"))]
+        version = api.types.version
+        major, minor = (int(part) for part in version.split("."))
+        events = events_of("default-scheduler")
+        scheduler = Scheduler(client, informers.of, events, kubernetes_version=(major, minor))
+        made: list[Runs] = [scheduler]
         if control_plane_node:
             label = client_for(ControlPlaneLabel.name)
             made.append(ControlPlaneLabel(label, informers.of(NODES), control_plane_node))
@@ -196,7 +200,6 @@ async def run_controllers(
             made += local_provisioning(client_for, informers, events_of, None, None)
             from sampan.simulation.simulation import Simulation, SimulationConfig
 
-            version = f"{api.types.version}"
             config = SimulationConfig(simulated_nodes, pod_cidr, kubernetes_version=version)
             simulation = Simulation(client_for("simulation"), informers.of, events_of("kubelet"), config)
             api.kubelet_of = simulation.kubelet_of

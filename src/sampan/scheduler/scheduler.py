@@ -1,191 +1,303 @@
 """The scheduler: every pod without a node is bound to the best node, or told why there is none.
 
-The nodes' state is kept up to date by events. A pod is counted on its node as soon as it is chosen ("assumed"), so that
-several bindings can be under way. Pods that did not fit are tried again when a node changes, when a pod goes, and when one
-comes or changes that they may have waited for: no polling.
+Flow: events of informers keep ``ClusterState`` and the queue up to date; one loop takes the next pod, runs its cycle without
+waiting for anything, and counts the pod on the node that was chosen ("assumed"); what has to wait (permit, pre_bind, bind)
+is a task of its own, so that many bindings are under way at a time. Nothing polls.
 """
 
 from __future__ import annotations
 
-from sampan.client.controller import Controller
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 from sampan.client.errors import ApiError
-from sampan.client.events import EventRecorder, timestamp
+from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer, key_of
-from sampan.client.protocol import Client
-from sampan.client.resources import PODS
-from sampan.scheduler.inter_pod_affinity import required, selects
-from sampan.scheduler.node_state import NodeState, states
-from sampan.scheduler.plugins import ENOUGH_NODES, choose, explain
-from sampan.scheduler.topology_spread import constraints, is_spread
+from sampan.client.protocol import Client, ResourceType
+from sampan.client.resources import NAMESPACES, NODES, PODS
+from sampan.scheduler.cluster_state import ClusterState
+from sampan.scheduler.configuration import Configuration, build
+from sampan.scheduler.cycle import Cycles, Refusal
+from sampan.scheduler.framework import (
+    ADD,
+    DELETE,
+    UPDATE,
+    Code,
+    CycleState,
+    Handle,
+    NodeStatuses,
+    Status,
+    failure,
+    unresolvable,
+)
+from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.nominations import Nominations
+from sampan.scheduler.pod_events import counts_anew, matters, node_changes, pod_changes
+from sampan.scheduler.pod_info import OVER, PodInfo
+from sampan.scheduler.profile import Profile
+from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+from sampan.scheduler.telling import SCHEDULER_ERROR, UNSCHEDULABLE, Teller
 from sampan.schema.objects import Object
 
-SCHEDULER_NAME = "default-scheduler"
+logger = logging.getLogger("sampan.scheduler")
+
+BINDINGS = 64
+"""How many pods are being bound at a time; waiting for volumes or a permit does not count."""
 
 
-def waits_for_us(pod: Object) -> bool:
-    """Whether a pod is ours to place: no node, no gate, not going away."""
-    spec = pod["spec"]
-    return (
-        not spec.get("nodeName")
-        and spec.get("schedulerName", SCHEDULER_NAME) == SCHEDULER_NAME
-        and not spec.get("schedulingGates")
-        and "deletionTimestamp" not in pod["metadata"]
-        and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-    )
+class Scheduler:
+    """``informer_of`` gives shared informers; ``run`` works until cancelled."""
 
-
-class Scheduler(Controller):
     name = "kube-scheduler"
-    workers = 8
 
-    def __init__(self, client: Client, pods: Informer, nodes: Informer, events: EventRecorder) -> None:
-        super().__init__(client)
-        self.pods, self.nodes, self.events = pods, nodes, events
-        self._states: dict[str, NodeState] | None = None
-        self._assumed: dict[str, Object] = {}
-        self._unplaced: dict[str, int] = {}
-        self._begin = 0
-        pods.add_handler(self._on_pod)
-        nodes.add_handler(self._on_node)
-        self.watch(pods, lambda pod: [key_of(pod)] if waits_for_us(pod) else [])
+    def __init__(
+        self,
+        client: Client,
+        informer_of: Callable[[ResourceType], Informer],
+        events: EventRecorder,
+        configuration: Configuration | None = None,
+        kubernetes_version: tuple[int, int] = (1, 37),
+    ) -> None:
+        configuration = configuration or Configuration()
+        self.cluster, self.nominations = ClusterState(), Nominations()
+        self.pods, self.nodes, self.namespaces = (informer_of(one) for one in (PODS, NODES, NAMESPACES))
+        self.teller = Teller(client, events)
+        self._informer_of = informer_of
+        self._followed: list[Informer] = [self.pods, self.nodes, self.namespaces]
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        """What is under way for a pod, by its key."""
+        self._slots = asyncio.Semaphore(BINDINGS)
+        self.cycles = Cycles(self.cluster)
+        self.profiles: dict[str, Profile] = {}
+        for spec in configuration.profiles:
+            handle = Handle(
+                client, self._follow, events, self.cluster, self.nominations, self._start,
+                lambda key: self.queue.activate(key), lambda key: self.queue.released(key), kubernetes_version,
+            )  # fmt: skip
+            self.profiles[spec.scheduler_name] = build(spec, configuration, handle)
+        interests = {name: found for one in self.profiles.values() for name, found in one.interests().items()}
+        self.queue = SchedulingQueue(self._may_enter, interests, configuration.pauses)
+        self.nodes.add_handler(self._on_node)
+        self.namespaces.add_handler(self._on_namespace)
+        self.pods.add_handler(self._on_pod)
+        for resource in {one.resource for found in interests.values() for one in found} - {NODES, PODS, NAMESPACES}:
+            self._follow(resource).add_handler(self._telling_of(resource))
 
     async def run(self) -> None:
-        await self.nodes.synced()
-        await super().run()
+        """Work until cancelled, once every informer that a plugin uses is whole."""
+        for informer in self._followed:
+            await informer.synced()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            while True:
+                queued = await self.queue.pop()
+                self._schedule(queued)
+                await asyncio.sleep(0)  # whoever shares the loop gets on between two cycles
+
+    def _follow(self, resource: ResourceType) -> Informer:
+        informer = self._informer_of(resource)
+        if informer not in self._followed:
+            self._followed.append(informer)
+        return informer
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a plugin's coroutine beside the scheduler: its failure is logged and ends nothing else."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except (ApiError, OSError) as error:
+                logger.warning("%s: %s", name, error)
+            except Exception:
+                logger.exception("%s failed", name)
+
+        assert self._group is not None, "the scheduler does not run"
+        self._group.create_task(guarded(), name=name)
+
+    # events
+
+    def _ours(self, pod: Object) -> bool:
+        """Whether a pod is ours to place: no node yet, and not going away."""
+        return (
+            not pod["spec"].get("nodeName")
+            and pod["spec"].get("schedulerName", "default-scheduler") in self.profiles
+            and "deletionTimestamp" not in pod["metadata"]
+            and (pod.get("status") or {}).get("phase") not in OVER
+        )
 
     def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
         key = key_of(new)
-        finished = new.get("status", {}).get("phase") in ("Succeeded", "Failed")
-        was_placed = old is not None and bool(old["spec"].get("nodeName"))
-        if change == "DELETED" or (finished and was_placed):
-            self._assumed.pop(key, None)
-            self._states = None
-            self._try_again()
-        elif new["spec"].get("nodeName") and not was_placed:
-            # an assumed pod is counted already; anything else was placed by others
-            if self._assumed.pop(key, None) is None:
-                self._states = None
-            self._unplaced.pop(key, None)
-            self._try_beside(new)
-        elif old is not None and was_placed and taken(old) != taken(new):
-            self._states = None
-            self._try_again()
+        if change == "DELETED" or (new.get("status") or {}).get("phase") in OVER:
+            if (task := self._tasks.get(key)) is not None:
+                task.cancel()
+            counted = key in self.cluster.placed
+            self.cluster.remove(key)
+            self._forget(new)
+            if counted:
+                self.queue.event(PODS, DELETE, new, None)
+        elif new["spec"].get("nodeName"):
+            self._on_placed(key, old, new)
+        elif self._ours(new):
+            info = PodInfo(new)
+            if info.nominated and key not in self.cluster.assumed:
+                self.nominations.set(info, info.nominated)
+            self.queue.add(info)
+        else:
+            self._forget(new)
+
+    def _forget(self, pod: Object) -> None:
+        key = key_of(pod)
+        self.queue.delete(key)
+        if node := self.nominations.drop(key):
+            # the room that was made for it is anybody's
+            self.queue.event(PODS, DELETE, {**pod, "spec": {**pod["spec"], "nodeName": node}}, None)
+
+    def _on_placed(self, key: str, old: Object | None, new: Object) -> None:
+        if old is not None and key in self.cluster.placed and key not in self.cluster.assumed:
+            if counts_anew(old, new):
+                self.cluster.add(PodInfo(new))
+            for action in pod_changes(old, new):
+                self.queue.event(PODS, action, old, new)
+            return
+        self.queue.delete(key)
+        self.nominations.drop(key)
+        self.cluster.add(PodInfo(new))
+        self.queue.event(PODS, ADD, None, new)
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
-        if old is not None and change == "MODIFIED" and relevant(old) == relevant(new):
+        if change == "DELETED":
+            self.cluster.remove_node(new["metadata"]["name"])
+            self.queue.event(NODES, DELETE, new, None)
             return
-        self._states = None
-        self._try_again()
+        if old is not None and not matters(old, new):
+            return
+        self.cluster.set_node(new)
+        for action in [ADD] if old is None else node_changes(old, new):
+            self.queue.event(NODES, action, old, new)
 
-    def _try_again(self) -> None:
-        """Queue what found no place, the most important first."""
-        for key in sorted(self._unplaced, key=lambda key: -self._unplaced[key]):
-            self.queue.add(key)
+    def _on_namespace(self, change: str, old: Object | None, new: Object) -> None:
+        name = new["metadata"]["name"]
+        if change == "DELETED":
+            self.cluster.namespaces.pop(name, None)
+            self.cluster.counts.forget(name)
+            return
+        labels = new["metadata"].get("labels") or {}
+        if self.cluster.namespaces.get(name) != labels:
+            self.cluster.namespaces[name] = labels
+            self.queue.event(NAMESPACES, ADD if old is None else UPDATE, old, new)
 
-    def _try_beside(self, placed: Object) -> None:
-        """Queue what found no place and may have waited for the pod that was placed now."""
-        for key in self._unplaced:
-            pod = self.pods.get(key)
-            if pod is not None and waits_for(pod, placed):
-                self.queue.add(key)
+    def _telling_of(self, resource: ResourceType) -> Callable[[str, Object | None, Object], None]:
+        actions = {"ADDED": ADD, "MODIFIED": UPDATE, "DELETED": DELETE}
 
-    def _current(self) -> dict[str, NodeState]:
-        if self._states is None:
-            self._states = states(self.nodes, self.pods)
-            for pod in self._assumed.values():
-                node = self._states.get(pod["spec"]["nodeName"])
-                if node is not None:
-                    node.take(pod)
-        return self._states
+        def on_change(change: str, old: Object | None, new: Object) -> None:
+            if change == "DELETED":
+                self.queue.event(resource, DELETE, new, None)
+            else:
+                self.queue.event(resource, actions[change], old, new)
 
-    def _from_another(self) -> list[NodeState]:
-        """Return the nodes, beginning with another each time: where there are many, the first that fit are compared."""
-        nodes = list(self._current().values())
-        if len(nodes) <= ENOUGH_NODES:
-            return nodes
-        self._begin = (self._begin + ENOUGH_NODES) % len(nodes)
-        return nodes[self._begin :] + nodes[: self._begin]
+        return on_change
 
-    async def reconcile(self, key: str) -> float | None:
-        pod = self.pods.get(key)
-        if pod is None or not waits_for_us(pod) or key in self._assumed:
-            self._unplaced.pop(key, None)
-            return None
-        nodes = self._from_another()
-        node, reasons = choose(pod, nodes)
-        if node is None:
-            self._unplaced[key] = pod["spec"].get("priority") or 0
-            await self._refuse(pod, explain(len(nodes), reasons))
-            return None
-        placed = {**pod, "spec": {**pod["spec"], "nodeName": node.name}}
-        self._assumed[key] = placed
-        node.take(placed)
+    def _may_enter(self, pod: PodInfo) -> Status | None:
+        return self._profile(pod).pre_enqueue(pod)
+
+    def _profile(self, pod: PodInfo) -> Profile:
+        return self.profiles[pod.spec.get("schedulerName") or "default-scheduler"]
+
+    # one pod
+
+    def _schedule(self, queued: QueuedPod) -> None:
+        pod, profile, state = queued.pod, self._profile(queued.pod), CycleState()
         try:
-            await self._bind(pod, node.name)
-        except BaseException:
-            self._assumed.pop(key, None)
-            self._states = None
+            chosen = self.cycles.choose(profile, state, pod)
+            found = self._assume(profile, state, pod, chosen.name) if isinstance(chosen, NodeInfo) else chosen
+            if isinstance(found, Refusal):
+                self._refuse(profile, state, queued, found)
+        except Exception as error:
+            # one pod that a plugin cannot read must not end everybody's scheduler
+            logger.exception("%s: a plugin failed", pod.key)
+            found = failure(f"running the plugins: {type(error).__name__}: {error}")
+        if isinstance(found, Status):
+            self._fail(queued, SCHEDULER_ERROR, found.message)
+        elif isinstance(found, PodInfo):
+            self._spawn(pod.key, self._bind(profile, state, queued, found.node), "binding")
+
+    def _assume(self, profile: Profile, state: CycleState, pod: PodInfo, node: str) -> PodInfo | Refusal | Status:
+        """Count the pod on its node and let plugins note it."""
+        placed = pod.placed_on(node)
+        self.cluster.assume(placed)
+        status = profile.reserve(state, placed, node)
+        if status is not None:
+            profile.unreserve(state, placed, node)
+            self.cluster.remove(pod.key)
+            return self._refusal(status, node) if status.code is not Code.ERROR else status
+        self.nominations.drop(pod.key)
+        return placed
+
+    def _refusal(self, status: Status, node: str) -> Refusal:
+        return Refusal(len(self.cluster.nodes), NodeStatuses({node: status}, unresolvable()))
+
+    def _refuse(self, profile: Profile, state: CycleState, queued: QueuedPod, why: Refusal) -> None:
+        """Make room if that can be done, put the pod back and say why it has no node."""
+        pod, nominated = queued.pod, None
+        if why.nodes:
+            result = profile.post_filter(state, pod, why.statuses)
+            nominated = result.nominated_node
+            if result.status is not None:
+                why.post_filter = result.status.message
+            if nominated is not None:
+                self.nominations.set(pod, nominated)
+        self.queue.refused(queued, why.plugins, is_pending=why.pending)
+        self._spawn(pod.key, self.teller.refused(pod, UNSCHEDULABLE, why.message, nominated), "refusal")
+
+    def _fail(self, queued: QueuedPod, reason: str, message: str) -> None:
+        """Put back a pod whose cycle or binding failed: it is tried again after a pause."""
+        self.queue.failed(queued)
+        self._spawn(queued.pod.key, self.teller.refused(queued.pod, reason, message), "failure")
+
+    def _spawn(self, key: str, work: Coroutine[Any, Any, None], what: str) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except (ApiError, OSError) as error:
+                logger.warning("%s: %s: %s", key, what, error)
+
+        assert self._group is not None
+        task = self._group.create_task(guarded(), name=f"{what}-{key}")
+        if what == "binding":
+            self._tasks[key] = task
+            task.add_done_callback(lambda _: self._tasks.pop(key, None))
+
+    async def _bind(self, profile: Profile, state: CycleState, queued: QueuedPod, node: str) -> None:
+        pod = self.cluster.assumed[queued.pod.key]
+        try:
+            status = await profile.permit(state, pod, node) or await profile.pre_bind(state, pod, node)
+            if status is None:
+                async with self._slots:
+                    status = await profile.bind(state, pod, node)
+        except asyncio.CancelledError:
+            # the pod is gone, or we are
+            self._give_back(profile, state, pod, node)
             raise
-        metadata = pod["metadata"]
-        self.events.normal(
-            pod, "Scheduled", f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {node.name}"
-        )
-        return None
+        except Exception as error:
+            logger.exception("%s: a plugin failed", pod.key)
+            status = failure(f"{type(error).__name__}: {error}")
+        if status is None:
+            self.teller.scheduled(pod, node)
+            profile.post_bind(state, pod, node)
+            return
+        self._give_back(profile, state, pod, node)
+        if self.queue.get(pod.key) is not queued:
+            return
+        if status.code is Code.ERROR:
+            self._fail(queued, SCHEDULER_ERROR, status.message)
+        else:
+            self._fail(queued, UNSCHEDULABLE, self._refusal(status, node).message)
 
-    async def _bind(self, pod: Object, node: str) -> None:
-        metadata = pod["metadata"]
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-        }
-        await self.client.create(PODS, binding, metadata["namespace"], name=metadata["name"], subresource="binding")
-
-    async def _refuse(self, pod: Object, message: str) -> None:
-        """Say why there is no node, once as long as the reasons stay the same."""
-        conditions = pod.get("status", {}).get("conditions") or []
-        for condition in conditions:
-            if condition["type"] == "PodScheduled" and condition.get("message") == message:
-                return
-        self.events.warning(pod, "FailedScheduling", message)
-        condition = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": "Unschedulable",
-            "message": message,
-            "lastProbeTime": None,
-            "lastTransitionTime": timestamp(),
-        }
-        metadata = pod["metadata"]
-        try:
-            await self.client.patch(
-                PODS,
-                metadata["name"],
-                {"status": {"conditions": [condition]}},
-                metadata["namespace"],
-                type="strategic",  # others' conditions are merged, not replaced by our copy of them
-                subresource="status",
-            )
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
-
-
-def waits_for(pod: Object, placed: Object) -> bool:
-    """Whether a pod that was placed can make room for another: it is wanted near, or evens out a spread."""
-    return any(selects(term, pod, placed) for term in required(pod, "podAffinity")) or any(
-        is_spread(constraint, pod, placed) for constraint in constraints(pod, "DoNotSchedule")
-    )
-
-
-def taken(pod: Object) -> object:
-    """What of a placed pod matters to others: statuses do not."""
-    spec = pod["spec"]
-    return pod["metadata"].get("labels"), spec.get("resources"), [c.get("resources") for c in spec["containers"]]
-
-
-def relevant(node: Object) -> object:
-    """What of a node scheduling depends on: heartbeats do not count."""
-    status = node.get("status", {})
-    return node["metadata"].get("labels"), node.get("spec"), status.get("allocatable"), status.get("images")
+    def _give_back(self, profile: Profile, state: CycleState, pod: PodInfo, node: str) -> None:
+        profile.unreserve(state, pod, node)
+        if self.cluster.assumed.get(pod.key) is pod:
+            self.cluster.remove(pod.key)
+            self.queue.event(PODS, DELETE, pod.object, None)

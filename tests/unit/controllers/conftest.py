@@ -15,7 +15,7 @@ from sampan.api.request import User
 from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import DEPLOYMENTS, EVENTS, NODES, PODS, REPLICA_SETS
+from sampan.client.resources import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS
 from sampan.controllers.builtin import ControllersConfig, EventsOf, Informers, Runs, local_provisioning, run
 from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
@@ -137,8 +137,7 @@ async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
         return LocalClient(local_api, User(f"system:{name}", ("system:masters", "system:authenticated")))
 
     def beside(client_for: Callable[[str], Client], informers: Informers, events_of: EventsOf) -> list[Runs]:
-        events = events_of("default-scheduler")
-        scheduler = Scheduler(client_for("kube-scheduler"), informers.of(PODS), informers.of(NODES), events)
+        scheduler = Scheduler(client_for("kube-scheduler"), informers.of, events_of("default-scheduler"))
         simulated = SimulationConfig(("sim",))
         simulation = Simulation(client_for("simulation"), informers.of, events_of("kubelet"), simulated)
         local_api.kubelet_of = simulation.kubelet_of

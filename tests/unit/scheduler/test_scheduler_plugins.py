@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sampan.scheduler import filters, scores
-from sampan.scheduler.node_state import requests_of, states
-from sampan.scheduler.plugins import ENOUGH_NODES, choose, explain
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.scheduler.cluster_state import ClusterState, cluster_of
+from sampan.scheduler.configuration import Configuration, ProfileSpec, build
+from sampan.scheduler.cycle import FEWEST_NODES, Cycles, Refusal, enough
+from sampan.scheduler.framework import CycleState, Handle, Status
+from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.nominations import Nominations
+from sampan.scheduler.pod_info import PodInfo, requests_of
+from sampan.scheduler.profile import Profile
 from sampan.schema.objects import Object
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -34,11 +42,35 @@ def pod(name: str = "p", on: str = "", labels: dict[str, str] | None = None, **s
     return {"metadata": {"name": name, "namespace": "ns", "uid": name, "labels": labels or {}}, "spec": body}
 
 
-def placed(waiting: Object, nodes: list[Object], there: list[Object] | None = None) -> str:
-    """Return the chosen node, or the message of FailedScheduling."""
-    found = list(states(nodes, there or []).values())
-    best, reasons = choose(waiting, found)
-    return best.name if best else explain(len(found), reasons)
+def profile_on(cluster: ClusterState, version: tuple[int, int] = (1, 37), spec: ProfileSpec | None = None) -> Profile:
+    """Return a profile over a cluster that is no API's: its informers stay empty."""
+    client: Any = SimpleNamespace(streams_lists=False)
+    handle = Handle(
+        client=client,
+        informer_of=lambda resource: Informer(client, resource),
+        events=EventRecorder(client, "default-scheduler"),
+        cluster=cluster,
+        nominations=Nominations(),
+        start=lambda work, name: work.close(),
+        activate=lambda key: None,
+        released=lambda key: None,
+        kubernetes_version=version,
+    )
+    return build(spec or ProfileSpec(), Configuration(), handle)
+
+
+def chosen(waiting: Object, cluster: ClusterState, version: tuple[int, int] = (1, 37)) -> NodeInfo | Refusal:
+    found = Cycles(cluster).choose(profile_on(cluster, version), CycleState(), PodInfo(waiting))
+    assert not isinstance(found, Status), found
+    return found
+
+
+def placed(
+    waiting: Object, nodes: list[Object], there: list[Object] | None = None, version: tuple[int, int] = (1, 37)
+) -> str:
+    """Return the chosen node, or the message of FailedScheduling without what preemption adds."""
+    found = chosen(waiting, cluster_of(nodes, there or []), version)
+    return found.message if isinstance(found, Refusal) else found.name
 
 
 def test_requests_are_the_sum_or_the_largest_init_container() -> None:
@@ -123,8 +155,10 @@ def test_reasons_of_several_nodes_are_counted() -> None:
     tainted = {"key": "team", "value": "b", "effect": "NoSchedule"}
     nodes = [node("a", cpu="1"), node("b", cpu="1"), node("c", taints=[tainted]), node("d", unschedulable=True)]
     assert placed(pod(requests={"cpu": "2"}), nodes) == (
-        "0/4 nodes are available: 1 node(s) had untolerated taint(s) {team: b}, "
-        "1 node(s) were unschedulable, 2 Insufficient cpu."
+        "0/4 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, 2 Insufficient cpu."
+    )
+    assert placed(pod(requests={"cpu": "2"}), nodes[2:3], version=(1, 34)) == (
+        "0/1 nodes are available: 1 node(s) had untolerated taint {team: b}."
     )
     toleration = {"key": "team", "operator": "Equal", "value": "b", "effect": "NoSchedule"}
     assert placed(pod(requests={"cpu": "2"}, tolerations=[toleration]), nodes) == "c"
@@ -140,8 +174,7 @@ def test_reasons_of_several_nodes_are_counted() -> None:
 def test_node_affinity_expressions(operator: str, values: list[str], fits: bool) -> None:
     term = {"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}
     affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{}, term]}}}
-    (state,) = states([node("n", labels={"zone": "a"})], []).values()
-    assert (filters.node_affinity(pod(affinity=affinity), state) is None) is fits
+    assert (placed(pod(affinity=affinity), [node("n", labels={"zone": "a"})]) == "n") is fits
 
 
 def test_node_affinity_by_field_and_number() -> None:
@@ -192,12 +225,7 @@ def test_topology_spread_limits_the_skew() -> None:
 
 def test_scores_prefer_room_images_and_fewer_siblings() -> None:
     assert placed(pod(requests={"cpu": "1"}), [node("small", cpu="2"), node("large", cpu="32")]) == "large"
-    assert placed(pod(), [node("a"), node("b", images=[{"names": ["web:1"]}])]) == "b"
-    owners = [{"uid": "rs"}]
-    sibling, waiting = pod("s", on="a"), pod()
-    for obj in (sibling, waiting):
-        obj["metadata"]["ownerReferences"] = owners
-    assert placed(waiting, [node("a"), node("b")], [sibling]) == "b"
+    assert placed(pod(), [node("a"), node("b", images=[{"names": ["web:1"], "sizeBytes": 2**30}])]) == "b"
 
 
 def test_soft_taints_and_preferred_affinity() -> None:
@@ -208,16 +236,26 @@ def test_soft_taints_and_preferred_affinity() -> None:
     assert placed(pod(affinity=affinity), [node("a"), node("b", labels={"disk": "ssd"})]) == "b"
 
 
-def test_an_empty_node_scores_all_points() -> None:
-    (state,) = states([node("n")], []).values()
-    assert scores.least_allocated(pod(), state) == 100
-
-
-def test_of_very_many_nodes_the_first_that_fit_are_compared() -> None:
+def test_of_very_many_nodes_some_are_compared() -> None:
     full = [node(f"full-{number}", pods="0") for number in range(5)]
-    free = [node(f"n{number}") for number in range(ENOUGH_NODES + 50)]
-    best, reasons = choose(pod(), list(states([*full, *free], []).values()))
-    assert best is not None and best.name in {f"n{number}" for number in range(ENOUGH_NODES)}
-    assert reasons == {}
-    best, reasons = choose(pod(requests={"cpu": "64"}), list(states([*full, *free], []).values()))
-    assert best is None and reasons["Insufficient cpu"] == ENOUGH_NODES + 55
+    free = [node(f"n{number}") for number in range(300)]
+    cluster = cluster_of([*full, *free])
+    assert enough(305, 0) == max(305 * 48 // 100, FEWEST_NODES)
+    cycles, profile = Cycles(cluster), profile_on(cluster)
+    waiting = PodInfo(pod(requests={"cpu": "1"}))
+    first = cycles.fitting(profile, CycleState(), waiting)
+    second = cycles.fitting(profile, CycleState(), waiting)
+    assert isinstance(first, list) and isinstance(second, list)
+    assert len(first) == len(second) == enough(305, 0)
+    assert not {one.name for one in first} & {one.name for one in second}, "each cycle begins with another"
+    refused = chosen(pod(requests={"cpu": "64"}), cluster)
+    assert isinstance(refused, Refusal) and "305 Insufficient cpu" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("nodes", "percentage", "looked_for"),
+    [(99, 0, 99), (100, 0, 100), (1000, 0, 420), (5000, 0, 500), (10000, 0, 500), (1000, 100, 1000), (1000, 70, 700),
+     (1000, 1, 100)],
+)  # fmt: skip
+def test_how_many_nodes_are_looked_for(nodes: int, percentage: int, looked_for: int) -> None:
+    assert enough(nodes, percentage) == looked_for

@@ -13,7 +13,9 @@ from sampan.api.local import LocalClient
 from sampan.api.request import User
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
+from sampan.client.protocol import ResourceType
 from sampan.client.resources import EVENTS, NODES, PODS
+from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
 
@@ -58,11 +60,19 @@ class Setting:
 @pytest.fixture
 async def setting(local_api: Api) -> AsyncIterator[Setting]:
     client = LocalClient(local_api, ADMIN)
-    pods, nodes = Informer(client, PODS), Informer(client, NODES)
     events = EventRecorder(client, "default-scheduler")
-    scheduler = Scheduler(client, pods, nodes, events)
-    tasks = [asyncio.create_task(part.run()) for part in (pods, nodes, events, scheduler)]
-    yield Setting(client, pods, scheduler)
+    tasks: list[asyncio.Task[None]] = []
+    informers: dict[ResourceType, Informer] = {}
+
+    def informer_of(resource: ResourceType) -> Informer:
+        if resource not in informers:
+            informers[resource] = Informer(client, resource)
+            tasks.append(asyncio.create_task(informers[resource].run()))
+        return informers[resource]
+
+    scheduler = Scheduler(client, informer_of, events)
+    tasks += [asyncio.create_task(part.run()) for part in (events, scheduler)]
+    yield Setting(client, informers[PODS], scheduler)
     failed = [task for task in tasks if task.done()]
     for task in tasks:
         task.cancel()
@@ -92,7 +102,10 @@ async def test_a_refused_pod_gets_its_reason_and_a_second_chance(setting: Settin
     waiting = await setting.until("web", lambda p: scheduled(p)["status"] == "False")
     assert scheduled(waiting)["message"] == "no nodes available to schedule pods"
     await setting.add_node(node("small", cpu="1"))
-    short = "0/1 nodes are available: 1 Insufficient cpu."
+    short = (
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
+        "1 Preemption is not helpful for scheduling."
+    )
     waiting = await setting.until("web", lambda p: scheduled(p)["message"] == short)
     assert scheduled(waiting)["reason"] == "Unschedulable"
     await setting.add_node(node("large", cpu="8"))
@@ -187,7 +200,7 @@ async def test_a_refusal_leaves_the_conditions_of_others(setting: Setting) -> No
     stale = await setting.until("web", lambda p: True)
     patch = {"status": {"conditions": [theirs]}}
     await setting.client.patch(PODS, "web", patch, "default", type="strategic", subresource="status")
-    await setting.scheduler._refuse(stale, "no nodes available to schedule pods")
+    await setting.scheduler.teller.refused(PodInfo(stale), "Unschedulable", "no nodes available to schedule pods")
     found = await setting.client.get(PODS, "web", "default")
     assert {c["type"]: c["status"] for c in found["status"]["conditions"]} == {
         "example.org/checked": "True",

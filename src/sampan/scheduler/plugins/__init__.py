@@ -1,0 +1,1 @@
+"""The scheduler's own plugins, one file each; ``registry.py`` names them all."""

@@ -1,0 +1,206 @@
+"""A profile: the plugins that pods of one ``schedulerName`` meet, and how each of their points is run.
+
+Which plugin has which point is worked out once; a cycle then calls bound methods in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sampan.scheduler.framework import (
+    SKIP,
+    Code,
+    CycleState,
+    Interest,
+    NodeStatuses,
+    Plugin,
+    PostFilterResult,
+    Skip,
+    Status,
+    defines,
+    failure,
+    unresolvable,
+    unschedulable,
+)
+from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.nominations import Nominations
+from sampan.scheduler.pod_info import PodInfo
+
+POINTS = (
+    "pre_enqueue", "pre_filter", "filter", "post_filter", "pre_score", "score", "reserve", "permit", "pre_bind", "bind",
+    "post_bind",
+)  # fmt: skip
+SKIPPED = "skipped filters", "skipped scores"
+"""Where a cycle's state keeps the names of plugins that have nothing to say."""
+
+
+class Profile:
+    """``enabled`` has the plugins of each point in order, ``weights`` are of scores."""
+
+    def __init__(
+        self,
+        name: str,
+        enabled: dict[str, list[Plugin]],
+        weights: dict[str, int],
+        nominations: Nominations,
+        percentage_of_nodes: int = 0,
+    ) -> None:
+        self.name = name
+        self.enabled = {point: enabled.get(point, []) for point in POINTS}
+        self.weights = weights
+        self.nominations = nominations
+        self.percentage_of_nodes = percentage_of_nodes
+        self.plugins = {plugin.name: plugin for point in POINTS for plugin in self.enabled[point]}
+        self._changing = [p for p in self.enabled["pre_filter"] if defines(p, "add_pod") or defines(p, "remove_pod")]
+        self._reserving = [p for p in self.plugins.values() if defines(p, "reserve") or defines(p, "unreserve")]
+        for plugin in self.plugins.values():
+            plugin.handle.filters = self.filter_with_nominated
+            plugin.handle.pods_changed = self.pods_changed
+
+    def interests(self) -> dict[str, Sequence[Interest]]:
+        return {name: plugin.interests() for name, plugin in self.plugins.items()}
+
+    def pre_enqueue(self, pod: PodInfo) -> Status | None:
+        for plugin in self.enabled["pre_enqueue"]:
+            status = plugin.pre_enqueue(pod)
+            if status is not None:
+                return status._replace(plugin=plugin.name)
+        return None
+
+    # which nodes will do
+
+    def pre_filter(
+        self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]
+    ) -> tuple[frozenset[str] | None, Status | None, list[str]]:
+        """Return the names of the nodes that can do at all (None: any), or why none can; and who narrowed them."""
+        skipped: set[str] = set()
+        state[SKIPPED[0]] = skipped
+        names: frozenset[str] | None = None
+        narrowing: list[str] = []
+        for plugin in self.enabled["pre_filter"]:
+            answer = plugin.pre_filter(state, pod, nodes)
+            if answer is SKIP:
+                skipped.add(plugin.name)
+            elif isinstance(answer, Status):
+                return None, answer._replace(plugin=plugin.name), narrowing
+            elif isinstance(answer, frozenset):
+                narrowing.append(plugin.name)
+                names = answer if names is None else names & answer
+                if not names:
+                    who = " ".join(narrowing)
+                    together = " simultaneously" if len(narrowing) > 1 else ""
+                    why = f"node(s) didn't satisfy plugin(s) [{who}]{together}"
+                    return None, unresolvable(why)._replace(plugin=plugin.name), narrowing
+        return names, None, narrowing
+
+    def filters(self, state: CycleState) -> Callable[[PodInfo, NodeInfo], Status | None]:
+        """Return the check of one node, of the plugins that have something to say in this cycle."""
+        skipped = state.get(SKIPPED[0], ())
+        calls = [(plugin.filter, plugin.name) for plugin in self.enabled["filter"] if plugin.name not in skipped]
+
+        def check(pod: PodInfo, node: NodeInfo) -> Status | None:
+            for call, name in calls:
+                status = call(state, pod, node)
+                if status is not None:
+                    return status._replace(plugin=name)
+            return None
+
+        return check
+
+    def filter_with_nominated(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
+        """Check a node with the pods counted that are nominated to it and no less important; and without them, since they
+        may never come (and others' affinity must not rest on them)."""
+        nominated = [
+            other for other in self.nominations.on(node.name) if other.priority >= pod.priority and other.uid != pod.uid
+        ]
+        if nominated:
+            with_them, trial = node.clone(), state.clone()
+            for other in nominated:
+                with_them.add(other.placed_on(node.name))
+                self.pods_changed(trial, pod, other, with_them, 1)
+            status = self.filters(trial)(pod, with_them)
+            if status is not None:
+                return status
+        return self.filters(state)(pod, node)
+
+    def pods_changed(self, state: CycleState, pod: PodInfo, other: PodInfo, node: NodeInfo, sign: int) -> Status | None:
+        """Tell plugins that ``other`` comes to (1) or leaves (-1) a node in a trial."""
+        skipped = state.get(SKIPPED[0], ())
+        for plugin in self._changing:
+            if plugin.name not in skipped:
+                change = plugin.add_pod if sign > 0 else plugin.remove_pod
+                status = change(state, pod, other, node)
+                if status is not None:
+                    return status._replace(plugin=plugin.name)
+        return None
+
+    def post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses) -> PostFilterResult:
+        reasons: list[str] = []
+        nominated: str | None = None
+        for plugin in self.enabled["post_filter"]:
+            result = plugin.post_filter(state, pod, statuses)
+            if result.status is None or result.status.code in (Code.UNRESOLVABLE, Code.ERROR):
+                return result
+            reasons += [reason for reason in result.status.reasons if reason]
+            nominated = result.nominated_node if result.nominated_node is not None else nominated
+        return PostFilterResult(unschedulable(*reasons), nominated)
+
+    # which of them is best
+
+    def scores(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> list[int] | Status:
+        """Return the weighted points of each node."""
+        skipped: set[str] = set()
+        for plugin in self.enabled["pre_score"]:
+            answer = plugin.pre_score(state, pod, nodes)
+            if isinstance(answer, Skip):
+                skipped.add(plugin.name)
+            elif answer is not None:
+                return answer._replace(plugin=plugin.name)
+        total = [0] * len(nodes)
+        for plugin in self.enabled["score"]:
+            if plugin.name in skipped:
+                continue
+            points = plugin.scores(state, pod, nodes)
+            if defines(plugin, "normalize"):
+                points = plugin.normalize(state, pod, nodes, points)
+            weight = self.weights[plugin.name]
+            total = [so_far + weight * more for so_far, more in zip(total, points, strict=True)]
+        return total
+
+    # making it so
+
+    def reserve(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        for plugin in self._reserving:
+            status = plugin.reserve(state, pod, node)
+            if status is not None:
+                return status._replace(plugin=plugin.name)
+        return None
+
+    def unreserve(self, state: CycleState, pod: PodInfo, node: str) -> None:
+        for plugin in reversed(self._reserving):
+            plugin.unreserve(state, pod, node)
+
+    async def permit(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        for plugin in self.enabled["permit"]:
+            status = await plugin.permit(state, pod, node)
+            if status is not None:
+                return status._replace(plugin=plugin.name)
+        return None
+
+    async def pre_bind(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        for plugin in self.enabled["pre_bind"]:
+            status = await plugin.pre_bind(state, pod, node)
+            if status is not None:
+                return status._replace(plugin=plugin.name)
+        return None
+
+    async def bind(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        for plugin in self.enabled["bind"]:
+            answer = await plugin.bind(state, pod, node)
+            if not isinstance(answer, Skip):
+                return answer._replace(plugin=plugin.name) if answer is not None else None
+        return failure("no bind plugin took the pod")
+
+    def post_bind(self, state: CycleState, pod: PodInfo, node: str) -> None:
+        for plugin in self.enabled["post_bind"]:
+            plugin.post_bind(state, pod, node)

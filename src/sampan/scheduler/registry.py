@@ -1,0 +1,36 @@
+"""Every plugin there is, in the order in which they are asked, with the weights of their scores. To add one, write its file
+and name it here. Source: pkg/scheduler/apis/config/v1 (default plugins)."""
+
+from __future__ import annotations
+
+from sampan.scheduler.framework import Plugin
+from sampan.scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
+from sampan.scheduler.plugins.default_binder import DefaultBinder
+from sampan.scheduler.plugins.default_preemption import DefaultPreemption
+from sampan.scheduler.plugins.image_locality import ImageLocality
+from sampan.scheduler.plugins.inter_pod_affinity import InterPodAffinity
+from sampan.scheduler.plugins.node_affinity import NodeAffinity
+from sampan.scheduler.plugins.node_name import NodeName
+from sampan.scheduler.plugins.node_ports import NodePorts
+from sampan.scheduler.plugins.node_resources_fit import NodeResourcesFit
+from sampan.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from sampan.scheduler.plugins.pod_topology_spread import PodTopologySpread
+from sampan.scheduler.plugins.scheduling_gates import SchedulingGates
+from sampan.scheduler.plugins.taint_toleration import TaintToleration
+
+PLUGINS: tuple[tuple[type[Plugin], int], ...] = (
+    (SchedulingGates, 0),
+    (NodeUnschedulable, 0),
+    (NodeName, 0),
+    (TaintToleration, 3),
+    (NodeAffinity, 2),
+    (NodePorts, 0),
+    (NodeResourcesFit, 1),
+    (PodTopologySpread, 2),
+    (InterPodAffinity, 2),
+    (DefaultPreemption, 0),
+    (NodeResourcesBalancedAllocation, 1),
+    (ImageLocality, 1),
+    (DefaultBinder, 0),
+)
+"""Each plugin with the weight of its score, where it has one."""
