@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import isawaitable
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from sampan.api.request import Admission
+
+if TYPE_CHECKING:
+    from sampan.api.metrics.measured import Measured
 
 Hooks = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
 """What to call for one kind of write: ``admit`` methods, ``validate`` methods, plugins with commit or release."""
@@ -20,6 +24,8 @@ class Chain:
 
     def __init__(self, plugins: Sequence[Any] = ()) -> None:
         self.plugins = tuple(plugins)
+        self.measured: Measured | None = None
+        """Where the time of plugins goes, once somebody looks at it."""
         self._chosen: dict[tuple[int, str, str], Hooks] = {}
 
     def _choose(self, admission: Admission) -> Hooks:
@@ -54,6 +60,9 @@ class Chain:
     async def admit(self, admission: Admission) -> None:
         """Run the mutating plugins; twice where one of them asks for it, as kube-apiserver's reinvoker does."""
         plugins = self._choose(admission)[0]
+        if self.measured is not None:
+            await self._timed(self.measured, plugins, admission, "admit")
+            return
         for admit in plugins:
             await admit(admission)
         if admission.reinvoke:
@@ -61,8 +70,36 @@ class Chain:
                 await admit(admission)
 
     async def validate(self, admission: Admission) -> None:
-        for validate in self._choose(admission)[1]:
+        plugins = self._choose(admission)[1]
+        if self.measured is not None:
+            await self._timed(self.measured, plugins, admission, "validate")
+            return
+        for validate in plugins:
             await validate(admission)
+
+    async def _timed(self, measured: Measured, plugins: tuple[Any, ...], admission: Admission, step: str) -> None:
+        begun, rejected = perf_counter(), "true"
+        try:
+            for plugin in plugins:
+                await self._timed_plugin(measured, plugin, admission, step)
+            if step == "admit" and admission.reinvoke:
+                for plugin in plugins:
+                    await self._timed_plugin(measured, plugin, admission, step)
+            rejected = "false"
+        finally:
+            elapsed, operation = perf_counter() - begun, admission.operation
+            name = "apiserver_admission_step_admission_duration_seconds"
+            measured.observe(name, elapsed, step, operation, rejected)
+
+    async def _timed_plugin(self, measured: Measured, plugin: Any, admission: Admission, step: str) -> None:
+        begun, rejected = perf_counter(), "true"
+        try:
+            await plugin(admission)
+            rejected = "false"
+        finally:
+            elapsed, operation = perf_counter() - begun, admission.operation
+            name = "apiserver_admission_controller_admission_duration_seconds"
+            measured.observe(name, elapsed, type(plugin.__self__).__name__, step, operation, rejected)
 
     async def finish(self, admission: Admission, written: bool) -> None:
         """Tell allocators that the write is durable, or has failed."""

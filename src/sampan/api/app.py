@@ -27,6 +27,7 @@ from sampan.api.following import Following
 from sampan.api.health import Check, add_health_routes
 from sampan.api.identity import permit
 from sampan.api.metrics.exposition import Family
+from sampan.api.metrics.measured import Measured
 from sampan.api.metrics.requests import Requests
 from sampan.api.registry import Registry
 from sampan.api.request import Asgi, Attributes, Handler, Receive, Request, Scope, Send, User
@@ -101,6 +102,7 @@ class Api:
         """The parts of the control plane that componentstatuses tells of."""
         self.ready_checks: dict[str, Check] = {}
         self.metrics = Requests()
+        self.measured = Measured()
         self.metric_sources: list[Callable[[], Iterable[Family]]] = []
         """What else ``/metrics`` shows."""
         self.started = self.stopping = False

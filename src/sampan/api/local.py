@@ -18,10 +18,13 @@ from sampan.api.listing import list_records
 from sampan.api.request import Response, User
 from sampan.api.routing import Query, parse_query
 from sampan.api.watching import WatchStream, bookmark_object, changes
+from sampan.client.counted import counted
 from sampan.client.errors import ApiError
 from sampan.client.protocol import ListResult, ResourceType, WatchEvent
 from sampan.client.writing import WritingClient
 from sampan.schema.objects import Object
+
+HOST = "in-process"
 
 
 class LocalClient(WritingClient):
@@ -46,7 +49,9 @@ class LocalClient(WritingClient):
             routed = await self._routed(method, path, parameters, headers, body)
             answer = await self.api.answer(routed)
         except StatusError as error:
+            counted(method, HOST, error.code)
             raise api_error(error) from None
+        counted(method, HOST, 200 if isinstance(answer, WatchStream) else answer.status)
         if isinstance(answer, WatchStream):
             raise api_error(StatusError(400, "BadRequest", "use watch() to watch"))
         return answer

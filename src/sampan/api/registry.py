@@ -402,6 +402,7 @@ class Registry:
             request.warnings,
             request.audit_annotations,
             request.query,
+            request=request,
         )
 
     def default(self, served: Served, obj: Object) -> None:

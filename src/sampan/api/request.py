@@ -90,6 +90,8 @@ class Request:
 
     answer_headers: tuple[tuple[bytes, bytes], ...] = ()
     """Headers of the answer beside its own: what flow control and the audit log say of themselves."""
+    outside_seconds: float = 0.0
+    """How long others were waited for (webhooks): no part of the server's own time."""
 
     @property
     def dry_run(self) -> bool:
@@ -145,3 +147,5 @@ class Admission:
     """Set by a plugin that changed the object: the mutating plugins are run a second time (never a third)."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What plugins remember between their turns in one admission, by plugin."""
+    request: Request | None = None
+    """The request it comes from."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import connecting, encodings, routing
 from sampan.api.asgi import ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
 from sampan.api.audit.auditor import Entry, attempted_of, sources_of, uri_of
+from sampan.api.der import validity
 from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, timed_out, unauthorized
 from sampan.api.flags import duration
 from sampan.api.flowcontrol.control import TooManyRequests
 from sampan.api.identity import denied, impersonated
+from sampan.api.metrics.requests import labels_of
 from sampan.api.rendering import error_response, wanted
 from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, StreamHandler, User
 from sampan.api.watching import WatchStream
@@ -38,6 +40,27 @@ LOOK_SECONDS = 5.0
 
 async def authenticated(api: Api, scope: Scope, headers: Headers) -> User:
     """Return who asks. Raises 401."""
+    if api.measured.watched:
+        return await counted(api, scope, headers)
+    return await identified(api, scope, headers)
+
+
+async def counted(api: Api, scope: Scope, headers: Headers) -> User:
+    """The same, and count how it went."""
+    result = "failure"
+    try:
+        user = await identified(api, scope, headers)
+        result = "success"
+    finally:
+        api.measured.count("authentication_attempts", result)
+    certificate = scope.get("sampan.peer_certificate")
+    if certificate is not None:
+        left = validity(certificate)[1] - time()
+        api.measured.observe("apiserver_client_certificate_expiration_seconds", left)
+    return user
+
+
+async def identified(api: Api, scope: Scope, headers: Headers) -> User:
     user = api.authenticator.authenticate(
         headers, scope.get("sampan.peer_certificate"), scope.get("sampan.front_proxy_certificate")
     )
@@ -94,6 +117,8 @@ async def allowed(api: Api, request: Request, entry: Entry | None) -> None:
     if authorizer.pending(at):
         await authorizer.prepare(at)
     yes, reason = authorizer.authorize(at)
+    if api.measured.watched:
+        api.measured.count("authorization_attempts_total", "allowed" if yes else "denied")
     if entry is not None:
         entry.decided(yes, reason)
     if not yes:
@@ -224,6 +249,12 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
         entry.complete(answer if spoken is None or isinstance(spoken, WatchStream) else spoken)
     api.deadlines.end(exchange)
     api.metrics.observe(routed, 504 if exchange.late else answer.status, begun)
+    if exchange.late or answer.status == 429:
+        code = "504" if exchange.late else "429"
+        api.measured.count("apiserver_request_terminations_total", code, "apiserver", *labels_of(routed)[:6])
+    if api.measured.watched and routed is not None and routed.request.attributes.verb in ("get", "list"):
+        labels = labels_of(routed)[:6]
+        api.measured.observe("apiserver_response_sizes", len(answer.body), "apiserver", *labels)
     if not exchange.late:
         await respond(scope, send, answer, exchange.request)
 

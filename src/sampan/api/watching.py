@@ -212,10 +212,15 @@ class WatchStream:
         batches = changes(self._api, self._served, self._namespace, self.chosen, self.options)
         sent, resource = self._api.metrics.watch_events, self._served.resource
         kind = (resource.group, resource.version, resource.kind)
+        measured, sized = self._api.measured, (resource.group, resource.version, resource.plural)
         try:
             async for batch in batches:
                 sent[kind] = sent.get(kind, 0) + len(batch)
-                yield [self._frame(change) for change in batch]
+                frames = [self._frame(change) for change in batch]
+                if measured.watched:
+                    for frame in frames:
+                        measured.observe("apiserver_watch_events_sizes", len(frame), *sized)
+                yield frames
         except StatusError as error:
             yield [self._coder.frame("ERROR", orjson.dumps(error.status()))]
         finally:

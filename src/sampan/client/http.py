@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sampan.client.counted import counted
 from sampan.client.errors import ApiError, ApiUnreachable
 from sampan.client.kubeconfig import Connection, Credentials
 from sampan.client.protocol import ListResult, ResourceType, WatchEvent
@@ -166,6 +167,7 @@ class HttpClient(WritingClient):
                     method, self.server + path, params=query, data=data, headers=headers
                 ) as answer:
                     status, body = answer.status, await answer.read()
+                    counted(method, answer.url.authority, status)
                     pause = retry_after(status, answer.headers.get("Retry-After", ""))
             if status == 401 and self._credentials.renew():
                 continue

@@ -9,10 +9,30 @@ from __future__ import annotations
 import asyncio
 import heapq
 import weakref
+from bisect import bisect_left
 from collections import deque
+from time import perf_counter
 
 FIRST_BACKOFF_SECONDS = 0.005
 LONGEST_BACKOFF_SECONDS = 60.0
+
+
+DURATIONS = (1e-08, 1e-07, 1e-06, 1e-05, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+"""The buckets of client-go's work queue metrics, in seconds."""
+
+
+class Durations:
+    """How long something took, each time."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(DURATIONS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(DURATIONS, seconds)] += 1
+        self.total += seconds
 
 
 QUEUES: weakref.WeakSet[WorkQueue] = weakref.WeakSet()
@@ -26,6 +46,10 @@ class WorkQueue:
         self.name = name
         self.adds = 0
         self.retries = 0
+        self.queue_seconds, self.work_seconds = Durations(), Durations()
+        self.begun: dict[str, float] = {}
+        """When the keys that are handled now were taken."""
+        self._added: dict[str, float] = {}
         QUEUES.add(self)
         self._ready: deque[str] = deque()
         self._waiting: set[str] = set()
@@ -49,6 +73,7 @@ class WorkQueue:
             self.adds += 1
             self._waiting.add(key)
             self._ready.append(key)
+            self._added[key] = perf_counter()
             self._wake()
 
     def add_after(self, key: str, seconds: float) -> None:
@@ -89,11 +114,14 @@ class WorkQueue:
         key = self._ready.popleft()
         self._waiting.discard(key)
         self._handled.add(key)
+        now = self.begun[key] = perf_counter()
+        self.queue_seconds.add(now - self._added.pop(key, now))
         return key
 
     def done(self, key: str) -> None:
         """Say that the key has been handled, well or not."""
         self._handled.discard(key)
+        self.work_seconds.add(perf_counter() - self.begun.pop(key, perf_counter()))
         if key in self._again:
             self._again.discard(key)
             self.add(key)

@@ -682,3 +682,22 @@ async def test_reviews_are_asked_about_and_may_be_changed(http: Asgi, hooks: Web
     hooks.answers["/validate"] = allow
     answer = await http("POST", f"{authorization}/namespaces/nowhere/localsubjectaccessreviews", local)
     assert answer.status == 201, answer.body
+
+
+async def test_what_is_counted_of_webhooks(http: Asgi, hooks: WebhookServer) -> None:
+    hooks.answers |= {"/hook": lambda body: deny(body, code=403), "/broken": lambda body: "nothing"}
+    broken = webhook(hooks, "/broken", name="broken.example.com", failurePolicy="Ignore")
+    left_out = webhook(hooks, "/hook", name="out.example.com", matchConditions=[{"name": "n", "expression": "false"}])
+    await configure(http, "Validating", webhook(hooks), broken, left_out)
+    assert (await http("POST", CONFIGMAPS, config_map())).status == 403
+    text = (await http("GET", "/metrics")).body.decode()
+    of_hook = 'name="hook.example.com",type="validating",operation="CREATE"'
+    for line in (
+        f'apiserver_admission_webhook_request_total{{{of_hook},code="403",rejected="true"}} 1',
+        f'apiserver_admission_webhook_rejection_count{{{of_hook},error_type="no_error",rejection_code="403"}} 1',
+        f'apiserver_admission_webhook_admission_duration_seconds_count{{{of_hook},rejected="true"}} 1',
+        'apiserver_admission_webhook_fail_open_count{name="broken.example.com",type="validating"} 1',
+        'apiserver_admission_match_condition_exclusions_total{name="out.example.com",kind="webhook",type="validate",'
+        'operation="CREATE"} 1',
+    ):
+        assert line in text, line

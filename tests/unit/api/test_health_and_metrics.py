@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from bisect import bisect_left
 from typing import Any
 
 import orjson
 import pytest
 
 from sampan.api.app import Api
+from sampan.api.local import LocalClient
 from sampan.api.metrics.exposition import Family, Histogram, HistogramFamily, Sample, lines
+from sampan.api.metrics.page import own_time
+from sampan.api.metrics.requests import BUCKETS, Series
 from sampan.api.request import Request, Response, User
 
 from .conftest import Asgi
@@ -85,6 +89,66 @@ async def test_metrics_have_kubernetes_names(http: Asgi) -> None:
         r'kubernetes_build_info\{major="1",minor="37",git_version="v1.37.0\+sampan".*\} 1',
     ):
         assert re.search(f"^{line}", text, re.MULTILINE), line
+
+
+async def test_what_dashboards_show(http: Asgi, local_api: Api) -> None:
+    from sampan.client.workqueue import WorkQueue
+
+    await http("GET", "/metrics")  # from now on it is known that somebody looks
+    queue = WorkQueue("shown")
+    queue.add("key")
+    assert await queue.get() == "key"
+    policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "object.data.a == '1'"}]}
+    policy, binding = {"metadata": {"name": "one"}, "spec": spec}, {"policyName": "one", "validationActions": ["Deny"]}
+    assert (await http("POST", policies, policy)).status == 201
+    bound = {"metadata": {"name": "bound"}, "spec": binding}
+    assert (await http("POST", policies.replace("policies", "policybindings"), bound)).status == 201
+    for value, code in (("1", 201), ("2", 422)):
+        body = {"metadata": {"name": f"a{value}"}, "data": {"a": value}}
+        assert (await http("POST", "/api/v1/namespaces/default/configmaps", body)).status == code
+    assert (await http("GET", "/api/v1/componentstatuses")).status == 200
+    await http("GET", "/api/v1/namespaces/default/configmaps")
+    assert (await LocalClient(local_api, ADMIN).raw("GET", "/version"))[0] == 200
+    text = (await http("GET", "/metrics")).body.decode()
+    step = "apiserver_admission_step_admission_duration_seconds_count"
+    checks = "apiserver_validating_admission_policy_check_total"
+    policy_labels = 'policy="one",policy_binding="bound",error_type="no_error"'
+    for line in (
+        r'apiserver_request_sli_duration_seconds_bucket\{.*verb="POST".*resource="configmaps".*le="0.05"\} 2',
+        r'apiserver_request_sli_duration_seconds_count\{.*verb="POST".*resource="configmaps".*\} 2',
+        r'apiserver_response_sizes_count\{component="apiserver",verb="LIST".*resource="configmaps".*\} 1',
+        rf'{step}\{{type="admit",operation="CREATE",rejected="false"\}} [3-9]',
+        rf'{step}\{{type="validate",operation="CREATE",rejected="true"\}} 1',
+        r'apiserver_admission_controller_admission_duration_seconds_count\{name="ValidatingAdmissionPolicy".*"true"\} 1',
+        rf'{checks}\{{{policy_labels},enforcement_action="allow"\}} 1',
+        rf'{checks}\{{{policy_labels},enforcement_action="deny"\}} 1',
+        r'apiserver_validating_admission_policy_check_duration_seconds_count\{.*enforcement_action="deny"\} 1',
+        r'apiserver_requested_deprecated_apis\{group="",version="v1",resource="componentstatuses".*\} 1',
+        r'workqueue_depth\{name="shown"\} 0',
+        r'workqueue_queue_duration_seconds_count\{name="shown"\} 1',
+        r'workqueue_unfinished_work_seconds\{name="shown"\} \d',
+        r'rest_client_requests_total\{code="200",host="in-process",method="GET"\} [1-9]',
+        r'etcd_requests_total\{operation="create"\} [1-9]',
+        r'authentication_attempts\{result="success"\} [1-9]',
+        r'authorization_attempts_total\{result="allowed"\} [1-9]',
+        r"process_virtual_memory_max_bytes [1-9]",
+    ):
+        assert re.search(f"^{line}", text, re.MULTILINE), line
+
+
+def test_webhooks_are_no_part_of_the_servers_own_time() -> None:
+    series = Series()
+    series.counts[bisect_left(BUCKETS, 2.0)] += 2
+    series.total = 4.0
+    assert own_time(series) == ([0] * 9 + [2] + [0] * 12, 4.0)
+    series.outside = [0] * (len(BUCKETS) + 1)
+    series.outside[bisect_left(BUCKETS, 2.0)] -= 1
+    series.outside[bisect_left(BUCKETS, 0.01)] += 1
+    series.outside_total = 1.99
+    counts, total = own_time(series)
+    assert (counts[0], counts[9], sum(counts)) == (1, 1, 2) and total == pytest.approx(2.01)
 
 
 def test_the_format_of_samples() -> None:

@@ -5,6 +5,7 @@ Source: KEP-3488; kubernetes/apiserver pkg/admission/plugin/policy/validating/di
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -55,7 +56,9 @@ class ValidatingAdmissionPolicy:
                 if invocation.policy.compiled.fails:
                     outcome.deny(invocation, invocation.error, "")
             else:
-                outcome.take(invocation, await self._judge(invocation, admission))
+                begun = perf_counter()
+                verdict = await self._judge(invocation, admission)
+                outcome.take(invocation, verdict, perf_counter() - begun)
         outcome.settle()
 
     async def _judge(self, invocation: Invocation[ValidatingPolicy], admission: Admission) -> Verdict:
@@ -77,10 +80,15 @@ class _Outcome:
         self.failures: list[dict[str, Any]] = []
         self.annotations: dict[str, list[str]] = {}
 
-    def take(self, invocation: Invocation[Any], verdict: Verdict) -> None:
+    def take(self, invocation: Invocation[Any], verdict: Verdict, seconds: float) -> None:
         for decision in verdict.decisions:
             for action in items(invocation.binding, "spec", "validationActions") or ["Deny"]:
                 self._act(str(action), invocation, decision)
+                # a validation that could not be evaluated has no reason of its own
+                error = "no_error" if decision.reason else "invalid_error"
+                self._count(invocation, error, str(action).lower(), seconds)
+        if not verdict.decisions:
+            self._count(invocation, "no_error", "allow", seconds)
         for annotation in verdict.annotations:
             if annotation.error:
                 self.deny(invocation, annotation.error, "")
@@ -89,6 +97,12 @@ class _Outcome:
                 value = annotation.value.encode()[:MAX_ANNOTATION].decode(errors="ignore")
                 if value not in told:
                     told.append(value)
+
+    def _count(self, invocation: Invocation[Any], error: str, action: str, seconds: float) -> None:
+        labels = (invocation.policy.name, _name(invocation), error, action)
+        measured = self.admission.api.measured
+        measured.count("apiserver_validating_admission_policy_check_total", *labels)
+        measured.observe("apiserver_validating_admission_policy_check_duration_seconds", seconds, *labels)
 
     def _act(self, action: str, invocation: Invocation[Any], decision: Decision) -> None:
         policy, binding = invocation.policy.name, _name(invocation)

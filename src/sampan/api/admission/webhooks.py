@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -149,7 +150,7 @@ class Webhooks:
             raise StatusError(404, "NotFound", f'namespaces "{name}" not found', details=details)
         return mapping(self.api.parsed(record), "metadata", "labels")
 
-    async def meets(self, call: Call, question: Question, admission: Admission) -> bool:
+    async def meets(self, call: Call, question: Question, admission: Admission, mutating: bool) -> bool:
         """Whether a webhook's matchConditions hold. Raises 403 where they cannot be evaluated and failure matters."""
         if not call.hook.webhook.get("matchConditions"):
             return True
@@ -158,6 +159,12 @@ class Webhooks:
         conditions = self._compiled(call.hook)
         variables = variables_of(self.api, question)  # as in Kubernetes, without the namespace
         match = await settled(self.api, lambda: conditions.match(variables))
+        step = "admit" if mutating else "validate"
+        labels = (call.hook.name, "webhook", step, admission.operation)
+        if match.error:
+            self.api.measured.count("apiserver_admission_match_condition_evaluation_errors_total", *labels)
+        elif not match.matches:
+            self.api.measured.count("apiserver_admission_match_condition_exclusions_total", *labels)
         if match.error and not call.hook.ignores_failure:
             raise forbidden(admission.resource, admission.name, match.error)
         return match.matches and not match.error
@@ -172,8 +179,31 @@ class Webhooks:
             self._conditions[hook.key] = known
         return known
 
-    async def ask(self, call: Call, question: Question, mutating: bool) -> Verdict:
-        """Ask one webhook. Raises ``CallFailed``, and 400 where it does not allow a dry run."""
+    async def ask(self, call: Call, question: Question, mutating: bool, admission: Admission) -> Verdict:
+        """Ask one webhook, and count it. Raises ``CallFailed``, and 400 where it does not allow a dry run."""
+        begun, hook, step = perf_counter(), call.hook, "admit" if mutating else "validating"
+        code, kind, rejected = 0, "apiserver_internal_error", True
+        try:
+            found = await self._ask(call, question, mutating)
+            rejected, kind = not found.allowed, "no_error"
+            code = 200 if found.allowed else denied(hook.name, found.result).code
+            return found
+        except CallFailed:
+            code, kind, rejected = 503, "calling_webhook_error", not hook.ignores_failure
+            raise
+        finally:
+            elapsed, measured = perf_counter() - begun, self.api.measured
+            labels, rejection = (hook.name, step, admission.operation), str(rejected).lower()
+            measured.observe("apiserver_admission_webhook_admission_duration_seconds", elapsed, *labels, rejection)
+            measured.count("apiserver_admission_webhook_request_total", *labels, str(min(code, 600)), rejection)
+            if rejected:
+                measured.count("apiserver_admission_webhook_rejection_count", *labels, kind, str(min(code, 600)))
+            elif code == 503:
+                measured.count("apiserver_admission_webhook_fail_open_count", hook.name, step)
+            if mutating and admission.request is not None:
+                admission.request.outside_seconds += elapsed
+
+    async def _ask(self, call: Call, question: Question, mutating: bool) -> Verdict:
         hook = call.hook
         if question.dry_run and hook.webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
             raise bad_request(f'admission webhook "{hook.name}" does not support dry run')
@@ -235,11 +265,11 @@ class MutatingAdmissionWebhook:
 
     async def _call(self, index: int, call: Call, admission: Admission, round_: Round) -> None:
         asked = await question_for(self.webhooks, call.subject, admission, mutating=True)
-        if not await self.webhooks.meets(call, asked.question, admission):
+        if not await self.webhooks.meets(call, asked.question, admission, True):
             return
         hook, changed = call.hook, False
         try:
-            found = await self.webhooks.ask(call, asked.question, mutating=True)
+            found = await self.webhooks.ask(call, asked.question, True, admission)
             self.webhooks.heard(hook, found, admission)
             changed = await self._apply(hook, found, asked, admission)
         except CallFailed as error:
@@ -327,8 +357,17 @@ class ValidatingAdmissionWebhook:
         for call in calls:
             if self.webhooks.wants(call, admission):
                 asked = await question_for(self.webhooks, call.subject, admission, mutating=False)
-                if await self.webhooks.meets(call, asked.question, admission):
+                if await self.webhooks.meets(call, asked.question, admission, False):
                     wanted.append((call, asked.question))
+        if wanted:
+            begun = perf_counter()
+            try:
+                await self._all(wanted, admission)
+            finally:
+                if admission.request is not None:
+                    admission.request.outside_seconds += perf_counter() - begun
+
+    async def _all(self, wanted: list[tuple[Call, Question]], admission: Admission) -> None:
         if len(wanted) == 1:
             await self._call(0, *wanted[0], admission)
             return
@@ -342,7 +381,7 @@ class ValidatingAdmissionWebhook:
 
     async def _call(self, index: int, call: Call, question: Question, admission: Admission) -> None:
         try:
-            found = await self.webhooks.ask(call, question, mutating=False)
+            found = await self.webhooks.ask(call, question, False, admission)
         except CallFailed as error:
             self.webhooks.failed(call.hook, error, admission, "validating", index)
             return

@@ -7,29 +7,41 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from sampan.api.metrics.exposition import Family, Histogram, HistogramFamily, Sample, lines
-from sampan.api.metrics.requests import BUCKETS, STORE_BUCKETS, Labels, labels
-from sampan.client.workqueue import QUEUES
+from sampan.api.metrics.requests import BUCKETS, STORE_BUCKETS, Labels, Series, labels
+from sampan.client.counted import REQUESTS as CLIENT_REQUESTS
+from sampan.client.workqueue import DURATIONS, QUEUES
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
 LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "dry_run")
+OWN = ("verb", "group", "version", "resource", "subresource", "scope")
+SLI_BUCKETS = BUCKETS[2:]
+REMOVED = re.compile(r"unavailable in v([0-9.]+)")
 Families = Iterator[Family | HistogramFamily]
 
 
 async def page(api: Api) -> bytes:
     """Return the metrics in Prometheus' text format."""
     counted = await storage_objects(api)
+    api.measured.watched = True
+    api.chain.measured = api.measured
     families = [
         *requests(api),
+        *deprecated(api),
+        *api.measured.families(),
+        *aggregation(api),
         *flow_control(api),
         *store(api, counted),
         *work_queues(),
+        *client_requests(),
         *process(),
         *(family for source in api.metric_sources for family in source()),
     ]
@@ -54,6 +66,10 @@ def requests(api: Api) -> Families:
         Histogram(named(labels(key)), BUCKETS, series.counts, series.total) for key, series in metrics.series.items()
     ]
     yield HistogramFamily("apiserver_request_duration_seconds", "How long requests took.", histograms)
+    own = [
+        Histogram(named(labels(key), *OWN), SLI_BUCKETS, *own_time(series)) for key, series in metrics.series.items()
+    ]
+    yield HistogramFamily("apiserver_request_sli_duration_seconds", "How long requests took without webhooks.", own)
     inflight = [Sample({"request_kind": kind}, count) for kind, count in metrics.inflight.items()]
     yield Family("apiserver_current_inflight_requests", "gauge", "Requests that are being served.", inflight)
     kept = ("verb", "group", "version", "resource", "subresource", "scope")
@@ -64,6 +80,46 @@ def requests(api: Api) -> Families:
         for (group, version, kind), count in metrics.watch_events.items()
     ]
     yield Family("apiserver_watch_events_total", "counter", "Events sent to watchers.", events)
+
+
+def own_time(series: Series) -> tuple[list[int], float]:
+    """Return the counts and the sum of the time of requests without webhooks."""
+    counts = list(map(sum, zip(series.counts, series.outside, strict=True))) if series.outside else series.counts
+    first = len(BUCKETS) - len(SLI_BUCKETS)  # the buckets are the same but for the first
+    return [sum(counts[: first + 1]), *counts[first + 1 :]], series.total - series.outside_total
+
+
+def deprecated(api: Api) -> Families:
+    """Yield which deprecated versions were asked for."""
+    samples: dict[tuple[str, ...], Sample] = {}
+    for key in api.metrics.series:
+        if len(key) == 2:
+            continue
+        group, version, resource, subresource = key[:4]
+        served = api.catalog.get(group, version, resource)
+        if served is None or not served.resource.deprecated:
+            continue
+        removed = REMOVED.search(served.resource.deprecated)
+        values = {"group": group, "version": version, "resource": resource, "subresource": subresource}
+        samples[key[:4]] = Sample({**values, "removed_release": removed[1] if removed else ""}, 1)
+    yield Family("apiserver_requested_deprecated_apis", "gauge", "Deprecated versions in use.", samples.values())
+
+
+def aggregation(api: Api) -> Families:
+    samples = [
+        Sample({"name": remote.api_service["metadata"]["name"]}, not remote.available)
+        for remote in api.remotes.values()
+    ]
+    yield Family("aggregator_unavailable_apiservice", "gauge", "Extension servers that do not answer.", samples)
+
+
+def client_requests() -> Families:
+    """Yield what the clients in this process have asked."""
+    totals = [
+        Sample({"code": code, "host": host, "method": method}, count)
+        for (method, host, code), count in sorted(CLIENT_REQUESTS.items())
+    ]
+    yield Family("rest_client_requests_total", "counter", "Requests of clients in this process.", totals)
 
 
 def flow_control(api: Api) -> Families:
@@ -120,6 +176,8 @@ def store(api: Api, counted: dict[tuple[str, str], int]) -> Families:
         for operation, (counts, total) in api.metrics.commits.items()
     ]
     yield HistogramFamily("etcd_request_duration_seconds", "How long the store took to make writes durable.", durations)
+    totals = [Sample({"operation": operation}, sum(counts)) for operation, (counts, _) in api.metrics.commits.items()]
+    yield Family("etcd_requests_total", "counter", "Writes of the store.", totals)
     yield Family("sampan_store_revision", "gauge", "The newest durable revision.", [Sample({}, api.store.revision)])
 
 
@@ -133,6 +191,23 @@ def work_queues() -> Families:
     yield per_queue("depth", "gauge", "Keys that wait.", [len(queue) for queue in queues])
     yield per_queue("adds_total", "counter", "Keys that were added.", [queue.adds for queue in queues])
     yield per_queue("retries_total", "counter", "Keys that failed and were added again.", [q.retries for q in queues])
+    now = perf_counter()
+
+    def per_queue_in_seconds(name: str, help: str, values: list[float]) -> Family:
+        samples = [Sample({"name": queue.name}, value) for queue, value in zip(queues, values, strict=True)]
+        return Family(f"workqueue_{name}", "gauge", help, samples)
+
+    at_work = [[now - begun for begun in queue.begun.values()] for queue in queues]
+    yield per_queue_in_seconds("unfinished_work_seconds", "Time of work under way.", [sum(one) for one in at_work])
+    longest = [max(one, default=0.0) for one in at_work]
+    yield per_queue_in_seconds("longest_running_processor_seconds", "The longest work under way.", longest)
+    for name, help in (("queue", "How long keys waited."), ("work", "How long keys were worked on.")):
+        spent = [getattr(queue, f"{name}_seconds") for queue in queues]
+        histograms = [
+            Histogram({"name": queue.name}, DURATIONS, one.counts, one.total)
+            for queue, one in zip(queues, spent, strict=True)
+        ]
+        yield HistogramFamily(f"workqueue_{name}_duration_seconds", help, histograms)
 
 
 def process() -> Families:
@@ -155,6 +230,13 @@ def process() -> Families:
     yield one("start_time_seconds", "gauge", "When it started.", booted + int(fields[19]) / ticks)
     import resource
 
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    yield one("virtual_memory_max_bytes", "gauge", "Most address space.", float(2**64 - 1) if most < 0 else most)
+    with open("/proc/self/net/netstat") as file:
+        rows = [line.split() for line in file if line.startswith("IpExt:")]
+    octets = dict(zip(rows[0], rows[1], strict=False)) if len(rows) == 2 else {}
+    for name, field in (("receive", "InOctets"), ("transmit", "OutOctets")):
+        yield one(f"network_{name}_bytes_total", "counter", "Bytes over the network.", int(octets.get(field, 0)))
     yield one("open_fds", "gauge", "Open files.", len(os.listdir("/proc/self/fd")))  # noqa: PTH208  (a path is no file)
     yield one("max_fds", "gauge", "Most open files.", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 

@@ -30,12 +30,15 @@ Labels = tuple[str, str, str, str, str, str, str]
 class Series:
     """All requests with the same labels."""
 
-    __slots__ = ("codes", "counts", "total")
+    __slots__ = ("codes", "counts", "outside", "outside_total", "total")
 
     def __init__(self) -> None:
         self.codes: dict[int, int] = {}
         self.counts = [0] * (len(BUCKETS) + 1)
         self.total = 0.0
+        self.outside: list[int] | None = None
+        """What to add to ``counts`` where webhooks were waited for, so that they hold the server's own time."""
+        self.outside_total = 0.0
 
 
 class Requests:
@@ -67,6 +70,12 @@ class Requests:
         series.codes[code] = series.codes.get(code, 0) + 1
         series.counts[bisect_left(BUCKETS, elapsed)] += 1
         series.total += elapsed
+        if routed is not None and routed.request.outside_seconds:
+            outside = routed.request.outside_seconds
+            series.outside = series.outside or [0] * (len(BUCKETS) + 1)
+            series.outside[bisect_left(BUCKETS, elapsed)] -= 1
+            series.outside[bisect_left(BUCKETS, max(elapsed - outside, 0.0))] += 1
+            series.outside_total += outside
 
     def committed(self, operation: str, begun: float) -> None:
         """Count a write that is durable."""
