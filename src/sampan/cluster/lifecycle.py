@@ -389,6 +389,7 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     answer = ask(settings, "down")
     if settings.pods == "real":
         from sampan.network import cluster_link
+        from sampan.node.volumes.loop_devices import detach_below
 
         try:
             cgroups.kill(settings.cgroup)
@@ -399,6 +400,7 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
         except cluster_link.LinkError as error:
             raise ClusterError(str(error)) from error
         namespaces.unpin(settings)
+        detach_below(settings.state_dir)
         cgroups.remove(settings.cgroup)
     elif answer is not None:
         _wait_for_end(settings)

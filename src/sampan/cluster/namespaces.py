@@ -23,6 +23,7 @@ MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -81,6 +82,8 @@ def enter(settings: Settings) -> bool:
     unshare_mounts()
     # the host's later mounts come in (hostPath volumes want them), ours stay inside
     mount("none", "/", MS_REC | MS_SLAVE)
+    # and go on into containers whose mountPropagation asks for that; those of Bidirectional ones come to us
+    mount("none", "/", MS_REC | MS_SHARED)
     return True
 
 

@@ -20,7 +20,7 @@ from sampan.client.informer import Informer
 from sampan.client.kubeconfig import load
 from sampan.client.resources import PODS, SERVICES
 from sampan.network import agent as network_agent
-from sampan.node import images, volumes
+from sampan.node import images
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
 from sampan.node.host_features import host_features
@@ -33,6 +33,7 @@ from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.server import KubeletServer
 from sampan.node.tokens import Tokens
+from sampan.node.volumes import removal
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.node")
@@ -127,7 +128,7 @@ class Node:
         if folders.is_dir():
             for folder in folders.iterdir():
                 if folder.name not in known:
-                    await asyncio.to_thread(volumes.remove, folder)
+                    await removal.tear_down(self.context, folder)
 
 
 async def serve(config: NodeConfig, ready: Callable[[], None]) -> None:

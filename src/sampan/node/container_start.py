@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sampan.node import cri_pb2 as cri
-from sampan.node import volumes
 from sampan.node.container_config import check_non_root, container_config
 from sampan.node.environment import ConfigError, environment_of
 from sampan.node.hooks import run_hook
@@ -26,6 +25,7 @@ from sampan.node.pod_view import ContainerView
 from sampan.node.restart_backoff import RestartBackoff, spoken
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
+from sampan.node.volumes.container_mounts import devices_of, mounts_of
 from sampan.schema.objects import Object
 
 RETRY_SECONDS = 2.0
@@ -127,10 +127,16 @@ class ContainerStarter:
         check_non_root(pod, container, image)
         lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(local.view.ip)
         environment = environment_of(pod, container, lookup, context.service_links(pod), facts)
-        mounts = volumes.mounts_of(container, self._setup.folders, environment)
+        devices = devices_of(container, self._setup.volumes)
+        recursive = context.host.recursive_read_only
+        mounts = await asyncio.to_thread(
+            mounts_of, container, self._setup.volumes, environment, local.directory, recursive=recursive
+        )
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.view.ip)
         userns = self._setup.user_namespace()
-        return container_config(pod, container, attempt, image, environment, mounts, context.host, userns)
+        config = container_config(pod, container, attempt, image, environment, mounts, context.host, userns)
+        config.devices.extend(devices)
+        return config
 
     # postStart
 

@@ -19,7 +19,7 @@ from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
 from sampan.node.resources import cgroup_parent
 from sampan.node.runtime import Runtime
 from sampan.node.tokens import Tokens
-from sampan.node.volumes import data_of
+from sampan.node.volumes.material import data_of
 from sampan.schema.objects import Object
 from sampan.security.host import ANY, Host
 

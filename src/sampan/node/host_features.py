@@ -34,6 +34,7 @@ def host_features(status: cri.StatusResponse, seccomp_profiles: Path) -> Host:
         se_linux=has_se_linux(),
         seccomp="Seccomp" in own,
         user_namespaces=any(handler.features.user_namespaces for handler in default),
+        recursive_read_only=any(handler.features.recursive_read_only_mounts for handler in default),
         group_policies=status.features.supplemental_groups_policy,
         capabilities=of_mask(int(own["CapBnd"], 16)),
         seccomp_profiles=str(seccomp_profiles),

@@ -11,7 +11,6 @@ import contextlib
 
 from sampan.client.errors import ApiError
 from sampan.client.resources import PODS
-from sampan.node import volumes
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import UID, log_directory
 from sampan.node.pod_probes import PodProbes
@@ -20,6 +19,7 @@ from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_view import ContainerView
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.stopping import Ending, grace_of, in_order, stop_one
+from sampan.node.volumes import removal
 from sampan.schema.objects import Object
 
 
@@ -101,8 +101,8 @@ class PodEnding:
             await context.runtime.stop_pod_sandbox(sandbox.id)
             await context.runtime.remove_pod_sandbox(sandbox.id)
         local.view.sandbox_ready = False
-        await asyncio.to_thread(volumes.remove, local.directory)
-        await asyncio.to_thread(volumes.remove, log_directory(context.pod_log_dir, local.pod))
+        await removal.tear_down(context, local.directory)
+        await asyncio.to_thread(removal.remove, log_directory(context.pod_log_dir, local.pod))
         context.remove_pod_cgroup(local.pod)
 
     async def _look(self) -> None:

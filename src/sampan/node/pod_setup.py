@@ -7,20 +7,20 @@ labels; a second sandbox gets the next attempt's number, and the runtime refuses
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from sampan.node import cri_pb2 as cri
-from sampan.node import volumes
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import log_directory, sandbox_config
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.user_namespaces import user_namespace
+from sampan.node.volumes import Mounted, kinds
+from sampan.schema.objects import Object
 from sampan.security.refusals import NO_USER_NAMESPACES
 
 
 class PodSetup:
     def __init__(self, local: LocalPod) -> None:
-        self.folders: dict[str, Path] = {}
+        self.volumes: dict[str, Mounted] = {}
         """Volumes that are ready, by name."""
         self.sandbox: cri.PodSandboxConfig | None = None
         """The configuration of the sandbox there is; None until the first look."""
@@ -31,24 +31,19 @@ class PodSetup:
         await asyncio.gather(self._prepare_volumes(), self._prepare_sandbox())
 
     async def _prepare_volumes(self) -> None:
-        local, context = self._local, self._local.context
-        pod, spec = local.pod, local.pod["spec"]
-        group = (spec.get("securityContext") or {}).get("fsGroup")
-        lookup = context.lookup(pod["metadata"]["namespace"])
-        facts = context.facts(local.view.ip)
+        """Set up what is missing and bring up to date what follows its objects, side by side. The first problem is raised,
+        once all have come to an end."""
+        entries = self._local.pod["spec"].get("volumes") or ()
+        due = [entry for entry in entries if entry["name"] not in self.volumes or kinds.follows(entry)]
+        problems = await asyncio.gather(*map(self._prepare_volume, due), return_exceptions=True)
+        for problem in problems:
+            if problem is not None:
+                raise problem
 
-        async def token_for(audience: str, seconds: int) -> str:
-            return await context.tokens.token(pod, audience, seconds)
-
-        for volume in spec.get("volumes") or ():
-            if not volumes.is_written(volume):
-                if volume["name"] not in self.folders:
-                    self.folders[volume["name"]] = volumes.prepare(local.directory, pod, volume)
-                continue
-            files = await volumes.material_of(volume, pod, lookup, token_for, facts)
-            folder = volumes.volume_path(local.directory, volume)
-            volumes.write_material(folder, files, group)
-            self.folders[volume["name"]] = folder
+    async def _prepare_volume(self, entry: Object) -> None:
+        local = self._local
+        volume = kinds.volume_of(entry, local.pod, local.context, local.directory, local.view.ip)
+        self.volumes[entry["name"]] = await kinds.set_up(volume)
 
     def user_namespace(self) -> cri.UserNamespace | None:
         """Return the pod's user namespace, None where it has the node's. Raises ``RuntimeFailure`` where it cannot be had."""

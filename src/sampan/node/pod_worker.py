@@ -118,7 +118,7 @@ class PodWorker:
             await self._ending.finish()
             return
         await self._reports.report()
-        if self._setup.folders:
+        if self._setup.volumes:
             self.local.wake_after(REFRESH_SECONDS)
 
     def _refused(self) -> bool:

@@ -17,6 +17,8 @@ class Host(NamedTuple):
     """Whether the runtime can give a pod a user namespace (containerd from 1.7 on, with runc from 1.2 on)."""
     group_policies: bool = True
     """Whether the runtime knows ``supplementalGroupsPolicy: Strict`` (containerd from 2.0 on)."""
+    recursive_read_only: bool = True
+    """Whether the runtime can make mounts below a read-only one read-only, too (containerd from 2.0 on)."""
     capabilities: frozenset[str] = ALL
     """What the runtime itself has, and can give."""
     seccomp_profiles: str = "/var/lib/kubelet/seccomp"

@@ -14,7 +14,9 @@ from sampan.node.environment import ConfigError, environment_of, expand, service
 from sampan.node.images import ImageError, full_name
 from sampan.node.pod_config import DnsSettings, dns_config, read_resolv_conf, sandbox_config
 from sampan.node.resources import cgroup_parent, linux_resources, qos_class
-from sampan.node.volumes import File, VolumeError, material_of, safe_path, write_material
+from sampan.node.volumes import VolumeError
+from sampan.node.volumes.material import File, Sources, material_of
+from sampan.node.volumes.written import safe_path, write_material
 
 DNS = DnsSettings("10.96.0.10", "cluster.local", ("9.9.9.9",), ("host.example",))
 FACTS = {"hostIP": "10.0.0.1", "podIP": "10.1.0.5", "cpu": "4", "memory": "8Gi"}
@@ -83,7 +85,7 @@ async def test_written_volumes_are_swapped_whole(tmp_path: Path) -> None:
     async def token(audience: str, seconds: int) -> str:
         return "t"
 
-    files = await material_of(volume, pod(), lambda kind, name: {"k": "one", "other": "x"}, token, FACTS)
+    files = await material_of(volume, pod(), Sources(lambda kind, name: {"k": "one", "other": "x"}, token, FACTS))
     assert files == {"dir/file": File(b"one", 0o600)}
     assert write_material(tmp_path, files)
     assert (tmp_path / "dir" / "file").read_text() == "one"
@@ -93,7 +95,7 @@ async def test_written_volumes_are_swapped_whole(tmp_path: Path) -> None:
     assert (tmp_path / "new").read_text() == "two" and not (tmp_path / "dir").exists()
     assert (tmp_path / "..data").readlink() != before and not (tmp_path / before).exists()
     with pytest.raises(VolumeError, match='configmap "gone" not found'):
-        await material_of({"name": "v", "configMap": {"name": "gone"}}, pod(), nothing, token, FACTS)
+        await material_of({"name": "v", "configMap": {"name": "gone"}}, pod(), Sources(nothing, token, FACTS))
 
 
 @given(st.text(max_size=30))

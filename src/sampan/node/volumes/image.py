@@ -1,0 +1,58 @@
+"""image: the content of an OCI image or artifact, read-only, as a view of its snapshot that containerd mounts.
+
+``ctr images mount`` keeps the view under the mount's own path, so that it is found again and removed with it.
+Source: KEP-4639.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from sampan.node import cri_pb2 as cri
+from sampan.node import mounts
+from sampan.node.images import ImageError, full_name
+from sampan.node.volumes.local import run
+from sampan.node.volumes.volume import Mounted, Volume, VolumeError
+
+NAMESPACE = "k8s.io"
+
+
+async def set_up(volume: Volume) -> Mounted:
+    context, folder = volume.context, volume.folder
+    if mounts.is_mounted(folder):
+        return Mounted(folder, read_only=True)
+    reference = volume.source.get("reference") or ""
+    wanted = {"name": volume.name, "image": reference}
+    if volume.source.get("pullPolicy"):
+        wanted["imagePullPolicy"] = volume.source["pullPolicy"]
+    try:
+        await context.images.ensure(
+            wanted,
+            cri.PodSandboxConfig(),
+            context.pull_secrets(volume.pod),
+            lambda kind, reason, text: context.events.record(volume.pod, kind, reason, text),
+        )
+    except ImageError as error:
+        raise VolumeError(f'failed to get image volume "{volume.name}": {error.reason}: {error}') from error
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        await forget(str(context.runtime.socket), str(folder))  # a view whose mount went with a crash
+    code, text = await run(*ctr(str(context.runtime.socket)), "mount", full_name(reference), str(folder))
+    if code:
+        raise volume.error(text.strip())
+    return Mounted(folder, read_only=True)
+
+
+def folders(pod_dir: Path) -> list[str]:
+    """Return the folders of a pod's image volumes."""
+    return [str(folder) for folder in pod_dir.glob("volumes/kubernetes.io~image/*")]
+
+
+async def forget(socket: str, folder: str) -> None:
+    """Remove the view of a folder that is not mounted any more."""
+    await run("ctr", "-a", socket, "-n", NAMESPACE, "snapshots", "rm", folder)
+
+
+def ctr(socket: str) -> list[str]:
+    return ["ctr", "-a", socket, "-n", NAMESPACE, "images"]

@@ -1,0 +1,40 @@
+"""How volumes go: whatever a pod has mounted is found on disk and in the list of mounts, so a node that died in the middle,
+or never knew the pod, leaves nothing. Parts of volumes go before volumes, later mounts before earlier ones; nothing is
+deleted below something that is still mounted, because that may be somebody's data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from sampan.node import mounts
+from sampan.node.context import NodeContext
+from sampan.node.volumes import image, loop_devices
+
+
+async def tear_down(context: NodeContext, pod_dir: Path) -> None:
+    """Remove everything of a pod from this node. Raises ``OSError`` for what cannot be unmounted yet."""
+    images = image.folders(pod_dir)
+    await asyncio.to_thread(remove, pod_dir)
+    for folder in images:
+        await image.forget(str(context.runtime.socket), folder)
+
+
+def remove(folder: Path) -> None:
+    """Unmount all that is in a folder, then remove it."""
+    if not folder.exists():
+        return
+    mounts.unmount_below(folder)
+    files = notes(folder, "")
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in files - notes(folder.parent, "*/"):
+        device = loop_devices.attached(file)
+        if device is not None:
+            loop_devices.detach(device)
+
+
+def notes(folder: Path, below: str) -> set[Path]:
+    """Return what the block devices of one pod, or of all, are made of."""
+    return {note.readlink() for note in folder.glob(f"{below}volumeDevices/*/*")}
