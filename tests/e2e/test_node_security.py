@@ -27,8 +27,11 @@ def users_archive(path: Path) -> None:
     docker_archive(path, [IMAGE], files, ImageConfig(command=("/bin/sh",), environment={"PATH": "/bin"}, user="web"))
 
 
-def pod(name: str, own: Any = None, *, image: str = IMAGE, of_pod: Any = None, **spec: Any) -> dict[str, Any]:
-    container = {"name": "c", "image": image, "command": ["sleep", "1000"], "securityContext": own or {}}
+def pod(
+    name: str, own: Any = None, *, image: str = IMAGE, of_pod: Any = None, command: str = "sleep|1000", **spec: Any
+) -> dict[str, Any]:
+    words = ["/bin/busybox", *command.split("|")]
+    container = {"name": "c", "image": image, "command": words, "securityContext": own or {}}
     whole = {"terminationGracePeriodSeconds": 0, "securityContext": of_pod or {}, "containers": [container], **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": whole}
 
@@ -42,6 +45,7 @@ RUNNING = (
         of_pod={"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 77, "seccompProfile": {"type": "RuntimeDefault"}},
     ),
     pod("all", {"privileged": True}),
+    pod("drops", {"runAsUser": 0}, command="su|web|-c|exec sleep 1000"),
 )
 REFUSED = (
     pod("app-armor", {"appArmorProfile": {"type": "RuntimeDefault"}}),
@@ -131,3 +135,32 @@ def test_pods_that_the_node_cannot_protect_as_asked_fail(pods: Pods) -> None:
             "Pod was rejected: "
         )
         assert "containerStatuses" not in status, "nothing of it was started"
+
+
+def effective(pods: Pods, name: str, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the exit code of ``sampan security effective``, and its rows by setting."""
+    where = ("--name", pods.cluster.name, "-n", pods.namespace)
+    done = pods.cluster.sampan("security", "effective", name, *where, "-o", "json", *words, check=False)
+    return done.returncode, {row["setting"]: row for row in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("name", ["plain", "image-user", "hard", "all"])
+def test_what_is_shown_is_what_runs(pods: Pods, name: str) -> None:
+    code, rows = effective(pods, name, "--live")
+    assert code == 0, [row for row in rows.values() if row["differs"]]
+
+
+def test_values_have_their_sources(pods: Pods) -> None:
+    _, rows = effective(pods, "hard")
+    assert (rows["groups"]["value"], rows["groups"]["source"]) == ([50, 77], "[P]+image")
+    assert rows["runAsGroup"]["source"] == "image" and rows["readOnlyRootFilesystem"]["source"] == "[C]"
+    assert "live" not in rows["groups"]
+
+
+def test_a_process_that_became_another_is_told(pods: Pods) -> None:
+    code, rows = effective(pods, "drops", "--live")
+    assert code == 1 and {name for name, row in rows.items() if row["differs"]} >= {
+        "runAsUser",
+        "effectiveCapabilities",
+    }
+    assert (rows["runAsUser"]["value"], rows["runAsUser"]["live"]) == (0, 1000)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from sampan.security.capabilities import of_mask
+from sampan.security.table import Process
+
+PROC = Path("/proc")
+
 
 class Mounted(NamedTuple):
     """A line of mountinfo."""
@@ -59,3 +64,39 @@ def unescaped(word: str) -> str:
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         word = word.replace(code, character)
     return word
+
+
+def read_process(pid: int, node: Path, sandbox_pid: int, netns: Path | None = None, proc: Path = PROC) -> Process:
+    """Return what the kernel says of a container's first process. ``node``: a folder of /proc of a process of the node;
+    ``netns``: the node's network namespace where that process is in another. Raises ``OSError`` when one is gone."""
+    folder = proc / str(pid)
+    status = read_status(folder)
+    mounts = read_mounts(folder)
+    root = next(mount for mount in mounts if mount.target == "/")
+    node_namespaces = read_namespaces(node)
+    if netns is not None:
+        node_namespaces["net"] = netns.stat().st_ino
+    return Process(
+        pid=pid,
+        uid=int(status["Uid"].split()[1]),
+        gid=int(status["Gid"].split()[1]),
+        groups=frozenset(int(group) for group in status["Groups"].split()),
+        effective=of_mask(int(status["CapEff"], 16)),
+        bounding=of_mask(int(status["CapBnd"], 16)),
+        no_new_privileges=status.get("NoNewPrivs") == "1",
+        seccomp=status.get("Seccomp", "0") != "0",
+        namespaces=read_namespaces(folder),
+        node_namespaces=node_namespaces,
+        sandbox_namespaces=read_namespaces(proc / str(sandbox_pid)),
+        read_only_root=root.read_only,
+        mounted_over=frozenset(mount.target for mount in mounts if mount.target.startswith(("/proc/", "/sys/"))),
+        app_armor=label(folder),
+    )
+
+
+def label(folder: Path) -> str:
+    """Return the AppArmor profile of a process, "" where the kernel has no AppArmor."""
+    try:
+        return (folder / "attr/apparmor/current").read_text().strip("\0\n")
+    except OSError:
+        return ""

@@ -19,6 +19,9 @@ from sampan.node import cri_pb2 as cri
 MAKING_AT_ONCE = 4
 RUNTIME = "/runtime.v1.RuntimeService/"
 IMAGES = "/runtime.v1.ImageService/"
+CONTAINERD_IMAGES = "/containerd.services.images.v1.Images/"
+IN_KUBERNETES_NAMESPACE = {"containerd-namespace": "k8s.io"}
+"""containerd keeps what CRI makes apart under this name."""
 Answer = TypeVar("Answer")
 
 
@@ -38,11 +41,18 @@ class Runtime:
         self._channel = Channel(path=str(socket))
         self._making = asyncio.Semaphore(MAKING_AT_ONCE)
 
-    async def call(self, path: str, request: Any, answer: type[Answer], timeout: float | None = 120) -> Answer:
+    async def call(
+        self,
+        path: str,
+        request: Any,
+        answer: type[Answer],
+        timeout: float | None = 120,
+        metadata: dict[str, str] | None = None,
+    ) -> Answer:
         """Return the answer to one call. Raises ``RuntimeFailure``."""
         method = UnaryUnaryMethod(self._channel, path, type(request), answer)
         try:
-            return await method(request, timeout=timeout)  # type: ignore[no-any-return]
+            return await method(request, timeout=timeout, metadata=metadata)  # type: ignore[no-any-return]
         except GRPCError as error:
             raise RuntimeFailure(error.message or error.status.name) from error
         except (OSError, StreamTerminatedError) as error:
@@ -80,6 +90,11 @@ class Runtime:
         request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id)
         answer = await self.call(RUNTIME + "PodSandboxStatus", request, cri.PodSandboxStatusResponse)
         return answer.status
+
+    async def verbose_sandbox(self, sandbox_id: str) -> cri.PodSandboxStatusResponse:
+        """Return a sandbox's status with what the runtime keeps: its pid, the request it was made by, its OCI spec."""
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
+        return await self.call(RUNTIME + "PodSandboxStatus", request, cri.PodSandboxStatusResponse)
 
     async def list_pod_sandboxes(self, labels: dict[str, str] | None = None) -> list[cri.PodSandbox]:
         request = cri.ListPodSandboxRequest(filter=cri.PodSandboxFilter(label_selector=labels or {}))
@@ -152,6 +167,31 @@ class Runtime:
         request = cri.PullImageRequest(image=cri.ImageSpec(image=image), auth=auth, sandbox_config=sandbox)
         answer = await self.call(IMAGES + "PullImage", request, cri.PullImageResponse, 600)
         return str(answer.image_ref)
+
+    async def remove_image(self, image: str) -> None:
+        """Remove an image with all its names."""
+        request = cri.RemoveImageRequest(image=cri.ImageSpec(image=image))
+        await self.call(IMAGES + "RemoveImage", request, cri.RemoveImageResponse)
+
+    async def verbose_image(self, image: str) -> cri.ImageStatusResponse:
+        """Return an image with what the runtime keeps of it (its configuration), without ``image`` where it is not there."""
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image), verbose=True)
+        return await self.call(IMAGES + "ImageStatus", request, cri.ImageStatusResponse)
+
+    # containerd's own image service
+
+    async def stored_images(self) -> list[cri.StoredImage]:
+        """Return containerd's records: each name of an image, and the manifest or index that it stands for."""
+        request = cri.ListStoredImagesRequest()
+        path = CONTAINERD_IMAGES + "List"
+        return list(
+            (await self.call(path, request, cri.ListStoredImagesResponse, metadata=IN_KUBERNETES_NAMESPACE)).images
+        )
+
+    async def untag_image(self, name: str) -> None:
+        """Forget one name of an image."""
+        request = cri.DeleteStoredImageRequest(name=name, sync=True)
+        await self.call(CONTAINERD_IMAGES + "Delete", request, cri.Nothing, metadata=IN_KUBERNETES_NAMESPACE)
 
     # containerd's events
 

@@ -56,6 +56,11 @@ class Evaluator:
             judges = self._judges[standard] = tuple(check_judges(standard))
         return Verdict(tuple(found for judge in judges if (found := judge(metadata, spec)) is not None))
 
+    def strictest(self, minor: int, metadata: Object, spec: Object) -> Level:
+        """Return the strictest level that a pod meets at a minor version."""
+        levels = (level for level in reversed(Level) if self.judge(Standard(level, minor), metadata, spec).allowed)
+        return next(levels, Level.PRIVILEGED)
+
 
 def check_judges(standard: Standard) -> list[Judge]:
     """Return what judges at a standard: baseline's first, then restricted's, each by the name of the check."""

@@ -65,6 +65,15 @@ def test_a_level_asked_for_decides(file: Path, capsys: pytest.CaptureFixture[str
     assert main.main(["security", "check", "--level", "privileged", str(file)]) == 0
 
 
+def test_the_strictest_level_of_each_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {"securityContext": {"runAsNonRoot": True}, "containers": [{"name": "c", "image": "i"}]}
+    (tmp_path / "x.json").write_text(
+        json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec})
+    )
+    assert main.main(["security", "check", "--versions", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "  restricted v1.0-v1.7, baseline v1.8-v1.37"
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(MANIFESTS.split("---")[1]))
     assert main.main(["security", "check", "--level", "baseline", "-"]) == 0

@@ -1,0 +1,126 @@
+"""``sampan security effective``: every setting of each container as it holds, and where it comes from.
+
+Of a pod of the API, of what makes pods in a manifest, with the image's user and groups and the node's kernel where they can
+be seen. With ``--live``, each is held against what the kernel says of the process; the exit code is 1 where they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sampan.cli import reaching
+
+if TYPE_CHECKING:
+    from sampan.security.table import Row
+
+SUMMARY = "show the security context that holds for each container: value and source"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pod", metavar="POD|FILE", help="a pod by its name, a manifest, or - for stdin")
+    parser.add_argument("--live", action="store_true", help="compare with the processes as they run")
+    parser.add_argument("-c", "--container", help="only this container")
+    parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
+    reaching.arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.pod == "-" or Path(options.pod).is_file():
+        if options.live:
+            print("sampan: a manifest has no processes: --live is for pods", file=sys.stderr)
+            return 2
+        return asyncio.run(of_manifest(options))
+    return asyncio.run(of_pod(options))
+
+
+async def of_pod(options: argparse.Namespace) -> int:
+    from sampan.client.resources import PODS
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.security.host import ANY
+    from sampan.security.image_user import ImageUser
+    from sampan.security.table import rows
+
+    name = options.pod.rpartition("/")[2]
+    async with reaching.api(options) as client:
+        pod = await client.get(PODS, name, options.namespace)
+    spec, processes = pod["spec"], None
+    if options.kubeconfig and not options.live:
+        found = list(rows(spec, lambda container: ImageUser(), ANY))
+    else:
+        async with reaching.node(options) as node:
+            users, host = await node.image_users(spec), await node.host()
+            if options.live:
+                here = await node.pod(pod["metadata"]["uid"])
+                processes = node.processes(here) if here is not None else {}
+                if not processes:
+                    raise ClusterError(f"no container of pod {name!r} runs", "--live needs one that does")
+        found = list(rows(spec, lambda one: users.get(one.get("image", ""), ImageUser()), host, processes))
+    return show([(f"pod/{name}", found)], options)
+
+
+async def of_manifest(options: argparse.Namespace) -> int:
+    from sampan.cli.security.manifests import group_of, name_of, objects
+    from sampan.security.host import ANY
+    from sampan.security.image_user import ImageUser
+    from sampan.security.table import rows
+    from sampan.security.templates import pod_of
+
+    tables = []
+    try:
+        for _, obj in objects([options.pod]):
+            pod = pod_of(group_of(obj), str(obj.get("kind") or ""), obj)
+            if pod is None:
+                continue
+            users, host = await seen_by_node(options, pod[1])
+            image_of = lambda one, users=users: users.get(one.get("image", ""), ImageUser())  # noqa: E731
+            tables.append((name_of(obj), list(rows(pod[1], image_of, host or ANY))))
+    except ValueError as error:
+        print(f"sampan: {error}", file=sys.stderr)
+        return 2
+    return show(tables, options)
+
+
+async def seen_by_node(options: argparse.Namespace, spec: Any) -> tuple[dict[str, Any], Any]:
+    """Return what a running cluster of ours knows of the images and of its own kernel; nothing where there is none."""
+    from sampan.cluster.lifecycle import ClusterError
+
+    try:
+        async with reaching.node(options) as node:
+            return await node.image_users(spec), await node.host()
+    except ClusterError:
+        return {}, None
+
+
+def show(tables: list[tuple[str, list[Row]]], options: argparse.Namespace) -> int:
+    from sampan.security.table import lines
+
+    if options.container:
+        tables = [(name, [row for row in rows if row.container == options.container]) for name, rows in tables]
+    if options.output == "text":
+        for name, rows in tables:
+            print(f"{name}:" if len(tables) > 1 else "", end="\n" if len(tables) > 1 else "")
+            print("\n".join(lines(rows, live=options.live)))
+    else:
+        print_as(options.output, [as_object(name, row, options.live) for name, rows in tables for row in rows])
+    return 1 if any(row.differs for _, rows in tables for row in rows) else 0
+
+
+def as_object(name: str, row: Row, live: bool) -> dict[str, Any]:
+    made = {"object": name, **row._asdict()}
+    if not live:
+        del made["live"], made["differs"]
+    return made
+
+
+def print_as(output: str, value: Any) -> None:
+    if output == "json":
+        print(json.dumps(value, indent=2))
+    else:
+        import yaml
+
+        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")

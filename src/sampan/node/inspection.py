@@ -1,0 +1,110 @@
+"""A node looked at from outside its process: what runtime and kernel hold of a pod's containers, and what is in its images.
+
+Used by commands beside a running cluster. Everything is asked at the moment: of the runtime by its verbose answers (pid, CRI
+request, OCI spec), of the kernel by /proc, of containerd's store by its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from sampan.node import cri_pb2 as cri
+from sampan.node.host_features import host_features
+from sampan.node.image_content import ImageContent
+from sampan.node.images import ImageError, full_name
+from sampan.node.pod_config import CONTAINER, UID
+from sampan.node.process import PROC, read_process
+from sampan.node.runtime import Runtime
+from sampan.schema.objects import Object
+from sampan.security.host import Host
+from sampan.security.image_user import ImageUser
+from sampan.security.table import Process
+
+
+class Running(NamedTuple):
+    """A container or sandbox that the runtime has."""
+
+    id: str
+    name: str
+    """The container's, "" for the sandbox."""
+    pid: int
+    """Of its first process, 0 where it has none (any more)."""
+    info: Object
+    """The runtime's own verbose answer: ``config`` (the CRI request), ``runtimeSpec``, ``snapshotKey``, ``runtimeType`` …"""
+
+
+class PodOnNode(NamedTuple):
+    sandbox: Running
+    containers: list[Running]
+    """The newest instance of each."""
+
+
+class Inspection:
+    """``netns``: the node's network namespace; ``kubelet_dir``: where profiles of type Localhost are."""
+
+    def __init__(self, runtime: Runtime, containerd_dir: Path, netns: Path, kubelet_dir: Path) -> None:
+        self.runtime = runtime
+        self._containerd_dir = containerd_dir
+        self._netns = netns
+        self._kubelet_dir = kubelet_dir
+
+    async def host(self) -> Host:
+        return host_features(await self.runtime.status(), self._kubelet_dir / "seccomp")
+
+    async def content(self, image: str) -> ImageContent | None:
+        """Return what is in an image, by its name or the id of its configuration; None where it is not there."""
+        names = {image}
+        with contextlib.suppress(ImageError):
+            names.add(full_name(image))
+        for stored in await self.runtime.stored_images():
+            if stored.name in names or stored.target.digest == image:
+                return ImageContent(self._containerd_dir, stored.target.digest)
+        return None
+
+    async def image_users(self, spec: Object) -> dict[str, ImageUser]:
+        """Return what the images of a pod say of users, of those that are there, by the image's name in the pod."""
+        kinds = ("initContainers", "containers", "ephemeralContainers")
+        found = {}
+        for image in {container.get("image", "") for kind in kinds for container in spec.get(kind) or ()}:
+            content = await self.content(image)
+            if content is not None:
+                found[image] = content.user()
+        return found
+
+    async def pod(self, uid: str) -> PodOnNode | None:
+        """Return what the runtime has of a pod, None where it has no sandbox of it."""
+        sandboxes = await self.runtime.list_pod_sandboxes({UID: uid})
+        if not sandboxes:
+            return None
+        newest = max(sandboxes, key=lambda sandbox: sandbox.created_at)
+        answer = await self.runtime.verbose_sandbox(newest.id)
+        sandbox = running(newest.id, "", answer.info)
+        latest: dict[str, cri.Container] = {}
+        for container in await self.runtime.list_containers({UID: uid}):
+            name = container.labels.get(CONTAINER, "")
+            if name not in latest or container.metadata.attempt > latest[name].metadata.attempt:
+                latest[name] = container
+        found = []
+        for name, container in latest.items():
+            status = await self.runtime.container_status(container.id, verbose=True)
+            alive = status.status.state == cri.CONTAINER_RUNNING
+            one = running(container.id, name, status.info)
+            found.append(one if alive else one._replace(pid=0))
+        return PodOnNode(sandbox, found)
+
+    def processes(self, pod: PodOnNode) -> dict[str, Process]:
+        """Return what the kernel says of the containers' first processes, by the container's name."""
+        node, found = PROC / "self", {}
+        for container in pod.containers:
+            if container.pid:
+                found[container.name] = read_process(container.pid, node, pod.sandbox.pid, self._netns)
+        return found
+
+
+def running(id: str, name: str, info: Any) -> Running:
+    told: Object = orjson.loads(info["info"]) if "info" in info else {}
+    return Running(id, name, int(told.get("pid", 0)), told)
