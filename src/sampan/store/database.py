@@ -1,23 +1,28 @@
 """The SQLite file under the store: a log of revisions, one row a change.
 
-Rows come in from the store's commit groups and are durable when ``append`` returns (WAL, ``synchronous=FULL``: one
-fsync a group). Everything here blocks and is called from the store's own thread, never from the event loop.
+Rows come in from the store's commit groups: ``insert`` has them in SQLite's log (WAL), and they are durable when that is
+synced, once a group. ``append`` does both and blocks for as long as the disk takes: the store's thread calls it. On Linux
+the event loop inserts, and the kernel syncs beside it (``kernel_sync.py``). SQLite itself syncs at its checkpoints
+(``synchronous=NORMAL``): together that is what FULL would do.
 The layout is kine's idea: ``id`` is the revision, ``prev`` the revision this row replaces, the newest row of a key is
 its state. The file is locked for as long as it is open, so that two servers cannot write one cluster.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from sampan.store.encryption import Encryption
 from sampan.store.expiries import Expiry
+from sampan.store.kernel_sync import KernelSync
 from sampan.store.protocol import NoSpace, StoreError
 
 Durability = Literal["disk", "process"]
@@ -44,9 +49,17 @@ FREED_AT_ONCE = 8192
 """Pages of 4 KiB: 32 MiB take some 50 ms."""
 MARK_SECONDS = 1.0
 """How exactly the time of a revision is known afterwards: one row of ``marks`` a second of writing."""
+CHECKPOINT_PAGES = 1000
+"""Pages in SQLite's log that are moved to the file at a time (SQLite's own default): by the thread, where SQLite would have
+the commit do it that fills the log."""
+PAGE_BYTES, PAGES_A_COMMIT = 4096, 4
 ROWS_A_STATEMENT = 64
 """Rows in one INSERT. A group of one statement needs no BEGIN and COMMIT, and the thread takes the interpreter lock
 twice in all instead of twice a row."""
+
+
+_UNKNOWN = object()
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 class Row(NamedTuple):
@@ -79,6 +92,13 @@ class Database:
         self._encryption = encryption or Encryption()
         self.name = str(path)
         self._inserts: dict[int, str] = {}
+        self._durable = durability == "disk"
+        self._log_fd: int | None = None
+        self._syncs: KernelSync | object | None = _UNKNOWN
+        self._taken_back: list[int] = []
+        """Revisions whose rows are to go: their writers were told that they are not there."""
+        self._pages = 0
+        """About how many pages the log has grown by since the last checkpoint."""
         self._marked = 0.0
         try:
             # Secrets are in it: a new file is its owner's only, and so is SQLite's log beside it. One that is there is not
@@ -111,7 +131,9 @@ class Database:
         run("PRAGMA locking_mode=EXCLUSIVE")
         run("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; before WAL, which writes its first page
         run("PRAGMA journal_mode=WAL")
-        run(f"PRAGMA synchronous={'FULL' if durability == 'disk' else 'OFF'}")
+        run(f"PRAGMA synchronous={'NORMAL' if durability == 'disk' else 'OFF'}")
+        if durability == "disk":
+            run("PRAGMA wal_autocheckpoint=0")
         findings = [row[0] for row in run("PRAGMA quick_check(3)")]
         if findings != ["ok"]:
             raise StoreError(self._corrupt(" ".join("; ".join(findings).split())))
@@ -165,8 +187,11 @@ class Database:
     def _refused(self, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
-            return NoSpace(f"cannot write {self.name}: the disk is full, free some space and try again")
+            return NoSpace(self._full())
         return StoreError(f"cannot write {self.name}: {error}")
+
+    def _full(self) -> str:
+        return f"cannot write {self.name}: the disk is full, free some space and try again"
 
     def rows(self) -> Iterator[Row]:
         """Return all rows, oldest first."""
@@ -192,8 +217,21 @@ class Database:
 
     def append(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None:
         """Write the rows in one transaction; durable on return. Raises ``StoreError``, and then none is there."""
+        self.insert(rows, expiries)
+        if self._durable:
+            try:
+                _sync(self._log())
+            except OSError as error:
+                raise self.unsynced(rows, error) from error
+
+    def insert(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None:
+        """Write the rows in one transaction, which the next sync makes durable. Raises ``StoreError``, and then none is
+        there."""
+        if self._taken_back:
+            self._take_back()
         now = time.time()
         mark = now - self._marked >= MARK_SECONDS
+        self._pages += PAGES_A_COMMIT + sum(len(row.value) for row in rows) // PAGE_BYTES
         try:
             if len(rows) <= ROWS_A_STATEMENT and not expiries and not mark:
                 self._insert(rows)
@@ -212,6 +250,42 @@ class Database:
         except sqlite3.Error as error:
             self._rollback()
             raise self._refused(error) from error
+
+    def kernel_sync(self) -> KernelSync | None:
+        """Return what makes durable what was inserted, None where only ``append`` does."""
+        if self._syncs is _UNKNOWN:
+            self._syncs = KernelSync.open(self._log()) if self._durable else None
+        return cast("KernelSync | None", self._syncs)
+
+    def _log(self) -> int:
+        """Return a descriptor of SQLite's log, which is there as long as the connection."""
+        if self._log_fd is None:
+            self._log_fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        return self._log_fd
+
+    def unsynced(self, rows: Sequence[Row], error: OSError) -> StoreError:
+        """Take back rows that the disk did not take, and return why: their writers are told that nothing was written."""
+        self._taken_back += [row.revision for row in rows]
+        with suppress(StoreError):  # then it is tried again before anything else is written
+            self._take_back()
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return NoSpace(self._full())
+        return StoreError(f"cannot write {self.name}: {error}")
+
+    def _take_back(self) -> None:
+        """Delete the rows, and have the log begin anew: what follows a page that is not on disk would be lost with it."""
+        try:
+            run = self._connection.execute
+            run("BEGIN IMMEDIATE")
+            for table in ("log", "expiries"):
+                for revision in self._taken_back:
+                    run(f"DELETE FROM {table} WHERE id = ?", (revision,))
+            run("COMMIT")
+            run("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        except sqlite3.Error as error:
+            self._rollback()
+            raise self._refused(error) from error
+        self._taken_back.clear()
 
     def _insert(self, rows: Sequence[Row]) -> None:
         count = len(rows)
@@ -236,9 +310,21 @@ class Database:
             run("DELETE FROM marks WHERE id < (SELECT max(id) FROM marks WHERE id <= ?)", (revision,))
             run("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
             run("COMMIT")
+            self._pages = CHECKPOINT_PAGES  # nobody knows how many it was
             self._shrink()
         except sqlite3.Error as error:
             self._rollback()
+            raise self._refused(error) from error
+
+    def checkpoint_is_due(self) -> bool:
+        return self._pages >= CHECKPOINT_PAGES
+
+    def checkpoint(self) -> None:
+        """Move SQLite's log into the file, so that the log begins anew."""
+        self._pages = 0
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
             raise self._refused(error) from error
 
     def _shrink(self) -> None:
@@ -262,4 +348,8 @@ class Database:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
+        if isinstance(self._syncs, KernelSync):
+            self._syncs.close()
+        if self._log_fd is not None:
+            os.close(self._log_fd)
         self._connection.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sampan.store.database import Row
 from sampan.store.expiries import Expiry
+from sampan.store.protocol import StoreError
 
 
 class NoDatabase:
@@ -26,7 +27,19 @@ class NoDatabase:
     def marks(self) -> list[tuple[int, float]]:
         return []
 
+    def insert(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None: ...
+
     def append(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None: ...
+
+    def kernel_sync(self) -> None: ...
+
+    def unsynced(self, rows: Sequence[Row], error: OSError) -> StoreError:
+        return StoreError(str(error))
+
+    def checkpoint_is_due(self) -> bool:
+        return False
+
+    def checkpoint(self) -> None: ...
 
     def compact(self, revision: int, before: int) -> None: ...
 

@@ -2,8 +2,9 @@
 
 How a write flows: ``commit`` judges it at once against what is stored and what is already on its way, gives it its
 revision and splices the revision into the bytes. Writes of one tick of the loop, and those that arrive while the disk
-is busy, form a group; a thread of the store's own writes one group at a time while the loop goes on. When the group is
-on disk it becomes visible: state, watchers, then the waiting writers, in revision order.
+is busy, form a group, and one group is written at a time: the loop puts it into SQLite's log and the kernel syncs that while
+the loop goes on (a thread of the store's own does both for large groups, and where the kernel cannot). When the group is on
+disk it becomes visible: state, watchers, then the waiting writers, in revision order.
 A conflict with a write that is still on its way waits for that write's fate, so nobody is told about a state that may
 never be. A group that the disk refuses fails its writers, and those later writes that were judged on its outcome.
 """
@@ -13,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sampan.store.database import Database, Durability, Row
 from sampan.store.encryption import Encryption
@@ -41,6 +43,10 @@ from sampan.store.watchers import PrefixWatch, Watchers
 logger = logging.getLogger("sampan.store")
 
 EXPIRED_AT_ONCE = 256
+LARGE_BYTES = 256 * 1024
+"""Groups larger than this are written by the thread: copying them would hold up the loop."""
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -98,6 +104,8 @@ class SqliteStore:
         self._committing: asyncio.Task[None] | None = None
         self._inline = durability == "process" or path is None
         self._thread = ThreadPoolExecutor(1, "sampan-store")
+        self._in_thread = 0
+        """Calls that the thread has not answered: nobody else may use the database until then."""
         self._retention = Retention(limits or Limits(), time.monotonic(), self._history.revision)
         self._closed = False
 
@@ -225,7 +233,6 @@ class SqliteStore:
 
     async def _commit_groups(self) -> None:
         """Commit one group after the other until nothing waits. Starts a tick later, so that a tick's writes gather."""
-        loop = asyncio.get_running_loop()
         try:
             while self._gathering.transactions:
                 group, self._gathering = self._gathering, Group()
@@ -233,10 +240,7 @@ class SqliteStore:
                 rows = [row_of(event) for event in events]
                 expiries = [expiry for transaction in group.transactions for expiry in transaction.expiries]
                 try:
-                    if self._inline:
-                        self._database.append(rows, expiries)
-                    else:
-                        await loop.run_in_executor(self._thread, self._database.append, rows, expiries)
+                    await self._append(rows, expiries)
                 except StoreError as error:
                     logger.error("%s", error)
                     self._fail(group, error)
@@ -251,10 +255,35 @@ class SqliteStore:
                         self._await_expiry()
                     try:
                         await self._compact_when_due()
+                        await self._checkpoint_when_due()
                     except StoreError as error:
                         logger.error("compaction: %s", error)
         finally:
             self._committing = None
+
+    async def _append(self, rows: list[Row], expiries: list[Expiry]) -> None:
+        """Write a group. Raises ``StoreError``, and then nothing of it is there."""
+        database = self._database
+        if self._inline:
+            database.append(rows, expiries)
+            return
+        small = sum(len(row.value) for row in rows) <= LARGE_BYTES
+        sync = database.kernel_sync() if small and not self._in_thread else None
+        if sync is None:
+            await self._by_thread(database.append, rows, expiries)
+            return
+        database.insert(rows, expiries)
+        try:
+            await sync.sync()
+        except OSError as error:
+            raise await self._by_thread(database.unsynced, rows, error) from error
+
+    async def _by_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        self._in_thread += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+        finally:
+            self._in_thread -= 1
 
     def _publish(self, group: Group, events: list[Event]) -> None:
         self._history.apply(events)
@@ -328,12 +357,16 @@ class SqliteStore:
         if self._inline:
             self._database.compact(revision, before)
         else:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._database.compact, revision, before)
+            await self._by_thread(self._database.compact, revision, before)
         self._history.forget(revision)
 
     async def _compact_when_due(self) -> None:
         if target := self._retention.target(time.monotonic(), self._history):
             await self.compact(target)
+
+    async def _checkpoint_when_due(self) -> None:
+        if not self._inline and self._database.checkpoint_is_due():
+            await self._by_thread(self._database.checkpoint)
 
     async def close(self) -> None:
         if self._closed:
