@@ -9,6 +9,7 @@ import pytest
 
 from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
 
+from .space import Space
 from .up_down_cluster import Cluster, new_cluster, unable
 
 APPLETS = "sh ls cat echo sleep true false env wget httpd nslookup id mount grep date hostname nc touch kill tail mkdir"
@@ -39,3 +40,10 @@ def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.sampan("down", "--name", cluster.name, check=False)
+
+
+@pytest.fixture
+def space(real_cluster: Cluster) -> Iterator[Space]:
+    made = Space(real_cluster)
+    yield made
+    real_cluster.kubectl("delete", "namespace", made.name, "--wait=false")

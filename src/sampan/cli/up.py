@@ -48,6 +48,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--api-config", metavar="FILE", help="settings of the API, by the names of kube-apiserver's flags (YAML)"
     )
     parser.add_argument(
+        "--kubelet-config", metavar="FILE", help="settings of the kubelet: a KubeletConfiguration (YAML; docs/node.md)"
+    )
+    parser.add_argument(
         "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
     )
 
@@ -59,7 +62,10 @@ def run(options: argparse.Namespace) -> int:
     check(options)
     flags = None if options.api_config is None else read_flags(Path(options.api_config))
     store = None if options.store is None else read_store(options.store)
-    settings = lifecycle.choose(options.name, options.pods, options.kubernetes_version, options.api_port, flags, store)
+    kubelet = None if options.kubelet_config is None else read_kubelet_config(Path(options.kubelet_config))
+    settings = lifecycle.choose(
+        options.name, options.pods, options.kubernetes_version, options.api_port, flags, store, kubelet
+    )
     file = kubeconfig.user_file(options.kubeconfig)
 
     def step(name: str, text: str) -> None:
@@ -111,6 +117,25 @@ def read_flags(file: Path) -> dict[str, Any]:
         if not named.is_file():
             raise ClusterError(f"{file} names {named}, which is no file")
     return made
+
+
+def read_kubelet_config(file: Path) -> dict[str, Any]:
+    """Return the KubeletConfiguration of ``--kubelet-config``. Raises ``ClusterError`` for what is wrong with it."""
+    import yaml
+
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.node import kubelet_config
+
+    try:
+        given = yaml.safe_load(file.read_text())
+        if not isinstance(given, dict):
+            raise kubelet_config.ConfigFault("it is no KubeletConfiguration")
+        kubelet_config.read(given)
+    except OSError as error:
+        raise ClusterError(f"{file} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, kubelet_config.ConfigFault, UnicodeDecodeError) as error:
+        raise ClusterError(f"{file}: {error}", "docs/node.md has the fields that are honoured") from error
+    return given
 
 
 def read_store(url: str) -> str:

@@ -107,9 +107,11 @@ def choose(
     api_port: int | None,
     api_flags: dict[str, Any] | None = None,
     store_url: str | None = None,
+    kubelet_config: dict[str, Any] | None = None,
+    cri_endpoint: str | None = None,
 ) -> Settings:
     """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
-    ``api_flags`` and ``store_url`` None: those of before.
+    What is None stays as it was.
 
     Raises ``ClusterError`` when an existing cluster was made differently, or no index is free."""
     with _machine_lock():
@@ -127,26 +129,39 @@ def choose(
                 pki.move(settings)
                 settings.save()
             if api_flags not in (None, settings.api_flags):
-                settings = _with_flags(settings, api_flags or {})
+                settings = _changed(settings, "other settings of its API", "--api-config", api_flags=api_flags)
+            if kubelet_config not in (None, settings.kubelet_config):
+                given = {"kubelet_config": kubelet_config}
+                settings = _changed(settings, "other settings of its kubelet", "--kubelet-config", **given)
+            if cri_endpoint not in (None, settings.cri_endpoint):
+                settings = _changed(settings, "another container runtime", "--cri-endpoint", cri_endpoint=cri_endpoint)
             return settings
         index = _free_index(pods)
         port = api_port or _free_port()
         settings = Settings(
-            name, index, pods, version or DEFAULT_KUBERNETES_VERSION, port, api_flags or {}, store_url or ""
+            name,
+            index,
+            pods,
+            version or DEFAULT_KUBERNETES_VERSION,
+            port,
+            api_flags=api_flags or {},
+            kubelet_config=kubelet_config or {},
+            cri_endpoint=cri_endpoint or "",
+            store_url=store_url or "",
         )
         api_socket(settings).close()
         settings.save()
         return settings
 
 
-def _with_flags(settings: Settings, api_flags: dict[str, Any]) -> Settings:
-    """Return the settings with other flags of the API, saved. Raises ``ClusterError`` while the cluster is up."""
+def _changed(settings: Settings, what: str, option: str, **changes: Any) -> Settings:
+    """Return the settings with other values, saved. Raises ``ClusterError`` while the cluster is up."""
     if ask(settings, "status") is not None:
         raise ClusterError(
-            f"cluster {settings.name!r} runs with other settings of its API",
-            f"`sampan down --name {settings.name}` first, or leave --api-config out",
+            f"cluster {settings.name!r} runs with {what}",
+            f"`sampan down --name {settings.name}` first, or leave {option} out",
         )
-    settings = replace(settings, api_flags=api_flags)
+    settings = replace(settings, **changes)
     settings.save()
     return settings
 

@@ -247,6 +247,7 @@ def containerd_config(settings: Settings) -> ContainerdConfig:
 
 async def run_node(settings: Settings, ready: Ready) -> None:
     from sampan.network.agent import NetworkConfig
+    from sampan.node import kubelet_config
     from sampan.node.agent import NodeConfig, serve
 
     network = NetworkConfig(
@@ -272,6 +273,7 @@ async def run_node(settings: Settings, ready: Ready) -> None:
         cluster_domain=settings.cluster_domain,
         kubernetes_version=settings.kubernetes_version,
         network=network,
+        kubelet=kubelet_config.read(settings.kubelet_config),
     )
     await serve(config, ready)
 

@@ -48,6 +48,10 @@ class Settings:
     """Port of the API on the host's 127.0.0.1, and on ``node_ip`` inside the cluster's namespace."""
     api_flags: dict[str, Any] = field(default_factory=dict)
     """What ``--api-config`` gave: settings under the names of kube-apiserver's flags, paths absolute."""
+    kubelet_config: dict[str, Any] = field(default_factory=dict)
+    """What ``--kubelet-config`` gave: a KubeletConfiguration."""
+    cri_endpoint: str = ""
+    """``--cri-endpoint``: the socket of a runtime that is there already; empty: a containerd of the cluster's own."""
     store_url: str = ""
     """``--store``: etcd's URL; empty: SQLite in the state directory."""
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.client.events import EventRecorder
@@ -21,20 +21,26 @@ from sampan.client.kubeconfig import load
 from sampan.client.resources import PODS, SERVICES
 from sampan.network import agent as network_agent
 from sampan.node import images
+from sampan.node.allocations import Allocations
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
 from sampan.node.host_features import host_features
 from sampan.node.image_puller import ImagePuller
+from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.materials import Materials
-from sampan.node.node_status import NodeReporter
+from sampan.node.node_cgroups import NodeCgroups
+from sampan.node.node_status import NodeReporter, reserved
 from sampan.node.patience import patiently
 from sampan.node.pod_config import UID
+from sampan.node.pod_plan import ENDED
 from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.server import KubeletServer
 from sampan.node.tokens import Tokens
 from sampan.node.volumes import removal
+from sampan.scheduler.pod_info import amount
 from sampan.schema.objects import Object
+from sampan.schema.quantity import parse
 
 logger = logging.getLogger("sampan.node")
 
@@ -56,6 +62,7 @@ class NodeConfig:
     cluster_domain: str
     kubernetes_version: str
     network: network_agent.NetworkConfig
+    kubelet: KubeletConfig = field(default_factory=KubeletConfig)
 
 
 class Node:
@@ -76,6 +83,8 @@ class Node:
                 new = {**new, "metadata": gone}
             worker.update(new)
         elif change != "DELETED":
+            if (new.get("status") or {}).get("phase") not in ENDED and self.context.allocations.is_kept(uid):
+                self.context.allocations.admit(new)  # before pods that are new here
             worker = self.workers[uid] = PodWorker(self.context, new)
             self._group.create_task(self._run(uid, worker), name=f"pod-{worker.key}")
 
@@ -101,6 +110,12 @@ class Node:
         for worker in self.workers.values():
             if worker.pod["metadata"]["namespace"] == namespace:
                 worker.wake()
+
+    def on_allocation(self) -> None:
+        """What pods were given changed: those that wait for more look at it again, the most important ones first."""
+        waiting = [worker for worker in self.workers.values() if worker.view.resize_pending is not None]
+        for worker in sorted(waiting, key=lambda worker: -(worker.pod["spec"].get("priority") or 0)):
+            worker.wake()
 
     async def follow_exits(self) -> None:
         """Wake workers by containerd's events; other runtimes are looked at every second while pods run."""
@@ -158,6 +173,7 @@ async def run(
         pod_cidr=str(config.network.pod_cidr),
         kubernetes_version=config.kubernetes_version,
         kubelet_dir=config.kubelet_dir,
+        kubelet=config.kubelet,
     )
     pods = Informer(client, PODS, field_selector=f"spec.nodeName={config.name}")
     async with asyncio.TaskGroup() as group:
@@ -169,7 +185,18 @@ async def run(
 
         materials = Materials(client, group, on_material)
         services = Informer(client, SERVICES)
-        context = context_of(config, client, runtime, events, materials, services, reporter.capacity)
+        cgroups = NodeCgroups(config.cgroup)
+
+        def on_allocation() -> None:
+            cgroups.share(allocations.pods())
+            if node is not None:
+                node.on_allocation()
+
+        allocations = Allocations(config.kubelet_dir / "pods", reporter.allocatable, on_allocation)
+        context = context_of(config, client, runtime, events, materials, services, reporter.capacity, allocations)
+        whole = reporter.capacity
+        for_pods = parse(whole["memory"]).value() - reserved(config.kubelet, "memory")
+        cgroups.make(amount("cpu", whole["cpu"]) - reserved(config.kubelet, "cpu"), for_pods)
         informers = (services, pods)
         for informer in informers:
             group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
@@ -196,6 +223,7 @@ def context_of(
     materials: Materials,
     services: Informer,
     capacity: Mapping[str, str],
+    allocations: Allocations,
 ) -> NodeContext:
     return NodeContext(
         node_name=config.name,
@@ -214,6 +242,8 @@ def context_of(
         cluster_domain=config.cluster_domain,
         capacity=capacity,
         logger=logger,
+        kubelet=config.kubelet,
+        allocations=allocations,
     )
 
 

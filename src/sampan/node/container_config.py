@@ -52,6 +52,7 @@ def container_config(
     mounts: Sequence[cri.Mount],
     host: Host,
     userns: cri.UserNamespace | None = None,
+    resources: cri.LinuxContainerResources | None = None,
 ) -> cri.ContainerConfig:
     """Return what ``CreateContainer`` is given."""
     name = container["name"]
@@ -76,7 +77,7 @@ def container_config(
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(
-            resources=linux_resources(container),
+            resources=resources or linux_resources(container),
             security_context=security_context(pod, container, image, host, userns),
         ),
     )

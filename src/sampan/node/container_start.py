@@ -22,6 +22,7 @@ from sampan.node.pod_config import log_directory
 from sampan.node.pod_plan import next_attempt
 from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_view import ContainerView
+from sampan.node.resources import linux_resources, oom_score
 from sampan.node.restart_backoff import RestartBackoff, spoken
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
@@ -134,7 +135,8 @@ class ContainerStarter:
         )
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.view.ip)
         userns = self._setup.user_namespace()
-        config = container_config(pod, container, attempt, image, environment, mounts, context.host, userns)
+        resources = linux_resources(container, oom_score(pod, container, context.memory_bytes))
+        config = container_config(pod, container, attempt, image, environment, mounts, context.host, userns, resources)
         config.devices.extend(devices)
         return config
 

@@ -11,8 +11,10 @@ from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.node import cri_pb2 as cri
+from sampan.node.allocations import Allocations
 from sampan.node.environment import Lookup, service_links
 from sampan.node.image_puller import ImagePuller
+from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.materials import Materials
 from sampan.node.pod_cgroups import create, remove
 from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
@@ -21,6 +23,7 @@ from sampan.node.runtime import Runtime
 from sampan.node.tokens import Tokens
 from sampan.node.volumes.material import data_of
 from sampan.schema.objects import Object
+from sampan.schema.quantity import parse
 from sampan.security.host import ANY, Host
 
 
@@ -44,11 +47,23 @@ class NodeContext:
     cluster_domain: str
     capacity: Mapping[str, str]
     logger: logging.Logger
+    kubelet: KubeletConfig
+    allocations: Allocations
     host: Host = ANY
     """What the kernel and the runtime can do for security contexts: known when the runtime answers."""
     owners: dict[str, Callable[[str], None]] = field(default_factory=dict)
     """How to tell the worker of a container or sandbox, by its id, that it ended: known before it is started, so that no
     exit is missed."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory of the machine."""
+        return parse(self.capacity["memory"]).value()
+
+    @property
+    def pod_pids_limit(self) -> int:
+        """How many processes a pod may have; 0: any number."""
+        return max(self.kubelet.pod_pids_limit, 0)
 
     def pod_dir(self, pod: Object) -> Path:
         """Return the folder of a pod's volumes and files."""

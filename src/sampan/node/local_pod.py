@@ -13,11 +13,13 @@ from sampan.schema.objects import Object
 
 
 class LocalPod:
-    """``pod`` is replaced by each newer state of the Pod; ``view`` is what the last look at the runtime found."""
+    """``desired`` is the newest state of the Pod; ``pod`` is the same with the resources that it was given, which is what all
+    else works with. ``view`` is what the last look at the runtime found."""
 
     def __init__(self, context: NodeContext, pod: Object) -> None:
         self.context = context
-        self.pod = pod
+        self.desired = pod
+        self.pod = context.allocations.applied(pod)
         self.observer = PodObserver(context, str(pod["metadata"]["uid"]), context.pod_dir(pod))
         self.view = self.observer.view
         self.awake = asyncio.Event()
@@ -36,6 +38,10 @@ class LocalPod:
     @property
     def directory(self) -> Path:
         return self.context.pod_dir(self.pod)
+
+    def update(self, pod: Object) -> None:
+        self.desired = pod
+        self.pod = self.context.allocations.applied(pod)
 
     def wake(self) -> None:
         self.awake.set()

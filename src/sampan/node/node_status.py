@@ -10,7 +10,7 @@ import datetime
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sampan.client.errors import ApiError
@@ -18,15 +18,13 @@ from sampan.client.events import timestamp
 from sampan.client.protocol import Client
 from sampan.client.resources import LEASES, NODES
 from sampan.node import cri_pb2 as cri
+from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.runtime import Runtime, RuntimeFailure
+from sampan.scheduler.pod_info import amount
 from sampan.schema.objects import Object
+from sampan.schema.quantity import NANO, Quantity
 
-LEASE_SECONDS = 40
-HEARTBEAT_SECONDS = 10.0
-STATUS_SECONDS = 300.0
-MOST_PODS = 250
 KUBELET_PORT = 10250
-RESERVED_MEMORY_BYTES = 256 << 20
 
 
 def memory_bytes() -> int:
@@ -36,23 +34,58 @@ def memory_bytes() -> int:
     return 0
 
 
-def capacity(kubelet_dir: Path) -> dict[str, str]:
+def capacity(kubelet_dir: Path, most_pods: int) -> dict[str, str]:
     """Return what the machine has, as quantities."""
     kubelet_dir.mkdir(parents=True, exist_ok=True)
     return {
         "cpu": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory_bytes() // 1024}Ki",
         "ephemeral-storage": f"{shutil.disk_usage(kubelet_dir).total // 1024}Ki",
-        "pods": str(MOST_PODS),
-        "hugepages-2Mi": "0",
-        "hugepages-1Gi": "0",
+        "pods": str(most_pods),
+        **hugepages(),
     }
 
 
-def allocatable(total: dict[str, str]) -> dict[str, str]:
-    """Return what pods may have: the capacity less a reserve of memory for the node itself."""
-    memory = int(total["memory"].removesuffix("Ki")) - RESERVED_MEMORY_BYTES // 1024
-    return {**total, "memory": f"{memory}Ki"}
+def hugepages() -> dict[str, str]:
+    """Return the huge pages of the machine, in bytes by their size."""
+    result = {"hugepages-1Gi": "0", "hugepages-2Mi": "0"}
+    for folder in Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
+        kibibytes = int(folder.name.removeprefix("hugepages-").removesuffix("kB"))
+        count = int(read_first(str(folder / "nr_hugepages")) or 0)
+        name = f"hugepages-{Quantity(kibibytes * 1024 * NANO, 'BinarySI')}"
+        result[name] = str(Quantity(kibibytes * 1024 * count * NANO, "BinarySI"))
+    return result
+
+
+def reserved(config: KubeletConfig, resource: str) -> int:
+    """Return what of a resource is not for pods: milli-CPU, or bytes."""
+    return sum(amount(resource, holder.get(resource, "0")) for holder in (config.system_reserved, config.kube_reserved))
+
+
+def allocatable(total: Mapping[str, str], config: KubeletConfig) -> dict[str, str]:
+    """Return what pods may have: the capacity less what is reserved, what eviction keeps free, and huge pages."""
+    pages = sum(amount(name, value) for name, value in total.items() if name.startswith("hugepages-"))
+    kept = {
+        "cpu": reserved(config, "cpu"),
+        "memory": reserved(config, "memory") + pages + kept_free(config, "memory.available", total["memory"]),
+        "ephemeral-storage": reserved(config, "ephemeral-storage")
+        + kept_free(config, "nodefs.available", total["ephemeral-storage"]),
+    }
+    left = {name: max(amount(name, total[name]) - less, 0) for name, less in kept.items()}
+    return {
+        **total,
+        "cpu": str(Quantity(left["cpu"] * NANO // 1000)),
+        "memory": f"{left['memory'] // 1024}Ki",
+        "ephemeral-storage": str(left["ephemeral-storage"]),
+    }
+
+
+def kept_free(config: KubeletConfig, signal: str, whole: str) -> int:
+    """Return how many bytes eviction keeps free of a capacity."""
+    threshold = config.eviction_hard.get(signal, "0")
+    if threshold.endswith("%"):
+        return int(amount("memory", whole) * float(threshold[:-1]) / 100)
+    return amount("memory", threshold)
 
 
 def read_first(*paths: str) -> str:
@@ -130,12 +163,17 @@ class NodeReporter:
         pod_cidr: str,
         kubernetes_version: str,
         kubelet_dir: Path,
+        kubelet: KubeletConfig,
     ) -> None:
         self.client, self.runtime = client, runtime
         self.name, self.ip, self.pod_cidr = name, ip, pod_cidr
         self.kubernetes_version = kubernetes_version
-        self.capacity = capacity(kubelet_dir)
+        self.kubelet = kubelet
+        self.capacity = capacity(kubelet_dir, kubelet.max_pods)
         self.changed = asyncio.Event()
+
+    def allocatable(self) -> dict[str, str]:
+        return allocatable(self.capacity, self.kubelet)
 
     def labels(self) -> dict[str, str]:
         machine = platform.machine()
@@ -167,7 +205,7 @@ class NodeReporter:
         return {
             **old,
             "capacity": self.capacity,
-            "allocatable": allocatable(self.capacity),
+            "allocatable": self.allocatable(),
             "addresses": [
                 {"type": "InternalIP", "address": self.ip},
                 {"type": "Hostname", "address": self.name},
@@ -194,6 +232,8 @@ class NodeReporter:
                 "metadata": {"name": self.name, "labels": self.labels()},
                 "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
             }
+            if self.kubelet.register_with_taints:
+                fresh["spec"]["taints"] = list(self.kubelet.register_with_taints)
             node = await self.client.create(NODES, fresh)
         status = await self.status(node.get("status", {}))
         await self.client.patch(NODES, self.name, {"status": status}, type="merge", subresource="status")
@@ -208,7 +248,7 @@ class NodeReporter:
             if not problem and not told:
                 told = True
                 ready()
-            pause = STATUS_SECONDS if told and not problem else 0.05
+            pause = self.kubelet.node_status_report_frequency if told and not problem else 0.05
             try:
                 async with asyncio.timeout(pause):
                     await self.changed.wait()
@@ -221,7 +261,11 @@ class NodeReporter:
         """Renew the Lease until cancelled."""
         while True:
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            spec = {"holderIdentity": self.name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now}
+            spec = {
+                "holderIdentity": self.name,
+                "leaseDurationSeconds": self.kubelet.node_lease_duration_seconds,
+                "renewTime": now,
+            }
             lease = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
@@ -234,4 +278,4 @@ class NodeReporter:
                 if not error.is_not_found:
                     raise
                 await self.client.create(LEASES, lease)
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self.kubelet.node_lease_duration_seconds / 4)

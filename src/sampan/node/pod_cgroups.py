@@ -9,12 +9,9 @@ import contextlib
 import os
 from pathlib import Path
 
-ROOT = Path("/sys/fs/cgroup")
-CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
+from sampan.node.cgroup_limits import ROOT, is_v2
 
-
-def is_v2() -> bool:
-    return (ROOT / "cgroup.controllers").exists()
+CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
 
 
 def create(cgroup: str) -> None:

@@ -71,6 +71,7 @@ class PodEnding:
         local = self._local
         await self.stop_everything()
         await self._look()
+        local.context.allocations.release(local.uid)
         await self._reports.report(over=True)
         if local.view.sandbox_id:
             await local.context.runtime.stop_pod_sandbox(local.view.sandbox_id)
@@ -80,6 +81,7 @@ class PodEnding:
         """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
         await self._look()
         await self.clean_up()
+        self._local.context.allocations.release(self._local.uid)
         metadata = self._local.pod["metadata"]
         with contextlib.suppress(ApiError):
             await self._reports.report(over=True)

@@ -14,6 +14,9 @@ from sampan.node.resources import qos_class
 from sampan.node.restart_policy import is_sidecar, restart_wanted
 from sampan.schema.objects import Object
 
+PASSING = ("PodResizePending", "PodResizeInProgress")
+"""Conditions of this node that are there only while they hold."""
+
 
 def moment(nanoseconds: int) -> str | None:
     """Return a CRI time as ``metav1.Time``."""
@@ -76,6 +79,10 @@ def container_status(container: Object, view: ContainerView, waits_for: str) -> 
         status["state"] = state_of(current, view.message) if current is not None else {"waiting": {"reason": waits_for}}
         previous, previous_message = view.last, view.last_message
     status["lastState"] = state_of(previous, previous_message) if previous is not None else {}
+    allocated = container.get("resources") or {}
+    status["resources"] = view.resources if view.resources is not None else allocated
+    if requests := {**(allocated.get("limits") or {}), **(allocated.get("requests") or {})}:
+        status["allocatedResources"] = requests
     return status
 
 
@@ -149,7 +156,19 @@ def conditions_of(pod: Object, view: PodView, phase: str) -> list[Object]:
         ready,
         condition("ContainersReady", True) if containers_ready else condition("ContainersReady", False, *not_ready),
         condition("PodScheduled", True),
+        *resize_conditions(view, pod["metadata"].get("generation", 1)),
     ]
+
+
+def resize_conditions(view: PodView, generation: int) -> list[Object]:
+    """Return what is to be said of a resize that is not done (KEP-1287)."""
+    result = []
+    if view.resize_pending is not None:
+        result.append(condition("PodResizePending", True, *view.resize_pending))
+    if view.resizing:
+        reason = ("Error", view.resize_problem) if view.resize_problem else ("", "")
+        result.append(condition("PodResizeInProgress", True, *reason))
+    return [{**entry, "observedGeneration": generation} for entry in result]
 
 
 def stamped(new: list[Object], old: list[Object], now: str) -> list[Object]:
@@ -161,7 +180,7 @@ def stamped(new: list[Object], old: list[Object], now: str) -> list[Object]:
         same = known is not None and known["status"] == entry["status"]
         since = known.get("lastTransitionTime", now) if same and known is not None else now
         result.append({**entry, "lastProbeTime": None, "lastTransitionTime": since})
-    return result + list(before.values())
+    return result + [entry for entry in before.values() if entry["type"] not in PASSING]
 
 
 def status_of(pod: Object, view: PodView, host_ip: str, now: str, *, over: bool = False) -> Object:

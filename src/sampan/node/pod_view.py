@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sampan.node import cri_pb2 as cri
+from sampan.schema.objects import Object
+from sampan.security.refusals import Refusal
 
 
 @dataclass(slots=True)
@@ -24,6 +26,10 @@ class ContainerView:
     started: bool = False
     message: str = ""
     last_message: str = ""
+    resources: Object | None = None
+    """The requests and limits that are in force; None: not known yet."""
+    stopped: str = ""
+    """The id of the instance that is stopped only to be started again."""
 
     @property
     def state(self) -> cri.ContainerState | None:
@@ -63,6 +69,11 @@ class PodView:
     failed_message: str = ""
     rejected: bool = False
     """The node has refused the pod: nothing of it was ever started."""
+    resize_pending: Refusal | None = None
+    """Why the pod does not have what it asks for."""
+    resizing: bool = False
+    """It was given other resources that are not in force yet; ``resize_problem``: why they could not be."""
+    resize_problem: str = ""
 
     def of(self, name: str) -> ContainerView:
         return self.containers.setdefault(name, ContainerView())

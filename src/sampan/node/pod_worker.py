@@ -19,12 +19,13 @@ from sampan.node.pod_ending import PodEnding
 from sampan.node.pod_plan import ENDED, deadline_left, next_step
 from sampan.node.pod_probes import PodProbes
 from sampan.node.pod_reports import PodReports
+from sampan.node.pod_resize import PodResizer
 from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_status import phase_of
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
 from sampan.schema.objects import Object
-from sampan.security.refusals import refusal
+from sampan.security.refusals import Refusal, refusal
 
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
@@ -39,9 +40,10 @@ class PodWorker:
         self.context = context
         self.local = local = LocalPod(context, pod)
         self.view = local.view
-        self._probes = PodProbes(context.runtime, local.wake, self._kill, local.tell)
+        self._probes = PodProbes(context.runtime, local.wake, self._restart, local.tell)
         self._setup = PodSetup(local)
         self._starter = ContainerStarter(local, self._setup, self._kill)
+        self._resizer = PodResizer(local, self._restart)
         self._reports = PodReports(local)
         self._ending = PodEnding(local, self._setup, self._probes, self._reports)
         self._group: asyncio.TaskGroup | None = None
@@ -52,11 +54,12 @@ class PodWorker:
 
     @property
     def pod(self) -> Object:
-        return self.local.pod
+        """The Pod as the API has it."""
+        return self.local.desired
 
     def update(self, pod: Object) -> None:
         """Take over a newer state of the Pod."""
-        self.local.pod = pod
+        self.local.update(pod)
         self._ending.shorten(pod)
         self.local.wake()
 
@@ -104,7 +107,7 @@ class PodWorker:
 
     async def _sync(self) -> None:
         await self._observe()
-        if self._refused() or self._has_ended() or self._past_deadline():
+        if self._has_ended() or not self._is_admitted() or self._past_deadline():
             await self._ending.finish()
             return
         await self.context.materials.hold(self.local.uid, self.pod)
@@ -113,6 +116,7 @@ class PodWorker:
         except (VolumeError, RuntimeFailure) as error:
             await self._not_set_up(error)
             return
+        await self._resizer.apply()
         await self._step()
         if self._has_ended():
             await self._ending.finish()
@@ -121,22 +125,9 @@ class PodWorker:
         if self._setup.volumes:
             self.local.wake_after(REFRESH_SECONDS)
 
-    def _refused(self) -> bool:
-        """Whether this node cannot give the pod the security context that it asks for; then the pod fails, unstarted."""
-        if self.view.sandbox_id or any(seen.current is not None for seen in self.view.containers.values()):
-            return False
-        found = refusal(self.pod["spec"], self.context.host)
-        if found is None:
-            return False
-        self.view.failed_reason, self.view.failed_message = found.reason, f"Pod was rejected: {found.message}"
-        self.view.rejected = True
-        if (self.pod.get("status") or {}).get("phase") not in ENDED:
-            self.local.tell("Warning", *found)
-        return True
-
     def _has_ended(self) -> bool:
         told = (self.pod.get("status") or {}).get("phase")
-        return told in ENDED or phase_of(self.pod, self.view) in ENDED
+        return told in ENDED or phase_of(self.local.pod, self.view) in ENDED
 
     async def _not_set_up(self, error: VolumeError | RuntimeFailure) -> None:
         if isinstance(error, VolumeError):
@@ -166,9 +157,9 @@ class PodWorker:
         assert self._group is not None
         tried: set[str] = set()
         while True:
-            step = next_step(self.pod, self.view, tried)
+            step = next_step(self.local.pod, self.view, tried)
             for name, message in step.kills:
-                self._kill(name, message)
+                self._restart(name, message)
             if not step.starts:
                 return
             tried |= {container["name"] for container in step.starts}
@@ -190,6 +181,28 @@ class PodWorker:
         view = self.view.of(name)
         view.started, view.ready = probes.started, probes.ready
 
+    def _is_admitted(self) -> bool:
+        """Whether the pod may run here; one that runs is given what it asks for now, if it can be."""
+        local, allocations = self.local, self.context.allocations
+        if not allocations.knows(local.uid) and (why := self._refused()) is not None:
+            self.view.failed_reason, self.view.failed_message = why.reason, f"Pod was rejected: {why.message}"
+            self.view.rejected = True
+            local.tell("Warning", why.reason, why.message)
+            return False
+        before, now = self.view.resize_pending, allocations.resize(self.pod)
+        if now is not None and now != before:
+            local.tell("Warning", f"Resize{now.reason}", f"Pod resize {now.reason}: {now.message}")
+        self.view.resize_pending = now
+        local.update(self.pod)
+        return True
+
+    def _refused(self) -> Refusal | None:
+        """Return why this node cannot run the pod: it cannot give it the security context, or has no room."""
+        unsafe = self.context.kubelet.allowed_unsafe_sysctls
+        began = self.view.sandbox_id or any(seen.current is not None for seen in self.view.containers.values())
+        found = None if began else refusal(self.pod["spec"], self.context.host, unsafe)
+        return found or self.context.allocations.admit(self.pod)
+
     def _past_deadline(self) -> bool:
         """Whether activeDeadlineSeconds are over; then the pod fails."""
         left = deadline_left(self.pod, time.time())
@@ -207,3 +220,9 @@ class PodWorker:
     def _kill(self, name: str, message: str) -> None:
         assert self._group is not None
         self._ending.kill(self._group, name, message)
+
+    def _restart(self, name: str, message: str) -> None:
+        """Stop a container that is to be started again whatever its exit code is."""
+        view = self.view.of(name)
+        view.stopped = view.current.id if view.current is not None else ""
+        self._kill(name, message)

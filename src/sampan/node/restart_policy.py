@@ -19,7 +19,10 @@ def policy_of(pod: Object, container: Object) -> str:
 
 
 def restart_wanted(pod: Object, container: Object, view: ContainerView) -> bool:
-    """Whether an exited container is to be started again: by the first rule that knows its exit code, else by policy."""
+    """Whether an exited container is to be started again: by the first rule that knows its exit code, else by policy.
+    One that this node stopped for that is, however it ended."""
+    if view.current is not None and view.stopped == view.current.id and policy_of(pod, container) != "Never":
+        return True
     if view.current is not None and any(
         matches(rule, view.current.exit_code) for rule in container.get("restartPolicyRules") or ()
     ):

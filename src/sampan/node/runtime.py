@@ -118,6 +118,10 @@ class Runtime:
         request = cri.StopContainerRequest(container_id=container_id, timeout=timeout_seconds)
         await self.call(RUNTIME + "StopContainer", request, cri.StopContainerResponse, timeout_seconds + 30)
 
+    async def update_container_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
+        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        await self.call(RUNTIME + "UpdateContainerResources", request, cri.UpdateContainerResourcesResponse)
+
     async def remove_container(self, container_id: str) -> None:
         request = cri.RemoveContainerRequest(container_id=container_id)
         await self.call(RUNTIME + "RemoveContainer", request, cri.RemoveContainerResponse)

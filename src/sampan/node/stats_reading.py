@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sampan.node import cri_pb2 as cri
-from sampan.node.pod_cgroups import ROOT, is_v2
+from sampan.node.cgroup_limits import ROOT, is_v2
 from sampan.node.pod_config import CONTAINER, UID, log_directory
 from sampan.node.pod_view import PodView
 from sampan.node.resources import cgroup_parent

@@ -1,0 +1,86 @@
+"""What pods are given on a real node: cgroups, scores, resizes of running pods, refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .space import Space, eventually, pod, state
+
+V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
+def amounts(cpu: str, memory: str, limit_cpu: str = "", limit_memory: str = "") -> dict[str, Any]:
+    limits = {"cpu": limit_cpu or cpu, "memory": limit_memory or memory}
+    return {"requests": {"cpu": cpu, "memory": memory}, "limits": limits}
+
+
+def cgroup_file(space: Space, uid: str, v1: str, v2: str, below: str = "") -> str:
+    controller, _, name = v1.partition("/")
+    root = Path("/sys/fs/cgroup") if V2 else Path("/sys/fs/cgroup") / controller
+    (folder,) = (root / f"sampan/{space.cluster.name}/kubepods").glob(f"**/pod{uid}")
+    return (folder / below / (v2 if V2 else name)).read_text().strip()
+
+
+def conditions(space: Space, name: str) -> dict[str, dict[str, Any]]:
+    return {c["type"]: c for c in space.pod(name)["status"].get("conditions") or ()}
+
+
+def test_a_running_pod_is_resized_without_a_restart_and_with_one(space: Space) -> None:
+    policies = [{"resourceName": "memory", "restartPolicy": "RestartContainer"}]
+    side = {"name": "side", "image": "busybox:1", "command": ["sleep", "1000"], "resources": amounts("10m", "8Mi")}
+    script = "trap 'exit 0' TERM; sleep 1000 & wait"
+    main = {"resources": amounts("100m", "32Mi"), "resizePolicy": policies}
+    whole = pod("sized", script, **main)
+    whole["spec"]["containers"].append(side)
+    space.apply(whole)
+    space.ready("sized")
+    found = space.pod("sized")
+    uid, container_id = found["metadata"]["uid"], state(space, "sized")["containerID"].partition("://")[2]
+    assert found["status"]["qosClass"] == "Guaranteed"
+    assert cgroup_file(space, uid, "memory/memory.limit_in_bytes", "memory.max") == str(40 << 20)
+    assert space("exec", "sized", "-c", "main", "--", "cat", "/proc/1/oom_score_adj").strip().lstrip("-").isdigit()
+
+    def resize(cpu: str, memory: str) -> None:
+        change = {"spec": {"containers": [{"name": "main", "resources": amounts(cpu, memory)}]}}
+        space("patch", "pod", "sized", "--subresource", "resize", "-p", json.dumps(change))
+
+    resize("200m", "32Mi")
+
+    def in_force() -> dict[str, Any]:
+        return dict(state(space, "sized").get("resources", {}).get("limits", {}))
+
+    eventually("more CPU is in force", lambda: in_force().get("cpu") == "200m")
+    quota = cgroup_file(space, uid, "cpu/cpu.cfs_quota_us", "cpu.max", container_id)
+    assert quota.split()[0] == "20000" and state(space, "sized")["restartCount"] == 0
+    assert cgroup_file(space, uid, "cpu/cpu.cfs_quota_us", "cpu.max").split()[0] == "21000"
+    assert state(space, "sized")["allocatedResources"] == {"cpu": "200m", "memory": "32Mi"}
+    resize("200m", "48Mi")
+    eventually("a restart with more memory", lambda: state(space, "sized")["restartCount"] == 1)
+    eventually("it is in force", lambda: in_force().get("memory") == "48Mi")
+    eventually("it is done", lambda: "PodResizeInProgress" not in conditions(space, "sized"))
+    resize("900", "48Mi")
+    eventually("it is told to be impossible", lambda: "PodResizePending" in conditions(space, "sized"))
+    pending = conditions(space, "sized")["PodResizePending"]
+    assert pending["reason"] == "Infeasible" and "Node didn't have enough capacity: cpu" in pending["message"]
+    assert in_force()["cpu"] == "200m"
+    assert pending["observedGeneration"] == space.pod("sized")["metadata"]["generation"]
+    resize("150m", "48Mi")
+    eventually("what is possible is given", lambda: in_force().get("cpu") == "150m")
+    assert "PodResizePending" not in conditions(space, "sized")
+
+
+def test_pods_that_do_not_fit_are_refused_by_the_node(space: Space) -> None:
+    node = space.cluster.settings.node_name
+    big = pod("big", "sleep 1000", {"nodeName": node}, resources={"requests": {"cpu": "900"}})
+    own = {"resources": {"limits": {"memory": "24Mi", "cpu": "50m"}, "requests": {"memory": "12Mi"}}}
+    space.apply(big, pod("whole", "sleep 1000", own))
+    eventually("it is refused", lambda: space.pod("big").get("status", {}).get("phase") == "Failed")
+    status = space.pod("big")["status"]
+    expected = "Pod was rejected: Node didn't have enough resource: cpu, requested: 900000, used: "
+    assert status["reason"] == "OutOfcpu" and status["message"].startswith(expected)
+    space.ready("whole")
+    uid = space.pod("whole")["metadata"]["uid"]
+    assert cgroup_file(space, uid, "memory/memory.limit_in_bytes", "memory.max") == str(24 << 20)
+    assert space.pod("whole")["status"]["qosClass"] == "Burstable"
