@@ -22,6 +22,7 @@ from sampan.api.authz.chain import Mode
 from sampan.api.authz.decision import Decision
 from sampan.api.catalog import Catalog, Served, Subresource
 from sampan.api.errors import StatusError, method_not_allowed, service_unavailable
+from sampan.api.feature_gates import FeatureGates
 from sampan.api.flowcontrol.control import FlowControl
 from sampan.api.following import Following
 from sampan.api.health import Check, add_health_routes
@@ -103,6 +104,9 @@ class Api:
         self.ready_checks: dict[str, Check] = {}
         self.metrics = Requests()
         self.measured = Measured()
+        self.features = FeatureGates(types.version)
+        self.without_cbor = False
+        """Whether CBOR is not spoken."""
         self.metric_sources: list[Callable[[], Iterable[Family]]] = []
         """What else ``/metrics`` shows."""
         self.started = self.stopping = False

@@ -110,13 +110,17 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
         headers += request.answer_headers
         for warning in shown(request.warnings) if request.warnings else ():
             headers.append((b"warning", warning_header(warning)))
-        if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", "") and compresses(request):
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(compressing, gzip.compress, body, 1)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+def compresses(request: Request) -> bool:
+    return request.api.features.enabled("APIResponseCompression")
 
 
 def shown(warnings: Sequence[str]) -> list[str]:

@@ -10,7 +10,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.api import bootstrap as fresh
-from sampan.api import component_statuses, discovery, openapi, restored, reviews, store_routes, streams, subresources
+from sampan.api import (
+    component_statuses,
+    discovery,
+    openapi,
+    restored,
+    reviews,
+    store_routes,
+    streams,
+    subresources,
+    zpages,
+)
 from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
@@ -23,6 +33,7 @@ from sampan.api.authz.chain import AlwaysAllow, AlwaysDeny, AuthorizerChain, Mod
 from sampan.api.authz.node import NodeAuthorizer
 from sampan.api.crds import PREFIX as DEFINITIONS
 from sampan.api.crds import CustomResources
+from sampan.api.feature_gates import FeatureGates
 from sampan.api.flags import FlagError, Flags
 from sampan.api.flowcontrol.control import PREFIX as FLOW_CONTROL
 from sampan.api.flowcontrol.control import FlowControl
@@ -32,9 +43,7 @@ from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.api.resources import served
-from sampan.api.review_selectors import SINCE as SELECTORS_SINCE
 from sampan.api.tokens import Tokens
-from sampan.api.version import minor
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -43,6 +52,8 @@ if TYPE_CHECKING:
 
 def assemble(api: Api, config: ApiConfig) -> None:
     """Give an empty API its resources, routes, identity and admission."""
+    api.features = features = FeatureGates(api.types.version, config.flags.feature_gates)
+    api.without_cbor = not features.enabled("CBORServingAndStorage")
     for resource in served(api.types, config.flags.runtime_config):
         api.catalog.add(resource)
     tokens = Tokens(config.pki_dir, config.issuer)
@@ -61,6 +72,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     streams.add(api, config.pki_dir)
     reviews.add(api, authorizer, authenticator)
     component_statuses.add(api)
+    zpages.add(api, config.flags)
     discovery.add(api)
     openapi.add(api)
     store_routes.add(api, config)
@@ -109,11 +121,16 @@ def configured_authorizers(api: Api, flags: Flags, made: dict[str, Callable[[], 
     from sampan.api.authz.configuration import ConfiguredAuthorizers
 
     assert flags.authorization_config is not None
+    if not api.features.past("StructuredAuthorizationConfiguration"):
+        gate = "StructuredAuthorizationConfiguration"
+        raise FlagError(f"--authorization-config cannot be used without enabling {gate} feature flag")
     plain = Flags()
     if flags.authorization_mode != plain.authorization_mode or flags.authorization_webhook_config_file is not None:
         others = "--authorization-mode or --authorization-webhook-* flags are defined"
         raise FlagError(f"--authorization-config can not be specified when {others}")
-    chain = ConfiguredAuthorizers(flags.authorization_config, api.types.version, made)
+    chain = ConfiguredAuthorizers(
+        flags.authorization_config, api.types.version, made, api.features.past("AuthorizeWithSelectors")
+    )
     api.closing.append(chain.close)
     return chain
 
@@ -129,7 +146,7 @@ def webhook_authorizer(api: Api, flags: Flags) -> Mode:
         flags.authorization_webhook_version,
         flags.authorization_webhook_cache_authorized_ttl,
         flags.authorization_webhook_cache_unauthorized_ttl,
-        selectors=minor(api.types.version) >= SELECTORS_SINCE,
+        selectors=api.features.past("AuthorizeWithSelectors"),
     )
     webhook = WebhookAuthorizer(Remote(flags.authorization_webhook_config_file), settings)
     api.closing.append(webhook.close)

@@ -117,7 +117,7 @@ class Discovery:
         resources = groups.get(group, {}).get(version)
         if not isinstance(resources, list) or len(parts) > 3 or (parts[0] == "apis" and not group):
             raise StatusError(404, "NotFound", "the server could not find the requested resource", details={})
-        return resource_list(group, version, resources)
+        return resource_list(group, version, resources, hashes=self.api.features.enabled("StorageVersionHash"))
 
 
 def sorted_groups(catalog: Iterable[Served], remotes: Mapping[tuple[str, str], Remote]) -> Groups:
@@ -191,7 +191,7 @@ def storage_hash(served: Served) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 
-def resource_list(group: str, version: str, resources: list[Served]) -> Object:
+def resource_list(group: str, version: str, resources: list[Served], *, hashes: bool = True) -> Object:
     listed: list[Object] = []
     for served in resources:
         resource = served.resource
@@ -206,7 +206,7 @@ def resource_list(group: str, version: str, resources: list[Served]) -> Object:
             entry["shortNames"] = list(resource.short_names)
         if resource.categories:
             entry["categories"] = list(resource.categories)
-        if "get" in resource.verbs:
+        if hashes and "get" in resource.verbs:
             entry["storageVersionHash"] = storage_hash(served)
         listed.append(entry)
         for name, (body_group, body_version, kind), verbs in subresources_of(served):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sampan.api import cbor, wire
 from sampan.api.errors import StatusError, bad_request
-from sampan.api.negotiation import CBOR, JSON, PROTOBUF, media_type, not_acceptable
+from sampan.api.negotiation import CBOR, JSON, PROTOBUF, SPOKEN, media_type, not_acceptable, unsupported_media_type
 from sampan.api.request import Request, Response
 
 IN_A_THREAD_BYTES = 32 * 1024
@@ -61,12 +61,19 @@ def may_be_binary(accept: str) -> bool:
     return "protobuf" in accept or "cbor" in accept
 
 
+def without_cbor(accept: str) -> str:
+    """Return an Accept header without CBOR; one that is left with nothing accepts nothing."""
+    return ",".join(clause for clause in accept.split(",") if "cbor" not in clause.lower()) or "application/none"
+
+
 def decoded(request: Request) -> None:
-    """Turn a protobuf or CBOR body of a request into JSON, in place. Raises 400."""
+    """Turn a protobuf or CBOR body of a request into JSON, in place. Raises 400, and 415 where CBOR is not spoken."""
     given = request.headers.get("content-type", "")
     if "protobuf" not in given and "cbor" not in given:
         return
     media = media_type(given)
+    if request.api.without_cbor and "cbor" in media:
+        raise unsupported_media_type(tuple(one for one in SPOKEN if one != CBOR))
     try:
         if media == PROTOBUF:
             body = wire.to_json(request.body) if request.body else b""

@@ -65,6 +65,8 @@ class Flags:
     """An EncryptionConfiguration (apiserver.config.k8s.io/v1): what is encrypted at rest."""
 
     # what is served
+    feature_gates: tuple[str, ...] = ()
+    """``WatchList=false``: gates of the emulated version (``feature_gates.py``)."""
     runtime_config: tuple[str, ...] = ()
     """``api/all=true``, ``batch/v2alpha1=false``: versions beside or without those that are on by default."""
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from sampan.api.errors import StatusError, bad_request
 from sampan.api.request import Request
 from sampan.api.routing import is_true
+from sampan.api.version import minor
 
 DEFAULT_TIMEOUT_SECONDS = (1800.0, 3600.0)
 """kube-apiserver's --min-request-timeout and twice that."""
@@ -24,6 +25,7 @@ MAX_INT64 = (1 << 63) - 1
 MAX_UINT64 = (1 << 64) - 1
 MATCHES = ("Exact", "NotOlderThan", "")
 
+WATCH_LIST_SINCE = 27
 MATCH, INITIAL = "resourceVersionMatch", "sendInitialEvents"
 
 
@@ -87,6 +89,11 @@ def _check_list(match: str, text: str, token: str, initial: bool) -> None:
 def watch_options(request: Request) -> WatchOptions:
     """Return what a watch asks for. Raises 400 and 422."""
     query = request.query
+    if INITIAL in query and not request.api.features.enabled("WatchList"):
+        if minor(request.api.types.version) >= WATCH_LIST_SINCE:
+            why = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+            raise invalid_options([_forbidden(INITIAL, why)])
+        query = {name: value for name, value in query.items() if name != INITIAL}  # not known yet
     _check_watch(query.get(MATCH, ""), INITIAL in query, query.get("continue", ""))
     since = parse_revision(query.get("resourceVersion", ""))
     whole_number(request, "limit")

@@ -16,7 +16,6 @@ from sampan.api.request import Admission, Attributes, Request, Response, User
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import items, mapping, text
 from sampan.api.tokens import BadToken
-from sampan.api.version import minor
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class Reviews:
                 served.resource, "", [Cause("spec.resourceAttributes.namespace", "FieldValueInvalid", message)]
             )
         authorizer, attributes = request.api.authorizer, attributes_of(user, resource, path)
-        if resource is not None and minor(request.api.types.version) >= review_selectors.SINCE:
+        if resource is not None and request.api.features.past("AuthorizeWithSelectors"):
             wrong = list(review_selectors.check(resource))
             if wrong:
                 raise invalid(served.resource, "", wrong)

@@ -76,6 +76,8 @@ async def identified(api: Api, scope: Scope, headers: Headers) -> User:
 async def arrived(api: Api, scope: Scope) -> tuple[Routed, Entry | None]:
     """Return the request of a connection, its user known, and what writes it down. Raises 401 and 403."""
     headers = headers_of(scope)
+    if api.without_cbor and "cbor" in headers.get("accept", ""):
+        headers["accept"] = encodings.without_cbor(headers["accept"])
     query = routing.parse_query(scope["query_string"])
     if api.store.shared:
         await api.fresh(scope.get("method", "GET"), scope["path"], query.last.get("resourceVersion", ""))

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from sampan.api.app import Api
+from sampan.api.feature_gates import FeatureGates
 from sampan.api.request import User
 from sampan.api.server import ApiConfig, open_api
 from sampan.api.webhook_client import MAX_ANSWER_BYTES
@@ -648,7 +649,10 @@ async def test_match_conditions_that_do_not_compile_are_refused(http: Asgi, hook
     assert "compilation failed" in refusals(answer)["webhooks[0].matchConditions[0].expression"]
 
 
-async def test_reviews_are_asked_about_and_may_be_changed(http: Asgi, hooks: WebhookServer) -> None:
+async def test_reviews_are_asked_about_and_may_be_changed(http: Asgi, api: Api, hooks: WebhookServer) -> None:
+    """Until 1.37: from then on they are left alone, unless a gate is turned off."""
+    api.features = FeatureGates("1.37", ["ExcludeAdmissionWebhookVirtualResources=false"])
+
     def as_a_guest(body: Any) -> Any:
         return patch(body, {"op": "replace", "path": "/spec/user", "value": "guest"})
 

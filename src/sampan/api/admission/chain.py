@@ -37,6 +37,8 @@ class Known(NamedTuple):
     on: bool = True
     since: int = 0
     """Before this minor version of Kubernetes it is off."""
+    gate: str = ""
+    """The feature gate without which it is off."""
 
 
 ORDER: tuple[Known, ...] = (
@@ -69,9 +71,9 @@ ORDER: tuple[Known, ...] = (
     Known("DefaultIngressClass", "default_classes"),
     Known("DenyServiceExternalIPs", "service_external_ips", on=False),
     Known("PodTopologyLabels", "node_taints", since=35),
-    Known("MutatingAdmissionPolicy", "mutating_admission_policy"),
+    Known("MutatingAdmissionPolicy", "mutating_admission_policy", gate="MutatingAdmissionPolicy"),
     Known("MutatingAdmissionWebhook", "webhooks"),
-    Known("ValidatingAdmissionPolicy", "validating_admission_policy"),
+    Known("ValidatingAdmissionPolicy", "validating_admission_policy", gate="ValidatingAdmissionPolicy"),
     Known("ValidatingAdmissionWebhook", "webhooks"),
     Known("ResourceQuota", "resource_quota"),
     Known("AlwaysDeny", "always", on=False),
@@ -132,6 +134,7 @@ def build(
     plugins = [
         made(plugin, Setup(api, config, authorizer, webhooks, told.get(plugin.name) or {}))
         for plugin in enabled(flags.enable_admission_plugins, flags.disable_admission_plugins, minor)
+        if not plugin.gate or api.features.past(plugin.gate)
     ]
     sorts = [plugin.policies for plugin in plugins if hasattr(plugin, "policies")]
     plugins.append(AdmissionPolicies(api, sorts))

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api.admission.certificates import common_name
-from sampan.api.admission.node_tokens import SINCE as AUDIENCES_SINCE
-from sampan.api.admission.node_tokens import refused_audience
+from sampan.api.admission.node_tokens import AUDIENCES, refused_audience
 from sampan.api.authz.decision import node_name
 from sampan.api.errors import StatusError, forbidden, not_found
 from sampan.api.request import Admission
@@ -50,7 +49,7 @@ HANDLED = {
 }
 SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 OWN_REQUESTS_SINCE = 31
-"""AllowInsecureKubeletCertificateSigningRequests, which is off."""
+ANY_REQUESTS = "AllowInsecureKubeletCertificateSigningRequests"
 CLAIM_STATUS = ("capacity", "conditions", "allocatedResources", "allocatedResourceStatuses")
 
 
@@ -65,7 +64,7 @@ class NodeRestriction:
         if not node:
             raise refused(admission, f'could not determine node from user "{admission.user.name}"')
         why = CHECKS[admission.resource.kind](node, admission)
-        if not why and admission.subresource == "token" and minor(admission.api.types.version) >= AUDIENCES_SINCE:
+        if not why and admission.subresource == "token" and admission.api.features.enabled(AUDIENCES):
             name = text(admission.object, "spec", "boundObjectRef", "name")
             why = await refused_audience(admission, stored_pod(admission, name))
         if why:
@@ -252,7 +251,11 @@ def check_slice(node: str, at: Admission) -> str:
 
 
 def check_request(node: str, at: Admission) -> str:
-    if at.operation != "CREATE" or minor(at.api.types.version) < OWN_REQUESTS_SINCE:
+    if (
+        at.operation != "CREATE"
+        or minor(at.api.types.version) < OWN_REQUESTS_SINCE
+        or at.api.features.enabled(ANY_REQUESTS)
+    ):
         return ""
     if text(at.object, "spec", "signerName") not in SIGNERS:
         return ""

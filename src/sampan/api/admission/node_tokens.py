@@ -14,7 +14,7 @@ from sampan.api.request import Admission
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
 
-SINCE = 33
+AUDIENCES = "ServiceAccountNodeAudienceRestriction"
 VERB = "request-serviceaccounts-token-audience"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from sampan.api.admission.admission_review import Subject
 from sampan.api.admission.policy_matching import KindMatch, match_kind
 from sampan.api.admission.policy_params import ConfigurationError, collect, kind_of
+from sampan.api.admission.webhook_rules import VIRTUAL
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import mapping
@@ -106,6 +107,8 @@ class Policies(Generic[Compiled]):
     def wanted(self, resource: Resource, subresource: str, operation: str) -> list[Wanted[Compiled]]:
         """Return the policies that want a kind of request."""
         if not self._policies or (resource.group == GROUP and resource.kind in EXEMPT):
+            return []
+        if (resource.group, resource.plural) in VIRTUAL:
             return []
         key = (id(resource), subresource, operation)
         found = self._wanted.get(key)

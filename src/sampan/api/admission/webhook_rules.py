@@ -23,6 +23,16 @@ EXEMPT = (
 )
 """Kinds that are never sent to webhooks, so that a wrong configuration can always be mended."""
 
+VIRTUAL = {
+    ("authentication.k8s.io", "selfsubjectreviews"),
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "localsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+}
+"""Questions that policies never see, and webhooks not since 1.37: who intercepts them can break a cluster."""
+
 
 class Kind(NamedTuple):
     """A kind of request: all that rules look at. ``equivalents`` are other versions of the same resource."""

@@ -29,7 +29,7 @@ from sampan.api.admission.admission_review import (
     verdict,
 )
 from sampan.api.admission.webhook_questions import Asked, question_for, take_over
-from sampan.api.admission.webhook_rules import EXEMPT, Call, Hook, Kind, calls_for, hooks_of, object_selected
+from sampan.api.admission.webhook_rules import EXEMPT, VIRTUAL, Call, Hook, Kind, calls_for, hooks_of, object_selected
 from sampan.api.errors import StatusError, bad_request, forbidden, internal_error
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
@@ -48,6 +48,9 @@ logger = logging.getLogger("sampan.api.admission")
 GROUP = "admissionregistration.k8s.io"
 PREFIX = f"/registry/{GROUP}/"
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
+
+
+EXCLUDES_VIRTUAL = "ExcludeAdmissionWebhookVirtualResources"
 
 
 class CallFailed(Exception):
@@ -86,6 +89,8 @@ class Webhooks:
         """Return who wants a kind of request, in order."""
         hooks = self._hooks[plural]
         if not hooks or (resource.group == GROUP and resource.kind in EXEMPT):
+            return []
+        if (resource.group, resource.plural) in VIRTUAL and self.api.features.enabled(EXCLUDES_VIRTUAL):
             return []
         if operation == "UPDATE" and subresource != "scale" and self._has_own_body(resource, subresource):
             return []  # what a Binding does to its pod: the Binding itself was asked about

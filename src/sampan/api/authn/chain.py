@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from sampan.api.authn.oidc import OpenIdConnect
 
 
+ANONYMOUS = "AnonymousAuthConfigurableEndpoints"
+
+
 class Authenticators:
     """Knows the users of one API. The TLS layer has verified the certificates."""
 
@@ -35,7 +38,7 @@ class Authenticators:
         self.open_id_connect: OpenIdConnect | None = None
         self._anonymous_auth = flags.anonymous_auth
         self.audiences = tokens.audiences
-        self.request_header = RequestHeader(flags)
+        self.request_header = RequestHeader(flags, uid=api.features.enabled("RemoteRequestHeaderUID"))
         self.certificates = Certificates()
         self.of_tokens: list[TokenAuthenticator] = [ServiceAccounts(api, tokens)]
         if flags.enable_bootstrap_token_auth:
@@ -46,10 +49,15 @@ class Authenticators:
         """Add who verifies tokens with the help of others. Raises ``FlagError``."""
         if flags.authentication_config is not None and flags.oidc_issuer_url:
             raise FlagError("authentication-config file and oidc-* flags are mutually exclusive")
+        gate = "StructuredAuthenticationConfiguration"
+        if flags.authentication_config is not None and not api.features.past(gate):
+            raise FlagError(f"set --feature-gates={gate}=true to use authentication-config file")
         if flags.authentication_config is not None or flags.oidc_issuer_url:
             from sampan.api.authn.oidc import OpenIdConnect
 
             self.open_id_connect = OpenIdConnect(flags, self.audiences, api.types.version, tokens.issuer)
+            if self.open_id_connect.anonymous is not None and not api.features.past(ANONYMOUS):
+                raise FlagError(f"anonymous is not supported when {ANONYMOUS} feature gate is disabled")
             self.of_tokens.append(self.open_id_connect)
             api.closing.append(self.open_id_connect.close)
         if flags.authentication_token_webhook_config_file is not None:

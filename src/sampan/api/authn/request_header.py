@@ -18,10 +18,10 @@ from sampan.api.request import User
 
 
 class RequestHeader:
-    def __init__(self, flags: Flags) -> None:
+    def __init__(self, flags: Flags, *, uid: bool = True) -> None:
         self._allowed = flags.requestheader_allowed_names
         self._names = lower(flags.requestheader_username_headers)
-        self._uids = lower(flags.requestheader_uid_headers)
+        self._uids = lower(flags.requestheader_uid_headers) if uid else ()
         self._groups = lower(flags.requestheader_group_headers)
         self._prefixes = lower(flags.requestheader_extra_headers_prefix)
 

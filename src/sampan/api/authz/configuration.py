@@ -236,7 +236,7 @@ def condition_causes(conditions: list[Any], at: str, version: str) -> Iterator[C
             yield from (cause._replace(field=path) for cause in made.causes(at))
 
 
-def webhook(given: Object, version: str) -> WebhookAuthorizer:
+def webhook(given: Object, version: str, selectors: bool) -> WebhookAuthorizer:
     """Return the authorizer of a webhook that was judged."""
 
     def kept(seconds: str, cached: str, default: str) -> float:
@@ -250,7 +250,7 @@ def webhook(given: Object, version: str) -> WebhookAuthorizer:
         timeout_seconds=duration(given["timeout"]),
         denies_on_error=given["failurePolicy"] == "Deny",
         conditions=MatchConditions(conditions, version, env=conditions_environment(version)) if conditions else None,
-        selectors=minor(version) >= SELECTORS_SINCE,
+        selectors=selectors,
     )
     return WebhookAuthorizer(Remote(Path(given["connectionInfo"]["kubeConfigFile"])), settings)
 
@@ -258,8 +258,8 @@ def webhook(given: Object, version: str) -> WebhookAuthorizer:
 class ConfiguredAuthorizers(AuthorizerChain):
     """The chain of a file; it is another one when the file was replaced. Raises ``FlagError`` at first."""
 
-    def __init__(self, file: Path, version: str, own: Mapping[str, Callable[[], Mode]]) -> None:
-        self._file, self._version = file, version
+    def __init__(self, file: Path, version: str, own: Mapping[str, Callable[[], Mode]], selectors: bool = True) -> None:
+        self._file, self._version, self._selectors = file, version, selectors
         self._own = {kind: make for kind, make in own.items() if kind != "Webhook"}
         self._made: dict[str, Mode] = {}
         self._state = self._stat()
@@ -281,7 +281,7 @@ class ConfiguredAuthorizers(AuthorizerChain):
     def _mode(self, entry: Object) -> Mode:
         kind = entry["type"]
         if kind == "Webhook":
-            made = webhook(entry["webhook"], self._version)
+            made = webhook(entry["webhook"], self._version, self._selectors)
             self._webhooks.append(made)
             return made
         if kind not in self._made:

@@ -38,6 +38,7 @@ async def page(api: Api) -> bytes:
         *deprecated(api),
         *api.measured.families(),
         *aggregation(api),
+        *features(api),
         *flow_control(api),
         *store(api, counted),
         *work_queues(),
@@ -103,6 +104,13 @@ def deprecated(api: Api) -> Families:
         values = {"group": group, "version": version, "resource": resource, "subresource": subresource}
         samples[key[:4]] = Sample({**values, "removed_release": removed[1] if removed else ""}, 1)
     yield Family("apiserver_requested_deprecated_apis", "gauge", "Deprecated versions in use.", samples.values())
+
+
+def features(api: Api) -> Families:
+    samples = [
+        Sample({"name": gate.name, "stage": gate.stage if gate.stage != "GA" else ""}, gate.on) for gate in api.features
+    ]
+    yield Family("kubernetes_feature_enabled", "gauge", "Feature gates.", samples)
 
 
 def aggregation(api: Api) -> Families:
