@@ -34,3 +34,12 @@ API_SERVICES = ResourceType("apiregistration.k8s.io", "v1", "apiservices", "APIS
 CUSTOM_RESOURCE_DEFINITIONS = ResourceType(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False
 )
+
+POD_TEMPLATES = ResourceType("", "v1", "podtemplates", "PodTemplate")
+BY_TEMPLATE = {
+    resource.kind.lower(): resource
+    for resource in (
+        PODS, POD_TEMPLATES, REPLICATION_CONTROLLERS, REPLICA_SETS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS,
+    )
+}  # fmt: skip
+"""What makes pods, by its kind in lower case."""

@@ -45,16 +45,32 @@ class Evaluator:
     def __init__(self, minor: int = NEWEST) -> None:
         self.newest = min(minor, NEWEST)
         self._judges: dict[Standard, tuple[Judge, ...]] = {}
+        self._names: dict[Standard, tuple[str, ...]] = {}
 
     def judge(self, standard: Standard, metadata: Object, spec: Object) -> Verdict:
         """Return the verdict of a standard on a pod."""
         if standard.level is Level.PRIVILEGED:
             return GOOD
+        judges = self._of(standard)
+        return Verdict(tuple(found for judge in judges if (found := judge(metadata, spec)) is not None))
+
+    def violated(self, standard: Standard, metadata: Object, spec: Object) -> list[str]:
+        """Return the ids of the checks of a standard that a pod fails."""
+        if standard.level is Level.PRIVILEGED:
+            return []
+        judges = self._of(standard)
+        names = self._names[Standard(standard.level, min(standard.minor, self.newest))]
+        return [name for name, judge in zip(names, judges, strict=True) if judge(metadata, spec) is not None]
+
+    def _of(self, standard: Standard) -> tuple[Judge, ...]:
+        """Return the judges of a standard, picked once."""
         standard = Standard(standard.level, min(standard.minor, self.newest))
         judges = self._judges.get(standard)
         if judges is None:
-            judges = self._judges[standard] = tuple(check_judges(standard))
-        return Verdict(tuple(found for judge in judges if (found := judge(metadata, spec)) is not None))
+            named = check_judges(standard)
+            self._names[standard] = tuple(named)
+            judges = self._judges[standard] = tuple(named.values())
+        return judges
 
     def strictest(self, minor: int, metadata: Object, spec: Object) -> Level:
         """Return the strictest level that a pod meets at a minor version."""
@@ -62,12 +78,12 @@ class Evaluator:
         return next(levels, Level.PRIVILEGED)
 
 
-def check_judges(standard: Standard) -> list[Judge]:
-    """Return what judges at a standard: baseline's first, then restricted's, each by the name of the check."""
+def check_judges(standard: Standard) -> dict[str, Judge]:
+    """Return what judges at a standard, by the id of the check: baseline's first, then restricted's, each by its name."""
     stricter = chosen(restricted.CHECKS, standard.minor) if standard.level is Level.RESTRICTED else {}
     needless = {name for revision in stricter.values() for name in revision[1]}
     basic = {name: one for name, one in chosen(baseline.CHECKS, standard.minor).items() if name not in needless}
-    return [judge for judge, _ in (*basic.values(), *stricter.values())]
+    return {name: judge for name, (judge, _) in (*basic.items(), *stricter.items())}
 
 
 def chosen(checks: tuple[Check, ...], minor: int) -> dict[str, tuple[Judge, tuple[str, ...]]]:

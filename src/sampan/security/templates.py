@@ -27,3 +27,16 @@ def pod_of(group: str, kind: str, obj: Object) -> tuple[Object, Object] | None:
         obj = obj.get(key) or {}
     spec = obj.get("spec")
     return (obj.get("metadata") or {}, spec) if isinstance(spec, dict) else None
+
+
+def with_pod(group: str, kind: str, obj: Object, metadata: Object, spec: Object) -> Object:
+    """Return an object that makes pods with another pod; what is not on the way to it is shared."""
+    made = {**obj}
+    at = made
+    for key in TEMPLATES[group, kind]:
+        at[key] = {**(at.get(key) or {})}
+        at = at[key]
+    if metadata or "metadata" in at:
+        at["metadata"] = metadata
+    at["spec"] = spec
+    return made

@@ -11,7 +11,7 @@ import importlib
 from types import ModuleType
 
 SUMMARY = "what pods may do, and who may do what: effective, check, fix"
-VERBS = ("effective", "check")
+VERBS = ("effective", "check", "fix")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
