@@ -35,7 +35,7 @@ def test_top_of_pods_and_nodes(kubectl: Kubectl, namespace: str) -> None:
     assert int(node[1].removesuffix("m")) >= 4100
     shown = rows(kubectl("get", "pods.metrics.k8s.io", "-n", namespace))
     assert shown[0] == ["NAME", "CPU", "MEMORY", "WINDOW"]
-    assert ["large", "4", "200Mi", "15.000s"] in shown
+    assert ["large", "4", "200Mi", "1.000s"] in shown
     summary = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node[0]}/proxy/stats/summary"))
     assert summary["node"]["nodeName"] == node[0]
 

@@ -43,6 +43,7 @@ from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.api.resources import served
+from sampan.api.resources.autoscaling import to_zero
 from sampan.api.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def assemble(api: Api, config: ApiConfig) -> None:
     api.features = features = FeatureGates(api.types.version, config.flags.feature_gates)
     api.without_cbor = not features.enabled("CBORServingAndStorage")
     for resource in served(api.types, config.flags.runtime_config):
+        if resource.kind == "HorizontalPodAutoscaler" and features.enabled("HPAScaleToZero"):
+            resource = to_zero(resource)
         api.catalog.add(resource)
     tokens = Tokens(config.pki_dir, config.issuer)
     authorizer = RbacAuthorizer(api)

@@ -7,7 +7,7 @@ field with its type and kube-apiserver's default. What is not understood is refu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NewType, get_type_hints
@@ -116,6 +116,13 @@ class Flags:
     audit_webhook_batch_max_wait: Seconds = Seconds(30.0)
     audit_webhook_initial_backoff: Seconds = Seconds(10.0)
 
+    # what controllers do: kube-controller-manager's flags
+    horizontal_pod_autoscaler_sync_period: Seconds = Seconds(15.0)
+    horizontal_pod_autoscaler_downscale_stabilization: Seconds = Seconds(300.0)
+    horizontal_pod_autoscaler_tolerance: float = 0.1
+    horizontal_pod_autoscaler_cpu_initialization_period: Seconds = Seconds(300.0)
+    horizontal_pod_autoscaler_initial_readiness_delay: Seconds = Seconds(30.0)
+
 
 def parse(given: Mapping[str, Any]) -> Flags:
     """Return the settings. Raises ``FlagError`` naming the first that is wrong."""
@@ -193,9 +200,10 @@ def path(value: Any) -> Path | None:
     return Path(text(value)) if value else None
 
 
-READERS = {
+READERS: dict[str, Callable[[Any], Any]] = {
     str(bool): boolean,
     str(int): whole,
+    str(float): float,
     str(str): text,
     str(tuple[str, ...]): texts,
     str(Seconds): duration,

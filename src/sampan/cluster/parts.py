@@ -20,7 +20,9 @@ from sampan.cluster.settings import Settings, snapshots_root
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.api.flags import Flags
     from sampan.controllers.builtin import ClientFor
+    from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
@@ -117,6 +119,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             pod_cidr=str(settings.pod_cidr),
             simulated_nodes=(settings.node_name,) if settings.pods == "simulated" else None,
             control_plane_node=settings.node_name if real else "",
+            autoscaler=autoscaler_config(config.flags),
             volumes_dir=settings.volumes_dir if real and not settings.store_url else None,
         )
 
@@ -157,6 +160,21 @@ def identity(settings: Settings) -> str:
     return kept
 
 
+def autoscaler_config(flags: Flags) -> AutoscalerConfig:
+    from sampan.controllers.autoscaling_replicas import Startup
+    from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
+
+    return AutoscalerConfig(
+        flags.horizontal_pod_autoscaler_sync_period,
+        flags.horizontal_pod_autoscaler_downscale_stabilization,
+        flags.horizontal_pod_autoscaler_tolerance,
+        Startup(
+            flags.horizontal_pod_autoscaler_cpu_initialization_period,
+            flags.horizontal_pod_autoscaler_initial_readiness_delay,
+        ),
+    )
+
+
 async def run_controllers(
     api: Api,
     *,
@@ -165,6 +183,7 @@ async def run_controllers(
     simulated_nodes: tuple[str, ...] | None = None,
     control_plane_node: str = "",
     volumes_dir: Path | None = None,
+    autoscaler: AutoscalerConfig | None = None,
 ) -> None:
     """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
     begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label. ``volumes_dir``:
@@ -206,7 +225,10 @@ async def run_controllers(
             made.append(simulation)
         return made
 
-    await run_builtin(clients_of(api), ControllersConfig(root_ca), beside)
+    from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
+
+    config = ControllersConfig(root_ca, autoscaler or AutoscalerConfig())
+    await run_builtin(clients_of(api), config, beside)
 
 
 async def run_provisioner(api: Api, volumes_dir: Path, own_node: str) -> None:

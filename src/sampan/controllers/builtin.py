@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -53,6 +53,11 @@ from sampan.controllers.endpoint_slices import EndpointSliceController
 from sampan.controllers.ephemeral_volumes import EphemeralVolumes
 from sampan.controllers.garbage_collector import GarbageCollector
 from sampan.controllers.graph import Graph, ownership
+from sampan.controllers.horizontal_pod_autoscaler import (
+    HORIZONTAL_POD_AUTOSCALERS,
+    AutoscalerConfig,
+    HorizontalPodAutoscalerController,
+)
 from sampan.controllers.job import JobController
 from sampan.controllers.local_provisioner import PROVISIONER, Folders, LocalProvisioner, LocalReclaimer
 from sampan.controllers.namespace import NamespaceController
@@ -76,6 +81,7 @@ ClientFor = Callable[[str], Client]
 class ControllersConfig:
     root_ca: str
     """PEM of the cluster's CA, for ``kube-root-ca.crt``."""
+    autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
 
 
 class Informers:
@@ -218,6 +224,13 @@ def controllers_of(
             events_of("controllermanager"),
         ),
         CronJobController(client(CronJobController), of(CRON_JOBS), of(JOBS), events_of("cronjob-controller")),
+        HorizontalPodAutoscalerController(
+            client(HorizontalPodAutoscalerController),
+            of(HORIZONTAL_POD_AUTOSCALERS),
+            pods,
+            events_of("horizontal-pod-autoscaler"),
+            config.autoscaler,
+        ),
         JobController(client(JobController), of(JOBS), pods, events_of("job-controller")),
         EndpointSliceController(
             client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS)

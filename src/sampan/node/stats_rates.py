@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sampan.node.stats import Key, Rate, Rates, Snapshot
 
 FRESH_SECONDS = 1.0
-WINDOW_SECONDS = 10.0
+WINDOW_SECONDS = 5.0
 OLD_SECONDS = 60.0
 FIRST_SECONDS = 1.0
 

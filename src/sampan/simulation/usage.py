@@ -31,7 +31,7 @@ from sampan.schema.selectors import LabelSelector, SelectorError, label_selector
 from sampan.simulation.kinds import GROUP
 
 RESOURCES = ("cpu", "memory")
-WINDOW_NANOSECONDS = 15 * NANO
+WINDOW_NANOSECONDS = NANO
 
 
 class UsageError(ValueError):

@@ -16,7 +16,9 @@ from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS
+from sampan.controllers.autoscaling_replicas import Startup
 from sampan.controllers.builtin import ControllersConfig, EventsOf, Informers, Runs, local_provisioning, run
+from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
 from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
 from sampan.simulation.simulation import Simulation, SimulationConfig
@@ -145,7 +147,8 @@ async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
 
     resource_metrics.add(local_api)
 
-    config = ControllersConfig(root_ca=ROOT_CA)
+    often = AutoscalerConfig(sync_seconds=0.05, startup=Startup(cpu_initialization_seconds=0))
+    config = ControllersConfig(root_ca=ROOT_CA, autoscaler=often)
     task = asyncio.create_task(run(client_for, config, beside))
     client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
     yield Cluster(client, task)

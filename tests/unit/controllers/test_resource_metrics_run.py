@@ -59,7 +59,7 @@ async def test_what_pods_are_declared_to_use(cluster: Any, monkeypatch: pytest.M
     assert await usages(cluster, "db") == {"other": [{"cpu": "0", "memory": "0"}]}
     node = await cluster.client.get(NODE_METRICS, "sim")
     assert node["usage"] == {"cpu": "3250m", "memory": "25Mi"}
-    assert node["window"] == "15.000s"
+    assert node["window"] == "1.000s"
 
     await cluster.client.delete(PODS, "b", "default", grace_period_seconds=0)
     await cluster.gone(PODS, "b")

@@ -73,8 +73,8 @@ async def test_a_look_is_compared_with_the_youngest_that_is_old_enough(world: Wo
     cores, window = await world.cores()
     assert window == 15.0
     assert cores == pytest.approx(11 / 15, abs=1e-9)
-    world.pass_time(7, 2.0)
-    assert await world.cores() == (pytest.approx(14 / 11, abs=1e-8), 11.0)
+    world.pass_time(4.5, 2.0)
+    assert await world.cores() == (pytest.approx(9 / 8.5, abs=1e-8), 8.5)
 
 
 async def test_looks_of_long_ago_are_not_compared_with(world: World) -> None:

@@ -50,6 +50,15 @@ def validate(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from autoscaler_spec(mapping(as_v2(new), "spec"), lowest)
 
 
+def to_zero(resource: Resource) -> Resource:
+    """Return the resource with the feature gate ``HPAScaleToZero`` on."""
+
+    def lenient(new: Object, old: Object | None) -> Iterator[Cause]:
+        yield from autoscaler_spec(mapping(as_v2(new), "spec"), 0)
+
+    return replace(resource, validate=collect(lenient))
+
+
 def shown(target: Any, current: Any, average: str) -> tuple[str, str]:
     """Return current and wanted value of a metric target as kubectl shows them."""
     if dig(target, "averageUtilization") is not None:
