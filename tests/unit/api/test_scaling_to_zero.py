@@ -38,7 +38,7 @@ async def test_the_gate(throwaway_pki: Path, on: bool) -> None:
                 await client.create(AUTOSCALERS, autoscaler("cpu", CPU))
         else:
             with pytest.raises(
-                ApiError, match="spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"
+                ApiError, match=r"spec\.minReplicas: Invalid value: 0: must be greater than or equal to 1"
             ):
                 await client.create(AUTOSCALERS, autoscaler("queue", EXTERNAL))
     finally:
