@@ -17,8 +17,8 @@ from sampan.client.protocol import Client
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from sampan.controllers.volume_binding import BINDER, BY_CLAIM, Bindings, claim_key, claim_keys, phase_of
 from sampan.controllers.volume_protection import BY_CLAIM as PODS_BY_CLAIM
-from sampan.controllers.volume_protection import claims_of
 from sampan.schema.objects import Object
+from sampan.schema.pod_references import claims_of
 from sampan.schema.volume_matching import (
     BETA_CLASS,
     BIND_COMPLETED,

@@ -12,8 +12,9 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS, PODS
 from sampan.controllers.ownership import controller_of, owner_reference
-from sampan.controllers.volume_protection import BY_CLAIM, claims_of
+from sampan.controllers.volume_protection import BY_CLAIM
 from sampan.schema.objects import Object
+from sampan.schema.pod_references import claims_of
 
 
 def wanted_claims(pod: Object) -> list[Object]:

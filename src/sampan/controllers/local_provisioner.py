@@ -22,7 +22,7 @@ from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, STORAGE_CLASSES
 from sampan.controllers.ownership import with_condition
-from sampan.controllers.volume_binding import phase_of, reference_of
+from sampan.controllers.volume_binding import phase_of
 from sampan.controllers.volume_protection import without
 from sampan.schema.objects import Object
 from sampan.schema.quantity import parse
@@ -36,6 +36,7 @@ from sampan.schema.volume_matching import (
     class_of,
     delays_binding,
     mode_of,
+    reference_of,
     requested,
 )
 

@@ -7,13 +7,17 @@ Source: kubernetes pkg/controller/volume/persistentvolume (pv_controller.go).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sampan.client.events import EventRecorder
 from sampan.client.protocol import Client
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from sampan.schema.objects import Object
-from sampan.schema.volume_matching import BIND_COMPLETED, BOUND_BY_CONTROLLER, annotations_of, refers_to
+from sampan.schema.volume_matching import (
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    annotations_of,
+    bound_volume,
+    with_annotations,
+)
 
 BINDER = "persistent-volume-binder"
 COMPONENT = "persistentvolume-controller"
@@ -33,35 +37,6 @@ def claim_keys(volume: Object) -> list[str]:
 
 def phase_of(obj: Object) -> str:
     return str((obj.get("status") or {}).get("phase") or "")
-
-
-def with_annotations(obj: Object, added: Mapping[str, str], removed: tuple[str, ...] = ()) -> Object:
-    """Return an object with annotations added and removed."""
-    kept = {key: value for key, value in annotations_of(obj).items() if key not in removed} | dict(added)
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
-    return {**obj, "metadata": {**metadata, **({"annotations": kept} if kept else {})}}
-
-
-def reference_of(claim: Object) -> Object:
-    metadata = claim["metadata"]
-    return {
-        "kind": "PersistentVolumeClaim",
-        "apiVersion": "v1",
-        "namespace": metadata["namespace"],
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "resourceVersion": metadata["resourceVersion"],
-    }
-
-
-def bound_volume(volume: Object, claim: Object) -> Object:
-    """Return a volume that refers to a claim; itself where it does."""
-    reference, made = volume["spec"].get("claimRef") or {}, volume
-    if not refers_to(volume, claim):
-        made = with_annotations(made, {BOUND_BY_CONTROLLER: "yes"})
-    if not refers_to(volume, claim) or reference.get("uid") != claim["metadata"]["uid"]:
-        made = {**made, "spec": {**volume["spec"], "claimRef": reference_of(claim)}}
-    return made
 
 
 def bound_claim(claim: Object, volume: Object) -> Object:

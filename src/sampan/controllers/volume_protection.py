@@ -14,6 +14,7 @@ from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
 from sampan.client.resources import PERSISTENT_VOLUMES as VOLUMES
 from sampan.client.resources import PODS
 from sampan.schema.objects import Object
+from sampan.schema.pod_references import claims_of
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
@@ -30,17 +31,6 @@ def held_by(obj: Object, finalizer: str) -> bool:
 def without(obj: Object, finalizer: str) -> Object:
     metadata = obj["metadata"]
     return {**obj, "metadata": {**metadata, "finalizers": [one for one in metadata["finalizers"] if one != finalizer]}}
-
-
-def claims_of(pod: Object) -> list[str]:
-    """Return the keys of the claims that a pod uses, those made for its ephemeral volumes included."""
-    metadata, found = pod["metadata"], []
-    for volume in (pod.get("spec") or {}).get("volumes") or ():
-        if volume.get("persistentVolumeClaim"):
-            found.append(volume["persistentVolumeClaim"].get("claimName"))
-        elif volume.get("ephemeral") is not None:
-            found.append(f"{metadata['name']}-{volume.get('name')}")
-    return [f"{metadata['namespace']}/{name}" for name in found]
 
 
 def runs(pod: Object) -> bool:

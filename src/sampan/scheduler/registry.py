@@ -14,9 +14,13 @@ from sampan.scheduler.plugins.node_name import NodeName
 from sampan.scheduler.plugins.node_ports import NodePorts
 from sampan.scheduler.plugins.node_resources_fit import NodeResourcesFit
 from sampan.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from sampan.scheduler.plugins.node_volume_limits import NodeVolumeLimits
 from sampan.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from sampan.scheduler.plugins.scheduling_gates import SchedulingGates
 from sampan.scheduler.plugins.taint_toleration import TaintToleration
+from sampan.scheduler.plugins.volume_binding import VolumeBinding
+from sampan.scheduler.plugins.volume_restrictions import VolumeRestrictions
+from sampan.scheduler.plugins.volume_zone import VolumeZone
 
 PLUGINS: tuple[tuple[type[Plugin], int], ...] = (
     (SchedulingGates, 0),
@@ -26,6 +30,10 @@ PLUGINS: tuple[tuple[type[Plugin], int], ...] = (
     (NodeAffinity, 2),
     (NodePorts, 0),
     (NodeResourcesFit, 1),
+    (VolumeRestrictions, 0),
+    (NodeVolumeLimits, 0),
+    (VolumeBinding, 0),
+    (VolumeZone, 0),
     (PodTopologySpread, 2),
     (InterPodAffinity, 2),
     (DefaultPreemption, 0),

@@ -41,6 +41,17 @@ def references(pod: Object) -> Iterator[tuple[str, str]]:
         yield from _named("resourceclaims", claim, "resourceClaimName")
 
 
+def claims_of(pod: Object) -> list[str]:
+    """Return the keys of the claims that a pod uses, those made for its ephemeral volumes included."""
+    metadata, found = pod["metadata"], []
+    for volume in (pod.get("spec") or {}).get("volumes") or ():
+        if volume.get("persistentVolumeClaim"):
+            found.append(volume["persistentVolumeClaim"].get("claimName"))
+        elif volume.get("ephemeral") is not None:
+            found.append(f"{metadata['name']}-{volume.get('name')}")
+    return [f"{metadata['namespace']}/{name}" for name in found]
+
+
 def _of_container(container: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for source in _list(container, "envFrom"):
         yield from _named("secrets", source.get("secretRef"))

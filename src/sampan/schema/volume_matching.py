@@ -147,3 +147,35 @@ def default_class(classes: Iterable[Object]) -> Object | None:
     ]
     marked.sort(key=lambda one: str(one["metadata"]["name"]))
     return max(marked, key=lambda one: str(one["metadata"].get("creationTimestamp", "")), default=None)
+
+
+# what a binding writes
+
+
+def with_annotations(obj: Object, added: Mapping[str, str], removed: tuple[str, ...] = ()) -> Object:
+    """Return an object with annotations added and removed."""
+    kept = {key: value for key, value in annotations_of(obj).items() if key not in removed} | dict(added)
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
+    return {**obj, "metadata": {**metadata, **({"annotations": kept} if kept else {})}}
+
+
+def reference_of(claim: Object) -> Object:
+    metadata = claim["metadata"]
+    return {
+        "kind": "PersistentVolumeClaim",
+        "apiVersion": "v1",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "resourceVersion": metadata["resourceVersion"],
+    }
+
+
+def bound_volume(volume: Object, claim: Object) -> Object:
+    """Return a volume that refers to a claim; itself where it does."""
+    reference, made = volume["spec"].get("claimRef") or {}, volume
+    if not refers_to(volume, claim):
+        made = with_annotations(made, {BOUND_BY_CONTROLLER: "yes"})
+    if not refers_to(volume, claim) or reference.get("uid") != claim["metadata"]["uid"]:
+        made = {**made, "spec": {**volume["spec"], "claimRef": reference_of(claim)}}
+    return made

@@ -7,7 +7,7 @@ from typing import Any
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
 from sampan.client.resources import PERSISTENT_VOLUMES as VOLUMES
 from sampan.client.resources import PODS
-from sampan.controllers.volume_protection import claims_of
+from sampan.schema.pod_references import claims_of
 
 SPEC = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.client.resources import EVENTS, PODS, STORAGE_CLASSES
+from sampan.client.resources import EVENTS, PODS, STATEFUL_SETS, STORAGE_CLASSES
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
 from sampan.client.resources import PERSISTENT_VOLUMES as VOLUMES
 from sampan.controllers.local_provisioner import Folders, refusal
@@ -163,6 +163,34 @@ async def test_volumes_are_made_at_once_grow_and_go_with_their_claim(cluster: An
     await cluster.event("VolumeResizeSuccessful")
     await cluster.client.delete(CLAIMS, "c", "default")
     await cluster.gone(VOLUMES, made["metadata"]["name"], None)
+
+
+async def test_a_stateful_set_has_a_volume_for_each_pod_and_finds_it_again(cluster: Any) -> None:
+    labels = {"app": "db"}
+    template = {"metadata": {"name": "data"}, "spec": claim("x")["spec"]}
+    spec = {
+        "replicas": 2,
+        "serviceName": "db",
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        "volumeClaimTemplates": [template],
+    }
+    made = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "db", "namespace": "default"},
+        "spec": spec,
+    }
+    await cluster.client.create(STATEFUL_SETS, made)
+    await cluster.until(STATEFUL_SETS, "db", lambda one: one["status"].get("readyReplicas") == 2)
+    before = await bound(cluster, "data-db-0")
+    assert before["spec"]["storageClassName"] == "standard"
+    assert before["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] == "sim"
+    old = await cluster.client.get(PODS, "db-0", "default")
+    await cluster.client.delete(PODS, "db-0", "default", grace_period_seconds=0)
+    ready = lambda pod: pod["metadata"]["uid"] != old["metadata"]["uid"] and phase("Running")(pod)  # noqa: E731
+    await cluster.until(PODS, "db-0", ready)
+    assert (await bound(cluster, "data-db-0"))["spec"]["volumeName"] == before["spec"]["volumeName"]
 
 
 async def test_what_others_provision_is_left_to_them(cluster: Any) -> None:

@@ -1,0 +1,282 @@
+"""VolumeBinding: a pod goes where its volumes are, can be found, or can be made; before it is bound its claims are.
+
+Claims that wait for their first consumer get a volume that is there and reaches the node, or are given the node's name for
+their provisioner; until all are bound the pod waits. What is promised to pods that are being bound counts as taken.
+Source: pkg/scheduler/framework/plugins/volumebinding; KEP-1472 (storage capacity).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sampan.client.errors import ApiError
+from sampan.client.informer import key_of
+from sampan.client.resources import (
+    CSI_DRIVERS,
+    CSI_STORAGE_CAPACITIES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+)
+from sampan.scheduler.framework import (
+    SKIP,
+    CycleState,
+    Handle,
+    Interest,
+    Plugin,
+    PreFilterAnswer,
+    Status,
+    failure,
+    unresolvable,
+    unschedulable,
+)
+from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.plugins.pod_claims import Claims, Storage, csi_interests, interests, is_bound
+from sampan.scheduler.pod_info import PodInfo
+from sampan.schema.objects import Object
+from sampan.schema.quantity import Quantity, parse
+from sampan.schema.selectors import label_selector
+from sampan.schema.volume_matching import (
+    NO_PROVISIONER,
+    SELECTED_NODE,
+    annotations_of,
+    best_match,
+    bound_volume,
+    class_of,
+    reaches,
+    requested,
+    with_annotations,
+)
+
+UNBOUND_IMMEDIATE = unresolvable("pod has unbound immediate PersistentVolumeClaims")
+NOTHING_TO_BIND = unresolvable("node(s) didn't find available persistent volumes to bind")
+NO_SPACE = unresolvable("node(s) did not have enough free storage")
+NO_VOLUME = unresolvable("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)")
+AFFINITY, AFFINITY_BEFORE_1_34 = (
+    unresolvable("node(s) didn't match PersistentVolume's node affinity"),
+    unresolvable("node(s) had volume node affinity conflict"),
+)
+
+
+@dataclass
+class NodeVolumes:
+    """What a pod needs done when it goes to a node."""
+
+    bindings: list[tuple[Object, Object]] = field(default_factory=list)
+    """Claims with the volumes found for them."""
+    provisions: list[Object] = field(default_factory=list)
+
+
+@dataclass
+class Wanted:
+    """The state of a cycle."""
+
+    claims: Claims
+    by_node: dict[str, NodeVolumes] = field(default_factory=dict)
+
+
+class VolumeBinding(Plugin):
+    name = "VolumeBinding"
+    ARGS: Mapping[str, Any] = {"bindTimeoutSeconds": 600}
+
+    def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
+        super().__init__(args, handle)
+        self.storage = Storage(handle)
+        self.drivers = handle.informer_of(CSI_DRIVERS)
+        self.capacities = handle.informer_of(CSI_STORAGE_CAPACITIES)
+        self.nodes = handle.informer_of(NODES)
+        self.promised_volumes: dict[str, str] = {}
+        """Volumes that are being bound: name → key of the claim."""
+        self.promised_nodes: dict[str, str] = {}
+        """Claims that are being provisioned for: key → name of the node."""
+        self._waiting: dict[str, list[asyncio.Event]] = {}
+        self.storage.claims.add_handler(self._on_claim)
+        self._affinity = AFFINITY if handle.kubernetes_version >= (1, 34) else AFFINITY_BEFORE_1_34
+
+    def interests(self) -> tuple[Interest, ...]:
+        return (*interests(), *csi_interests())
+
+    def _on_claim(self, change: str, old: Object | None, new: Object) -> None:
+        for event in self._waiting.get(key_of(new), ()):
+            event.set()
+
+    # which nodes will do
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> PreFilterAnswer:
+        found = self.storage.claims_of(pod)
+        if isinstance(found, Status):
+            return found
+        if not found:
+            return SKIP
+        claims = self.storage.sorted(found)
+        if claims.immediate:
+            return UNBOUND_IMMEDIATE
+        state[self.name] = Wanted(claims)
+        return None
+
+    def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
+        wanted: Wanted = state[self.name]
+        for claim in wanted.claims.bound:
+            volume = self.storage.volume_of(claim)
+            if volume is None:
+                return NO_VOLUME
+            if not reaches(volume, node.object):
+                return self._affinity
+        found = NodeVolumes()
+        status = self._find(wanted.claims.delayed, node, found) if wanted.claims.delayed else None
+        if status is None:
+            wanted.by_node[node.name] = found
+        return status
+
+    def _find(self, claims: list[Object], node: NodeInfo, found: NodeVolumes) -> Status | None:
+        taken: list[str] = []
+        for claim in sorted(claims, key=requested):
+            selected = self.promised_nodes.get(key_of(claim)) or annotations_of(claim).get(SELECTED_NODE)
+            if selected is not None and selected != node.name:
+                return NOTHING_TO_BIND
+            volume = None if selected else self._volume_for(claim, node, taken)
+            if volume is not None:
+                taken.append(volume["metadata"]["name"])
+                found.bindings.append((claim, volume))
+            elif status := self._cannot_be_made(claim, node):
+                return status
+            else:
+                found.provisions.append(claim)
+        return None
+
+    def _volume_for(self, claim: Object, node: NodeInfo, taken: list[str]) -> Object | None:
+        key = key_of(claim)
+        promised = [name for name, owner in self.promised_volumes.items() if owner != key]
+        return best_match(claim, self.storage.volumes, node=node.object, excluded=(*taken, *promised), delayed=True)
+
+    def _cannot_be_made(self, claim: Object, node: NodeInfo) -> Status | None:
+        """Return why no volume can be provisioned for a claim on a node."""
+        storage_class = self.storage.classes.get(class_of(claim))
+        if storage_class is None or storage_class.get("provisioner") in (None, "", NO_PROVISIONER):
+            return NOTHING_TO_BIND
+        topologies = storage_class.get("allowedTopologies") or ()
+        if topologies and not any(_in_topology(term, node.labels) for term in topologies):
+            return NOTHING_TO_BIND
+        return None if self._has_space(storage_class, claim, node) else NO_SPACE
+
+    def _has_space(self, storage_class: Object, claim: Object, node: NodeInfo) -> bool:
+        driver = self.drivers.get(storage_class["provisioner"])
+        if driver is None or not (driver.get("spec") or {}).get("storageCapacity"):
+            return True
+        name, size = storage_class["metadata"]["name"], requested(claim)
+        return any(
+            one.get("storageClassName") == name
+            and _is_enough(one, size)
+            and one.get("nodeTopology") is not None
+            and label_selector(one["nodeTopology"]).matches(node.labels)
+            for one in self.capacities
+        )
+
+    # the node is chosen
+
+    def reserve(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        wanted: Wanted | None = state.get(self.name)
+        if wanted is None:
+            return None
+        volumes = wanted.by_node.get(node, NodeVolumes())
+        for claim, volume in volumes.bindings:
+            self.promised_volumes[volume["metadata"]["name"]] = key_of(claim)
+        for claim in volumes.provisions:
+            self.promised_nodes[key_of(claim)] = node
+        return None
+
+    def unreserve(self, state: CycleState, pod: PodInfo, node: str) -> None:
+        wanted: Wanted | None = state.get(self.name)
+        volumes = wanted.by_node.get(node, NodeVolumes()) if wanted is not None else NodeVolumes()
+        for _, volume in volumes.bindings:
+            self.promised_volumes.pop(volume["metadata"]["name"], None)
+        for claim in volumes.provisions:
+            self.promised_nodes.pop(key_of(claim), None)
+
+    async def pre_bind(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        wanted: Wanted | None = state.get(self.name)
+        if wanted is None or not wanted.claims.delayed:
+            return None
+        volumes, client = wanted.by_node[node], self.handle.client
+        try:
+            for claim, volume in volumes.bindings:
+                made = bound_volume(volume, claim)
+                if made is not volume:
+                    await client.update(PERSISTENT_VOLUMES, made)
+            for claim in volumes.provisions:
+                if annotations_of(claim).get(SELECTED_NODE) != node:
+                    await client.update(PERSISTENT_VOLUME_CLAIMS, with_annotations(claim, {SELECTED_NODE: node}))
+            status = await self._until_bound(wanted.claims.delayed, node, volumes)
+        except ApiError as error:
+            return failure(f"binding volumes: {error}")
+        except TimeoutError:
+            return failure("binding volumes: context deadline exceeded")
+        if status is None:
+            self.unreserve(state, pod, node)  # what was promised is said by the objects now
+        return status
+
+    async def _until_bound(self, claims: list[Object], node: str, volumes: NodeVolumes) -> Status | None:
+        """Wait until every claim is bound to a volume that reaches the node. Raises ``TimeoutError``."""
+        provisioned = {key_of(claim) for claim in volumes.provisions}
+        changed = asyncio.Event()
+        keys = [key_of(claim) for claim in claims]
+        for key in keys:
+            self._waiting.setdefault(key, []).append(changed)
+        seen_selected: set[str] = set()
+        try:
+            async with asyncio.timeout(float(self.args["bindTimeoutSeconds"])):
+                while True:
+                    changed.clear()
+                    current = {key: self.storage.claims.get(key) for key in keys}
+                    for key, claim in current.items():
+                        status = self._wrong(key, claim, node, provisioned, seen_selected)
+                        if status is not None:
+                            return status
+                    if all(claim is not None and is_bound(claim) for claim in current.values()):
+                        return await self._all_reach(current.values(), node)
+                    await changed.wait()
+        finally:
+            for key in keys:
+                with contextlib.suppress(ValueError):
+                    self._waiting[key].remove(changed)
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+    def _wrong(
+        self, key: str, claim: Object | None, node: str, provisioned: set[str], seen_selected: set[str]
+    ) -> Status | None:
+        """Return why a claim will not be bound: it is gone, or its provisioner asks for another node by taking the name of
+        this one away."""
+        if claim is None or "deletionTimestamp" in claim["metadata"]:
+            name = key.partition("/")[2]
+            return unschedulable(f'persistentvolumeclaim "{name}" not found')
+        if key in provisioned and not is_bound(claim):
+            selected = annotations_of(claim).get(SELECTED_NODE)
+            if selected == node:
+                seen_selected.add(key)
+            elif key in seen_selected:
+                return failure(f"provisioning failed for PVC {claim['metadata']['name']}")
+        return None
+
+    async def _all_reach(self, claims: Any, node: str) -> Status | None:
+        place = self.nodes.get(node)
+        for claim in claims:
+            name = claim["spec"]["volumeName"]
+            volume = self.storage.volumes.get(name) or await self.handle.client.get(PERSISTENT_VOLUMES, name)
+            if place is None or not reaches(volume, place):
+                return failure(f'pv "{name}" node affinity doesn\'t match node "{node}"')
+        return None
+
+
+def _in_topology(term: Object, labels: Mapping[str, str]) -> bool:
+    expressions = term.get("matchLabelExpressions") or ()
+    return all(labels.get(one["key"]) in one["values"] for one in expressions)
+
+
+def _is_enough(capacity: Object, size: Quantity) -> bool:
+    limit = capacity.get("maximumVolumeSize") or capacity.get("capacity")
+    return limit is not None and not parse(str(limit)) < size
