@@ -33,8 +33,8 @@ class ClusterState:
         """Their preferred affinity and (with negative weights) anti-affinity."""
         self.image_nodes: dict[str, int] = {}
         """How many nodes have an image."""
-        self.tainted = 0
-        """Raised with each change of a node's object: what plugins may remember about all nodes is good for one value."""
+        self.version = 0
+        """Raised with each change of a node's object: what is remembered about all nodes is good for one value."""
         self.namespaces: dict[str, Mapping[str, str]] = {}
         """The labels of every namespace."""
         self._waiting_for_node: dict[str, NodeInfo] = {}
@@ -44,7 +44,7 @@ class ClusterState:
 
     def set_node(self, node: Object) -> NodeInfo:
         name = node["metadata"]["name"]
-        self.tainted += 1
+        self.version += 1
         info = self.nodes.get(name)
         if info is None:
             info = self._waiting_for_node.pop(name, None) or NodeInfo(name)
@@ -61,7 +61,7 @@ class ClusterState:
         info = self.nodes.pop(name, None)
         if info is None:
             return
-        self.tainted += 1
+        self.version += 1
         self._order = None
         self._count_images(info, -1)
         if info.pods:

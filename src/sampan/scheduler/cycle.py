@@ -14,6 +14,7 @@ from sampan.scheduler.framework import Code, CycleState, NodeStatuses, Status, u
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.profile import Profile
+from sampan.scheduler.remembered import Answers, Memory
 
 FEWEST_NODES = 100
 """So many nodes that will do are always looked for."""
@@ -84,22 +85,26 @@ class Cycles:
     def __init__(self, cluster: ClusterState) -> None:
         self.cluster = cluster
         self._begin = 0
+        self._memories: dict[str, Memory] = {}
 
     def choose(self, profile: Profile, state: CycleState, pod: PodInfo) -> NodeInfo | Refusal | Status:
         """Return the best node, why there is none, or an error."""
         if not self.cluster.nodes:
             return Refusal(0)
-        found = self.fitting(profile, state, pod)
+        answers = self._memories.setdefault(profile.name, Memory()).of(pod, self.cluster.version)
+        found = self.fitting(profile, state, pod, answers)
         if isinstance(found, Refusal | Status):
             return found
         if len(found) == 1:
             return found[0]
-        scores = profile.scores(state, pod, found)
+        scores = profile.scores(state, pod, found, answers)
         if isinstance(scores, Status):
             return scores
         return found[scores.index(max(scores))]
 
-    def fitting(self, profile: Profile, state: CycleState, pod: PodInfo) -> list[NodeInfo] | Refusal | Status:
+    def fitting(
+        self, profile: Profile, state: CycleState, pod: PodInfo, answers: Answers
+    ) -> list[NodeInfo] | Refusal | Status:
         """Return nodes that will do."""
         nodes = self.cluster.ordered()
         names, status, narrowing = profile.pre_filter(state, pod, nodes)
@@ -108,7 +113,7 @@ class Cycles:
                 return status
             return Refusal(len(nodes), NodeStatuses({}, status._replace(reasons=())), status)
         check = profile.filter_with_nominated if profile.nominations else None
-        plain = profile.filters(state)
+        plain = profile.remembering_filters(state, answers)
         statuses: dict[str, Status] = {}
 
         def will_do(node: NodeInfo) -> bool:

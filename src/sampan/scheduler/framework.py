@@ -175,6 +175,9 @@ class Plugin:
     name = ""
     ARGS: Mapping[str, Any] = {}
     """The arguments it knows, with their defaults; others are refused."""
+    local = False
+    """Whether ``filter`` and ``score`` depend on nothing but the node and what pods of a kind share (``remembered.py``): then
+    their answers are remembered until the node changes."""
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
         self.args, self.handle = args, handle

@@ -25,6 +25,7 @@ from sampan.scheduler.framework import (
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.pod_info import PodInfo
+from sampan.scheduler.remembered import Answer, Answers, local_points
 
 POINTS = (
     "pre_enqueue", "pre_filter", "filter", "post_filter", "pre_score", "score", "reserve", "permit", "pre_bind", "bind",
@@ -93,10 +94,15 @@ class Profile:
                     return None, unresolvable(why)._replace(plugin=plugin.name), narrowing
         return names, None, narrowing
 
-    def filters(self, state: CycleState) -> Callable[[PodInfo, NodeInfo], Status | None]:
-        """Return the check of one node, of the plugins that have something to say in this cycle."""
+    def filters(self, state: CycleState, *, local: bool | None = None) -> Callable[[PodInfo, NodeInfo], Status | None]:
+        """Return the check of one node, of the plugins that have something to say in this cycle; ``local``: only of those
+        that are, or are not."""
         skipped = state.get(SKIPPED[0], ())
-        calls = [(plugin.filter, plugin.name) for plugin in self.enabled["filter"] if plugin.name not in skipped]
+        calls = [
+            (plugin.filter, plugin.name)
+            for plugin in self.enabled["filter"]
+            if plugin.name not in skipped and local in (None, plugin.local)
+        ]
 
         def check(pod: PodInfo, node: NodeInfo) -> Status | None:
             for call, name in calls:
@@ -145,9 +151,27 @@ class Profile:
             nominated = result.nominated_node if result.nominated_node is not None else nominated
         return PostFilterResult(unschedulable(*reasons), nominated)
 
+    def remembering_filters(self, state: CycleState, answers: Answers) -> Callable[[PodInfo, NodeInfo], Status | None]:
+        """Return the same check; what local plugins say is remembered in ``answers``."""
+        local, rest = self.filters(state, local=True), self.filters(state, local=False)
+        others = any(not p.local and p.name not in state.get(SKIPPED[0], ()) for p in self.enabled["filter"])
+        by_node = answers.by_node
+
+        def check(pod: PodInfo, node: NodeInfo) -> Status | None:
+            answer = by_node.get(node.name)
+            if answer is None or answer.generation != node.generation:
+                answer = by_node[node.name] = Answer(node.generation, local(pod, node))
+            if answer.status is not None:
+                return answer.status
+            return rest(pod, node) if others else None
+
+        return check
+
     # which of them is best
 
-    def scores(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> list[int] | Status:
+    def scores(
+        self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo], answers: Answers | None = None
+    ) -> list[int] | Status:
         """Return the weighted points of each node."""
         skipped: set[str] = set()
         for plugin in self.enabled["pre_score"]:
@@ -156,16 +180,48 @@ class Profile:
                 skipped.add(plugin.name)
             elif answer is not None:
                 return answer._replace(plugin=plugin.name)
-        total = [0] * len(nodes)
-        for plugin in self.enabled["score"]:
-            if plugin.name in skipped:
-                continue
-            points = plugin.scores(state, pod, nodes)
-            if defines(plugin, "normalize"):
-                points = plugin.normalize(state, pod, nodes, points)
-            weight = self.weights[plugin.name]
-            total = [so_far + weight * more for so_far, more in zip(total, points, strict=True)]
+        scoring = [plugin for plugin in self.enabled["score"] if plugin.name not in skipped]
+        local = [(plugin, self.weights[plugin.name]) for plugin in scoring if plugin.local]
+        total, raw = self._local_points(state, pod, nodes, local, answers or Answers())
+        compared = [plugin for plugin, _ in local if defines(plugin, "normalize")]
+        for place, plugin in enumerate(compared):
+            scores = plugin.normalize(state, pod, nodes, [one[place] for one in raw])
+            total = self._added(total, plugin, scores)
+        for plugin in scoring:
+            if not plugin.local:
+                scores = plugin.scores(state, pod, nodes)
+                if defines(plugin, "normalize"):
+                    scores = plugin.normalize(state, pod, nodes, scores)
+                total = self._added(total, plugin, scores)
         return total
+
+    def _added(self, total: list[int], plugin: Plugin, scores: list[int]) -> list[int]:
+        weight = self.weights[plugin.name]
+        return [so_far + weight * more for so_far, more in zip(total, scores, strict=True)]
+
+    def _local_points(
+        self,
+        state: CycleState,
+        pod: PodInfo,
+        nodes: Sequence[NodeInfo],
+        plugins: Sequence[tuple[Plugin, int]],
+        answers: Answers,
+    ) -> tuple[list[int], list[tuple[int, ...]]]:
+        """Return ``remembered.local_points``, asking only about nodes that changed (or when other plugins are asked)."""
+        asked = tuple(plugin.name for plugin, _ in plugins)
+        if answers.asked != asked:
+            answers.asked = asked
+            for one in answers.by_node.values():
+                one.points = None
+        found = [answers.of(node) for node in nodes]
+        missing = [node for node, one in zip(nodes, found, strict=True) if one is None or one.points is None]
+        for node, points, raw in zip(missing, *local_points(state, pod, missing, plugins), strict=True):
+            known = answers.of(node)
+            if known is None:
+                known = answers.by_node[node.name] = Answer(node.generation, None)
+            known.points, known.raw = points, raw
+        answered = [answers.by_node[node.name] for node in nodes]
+        return [one.points or 0 for one in answered], [one.raw for one in answered]
 
     # making it so
 

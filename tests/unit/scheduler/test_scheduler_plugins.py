@@ -17,6 +17,7 @@ from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.pod_info import PodInfo, requests_of
 from sampan.scheduler.profile import Profile
+from sampan.scheduler.remembered import Answers
 from sampan.schema.objects import Object
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -243,8 +244,8 @@ def test_of_very_many_nodes_some_are_compared() -> None:
     assert enough(305, 0) == max(305 * 48 // 100, FEWEST_NODES)
     cycles, profile = Cycles(cluster), profile_on(cluster)
     waiting = PodInfo(pod(requests={"cpu": "1"}))
-    first = cycles.fitting(profile, CycleState(), waiting)
-    second = cycles.fitting(profile, CycleState(), waiting)
+    first = cycles.fitting(profile, CycleState(), waiting, Answers())
+    second = cycles.fitting(profile, CycleState(), waiting, Answers())
     assert isinstance(first, list) and isinstance(second, list)
     assert len(first) == len(second) == enough(305, 0)
     assert not {one.name for one in first} & {one.name for one in second}, "each cycle begins with another"

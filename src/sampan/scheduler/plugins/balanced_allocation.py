@@ -14,6 +14,7 @@ from sampan.scheduler.pod_info import PodInfo
 
 class NodeResourcesBalancedAllocation(Plugin):
     name = "NodeResourcesBalancedAllocation"
+    local = True
     ARGS: Mapping[str, Any] = {"resources": DEFAULT_RESOURCES}
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:

@@ -15,6 +15,7 @@ SMALL, LARGE = 23 * MEGABYTE, 1000 * MEGABYTE
 
 class ImageLocality(Plugin):
     name = "ImageLocality"
+    local = True
 
     def pre_score(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Skip | None:
         cluster = self.handle.cluster

@@ -58,6 +58,7 @@ def named_nodes(terms: Sequence[Object]) -> frozenset[str] | None:
 
 class NodeAffinity(Plugin):
     name = "NodeAffinity"
+    local = True
     ARGS: Mapping[str, Any] = {"addedAffinity": {}}
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:

@@ -12,6 +12,7 @@ ELSEWHERE = unresolvable("node(s) didn't match the requested node name")
 
 class NodeName(Plugin):
     name = "NodeName"
+    local = True
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         return None if not pod.node or pod.node == node.name else ELSEWHERE

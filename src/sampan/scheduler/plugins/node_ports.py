@@ -26,6 +26,7 @@ TAKEN = unschedulable("node(s) didn't have free ports for the requested pod port
 
 class NodePorts(Plugin):
     name = "NodePorts"
+    local = True
 
     def pre_filter(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> PreFilterAnswer:
         return None if pod.ports else SKIP

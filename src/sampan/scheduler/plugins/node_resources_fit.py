@@ -44,6 +44,7 @@ DEFAULT_RESOURCES: list[Object] = [{"name": "cpu", "weight": 1}, {"name": "memor
 
 class NodeResourcesFit(Plugin):
     name = "NodeResourcesFit"
+    local = True
     ARGS: Mapping[str, Any] = {
         "ignoredResources": [],
         "ignoredResourceGroups": [],

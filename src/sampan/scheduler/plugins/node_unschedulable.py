@@ -15,6 +15,7 @@ TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 class NodeUnschedulable(Plugin):
     name = "NodeUnschedulable"
+    local = True
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         if not node.unschedulable or any(tolerates(one, TAINT) for one in pod.tolerations):

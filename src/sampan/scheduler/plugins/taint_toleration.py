@@ -38,6 +38,7 @@ def untolerated(pod: PodInfo, taints: Sequence[Object]) -> Object | None:
 
 class TaintToleration(Plugin):
     name = "TaintToleration"
+    local = True
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         if not node.taints or (taint := untolerated(pod, node.taints)) is None:
