@@ -27,7 +27,7 @@ from sampan.api.flowcontrol.control import FlowControl
 from sampan.api.following import Following
 from sampan.api.health import Check, add_health_routes
 from sampan.api.identity import permit
-from sampan.api.metrics.exposition import Family
+from sampan.api.metrics.exposition import Family, HistogramFamily
 from sampan.api.metrics.measured import Measured
 from sampan.api.metrics.requests import Requests
 from sampan.api.registry import Registry
@@ -107,7 +107,7 @@ class Api:
         self.features = FeatureGates(types.version)
         self.without_cbor = False
         """Whether CBOR is not spoken."""
-        self.metric_sources: list[Callable[[], Iterable[Family]]] = []
+        self.metric_sources: list[Callable[[], Iterable[Family | HistogramFamily]]] = []
         """What else ``/metrics`` shows."""
         self.started = self.stopping = False
         self.flow_control: FlowControl | None = None

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 
-VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security")
+VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security",
+         "scheduler")  # fmt: skip
 PASSED_THROUGH = ("kubectl",)
 """Verbs whose arguments belong to another program."""
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"

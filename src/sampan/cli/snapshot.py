@@ -148,6 +148,7 @@ def fork(options: argparse.Namespace) -> int:
         kubernetes_version=about["kubernetesVersion"],
         api_port=None,
         api_config=None,
+        scheduler_config=None,
         store=None,
         wait=60.0,
         kubeconfig=options.kubeconfig,

@@ -51,6 +51,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--kubelet-config", metavar="FILE", help="settings of the kubelet: a KubeletConfiguration (YAML; docs/node.md)"
     )
     parser.add_argument(
+        "--scheduler-config", metavar="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, their arguments"
+    )
+    parser.add_argument(
         "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
     )
 
@@ -63,8 +66,16 @@ def run(options: argparse.Namespace) -> int:
     flags = None if options.api_config is None else read_flags(Path(options.api_config))
     store = None if options.store is None else read_store(options.store)
     kubelet = None if options.kubelet_config is None else read_kubelet_config(Path(options.kubelet_config))
+    scheduler = None if options.scheduler_config is None else read_scheduler_config(Path(options.scheduler_config))
     settings = lifecycle.choose(
-        options.name, options.pods, options.kubernetes_version, options.api_port, flags, store, kubelet
+        options.name,
+        options.pods,
+        options.kubernetes_version,
+        options.api_port,
+        flags,
+        store,
+        kubelet,
+        scheduler_config=scheduler,
     )
     file = kubeconfig.user_file(options.kubeconfig)
 
@@ -136,6 +147,20 @@ def read_kubelet_config(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, kubelet_config.ConfigFault, UnicodeDecodeError) as error:
         raise ClusterError(f"{file}: {error}", "docs/node.md has the fields that are honoured") from error
     return given
+
+
+def read_scheduler_config(file: Path) -> str:
+    """Return the path of a ``--scheduler-config`` that a scheduler can be made of. Raises ``ClusterError``."""
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.scheduler.configuration import ConfigurationError, embedded, profiles_of, read
+
+    try:
+        profiles_of(embedded(read(file)))
+    except OSError as error:
+        raise ClusterError(f"{file} cannot be read: {error.strerror}") from error
+    except ConfigurationError as error:
+        raise ClusterError(f"{file}: {error}", f"`sampan scheduler check {file}`") from error
+    return str(file.absolute())
 
 
 def read_store(url: str) -> str:

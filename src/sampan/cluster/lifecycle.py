@@ -109,6 +109,7 @@ def choose(
     store_url: str | None = None,
     kubelet_config: dict[str, Any] | None = None,
     cri_endpoint: str | None = None,
+    scheduler_config: str | None = None,
 ) -> Settings:
     """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
     What is None stays as it was.
@@ -135,6 +136,9 @@ def choose(
                 settings = _changed(settings, "other settings of its kubelet", "--kubelet-config", **given)
             if cri_endpoint not in (None, settings.cri_endpoint):
                 settings = _changed(settings, "another container runtime", "--cri-endpoint", cri_endpoint=cri_endpoint)
+            if scheduler_config not in (None, settings.scheduler_config):
+                changed = {"scheduler_config": scheduler_config}
+                settings = _changed(settings, "other settings of its scheduler", "--scheduler-config", **changed)
             return settings
         index = _free_index(pods)
         port = api_port or _free_port()
@@ -148,6 +152,7 @@ def choose(
             kubelet_config=kubelet_config or {},
             cri_endpoint=cri_endpoint or "",
             store_url=store_url or "",
+            scheduler_config=scheduler_config or "",
         )
         api_socket(settings).close()
         settings.save()

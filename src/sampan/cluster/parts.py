@@ -121,6 +121,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             control_plane_node=settings.node_name if real else "",
             autoscaler=autoscaler_config(config.flags),
             volumes_dir=settings.volumes_dir if real and not settings.store_url else None,
+            scheduler_config=Path(settings.scheduler_config) if settings.scheduler_config else None,
         )
 
     async def alongside(api: Api) -> None:
@@ -184,10 +185,12 @@ async def run_controllers(
     control_plane_node: str = "",
     volumes_dir: Path | None = None,
     autoscaler: AutoscalerConfig | None = None,
+    scheduler_config: Path | None = None,
 ) -> None:
     """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
     begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label. ``volumes_dir``:
-    where that node's local volumes are made; simulated nodes have volumes without folders."""
+    where that node's local volumes are made; simulated nodes have volumes without folders. ``scheduler_config``: a
+    KubeSchedulerConfiguration."""
     from sampan.client.resources import NODES
     from sampan.cluster.control_plane import ControlPlaneLabel
     from sampan.controllers.builtin import (
@@ -198,6 +201,7 @@ async def run_controllers(
         local_provisioning,
     )
     from sampan.controllers.builtin import run as run_builtin
+    from sampan.scheduler.configuration import embedded, read
     from sampan.scheduler.scheduler import Scheduler
 
     for component in ("scheduler", "controller-manager"):
@@ -208,7 +212,9 @@ async def run_controllers(
         version = api.types.version
         major, minor = (int(part) for part in version.split("."))
         events = events_of("default-scheduler")
-        scheduler = Scheduler(client, informers.of, events, kubernetes_version=(major, minor))
+        configuration = embedded(read(scheduler_config)) if scheduler_config else None
+        scheduler = Scheduler(client, informers.of, events, configuration, (major, minor))
+        api.metric_sources.append(scheduler.metrics.families)
         made: list[Runs] = [scheduler]
         if control_plane_node:
             label = client_for(ControlPlaneLabel.name)

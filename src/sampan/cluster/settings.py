@@ -55,6 +55,9 @@ class Settings:
     store_url: str = ""
     """``--store``: etcd's URL; empty: SQLite in the state directory."""
 
+    scheduler_config: str = ""
+    """``--scheduler-config``: the path of a KubeSchedulerConfiguration."""
+
     # directories
     @property
     def state_dir(self) -> Path:

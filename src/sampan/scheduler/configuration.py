@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from sampan.api.flags import duration
+from sampan.client.events import EventRecorder
+from sampan.client.informer import Informer
+from sampan.scheduler.cluster_state import ClusterState
 from sampan.scheduler.framework import Handle, Plugin, defines
+from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.profile import POINTS, Profile
 from sampan.scheduler.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from sampan.scheduler.registry import PLUGINS
@@ -221,6 +225,33 @@ def number(found: Object, name: str, at: str, otherwise: int, *, lowest: int = 0
     if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
         raise ConfigurationError(f"{at}{name}: Invalid value: {value}: must be a number from {lowest} to {highest}")
     return value
+
+
+def embedded(configuration: Configuration) -> Configuration:
+    """Return the configuration if a cluster's own scheduler can use it: who leads and which cluster it is are settled there.
+    Raises ``ConfigurationError``."""
+    if configuration.kubeconfig:
+        raise ConfigurationError("clientConnection.kubeconfig: it would have no effect in the cluster's own scheduler")
+    if configuration.election != Election():
+        raise ConfigurationError("leaderElection: it would have no effect: who runs the API runs its scheduler")
+    return configuration
+
+
+def profiles_of(configuration: Configuration) -> list[Profile]:
+    """Return the profiles as they would be made, over a cluster without nodes: to say what is wrong before anything starts.
+    Raises ``ConfigurationError``."""
+    client: Any = NoClient()
+    handle = Handle(
+        client, lambda resource: Informer(client, resource), EventRecorder(client, ""), ClusterState(), Nominations(),
+        lambda work, name: work.close(), lambda key: None, lambda key: None,
+    )  # fmt: skip
+    return [build(spec, configuration, handle) for spec in configuration.profiles]
+
+
+class NoClient:
+    """Of a scheduler that never runs."""
+
+    streams_lists = False
 
 
 # the plugins of a profile

@@ -86,6 +86,10 @@ class SchedulingQueue:
                 counts[queued.where] += 1
         return counts
 
+    def refusals(self) -> dict[str, int]:
+        """Return how many pods wait, by the plugin that refused them."""
+        return {plugin: len(waiting) for plugin, waiting in self._refused.items() if plugin}
+
     def get(self, key: str) -> QueuedPod | None:
         return self._pods.get(key)
 

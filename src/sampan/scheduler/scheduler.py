@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from time import perf_counter
 from typing import Any
 
 from sampan.client.errors import ApiError
@@ -32,6 +33,8 @@ from sampan.scheduler.framework import (
     failure,
     unresolvable,
 )
+from sampan.scheduler.metrics import ERROR, SCHEDULED, Metrics
+from sampan.scheduler.metrics import UNSCHEDULABLE as REFUSED
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.pod_events import counts_anew, matters, node_changes, pod_changes
@@ -71,6 +74,7 @@ class Scheduler:
         """What is under way for a pod, by its key."""
         self._slots = asyncio.Semaphore(BINDINGS)
         self.cycles = Cycles(self.cluster)
+        self.metrics = Metrics(self)
         self.profiles: dict[str, Profile] = {}
         for spec in configuration.profiles:
             handle = Handle(
@@ -210,6 +214,7 @@ class Scheduler:
 
     def _schedule(self, queued: QueuedPod) -> None:
         pod, profile, state = queued.pod, self._profile(queued.pod), CycleState()
+        begun = perf_counter()
         try:
             chosen = self.cycles.choose(profile, state, pod)
             found = self._assume(profile, state, pod, chosen.name) if isinstance(chosen, NodeInfo) else chosen
@@ -219,6 +224,8 @@ class Scheduler:
             # one pod that a plugin cannot read must not end everybody's scheduler
             logger.exception("%s: a plugin failed", pod.key)
             found = failure(f"running the plugins: {type(error).__name__}: {error}")
+        result = ERROR if isinstance(found, Status) else REFUSED if isinstance(found, Refusal) else SCHEDULED
+        self.metrics.attempts.observe(perf_counter() - begun, profile.name, result)
         if isinstance(found, Status):
             self._fail(queued, SCHEDULER_ERROR, found.message)
         elif isinstance(found, PodInfo):
@@ -286,6 +293,8 @@ class Scheduler:
             status = failure(f"{type(error).__name__}: {error}")
         if status is None:
             self.teller.scheduled(pod, node)
+            self.metrics.whole.observe(asyncio.get_running_loop().time() - queued.first_seen, str(queued.attempts))
+            self.metrics.tries.observe(queued.attempts)
             profile.post_bind(state, pod, node)
             return
         self._give_back(profile, state, pod, node)

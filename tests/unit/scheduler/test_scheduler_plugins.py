@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from sampan.client.events import EventRecorder
-from sampan.client.informer import Informer
 from sampan.scheduler.cluster_state import ClusterState, cluster_of
-from sampan.scheduler.configuration import Configuration, ProfileSpec, build
 from sampan.scheduler.cycle import FEWEST_NODES, Cycles, Refusal, enough
-from sampan.scheduler.framework import CycleState, Handle, Status
+from sampan.scheduler.framework import CycleState, Status
 from sampan.scheduler.node_info import NodeInfo
-from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.pod_info import PodInfo, requests_of
-from sampan.scheduler.profile import Profile
 from sampan.scheduler.remembered import Answers
 from sampan.schema.objects import Object
+from tests.unit.scheduler.conftest import ProfileOn
+from tests.unit.scheduler.made import REQUIRED, node, pod, term
 
-REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-
-
-def node(name: str, cpu: str = "4", memory: str = "8Gi", pods: str = "110", **changes: Any) -> Object:
-    labels = {"kubernetes.io/hostname": name, **changes.pop("labels", {})}
-    images = changes.pop("images", [])
-    allocatable = {"cpu": cpu, "memory": memory, "pods": pods}
-    return {
-        "metadata": {"name": name, "labels": labels},
-        "spec": changes,
-        "status": {"allocatable": allocatable, "images": images},
-    }
+Placed = Callable[..., str]
 
 
-def pod(name: str = "p", on: str = "", labels: dict[str, str] | None = None, **spec: Any) -> Object:
-    requests = spec.pop("requests", {})
-    container = {"name": "c", "image": "web:1", "resources": {"requests": requests}, "ports": spec.pop("ports", [])}
-    body: Object = {"containers": [container], **spec}
-    if on:
-        body["nodeName"] = on
-    return {"metadata": {"name": name, "namespace": "ns", "uid": name, "labels": labels or {}}, "spec": body}
+@pytest.fixture
+def chosen(profile_on: ProfileOn) -> Callable[..., NodeInfo | Refusal]:
+    def choose(waiting: Object, cluster: ClusterState, version: tuple[int, int] = (1, 37)) -> NodeInfo | Refusal:
+        found = Cycles(cluster).choose(profile_on(cluster, version), CycleState(), PodInfo(waiting))
+        assert not isinstance(found, Status), found
+        return found
+
+    return choose
 
 
-def profile_on(cluster: ClusterState, version: tuple[int, int] = (1, 37), spec: ProfileSpec | None = None) -> Profile:
-    """Return a profile over a cluster that is no API's: its informers stay empty."""
-    client: Any = SimpleNamespace(streams_lists=False)
-    handle = Handle(
-        client=client,
-        informer_of=lambda resource: Informer(client, resource),
-        events=EventRecorder(client, "default-scheduler"),
-        cluster=cluster,
-        nominations=Nominations(),
-        start=lambda work, name: work.close(),
-        activate=lambda key: None,
-        released=lambda key: None,
-        kubernetes_version=version,
-    )
-    return build(spec or ProfileSpec(), Configuration(), handle)
-
-
-def chosen(waiting: Object, cluster: ClusterState, version: tuple[int, int] = (1, 37)) -> NodeInfo | Refusal:
-    found = Cycles(cluster).choose(profile_on(cluster, version), CycleState(), PodInfo(waiting))
-    assert not isinstance(found, Status), found
-    return found
-
-
-def placed(
-    waiting: Object, nodes: list[Object], there: list[Object] | None = None, version: tuple[int, int] = (1, 37)
-) -> str:
+@pytest.fixture
+def placed(chosen: Callable[..., NodeInfo | Refusal]) -> Placed:
     """Return the chosen node, or the message of FailedScheduling without what preemption adds."""
-    found = chosen(waiting, cluster_of(nodes, there or []), version)
-    return found.message if isinstance(found, Refusal) else found.name
+
+    def place(
+        waiting: Object, nodes: list[Object], there: list[Object] | None = None, version: tuple[int, int] = (1, 37)
+    ) -> str:
+        found = chosen(waiting, cluster_of(nodes, there or []), version)
+        return found.message if isinstance(found, Refusal) else found.name
+
+    return place
 
 
 def test_requests_are_the_sum_or_the_largest_init_container() -> None:
@@ -118,7 +86,7 @@ def test_what_is_said_of_the_whole_pod_counts() -> None:
         (pod(ports=[{"hostPort": 80}]), "1 node(s) didn't have free ports for the requested pod ports."),
     ],
 )
-def test_why_a_pod_has_no_node(waiting: Object, message: str) -> None:
+def test_why_a_pod_has_no_node(waiting: Object, message: str, placed: Placed) -> None:
     there = [pod("taken", on="a", ports=[{"hostPort": 80}])]
     assert placed(waiting, [node("a")], there) == f"0/1 nodes are available: {message}"
 
@@ -126,7 +94,7 @@ def test_why_a_pod_has_no_node(waiting: Object, message: str) -> None:
 @pytest.mark.parametrize(
     ("address", "clashes"), [(None, True), ("0.0.0.0", True), ("127.0.0.1", True), ("127.0.0.2", False)]
 )
-def test_a_port_is_taken_on_its_address_only(address: str | None, clashes: bool) -> None:
+def test_a_port_is_taken_on_its_address_only(address: str | None, clashes: bool, placed: Placed) -> None:
     sidecar = {"restartPolicy": "Always", "ports": [{"hostPort": 80, "hostIP": "127.0.0.1"}], "image": "s"}
     there = [pod("taken", on="a", initContainers=[{**sidecar}])]
     port = {"hostPort": 80, **({"hostIP": address} if address else {})}
@@ -134,25 +102,25 @@ def test_a_port_is_taken_on_its_address_only(address: str | None, clashes: bool)
     assert placed(pod(ports=[{**port, "protocol": "UDP"}]), [node("a")], there) == "a"
 
 
-@pytest.mark.parametrize(("policy", "chosen"), [("Ignore", "0/2"), ("Honor", "a")])
-def test_tainted_nodes_are_domains_unless_taints_are_honoured(policy: str, chosen: str) -> None:
+@pytest.mark.parametrize(("policy", "outcome"), [("Ignore", "0/2"), ("Honor", "a")])
+def test_tainted_nodes_are_domains_unless_taints_are_honoured(policy: str, outcome: str, placed: Placed) -> None:
     spread = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "w"}}}
     waiting = pod(labels={"app": "w"}, topologySpreadConstraints=[{**spread, "nodeTaintsPolicy": policy}])
     nodes = [node("a"), node("b", taints=[{"key": "down", "effect": "NoSchedule"}])]
-    assert placed(waiting, nodes, [pod("there", on="a", labels={"app": "w"})]).startswith(chosen)
+    assert placed(waiting, nodes, [pod("there", on="a", labels={"app": "w"})]).startswith(outcome)
 
 
-def test_no_node_at_all() -> None:
+def test_no_node_at_all(placed: Placed) -> None:
     assert placed(pod(), []) == "no nodes available to schedule pods"
 
 
-def test_too_many_pods() -> None:
+def test_too_many_pods(placed: Placed) -> None:
     assert placed(pod(), [node("a", pods="1")], [pod("x", on="a")]) == "0/1 nodes are available: 1 Too many pods."
     finished = {**pod("x", on="a"), "status": {"phase": "Succeeded"}}
     assert placed(pod(), [node("a", pods="1")], [finished]) == "a"
 
 
-def test_reasons_of_several_nodes_are_counted() -> None:
+def test_reasons_of_several_nodes_are_counted(placed: Placed) -> None:
     tainted = {"key": "team", "value": "b", "effect": "NoSchedule"}
     nodes = [node("a", cpu="1"), node("b", cpu="1"), node("c", taints=[tainted]), node("d", unschedulable=True)]
     assert placed(pod(requests={"cpu": "2"}), nodes) == (
@@ -172,13 +140,13 @@ def test_reasons_of_several_nodes_are_counted() -> None:
         ("Gt", ["1"], False),
     ],
 )  # fmt: skip
-def test_node_affinity_expressions(operator: str, values: list[str], fits: bool) -> None:
+def test_node_affinity_expressions(operator: str, values: list[str], fits: bool, placed: Placed) -> None:
     term = {"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}
     affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{}, term]}}}
     assert (placed(pod(affinity=affinity), [node("n", labels={"zone": "a"})]) == "n") is fits
 
 
-def test_node_affinity_by_field_and_number() -> None:
+def test_node_affinity_by_field_and_number(placed: Placed) -> None:
     field = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}
     affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [field]}}}
     assert placed(pod(affinity=affinity), [node("a"), node("b")]) == "b"
@@ -187,14 +155,10 @@ def test_node_affinity_by_field_and_number() -> None:
     assert placed(pod(affinity=affinity), [node("a", labels={"cores": "4"}), node("b", labels={"cores": "16"})]) == "b"
 
 
-def term(key: str, **labels: str) -> Object:
-    return {"labelSelector": {"matchLabels": labels}, "topologyKey": key}
-
-
 ZONES = [node("a1", labels={"zone": "a"}), node("a2", labels={"zone": "a"}), node("b1", labels={"zone": "b"})]
 
 
-def test_anti_affinity_by_topology_both_ways() -> None:
+def test_anti_affinity_by_topology_both_ways(placed: Placed) -> None:
     alone = {"podAntiAffinity": {REQUIRED: [term("zone", app="db")]}}
     assert placed(pod(affinity=alone), ZONES, [pod("db", on="a1", labels={"app": "db"})]) == "b1"
     guard = pod("guard", on="b1", affinity={"podAntiAffinity": {REQUIRED: [term("zone", app="web")]}})
@@ -205,14 +169,14 @@ def test_anti_affinity_by_topology_both_ways() -> None:
     )
 
 
-def test_affinity_by_topology_and_the_first_of_a_group() -> None:
+def test_affinity_by_topology_and_the_first_of_a_group(placed: Placed) -> None:
     together = {"podAffinity": {REQUIRED: [term("zone", app="db")]}}
     assert placed(pod(affinity=together), ZONES, [pod("db", on="b1", labels={"app": "db"})]) == "b1"
     assert placed(pod(affinity=together), ZONES).endswith("3 node(s) didn't match pod affinity rules.")
     assert placed(pod(affinity=together, labels={"app": "db"}), ZONES) in ("a1", "a2", "b1")
 
 
-def test_topology_spread_limits_the_skew() -> None:
+def test_topology_spread_limits_the_skew(placed: Placed) -> None:
     spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
                "labelSelector": {"matchLabels": {"app": "web"}}}]  # fmt: skip
     there = [pod("1", on="a1", labels={"app": "web"})]
@@ -224,12 +188,12 @@ def test_topology_spread_limits_the_skew() -> None:
     assert placed(pod(labels={"app": "web"}, topologySpreadConstraints=soft), ZONES, there) == "b1"
 
 
-def test_scores_prefer_room_images_and_fewer_siblings() -> None:
+def test_scores_prefer_room_images_and_fewer_siblings(placed: Placed) -> None:
     assert placed(pod(requests={"cpu": "1"}), [node("small", cpu="2"), node("large", cpu="32")]) == "large"
     assert placed(pod(), [node("a"), node("b", images=[{"names": ["web:1"], "sizeBytes": 2**30}])]) == "b"
 
 
-def test_soft_taints_and_preferred_affinity() -> None:
+def test_soft_taints_and_preferred_affinity(placed: Placed) -> None:
     soft = {"key": "old", "value": "", "effect": "PreferNoSchedule"}
     assert placed(pod(), [node("a", taints=[soft]), node("b")]) == "b"
     liked = {"weight": 50, "preference": {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}}
@@ -237,7 +201,7 @@ def test_soft_taints_and_preferred_affinity() -> None:
     assert placed(pod(affinity=affinity), [node("a"), node("b", labels={"disk": "ssd"})]) == "b"
 
 
-def test_of_very_many_nodes_some_are_compared() -> None:
+def test_of_very_many_nodes_some_are_compared(chosen: Callable[..., NodeInfo | Refusal], profile_on: ProfileOn) -> None:
     full = [node(f"full-{number}", pods="0") for number in range(5)]
     free = [node(f"n{number}") for number in range(300)]
     cluster = cluster_of([*full, *free])

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import pytest
-
-from sampan.api.app import Api
-from sampan.api.local import LocalClient
-from sampan.api.request import User
-from sampan.client.events import EventRecorder
-from sampan.client.informer import Informer
-from sampan.client.protocol import ResourceType
-from sampan.client.resources import EVENTS, NODES, PODS
+from sampan.client.resources import EVENTS, PODS
 from sampan.scheduler.pod_info import PodInfo
-from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
-
-ADMIN = User("admin", ("system:masters", "system:authenticated"))
+from tests.unit.scheduler.conftest import Setting
 
 
 def node(name: str, cpu: str = "4") -> Object:
@@ -32,52 +21,6 @@ def pod(name: str, cpu: str = "1", **spec: Any) -> Object:
     container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}
     metadata = {"name": name, "namespace": "default"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container], **spec}}
-
-
-class Setting:
-    def __init__(self, client: LocalClient, pods: Informer, scheduler: Scheduler) -> None:
-        self.client, self.pods, self.scheduler = client, pods, scheduler
-
-    async def add_node(self, obj: Object) -> None:
-        made = await self.client.create(NODES, obj)
-        # a new node is tainted as not ready; the node lifecycle, which would see that it is, does not run here
-        made = await self.client.update(NODES, {**made, "spec": obj.get("spec", {})})
-        await self.client.update(NODES, {**made, "status": obj["status"]}, subresource="status")
-
-    async def until(self, name: str, true: Callable[[Object], Any]) -> Object:
-        seen = asyncio.Event()
-        self.pods.add_handler(lambda change, old, new: seen.set() if new["metadata"]["name"] == name else None)
-        try:
-            async with asyncio.timeout(20):
-                while not ((found := self.pods.get(f"default/{name}")) and true(found)):
-                    seen.clear()
-                    await seen.wait()
-        except TimeoutError:
-            raise AssertionError(f"pod {name}: {self.pods.get(f'default/{name}')}") from None
-        return found
-
-
-@pytest.fixture
-async def setting(local_api: Api) -> AsyncIterator[Setting]:
-    client = LocalClient(local_api, ADMIN)
-    events = EventRecorder(client, "default-scheduler")
-    tasks: list[asyncio.Task[None]] = []
-    informers: dict[ResourceType, Informer] = {}
-
-    def informer_of(resource: ResourceType) -> Informer:
-        if resource not in informers:
-            informers[resource] = Informer(client, resource)
-            tasks.append(asyncio.create_task(informers[resource].run()))
-        return informers[resource]
-
-    scheduler = Scheduler(client, informer_of, events)
-    tasks += [asyncio.create_task(part.run()) for part in (events, scheduler)]
-    yield Setting(client, informers[PODS], scheduler)
-    failed = [task for task in tasks if task.done()]
-    for task in tasks:
-        task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert not failed, results
 
 
 def scheduled(found: Object) -> Object:
