@@ -255,6 +255,8 @@ class Api:
             return await self._route_of(request.attributes.path)(request)
         if served is None or not _scope_fits(served, target):
             return await self._unknown(request)
+        if request.method == "HEAD":
+            raise method_not_allowed()
         if served.resource.deprecated:
             request.warnings.append(served.resource.deprecated)
         if target.subresource:

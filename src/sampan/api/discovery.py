@@ -75,7 +75,7 @@ class Discovery:
 
     async def answer(self, request: Request) -> Response:
         """Serve one path below ``/api`` or ``/apis``. Raises 404 and 405."""
-        if request.method not in ("GET", "HEAD"):
+        if request.method != "GET":
             raise StatusError(
                 405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
             )

@@ -235,6 +235,9 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
     except StatusError as error:
         answer = refusal(error, exchange.accept)
     except ClientGone:
+        if entry is not None:
+            entry.complete(error_response(StatusError(500, "InternalError", "unexpected EOF")))
+        api.metrics.observe(routed, 500, begun)
         return
     except Exception as error:
         logger.exception("%s %s", scope.get("method"), scope["path"])
@@ -377,7 +380,7 @@ async def serve_websocket(api: Api, scope: Scope, receive: Receive, send: Send) 
         if handler is not None:
             await stream(handler, api, routed, entry, scope, receive, send)
             return
-        answer = await api.serve(routed)
+        answer = await answered(api, routed)
         if not isinstance(answer, WatchStream):
             raise method_not_allowed()
     except StatusError as error:

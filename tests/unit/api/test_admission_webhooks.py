@@ -583,6 +583,24 @@ async def test_a_binding_is_asked_about_once_and_a_refused_one_does_nothing(http
     assert [(one["operation"], one["kind"]["kind"]) for one in hooks.requests("/hook")] == [("CREATE", "Binding")] * 2
 
 
+async def test_an_eviction_is_asked_about_and_not_what_it_does(http: Asgi, hooks: WebhookServer) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}}
+    pod["spec"] = {"containers": [{"name": "c", "image": "shop:1"}]}
+    pods = "/api/v1/namespaces/default/pods"
+    assert (await http("POST", pods, pod)).status == 201
+    hooks.answers["/hook"] = lambda body: deny(body, message="it stays")
+    await configure(http, "Validating", webhook(hooks, rules=[{**ALL, "resources": ["pods", "pods/*"]}]))
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "web"}}
+    answer = await http("POST", f"{pods}/web/eviction", eviction)
+    assert answer.status == 400 and answer.json["message"].endswith("denied the request: it stays")
+    assert "conditions" not in (await http("GET", f"{pods}/web")).json["status"]
+    hooks.answers["/hook"] = allow
+    assert (await http("POST", f"{pods}/web/eviction", eviction)).status == 201
+    assert (await http("GET", f"{pods}/web")).status == 404
+    asked = [(one["operation"], one["kind"]["kind"], one["subResource"]) for one in hooks.requests("/hook")]
+    assert asked == [("CREATE", "Eviction", "eviction")] * 2
+
+
 async def test_exec_can_be_refused_before_it_begins(http: Asgi, hooks: WebhookServer) -> None:
     hooks.answers["/hook"] = lambda body: deny(body, message="no shells")
     await configure(

@@ -55,6 +55,11 @@ POLICY: dict[str, Any] = {
 }
 
 
+class AsAdmin:
+    def authenticate(self, headers: Any, certificate: Any, front_proxy: Any = None) -> User | None:
+        return ADMIN
+
+
 class Kept:
     """A backend that keeps the Events."""
 
@@ -166,6 +171,25 @@ async def test_who_could_not_say_who_he_is(local_api: Api) -> None:
     (event,) = kept.events
     assert event["responseStatus"]["code"] == 401 and event["user"] == {}
     assert event["responseStatus"]["message"] == "Authentication failed, attempted: bearer"
+
+
+async def test_who_leaves_in_the_middle_of_a_body(local_api: Api) -> None:
+    kept = Kept()
+    local_api.audit = Auditor(Policy({**POLICY, "rules": [{"level": "Metadata"}]}), [kept])
+    came = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(came)
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    local_api.authenticator = AsAdmin()
+    path = "/api/v1/namespaces/default/configmaps"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    await local_api(scope, receive, send)
+    (event,) = kept.events
+    assert event["stage"] == "ResponseComplete" and event["responseStatus"]["message"] == "unexpected EOF"
 
 
 async def test_a_defect_is_a_panic(local_api: Api) -> None:

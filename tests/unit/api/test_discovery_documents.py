@@ -8,9 +8,12 @@ import orjson
 import pytest
 
 from sampan.api import discovery, openapi, wire
+from sampan.api.app import Api
 from sampan.api.openapi_v2 import PROTOBUF, sayable, swagger_schema
 from sampan.api.resource import Resource
 from sampan.schema.structural import structural_type
+
+from .conftest import Asgi, HeaderAuthenticator
 
 V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 V2BETA1 = V2.replace("v=v2", "v=v2beta1")
@@ -42,6 +45,22 @@ def served(api: Any, http: Any) -> Any:
 async def test_the_form_of_the_list_of_groups(served: Any, accept: str, content_type: str) -> None:
     answer = await served("GET", "/apis", headers={"accept": accept})
     assert (answer.status, answer.headers["content-type"]) == (200, content_type)
+
+
+async def test_heads_are_not_answered_of_resources(local_api: Api) -> None:
+    """As by kube-apiserver: a HEAD of a watch ends at once, too."""
+    local_api.authenticator = HeaderAuthenticator()
+    http = Asgi(local_api)
+    for path in (
+        "/api/v1/pods?watch=1",
+        "/api/v1/namespaces/default",
+        "/apis/apps/v1",
+        "/api/v1/namespaces/default/status",
+    ):
+        answer = await http("HEAD", path)
+        assert answer.status == 405 and not answer.body, path
+    for path in ("/healthz", "/version", "/metrics"):
+        assert (await http("HEAD", path)).status == 200, path
 
 
 async def test_what_no_client_can_read_is_refused(served: Any) -> None:

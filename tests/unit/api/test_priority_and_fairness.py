@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.api.app import Api
+from sampan.api.authz.chain import AlwaysAllow, AuthorizerChain
 from sampan.api.flowcontrol.bootstrap import levels, schemas
 from sampan.api.flowcontrol.classify import distinguisher, in_order, matching
 from sampan.api.flowcontrol.control import FlowControl, TooManyRequests
@@ -159,6 +160,30 @@ async def test_waiting_leaving_and_429(local_api: Api) -> None:
     for _ in range(taken):
         control_.seats.give_back(level, 1)
     assert level.used == 0
+
+
+async def test_a_websocket_watch_waits_for_its_turn(local_api: Api) -> None:
+    class ByHeader:
+        def authenticate(self, headers: Any, certificate: Any, front_proxy: Any = None) -> User | None:
+            return User("root", ("system:masters",)) if headers.get("x-root") else ACCOUNT
+
+    local_api.authenticator, local_api.authorizer = ByHeader(), AuthorizerChain([AlwaysAllow()])
+    local_api.flow_control = control_ = control(local_api, 1, wait_seconds=0.01)
+    await control_.load()
+    flow = control_.flow_of(asked(ACCOUNT))
+    while control_.enter(flow, 1):
+        pass
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/api/v1/pods", "query_string": b"watch=1", "headers": [], "subprotocols": []}
+    await local_api(scope | {"extensions": {"websocket.http.response": {}}}, receive, send)
+    assert sent[0]["type"] == "websocket.http.response.start" and sent[0]["status"] == 429
 
 
 async def test_large_lists_cost_more(local_api: Api) -> None:

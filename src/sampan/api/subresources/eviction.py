@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from sampan.api import deleting
-from sampan.api.errors import StatusError, bad_request, forbidden
+from sampan.api.catalog import Served
+from sampan.api.errors import StatusError, bad_request, conflict, forbidden
 from sampan.api.metadata import now
+from sampan.api.registry import CONFLICT_ATTEMPTS
 from sampan.api.rendering import value_response
 from sampan.api.request import Request, Response
 from sampan.api.resources.checking import selects
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.subresources.binding import SUCCESS, body_object, pods
 from sampan.schema.objects import Object
+from sampan.store import Conflict, Put
 
 PROCESSING_SECONDS = 10
 MAX_DISRUPTED = 2000
@@ -29,6 +32,8 @@ async def evict(request: Request) -> Response:
     options = mapping(body, "deleteOptions")
     if options.get("dryRun") == ["All"]:
         request.query = {**request.query, "dryRun": "All"}
+    await api.registry.admit_body(request, served, "eviction", body, "Eviction")
+    options = mapping(body, "deleteOptions")
     pod = api.registry.read(served, at.namespace, at.name)
     if not is_free(pod):
         await spend_budget(request, pod)
@@ -41,9 +46,24 @@ async def evict(request: Request) -> Response:
         preconditions.get("resourceVersion"),
     )
     if not request.dry_run and not pod["metadata"].get("deletionTimestamp"):
-        await api.registry.change(request, served, at.namespace, at.name, targeted, subresource="status")
-    await deleting.delete(api.registry, request, served, at.namespace, at.name, wanted)
+        await say_why(request, served)
+    # admission was asked about the Eviction: what it does to the pod is the server's own affair, as in Kubernetes
+    await deleting.delete(api.registry, request, served, at.namespace, at.name, wanted, admission=False)
     return value_response(request, SUCCESS, 201)
+
+
+async def say_why(request: Request, served: Served) -> None:
+    """Write the condition of a pod that goes. Raises 404, and 409 where others change it again and again."""
+    registry, at = request.api.registry, request.attributes
+    for _ in range(CONFLICT_ATTEMPTS):
+        record = registry.record(served, at.namespace, at.name)
+        value = await registry.to_store(served, targeted(registry.decode(served, record.value)))
+        try:
+            await registry.commit(Put(record.key, value, expected=record.revision))
+            return
+        except Conflict:
+            continue
+    raise conflict(served.resource, at.name)
 
 
 def targeted(pod: Object) -> Object:
