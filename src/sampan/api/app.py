@@ -31,6 +31,7 @@ from sampan.api.metrics.exposition import Family, HistogramFamily
 from sampan.api.metrics.measured import Measured
 from sampan.api.metrics.requests import Requests
 from sampan.api.registry import Registry
+from sampan.api.remembered import Remembered
 from sampan.api.request import Asgi, Attributes, Handler, Receive, Request, Scope, Send, User
 from sampan.api.stored_versions import Source
 from sampan.api.verbs import VERBS, Answer, scaled, status
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sampan.api")
 
-PARSED_OBJECTS = 8192
+PARSED_BYTES = 8 << 20
+"""JSON of the objects that are kept parsed; as dicts they take about four times that."""
 SELECTING = ("list", "watch", "deletecollection")
 
 
@@ -130,7 +132,7 @@ class Api:
         self.remotes: dict[tuple[str, str], Remote] = {}
         """Group's versions that other servers serve (``aggregation/``)."""
         self._routes: dict[str, Handler] = {}
-        self._parsed: dict[str, tuple[int, Object]] = {}
+        self._parsed: Remembered[str, tuple[int, Object]] = Remembered(PARSED_BYTES)
         add_health_routes(self)
 
     async def close(self) -> None:
@@ -179,18 +181,8 @@ class Api:
         if known is not None and known[0] == record.revision:
             return known[1]
         obj: Object = orjson.loads(record.value)
-        if known is None and len(self._parsed) >= PARSED_OBJECTS:
-            del self._parsed[next(iter(self._parsed))]
         if known is None or known[0] < record.revision:
-            self._parsed[record.key] = (record.revision, obj)
-        return obj
-
-    def looked_at(self, record: Record) -> Object:
-        """Return a record's object as ``parsed`` does, but remember nothing: for those who look at it once."""
-        known = self._parsed.get(record.key)
-        if known is not None and known[0] == record.revision and record.__class__ is Record:
-            return known[1]
-        obj: Object = orjson.loads(record.value)
+            self._parsed.put(record.key, (record.revision, obj), len(record.value))
         return obj
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -28,15 +28,13 @@ HOST = "in-process"
 
 
 class LocalClient(WritingClient):
-    """A client of an ``Api`` in this process, acting as ``user``. ``remembers``: what it lists and watches is kept parsed for
-    others; off for one that looks at everything and keeps little."""
+    """A client of an ``Api`` in this process, acting as ``user``."""
 
     streams_lists = False  # a list is a look at what is parsed already
 
-    def __init__(self, api: Api, user: User, *, remembers: bool = True) -> None:
+    def __init__(self, api: Api, user: User) -> None:
         self.api = api
         self.user = user
-        self._parsed = api.parsed if remembers else api.looked_at
         self.agent = user.name.rpartition(":")[2]
         self._headers = {"user-agent": self.agent}
 
@@ -89,6 +87,7 @@ class LocalClient(WritingClient):
         label_selector: str = "",
         field_selector: str = "",
         resource_version: str = "",
+        partial: bool = False,
     ) -> ListResult:
         query = _selectors(label_selector, field_selector, resource_version)
         try:
@@ -103,10 +102,12 @@ class LocalClient(WritingClient):
             listed = await list_records(self.api, request, served, namespace or "")
         except StatusError as error:
             raise api_error(error) from None
-        if served.converts:
+        if partial:
+            items = [metadata_of(record.value) for record in listed.records]
+        elif served.converts:
             items = [self.api.registry.decode(served, record.value) for record in listed.records]
         else:
-            items = [self._parsed(record) for record in listed.records]
+            items = [self.api.parsed(record) for record in listed.records]
         return ListResult(items, str(listed.revision))
 
     async def watch(
@@ -118,6 +119,7 @@ class LocalClient(WritingClient):
         label_selector: str = "",
         field_selector: str = "",
         send_initial_events: bool = False,
+        partial: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         query = _selectors(label_selector, field_selector, resource_version)
         query.last.update(watch="true", allowWatchBookmarks="true")
@@ -139,8 +141,10 @@ class LocalClient(WritingClient):
                 for change in batch:
                     if change.type == "BOOKMARK":
                         obj = orjson.loads(bookmark_object(served, change))
+                    elif partial:
+                        obj = metadata_of(change.value)
                     elif change.record is not None and not served.converts:
-                        obj = self._parsed(change.record)
+                        obj = self.api.parsed(change.record)
                     else:
                         obj = self.api.registry.decode(served, change.value)
                     yield WatchEvent(change.type, obj)
@@ -161,6 +165,11 @@ class LocalClient(WritingClient):
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def metadata_of(value: bytes) -> Object:
+    """Return of an object's bytes what says who it is. Conversion leaves that alone."""
+    return {"metadata": orjson.loads(value)["metadata"]}
 
 
 def remote_list(answer: Any) -> ListResult:

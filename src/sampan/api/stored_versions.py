@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from sampan.api.conversion import Converter, failure
+from sampan.api.remembered import Remembered
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.schema.types import Type
@@ -23,7 +24,8 @@ from sampan.store import Event, Page, Record, Watch, with_resource_version
 if TYPE_CHECKING:
     from sampan.store import Store
 
-REMEMBERED = 8192
+REMEMBERED_BYTES = 8 << 20
+"""Converted objects that are kept of one version."""
 
 
 class Source(Protocol):
@@ -69,7 +71,7 @@ class VersionView:
         self.versions = versions
         self.api_version = api_version
         self._head = orjson.dumps({"apiVersion": api_version})[:-1] + b","
-        self._known: dict[str, Record] = {}
+        self._known: Remembered[str, Record] = Remembered(REMEMBERED_BYTES)
 
     def current(self, record: Record) -> bool:
         """Whether the stored bytes are what this version serves."""
@@ -102,10 +104,8 @@ class VersionView:
         value = with_resource_version(dumps(obj), record.revision)
         converted = Converted(record.key, value, record.create_revision, record.revision)
         known = self._known.get(record.key)
-        if known is None and len(self._known) >= REMEMBERED:
-            del self._known[next(iter(self._known))]
         if known is None or known.revision < record.revision:
-            self._known[record.key] = converted
+            self._known.put(record.key, converted, len(value))
         return converted
 
     async def _convert(self, objects: Sequence[Object]) -> list[Object]:

@@ -20,6 +20,7 @@ from sampan.api.errors import StatusError
 from sampan.api.list_options import WatchOptions, too_large, watch_options
 from sampan.api.listing import Selection, candidates, selection
 from sampan.api.negotiation import JSON
+from sampan.api.remembered import Remembered
 from sampan.api.request import Receive, Request, Scope, Send
 from sampan.store import Compacted, Concern, Event, Record, StoreError, Watch, restamped
 
@@ -31,7 +32,8 @@ BOOKMARK_SECONDS = 60.0
 EARLY_SECONDS = 0.005
 """How much before its time a timer may fire."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-FRAMES = 4096
+FRAMES, FRAMES_BYTES = 4096, 4 << 20
+"""How many of the newest frames are kept, and how large they may be together."""
 
 
 class Change(NamedTuple):
@@ -159,7 +161,7 @@ class Frames:
 
     def __init__(self, newest: Callable[[], int]) -> None:
         self._newest = newest
-        self._frames: dict[tuple[str, int, str, str], bytes] = {}
+        self._frames: Remembered[tuple[str, int, str, str], bytes] = Remembered(FRAMES_BYTES)
 
     def frame(self, change: Change, coder: Coder) -> bytes:
         """Return the frame of a change as a coder writes it."""
@@ -170,14 +172,9 @@ class Frames:
         frame = self._frames.get(key)
         if frame is None:
             frame = coder.frame(change.type, change.value)
-            if change.revision > self._oldest_kept():
-                if len(self._frames) >= FRAMES:
-                    del self._frames[next(iter(self._frames))]
-                self._frames[key] = frame
+            if change.revision > self._newest() - FRAMES:
+                self._frames.put(key, frame, len(frame))
         return frame
-
-    def _oldest_kept(self) -> int:
-        return self._newest() - FRAMES
 
 
 def bookmark_object(served: Served, change: Change) -> bytes:

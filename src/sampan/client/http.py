@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 
 Objects = list[Object]
+JSON = "application/json"
+PARTIAL = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+PARTIAL_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE = 500
 """Objects asked for at a time, as client-go's pager does."""
 ATTEMPTS = 10
@@ -45,7 +48,7 @@ class HttpClient(WritingClient):
 
         self.server = connection.server
         self.agent = agent
-        headers = {"User-Agent": agent, "Accept": "application/json"}
+        headers = {"User-Agent": agent}
         self._credentials = Credentials(connection)
         context = connection.ssl_context()
         connector = aiohttp.TCPConnector(ssl=context if context is not None else False, limit=0, keepalive_timeout=60)
@@ -70,26 +73,27 @@ class HttpClient(WritingClient):
         label_selector: str = "",
         field_selector: str = "",
         resource_version: str = "",
+        partial: bool = False,
     ) -> ListResult:
         query = _query(labelSelector=label_selector, fieldSelector=field_selector, resourceVersion=resource_version)
-        answer, items = await self._pages(resource.path(namespace), query)
-        for item in items:  # items of built-in lists carry neither, by Kubernetes' custom
+        answer, items = await self._pages(resource.path(namespace), query, PARTIAL_LIST if partial else JSON)
+        for item in items if not partial else ():  # items of built-in lists carry neither, by Kubernetes' custom
             item.setdefault("apiVersion", resource.api_version)
             item.setdefault("kind", resource.kind)
         return ListResult(items, answer["metadata"].get("resourceVersion", ""))
 
-    async def _pages(self, path: str, query: Mapping[str, str]) -> tuple[Object, Objects]:
+    async def _pages(self, path: str, query: Mapping[str, str], accept: str) -> tuple[Object, Objects]:
         """Return the last answer and the items of all pages. They are of one revision; when the server has forgotten that in
         the meantime, the list is read anew and whole."""
         page = {**query, "limit": str(PAGE)}
         items: Objects = []
         while True:
             try:
-                answer = await self._object("GET", path, page)
+                answer = await self._object("GET", path, page, accept=accept)
             except ApiError as error:
                 if not error.is_expired or "continue" not in page:
                     raise
-                answer = await self._object("GET", path, query)
+                answer = await self._object("GET", path, query, accept=accept)
                 return answer, answer.get("items") or []
             items += answer.get("items") or []
             following = answer["metadata"].get("continue")
@@ -106,6 +110,7 @@ class HttpClient(WritingClient):
         label_selector: str = "",
         field_selector: str = "",
         send_initial_events: bool = False,
+        partial: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         query = _query(
             watch="true",
@@ -116,10 +121,9 @@ class HttpClient(WritingClient):
             sendInitialEvents="true" if send_initial_events else "",
             resourceVersionMatch="NotOlderThan" if send_initial_events else "",
         )
+        headers = {**self._authorization(), "Accept": PARTIAL if partial else JSON}
         with transport_errors():
-            answer = await self._session.get(
-                self.server + resource.path(namespace), params=query, headers=self._authorization()
-            )
+            answer = await self._session.get(self.server + resource.path(namespace), params=query, headers=headers)
         async with answer:
             if answer.status >= 400:
                 with transport_errors():
@@ -135,7 +139,7 @@ class HttpClient(WritingClient):
     async def raw(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None
     ) -> tuple[int, bytes]:
-        return await self._send(method, path, query or {}, body, "application/json")
+        return await self._send(method, path, query or {}, body)
 
     async def close(self) -> None:
         await self._session.close()
@@ -146,20 +150,27 @@ class HttpClient(WritingClient):
         path: str,
         query: Mapping[str, str],
         body: Any = None,
-        media: str = "application/json",
+        media: str = JSON,
+        accept: str = JSON,
     ) -> Object:
-        status, answer = await self._send(method, path, query, body, media)
+        status, answer = await self._send(method, path, query, body, media, accept)
         if status >= 400:
             raise error_of(status, answer)
         decoded: Object = orjson.loads(answer)
         return decoded
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: Any, content_type: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any,
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> tuple[int, bytes]:
         data = None if body is None else orjson.dumps(body)
         for attempt in range(ATTEMPTS):
-            headers = self._authorization()
+            headers = {**self._authorization(), "Accept": accept}
             if data is not None:
                 headers["Content-Type"] = content_type
             with transport_errors():

@@ -71,7 +71,9 @@ class Client(Protocol):
         label_selector: str = "",
         field_selector: str = "",
         resource_version: str = "",
-    ) -> ListResult: ...
+        partial: bool = False,
+    ) -> ListResult:
+        """``partial``: of each object only the metadata (``PartialObjectMetadata``)."""
 
     def watch(
         self,
@@ -82,6 +84,7 @@ class Client(Protocol):
         label_selector: str = "",
         field_selector: str = "",
         send_initial_events: bool = False,
+        partial: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Yield events after ``resource_version``. With ``send_initial_events`` (KEP-3157) what is there comes first, as
         ADDED, then a BOOKMARK with the annotation ``k8s.io/initial-events-end``."""

@@ -251,14 +251,9 @@ def clients_of(api: Api) -> ClientFor:
     """Return who makes the clients of controllers: each is a user of its own."""
     from sampan.api.local import LocalClient
     from sampan.api.request import User
-    from sampan.controllers.graph import Graph
 
-    def client_for(name: str) -> LocalClient:
-        groups = ("system:masters", "system:authenticated")
-        user = User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups)
-        return LocalClient(api, user, remembers=name != Graph.user)
-
-    return client_for
+    groups = ("system:masters", "system:authenticated")
+    return lambda name: LocalClient(api, User(f"system:kube-{name}" if "-" not in name else f"system:{name}", groups))
 
 
 def containerd_config(settings: Settings) -> ContainerdConfig:

@@ -7,11 +7,10 @@ informers (the scheduler) is handed in as ``beside``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sampan.api.quotas.usage import MEASURED
 from sampan.client.controller import Controller
@@ -52,7 +51,7 @@ from sampan.controllers.disruption import DisruptionController
 from sampan.controllers.endpoint_slices import EndpointSliceController
 from sampan.controllers.ephemeral_volumes import EphemeralVolumes
 from sampan.controllers.garbage_collector import GarbageCollector
-from sampan.controllers.graph import Graph, ownership
+from sampan.controllers.graph import Graph
 from sampan.controllers.horizontal_pod_autoscaler import (
     HORIZONTAL_POD_AUTOSCALERS,
     AutoscalerConfig,
@@ -90,36 +89,31 @@ class Informers:
     def __init__(self, client: Client, group: asyncio.TaskGroup) -> None:
         self._client = client
         self._group = group
-        self._whole: dict[ResourceType, Informer] = {}
-        self._owned: dict[ResourceType, Informer] = {}
-        self._tasks: dict[Informer, asyncio.Task[None]] = {}
+        self._informers: dict[ResourceType, Informer] = {}
+        self._tasks: dict[ResourceType, asyncio.Task[None]] = {}
 
     def of(self, resource: ResourceType) -> Informer:
-        informer = self._whole.get(resource)
+        informer = self._informers.get(resource)
         if informer is None:
-            informer = self._whole[resource] = self._run(Informer(self._client, resource))
+            informer = self._informers[resource] = Informer(self._client, resource)
+            task = self._group.create_task(informer.run(), name=f"informer-{resource.plural}")
+            self._tasks[resource] = task
         return informer
 
-    def owned(self, client: Client, resource: ResourceType) -> Informer:
-        """Return an informer that knows whose each object is: one that is there, or of nothing else. Of what quotas measure
-        the whole is wanted."""
+    def whole(self, resource: ResourceType) -> Informer | None:
+        """Return an informer that is there, or of what quotas measure; None where nobody asks for whole objects."""
         if (resource.group, resource.plural) in MEASURED:
             return self.of(resource)
-        informer = self._whole.get(resource) or self._owned.get(resource)
-        if informer is None:
-            informer = self._owned[resource] = self._run(Informer(client, resource, keep=ownership))
-        return informer
+        return self._informers.get(resource)
 
-    def _run(self, informer: Informer) -> Informer:
-        self._tasks[informer] = self._group.create_task(informer.run(), name=f"informer-{informer.resource.plural}")
-        return informer
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something in the same group."""
+        return self._group.create_task(work)
 
     def drop(self, resource: ResourceType) -> None:
-        """End the informers of a resource that is no longer served."""
-        for informers in (self._whole, self._owned):
-            informer = informers.pop(resource, None)
-            if informer is not None:
-                self._tasks.pop(informer).cancel()
+        """End the informer of a resource that is no longer served."""
+        if self._informers.pop(resource, None) is not None:
+            self._tasks.pop(resource).cancel()
 
 
 class Runs(Protocol):
@@ -140,11 +134,11 @@ async def run(client_for: ClientFor, config: ControllersConfig, beside: Beside |
     """Run everything until cancelled."""
 
     def everything(informers: Informers, events_of: EventsOf) -> list[Runs]:
-        finder = client_for(Graph.user)
         graph = Graph(
-            finder,
-            partial(informers.owned, finder),
+            client_for(Graph.user),
+            informers.whole,
             informers.drop,
+            informers.spawn,
             definitions=informers.of(CUSTOM_RESOURCE_DEFINITIONS),
             services=informers.of(API_SERVICES),
         )

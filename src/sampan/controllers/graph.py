@@ -1,46 +1,55 @@
-"""Every object there is, by who owns it: one informer for each resource that discovery names.
+"""Every object there is, by who owns it, for each resource that discovery names.
 
-The garbage collector and the namespace controller read it. Resources come and go with CRDs and extension servers, so
-discovery is read again whenever a CustomResourceDefinition or the APIService of an extension server changes. Only what says
-whose an object is is kept of it (``ownership``), unless another controller has an informer with whole objects already: a
-hundred thousand objects of somebody's operator must cost the API's process neither memory nor the time that Python's
-collector takes to look at them.
+The garbage collector and the namespace controller read it. Of an object it keeps who it is and who owns it (``Node``); the
+whole object only where somebody else's informer has it anyway: of 10,000 custom resources that is a tenth. Resources come and
+go with CRDs and extension servers, so discovery is read again whenever a CustomResourceDefinition or the APIService of an
+extension server changes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from sys import intern
+from typing import Any, NamedTuple
 
 import orjson
 
-from sampan.client.informer import Change, Informer, key_of
+from sampan.client.informer import Change, Informer
 from sampan.client.protocol import Client, ResourceType
+from sampan.client.reflector import Reflector
 from sampan.client.resources import EVENTS
 from sampan.schema.objects import Object, split_api_version
 
-OWNERS = "owner-uids"
-NAMESPACE = "namespace"
-KEPT = ("name", "namespace", "uid", "resourceVersion", "ownerReferences", "finalizers", "deletionTimestamp")
-"""The parts of metadata that the garbage collector and the deletion of namespaces go by."""
 NEEDED_VERBS = {"delete", "list", "watch"}
+KEPT = ("ownerReferences", "finalizers", "deletionTimestamp")
+"""Fields of ObjectMeta that few objects have and that matter here."""
 Listener = Callable[[ResourceType, Change, "Object | None", Object], None]
 
 
-def owner_uids(obj: Object) -> list[str]:
-    return [reference["uid"] for reference in obj["metadata"].get("ownerReferences") or ()]
+class Node:
+    """One object: who it is, and ``rest``, what it has of ``KEPT``."""
 
+    __slots__ = ("name", "namespace", "resource", "rest", "revision", "uid")
 
-def ownership(obj: Object) -> Object:
-    """Return what the graph keeps of an object."""
-    metadata = obj["metadata"]
-    return {"metadata": {name: metadata[name] for name in KEPT if name in metadata}}
+    def __init__(self, resource: ResourceType, metadata: Object) -> None:
+        self.resource = resource
+        self.namespace = intern(metadata.get("namespace") or "")
+        self.name: str = metadata["name"]
+        self.uid: str = metadata["uid"]
+        self.revision: str = metadata.get("resourceVersion", "")
+        self.rest = {field: metadata[field] for field in KEPT if metadata.get(field)} or None
 
+    @property
+    def owners(self) -> list[str]:
+        return [reference["uid"] for reference in (self.rest or {}).get("ownerReferences") or ()]
 
-def namespaces_of(obj: Object) -> list[str]:
-    namespace = obj["metadata"].get("namespace")
-    return [namespace] if namespace else []
+    def object(self) -> Object:
+        """Return what is known as an object."""
+        metadata = {"name": self.name, "uid": self.uid, "resourceVersion": self.revision, **(self.rest or {})}
+        if self.namespace:
+            metadata["namespace"] = self.namespace
+        return {"metadata": metadata}
 
 
 class Discovered(NamedTuple):
@@ -82,9 +91,43 @@ async def discover(client: Client) -> Discovered:
     return Discovered(kept, undiscovered, unparsed)
 
 
+class Nodes(Reflector):
+    """The nodes of a resource whose objects nobody keeps."""
+
+    partial = True
+
+    def __init__(self, client: Client, resource: ResourceType, graph: Graph) -> None:
+        super().__init__(client, resource)
+        self.graph = graph
+
+    def replace(self, objects: Iterable[Object]) -> None:
+        before = {node.uid: node for node in self.graph.nodes_of(self.resource)}
+        for obj in objects:
+            before.pop(obj["metadata"]["uid"], None)
+            self.take(obj)
+        for node in before.values():
+            if self.graph.object_with(node.uid) is not None:  # not replaced by one of its name
+                self.forget(node.object())
+
+    def take(self, obj: Object) -> None:
+        known = self.graph.node(self.resource, obj["metadata"])
+        if known is not None and known.revision == obj["metadata"].get("resourceVersion"):
+            return
+        old = known.object() if known is not None else None
+        if old is not None and old["metadata"]["uid"] != obj["metadata"]["uid"]:
+            self.forget(old)  # deleted and made anew while nobody looked
+            old = None
+        self.graph.take(self.resource, "ADDED" if old is None else "MODIFIED", old, obj)
+
+    def forget(self, last: Object) -> None:
+        known = self.graph.node(self.resource, last["metadata"])
+        if known is not None:
+            self.graph.take(self.resource, "DELETED", known.object(), last)
+
+
 class Graph:
-    """All objects but Events, of most only the ``ownership``. ``informer_of`` gives an informer of that, or a whole one that
-    other controllers share already; ``drop`` ends one."""
+    """All objects but Events. ``informer_of`` returns the informer of a resource that is followed whole, None where nobody
+    needs more than nodes; ``drop`` ends it; ``spawn`` runs what is ours."""
 
     name = "graph"
     user = "generic-garbage-collector"
@@ -92,26 +135,30 @@ class Graph:
     def __init__(
         self,
         client: Client,
-        informer_of: Callable[[ResourceType], Informer],
+        informer_of: Callable[[ResourceType], Informer | None],
         drop: Callable[[ResourceType], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         *,
         definitions: Informer,
         services: Informer,
     ) -> None:
         self._client = client
-        self._informer_of = informer_of
-        self._drop = drop
+        self._informer_of, self._drop, self._spawn = informer_of, drop, spawn
         self._listeners: list[Listener] = []
         self._discovery_listeners: list[Callable[[], None]] = []
         self.undiscovered: dict[str, str] = {}
         self.unparsed = ""
         """What discovery could not tell (``Discovered``)."""
-        self._informers: dict[ResourceType, Informer] = {}
-        self._keys: dict[ResourceType, dict[str, str]] = {}
-        """The informers' keys by uid."""
+        self._followed: dict[ResourceType, Reflector] = {}
+        self._tasks: dict[ResourceType, asyncio.Task[None]] = {}
+        self._nodes: dict[ResourceType, dict[str, dict[str, Node]]] = {}
+        """By namespace and name."""
+        self._by_uid: dict[str, Node] = {}
+        self._dependents: dict[str, dict[str, Node]] = {}
+        """Of an owner's uid, by their own."""
         self._changed = asyncio.Event()
         self._changed.set()
-        self._whole = asyncio.Event()
+        self._all_listed = asyncio.Event()
         definitions.add_handler(lambda change, old, new: self._changed.set())
         services.add_handler(self._api_service)
 
@@ -124,39 +171,86 @@ class Graph:
 
     async def synced(self) -> None:
         """Return when every resource has been listed once."""
-        await self._whole.wait()
+        await self._all_listed.wait()
 
     @property
     def resources(self) -> list[ResourceType]:
-        return list(self._informers)
+        return list(self._followed)
 
     def kind(self, api_version: str, kind: str) -> ResourceType | None:
         """Return the resource of a kind, in any version of its group."""
         group, _ = split_api_version(api_version)
-        return next((r for r in self._informers if r.group == group and r.kind == kind), None)
+        return next((r for r in self._followed if r.group == group and r.kind == kind), None)
 
     def object_with(self, uid: str) -> tuple[ResourceType, Object] | None:
-        for resource, keys in self._keys.items():
-            key = keys.get(uid)
-            if key is not None:
-                return resource, self._informers[resource].objects[key]
-        return None
+        node = self._by_uid.get(uid)
+        return (node.resource, self._object(node)) if node is not None else None
 
     def dependents(self, uid: str) -> Iterator[tuple[ResourceType, Object]]:
-        for resource, informer in self._informers.items():
-            for obj in informer.by_index(OWNERS, uid):
-                yield resource, obj
+        for node in self._dependents.get(uid, {}).values():
+            yield node.resource, self._object(node)
 
     def in_namespace(self, namespace: str) -> Iterator[tuple[ResourceType, Object]]:
-        for resource, informer in self._informers.items():
+        for resource, nodes in self._nodes.items():
             if resource.namespaced:
-                for obj in informer.by_index(NAMESPACE, namespace):
-                    yield resource, obj
+                for node in nodes.get(namespace, {}).values():
+                    yield resource, self._object(node)
+
+    def node(self, resource: ResourceType, metadata: Object) -> Node | None:
+        """Return what is known of the object that has this name."""
+        there = self._nodes.get(resource, {}).get(metadata.get("namespace") or "")
+        return there.get(metadata["name"]) if there else None
+
+    def nodes_of(self, resource: ResourceType) -> list[Node]:
+        return [node for named in self._nodes.get(resource, {}).values() for node in named.values()]
+
+    def _object(self, node: Node) -> Object:
+        """Return the whole object where somebody has it, else what is known of it."""
+        informer = self._followed.get(node.resource)
+        if isinstance(informer, Informer):
+            found = informer.get(f"{node.namespace}/{node.name}" if node.namespace else node.name)
+            if found is not None:
+                return found
+        return node.object()
+
+    # what changes
+
+    def take(self, resource: ResourceType, change: Change, old: Object | None, new: Object) -> None:
+        """Take in a change of an object, and tell the listeners."""
+        if resource not in self._followed:
+            return  # a last word of a resource that has gone
+        known = self.node(resource, new["metadata"])
+        if known is not None:
+            self._leave(known)
+        if change != "DELETED":
+            self._enter(Node(resource, new["metadata"]))
+        for listener in self._listeners:
+            listener(resource, change, old, new)
+
+    def _enter(self, node: Node) -> None:
+        self._nodes.setdefault(node.resource, {}).setdefault(node.namespace, {})[node.name] = node
+        self._by_uid[node.uid] = node
+        for owner in node.owners:
+            self._dependents.setdefault(owner, {})[node.uid] = node
+
+    def _leave(self, node: Node) -> None:
+        named = self._nodes[node.resource]
+        del named[node.namespace][node.name]
+        if not named[node.namespace]:
+            del named[node.namespace]
+        self._by_uid.pop(node.uid, None)
+        for owner in node.owners:
+            siblings = self._dependents.get(owner, {})
+            siblings.pop(node.uid, None)
+            if not siblings:
+                self._dependents.pop(owner, None)
 
     def _api_service(self, change: Change, old: Object | None, new: Object) -> None:
         """An extension server came, went, or answers again: what it serves is in discovery, or no longer."""
         if new["spec"].get("service") is not None:
             self._changed.set()
+
+    # what is followed
 
     async def run(self) -> None:
         """Follow discovery until cancelled."""
@@ -164,12 +258,11 @@ class Graph:
             await self._changed.wait()
             self._changed.clear()
             there, self.undiscovered, self.unparsed = await discover(self._client)
-            for resource in [resource for resource in self._informers if resource not in there]:
-                del self._informers[resource], self._keys[resource]
-                self._drop(resource)
-            for resource in [resource for resource in there if resource not in self._informers]:
+            for resource in [resource for resource in self._followed if resource not in there]:
+                self._unfollow(resource)
+            for resource in [resource for resource in there if resource not in self._followed]:
                 self._follow(resource)
-            if not self._whole.is_set():
+            if not self._all_listed.is_set():
                 await self._first_lists()
             for tell in self._discovery_listeners:
                 tell()
@@ -178,29 +271,31 @@ class Graph:
         """Wait for every list, but not for that of a resource that goes away meanwhile: discovery is read again then."""
         async with asyncio.TaskGroup() as group:
             changed = group.create_task(self._changed.wait())
-            for informer in self._informers.values():
-                listed = group.create_task(informer.synced())
+            for followed in self._followed.values():
+                listed = group.create_task(followed.synced())
                 await asyncio.wait({listed, changed}, return_when=asyncio.FIRST_COMPLETED)
                 listed.cancel()
                 if changed.done():
                     return
             changed.cancel()
-        self._whole.set()
+        self._all_listed.set()
 
     def _follow(self, resource: ResourceType) -> None:
         informer = self._informer_of(resource)
-        informer.add_index(OWNERS, owner_uids)
-        informer.add_index(NAMESPACE, namespaces_of)
-        self._informers[resource] = informer
-        keys = self._keys[resource] = {}
+        if informer is not None:
+            self._followed[resource] = informer
+            informer.add_handler(lambda change, old, new: self.take(resource, change, old, new))
+        else:
+            nodes = self._followed[resource] = Nodes(self._client, resource, self)
+            self._tasks[resource] = self._spawn(nodes.run())
 
-        def tell(change: Change, old: Object | None, new: Object) -> None:
-            uid = new["metadata"]["uid"]
-            if change == "DELETED":
-                keys.pop(uid, None)
-            elif old is None:
-                keys[uid] = key_of(new)
-            for listener in self._listeners:
-                listener(resource, change, old, new)
-
-        informer.add_handler(tell)
+    def _unfollow(self, resource: ResourceType) -> None:
+        del self._followed[resource]
+        task = self._tasks.pop(resource, None)
+        if task is not None:
+            task.cancel()
+        else:
+            self._drop(resource)
+        for node in self.nodes_of(resource):
+            self._leave(node)
+        self._nodes.pop(resource, None)

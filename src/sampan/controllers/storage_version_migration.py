@@ -51,7 +51,6 @@ class StorageVersionMigrationController(Controller):
         await super().run()
 
     def _on_change(self, resource: ResourceType, change: Change, old: Object | None, new: Object) -> None:
-        # whether it has ended is in its status, which the graph does not keep
         if (resource.group, resource.plural) == (GROUP, PLURAL) and change != "DELETED":
             self.queue.add(new["metadata"]["name"])
 

@@ -22,8 +22,8 @@ class BlockingClient:
 
         return portal.call(call())
 
-    def list(self, resource: ResourceType, namespace: str | None = None, **selectors: str) -> ListResult:
-        """``label_selector``, ``field_selector``, ``resource_version`` as in ``Client.list``."""
+    def list(self, resource: ResourceType, namespace: str | None = None, **selectors: Any) -> ListResult:
+        """``label_selector``, ``field_selector``, ``resource_version``, ``partial`` as in ``Client.list``."""
 
         async def call() -> ListResult:
             return await self._client().list(resource, namespace, **selectors)

@@ -90,6 +90,18 @@ async def test_a_watch_sees_large_objects_whole(client: HttpClient) -> None:
             break
 
 
+async def test_of_partial_objects_only_the_metadata_comes(client: HttpClient) -> None:
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "partial"}, "data": {"a": "b"}}
+    await client.create(CONFIG_MAPS, made, "default")
+    found = await client.list(CONFIG_MAPS, "default", partial=True)
+    (listed,) = [item for item in found.items if item["metadata"]["name"] == "partial"]
+    assert listed["kind"] == "PartialObjectMetadata" and "data" not in listed and listed["metadata"]["uid"]
+    async for event in client.watch(CONFIG_MAPS, "default", field_selector="metadata.name=partial", partial=True):
+        assert event.object["kind"] == "PartialObjectMetadata" and "data" not in event.object
+        break
+    await client.delete(CONFIG_MAPS, "partial", "default")
+
+
 async def test_nobody_listens(api_server: Any) -> None:
     client = HttpClient(replace(load(api_server.kubeconfig), server="https://127.0.0.1:1"))
     with pytest.raises(ApiUnreachable):

@@ -173,7 +173,7 @@ async def test_an_older_server_is_asked_for_a_list() -> None:
 
 
 async def test_a_server_that_ignores_the_wish_is_asked_for_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sampan.client.informer.STREAM_SECONDS", 0.02)
+    monkeypatch.setattr("sampan.client.reflector.STREAM_SECONDS", 0.02)
     client = ScriptedClient([([config_map("a", 1)], "5")], [], streams=True)
     informer = Informer(client, CONFIG_MAPS)  # type: ignore[arg-type]
     task = asyncio.create_task(informer.run())
@@ -182,23 +182,3 @@ async def test_a_server_that_ignores_the_wish_is_asked_for_a_list(monkeypatch: p
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert client.asked[:2] == ["stream", "list"]
-
-
-async def test_what_is_not_to_be_kept_is_neither_stored_nor_told() -> None:
-    def names(obj: Object) -> Object:
-        return {"metadata": {key: value for key, value in obj["metadata"].items() if key != "labels"}}
-
-    client = ScriptedClient(
-        [([config_map("a", 1, colour="red")], "5")],
-        [[("MODIFIED", config_map("a", 6, colour="blue")), ("ADDED", config_map("b", 7, colour="green"))]],
-    )
-    informer = Informer(client, CONFIG_MAPS, keep=names)  # type: ignore[arg-type]
-    told: list[Object] = []
-    informer.add_handler(lambda change, old, new: told.append(new))
-    task = asyncio.create_task(informer.run())
-    await asyncio.wait_for(client.over.wait(), 3)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert [obj["metadata"]["resourceVersion"] for obj in told] == ["1", "6", "7"]
-    assert all(obj == names(obj) for obj in (*told, *informer.all()))
-    assert sorted(informer.objects) == ["ns/a", "ns/b"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 
 from sampan.api.app import Api
 from sampan.api.local import LocalClient
@@ -21,14 +20,15 @@ ADMIN = User("admin", ("system:masters",))
 
 @asynccontextmanager
 async def graph_of(api: Api):  # type: ignore[no-untyped-def]
-    client, finder = LocalClient(api, ADMIN), LocalClient(api, ADMIN, remembers=False)
+    client = LocalClient(api, ADMIN)
     async with asyncio.TaskGroup() as group:
         informers = Informers(client, group)
         informers.of(CONFIG_MAPS)
         graph = Graph(
-            finder,
-            partial(informers.owned, finder),
+            client,
+            informers.whole,
             informers.drop,
+            informers.spawn,
             definitions=informers.of(CUSTOM_RESOURCE_DEFINITIONS),
             services=informers.of(API_SERVICES),
         )
@@ -36,7 +36,9 @@ async def graph_of(api: Api):  # type: ignore[no-untyped-def]
         await asyncio.wait_for(graph.synced(), 5)
         yield client, graph
         running.cancel()
-        for resource in [*graph.resources, CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, API_SERVICES]:
+        for followed in graph.resources:
+            graph._unfollow(followed)
+        for resource in (CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, API_SERVICES):
             informers.drop(resource)
 
 

@@ -34,10 +34,10 @@ async def test_a_node_that_is_made_anew_is_renewed_once() -> None:
     running = asyncio.ensure_future(heartbeats.run())
     for _ in range(3):
         client.some.clear()
-        informer._take(node_object("n"))
+        informer.take(node_object("n"))
         await asyncio.wait_for(client.some.wait(), 5)
-        informer._forget(node_object("n"))
-    informer._take(node_object("n"))
+        informer.forget(node_object("n"))
+    informer.take(node_object("n"))
     client.some.clear()
     await asyncio.wait_for(client.some.wait(), 5)
     for _ in range(10):
