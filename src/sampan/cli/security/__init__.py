@@ -10,8 +10,8 @@ import argparse
 import importlib
 from types import ModuleType
 
-SUMMARY = "what pods may do, and who may do what: effective, check, fix"
-VERBS = ("effective", "check", "fix")
+SUMMARY = "what pods may do, and who may do what: effective, check, fix, who-can, role"
+VERBS = ("effective", "check", "fix", "who-can", "role")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
