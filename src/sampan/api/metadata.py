@@ -5,58 +5,77 @@ Source: API conventions, "Metadata"; k8s.io/apiserver ``rest.BeforeCreate`` and 
 
 from __future__ import annotations
 
+import os
 import random
 import time
-import uuid
 from collections.abc import Callable
+from functools import lru_cache
 
 from sampan.api.resource import Cause
 from sampan.schema.causes import invalid
 from sampan.schema.objects import Object
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels, no look-alikes: no words arise by chance."""
+"""27 letters: no vowels, no look-alikes, so that no words arise by chance."""
 SUFFIX_LENGTH = 5
+SUFFIXES = len(SUFFIX_ALPHABET) ** SUFFIX_LENGTH
 MAX_GENERATED_BASE = 63 - SUFFIX_LENGTH
+
+VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The two highest bits of the seventeenth digit of a UUID say which layout it has."""
 
 SERVER_SET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
 
+NOT_GIVEN = frozenset((*SERVER_SET, "resourceVersion", "name", "generateName", "namespace"))
+"""What a new object has from elsewhere than the rest of what was sent."""
+
+
 def now(clock: Callable[[], float] = time.time) -> str:
     """Return the time as metav1.Time writes it: RFC 3339 in whole seconds."""
-    return timestamp(clock())
+    return _of_second(int(clock()))
 
 
 def timestamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+@lru_cache(2)
+def _of_second(seconds: int) -> str:
+    return timestamp(seconds)
+
+
+def new_uid() -> str:
+    """Return a random UUID (RFC 9562, version 4), as ``uuid.uuid4`` makes it at three times the cost."""
+    digits = os.urandom(16).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
 def generate_name(base: str) -> str:
     """Return ``base`` and five random characters, 63 at most."""
-    return base[:MAX_GENERATED_BASE] + "".join(random.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
+    n, letters = int(random.random() * SUFFIXES), SUFFIX_ALPHABET
+    suffix = letters[n % 27] + letters[n // 27 % 27] + letters[n // 27**2 % 27] + letters[n // 27**3 % 27]
+    return base[:MAX_GENERATED_BASE] + suffix + letters[n // 27**4]
 
 
 def on_create(obj: Object, namespace: str, counts_generation: bool, at: str) -> None:
     """Give a new object its server-set metadata, in place. The name is the caller's business."""
     given = obj["metadata"]
-    for field in (*SERVER_SET, "resourceVersion"):
-        given.pop(field, None)
     metadata: Object = {}
     for field in ("name", "generateName"):
         if given.get(field):
-            metadata[field] = given.pop(field)
-        else:
-            given.pop(field, None)
-    given.pop("namespace", None)
-    if given.get("managedFields") == []:
-        del given["managedFields"]
+            metadata[field] = given[field]
     if namespace:
         metadata["namespace"] = namespace
-    metadata["uid"] = str(uuid.uuid4())
+    metadata["uid"] = new_uid()
     if counts_generation:
         metadata["generation"] = 1
     metadata["creationTimestamp"] = at
-    metadata.update(given)
+    for field, value in given.items():
+        if field not in NOT_GIVEN:
+            metadata[field] = value
+    if metadata.get("managedFields") == []:
+        del metadata["managedFields"]
     obj["metadata"] = metadata
 
 

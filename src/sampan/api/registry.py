@@ -27,7 +27,6 @@ from sampan.api.errors import (
 )
 from sampan.api.options import field_manager
 from sampan.api.request import Admission, Request
-from sampan.api.resource import Cause
 from sampan.schema.apply import same, track_update
 from sampan.schema.canonical import dumps
 from sampan.schema.names import validate_metadata
@@ -421,7 +420,7 @@ class Registry:
     ) -> None:
         """Raises 422 with every cause found."""
         resource = served.resource
-        causes = [Cause(*cause) for cause in validate_metadata(new, resource.name_is, resource.namespaced)]
+        causes = validate_metadata(new, resource.name_is, resource.namespaced)
         if old is not None:
             causes += meta.forbidden_finalizers(new, old)
         if new["metadata"].get("finalizers") and not resource.custom:
@@ -431,9 +430,9 @@ class Registry:
             for cause in served.type.required_missing(new):
                 field = cause.field
                 if field not in found and not field.startswith("status") and not optional(resource.kind, field):
-                    causes.append(Cause(*cause))
+                    causes.append(cause)
         if served.type is not None:
-            causes += [Cause(*cause) for cause in served.type.validate(new, old, warnings)]
+            causes += served.type.validate(new, old, warnings)
         validate = resource.validates.get(subresource, resource.validate)
         if validate is not None:
             found = {cause.field for cause in causes}

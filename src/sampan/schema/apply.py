@@ -30,10 +30,10 @@ ANCIENT = "ancient-changes"
 MAX_UPDATE_MANAGERS = 10
 
 UNTRACKED = ("apiVersion", "kind")
-UNTRACKED_METADATA = (
+UNTRACKED_METADATA = frozenset((
     "clusterName", "creationTimestamp", "generation", "managedFields", "name", "namespace", "resourceVersion",
     "selfLink", "uid",
-)  # fmt: skip
+))  # fmt: skip
 
 Entry = dict[str, Any]
 Key = tuple[str, str, str, str]
@@ -143,12 +143,15 @@ def _tracked(obj: Object | None) -> Object:
     """The part of an object whose fields have owners."""
     if not obj:
         return {}
-    tracked = {key: value for key, value in obj.items() if key not in UNTRACKED}
-    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in UNTRACKED_METADATA}
-    if metadata:
-        tracked["metadata"] = metadata
-    else:
-        tracked.pop("metadata", None)
+    tracked = {}
+    for key, value in obj.items():
+        if key == "metadata":
+            value = {name: part for name, part in (value or {}).items() if name not in UNTRACKED_METADATA}
+            if not value:
+                continue
+        elif key in UNTRACKED:
+            continue
+        tracked[key] = value
     return tracked
 
 
@@ -222,6 +225,8 @@ def track_update(
 def _updated(entries: list[Entry], key: Key, api_version: str, changed: Node, removed: Node, now: str) -> list[Entry]:
     if not changed and not removed:
         return entries
+    if not entries:
+        return [_entry(key, api_version, changed, now)] if changed else entries
     gone = sets.union(changed, removed)
     result: list[Entry] = []
     own: Node = changed

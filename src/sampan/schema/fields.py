@@ -214,6 +214,10 @@ def _applied(type: Type | None, value: Any) -> Node | None:
     node: Node = {}
     fields = type.fields if type is not None and type.shape == "struct" else EMPTY
     for key, item in value.items():
+        kind = item.__class__
+        if kind is not dict and kind is not list:
+            node["f:" + key] = EMPTY
+            continue
         inner = _applied(child_of(type, key), item)
         if key not in fields:
             node["f:" + key] = EMPTY if inner is None else _membered(inner)
@@ -244,7 +248,8 @@ def created_set(type: Type | None, value: Any) -> Node:
         return _created_items(type, value)
     node: Node = {MEMBER: EMPTY}
     for key, item in value.items():
-        node["f:" + key] = _created_child(type, key, item)
+        kind = item.__class__
+        node["f:" + key] = _created_child(type, key, item) if kind is dict or kind is list else EMPTY
     return node
 
 

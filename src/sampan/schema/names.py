@@ -39,6 +39,8 @@ LABEL_VALUE_TEXT = f"a valid label must be an empty string or {QUALIFIED_TEXT.re
 
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 
+_plain = re.compile("[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII).fullmatch
+"""What nearly every name is: a label, and so a subdomain too."""
 _label = re.compile(LABEL, re.ASCII)
 _subdomain = re.compile(SUBDOMAIN, re.ASCII)
 _label_1035 = re.compile(LABEL_1035, re.ASCII)
@@ -66,6 +68,8 @@ def _size(text: str) -> int:
 
 def dns1123_label(text: str) -> list[str]:
     """RFC 1123 label: namespaces, and parts of names that become DNS labels."""
+    if _plain(text):
+        return []
     errors = [length(63)] if _size(text) > 63 else []
     if not _label.fullmatch(text):
         dotted = bool(_subdomain.fullmatch(text))
@@ -75,6 +79,8 @@ def dns1123_label(text: str) -> list[str]:
 
 def dns1123_subdomain(text: str) -> list[str]:
     """RFC 1123 subdomain: the names of most resources."""
+    if _plain(text):
+        return []
     errors = [length(253)] if _size(text) > 253 else []
     if not _subdomain.fullmatch(text):
         errors.append(pattern(SUBDOMAIN_TEXT, SUBDOMAIN, "example.com"))

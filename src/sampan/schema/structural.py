@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sampan.schema.causes import Cause, invalid, required
+from sampan.schema.fitting import META_FIELDS, Fits, compile_fits, compile_pruned, nothing
 from sampan.schema.names import dns1035_label, validate_metadata_parts
 from sampan.schema.objects import Object
 from sampan.schema.structure import check_structural as check_structural
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
-META_FIELDS = ("apiVersion", "kind", "metadata")
 
 Path = tuple[Any, ...] | None
 """Where a walk is: ``(parent path, key)``, written out only when something is to be said."""
@@ -37,7 +37,9 @@ class StructuralType(Type):
 
     __slots__ = (
         "_any_default",
+        "_fits",
         "_holds_objects",
+        "_pruned",
         "_rules",
         "_validator",
         "default_value",
@@ -61,11 +63,17 @@ class StructuralType(Type):
         self.atomic = schema.get("x-kubernetes-map-type") == "atomic"
         self.metadata: Type | None = None
         self._validator: Validator | None = None
+        self._pruned: Fits | None = None
+        self._fits: Fits | None = None
         self._any_default: bool | None = None
         self._holds_objects: bool | None = None
         self._rules: RuleTree | bool | None = False
         self.version = ""
         """The Kubernetes version whose CEL the rules are compiled with."""
+
+    @property
+    def keeps_null(self) -> bool:
+        return self.nullable or self.has_default or self.preserve
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -93,7 +101,10 @@ class StructuralType(Type):
                 where = f"Go struct field {key}"
                 error = error or f"json: cannot unmarshal into {where} of type string"
                 del obj[key]
-        _prune(self, obj, None, unknown, True)
+        if self._pruned is None:
+            self._pruned = compile_pruned(self, root=True)
+        if not self._pruned(obj):
+            _prune(self, obj, None, unknown, True)
         if self.metadata is not None and obj.get("metadata") is not None:
             checked = self.metadata.check(obj["metadata"])
             unknown += [text.replace('field "', 'field "metadata.', 1) for text in checked.unknown]
@@ -132,6 +143,10 @@ class StructuralType(Type):
         return causes
 
     def _schema_causes(self, obj: Object) -> list[Cause]:
+        if self._fits is None:
+            self._fits = nothing if has_embedded(self) else compile_fits(self.schema, META_FIELDS)
+        if self._fits(obj):
+            return []
         if self._validator is None:
             self._validator = compile_validator(_without_metadata(self.schema))
         causes: list[Cause] = []
@@ -302,7 +317,7 @@ def _prune(node: Type | None, value: Any, path: Path, unknown: list[str], keeps_
 
 def _keeps_null(node: Type) -> bool:
     """A null stays where it is allowed, and where a default will take its place; elsewhere it is as if absent."""
-    return node.nullable or (isinstance(node, StructuralType) and (node.has_default or node.preserve))
+    return node.keeps_null if isinstance(node, StructuralType) else node.nullable
 
 
 def _default(node: StructuralType, value: Any) -> None:
