@@ -104,11 +104,16 @@ class Profile:
             if plugin.name not in skipped and local in (None, plugin.local)
         ]
 
+        known: dict[int, tuple[Status, Status]] = {}  # plugins answer most nodes with the same status
+
         def check(pod: PodInfo, node: NodeInfo) -> Status | None:
             for call, name in calls:
                 status = call(state, pod, node)
                 if status is not None:
-                    return status._replace(plugin=name)
+                    found = known.get(id(status))
+                    if found is None:
+                        found = known[id(status)] = (status, status._replace(plugin=name))
+                    return found[1]
             return None
 
         return check

@@ -39,9 +39,8 @@ NOT_NEAR = unresolvable("node(s) didn't match pod affinity rules")
 TOO_NEAR = unschedulable("node(s) didn't match pod anti-affinity rules")
 REPELLED = unschedulable("node(s) didn't satisfy existing pods anti-affinity rules")
 
-Domain = tuple[str, str]
-"""Topology key and value."""
-DomainCounts = dict[Domain, int]
+DomainCounts = dict[str, dict[str, int]]
+"""By topology key and value."""
 
 
 @dataclass
@@ -55,7 +54,24 @@ class Near:
     unwanted: DomainCounts
 
     def clone(self) -> Near:
-        return Near(dict(self.repelling), dict(self.wanted), dict(self.unwanted))
+        return Near(*({key: dict(values) for key, values in one.items()} for one in self.all()))
+
+    def all(self) -> tuple[DomainCounts, DomainCounts, DomainCounts]:
+        return self.repelling, self.wanted, self.unwanted
+
+
+def has_any(counts: DomainCounts, labels: Mapping[str, str]) -> bool:
+    """Whether a node of these labels is in a domain that counts."""
+    for key, values in counts.items():
+        value = labels.get(key)
+        if value is not None and values.get(value, 0) > 0:
+            return True
+    return False
+
+
+def change(counts: DomainCounts, key: str, value: str, by: int) -> None:
+    values = counts.setdefault(key, {})
+    values[value] = values.get(value, 0) + by
 
 
 class InterPodAffinity(Plugin):
@@ -82,7 +98,7 @@ class InterPodAffinity(Plugin):
                 self._count(near.wanted, term.topology_key, together)
         for term in unwanted:
             self._count(near.unwanted, term.topology_key, self._counts([term]))
-        if not (wanted or unwanted or near.repelling):
+        if not (wanted or unwanted or any(near.repelling.values())):
             return SKIP
         state[self.name] = near
         return None
@@ -110,34 +126,30 @@ class InterPodAffinity(Plugin):
         return term.namespaces | {name for name, labels in known if chosen.matches(labels)}
 
     def _count(self, into: DomainCounts, topology_key: str, counts: Mapping[str, int], weight: int = 1) -> None:
-        nodes = self.handle.cluster.nodes
+        nodes, values = self.handle.cluster.nodes, into.setdefault(topology_key, {})
         for name, count in counts.items():
             node = nodes.get(name)
             value = node.labels.get(topology_key) if node is not None else None
             if value is not None:
-                into[topology_key, value] = into.get((topology_key, value), 0) + count * weight
+                values[value] = values.get(value, 0) + count * weight
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         near: Near = state[self.name]
-        if not self._has_wanted(near, pod, node):
+        labels = node.labels
+        if pod.required_affinity and not self._has_wanted(near, pod, labels):
             return NOT_NEAR
-        if near.unwanted and any(
-            near.unwanted.get((term.topology_key, node.labels.get(term.topology_key, "")))
-            for term in pod.required_anti_affinity
-        ):
+        if has_any(near.unwanted, labels):
             return TOO_NEAR
-        if near.repelling and any(near.repelling.get(domain, 0) > 0 for domain in node.labels.items()):
-            return REPELLED
-        return None
+        return REPELLED if has_any(near.repelling, labels) else None
 
-    def _has_wanted(self, near: Near, pod: PodInfo, node: NodeInfo) -> bool:
+    def _has_wanted(self, near: Near, pod: PodInfo, labels: Mapping[str, str]) -> bool:
         terms = pod.required_affinity
-        if not all(term.topology_key in node.labels for term in terms):
+        if not all(term.topology_key in labels for term in terms):
             return False
-        if all(near.wanted.get((term.topology_key, node.labels[term.topology_key]), 0) > 0 for term in terms):
+        if all(near.wanted[term.topology_key].get(labels[term.topology_key], 0) > 0 for term in terms):
             return True
         # the first of a group that wants to be together may go anywhere that has the topology
-        alone = not any(near.wanted.values())
+        alone = not any(count > 0 for values in near.wanted.values() for count in values.values())
         return alone and all(term.matches(pod, self.handle.cluster.namespaces) for term in terms)
 
     def add_pod(self, state: CycleState, pod: PodInfo, other: PodInfo, node: NodeInfo) -> Status | None:
@@ -159,8 +171,7 @@ class InterPodAffinity(Plugin):
         for counts, term in found:
             value = node.labels.get(term.topology_key)
             if value is not None:
-                domain = term.topology_key, value
-                counts[domain] = counts.get(domain, 0) + sign
+                change(counts, term.topology_key, value, sign)
 
     # as a score
 
@@ -179,14 +190,14 @@ class InterPodAffinity(Plugin):
             for term, weight, counts in cluster.preferring:
                 if term.matches(pod, cluster.namespaces):
                     self._count(liked, term.topology_key, counts, weight)
-        if not liked:
+        if not any(liked.values()):
             return SKIP
         state[f"{self.name} scores"] = liked
         return None
 
     def score(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> int:
         liked: DomainCounts = state[f"{self.name} scores"]
-        return sum(liked.get(domain, 0) for domain in node.labels.items())
+        return sum(values.get(node.labels.get(key, ""), 0) for key, values in liked.items() if key in node.labels)
 
     def normalize(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo], scores: list[int]) -> list[int]:
         lowest, highest = min(scores), max(scores)

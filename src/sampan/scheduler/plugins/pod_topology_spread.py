@@ -38,6 +38,7 @@ from sampan.scheduler.plugins.spread_constraints import (
     REQUIRED,
     Constraint,
     Defaults,
+    KnownDomains,
     constraints,
 )
 from sampan.scheduler.pod_info import PodInfo
@@ -50,21 +51,31 @@ IGNORED = -1
 """The score of a node that has not the labels of all constraints."""
 
 
-@dataclass
 class Domains:
     """How many pods of a constraint's group each domain has."""
 
-    constraint: Constraint
-    counts: dict[str, int]
+    __slots__ = ("_fewest", "constraint", "counts", "itself")
+
+    def __init__(self, constraint: Constraint, counts: dict[str, int], itself: int) -> None:
+        self.constraint, self.counts = constraint, counts
+        self.itself = itself
+        """1 if the pod is of the group itself."""
+        self._fewest: int | None = None
 
     def clone(self) -> Domains:
-        return Domains(self.constraint, dict(self.counts))
+        return Domains(self.constraint, dict(self.counts), self.itself)
+
+    def change(self, domain: str, by: int) -> None:
+        self.counts[domain] = self.counts.get(domain, 0) + by
+        self._fewest = None
 
     @property
     def fewest(self) -> int:
-        if len(self.counts) < self.constraint.min_domains:
-            return 0
-        return min(self.counts.values(), default=0)
+        """How many the domain has that has fewest; 0 if there are fewer domains than asked for."""
+        if self._fewest is None:
+            few = len(self.counts) < self.constraint.min_domains
+            self._fewest = 0 if few else min(self.counts.values(), default=0)
+        return self._fewest
 
 
 class Spread(list[Domains]):
@@ -88,6 +99,7 @@ class PodTopologySpread(Plugin):
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
         super().__init__(args, handle)
         self.defaults = Defaults(args, handle.informer_of)
+        self._known = KnownDomains(handle.cluster)
 
     @classmethod
     def check(cls, args: Mapping[str, Any]) -> None:
@@ -121,27 +133,25 @@ class PodTopologySpread(Plugin):
         wanted = self.constraints(pod, REQUIRED)
         if not wanted:
             return SKIP
-        spread = Spread(Domains(constraint, {}) for constraint in wanted)
-        counts = [self._on_nodes(pod, one) for one in wanted]
-        keys = {constraint.topology_key for constraint in wanted}
-        for node in nodes:
-            if not keys <= node.labels.keys():
-                continue
-            for one, on_node in zip(spread, counts, strict=True):
-                if one.constraint.counts_node(pod, node):
-                    domain = node.labels[one.constraint.topology_key]
-                    one.counts[domain] = one.counts.get(domain, 0) + on_node.get(node.name, 0)
-        state[self.name] = spread
+        keys = frozenset(constraint.topology_key for constraint in wanted)
+        state[self.name] = Spread(self._domains(pod, constraint, keys) for constraint in wanted)
         return None
+
+    def _domains(self, pod: PodInfo, constraint: Constraint, keys: frozenset[str]) -> Domains:
+        domain_of = self._known.of(pod, constraint, keys)
+        counts = dict.fromkeys(domain_of.values(), 0)
+        for name, count in self._on_nodes(pod, constraint).items():
+            domain = domain_of.get(name)
+            if domain is not None:
+                counts[domain] += count
+        return Domains(constraint, counts, int(constraint.selector.matches(pod.labels)))
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         for one in state[self.name]:
-            constraint = one.constraint
-            domain = node.labels.get(constraint.topology_key)
+            domain = node.labels.get(one.constraint.topology_key)
             if domain is None:
                 return NO_DOMAIN
-            itself = constraint.selector.matches(pod.labels)
-            if one.counts.get(domain, 0) + itself - one.fewest > constraint.max_skew:
+            if one.counts.get(domain, 0) + one.itself - one.fewest > one.constraint.max_skew:
                 return TOO_UNEVEN
         return None
 
@@ -159,8 +169,7 @@ class PodTopologySpread(Plugin):
             return
         for one in spread:
             if one.constraint.selects(pod, other) and one.constraint.counts_node(pod, node):
-                domain = node.labels[one.constraint.topology_key]
-                one.counts[domain] = one.counts.get(domain, 0) + sign
+                one.change(node.labels[one.constraint.topology_key], sign)
 
     # as a score
 

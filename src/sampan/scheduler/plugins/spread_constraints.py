@@ -6,13 +6,17 @@ Source: KEP-895, KEP-1258 (default constraints), KEP-3022 (minDomains), KEP-3094
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from sampan.client.informer import Informer
 from sampan.client.protocol import ResourceType
 from sampan.client.resources import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS
+from sampan.scheduler.cluster_state import ClusterState
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.plugins.taint_toleration import untolerated
 from sampan.scheduler.pod_info import PodInfo, narrowed
@@ -108,3 +112,34 @@ class Defaults:
                                                             and "matchExpressions" not in selector):  # fmt: skip
             selector = {"matchLabels": selector or {}}
         return label_selector(selector or {}).requirements
+
+
+REMEMBERED = 32
+
+
+class KnownDomains:
+    """Which domain each node is of, for pods that may be on the same nodes: until a node's object changes."""
+
+    def __init__(self, cluster: ClusterState) -> None:
+        self._cluster = cluster
+        self._known: OrderedDict[bytes, tuple[int, dict[str, str]]] = OrderedDict()
+
+    def of(self, pod: PodInfo, constraint: Constraint, keys: frozenset[str]) -> dict[str, str]:
+        """Return the domain by node, of the nodes that count: those with all the keys that the policies do not leave out."""
+        where = (pod.spec.get("nodeSelector"), pod.affinity.get("nodeAffinity")) if constraint.honor_affinity else None
+        borne = pod.tolerations if constraint.honor_taints else None
+        key = orjson.dumps([constraint.topology_key, sorted(keys), where, borne, constraint.honor_affinity])
+        found = self._known.get(key)
+        if found is not None and found[0] == self._cluster.version:
+            self._known.move_to_end(key)
+            return found[1]
+        domains = {
+            node.name: node.labels[constraint.topology_key]
+            for node in self._cluster.nodes.values()
+            if keys <= node.labels.keys() and constraint.counts_node(pod, node)
+        }
+        self._known[key] = (self._cluster.version, domains)
+        self._known.move_to_end(key)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return domains
