@@ -1,13 +1,15 @@
 """Write the table of Kubernetes' protobuf field numbers (src/sampan/api/wire_fields.txt) from the tags of its Go types.
 
-    python scripts/wire_table.py --api DIR --apimachinery DIR > src/sampan/api/wire_fields.txt
+    python scripts/wire_table.py --api DIR --apimachinery DIR --apiextensions DIR --aggregator DIR \\
+        > src/sampan/api/wire_fields.txt
 
-DIR are checkouts of kubernetes/api and kubernetes/apimachinery. The table holds facts of the wire format only: of each
-message the JSON names, numbers and types of its fields. One message a line: ``package.Message field:number:type …``; types
-are ``s`` string, ``i`` integer, ``b`` boolean, ``y`` bytes, ``f`` float, ``q`` Quantity, ``t`` Time, ``m`` MicroTime, ``d``
-Duration, ``x`` IntOrString, ``r`` raw JSON, ``w`` a message that is a list of strings, or a message; ``[]`` and ``{}``
-before a type make lists and maps of it. A ``?`` after it: left out of JSON when zero; ``^``: its fields stand in the outer
-object.
+DIR are checkouts of kubernetes/api, apimachinery, apiextensions-apiserver and kube-aggregator. The table holds facts of the
+wire format only: of each message the JSON names, numbers and types of its fields. One message a line:
+``package.Message field:number:type …``; types are ``s`` string, ``i`` integer, ``b`` boolean, ``y`` bytes, ``f`` float,
+``q`` Quantity, ``t`` Time, ``m`` MicroTime, ``d`` Duration, ``x`` IntOrString, ``r`` raw JSON, ``w`` a message that is a
+list of strings, ``O``, ``A`` and ``S`` a schema or else a boolean, a list of schemas or a list of strings, or a message;
+``[]`` and ``{}`` before a type make lists and maps of it. A ``?`` after it: left out of JSON when zero; ``^``: its fields
+stand in the outer object.
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ SPECIAL = {
     "resource.Quantity": "q", "Quantity": "q", "metav1.Time": "t", "Time": "t", "metav1.MicroTime": "m", "MicroTime": "m",
     "metav1.Duration": "d", "intstr.IntOrString": "x", "runtime.RawExtension": "r", "FieldsV1": "r", "metav1.FieldsV1": "r",
 }  # fmt: skip
+SPECIAL |= {
+    "JSON": "r",
+    "JSONSchemaPropsOrBool": "O",
+    "JSONSchemaPropsOrArray": "A",
+    "JSONSchemaPropsOrStringArray": "S",
+}
 BASIC = {"string": "s", "bool": "b", "int32": "i", "int64": "i", "int": "i", "uint32": "i", "float64": "f", "byte": "i"}
 BASIC |= {"types.UID": "s", "UID": "s", "types.NodeName": "s"}
 LEFT_OUT = ("admission/v1", "apidiscovery/v2")
@@ -38,7 +46,7 @@ UNSTABLE = frozenset((
 STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.M | re.S)
 ALIAS = re.compile(r"^type (\w+) (string|int32|\[\]\w+|map\[\w+\][\w.]+)$", re.M)
 FIELD = re.compile(r'^\t(?:(\w+)\s+)?([\w.\[\]*]+)\s+`json:"([^"]*)"(?:\s+\w+:"[^"]*")*?\s*protobuf:"([^"]*)"', re.M)
-IMPORT = re.compile(r'^\t(?:(\w+) )?"k8s\.io/(?:api|apimachinery/pkg/apis)/([\w/]+)"', re.M)
+IMPORT = re.compile(r'^(?:\t|import )(?:(\w+) )?"k8s\.io/(?:api|apimachinery/pkg/apis)/([\w/]+)"', re.M)
 
 
 def sources(checkout: Path, pattern: str) -> Iterator[tuple[str, str]]:
@@ -107,14 +115,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--api", type=Path, required=True)
     parser.add_argument("--apimachinery", type=Path, required=True)
+    parser.add_argument("--apiextensions", type=Path, required=True)
+    parser.add_argument("--aggregator", type=Path, required=True)
     options = parser.parse_args()
     table = Table()
     found = [
         *sources(options.api, r"(\w+/v\d+(?:(?:alpha|beta)\d+)?)/types\.go"),
         *sources(options.apimachinery, r"pkg/apis/(meta/v1)/types\.go"),
+        *sources(options.apiextensions, r"pkg/apis/(apiextensions/v1)/types(?:_jsonschema)?\.go"),
+        *sources(options.aggregator, r"pkg/apis/(apiregistration/v1)/types\.go"),
     ]
     for package, text in found:
-        table.texts[package] = text
+        table.texts[package] = table.texts.get(package, "") + text
         for name, target in ALIAS.findall(text):
             table.aliases[f"{package}.{name}"] = target
     sys.stdout.writelines(line + "\n" for line in table.lines())

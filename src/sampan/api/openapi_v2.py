@@ -14,6 +14,7 @@ import orjson
 
 from sampan.api.catalog import Served
 from sampan.api.errors import StatusError
+from sampan.api.openapi_merging import merged
 from sampan.api.openapi_paths import paths_of
 from sampan.api.request import Request, Response
 
@@ -77,15 +78,21 @@ async def remote_parts(api: Api, media: str) -> list[Part]:
     from sampan.api.aggregation.availability import fetch_json
 
     parts = []
-    for (group, version), remote in api.remotes.items():
+    taken: dict[str, Any] = dict(api.types.definitions) | own_definitions(api)
+    for (group, version), remote in sorted(api.remotes.items()):
         found = await fetch_json(remote, "/openapi/v2") if remote.available else None
         if found is not None:
-            prefix = f"/apis/{group}/{version}/"
-            paths = {path: item for path, item in (found.get("paths") or {}).items() if path.startswith(prefix)}
-            known = api.types.definitions
-            definitions = {k: v for k, v in (found.get("definitions") or {}).items() if k not in known}
-            parts.append(part(paths, definitions, media))
+            parts.append(part(*merged(found, f"/apis/{group}/{version}/", taken), media))
     return parts
+
+
+def own_definitions(api: Api) -> dict[str, Any]:
+    """Return the definitions that our custom resources have."""
+    made: dict[str, Any] = {}
+    for served in api.catalog:
+        if served.resource.custom:
+            made |= definitions_of(served)
+    return made
 
 
 def wanted_media(accept: str) -> str:
@@ -132,17 +139,27 @@ def builtin_part(api: Api, media: str) -> Part:
 
 def resource_part(api: Api, served: Served, media: str) -> Part:
     """Return the part of one resource."""
-    from sampan.api.openapi import custom_list, custom_name, custom_schema
+    from sampan.api.openapi import custom_name
 
     resource = served.resource
     name = api.types.definition_name(resource.group, resource.version, resource.kind)
     definitions: dict[str, Any] = {}
     if resource.custom or name is None:
         name = custom_name(served)
-        definitions[name] = swagger_schema(sayable(custom_schema(served)))
-        definitions[name + "List"] = swagger_schema(custom_list(served, name))
+        definitions = definitions_of(served)
     paths = {path: swagger_item(item) for path, item in paths_of(served, name, REFERENCE).items()}
     return part(paths, definitions, media)
+
+
+def definitions_of(served: Served) -> dict[str, Any]:
+    """Return the definitions of a custom resource and of its list."""
+    from sampan.api.openapi import custom_list, custom_name, custom_schema
+
+    name = custom_name(served)
+    return {
+        name: swagger_schema(sayable(custom_schema(served))),
+        f"{name}List": swagger_schema(custom_list(served, name)),
+    }
 
 
 def sayable(schema: Any) -> Any:

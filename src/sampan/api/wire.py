@@ -24,6 +24,9 @@ MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 64
+SCHEMA = "apiextensions/v1.JSONSchemaProps"
+EITHER = {"O": (2, 1), "A": (1, 2), "S": (1, 2)}
+"""Types that hold a schema or something else: the numbers of both."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 GO_ZERO_SECONDS = -62135596800
 """The seconds of Go's zero time, which stands for none."""
@@ -213,10 +216,27 @@ def decode_value(kind: str, value: int | bytes, depth: int) -> Any:
             return bool(value)
         return value - (1 << 64) if value >> 63 else value
     data = expect_bytes(value)
+    if kind in EITHER:
+        return either(kind, data, depth + 1)
     special = SPECIAL.get(kind)
     if special is not None:
         return special(data)
     return decode_message(kind, data, depth + 1)
+
+
+def either(kind: str, data: bytes, depth: int) -> Any:
+    """Return a schema, or what stands in its place (a boolean, schemas, strings)."""
+    schema, others = EITHER[kind]
+    allows, listed = False, []
+    for number, value in fields_of(data):
+        if number == schema:
+            return decode_message(SCHEMA, expect_bytes(value), depth)
+        if number == others and kind == "O":
+            allows = bool(value)
+        elif number == others:
+            inner = expect_bytes(value)
+            listed.append(inner.decode() if kind == "S" else decode_message(SCHEMA, inner, depth))
+    return allows if kind == "O" else listed
 
 
 def numbers(data: bytes) -> dict[int, Any]:

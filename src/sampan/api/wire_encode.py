@@ -16,7 +16,19 @@ from typing import Any
 
 import orjson
 
-from sampan.api.wire import BYTES, EPOCH, FIXED64, MAGIC, VARINT, Field, WireError, message, message_name
+from sampan.api.wire import (
+    BYTES,
+    EITHER,
+    EPOCH,
+    FIXED64,
+    MAGIC,
+    SCHEMA,
+    VARINT,
+    Field,
+    WireError,
+    message,
+    message_name,
+)
 from sampan.schema.durations import parse_time
 from sampan.schema.objects import Object
 
@@ -181,6 +193,19 @@ def raw_json(value: Any) -> bytes:
     return bytes_field(1, orjson.dumps(value))
 
 
+def either(kind: str, value: Any) -> bytes:
+    """Return a schema, or what stands in its place (a boolean, schemas, strings)."""
+    schema, others = EITHER[kind]
+    if kind == "O":  # where there is a schema, the boolean is true
+        allows = b"\x08" + flag(value is not False)
+        return allows if isinstance(value, bool) else allows + bytes_field(schema, encode_message(SCHEMA, value))
+    if isinstance(value, dict):
+        return bytes_field(schema, encode_message(SCHEMA, value))
+    if kind == "S":
+        return b"".join([text_field(others, item) for item in value])
+    return b"".join([bytes_field(others, encode_message(SCHEMA, item)) for item in value])
+
+
 def strings(value: Any) -> bytes:
     return b"".join([text_field(1, item) for item in value])
 
@@ -198,4 +223,5 @@ SPECIAL: dict[str, Encode] = {
     "x": int_or_string,
     "r": raw_json,
     "w": strings,
+    **{kind: partial(either, kind) for kind in EITHER},
 }

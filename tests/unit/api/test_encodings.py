@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import struct
 from typing import Any
 
@@ -13,8 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.api import cbor, wire
+from sampan.api.app import Api
 from sampan.api.negotiation import accepted
-from sampan.api.wire_encode import encode_object, from_json
+from sampan.api.wire_encode import encode_message, encode_object, from_json
+
+from .conftest import Asgi, HeaderAuthenticator
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 CBOR = "application/cbor"
@@ -229,3 +233,68 @@ def test_a_pod_comes_back_from_protobuf(pod: Any) -> None:
     for container in found["spec"]["containers"]:
         container.pop("resources", None)
     assert found == pod
+
+
+SCHEMA_OF_A_SERVER = (
+    "CrUCCgASACIAKgZvYmplY3QyADoAUABgAHoAkAEA6gE4CgFkEjMKABIAIgAqB2ludGVnZXIyADoAQgMKATNJAAAAAAAAFEBQAGAAegCQAQCoAg"
+    "C4AgDAAgDqAUsKAWwSRgoAEgAiACoFYXJyYXkyADoAUABgAHoAkAEAwgEgCh4KABIAIgAqADIAOgBQAGAAegCQAQCoAgC4AgDAAgGoAgC4AgDA"
+    "AgDqAVQKAW0STwoAEgAiACoGb2JqZWN0MgA6AFAAYAB6AJABAPIBKAgBEiQKABIAIgAqBnN0cmluZzIAOgBQAGAAegCQAQCoAgC4AgDAAgCoAg"
+    "C4AgDAAgDqAS4KAW4SKQoAEgAiACoGb2JqZWN0MgA6AFAAYAB6AJABAPIBAggBqAIAuAIAwAIAqAIAuAIAwAIA"
+)
+"""``CustomResourceValidation`` as a generic Kubernetes API server (1.37) has sent it."""
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "m": {"type": "object", "additionalProperties": {"type": "string"}},
+        "n": {"type": "object", "additionalProperties": True},
+        "d": {"type": "integer", "maximum": 5.0, "default": 3},
+        "l": {"type": "array", "items": {"x-kubernetes-int-or-string": True}},
+    },
+}
+
+
+def test_a_schema_that_a_server_has_sent() -> None:
+    sent = base64.b64decode(SCHEMA_OF_A_SERVER)
+    name = "apiextensions/v1.CustomResourceValidation"
+    assert wire.decode_message(name, sent, 0) == {"openAPIV3Schema": SCHEMA}
+    assert wire.decode_message(name, encode_message(name, {"openAPIV3Schema": SCHEMA}), 0) == {
+        "openAPIV3Schema": SCHEMA
+    }
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"additionalProperties": False, "additionalItems": True},
+        {"items": [{"type": "string"}, {"type": "integer"}], "enum": ["a", 1, {"b": [None]}]},
+        {"dependencies": {"a": ["b", "c"], "d": {"type": "object"}}, "definitions": {"x": {"$ref": "#/y"}}},
+        {"default": {"deep": [1, "x", {"y": False}]}, "multipleOf": 0.5, "x-kubernetes-preserve-unknown-fields": False},
+        {"x-kubernetes-validations": [{"rule": "self > 0", "message": "m", "optionalOldSelf": True}]},
+    ],
+)
+def test_schemas_come_back_from_protobuf(schema: Any) -> None:
+    name = "apiextensions/v1.JSONSchemaProps"
+    assert wire.decode_message(name, encode_message(name, schema), 0) == schema
+
+
+async def test_definitions_and_api_services_in_protobuf(local_api: Api) -> None:
+    """As client-go's typed clients send them, and read them."""
+    local_api.authenticator = HeaderAuthenticator()
+    http = Asgi(local_api, {"accept": PROTOBUF, "content-type": PROTOBUF})
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}}
+    names = {"plural": "boats", "kind": "Boat"}
+    boats = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "boats.example.org"},
+        "spec": {"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    answer = await http("POST", path, encode_object(boats))
+    assert answer.status == 201 and answer.headers["content-type"] == PROTOBUF, answer.body
+    made = json_of(answer.body, PROTOBUF)
+    assert made["spec"]["versions"] == [version] and made["status"]["acceptedNames"]["kind"] == "Boat"
+    assert (await http("GET", "/apis/example.org/v1/boats", headers={"accept": "application/json"})).status == 200
+    services = await http("GET", "/apis/apiregistration.k8s.io/v1/apiservices/v1.apps")
+    found = json_of(services.body, PROTOBUF)
+    assert found["kind"] == "APIService" and found["spec"]["groupPriorityMinimum"] > 0
