@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -193,7 +193,7 @@ async def run(
                 node.on_allocation()
 
         allocations = Allocations(config.kubelet_dir / "pods", reporter.allocatable, on_allocation)
-        context = context_of(config, client, runtime, events, materials, services, reporter.capacity, allocations)
+        context = context_of(config, client, runtime, events, materials, services, reporter, allocations)
         whole = reporter.capacity
         for_pods = parse(whole["memory"]).value() - reserved(config.kubelet, "memory")
         cgroups.make(amount("cpu", whole["cpu"]) - reserved(config.kubelet, "cpu"), for_pods)
@@ -201,7 +201,7 @@ async def run(
         for informer in informers:
             group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
         group.create_task(events.run(), name="events")
-        await until_serving(runtime)
+        context.runtime_name = await until_serving(runtime)
         context.host = host_features(await runtime.status(), config.kubelet_dir / "seccomp")
         await asyncio.to_thread(ensure_pause_image, config.containerd_socket, await runtime.image_status(PAUSE_IMAGE))
         node = Node(context, pods, group)
@@ -222,7 +222,7 @@ def context_of(
     events: EventRecorder,
     materials: Materials,
     services: Informer,
-    capacity: Mapping[str, str],
+    reporter: NodeReporter,
     allocations: Allocations,
 ) -> NodeContext:
     return NodeContext(
@@ -240,7 +240,8 @@ def context_of(
         cgroup=config.cgroup,
         cluster_dns=config.cluster_dns,
         cluster_domain=config.cluster_domain,
-        capacity=capacity,
+        capacity=reporter.capacity,
+        allocatable=reporter.allocatable(),
         logger=logger,
         kubelet=config.kubelet,
         allocations=allocations,
@@ -252,13 +253,12 @@ def ensure_pause_image(socket: Path, present: object) -> None:
         images.ensure_pause(socket)
 
 
-async def until_serving(runtime: Runtime) -> None:
-    """Return when the runtime answers. Raises ``RuntimeFailure`` when it does not within its time."""
+async def until_serving(runtime: Runtime) -> str:
+    """Return the runtime's name when it answers. Raises ``RuntimeFailure`` when it does not within its time."""
     deadline = time.monotonic() + RUNTIME_SECONDS
     while True:
         try:
-            await runtime.version()
-            return
+            return str((await runtime.version()).runtime_name)
         except RuntimeFailure:
             if time.monotonic() > deadline:
                 raise

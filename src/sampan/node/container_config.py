@@ -11,6 +11,7 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.environment import ConfigError, expand
 from sampan.node.pod_config import CONTAINER, app_armor_of, identity, namespace_options, se_linux_of, seccomp_of
 from sampan.node.resources import linux_resources
+from sampan.node.signals import for_cri, stop_signal_of
 from sampan.schema.objects import Object
 from sampan.security.context import setting, settle, supplemental_groups
 from sampan.security.host import Host
@@ -53,8 +54,9 @@ def container_config(
     host: Host,
     userns: cri.UserNamespace | None = None,
     resources: cri.LinuxContainerResources | None = None,
+    target: str = "",
 ) -> cri.ContainerConfig:
-    """Return what ``CreateContainer`` is given."""
+    """Return what ``CreateContainer`` is given. ``target``: the id of the container whose processes it is to see."""
     name = container["name"]
     log_path = f"{name}/{restarts}.log"
     return cri.ContainerConfig(
@@ -76,9 +78,10 @@ def container_config(
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
+        stop_signal=for_cri(stop_signal_of(container)),
         linux=cri.LinuxContainerConfig(
             resources=resources or linux_resources(container),
-            security_context=security_context(pod, container, image, host, userns),
+            security_context=security_context(pod, container, image, host, userns, target),
         ),
     )
 
@@ -94,7 +97,12 @@ def as_seen(mount: cri.Mount, pod: Object, host: Host, userns: cri.UserNamespace
 
 
 def security_context(
-    pod: Object, container: Object, image: cri.Image, host: Host, userns: cri.UserNamespace | None = None
+    pod: Object,
+    container: Object,
+    image: cri.Image,
+    host: Host,
+    userns: cri.UserNamespace | None = None,
+    target: str = "",
 ) -> cri.LinuxContainerSecurityContext:
     """Return what the container's settings come to, in CRI's words."""
     spec = pod["spec"]
@@ -104,7 +112,7 @@ def security_context(
     made = cri.LinuxContainerSecurityContext(
         capabilities=cri.Capability(add_capabilities=asked.get("add") or (), drop_capabilities=asked.get("drop") or ()),
         privileged=holds["privileged"],
-        namespace_options=namespace_options(spec, userns=userns),
+        namespace_options=namespace_options(spec, target=target, userns=userns),
         readonly_rootfs=holds["readOnlyRootFilesystem"],
         supplemental_groups=supplemental_groups(spec),
         supplemental_groups_policy=holds["supplementalGroupsPolicy"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class ContainerStarter:
         self._local = local
         self._setup = setup
         self._kill = kill
-        self._backoff = RestartBackoff()
+        self._backoff = RestartBackoff(local.context.kubelet.crash_loop_back_off_max)
         self._hooks: dict[str, str] = {}
         """postStart hooks that run: name → id of the instance."""
 
@@ -68,7 +69,9 @@ class ContainerStarter:
 
     def _is_backed_off(self, name: str, view: ContainerView) -> bool:
         """Whether a container that has ended must wait; then its view says so."""
-        left = self._backoff.left(name, view.current) if view.exited and view.current is not None else 0.0
+        left = 0.0
+        if view.exited and view.current is not None and view.resized != view.current.id:
+            left = self._backoff.left(name, view.current)
         if left <= 0:
             return False
         local = self._local
@@ -127,7 +130,7 @@ class ContainerStarter:
         )
         check_non_root(pod, container, image)
         lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(local.view.ip)
-        environment = environment_of(pod, container, lookup, context.service_links(pod), facts)
+        environment = environment_of(pod, container, lookup, context.service_links(pod), facts, self._env_file)
         devices = devices_of(container, self._setup.volumes)
         recursive = context.host.recursive_read_only
         mounts = await asyncio.to_thread(
@@ -136,9 +139,44 @@ class ContainerStarter:
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.view.ip)
         userns = self._setup.user_namespace()
         resources = linux_resources(container, oom_score(pod, container, context.memory_bytes))
-        config = container_config(pod, container, attempt, image, environment, mounts, context.host, userns, resources)
+        config = container_config(
+            pod,
+            container,
+            attempt,
+            image,
+            environment,
+            mounts,
+            context.host,
+            userns,
+            resources,
+            self._target_of(container),
+        )
         config.devices.extend(devices)
         return config
+
+    def _env_file(self, volume: str, path: str) -> str | None:
+        """Return the text of a file that another container left in a volume."""
+        mounted = self._setup.volumes.get(volume)
+        if mounted is None:
+            return None
+        inside = os.path.realpath(mounted.path / path)
+        if not inside.startswith(f"{os.path.realpath(mounted.path)}/"):  # a link of the container's making leads out
+            return None
+        try:
+            return Path(inside).read_text(errors="replace")
+        except OSError:
+            return None
+
+    def _target_of(self, container: Object) -> str:
+        """Return the id of the container whose processes an ephemeral one is to see. Raises ``ConfigError`` while that does
+        not run."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        target = self._local.view.of(name)
+        if target.current is None or not target.running:
+            raise ConfigError(f'unable to find target container "{name}"')
+        return str(target.current.id)
 
     # postStart
 

@@ -46,9 +46,12 @@ class NodeContext:
     cluster_dns: str
     cluster_domain: str
     capacity: Mapping[str, str]
+    allocatable: Mapping[str, str]
+    """What of it pods may have."""
     logger: logging.Logger
     kubelet: KubeletConfig
     allocations: Allocations
+    runtime_name: str = "containerd"
     host: Host = ANY
     """What the kernel and the runtime can do for security contexts: known when the runtime answers."""
     owners: dict[str, Callable[[str], None]] = field(default_factory=dict)
@@ -89,7 +92,7 @@ class NodeContext:
         return service_links(self.services.all(), pod["metadata"]["namespace"], own=own)
 
     def facts(self, pod_ip: str) -> dict[str, str]:
-        return {"hostIP": self.node_ip, "podIP": pod_ip, **self.capacity}
+        return {"hostIP": self.node_ip, "podIP": pod_ip, **self.allocatable}
 
     def dns(self) -> DnsSettings:
         try:
@@ -145,8 +148,8 @@ def hosts_file(pod: Object, ip: str, cluster_domain: str) -> str:
         subdomain = spec.get("subdomain")
         full = f"{name}.{subdomain}.{pod['metadata']['namespace']}.svc.{cluster_domain}\t" if subdomain else ""
         lines.append(f"{ip}\t{full}{name}")
-    aliases = spec.get("hostAliases") or ()
+    aliases, tab = spec.get("hostAliases") or (), "\t"
     if aliases:
         lines += ["", "# Entries added by HostAliases."]
-        lines += [f"{alias['ip']}\t{' '.join(alias.get('hostnames') or ())}" for alias in aliases]
+        lines += [f"{alias['ip']}\t{tab.join(alias.get('hostnames') or ())}" for alias in aliases]
     return "\n".join(lines) + "\n"

@@ -10,13 +10,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sampan.node.env_files import EnvFileFault
+from sampan.node.env_files import parse as parse_env_file
 from sampan.schema.objects import Object
 from sampan.schema.quantity import parse
 
 REFERENCE = re.compile(r"\$(\$|\([A-Za-z_.][-A-Za-z0-9_.]*\))")
-ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
+ENV_NAME = re.compile(r"[ -<>-~]+")
+"""What ``envFrom`` may set: any printable ASCII but ``=``."""
 Lookup = Callable[[str, str], "Mapping[str, str] | None"]
 """``(kind, name) -> data`` of a ConfigMap (``"ConfigMap"``) or a Secret (decoded), None where there is none."""
+EnvFile = Callable[[str, str], "str | None"]
+"""``(volume, path) -> text`` of a file in a volume, None where there is none."""
 
 
 class ConfigError(Exception):
@@ -35,8 +40,17 @@ def expand(text: str, known: Mapping[str, str]) -> str:
     return REFERENCE.sub(replaced, text)
 
 
+def no_files(volume: str, path: str) -> None:
+    return None
+
+
 def environment_of(
-    pod: Object, container: Object, lookup: Lookup, service_links: Mapping[str, str], node: Mapping[str, str]
+    pod: Object,
+    container: Object,
+    lookup: Lookup,
+    service_links: Mapping[str, str],
+    node: Mapping[str, str],
+    env_file: EnvFile = no_files,
 ) -> dict[str, str]:
     """Return the variables in the order they are set. ``node`` has ``hostIP``, ``podIP``, ``cpu``, ``memory`` of the
     moment. Raises ``ConfigError`` for references to what is missing."""
@@ -46,7 +60,7 @@ def environment_of(
     for variable in container.get("env") or ():
         name = variable["name"]
         if variable.get("valueFrom"):
-            value = from_reference(variable["valueFrom"], pod, container, lookup, node)
+            value = from_reference(variable["valueFrom"], pod, container, lookup, node, env_file)
             if value is not None:
                 result[name] = value
         else:
@@ -73,8 +87,25 @@ def missing(kind: str, name: str) -> str:
     return f'{kind.lower()} "{name}" not found'
 
 
+def from_file(reference: Object, env_file: EnvFile) -> str | None:
+    """Return a variable of a file in a volume (KEP-3721); None for an optional one that is not there."""
+    name, path, key = reference["volumeName"], reference["path"], reference["key"]
+    text = env_file(name, path)
+    try:
+        found = {} if text is None else parse_env_file(text)
+    except EnvFileFault as error:
+        raise ConfigError(f'file "{path}" of volume "{name}": {error}') from error
+    if key in found:
+        return found[key]
+    if reference.get("optional"):
+        return None
+    if text is None:
+        raise ConfigError(f'file "{path}" not found in volume "{name}"')
+    raise ConfigError(f'environment variable key "{key}" not found in file "{path}"')
+
+
 def from_reference(
-    source: Object, pod: Object, container: Object, lookup: Lookup, node: Mapping[str, str]
+    source: Object, pod: Object, container: Object, lookup: Lookup, node: Mapping[str, str], env_file: EnvFile
 ) -> str | None:
     for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
         reference = source.get(key)
@@ -91,6 +122,8 @@ def from_reference(
         return data[reference["key"]]
     if source.get("fieldRef"):
         return field_value(pod, source["fieldRef"]["fieldPath"], node)
+    if source.get("fileKeyRef"):
+        return from_file(source["fileKeyRef"], env_file)
     if source.get("resourceFieldRef"):
         return resource_value(pod, container, source["resourceFieldRef"], node)
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sampan.node.probes import Target, ask_http
+from sampan.node.probes import HttpFault, Target, get
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.schema.objects import Object
 
@@ -18,8 +18,11 @@ async def run_hook(runtime: Runtime, hook: Object, target: Target) -> str:
         await asyncio.sleep(hook["sleep"]["seconds"])
         return ""
     if "httpGet" in hook:
-        answer = await ask_http(hook["httpGet"], target)
-        return "" if answer.well else answer.message
+        try:
+            await get(hook["httpGet"], target)  # any answer will do
+        except HttpFault as error:
+            return str(error)
+        return ""
     if "exec" in hook:
         try:
             done = await runtime.exec_sync(target.container_id, list(hook["exec"].get("command") or ()), EXEC_SECONDS)

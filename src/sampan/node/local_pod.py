@@ -22,6 +22,7 @@ class LocalPod:
         self.pod = context.allocations.applied(pod)
         self.observer = PodObserver(context, str(pod["metadata"]["uid"]), context.pod_dir(pod))
         self.view = self.observer.view
+        self.view.runtime = context.runtime_name
         self.awake = asyncio.Event()
         self.awake.set()
         self._due: asyncio.TimerHandle | None = None

@@ -73,11 +73,43 @@ def dns_config(pod: Object, settings: DnsSettings) -> cri.DNSConfig:
         name, value = option["name"], option.get("value")
         options = [other for other in options if other.partition(":")[0] != name]
         options.append(f"{name}:{value}" if value else name)
-    return cri.DNSConfig(servers=servers[:3], searches=searches[:32], options=options)
+    return cri.DNSConfig(servers=servers[:MOST_SERVERS], searches=fitting(searches), options=options)
+
+
+MOST_SERVERS, MOST_SEARCHES, MOST_SEARCH_CHARACTERS = 3, 32, 2048
+
+
+def fitting(searches: Sequence[str]) -> list[str]:
+    """Return as many search domains as a resolver takes."""
+    kept = list(searches[:MOST_SEARCHES])
+    while len(" ".join(kept)) > MOST_SEARCH_CHARACTERS:
+        kept.pop()
+    return kept
+
+
+class NameTooLong(Exception):
+    """The pod's full name is longer than the kernel's host names; the message is the kubelet's."""
+
+
+def sandbox_hostname(pod: Object, cluster_domain: str) -> str:
+    """Return what the pod's kernel calls its host: its short name, or the whole with setHostnameAsFQDN. Raises
+    ``NameTooLong``."""
+    spec, name = pod["spec"], hostname_of(pod)
+    if not spec.get("setHostnameAsFQDN") or not spec.get("subdomain") or spec.get("hostnameOverride"):
+        return name
+    full = f"{name}.{spec['subdomain']}.{pod['metadata']['namespace']}.svc.{cluster_domain}"
+    if len(full) > 64:
+        raise NameTooLong(
+            f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {full} is too long (64 characters is the "
+            f"max, {len(full)} characters requested)"
+        )
+    return full
 
 
 def hostname_of(pod: Object) -> str:
     """Return the pod's host name, at most 63 characters."""
+    if pod["spec"].get("hostnameOverride"):
+        return str(pod["spec"]["hostnameOverride"])
     return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
 
 
@@ -89,12 +121,14 @@ def log_directory(root: Path, pod: Object) -> Path:
 def namespace_options(
     spec: Object, *, target: str = "", userns: cri.UserNamespace | None = None
 ) -> cri.NamespaceOption:
+    """Return whose namespaces a container is in. ``target``: the container whose processes it is to see."""
     pid = cri.NODE if spec.get("hostPID") else cri.POD if spec.get("shareProcessNamespace") else cri.CONTAINER
+    pid = cri.TARGET if target and pid == cri.CONTAINER else pid
     return cri.NamespaceOption(
         network=cri.NODE if spec.get("hostNetwork") else cri.POD,
         pid=pid,
         ipc=cri.NODE if spec.get("hostIPC") else cri.POD,
-        target_id=target,
+        target_id=target if pid == cri.TARGET else "",
         userns_options=userns or cri.UserNamespace(mode=cri.NODE),
     )
 
@@ -152,7 +186,7 @@ def sandbox_config(
         metadata=cri.PodSandboxMetadata(
             name=metadata["name"], uid=metadata["uid"], namespace=metadata["namespace"], attempt=attempt
         ),
-        hostname="" if spec.get("hostNetwork") else hostname_of(pod),
+        hostname="" if spec.get("hostNetwork") else sandbox_hostname(pod, dns.cluster_domain),
         log_directory=str(log_directory(log_root, pod)),
         dns_config=dns_config(pod, dns),
         labels={**(metadata.get("labels") or {}), **identity(pod)},

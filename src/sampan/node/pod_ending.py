@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from sampan.client.errors import ApiError
 from sampan.client.resources import PODS
@@ -41,30 +42,45 @@ class PodEnding:
         if self._ending is not None:
             self._ending.shorten(grace_of(pod))
 
-    def kill(self, group: asyncio.TaskGroup, name: str, message: str) -> None:
-        """Stop a running container; its exit wakes the worker. An instance is stopped once."""
+    def kill(self, group: asyncio.TaskGroup, name: str, message: str, grace_seconds: int | None = None) -> None:
+        """Stop a running container; its exit wakes the worker. An instance is stopped once. ``grace_seconds``: other than
+        the pod's."""
         view = self._local.view.of(name)
         if view.current is None or self._killed.get(name) == view.current.id:
             return
         self._killed[name] = view.current.id
         self._local.tell("Normal", "Killing", message, name)
-        group.create_task(self._stop_one(name, view), name=f"stop-{self._local.key}-{name}")
+        ending = self._ending or Ending(grace_of(self._local.pod) if grace_seconds is None else grace_seconds)
+        group.create_task(self._stop_one(name, view, ending), name=f"stop-{self._local.key}-{name}")
 
-    async def _stop_one(self, name: str, view: ContainerView) -> None:
+    async def _stop_one(
+        self, name: str, view: ContainerView, ending: Ending, turn: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         local = self._local
         container = local.container(name)
-        ending = self._ending or Ending(grace_of(local.pod))
         target = local.target(container) if container else None
-        await stop_one(local.context, local.pod, container or {}, view, target, ending, local.tell)
+        await stop_one(local.context, local.pod, container or {}, view, target, ending, local.tell, turn)
         local.wake()
 
     async def stop_everything(self) -> None:
-        self._ending = Ending(grace_of(self._local.pod))
-        for group in in_order(self._local.pod, self._local.view):
-            for name, _ in group:
-                self._probes.drop(name)
-                self._local.tell("Normal", "Killing", f"Stopping container {name}", name)
-            await asyncio.gather(*(self._stop_one(name, view) for name, view in group))
+        """Stop what runs: all preStop hooks at once, then the containers in their order."""
+        self._ending = ending = Ending(grace_of(self._local.pod))
+        groups = in_order(self._local.pod, self._local.view)
+        for name in (name for group in groups for name, _ in group):
+            self._probes.drop(name)
+            self._local.tell("Normal", "Killing", f"Stopping container {name}", name)
+        async with asyncio.TaskGroup() as tasks:
+            before: list[asyncio.Task[None]] = []
+            for group in groups:
+
+                async def turn(earlier: tuple[asyncio.Task[None], ...] = tuple(before)) -> None:
+                    if earlier:
+                        await asyncio.wait(earlier)
+
+                before += [
+                    tasks.create_task(self._stop_one(name, view, ending, turn), name=f"stop-{self._local.key}-{name}")
+                    for name, view in group
+                ]
 
     async def finish(self) -> None:
         """The pod has ended: stop what still runs (sidecars), release its sandbox, keep its logs and status."""

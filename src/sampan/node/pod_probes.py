@@ -10,14 +10,14 @@ from sampan.node.runtime import Runtime
 
 
 class PodProbes:
-    """``wake`` is called when a verdict changes, ``kill(container, message)`` when a container is to be restarted, ``tell``
-    for events (type, reason, message, container)."""
+    """``wake`` is called when a verdict changes, ``kill(container, message, grace)`` when a container is to be restarted
+    (``grace``: the probe's own seconds for that, or None), ``tell`` for events (type, reason, message, container)."""
 
     def __init__(
         self,
         runtime: Runtime,
         wake: Callable[[], None],
-        kill: Callable[[str, str], None],
+        kill: Callable[[str, str, int | None], None],
         tell: Callable[[str, str, str, str], None],
     ) -> None:
         self._runtime, self._wake, self._kill, self._tell = runtime, wake, kill, tell
@@ -30,7 +30,8 @@ class PodProbes:
             self.drop(name)
 
             def fail(kind: str, message: str) -> None:
-                self._kill(name, f"Container {name} failed {kind} probe, will be restarted")
+                own = target.container[f"{kind}Probe"].get("terminationGracePeriodSeconds")
+                self._kill(name, f"Container {name} failed {kind} probe, will be restarted", own)
 
             def unhealthy(kind: str, message: str) -> None:
                 self._tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {message}", name)

@@ -76,6 +76,7 @@ class PodResizer:
             return
         self._local.view.resizing = True
         if needs_restart(container, seen.resources):
+            seen.resized = container_id
             self._kill(container["name"], f"Container {container['name']} resize requires restart")
             return
         used = cgroup_limits.memory_in_use(f"{self.cgroup()}/{container_id}")

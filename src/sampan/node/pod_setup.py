@@ -10,7 +10,7 @@ import asyncio
 
 from sampan.node import cri_pb2 as cri
 from sampan.node.local_pod import LocalPod
-from sampan.node.pod_config import log_directory, sandbox_config
+from sampan.node.pod_config import NameTooLong, log_directory, sandbox_config
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.user_namespaces import user_namespace
 from sampan.node.volumes import Mounted, kinds
@@ -55,15 +55,18 @@ class PodSetup:
 
     async def _prepare_sandbox(self) -> None:
         local, context, view = self._local, self._local.context, self._local.view
-        config = sandbox_config(
-            local.pod,
-            local.observer.attempt,
-            context.pod_log_dir,
-            context.cgroup,
-            context.dns(),
-            context.host,
-            self.user_namespace(),
-        )
+        try:
+            config = sandbox_config(
+                local.pod,
+                local.observer.attempt,
+                context.pod_log_dir,
+                context.cgroup,
+                context.dns(),
+                context.host,
+                self.user_namespace(),
+            )
+        except NameTooLong as error:
+            raise RuntimeFailure(str(error)) from error
         if self.sandbox is None or not view.sandbox_ready:
             self.sandbox = config
         if view.sandbox_ready:

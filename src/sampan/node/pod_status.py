@@ -5,85 +5,16 @@ Source: core/v1 PodStatus, the pod lifecycle page of Kubernetes (phase, conditio
 
 from __future__ import annotations
 
-import datetime
-
 from sampan.node import cri_pb2 as cri
+from sampan.node.container_status import container_status
 from sampan.node.pod_plan import ENDED, has_begun, initialized
-from sampan.node.pod_view import ContainerView, PodView
+from sampan.node.pod_view import PodView
 from sampan.node.resources import qos_class
 from sampan.node.restart_policy import is_sidecar, restart_wanted
 from sampan.schema.objects import Object
 
 PASSING = ("PodResizePending", "PodResizeInProgress")
 """Conditions of this node that are there only while they hold."""
-
-
-def moment(nanoseconds: int) -> str | None:
-    """Return a CRI time as ``metav1.Time``."""
-    if nanoseconds <= 0:
-        return None
-    when = datetime.datetime.fromtimestamp(nanoseconds // 1_000_000_000, datetime.UTC)
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def state_of(status: cri.ContainerStatus, message: str) -> Object:
-    if status.state == cri.CONTAINER_RUNNING:
-        return {"running": {"startedAt": moment(status.started_at)}}
-    if status.state == cri.CONTAINER_EXITED:
-        reason = status.reason or ("Completed" if status.exit_code == 0 else "Error")
-        state: Object = {
-            "exitCode": status.exit_code,
-            "reason": reason,
-            "startedAt": moment(status.started_at),
-            "finishedAt": moment(status.finished_at),
-            "containerID": f"containerd://{status.id}",
-        }
-        if message or status.message:
-            state["message"] = message or status.message
-        return {"terminated": state}
-    return {"waiting": {"reason": "ContainerCreating"}}
-
-
-def user_status(user: cri.LinuxContainerUser) -> Object:
-    """Return who the first process of a container is (KEP-3619)."""
-    status: Object = {"uid": user.uid, "gid": user.gid}
-    if user.supplemental_groups:
-        status["supplementalGroups"] = list(user.supplemental_groups)
-    return status
-
-
-def container_status(container: Object, view: ContainerView, waits_for: str) -> Object:
-    """Return one entry of ``containerStatuses``."""
-    current = view.current
-    status: Object = {
-        "name": container["name"],
-        "image": container["image"],
-        "imageID": "",
-        "restartCount": view.restarts,
-        "ready": view.ready,
-        "started": view.started,
-    }
-    if current is not None:
-        status["image"] = current.image.image or container["image"]
-        status["imageID"] = current.image_ref
-        status["containerID"] = f"containerd://{current.id}"
-        if current.user.HasField("linux"):
-            status["user"] = {"linux": user_status(current.user.linux)}
-    if view.waiting_reason and not view.running:
-        status["state"] = {"waiting": {"reason": view.waiting_reason}}
-        if view.waiting_message:
-            status["state"]["waiting"]["message"] = view.waiting_message
-        previous = current if view.exited else view.last
-        previous_message = view.message if view.exited else view.last_message
-    else:
-        status["state"] = state_of(current, view.message) if current is not None else {"waiting": {"reason": waits_for}}
-        previous, previous_message = view.last, view.last_message
-    status["lastState"] = state_of(previous, previous_message) if previous is not None else {}
-    allocated = container.get("resources") or {}
-    status["resources"] = view.resources if view.resources is not None else allocated
-    if requests := {**(allocated.get("limits") or {}), **(allocated.get("requests") or {})}:
-        status["allocatedResources"] = requests
-    return status
 
 
 def phase_of(pod: Object, view: PodView, *, over: bool = False) -> str:
@@ -209,5 +140,11 @@ def status_of(pod: Object, view: PodView, host_ip: str, now: str, *, over: bool 
         ("ephemeralContainers", "ephemeralContainerStatuses", "ContainerCreating"),
     ):
         if spec.get(key) and not view.rejected:
-            status[field_name] = [container_status(c, view.of(c["name"]), waiting) for c in spec[key]]
+            told = {entry["name"]: entry for entry in old.get(field_name) or ()}
+            status[field_name] = [
+                container_status(
+                    c, view.of(c["name"]), waiting, view.runtime, told.get(c["name"], {}), over=phase in ENDED
+                )
+                for c in spec[key]
+            ]
     return status

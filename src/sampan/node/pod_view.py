@@ -29,7 +29,8 @@ class ContainerView:
     resources: Object | None = None
     """The requests and limits that are in force; None: not known yet."""
     stopped: str = ""
-    """The id of the instance that is stopped only to be started again."""
+    """The id of the instance that is stopped only to be started again; ``resized``: and at once, with what it was given."""
+    resized: str = ""
 
     @property
     def state(self) -> cri.ContainerState | None:
@@ -62,6 +63,8 @@ class PodView:
     """What is known of the pod on this node."""
 
     containers: dict[str, ContainerView] = field(default_factory=dict)
+    runtime: str = "containerd"
+    """The runtime's name, which the ids of containers are told with."""
     sandbox_id: str = ""
     sandbox_ready: bool = False
     ip: str = ""

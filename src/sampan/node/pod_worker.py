@@ -221,8 +221,9 @@ class PodWorker:
         assert self._group is not None
         self._ending.kill(self._group, name, message)
 
-    def _restart(self, name: str, message: str) -> None:
+    def _restart(self, name: str, message: str, grace_seconds: int | None = None) -> None:
         """Stop a container that is to be started again whatever its exit code is."""
+        assert self._group is not None
         view = self.view.of(name)
         view.stopped = view.current.id if view.current is not None else ""
-        self._kill(name, message)
+        self._ending.kill(self._group, name, message, grace_seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import urllib.parse
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -72,8 +73,43 @@ def port_of(value: int | str, container: Object) -> int:
     return int(value) if value.isdecimal() else 0
 
 
+REDIRECTS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 10
+
+
 async def ask_http(action: Object, target: Target) -> Answer:
-    """GET; 200 to 399 is well. Certificates are not checked, redirects not followed."""
+    """GET; 200 to 399 is well. Redirects to the same host are followed."""
+    try:
+        code = await get(action, target)
+    except HttpFault as error:
+        return Answer(False, str(error))
+    return Answer(200 <= code < 400, f"HTTP probe failed with statuscode: {code}")
+
+
+class HttpFault(Exception):
+    """No HTTP answer came; the message says why."""
+
+
+async def get(action: Object, target: Target) -> int:
+    """GET what an httpGet action names and return the status code, that of where it redirects to on the same host.
+    Raises ``HttpFault``."""
+    path = action.get("path") or "/"
+    for _ in range(MOST_REDIRECTS):
+        code, location = await get_once({**action, "path": path}, target)
+        there = urllib.parse.urlsplit(location)
+        own = action.get("host") or target.pod_ip
+        if code not in REDIRECTS or not location or (there.hostname or own) != own:
+            return code
+        path = there.path + (f"?{there.query}" if there.query else "")
+        if there.port:
+            action = {**action, "port": there.port}
+        if there.scheme:
+            action = {**action, "scheme": there.scheme.upper()}
+    raise HttpFault(f"stopped after {MOST_REDIRECTS} redirects")
+
+
+async def get_once(action: Object, target: Target) -> tuple[int, str]:
+    """Return the status code and the ``Location`` of one GET. Certificates are not checked. Raises ``HttpFault``."""
     import ssl
 
     host = action.get("host") or target.pod_ip
@@ -88,21 +124,24 @@ async def ask_http(action: Object, target: Target) -> Answer:
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
     except OSError as error:
-        return Answer(
-            False, f'Get "{action.get("scheme", "HTTP").lower()}://{host}:{port}{path}": {error.strerror or error}'
-        )
+        url = f"{action.get('scheme', 'HTTP').lower()}://{host}:{port}{path}"
+        raise HttpFault(f'Get "{url}": {error.strerror or error}') from error
     try:
         writer.write(head.encode("latin-1", "replace"))
-        line = await reader.readline()
-    except OSError as error:
-        return Answer(False, f"probe of {host}:{port}: {error.strerror or error}")
+        line, location = await reader.readline(), ""
+        while (header := (await reader.readline()).decode("latin-1")).strip():
+            name, _, value = header.partition(":")
+            if name.lower() == "location":
+                location = value.strip()
+    except (OSError, ValueError) as error:
+        raise HttpFault(f"probe of {host}:{port}: {error}") from error
     finally:
         writer.close()
         with contextlib.suppress(OSError, ssl.SSLError):
             await writer.wait_closed()
     words = line.split()
     code = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    return Answer(200 <= code < 400, f"HTTP probe failed with statuscode: {code}")
+    return code, location
 
 
 async def ask_tcp(action: Object, target: Target) -> Answer:

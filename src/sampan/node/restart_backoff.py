@@ -1,6 +1,7 @@
 """How long a container that ended waits before it is started again: not at all the first time, then 10 s, doubling.
 
-Source: the container restart policy of Kubernetes (CrashLoopBackOff; forgiven after ten minutes of running).
+The longest pause is the node's to say. Source: the container restart policy of Kubernetes (CrashLoopBackOff; forgiven after
+ten minutes of running), KEP-4603.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import time
 from sampan.node import cri_pb2 as cri
 
 FIRST_SECONDS = 10.0
-LONGEST_SECONDS = 300.0
 FORGIVEN_AFTER_SECONDS = 600.0
 
 
 class RestartBackoff:
     """The pauses of a pod's containers, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest = longest_seconds
         self._pauses: dict[str, tuple[int, float]] = {}
         """Name → the instance a pause was decided for, and its seconds."""
 
@@ -33,7 +34,7 @@ class RestartBackoff:
             if attempt == 0 or finished - ended.started_at / 1e9 > FORGIVEN_AFTER_SECONDS:
                 pause = 0.0
             else:
-                pause = min(max(pause * 2, FIRST_SECONDS), LONGEST_SECONDS)
+                pause = min(max(pause * 2, FIRST_SECONDS), self._longest)
             self._pauses[name] = (attempt, pause)
         return finished + pause - time.time()
 

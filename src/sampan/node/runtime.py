@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
@@ -135,6 +136,15 @@ class Runtime:
         """Return the status; ``verbose`` adds what the runtime keeps: its pid, the request it was made by, its OCI spec."""
         request = cri.ContainerStatusRequest(container_id=container_id, verbose=verbose)
         return await self.call(RUNTIME + "ContainerStatus", request, cri.ContainerStatusResponse)
+
+    async def container_pid(self, container_id: str) -> int:
+        """Return the pid of a container's first process; 0 where the runtime does not say it."""
+        request = cri.ContainerStatusRequest(container_id=container_id, verbose=True)
+        answer = await self.call(RUNTIME + "ContainerStatus", request, cri.ContainerStatusResponse)
+        try:
+            return int(orjson.loads(answer.info.get("info", "{}")).get("pid", 0))
+        except ValueError:
+            return 0
 
     async def exec_sync(self, container_id: str, command: list[str], timeout_seconds: int) -> cri.ExecSyncResponse:
         request = cri.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_seconds)

@@ -6,15 +6,20 @@ Source: the pod termination page of Kubernetes, KEP-753 for the order of sidecar
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
+from sampan.node import cri_pb2 as cri
 from sampan.node.context import NodeContext
 from sampan.node.hooks import run_hook
 from sampan.node.pod_view import ContainerView, PodView
 from sampan.node.probes import Target
 from sampan.node.runtime import RuntimeFailure
+from sampan.node.signals import for_kernel, stop_signal_of
 from sampan.schema.objects import Object
 
 Answer = TypeVar("Answer")
@@ -36,6 +41,8 @@ class Ending:
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._shortened = asyncio.Event()
+        self.cut = not seconds
+        """It was made to end at once: nothing is waited for."""
 
     @property
     def left(self) -> float:
@@ -44,6 +51,7 @@ class Ending:
     def shorten(self, seconds: float) -> None:
         if seconds < self.left:
             self._deadline = time.monotonic() + seconds
+            self.cut = not seconds
             self._shortened.set()
             self._shortened = asyncio.Event()
 
@@ -84,10 +92,14 @@ async def stop_one(
     target: Target | None,
     ending: Ending,
     tell: Tell,
+    turn: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Stop one running container. ``target`` is where its preStop hook goes."""
+    """Stop one running container. ``target`` is where its preStop hook goes; after that it waits for its ``turn``, at most
+    until the time is over."""
     assert view.current is not None
     container_id, name = view.current.id, view.current.metadata.name
+    # a runtime that knows of stop signals says which one it will send
+    own_signal = stop_signal_of(container) if view.current.stop_signal == cri.SIGNAL_RUNTIME_DEFAULT else ""
     hook = (container.get("lifecycle") or {}).get("preStop")
     least = 0
     if hook and target is not None and ending.left:
@@ -97,16 +109,46 @@ async def stop_one(
         if problem:
             tell("Warning", "FailedPreStopHook", f"PreStopHook failed: {problem}", name)
         least = LEAST_AFTER_HOOK_SECONDS
+    if turn is not None and ending.left:
+        await ending.within(asyncio.ensure_future(turn()))
+        least = LEAST_AFTER_HOOK_SECONDS if ending.left < LEAST_AFTER_HOOK_SECONDS and not ending.cut else least
 
     async def stop(seconds: int) -> None:
         nonlocal least
         seconds, least = max(seconds, least), 0
         try:
+            if own_signal and seconds:
+                await signal_first(context, container_id, own_signal, seconds)
+                seconds = 0
             await context.runtime.stop_container(container_id, seconds)
         except RuntimeFailure as error:
             context.logger.warning("%s: stopping %s: %s", pod["metadata"]["name"], name, error)
 
     await ending.again_when_shortened(stop)
+
+
+async def signal_first(context: NodeContext, container_id: str, name: str, seconds: int) -> None:
+    """Send a container's own signal and wait until it has ended, at most for the seconds: a runtime without stop signals
+    would send SIGTERM."""
+    pid = await context.runtime.container_pid(container_id)
+    if not pid:
+        return
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, for_kernel(name))
+        gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(descriptor, gone.set)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await gone.wait()
+    except ProcessLookupError:
+        return
+    finally:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def in_order(pod: Object, view: PodView) -> list[list[tuple[str, ContainerView]]]:

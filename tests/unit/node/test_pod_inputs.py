@@ -53,10 +53,10 @@ def test_environment_in_order_and_from_everywhere() -> None:
             {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Gi"}}},
         ],
     }
-    found = environment_of(pod(), container, lambda kind, name: {"K": "v", "not a name": "x"}, {"LINK": "1"}, FACTS)
+    found = environment_of(pod(), container, lambda kind, name: {"K": "v", "no=name": "x"}, {"LINK": "1"}, FACTS)
     assert found["B"] == "ab v" and found["POD"] == "web" and found["LINK"] == "1"
     assert found["CPU"] == "2" and found["MEM"] == "8"
-    assert "P_not a name" not in found
+    assert "P_no=name" not in found
 
 
 def test_missing_references_are_told_unless_optional() -> None:

@@ -213,7 +213,7 @@ async def test_http_probes() -> None:
 
 
 def test_restarts_wait_longer_each_time_and_are_forgiven() -> None:
-    backoff = RestartBackoff()
+    backoff = RestartBackoff(300)
     now = time.time_ns()
 
     def ended(attempt: int, lasted_seconds: int = 1) -> float:
