@@ -164,3 +164,17 @@ def test_a_process_that_became_another_is_told(pods: Pods) -> None:
         "effectiveCapabilities",
     }
     assert (rows["runAsUser"]["value"], rows["runAsUser"]["live"]) == (0, 1000)
+
+
+def test_the_chain_down_to_the_kernel(pods: Pods) -> None:
+    where = ("--name", pods.cluster.name, "-n", pods.namespace)
+    told = json.loads(pods.cluster.sampan("oci", "explain", "hard", *where, "-o", "json").stdout)
+    (container,) = told["containers"]
+    assert container["createContainer"]["linux"]["security_context"]["run_as_user"] == {"value": 1000}
+    assert container["oci"]["process"]["user"]["uid"] == container["kernel"]["uid"] == 1000
+    assert told["sandbox"]["runPodSandbox"]["metadata"]["name"] == "hard"
+    rows = {row["topic"]: row for row in container["rows"]}
+    assert not [line for line in rows["mounts"]["kernel"] if line.startswith("no ")]
+    assert any(line.startswith("that path in ") for line in rows["cgroup"]["kernel"])
+    text = pods.cluster.sampan("oci", "explain", "hard", *where).stdout
+    assert "RunPodSandbox → " in text and "capabilities  drop=ALL" in text

@@ -13,8 +13,10 @@ import os
 import signal
 import sys
 
-VERBS = ("up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security",
-         "scheduler")  # fmt: skip
+VERBS = (
+    "up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security", "oci",
+    "scheduler",
+)  # fmt: skip
 PASSED_THROUGH = ("kubectl",)
 """Verbs whose arguments belong to another program."""
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"

@@ -56,7 +56,13 @@ async def node(options: argparse.Namespace) -> AsyncIterator[Inspection]:
     settings = running(options.name)
     runtime = Runtime(settings.containerd_socket)
     try:
-        yield Inspection(runtime, settings.containerd_dir, settings.netns_path, settings.kubelet_dir)
+        yield Inspection(
+            runtime,
+            containerd_dir=settings.containerd_dir,
+            bundles=settings.run_dir / "containerd",
+            netns=settings.netns_path,
+            kubelet_dir=settings.kubelet_dir,
+        )
     except RuntimeFailure as error:
         raise lifecycle.ClusterError(f"the runtime refuses: {error}") from error
     finally:

@@ -16,13 +16,16 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.host_features import host_features
 from sampan.node.image_content import ImageContent
 from sampan.node.images import ImageError, full_name
+from sampan.node.oci_chain import Link
 from sampan.node.pod_config import CONTAINER, UID
-from sampan.node.process import PROC, read_process
+from sampan.node.process import PROC, read_cgroups, read_limits, read_mounts, read_process
 from sampan.node.runtime import Runtime
 from sampan.schema.objects import Object
 from sampan.security.host import Host
 from sampan.security.image_user import ImageUser
 from sampan.security.table import Process
+
+TASKS = "io.containerd.runtime.v2.task/k8s.io"
 
 
 class Running(NamedTuple):
@@ -44,11 +47,15 @@ class PodOnNode(NamedTuple):
 
 
 class Inspection:
-    """``netns``: the node's network namespace; ``kubelet_dir``: where profiles of type Localhost are."""
+    """``netns``: the node's network namespace; ``kubelet_dir``: where profiles of type Localhost are; ``containerd_dir`` and
+    ``bundles``: where containerd keeps what stays and what runs."""
 
-    def __init__(self, runtime: Runtime, containerd_dir: Path, netns: Path, kubelet_dir: Path) -> None:
+    def __init__(
+        self, runtime: Runtime, *, containerd_dir: Path, bundles: Path, netns: Path, kubelet_dir: Path
+    ) -> None:
         self.runtime = runtime
         self._containerd_dir = containerd_dir
+        self._bundles = bundles
         self._netns = netns
         self._kubelet_dir = kubelet_dir
 
@@ -103,6 +110,28 @@ class Inspection:
             if container.pid:
                 found[container.name] = read_process(container.pid, node, pod.sandbox.pid, self._netns)
         return found
+
+    def bundle(self, container: Running) -> Path:
+        """Return the folder of a container's OCI bundle."""
+        return self._bundles / TASKS / container.id
+
+    def link(self, pod: Object, here: PodOnNode, container: Running) -> Link:
+        """Return a running container with everything below it. Raises ``OSError`` when its process is gone."""
+        folder = PROC / str(container.pid)
+        kinds = ("initContainers", "containers", "ephemeralContainers")
+        of_pod = (one for kind in kinds for one in pod["spec"].get(kind) or () if one["name"] == container.name)
+        cgroups = read_cgroups(folder)
+        return Link(
+            spec=pod["spec"],
+            container=next(of_pod, {}),
+            cri=container.info["config"],
+            oci=orjson.loads((self.bundle(container) / "config.json").read_bytes()),
+            process=read_process(container.pid, PROC / "self", here.sandbox.pid, self._netns),
+            cgroups=cgroups,
+            limits=read_limits(cgroups),
+            mounts=read_mounts(folder),
+            command=(folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(),
+        )
 
 
 def running(id: str, name: str, info: Any) -> Running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,3 +102,20 @@ def label(folder: Path) -> str:
         return (folder / "attr/apparmor/current").read_text().strip("\0\n")
     except OSError:
         return ""
+
+
+LIMITS = {"": ("memory.max", "cpu.max", "cpu.weight", "pids.max"), "memory": ("memory.limit_in_bytes",),
+          "cpu": ("cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us"), "pids": ("pids.max",)}  # fmt: skip
+"""Files that hold a cgroup's limits, by controller; of cgroup v2 under ``""``."""
+
+
+def read_limits(cgroups: Mapping[str, str], root: Path = Path("/sys/fs/cgroup")) -> dict[str, str]:
+    """Return the limits of a process's cgroups, by the files that hold them; those that the machine has."""
+    found = {}
+    for controller, files in LIMITS.items():
+        if controller in cgroups:
+            folder = root / controller / cgroups[controller].lstrip("/")
+            for name in files:
+                with contextlib.suppress(OSError):
+                    found[name] = (folder / name).read_text().strip()
+    return found
