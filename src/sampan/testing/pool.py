@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -34,8 +35,8 @@ class Pool:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
-        self._unread = 0
-        """Answers to come: more than one where a call was interrupted while it waited (^C, a test's time limit)."""
+        self._orders = itertools.count()
+        """An order's number tells its answer from those of calls that were interrupted while they waited (^C)."""
 
     @property
     def pki_dir(self) -> Path:
@@ -79,11 +80,11 @@ class Pool:
                 self._reach()
             assert self._connection is not None
             try:
-                self._connection.sendall(json.dumps(order).encode() + b"\n")
-                self._unread += 1
-                while self._unread:
+                number = next(self._orders)
+                self._connection.sendall(json.dumps({"order": number, **order}).encode() + b"\n")
+                answer = json.loads(self._line())
+                while answer["order"] != number:
                     answer = json.loads(self._line())
-                    self._unread -= 1
             except OSError as error:
                 self._connection.close()
                 self._connection = None
@@ -127,7 +128,7 @@ class Pool:
         except OSError:
             connection.close()
             return False
-        self._connection, self._received, self._unread = connection, b"", 0
+        self._connection, self._received = connection, b""
         return True
 
 

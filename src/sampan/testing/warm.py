@@ -10,6 +10,8 @@ JSON object a line; each gets one line back.
     {"stop": 1}                  → {"id": 1}                    when its process is gone
     anything that fails          → {"error": "…"}
 
+Each has a number of the asker's in ``order``, which its answer repeats: of two clusters the later may be ready first.
+
 A cluster belongs to the connection that asked for it: when that ends, however it ends, its clusters are killed. When the
 last connection ends the warm process removes its directory and ends too. A cluster's process watches its socket to us, so
 that it does not outlive us either. Nothing here runs an event loop between two requests: what is forked is a quiet
@@ -61,6 +63,18 @@ class Peer:
     connection: socket.socket
     received: bytes = b""
     clusters: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody waits for."""
+
+    peer: Peer
+    number: object
+
+    def answer(self, answer: dict[str, object]) -> None:
+        with contextlib.suppress(OSError):
+            self.peer.connection.sendall(json.dumps({"order": self.number, **answer}).encode() + b"\n")
 
 
 @dataclass
@@ -129,33 +143,31 @@ class WarmServer:
             return
         *lines, peer.received = (peer.received + chunk).split(b"\n")
         for line in lines:
+            asked = json.loads(line)
+            order = Order(peer, asked["order"])
             try:
-                self.obey(peer, json.loads(line))
+                self.obey(order, asked)
             except Exception as error:
                 traceback.print_exc()
-                self.tell(peer, {"error": f"{error}" or type(error).__name__})
+                order.answer({"error": f"{error}" or type(error).__name__})
 
-    def obey(self, peer: Peer, order: dict[str, object]) -> None:
-        if "start" in order:
-            spec = order["start"]
+    def obey(self, order: Order, asked: dict[str, object]) -> None:
+        if "start" in asked:
+            spec = asked["start"]
             assert isinstance(spec, dict)
-            self.start(peer, ClusterSpec.from_json(spec))
-        elif "fork" in order:
-            original = self.forked.get(int(str(order["fork"])))
+            self.start(order, ClusterSpec.from_json(spec))
+        elif "fork" in asked:
+            original = self.forked.get(int(str(asked["fork"])))
             if original is None:
-                self.tell(peer, {"error": ENDED})
+                order.answer({"error": ENDED})
             else:
-                self.copy(peer, original)
+                self.copy(order, original)
         else:
-            number = order["stop"]
+            number = asked["stop"]
             assert isinstance(number, int)
-            peer.clusters.discard(number)
+            order.peer.clusters.discard(number)
             self.kill(number)
-            self.tell(peer, {"id": number})
-
-    def tell(self, peer: Peer, answer: dict[str, object]) -> None:
-        with contextlib.suppress(OSError):
-            peer.connection.sendall(json.dumps(answer).encode() + b"\n")
+            order.answer({"id": number})
 
     def gone(self, peer: Peer) -> None:
         self.selector.unregister(peer.connection)
@@ -166,39 +178,39 @@ class WarmServer:
 
     # clusters
 
-    def start(self, peer: Peer, spec: ClusterSpec) -> None:
+    def start(self, order: Order, spec: ClusterSpec) -> None:
         if spec not in self.snapshots.images:
             self.snapshots.make(spec)
             gc.collect()
             gc.freeze()  # the collector would touch, and so copy, every page that is shared
-        self.fork(peer, spec, self.snapshots.images[spec])
+        self.fork(order, spec, self.snapshots.images[spec])
 
-    def copy(self, peer: Peer, original: Forked) -> None:
+    def copy(self, order: Order, original: Forked) -> None:
         """Fork a cluster with the state of another, once that one has told it."""
 
         def told(word: bytes) -> None:
             if word != IMAGE:
-                self.tell(peer, {"error": ENDED})
+                order.answer({"error": ENDED})
                 return
-            if peer not in self.peers:
+            if order.peer not in self.peers:
                 return  # the copy would be nobody's, and never end
             path = self.directory / str(original.number) / "image"
             try:
                 image: Image = pickle.loads(path.read_bytes())
                 path.unlink()
-                self.fork(peer, original.spec, image)
+                self.fork(order, original.spec, image)
             except Exception as error:  # no descriptor is left, or no process
                 traceback.print_exc()
-                self.tell(peer, {"error": f"{error}" or type(error).__name__})
+                order.answer({"error": f"{error}" or type(error).__name__})
 
         try:
             original.control.sendall(IMAGE)
         except OSError:  # it has been killed
-            self.tell(peer, {"error": ENDED})
+            order.answer({"error": ENDED})
         else:
             original.waiting.append(told)
 
-    def fork(self, peer: Peer, spec: ClusterSpec, image: Image) -> None:
+    def fork(self, order: Order, spec: ClusterSpec, image: Image) -> None:
         self.count += 1
         number = self.count
         home = self.directory / str(number)
@@ -213,8 +225,8 @@ class WarmServer:
         theirs.close()
         listener.close()
         forked = self.forked[number] = Forked(number, pid, port, spec, ours)
-        peer.clusters.add(number)
-        forked.waiting.append(lambda word: self.is_ready(peer, forked, word))
+        order.peer.clusters.add(number)
+        forked.waiting.append(lambda word: self.is_ready(order, forked, word))
         self.watch(ours, lambda: self.said(forked))
 
     def become(
@@ -257,17 +269,17 @@ class WarmServer:
         while forked.waiting:
             forked.waiting.popleft()(b"")
 
-    def is_ready(self, peer: Peer, forked: Forked, word: bytes) -> None:
+    def is_ready(self, order: Order, forked: Forked, word: bytes) -> None:
         if word:
-            self.tell(peer, {"id": forked.number, "port": forked.port})
+            order.answer({"id": forked.number, "port": forked.port})
             return
         try:
             log = (self.directory / str(forked.number) / "api.log").read_text(errors="replace").strip()
         except OSError as error:
             log = str(error)
-        peer.clusters.discard(forked.number)
+        order.peer.clusters.discard(forked.number)
         self.kill(forked.number)
-        self.tell(peer, {"error": f"the cluster ended before it was ready:\n{log[-4000:]}"})
+        order.answer({"error": f"the cluster ended before it was ready:\n{log[-4000:]}"})
 
     def kill(self, number: int) -> None:
         """End a cluster's process and what it kept. SIGKILL: there is nothing that it would have to bring to an end."""

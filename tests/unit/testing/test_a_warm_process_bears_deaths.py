@@ -17,7 +17,7 @@ from sampan.testing.running import up
 from sampan.testing.spec import ClusterError, ClusterSpec
 
 BARE = ClusterSpec(pods="none", controllers=False)
-ORDER = json.dumps({"start": BARE.to_json()}).encode() + b"\n"
+ORDER = json.dumps({"order": 0, "start": BARE.to_json()}).encode() + b"\n"
 
 
 @pytest.fixture
@@ -67,8 +67,7 @@ def test_a_stopped_cluster_that_cannot_read_is_forked_by_nobody(warm: Pool) -> N
     pid = pid_of(warm)
     os.kill(pid, signal.SIGSTOP)  # the order stays unread, so that its end is a reset
     assert warm._connection is not None
-    warm._connection.sendall(json.dumps({"fork": number}).encode() + b"\n")
-    warm._unread += 1
+    warm._connection.sendall(json.dumps({"order": -1, "fork": number}).encode() + b"\n")
     other = Pool(warm.directory)
     other.start(BARE)  # by now the order has been passed on
     other.close()
@@ -93,6 +92,16 @@ def test_an_interrupted_call_leaves_its_answer_to_nobody(warm: Pool, monkeypatch
     assert number == first + 2 and port
     warm.stop(number)
     assert not (warm.directory / str(number)).exists()
+
+
+def test_an_earlier_order_that_is_answered_later_is_not_mixed_up(warm: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = warm.start(BARE)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(warm, "_line", interrupted)
+        warm.start(BARE)  # answered when the cluster is ready
+    with pytest.raises(ClusterError, match="has ended"):
+        warm.fork(first + 7)  # refused at once
+    assert warm.fork(first)[0] == first + 2
 
 
 def test_the_lock_of_one_that_ended_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
