@@ -15,8 +15,9 @@ from sampan.api.request import Admission
 if TYPE_CHECKING:
     from sampan.api.metrics.measured import Measured
 
-Hooks = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
-"""What to call for one kind of write: ``admit`` methods, ``validate`` methods, plugins with commit or release."""
+Hooks = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...], bool]
+"""What to call for one kind of write: ``admit`` methods, ``validate`` methods, plugins with commit or release; and whether
+any of the first may change the object."""
 
 
 class Chain:
@@ -45,13 +46,18 @@ class Chain:
                 tuple(plugin.admit for plugin in interested if hasattr(plugin, "admit")),
                 tuple(plugin.validate for plugin in interested if hasattr(plugin, "validate")),
                 tuple(plugin for plugin in interested if hasattr(plugin, "commit") or hasattr(plugin, "release")),
+                any(hasattr(plugin, "admit") and not getattr(plugin, "judges", False) for plugin in interested),
             )
         return chosen
 
     def wants(self, admission: Admission) -> bool:
         """Whether any plugin would look at it."""
-        admits, validates, _ = self._choose(admission)
+        admits, validates, _, _ = self._choose(admission)
         return bool(admits or validates)
+
+    def changes(self, admission: Admission) -> bool:
+        """Whether ``admit`` may change the object: plugins that only refuse there say so by ``judges``."""
+        return self._choose(admission)[3]
 
     def forget(self) -> None:
         """Ask the plugins anew: the resources have changed."""

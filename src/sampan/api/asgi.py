@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sampan.api.errors import StatusError, timed_out
 from sampan.api.request import Receive, Request, Response, Scope, Send
+from sampan.api.whole import WHOLE, Whole, head_of
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """kube-apiserver's limit of a request body."""
@@ -100,12 +101,10 @@ def too_large() -> StatusError:
 
 async def respond(scope: Scope, send: Send, response: Response, request: Request | None) -> None:
     """Send an answer."""
-    headers = [(b"content-type", response.content_type.encode("latin-1"))]
-    if scope.get("method") != "GET" or response.status != 200:
-        headers.append((b"cache-control", b"no-cache, private"))
+    body, method = response.body, scope.get("method")
+    headers: list[tuple[bytes, bytes]] = []
     for name, value in response.headers:
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
-    body = response.body
     if request is not None:
         headers += request.answer_headers
         for warning in shown(request.warnings) if request.warnings else ():
@@ -114,9 +113,17 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(compressing, gzip.compress, body, 1)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-    headers.append((b"content-length", b"%d" % len(body)))
+    cached = method == "GET" and response.status == 200
+    direct: Whole | None = scope.get(WHOLE)
+    if direct is not None and not response.headers:
+        await direct.answer(head_of(response.status, response.content_type, cached), headers, body, method != "HEAD")
+        return
+    first = [(b"content-type", response.content_type.encode("latin-1"))]
+    if not cached:
+        first.append((b"cache-control", b"no-cache, private"))
+    headers = [*first, *headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
 
 def compresses(request: Request) -> bool:

@@ -232,6 +232,8 @@ class CustomResources:
 class CustomObjects:
     """The admission plugin for objects of a definition in deletion: none is created, and each that goes is told."""
 
+    judges = True
+
     def __init__(self, custom: CustomResources) -> None:
         self.custom = custom
 

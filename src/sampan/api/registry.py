@@ -161,6 +161,7 @@ class Registry:
             track_update(None, obj, type=served.type, manager=manager, api_version=resource.api_version, now=at)
         if resource.prepare is not None:
             resource.prepare(obj, None)
+            self.default(served, obj)
         for attempt in range(NAME_ATTEMPTS):
             if base:
                 obj["metadata"]["name"] = meta.generate_name(str(base))
@@ -180,9 +181,9 @@ class Registry:
             raise already_exists(resource, name)
         written = False
         try:
-            self.default(served, obj)
             await self.api.chain.admit(admission)
-            self.default(served, obj)
+            if self.api.chain.changes(admission):
+                self.default(served, obj)
             self.validate(served, obj, None, warnings=admission.warnings)
             if resource.warn is not None:
                 request.warnings += resource.warn(obj, None)
@@ -278,12 +279,13 @@ class Registry:
         prepare = resource.prepares.get(subresource) if subresource else resource.prepare
         if prepare is not None:
             prepare(new, old)
+            self.default(served, new)
         admission = self.admission(request, served, operation, subresource, namespace, name, new, old)
         written = False
         try:
-            self.default(served, new)
             await self.api.chain.admit(admission)
-            self.default(served, new)
+            if self.api.chain.changes(admission):
+                self.default(served, new)
             if resource.generation and old["metadata"].get("generation") and meta.spec_changed(new, old):
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
             self.validate(served, new, old, subresource, admission.warnings)

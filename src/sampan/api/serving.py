@@ -15,7 +15,7 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import connecting, encodings, routing
-from sampan.api.asgi import ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
+from sampan.api.asgi import MAX_BODY_BYTES, ClientGone, Headers, headers_of, read_body, refuse_websocket, respond
 from sampan.api.audit.auditor import Entry, attempted_of, sources_of, uri_of
 from sampan.api.der import validity
 from sampan.api.errors import StatusError, bad_request, internal_error, method_not_allowed, timed_out, unauthorized
@@ -26,6 +26,7 @@ from sampan.api.metrics.requests import labels_of
 from sampan.api.rendering import error_response, wanted
 from sampan.api.request import ANONYMOUS, Receive, Request, Response, Scope, Send, StreamHandler, User
 from sampan.api.watching import WatchStream
+from sampan.api.whole import WHOLE, Whole
 
 if TYPE_CHECKING:
     from sampan.api.app import Api, Routed
@@ -278,8 +279,12 @@ def streamed(api: Api, routed: Routed) -> StreamHandler | None:
 
 async def read(request: Request, scope: Scope, receive: Receive, seconds: float) -> None:
     """Read the body of a request. Raises 400, 413 and 504."""
-    length = request.headers.get("content-length", "")
-    request.body = await read_body(receive, int(length) if length.isdecimal() else 0, seconds)
+    direct: Whole | None = scope.get(WHOLE)
+    body = direct.body() if direct is not None else None
+    if body is None or len(body) > MAX_BODY_BYTES:
+        length = request.headers.get("content-length", "")
+        body = await read_body(receive, int(length) if length.isdecimal() else len(body or b""), seconds)
+    request.body = body
     encodings.decoded(request)
 
 

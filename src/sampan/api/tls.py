@@ -21,6 +21,7 @@ from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from sampan.api.der import certificates_of
 from sampan.api.tunnel import UPGRADE, Tunnel
+from sampan.api.whole import JOINED_BYTES, WHOLE, Whole
 
 logger = logging.getLogger("sampan.api")
 
@@ -36,8 +37,6 @@ TOO_LARGE_HEAD = (
     b"Content-Length: 35\r\n\r\n"
     b"431 Request Header Fields Too Large"
 )
-JOINED_BYTES = 64 * 1024
-"""Larger bodies are not copied behind their head."""
 NO_CHECK_TIME = 0x200000
 """``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL, which ``ssl`` has no name for."""
 
@@ -206,6 +205,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._tunnel.cycle = self.cycle
         elif self.cycle is not None and self.cycle is not before:
             self.cycle.transport = OneWrite(self.transport)  # type: ignore[assignment]
+            self.scope[WHOLE] = Whole(self.cycle, self.transport)  # type: ignore[literal-required]
 
 
 class OneWrite:

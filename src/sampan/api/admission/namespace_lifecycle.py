@@ -12,6 +12,8 @@ IMMORTAL = ("default", "kube-public", "kube-system")
 class NamespaceLifecycle:
     """Source: k8s.io/apiserver pkg/admission/plugin/namespace/lifecycle."""
 
+    judges = True
+
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
         if operation == "DELETE":
             return resource.kind == "Namespace" and not resource.group

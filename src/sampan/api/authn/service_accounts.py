@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.api.authn.known import AUTHENTICATED, BadToken, Known, common, remember
 from sampan.api.request import User
@@ -16,9 +16,24 @@ from sampan.api.tokens import ACCOUNT_PREFIX, Tokens, issuer_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+    from sampan.store import Record
 
 BOUND = {"pod": ("", "pods"), "secret": ("", "secrets"), "node": ("", "nodes")}
 EXTRA = "authentication.kubernetes.io/"
+
+
+class Seen(NamedTuple):
+    """Whose token it was when it came last, and the records that it is bound to as they were then."""
+
+    user: User
+    records: Sequence[Record]
+
+    def still(self, api: Api) -> bool:
+        get = api.store.get
+        for record in self.records:  # noqa: SIM110
+            if get(record.key) is not record:
+                return False
+        return True
 
 
 class ServiceAccounts:
@@ -26,6 +41,7 @@ class ServiceAccounts:
         self._api = api
         self._tokens = tokens
         self._claims: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, Seen] = {}
 
     def authenticate(self, token: str, audiences: Sequence[str]) -> Known | None:
         """Return the account of a token, None where another issuer made it. Raises ``BadToken``."""
@@ -40,29 +56,36 @@ class ServiceAccounts:
         good_for = common(audiences, claims["aud"])
         if not good_for:
             raise BadToken(f"token audiences {claims['aud']} is invalid for the target audiences {list(audiences)}")
-        return Known(self._account(claims), good_for)
+        seen = self._seen.get(token)
+        if seen is None or not seen.still(self._api):
+            seen = Seen(*self._account(claims))
+            remember(self._seen, token, seen)
+        return Known(seen.user, good_for)
 
-    def _account(self, claims: dict[str, Any]) -> User:
+    def _account(self, claims: dict[str, Any]) -> tuple[User, list[Record]]:
+        """Return whose token it is, and what it is bound to. Raises ``BadToken``."""
         private = claims["kubernetes.io"]
         namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
-        self._exists("", "serviceaccounts", namespace, account)
+        records = [self._bound("", "serviceaccounts", namespace, account)]
         extra: dict[str, tuple[str, ...]] = {f"{EXTRA}credential-id": (f"JTI={claims.get('jti', '')}",)}
         for kind, (group, plural) in BOUND.items():
             reference = private.get(kind)
             if reference:
                 # the node of a pod's token is told, not bound to: the pod's end is the token's
                 if kind != "node" or "pod" not in private:
-                    self._exists(group, plural, namespace, reference)
+                    records.append(self._bound(group, plural, namespace, reference))
                 if kind != "secret":
                     extra[f"{EXTRA}{kind}-name"] = (reference.get("name", ""),)
                     extra[f"{EXTRA}{kind}-uid"] = (reference.get("uid", ""),)
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-        return User(f"{ACCOUNT_PREFIX}{namespace}:{account.get('name', '')}", groups, account.get("uid", ""), extra)
+        name = f"{ACCOUNT_PREFIX}{namespace}:{account.get('name', '')}"
+        return User(name, groups, account.get("uid", ""), extra), records
 
-    def _exists(self, group: str, plural: str, namespace: str, reference: Mapping[str, Any]) -> None:
+    def _bound(self, group: str, plural: str, namespace: str, reference: Mapping[str, Any]) -> Record:
         served = self._api.catalog.get(group, "v1", plural)
         if served is None:
             raise BadToken(f"{plural} are not served")
         record = self._api.store.get(served.key(namespace, str(reference.get("name", ""))))
         if record is None or self._api.parsed(record)["metadata"].get("uid") != reference.get("uid"):
             raise BadToken(f'the {plural} "{reference.get("name")}" of the token does not exist')
+        return record

@@ -1,0 +1,91 @@
+"""Whole bodies and whole answers without ASGI's messages: what nearly every request is.
+
+Our HTTP protocol puts a ``Whole`` into the scope. Where it is there, a body that has come already is taken as it lies, and an
+answer whose length is known goes out as one head and its body. Everything else (streams, other servers, tests) takes ASGI's
+own way, and sees the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+WHOLE = "sampan.whole"
+JOINED_BYTES = 64 * 1024
+"""Larger bodies are not copied behind their head."""
+REMEMBERED = 256
+
+_heads: dict[tuple[int, str, bool], bytes] = {}
+
+
+def head_of(status: int, content_type: str, cached: bool) -> bytes:
+    """Return the first lines of an answer. ``cached``: it does not say that it must not be kept."""
+    key = (status, content_type, cached)
+    head = _heads.get(key)
+    if head is None:
+        head = f"HTTP/1.1 {status} {phrase_of(status)}\r\ncontent-type: {content_type}\r\n".encode("latin-1")
+        if not cached:
+            head += b"cache-control: no-cache, private\r\n"
+        if len(_heads) < REMEMBERED:
+            _heads[key] = head
+    return head
+
+
+def phrase_of(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+class Whole:
+    """One request and its answer, on a connection of ours."""
+
+    __slots__ = ("_cycle", "_transport")
+
+    def __init__(self, cycle: Any, transport: Any) -> None:
+        self._cycle, self._transport = cycle, transport
+
+    def body(self) -> bytes | None:
+        """Return the whole body of the request, None where it has not come yet or is waited for."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.waiting_for_100_continue or cycle.disconnected:
+            return None
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        cycle.message_event.clear()
+        return body
+
+    async def answer(self, head: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes, sends_body: bool) -> None:
+        """Send an answer: the first lines, more headers, and the body (of a HEAD only its length)."""
+        cycle = self._cycle
+        if cycle.flow.write_paused and not cycle.disconnected:
+            await cycle.flow.drain()
+        if cycle.disconnected:
+            return
+        if cycle.response_started:
+            raise RuntimeError("an answer has been sent already")
+        cycle.response_started = True
+        cycle.waiting_for_100_continue = False
+        lines = head.count(b"\n")
+        for name, value in headers:
+            head += name + b": " + value + b"\r\n"
+            lines += 1
+        if head.count(b"\n") != lines or head.count(b"\r") != lines:
+            raise RuntimeError("a header of the answer has more than one line")
+        if not cycle.keep_alive:
+            head += b"connection: close\r\n"
+        head += b"content-length: %d\r\n\r\n" % len(body)
+        if not sends_body:
+            self._transport.write(head)
+        elif len(body) < JOINED_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        cycle.on_response()

@@ -1,0 +1,111 @@
+"""Answers and bodies that are whole take a short way through our HTTP protocol: the wire sees no difference."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sampan.api.asgi import respond
+from sampan.api.request import Response
+from sampan.api.whole import WHOLE, Whole, head_of
+
+
+class Flow:
+    def __init__(self) -> None:
+        self.write_paused, self.drained = False, 0
+
+    async def drain(self) -> None:
+        self.drained += 1
+
+
+class Cycle:
+    """What uvicorn knows of a request."""
+
+    def __init__(self, body: bytes = b"", **state: Any) -> None:
+        self.body, self.more_body, self.disconnected = bytearray(body), False, False
+        self.waiting_for_100_continue = self.response_started = self.response_complete = False
+        self.keep_alive, self.flow, self.message_event = True, Flow(), asyncio.Event()
+        self.message_event.set()
+        self.completed = 0
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def on_response(self) -> None:
+        self.completed += 1
+
+
+class Transport:
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def sent(method: str, response: Response, *, direct: bool, **state: Any) -> tuple[bytes, Cycle, Transport]:
+    """Return what an answer is on the wire, the short way or from ASGI's messages."""
+    cycle, transport = Cycle(**state), Transport()
+    scope: dict[str, Any] = {"method": method}
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    if direct:
+        scope[WHOLE] = Whole(cycle, transport)
+    await respond(scope, send, response, None)
+    if direct:
+        assert not messages
+        return b"".join(transport.written), cycle, transport
+    start, end = messages
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in start["headers"])
+    head = b"HTTP/1.1 %d " % start["status"] + {200: b"OK", 201: b"Created"}[start["status"]] + b"\r\n"
+    return head + lines + b"\r\n" + end["body"], cycle, transport
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize("size", [0, 10, 100_000])
+async def test_both_ways_write_the_same(method: str, size: int) -> None:
+    response = Response(b"x" * size, 201 if method == "POST" else 200)
+    short, cycle, _ = await sent(method, response, direct=True)
+    long, _, _ = await sent(method, response, direct=False)
+    assert short == long
+    assert cycle.response_complete and cycle.completed == 1 and cycle.message_event.is_set()
+
+
+async def test_a_connection_that_is_not_kept_is_closed() -> None:
+    wire, _, transport = await sent("GET", Response(b"{}"), direct=True, keep_alive=False)
+    assert b"connection: close\r\n" in wire and transport.closed
+
+
+async def test_a_client_that_does_not_read_is_waited_for_and_one_that_left_is_told_nothing() -> None:
+    flow = Flow()
+    flow.write_paused = True
+    wire, _, _ = await sent("GET", Response(b"{}"), direct=True, flow=flow)
+    assert flow.drained == 1 and wire
+    wire, cycle, _ = await sent("GET", Response(b"{}"), direct=True, disconnected=True)
+    assert wire == b"" and cycle.completed == 0
+
+
+async def test_no_header_has_two_lines() -> None:
+    whole = Whole(Cycle(), Transport())
+    with pytest.raises(RuntimeError, match="more than one line"):
+        await whole.answer(head_of(200, "text/plain", True), [(b"warning", b"a\r\nset-cookie: b")], b"", True)
+    for value in (b"a\nb", b"a\r\n\r\nb"):
+        with pytest.raises(RuntimeError, match="more than one line"):
+            await Whole(Cycle(), Transport()).answer(head_of(200, "a", True), [(b"warning", value)], b"", True)
+
+
+async def test_a_body_is_taken_only_when_it_is_all_there() -> None:
+    cycle = Cycle(b"body")
+    assert Whole(cycle, Transport()).body() == b"body"
+    assert not cycle.message_event.is_set() and not cycle.body
+    assert Whole(Cycle(b"bo", more_body=True), Transport()).body() is None
+    assert Whole(Cycle(b"body", waiting_for_100_continue=True), Transport()).body() is None
+    assert Whole(Cycle(b"body", disconnected=True), Transport()).body() is None
