@@ -19,7 +19,7 @@ def merged(document: Mapping[str, Any], prefix: str, taken: dict[str, Any]) -> t
     found = {path: item for path, item in (document.get("paths") or {}).items() if path.startswith(prefix)}
     definitions = document.get("definitions") or {}
     names: dict[str, str] = {}
-    while True:  # who refers to something renamed is another one, too
+    for _ in range(len(definitions)):  # who refers to something renamed is another one, too
         again = {name: name_of(name, renamed(definitions[name], names), taken) for name in reached(found, definitions)}
         if again == names:
             break
