@@ -145,9 +145,10 @@ def status_megabytes(ours: Cluster) -> float:
 
 
 def pss_megabytes(pid: int) -> float:
+    """Return the memory of a process, in the megabytes of ``sampan status``."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
-    return int(found[1]) / 1024 if found else 0.0
+    return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 def wait_served(server: Server, path: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ def references(schema: Any) -> list[str]:
     return found
 
 
-def closure(definitions: dict[str, Any], names: list[str]) -> set[str]:
+def closure(definitions: Mapping[str, Any], names: list[str]) -> set[str]:
     """Return the definitions that are reached from ``names``."""
     reached: set[str] = set()
     waiting = list(names)

@@ -31,6 +31,7 @@ SWITCH_SECONDS = 0.001
 busy loop longer than for the disk (3,700 creates/s instead of 4,500 with 16 clients)."""
 
 KEEP_ALIVE_SECONDS = 120
+WEBSOCKET_MESSAGE_BYTES = 16 * 1024 * 1024
 SHUTDOWN_SECONDS = 2.0
 """How long requests under way may still take when the server stops."""
 
@@ -126,31 +127,16 @@ Alongside = Callable[[Api], Awaitable[None]]
 @asynccontextmanager
 async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
     """HTTPS on the sockets of ``config`` for as long as the context lasts."""
-    from uvicorn.config import Config
-    from uvicorn.server import ServerState
+    from sampan.api.tls import HttpProtocol, TlsFiles, server_context, websocket
+    from sampan.api.uvicorn_protocols import Settings, State
 
-    from sampan.api.tls import HttpProtocol, TlsFiles, WebSocketProtocol, server_context
-
-    settings = Config(
-        api,
-        http=HttpProtocol,
-        ws=WebSocketProtocol,
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        ws_max_size=16 * 1024 * 1024,
-    )
-    settings.load()
-    state = ServerState()
+    settings = Settings(api, websocket, timeout_keep_alive=KEEP_ALIVE_SECONDS, ws_max_size=WEBSOCKET_MESSAGE_BYTES)
+    state = State()
+    logging.getLogger("uvicorn.access").propagate = False  # what has handlers is written to, a line a request
     loop = asyncio.get_running_loop()
 
     def protocol() -> HttpProtocol:
-        return HttpProtocol(settings, state, {}, loop)
+        return HttpProtocol(settings, state, {}, loop)  # type: ignore[arg-type]
 
     pki = config.pki_dir
     files = TlsFiles(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", config.front_proxy_ca)

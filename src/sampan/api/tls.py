@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from sampan.api.der import certificates_of
 from sampan.api.tunnel import UPGRADE, Tunnel
+from sampan.api.uvicorn_protocols import alone
 from sampan.api.whole import JOINED_BYTES, WHOLE, Whole
+
+with alone():
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 logger = logging.getLogger("sampan.api")
 
@@ -248,13 +250,8 @@ class OneWrite:
         return self._transport.get_extra_info(name, default)
 
 
-class WebSocketProtocol(WSProtocol):
-    """uvicorn's WebSocket protocol that knows its peer.
+def websocket(**arguments: Any) -> asyncio.Protocol:
+    """Return the protocol that a connection goes on with as a WebSocket. It is imported with the first."""
+    from sampan.api.websockets import WebSocketProtocol
 
-    The one on wsproto: the other refuses kubectl's sub-protocol for port-forward, which has a slash in its name."""
-
-    async def run_asgi(self) -> None:
-        certificate, front_proxy = peer_certificates(self.transport)
-        self.scope[PEER_CERTIFICATE] = certificate  # type: ignore[literal-required]
-        self.scope[FRONT_PROXY_CERTIFICATE] = front_proxy  # type: ignore[literal-required]
-        await super().run_asgi()
+    return WebSocketProtocol(**arguments)

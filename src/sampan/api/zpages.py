@@ -13,7 +13,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import orjson
-import yaml
 
 from sampan.api.errors import StatusError
 from sampan.api.flags import Flags
@@ -66,6 +65,8 @@ def page(
 
 
 def rendered(obj: Object, media: str) -> Response:
+    import yaml  # heavy, and few ask for it
+
     body = orjson.dumps(obj, option=orjson.OPT_INDENT_2) if media == JSON else yaml.safe_dump(obj).encode()
     return Response(body, 200, media)
 

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from sampan.schema import clean
 from sampan.schema.causes import Cause
+from sampan.schema.definitions import Definitions
 from sampan.schema.objects import Object
 
 VERSIONS: tuple[str, ...] = tuple(f"1.{minor}" for minor in range(25, 38))
@@ -141,14 +140,11 @@ class Type:
 class TypeSystem:
     """The definitions of one version and the types compiled from them."""
 
-    def __init__(self, version: str, definitions: dict[str, Any]) -> None:
+    def __init__(self, version: str, definitions: Definitions) -> None:
         self.version = version
         self.definitions = definitions
         self._named: dict[str, Type] = {}
-        self._kinds: dict[tuple[str, str, str], str] = {}
-        for name, schema in definitions.items():
-            for gvk in schema.get("x-kubernetes-group-version-kind", ()):
-                self._kinds[gvk["group"], gvk["version"], gvk["kind"]] = name
+        self._kinds = definitions.kinds
 
     def kinds(self) -> Iterable[tuple[str, str, str]]:
         """Return every (group, version, kind) of this version, lists and options included."""
@@ -182,8 +178,7 @@ class TypeSystem:
             return self._schema_or(f"{package}.JSONSchemaProps", takes_bool=short.endswith("Bool"))
         if short in UNTYPED and "properties" not in schema:
             return Type("any", "any")
-        properties = schema.get("properties") or {}
-        type = Type("struct", go_name(name), load=lambda: self._fields(properties))
+        type = Type("struct", go_name(name), load=lambda: self._fields(self.definitions[name].get("properties") or {}))
         type.required = frozenset(schema.get("required", ()))
         type.always = type.required | VALUE_STRUCTS
         type.atomic = schema.get("x-kubernetes-map-type") == "atomic"
@@ -297,7 +292,7 @@ def _load(version: str) -> TypeSystem:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the package kubernetes-validate, which holds the definitions, is not installed")
     folder = Path(spec.origin).parent / "kubernetes-json-schema" / f"v{version}.0-local"
-    return TypeSystem(version, orjson.loads((folder / "_definitions.json").read_bytes())["$defs"])
+    return TypeSystem(version, Definitions(folder / "_definitions.json"))
 
 
 def cannot_handle(kind: str, version: str, error: str) -> str:
