@@ -54,13 +54,18 @@ class Evaluator:
         judges = self._of(standard)
         return Verdict(tuple(found for judge in judges if (found := judge(metadata, spec)) is not None))
 
-    def violated(self, standard: Standard, metadata: Object, spec: Object) -> list[str]:
-        """Return the ids of the checks of a standard that a pod fails."""
+    def violations(self, standard: Standard, metadata: Object, spec: Object) -> dict[str, Violation]:
+        """Return what is wrong with a pod by the ids of the checks."""
         if standard.level is Level.PRIVILEGED:
-            return []
+            return {}
         judges = self._of(standard)
         names = self._names[Standard(standard.level, min(standard.minor, self.newest))]
-        return [name for name, judge in zip(names, judges, strict=True) if judge(metadata, spec) is not None]
+        found = zip(names, (judge(metadata, spec) for judge in judges), strict=True)
+        return {name: violation for name, violation in found if violation is not None}
+
+    def violated(self, standard: Standard, metadata: Object, spec: Object) -> list[str]:
+        """Return the ids of the checks of a standard that a pod fails."""
+        return list(self.violations(standard, metadata, spec))
 
     def _of(self, standard: Standard) -> tuple[Judge, ...]:
         """Return the judges of a standard, picked once."""

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from sampan.api.flags import FlagError, Flags
+from sampan.security.exemptions import CRD, KIND
 
 P = "pod-security.kubernetes.io/"
 HARD = {
@@ -191,3 +192,18 @@ async def test_the_audit_log_hears_of_it(whole: Any) -> None:
         }
     ]
     assert whole.warnings == []
+
+
+async def test_exemptions_of_single_checks_are_objects(whole: Any) -> None:
+    await namespace(whole, "x", enforce="baseline")
+    group = "/apis/security.sampan.dev/v1/namespaces/x/podsecurityexemptions"
+    code, made = await whole("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
+    assert code == 201, made
+    assert (await whole("POST", "/api/v1/namespaces/x/pods", pod(hostPID=True)))[0] == 403
+    spec = {"checks": ["hostNamespaces"], "reason": "looks at the node"}
+    exemption = {"apiVersion": "security.sampan.dev/v1", "kind": KIND, "metadata": {"name": "e"}, "spec": spec}
+    code, made = await whole("POST", group, exemption)
+    assert code == 201, made
+    assert (await whole("POST", "/api/v1/namespaces/x/pods", pod(hostPID=True)))[0] == 201
+    code, status = await whole("POST", "/api/v1/namespaces/x/pods", pod("q", {"privileged": True}, hostPID=True))
+    assert code == 403 and "host namespaces" not in status["message"] and "privileged" in status["message"]
