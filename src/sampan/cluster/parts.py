@@ -122,6 +122,8 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             autoscaler=autoscaler_config(config.flags),
             volumes_dir=settings.volumes_dir if real and not settings.store_url else None,
             scheduler_config=Path(settings.scheduler_config) if settings.scheduler_config else None,
+            pki_dir=settings.pki_dir,
+            api_server=f"https://{config.advertise[0]}:{config.advertise[1]}",
         )
 
     async def alongside(api: Api) -> None:
@@ -186,11 +188,13 @@ async def run_controllers(
     volumes_dir: Path | None = None,
     autoscaler: AutoscalerConfig | None = None,
     scheduler_config: Path | None = None,
+    pki_dir: Path | None = None,
+    api_server: str = "",
 ) -> None:
     """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
     begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label. ``volumes_dir``:
     where that node's local volumes are made; simulated nodes have volumes without folders. ``scheduler_config``: a
-    KubeSchedulerConfiguration."""
+    KubeSchedulerConfiguration. ``pki_dir``: the CA that signs certificates. ``api_server``: the URL for ``cluster-info``."""
     from sampan.client.resources import NODES
     from sampan.cluster.control_plane import ControlPlaneLabel
     from sampan.controllers.builtin import (
@@ -233,7 +237,7 @@ async def run_controllers(
 
     from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
 
-    config = ControllersConfig(root_ca, autoscaler or AutoscalerConfig())
+    config = ControllersConfig(root_ca, autoscaler or AutoscalerConfig(), pki_dir, api_server)
     await run_builtin(clients_of(api), config, beside)
 
 

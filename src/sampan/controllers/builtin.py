@@ -43,11 +43,18 @@ from sampan.client.resources import (
     STATEFUL_SETS,
     STORAGE_CLASSES,
 )
+from sampan.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
+from sampan.controllers.certificate_approving import CertificateApprover
+from sampan.controllers.certificate_cleaning import CertificateCleaner
+from sampan.controllers.certificate_requests import REQUESTS
+from sampan.controllers.certificate_signing import Authority, CertificateSigner
 from sampan.controllers.claim_binder import ClaimBinder
+from sampan.controllers.cluster_role_aggregation import CLUSTER_ROLES, ClusterRoleAggregation
 from sampan.controllers.cron_job import CronJobController
 from sampan.controllers.daemon_set import DaemonSetController
 from sampan.controllers.deployment import DeploymentController
 from sampan.controllers.disruption import DisruptionController
+from sampan.controllers.endpoint_slice_mirroring import EndpointSliceMirroring
 from sampan.controllers.endpoint_slices import EndpointSliceController
 from sampan.controllers.ephemeral_volumes import EphemeralVolumes
 from sampan.controllers.garbage_collector import GarbageCollector
@@ -61,6 +68,7 @@ from sampan.controllers.job import JobController
 from sampan.controllers.local_provisioner import PROVISIONER, Folders, LocalProvisioner, LocalReclaimer
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
+from sampan.controllers.pod_garbage import PodGarbageCollector
 from sampan.controllers.replica_set import ReplicaSetController, ReplicationControllerController
 from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
@@ -81,6 +89,10 @@ class ControllersConfig:
     root_ca: str
     """PEM of the cluster's CA, for ``kube-root-ca.crt``."""
     autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
+    pki_dir: Path | None = None
+    """Where the cluster's CA is; None: certificates are not signed."""
+    api_server: str = ""
+    """The URL of the API, for ``kube-public/cluster-info``; empty: there is none."""
 
 
 class Informers:
@@ -241,7 +253,28 @@ def controllers_of(
         NodeLifecycleController(
             client(NodeLifecycleController), of(NODES), of(LEASES), pods, events_of("node-controller")
         ),
+        PodGarbageCollector(client(PodGarbageCollector), pods, of(NODES)),
+        EndpointSliceMirroring(client(EndpointSliceMirroring), of(ENDPOINTS), of(SERVICES), of(ENDPOINT_SLICES)),
+        ClusterRoleAggregation(client(ClusterRoleAggregation), of(CLUSTER_ROLES)),
+        *identity_controllers(client_for, informers, config),
     ]
+
+
+def identity_controllers(client_for: ClientFor, informers: Informers, config: ControllersConfig) -> list[Controller]:
+    """Return what gives components and nodes their identity: certificates and bootstrap tokens."""
+    requests, secrets = informers.of(REQUESTS), informers.of(SECRETS)
+    client = client_for(CertificateApprover.name)
+    made: list[Controller] = [
+        CertificateApprover(client, requests),
+        CertificateCleaner(client, requests),
+        BootstrapSigner(
+            client_for(BootstrapSigner.name), informers.of(CONFIG_MAPS), secrets, config.api_server, config.root_ca
+        ),
+        TokenCleaner(client_for(TokenCleaner.name), secrets),
+    ]
+    if config.pki_dir is not None:
+        made.append(CertificateSigner(client, requests, Authority(config.pki_dir)))
+    return made
 
 
 def volume_controllers(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:

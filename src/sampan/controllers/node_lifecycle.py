@@ -1,8 +1,8 @@
 """Nodes that fall silent: Ready becomes Unknown, taints follow, and pods on a lost node are deleted in time.
 
 A node is heard by its Lease (``kube-node-lease``) and its status. Silence is timed by one wake-up per node, not by
-polling. Also pod garbage collection: pods of nodes that no longer exist. Source: KEP-589 (Lease heartbeats), the taints
-``node.kubernetes.io/not-ready`` and ``unreachable``, their 300 s tolerations.
+polling. How many nodes may be emptied at a time is ``node_zones.py``'s. Source: KEP-589 (Lease heartbeats), the taints
+``node.kubernetes.io/not-ready`` and ``unreachable``, their 300 s tolerations, KEP-3329 (DisruptionTarget).
 """
 
 from __future__ import annotations
@@ -15,61 +15,24 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import NODES, PODS
+from sampan.controllers.node_conditions import (
+    BY_NODE,
+    has_no_execute,
+    is_being_evicted,
+    is_ready,
+    node_of,
+    toleration_left,
+    wanted_taints,
+)
+from sampan.controllers.node_zones import Pace, Zones, zone_of
 from sampan.controllers.ownership import condition_of, is_pod_ready, with_condition
-from sampan.schema.durations import seconds_since
+from sampan.controllers.pod_disruption import disrupted
 from sampan.schema.objects import Object
-from sampan.schema.tolerations import tolerates
 
 GRACE_SECONDS = 50.0
 """How long a node may be silent (node-monitor-grace-period)."""
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
-UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-BY_NODE = "node"
-QUARANTINE_SECONDS = 40.0
-"""How long pods of a node that is not there are left alone: it may be about to register (pod garbage collector)."""
-
-
-def node_of(pod: Object) -> list[str]:
-    """Index function: the node a pod is bound to."""
-    name = pod["spec"].get("nodeName")
-    return [name] if name else []
-
-
-def wanted_taints(node: Object, now: str) -> list[Object]:
-    """Return the taints a node should have: its own, and those of its condition."""
-    ours = {NOT_READY, UNREACHABLE, UNSCHEDULABLE}
-    spec = node.get("spec") or {}
-    have = {(t["key"], t["effect"]): t for t in spec.get("taints") or ()}
-    kept = [t for t in spec.get("taints") or () if t["key"] not in ours]
-    ready = condition_of(node, "Ready")
-    state = ready["status"] if ready else "False"
-    wanted: list[tuple[str, str]] = []
-    if spec.get("unschedulable"):
-        wanted.append((UNSCHEDULABLE, "NoSchedule"))
-    if state != "True":
-        key = UNREACHABLE if state == "Unknown" else NOT_READY
-        wanted += [(key, "NoSchedule"), (key, "NoExecute")]
-    for key, effect in wanted:
-        fresh = {"key": key, "effect": effect, **({"timeAdded": now} if effect == "NoExecute" else {})}
-        kept.append(have.get((key, effect), fresh))
-    return kept
-
-
-def toleration_left(pod: Object, taints: list[Object]) -> float | None:
-    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever."""
-    left: float | None = None
-    for taint in taints:
-        if taint["effect"] != "NoExecute":
-            continue
-        tolerated = [t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)]
-        if not tolerated:
-            return 0.0
-        limits = [t["tolerationSeconds"] for t in tolerated if t.get("tolerationSeconds") is not None]
-        if limits:
-            since = seconds_since(taint["timeAdded"]) if taint.get("timeAdded") else 0.0
-            left = min(left if left is not None else min(limits) - since, min(limits) - since)
-    return left
+STARTUP_SECONDS = 60.0
+"""How long a new one may take for its first word (node-startup-grace-period)."""
 
 
 class NodeLifecycleController(Controller):
@@ -81,11 +44,13 @@ class NodeLifecycleController(Controller):
         super().__init__(client)
         self.nodes, self.leases, self.pods, self.events = nodes, leases, pods, events
         self.heard: dict[str, float] = {}
-        self.missing: dict[str, float] = {}
+        self.zones = Zones()
+        self.pace = Pace()
         pods.add_index(BY_NODE, node_of)
         leases.add_handler(self._on_lease)
+        nodes.add_handler(self._on_node)
         self.watch(nodes)
-        self.watch(pods, node_of)
+        self.watch(pods, self._node_that_evicts)
 
     def _on_lease(self, change: str, old: Object | None, new: Object) -> None:
         if change != "DELETED" and new["metadata"].get("namespace") == "kube-node-lease":
@@ -95,42 +60,70 @@ class NodeLifecycleController(Controller):
             if node is not None and (condition_of(node, "Ready") or {}).get("status") == "Unknown":
                 self.queue.add(name)
 
+    def _on_node(self, change: str, old: Object | None, new: Object) -> None:
+        name = new["metadata"]["name"]
+        if self.zones.forget(name) if change == "DELETED" else self.zones.observe(new):
+            for node in self.nodes:
+                if not is_ready(node):
+                    self.queue.add(node["metadata"]["name"])
+
+    def _node_that_evicts(self, pod: Object) -> list[str]:
+        """Return a pod's node where something is to be done about its pods: else a change of one is nobody's affair."""
+        names = node_of(pod)
+        node = self.nodes.get(names[0]) if names else None
+        return names if node is not None and (has_no_execute(node) or not is_ready(node)) else []
+
     async def reconcile(self, key: str) -> float | None:
         node = self.nodes.get(key)
         if node is None:
             self.heard.pop(key, None)
-            return await self._collect_pods(key)
-        self.missing.pop(key, None)
+            return None
         now = asyncio.get_running_loop().time()
         silent_for = now - self.heard.setdefault(key, now)
         ready = condition_of(node, "Ready")
-        if silent_for >= GRACE_SECONDS and ready is not None and ready["status"] != "Unknown":
-            node = await self._mark_unknown(node)
-        taints = wanted_taints(node, timestamp())
+        grace = GRACE_SECONDS if ready is not None else STARTUP_SECONDS
+        if silent_for >= grace and (ready is None or ready["status"] != "Unknown"):
+            await self._mark_unknown(node)
+            return None  # we are called again with the node as it is then
+        wait = self._wait(node, now)
+        taints = wanted_taints(node, timestamp(), evicts=wait == 0)
         if taints != ((node.get("spec") or {}).get("taints") or []):
             metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
             await self.client.patch(NODES, key, {"metadata": metadata, "spec": {"taints": taints or None}})
         if (condition_of(node, "Ready") or {"status": "True"})["status"] != "True":
             await self._mark_pods_not_ready(key)
-        looks = [max(GRACE_SECONDS - silent_for, 1.0)] if silent_for < GRACE_SECONDS else []
+        looks = [max(grace - silent_for, 1.0)] if silent_for < grace else []
+        looks += [wait] if wait else []
         if (next_eviction := await self._evict(key, taints)) is not None:
             looks.append(next_eviction)
         return min(looks, default=None)
 
-    async def _mark_unknown(self, node: Object) -> Object:
+    def _wait(self, node: Object, now: float) -> float | None:
+        """Return how long a node's pods are still left alone: 0 where they may be evicted, None: until zones change."""
+        if is_ready(node) or condition_of(node, "Ready") is None:
+            return None  # it is well, or has only just come
+        if self.zones.all_disrupted:
+            return None
+        if is_being_evicted(node):
+            return 0.0
+        zone = zone_of(node)
+        return self.pace.wait(zone, self.zones.rate(zone), now)
+
+    async def _mark_unknown(self, node: Object) -> None:
         now = timestamp()
+        never = condition_of(node, "Ready") is None
         conditions = list(node.get("status", {}).get("conditions") or ())
         for type in ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure"):
             unknown = {
                 "type": type,
                 "status": "Unknown",
-                "reason": "NodeStatusUnknown",
-                "message": "Kubelet stopped posting node status.",
+                "reason": "NodeStatusNeverUpdated" if never else "NodeStatusUnknown",
+                "message": "Kubelet never posted node status." if never else "Kubelet stopped posting node status.",
             }
             conditions = with_condition(conditions, unknown, now)
         self.events.normal(node, "NodeNotReady", f"Node {node['metadata']['name']} status is now: NodeNotReady")
         updated = {**node, "status": {**node.get("status", {}), "conditions": conditions}}
-        return await self.client.update(NODES, updated, subresource="status")
+        await self.client.update(NODES, updated, subresource="status")
 
     async def _mark_pods_not_ready(self, name: str) -> None:
         """Take the pods of a node out of their Services."""
@@ -158,35 +151,19 @@ class NodeLifecycleController(Controller):
                 self.events.normal(
                     pod, "TaintManagerEviction", f"Marking for deletion Pod {metadata['namespace']}/{metadata['name']}"
                 )
-                await self._delete(pod, None)
+                await self._delete(pod)
             else:
                 soonest = left if soonest is None else min(soonest, left)
         return soonest
 
-    async def _collect_pods(self, name: str) -> float | None:
-        """Delete the pods of a node that has not existed for a while; return when to look again."""
-        pods = self.pods.by_index(BY_NODE, name)
-        if not pods:
-            self.missing.pop(name, None)
-            return None
-        now = asyncio.get_running_loop().time()
-        left = self.missing.setdefault(name, now) + QUARANTINE_SECONDS - now
-        if left > 0:
-            return left
-        for pod in pods:
-            await self._delete(pod, 0)
-        return None
-
-    async def _delete(self, pod: Object, grace_period_seconds: int | None) -> None:
+    async def _delete(self, pod: Object) -> None:
+        """Delete a pod with its grace period; it says first why."""
         metadata = pod["metadata"]
+        message = "Taint manager: deleting due to NoExecute taint"
+        told = disrupted(pod.get("status") or {}, "DeletionByTaintManager", message, timestamp())
         try:
-            await self.client.delete(
-                PODS,
-                metadata["name"],
-                metadata["namespace"],
-                grace_period_seconds=grace_period_seconds,
-                uid=metadata["uid"],
-            )
+            await self.client.update(PODS, {**pod, "status": told}, subresource="status")
+            await self.client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
         except ApiError as error:
             if not error.is_not_found:
                 raise

@@ -129,6 +129,7 @@ class Snapshots:
             root_ca=(self.pki_dir / "ca.crt").read_text(),
             pod_cidr=POD_CIDR,
             simulated_nodes=node_names(spec) if simulates(spec) else None,
+            pki_dir=self.pki_dir,
         )
 
     def _config(self, spec: ClusterSpec, port: int, *sockets: socket.socket) -> ApiConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,7 +135,7 @@ def deployment(name: str, replicas: int = 3, **spec: Any) -> Object:
 
 
 @pytest.fixture
-async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
+async def cluster(local_api: Api, throwaway_pki: Path) -> AsyncIterator[Cluster]:
     def client_for(name: str) -> Client:
         return LocalClient(local_api, User(f"system:{name}", ("system:masters", "system:authenticated")))
 
@@ -148,7 +149,7 @@ async def cluster(local_api: Api) -> AsyncIterator[Cluster]:
     resource_metrics.add(local_api)
 
     often = AutoscalerConfig(sync_seconds=0.05, startup=Startup(cpu_initialization_seconds=0))
-    config = ControllersConfig(root_ca=ROOT_CA, autoscaler=often)
+    config = ControllersConfig(ROOT_CA, often, throwaway_pki, "https://127.0.0.1:6443")
     task = asyncio.create_task(run(client_for, config, beside))
     client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
     yield Cluster(client, task)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.client.resources import LEASES, NODES, PODS
-from sampan.controllers import node_lifecycle
+from sampan.controllers import node_lifecycle, pod_garbage
 from sampan.schema.objects import Object
 
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -57,7 +57,7 @@ async def test_a_silent_node_is_unknown_tainted_and_its_pods_leave(
 async def test_pods_of_a_node_that_never_comes_are_deleted_after_a_while(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node_lifecycle, "QUARANTINE_SECONDS", 0.3)
+    monkeypatch.setattr(pod_garbage, "QUARANTINE_SECONDS", 0.3)
     await cluster.client.create(PODS, pod_on("nowhere", "stray"))
     await cluster.until(PODS, "stray", lambda pod: "deletionTimestamp" not in pod["metadata"])
     await cluster.gone(PODS, "stray")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.controllers import deployment_plan as plan
-from sampan.controllers import job, node_lifecycle, replica_set
+from sampan.controllers import job, node_conditions, replica_set
 from sampan.controllers.endpoint_slices import endpoints_of, legacy_subsets, port_number, slices_of
 from sampan.controllers.ownership import with_condition
 from sampan.schema.objects import Object
@@ -238,25 +238,25 @@ def test_taints_follow_the_condition() -> None:
         return {"spec": spec, "status": {"conditions": [{"type": "Ready", "status": status}]}}
 
     def keys(obj: Object) -> list[tuple[str, str]]:
-        return [(t["key"].rpartition("/")[2], t["effect"]) for t in node_lifecycle.wanted_taints(obj, "now")]
+        return [(t["key"].rpartition("/")[2], t["effect"]) for t in node_conditions.wanted_taints(obj, "now")]
 
     assert keys(node("True")) == []
     assert keys(node("True", unschedulable=True)) == [("unschedulable", "NoSchedule")]
     assert keys(node("False")) == [("not-ready", "NoSchedule"), ("not-ready", "NoExecute")]
     mine = {"key": "mine", "effect": "NoSchedule"}
     lost = node(
-        "Unknown", taints=[mine, {"key": node_lifecycle.UNREACHABLE, "effect": "NoExecute", "timeAdded": "then"}]
+        "Unknown", taints=[mine, {"key": node_conditions.UNREACHABLE, "effect": "NoExecute", "timeAdded": "then"}]
     )
     assert keys(lost) == [("mine", "NoSchedule"), ("unreachable", "NoSchedule"), ("unreachable", "NoExecute")]
-    assert node_lifecycle.wanted_taints(lost, "now")[2]["timeAdded"] == "then"
+    assert node_conditions.wanted_taints(lost, "now")[2]["timeAdded"] == "then"
 
 
 def test_how_long_a_pod_may_stay() -> None:
-    taint = {"key": node_lifecycle.NOT_READY, "effect": "NoExecute"}
+    taint = {"key": node_conditions.NOT_READY, "effect": "NoExecute"}
 
     def stays(*tolerations: Object) -> float | None:
-        return node_lifecycle.toleration_left({"spec": {"tolerations": list(tolerations)}}, [taint])
+        return node_conditions.toleration_left({"spec": {"tolerations": list(tolerations)}}, [taint])
 
     assert stays() == 0
     assert stays({"operator": "Exists"}) is None
-    assert stays({"key": node_lifecycle.NOT_READY, "operator": "Exists", "tolerationSeconds": 300}) == 300
+    assert stays({"key": node_conditions.NOT_READY, "operator": "Exists", "tolerationSeconds": 300}) == 300

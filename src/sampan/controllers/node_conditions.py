@@ -1,0 +1,89 @@
+"""What a node's conditions mean for its pods: taints, and how long a pod bears them. Pure.
+
+Sources: KEP-589 (heartbeats), "Taint nodes by condition", core/v1 Toleration.
+"""
+
+from __future__ import annotations
+
+from sampan.controllers.ownership import condition_of
+from sampan.schema.durations import seconds_since
+from sampan.schema.objects import Object
+from sampan.schema.tolerations import tolerates
+
+PREFIX = "node.kubernetes.io/"
+NOT_READY, UNREACHABLE, UNSCHEDULABLE = f"{PREFIX}not-ready", f"{PREFIX}unreachable", f"{PREFIX}unschedulable"
+BY_CONDITION = {
+    "MemoryPressure": f"{PREFIX}memory-pressure",
+    "DiskPressure": f"{PREFIX}disk-pressure",
+    "PIDPressure": f"{PREFIX}pid-pressure",
+    "NetworkUnavailable": f"{PREFIX}network-unavailable",
+}
+"""The taint that keeps pods away while a condition is true."""
+OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *BY_CONDITION.values()})
+BY_NODE = "node"
+
+
+def node_of(pod: Object) -> list[str]:
+    """Index function: the node a pod is bound to."""
+    name = pod["spec"].get("nodeName")
+    return [name] if name else []
+
+
+def ready_state(node: Object) -> str:
+    """Return ``True``, ``False`` or ``Unknown``; a node that has said nothing yet is not ready."""
+    ready = condition_of(node, "Ready")
+    return str(ready["status"]) if ready else "False"
+
+
+def is_ready(node: Object) -> bool:
+    return ready_state(node) == "True"
+
+
+def wanted_taints(node: Object, now: str, *, evicts: bool = True) -> list[Object]:
+    """Return the taints a node should have: its own, and those of its conditions. ``evicts``: whether one that is not ready
+    may lose its pods (NoExecute)."""
+    spec = node.get("spec") or {}
+    have = {(t["key"], t["effect"]): t for t in spec.get("taints") or ()}
+    kept = [t for t in spec.get("taints") or () if t["key"] not in OURS]
+    state = ready_state(node)
+    wanted: list[tuple[str, str]] = []
+    if spec.get("unschedulable"):
+        wanted.append((UNSCHEDULABLE, "NoSchedule"))
+    for type, key in BY_CONDITION.items():
+        if (condition_of(node, type) or {}).get("status") == "True":
+            wanted.append((key, "NoSchedule"))
+    if state != "True":
+        key = UNREACHABLE if state == "Unknown" else NOT_READY
+        wanted.append((key, "NoSchedule"))
+        if evicts:
+            wanted.append((key, "NoExecute"))
+    for key, effect in wanted:
+        fresh = {"key": key, "effect": effect, **({"timeAdded": now} if effect == "NoExecute" else {})}
+        kept.append(have.get((key, effect), fresh))
+    return kept
+
+
+def is_being_evicted(node: Object) -> bool:
+    """Whether a node has a NoExecute taint of ours."""
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return any(t["key"] in (NOT_READY, UNREACHABLE) and t["effect"] == "NoExecute" for t in taints)
+
+
+def has_no_execute(node: Object) -> bool:
+    return any(t["effect"] == "NoExecute" for t in (node.get("spec") or {}).get("taints") or ())
+
+
+def toleration_left(pod: Object, taints: list[Object]) -> float | None:
+    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever."""
+    left: float | None = None
+    for taint in taints:
+        if taint["effect"] != "NoExecute":
+            continue
+        tolerated = [t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)]
+        if not tolerated:
+            return 0.0
+        limits = [t["tolerationSeconds"] for t in tolerated if t.get("tolerationSeconds") is not None]
+        if limits:
+            since = seconds_since(taint["timeAdded"]) if taint.get("timeAdded") else 0.0
+            left = min(left if left is not None else min(limits) - since, min(limits) - since)
+    return left
