@@ -199,6 +199,7 @@ async def apply_to(
                 subresource=subresource,
                 part=lambda obj: _applied_part(obj, served, subresource),
                 decode=served.type.check if served.type is not None else None,
+                versions=registry.versions(served),
             )
             if loose and served.type is not None:
                 served.type.check(made)

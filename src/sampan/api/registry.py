@@ -27,10 +27,10 @@ from sampan.api.errors import (
 )
 from sampan.api.options import field_manager
 from sampan.api.request import Admission, Request
-from sampan.schema.apply import same, track_update
+from sampan.schema.apply import SAME, Version, Versions, same, track_update
 from sampan.schema.canonical import dumps
 from sampan.schema.names import validate_metadata
-from sampan.schema.objects import Object
+from sampan.schema.objects import Object, split_api_version
 from sampan.store import Conflict, NoSpace, Put, Record, StoreError, Unavailable, Unknown, with_resource_version
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ OPTIONAL_IN_TRUTH = {
     ("StatefulSet", "spec.serviceName"),
 }
 """Fields that the OpenAPI definitions call required and Kubernetes' validation does not."""
+
+
+def changes_shape(served: Served) -> bool:
+    """Whether a version differs from the stored one by more than its name."""
+    return served.resource.from_stored is not None or served.resource.to_stored is not None
 
 
 class Written(NamedTuple):
@@ -307,7 +312,27 @@ class Registry:
             api_version=served.resource.api_version,
             now=meta.now(),
             subresource=subresource,
+            versions=self.versions(served),
         )
+
+    def versions(self, served: Served) -> Versions:
+        """Return what finds the other versions of a kind: managers own fields of the version they wrote in."""
+
+        def find(api_version: str) -> Version | None:
+            group, version = split_api_version(api_version)
+            resource, catalog, types = served.resource, self.api.catalog, self.api.types
+            if resource.custom:
+                return SAME  # where a webhook converts, the fields are taken to have the same names
+            other = catalog.get(group, version, resource.plural)
+            if other is None:  # not served, but known perhaps
+                return SAME if types.definition_name(group, version, resource.kind) else None
+            if other.key_prefix != served.key_prefix:
+                return None
+            if not (changes_shape(other) or changes_shape(served)):
+                return SAME
+            return Version(other.type, lambda obj: self.decode(other, self.stored_bytes(served, obj)))
+
+        return find
 
     async def _store(self, request: Request, served: Served, record: Record, new: Object, old: Object) -> Written:
         old_bare = {**old, "metadata": {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}}

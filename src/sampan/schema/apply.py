@@ -43,6 +43,19 @@ class ApplyError(ValueError):
     """A configuration that cannot be applied: 400 BadRequest."""
 
 
+class Version(NamedTuple):
+    """Another version of a kind: what its objects are like, and how one becomes such; ``convert`` None: it only has
+    another name."""
+
+    type: Type | None = None
+    convert: Callable[[Object], Object] | None = None
+
+
+SAME = Version()
+Versions = Callable[[str], Version | None]
+"""``apiVersion`` → the version; None where the kind has no such version."""
+
+
 class Conflict(NamedTuple):
     """A field that another manager owns with another value: ``message`` is the cause's (``conflict with "x" using
     v1``), ``field`` its path (``.spec.replicas``)."""
@@ -201,11 +214,12 @@ def track_update(
     now: str,
     subresource: str = "",
     operation: str = UPDATE,
+    versions: Versions | None = None,
 ) -> None:
     """Set ``new.metadata.managedFields`` in place after a create (``live`` None), an update or a patch.
 
     What the client sent there is honoured as Kubernetes does: nothing keeps the stored entries, valid entries replace
-    them (not through a subresource), ``[{}]`` resets them."""
+    them (not through a subresource), ``[{}]`` resets them. ``versions``: what else the kind is, or was, written in."""
     metadata = new["metadata"]
     sent = metadata.pop("managedFields", None)
     if live is not None and not subresource and sent == [{}]:
@@ -217,17 +231,43 @@ def track_update(
         return  # tracking was switched off by a reset, and begins again with the first apply
     changed, removed = _compare(type, live, new)
     key: Key = (manager, operation, api_version, subresource)
-    entries = _updated(entries, key, api_version, changed, removed, now)
+    others = _Elsewhere(versions, api_version, live, new, (changed, removed))
+    entries = _updated(entries, key, api_version, others, now)
     if entries:
         metadata["managedFields"] = entries
 
 
-def _updated(entries: list[Entry], key: Key, api_version: str, changed: Node, removed: Node, now: str) -> list[Entry]:
+class _Elsewhere:
+    """What a write changes as each version of the kind sees it: managers own fields of the version they wrote in."""
+
+    def __init__(
+        self, versions: Versions | None, api_version: str, live: Object | None, new: Object, own: tuple[Node, Node]
+    ) -> None:
+        self.own = own
+        self._versions, self._live, self._new = versions, live, new
+        self._known: dict[str, tuple[Node, Node] | None] = {api_version: own}
+
+    def of(self, entry: Entry) -> tuple[Node, Node] | None:
+        """Return what is changed and removed in the version of an entry; None where there is no such version (any more)."""
+        name = entry["apiVersion"]
+        if name not in self._known:
+            self._known[name] = self._seen(name)
+        return self._known[name]
+
+    def _seen(self, name: str) -> tuple[Node, Node] | None:
+        found = SAME if self._versions is None else self._versions(name)
+        if found is None or found.convert is None:
+            return None if found is None else self.own
+        live = None if self._live is None else found.convert(self._live)
+        return _compare(found.type, live, found.convert(self._new))
+
+
+def _updated(entries: list[Entry], key: Key, api_version: str, seen: _Elsewhere, now: str) -> list[Entry]:
+    changed, removed = seen.own
     if not changed and not removed:
         return entries
     if not entries:
         return [_entry(key, api_version, changed, now)] if changed else entries
-    gone = sets.union(changed, removed)
     result: list[Entry] = []
     own: Node = changed
     for entry in entries:
@@ -235,7 +275,10 @@ def _updated(entries: list[Entry], key: Key, api_version: str, changed: Node, re
         if _key(entry) == key and changed:
             own = sets.union(sets.difference(tree, removed), changed)
             continue
-        rest = sets.difference(tree, gone)
+        found = seen.of(entry)
+        if found is None:
+            continue
+        rest = sets.difference(tree, sets.union(*found))
         if rest:
             result.append(entry if rest is tree else {**entry, "fieldsV1": rest})
     if own:
@@ -258,6 +301,7 @@ def apply(
     subresource: str = "",
     part: Callable[[Object], Object] | None = None,
     decode: Callable[[Object], object] | None = None,
+    versions: Versions | None = None,
 ) -> Object:
     """Return ``live`` with ``config`` applied, its managedFields brought up to date; nothing given is shared with it.
     ``part`` returns what of an object this path may change: the first apply gives only that an owner. ``decode`` is called
@@ -268,7 +312,7 @@ def apply(
     _check_config(config, api_version)
 
     def applied(force: bool) -> Object:
-        merged, pruned = _apply(live, config, type, manager, api_version, now, force, subresource, part)
+        merged, pruned = _apply(live, config, type, manager, api_version, now, force, subresource, part, versions)
         made = _copy(merged)
         if pruned and decode is not None:
             decode(made)
@@ -316,11 +360,13 @@ def _apply(
     force: bool,
     subresource: str,
     part: Callable[[Object], Object] | None,
+    versions: Versions | None,
 ) -> tuple[Object, bool]:
     entries = _entries(live)
     if live is not None and not entries:
         changed, _ = _compare(type, None, part(live) if part else live)
-        entries = _updated([], (BEFORE_FIRST_APPLY, UPDATE, api_version, subresource), api_version, changed, {}, now)
+        first = _Elsewhere(None, api_version, None, live, (changed, {}))
+        entries = _updated([], (BEFORE_FIRST_APPLY, UPDATE, api_version, subresource), api_version, first, now)
     key: Key = (manager, APPLY, "", subresource)
     mine = next((entry for entry in entries if _key(entry) == key), None)
     others = [entry for entry in entries if entry is not mine]
@@ -332,7 +378,7 @@ def _apply(
     if pruned:
         merged = _prune(type, merged, last, sets.field_set(type, config), others)
     changed, removed = _compare(type, live, merged)
-    others = _without(others, changed, removed, force)
+    others = _without(others, _Elsewhere(versions, api_version, live, merged, (changed, removed)), force)
     is_new = mine is None or mine.get("apiVersion") != api_version or applied != last
     if applied:
         moved = bool(changed or removed) or is_new
@@ -351,18 +397,19 @@ def _with_managed(obj: Object, entries: list[Entry]) -> Object:
     return {**obj, "metadata": {**metadata, "managedFields": entries}}
 
 
-def _without(others: list[Entry], changed: Node, removed: Node, force: bool) -> list[Entry]:
+def _without(others: list[Entry], seen: _Elsewhere, force: bool) -> list[Entry]:
     """Return the other managers' entries after the change; raises ``Conflicts`` when it would take fields by force."""
     conflicts: list[Conflict] = []
     result: list[Entry] = []
-    gone = sets.union(changed, removed)
     for entry in others:
-        tree = _set_of(entry)
-        contested = sets.intersection(tree, changed)
+        tree, found = _set_of(entry), seen.of(entry)
+        if found is None:
+            continue
+        contested = sets.intersection(tree, found[0])
         if contested and not force:
             message = f"conflict with {_shown(entry)}"
             conflicts += [Conflict(entry.get("manager", ""), path, message) for path in sets.paths(contested)]
-        rest = sets.difference(tree, gone)
+        rest = sets.difference(tree, sets.union(*found))
         if rest:
             result.append(entry if rest is tree else {**entry, "fieldsV1": rest})
     if conflicts:

@@ -9,12 +9,12 @@ when the first schema has some.
 from __future__ import annotations
 
 import copy
-import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sampan.schema.causes import Cause, invalid, required
+from sampan.schema.correlation import unchanged
 from sampan.schema.fitting import META_FIELDS, Fits, compile_fits, compile_pruned, nothing
 from sampan.schema.names import dns1035_label, validate_metadata_parts
 from sampan.schema.objects import Object
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
+DUPLICATE = "FieldValueDuplicate"
+RATCHETS_SINCE = 30
 
 Path = tuple[Any, ...] | None
 """Where a walk is: ``(parent path, key)``, written out only when something is to be said."""
@@ -130,48 +132,44 @@ class StructuralType(Type):
         return self._any_default
 
     def validate(self, obj: Object, old: Object | None = None, warnings: list[str] | None = None) -> list[Cause]:
-        """Return what the schema and its rules refuse. What ``old`` was refused for with the same words is forgiven, so
-        that an object stored before a schema became stricter can still be changed elsewhere (KEP-4008, ratcheting);
-        what a rule has against values that have not changed goes to ``warnings``."""
-        causes = self._schema_causes(obj)
+        """Return what the schema and its rules refuse. Values that have not changed are forgiven, so that an object stored
+        before a schema became stricter can still be changed elsewhere (KEP-4008, ratcheting); what a rule has against
+        them goes to ``warnings``."""
+        embedded, causes = self._schema_causes(obj)
         if causes and old is not None:
-            known = set(self._schema_causes(old))
-            causes = [cause for cause in causes if cause not in known or not _unchanged(cause, obj, old)]
+            causes = self._ratcheted(causes, obj, old)
+        causes = [*embedded, *causes]
         rules = self.rules()
         if rules is not None:
             causes += _rule_causes(rules, self.version, obj, old, causes, warnings)
         return causes
 
-    def _schema_causes(self, obj: Object) -> list[Cause]:
+    def _ratcheted(self, causes: list[Cause], obj: Object, old: Object) -> list[Cause]:
+        """Return the causes that are left when what has not changed is forgiven. Of duplicates in sets and maps, all are
+        forgiven where there was one before."""
+        if any(cause.reason == DUPLICATE for cause in causes) and any(
+            cause.reason == DUPLICATE for cause in self._schema_causes(old)[1]
+        ):
+            causes = [cause for cause in causes if cause.reason != DUPLICATE]
+        if int(self.version.partition(".")[2] or 0) < RATCHETS_SINCE:
+            return causes
+        return [
+            cause for cause in causes if cause.reason == DUPLICATE or not unchanged(cause.field, self.schema, obj, old)
+        ]
+
+    def _schema_causes(self, obj: Object) -> tuple[list[Cause], list[Cause]]:
+        """Return what is wrong with whole objects inside, and with everything else."""
         if self._fits is None:
             self._fits = nothing if has_embedded(self) else compile_fits(self.schema, META_FIELDS)
         if self._fits(obj):
-            return []
+            return [], []
         if self._validator is None:
             self._validator = compile_validator(_without_metadata(self.schema))
+        embedded: list[Cause] = []
         causes: list[Cause] = []
-        _validate_embedded(self, obj, "", causes, root=True)
+        _validate_embedded(self, obj, "", embedded, root=True)
         self._validator({key: value for key, value in obj.items() if key not in META_FIELDS}, "", causes)
-        return causes
-
-
-def _unchanged(cause: Cause, obj: Object, old: Object) -> bool:
-    """Whether the value that a cause is about is the same as before: of what is missing, the value it is missing in."""
-    parts = [part for part in re.split(r"[.\[\]]+", cause.field) if part]
-    if cause.reason == "FieldValueRequired":
-        parts = parts[:-1]
-    return bool(_value_at(obj, parts) == _value_at(old, parts))
-
-
-def _value_at(value: Any, parts: list[str]) -> Any:
-    for part in parts:
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdigit():
-            value = value[int(part)] if int(part) < len(value) else None
-        else:
-            return None
-    return value
+        return embedded, causes
 
 
 def _check_embedded(node: Type | None, value: Any, path: str, unknown: list[str], root: bool = False) -> str:

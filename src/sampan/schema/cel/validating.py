@@ -21,6 +21,7 @@ from sampan.schema.cel.field_paths import field_path
 from sampan.schema.cel.program import OBJECT_BUDGET, Result
 from sampan.schema.cel.rules import RULES, CompiledRule, compile_rule, has_rules
 from sampan.schema.cel.values import NONE, Optional
+from sampan.schema.correlation import map_keys, old_item, same
 
 LONGEST_MESSAGE = 5 * 1024
 ROOT = "<nil>"
@@ -86,42 +87,6 @@ class Old(NamedTuple):
         if self.current is not None:
             return same(tree.schema, new, self.current[0])
         return self.parent is not None and same(self.parent[0].schema, *self.parent[1:])
-
-
-def same(schema: Mapping[str, Any], new: Any, old: Any) -> bool:
-    """Whether nothing has changed, as far as the schema describes it; the order of a map list is no change."""
-    if new is None or old is None:
-        return new is None and old is None
-    if isinstance(new, list) and isinstance(old, list):
-        keys = map_keys(schema)
-        if not keys:
-            return new == old
-        items = schema.get("items") or {}
-        pairs = [(item, old_item(keys, item, old)) for item in new]
-        return len(new) == len(old) and all(found is not None and same(items, item, found) for item, found in pairs)
-    if isinstance(new, dict) and isinstance(old, dict):
-        return new.keys() == old.keys() and all(_same_field(schema, key, value, old[key]) for key, value in new.items())
-    return bool(new == old)
-
-
-def _same_field(schema: Mapping[str, Any], key: str, new: Any, old: Any) -> bool:
-    below = (schema.get("properties") or {}).get(key)
-    if below is None:
-        below = schema.get("additionalProperties")
-    return isinstance(below, dict) and same(below, new, old)
-
-
-def map_keys(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    by_keys = schema.get("x-kubernetes-list-type") == "map"
-    return tuple(schema.get("x-kubernetes-list-map-keys") or ()) if by_keys else ()
-
-
-def old_item(keys: tuple[str, ...], item: Any, old: Any) -> Any:
-    """Return the item of an old list with the keys of ``item``; None where there is none or no keys."""
-    if not keys or not isinstance(old, list) or not isinstance(item, dict):
-        return None
-    wanted = [item.get(key) for key in keys]
-    return next((one for one in old if isinstance(one, dict) and [one.get(key) for key in keys] == wanted), None)
 
 
 class RuleTree:
