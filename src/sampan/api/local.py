@@ -167,8 +167,24 @@ class LocalClient(WritingClient):
         """Nothing is held."""
 
 
+MANAGED = b',"managedFields":[{'
+LATER = (b'"ownerReferences":[', b'"finalizers":[', b'"deletionTimestamp":"')
+"""What may be added to metadata after managedFields."""
+
+
 def metadata_of(value: bytes) -> Object:
-    """Return of an object's bytes what says who it is. Conversion leaves that alone."""
+    """Return of an object's bytes what says who it is, whose, and whether it goes. Conversion leaves that alone.
+
+    What begins with managedFields, mostly the end of metadata, is most of an object: it is not parsed when nothing that
+    counts is there."""
+    end = value.find(MANAGED)
+    if end >= 0 and value.find(LATER[0], end) < 0 and value.find(LATER[1], end) < 0 and value.find(LATER[2], end) < 0:
+        try:
+            metadata = orjson.loads(value[:end] + b"}}")["metadata"]
+            if "uid" in metadata and "name" in metadata:
+                return {"metadata": metadata}
+        except orjson.JSONDecodeError:
+            pass  # the bytes were found in an object within the object
     return {"metadata": orjson.loads(value)["metadata"]}
 
 

@@ -6,7 +6,6 @@ Objects are plain dicts. Objects that come out of an informer or a watch are sha
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from sampan.schema.objects import Object, api_version_of
@@ -14,9 +13,8 @@ from sampan.schema.objects import Object, api_version_of
 PatchType = Literal["json", "merge", "strategic", "apply"]
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceType:
-    """A resource as paths name it."""
+class ResourceType(NamedTuple):
+    """A resource as paths name it. A tuple, for it is the key of what informers keep: its hash costs nothing."""
 
     group: str
     version: str
