@@ -13,7 +13,8 @@ from pathlib import Path
 from sampan.cli.up import PROGRAMS, which
 
 SUMMARY = "show what this machine lacks for real pods, and how to mend it"
-OPTIONAL = {"buildah": "buildah", "busybox": "busybox-static"}
+OPTIONAL = {"buildah": ("buildah", "`sampan image build`"), "busybox": ("busybox-static", "the tests' images")}
+"""Program → package, and what needs it."""
 Finding = tuple[bool, str, str, str]
 """``(well, what, state, how to mend)``"""
 
@@ -35,9 +36,9 @@ def findings() -> Iterator[Finding]:
     for program, package in PROGRAMS.items():
         path = which(program)
         yield path is not None, program, str(path or "missing"), f"apt-get install -y {package}"
-    for program, package in OPTIONAL.items():
+    for program, (package, purpose) in OPTIONAL.items():
         path = which(program)
-        yield True, program, str(path) if path else f"missing (optional: apt-get install -y {package})", ""
+        yield True, program, str(path) if path else f"missing; {purpose}: apt-get install -y {package}", ""
     yield plugins()
     yield from kernel()
     yield from network()

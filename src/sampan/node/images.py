@@ -5,7 +5,6 @@ Import and removal go through ``ctr``, containerd's own client, because CRI has 
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
 import tempfile
@@ -42,25 +41,6 @@ def import_archive(socket: Path, archive: Path, *, mntns: Path | None = None) ->
     if done.returncode != 0:
         raise ImageError("ImportFailed", done.stderr.strip() or done.stdout.strip())
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("unpacking ")]
-
-
-def list_local(socket: Path) -> list[tuple[str, int, str]]:
-    """Return ``(name, size in bytes, id)`` of the images there are, for people."""
-    from sampan.node.runtime import Runtime
-
-    async def ask() -> list[tuple[str, int, str]]:
-        runtime = Runtime(socket)
-        try:
-            images = await runtime.list_images()
-        finally:
-            runtime.close()
-        return sorted(
-            (name, int(image.size), str(image.id))
-            for image in images
-            for name in (image.repo_tags or image.repo_digests)
-        )
-
-    return asyncio.run(ask())
 
 
 def pause_archive(path: Path) -> None:
