@@ -235,9 +235,11 @@ async def run_controllers(
             made.append(simulation)
         return made
 
+    from sampan.controllers import job_metrics
     from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
 
     config = ControllersConfig(root_ca, autoscaler or AutoscalerConfig(), pki_dir, api_server)
+    api.metric_sources.append(job_metrics.families)
     await run_builtin(clients_of(api), config, beside)
 
 

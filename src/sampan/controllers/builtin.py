@@ -65,6 +65,7 @@ from sampan.controllers.horizontal_pod_autoscaler import (
     HorizontalPodAutoscalerController,
 )
 from sampan.controllers.job import JobController
+from sampan.controllers.job_orphans import OrphanPods
 from sampan.controllers.local_provisioner import PROVISIONER, Folders, LocalProvisioner, LocalReclaimer
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
@@ -75,6 +76,7 @@ from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
 from sampan.controllers.stateful_set import StatefulSetController
 from sampan.controllers.storage_version_migration import StorageVersionMigrationController
+from sampan.controllers.ttl_after_finished import TtlAfterFinishedController
 from sampan.controllers.volume_binder import VolumeBinder
 from sampan.controllers.volume_binding import COMPONENT as VOLUME_COMPONENT
 from sampan.controllers.volume_expansion import VolumeExpansion
@@ -238,6 +240,8 @@ def controllers_of(
             config.autoscaler,
         ),
         JobController(client(JobController), of(JOBS), pods, events_of("job-controller")),
+        OrphanPods(client(JobController), of(JOBS), pods),
+        TtlAfterFinishedController(client(TtlAfterFinishedController), of(JOBS)),
         EndpointSliceController(
             client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS)
         ),

@@ -22,8 +22,10 @@ async def claim(
     resource: ResourceType,
     selector: LabelSelector,
     may_adopt: Callable[[Object], bool] = is_pod_active,
+    finalizer: str = "",
 ) -> list[Object]:
-    """Return the pods that an owner controls from now on. ``pods`` has the indexes ``BY_OWNER`` and ``BY_NAMESPACE``."""
+    """Return the pods that an owner controls from now on. ``pods`` has the indexes ``BY_OWNER`` and ``BY_NAMESPACE``.
+    ``finalizer``: what pods of the owner have, and pods that are let go have no more."""
     namespace, uid = owner["metadata"]["namespace"], owner["metadata"]["uid"]
     mine: list[Object] = []
     for pod in owned_by(pods, owner):
@@ -31,7 +33,8 @@ async def claim(
             mine.append(pod)
         elif "deletionTimestamp" not in pod["metadata"]:
             others = [reference for reference in pod["metadata"]["ownerReferences"] if reference["uid"] != uid]
-            await set_owners(client, pod, others)
+            kept = [one for one in pod["metadata"].get("finalizers") or () if one != finalizer]
+            await set_owners(client, pod, others, finalizers=kept if finalizer else None)
     if "deletionTimestamp" in owner["metadata"]:
         return mine
     for pod in pods.by_index(BY_NAMESPACE, namespace):
@@ -39,16 +42,25 @@ async def claim(
             continue
         if selector.matches(pod["metadata"].get("labels")):
             owners = [*(pod["metadata"].get("ownerReferences") or ()), owner_reference(owner, resource)]
-            await set_owners(client, pod, owners)
-            mine.append(pod)
+            held = [*(pod["metadata"].get("finalizers") or ()), finalizer] if finalizer else None
+            mine.append(await set_owners(client, pod, owners, finalizers=held))
     return mine
 
 
-async def set_owners(client: Client, obj: Object, owners: list[Object], resource: ResourceType = PODS) -> Object:
-    """Write an object's owners. Raises a conflict where ``obj`` is old: what others wrote meanwhile would be lost."""
+async def set_owners(
+    client: Client,
+    obj: Object,
+    owners: list[Object],
+    resource: ResourceType = PODS,
+    finalizers: list[str] | None = None,
+) -> Object:
+    """Write an object's owners, and its finalizers where they are given. Raises a conflict where ``obj`` is old: what others
+    wrote meanwhile would be lost."""
     metadata = obj["metadata"]
-    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}}
-    return await client.patch(resource, metadata["name"], patch, metadata.get("namespace"))
+    patch: Object = {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}
+    if finalizers is not None:
+        patch["finalizers"] = sorted(set(finalizers))
+    return await client.patch(resource, metadata["name"], {"metadata": patch}, metadata.get("namespace"))
 
 
 def orphans_owners(

@@ -16,7 +16,7 @@ from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import CRON_JOBS, JOBS
-from sampan.controllers.job import finished
+from sampan.controllers.job_view import is_finished
 from sampan.controllers.ownership import BY_OWNER, condition_of, controller_uid, owned_by, owner_keys, owner_reference
 from sampan.schema import cron
 from sampan.schema.objects import Object
@@ -97,7 +97,7 @@ def reference(job: Object) -> Object:
 def superfluous(cron_job: Object, jobs: list[Object]) -> list[Object]:
     """Return the finished Jobs beyond the history limits, oldest first."""
     spec, found = cron_job["spec"], []
-    ended = sorted((job for job in jobs if finished(job)), key=lambda job: job["status"].get("startTime", ""))
+    ended = sorted((job for job in jobs if is_finished(job)), key=lambda job: job["status"].get("startTime", ""))
     for type, limit in (
         ("Complete", spec.get("successfulJobsHistoryLimit", 3)),
         ("Failed", spec.get("failedJobsHistoryLimit", 1)),
@@ -148,15 +148,33 @@ class CronJobController(Controller):
         status = dict(cron_job.get("status", {}))
         known = {entry["uid"] for entry in status.get("active") or ()}
         for job in jobs:
-            if job["metadata"]["uid"] in known and finished(job):
+            if job["metadata"]["uid"] in known and is_finished(job):
                 type = "Complete" if (condition_of(job, "Complete") or {}).get("status") == "True" else "Failed"
                 name = job["metadata"]["name"]
                 self.events.normal(cron_job, "SawCompletedJob", f"Saw completed job: {name}, condition: {type}")
         ends = [t for job in jobs if (t := job.get("status", {}).get("completionTime"))]
         if ends and max(ends) > status.get("lastSuccessfulTime", ""):
             status["lastSuccessfulTime"] = max(ends)
-        self._set_active(status, [job for job in jobs if not finished(job)])
+        self._set_active(status, self._running(cron_job, jobs))
+        for entry in cron_job.get("status", {}).get("active") or ():
+            if entry["uid"] not in {job["metadata"]["uid"] for job in jobs}:
+                self.events.normal(cron_job, "MissingJob", f"Active job went missing: {entry['name']}")
         return status
+
+    def _running(self, cron_job: Object, jobs: list[Object]) -> list[Object]:
+        """Return the Jobs that run for a time of the schedule. Others (``kubectl create job --from``) are told of, and count
+        for no policy."""
+        known = {entry["uid"] for entry in cron_job.get("status", {}).get("active") or ()}
+        found = []
+        for job in jobs:
+            if is_finished(job):
+                continue
+            if job["metadata"]["uid"] in known or SCHEDULED in (job["metadata"].get("annotations") or {}):
+                found.append(job)
+            else:
+                message = f"Saw a job that the controller did not create or forgot: {job['metadata']['name']}"
+                self.events.warning(cron_job, "UnexpectedJob", message)
+        return found
 
     def _set_active(self, status: Object, running: list[Object]) -> None:
         known = {entry["uid"]: entry for entry in status.pop("active", ())}
@@ -166,7 +184,8 @@ class CronJobController(Controller):
 
     async def _run(self, cron_job: Object, time: datetime, status: Object) -> None:
         """Start the Job of a time that is due, as the concurrency policy lets it."""
-        running = [job for job in owned_by(self.jobs, cron_job) if not finished(job)]
+        active = {entry["uid"] for entry in status.get("active") or ()}
+        running = [job for job in owned_by(self.jobs, cron_job) if job["metadata"]["uid"] in active]
         policy = cron_job["spec"].get("concurrencyPolicy", "Allow")
         if running and policy == "Forbid":
             message = "Not starting job because prior execution is running and concurrency policy is Forbid"
@@ -187,7 +206,7 @@ class CronJobController(Controller):
             made = await self.client.get(JOBS, name, wanted["metadata"]["namespace"])
         else:
             self.events.normal(cron_job, "SuccessfulCreate", f"Created job {name}")
-        if not finished(made):
+        if not is_finished(made):
             running = [*(job for job in running if job["metadata"]["name"] != name), made]
         self._set_active(status, running)
         status["lastScheduleTime"] = stamp(time)

@@ -23,7 +23,7 @@ from sampan.controllers.ownership import (
     owner_keys,
 )
 from sampan.controllers.pod_availability import soonest_available
-from sampan.controllers.pod_control import PodControl, expectation_observer, random_suffix
+from sampan.controllers.pod_control import PodControl, expectation_observer, name_by_chance
 from sampan.controllers.replica_set import selector_of
 from sampan.controllers.revisions import REVISION_LABEL, History, Revisions, hash_of
 from sampan.schema.objects import Object
@@ -116,7 +116,7 @@ class DaemonSetController(Controller):
             tell(daemon_set, f"{phase}DaemonPod", message)
             delete.append(pod)
         name = daemon_set["metadata"]["name"]
-        new = [plan.pod_for(daemon_set, node, f"{name}-{random_suffix()}", hash) for node in doing.create[:BURST]]
+        new = [plan.pod_for(daemon_set, node, name_by_chance(f"{name}-"), hash) for node in doing.create[:BURST]]
         await self.pod_control.create(key, daemon_set, new)
         await self.pod_control.delete(key, daemon_set, delete[:BURST])
         return min(waits, default=None)

@@ -1,170 +1,82 @@
-"""Job: runs pods until enough have succeeded, or too many have failed, or time is over.
+"""Job: runs pods until enough have succeeded, or too many have failed, or time is over; each end is counted exactly once.
 
-Non-indexed and indexed completion, parallelism, backoffLimit with growing pauses, activeDeadlineSeconds, suspend,
-ttlSecondsAfterFinished. Pods are counted from the informer; the tracking finalizer of Kubernetes is not used, so a
-finished pod that somebody deletes before it was counted is made again. Source: batch/v1 Job.
+Flow of a look: the pods (``job_view``) → how the Job ends, or which pods are made or deleted (``job_plan``) → the status,
+with the uids of pods that ended → their finalizers are taken away → the status, with the counts. A crash between two of
+these steps leaves what the next look needs. The final condition comes when everything is counted and no pod is still going.
+Pods whose Job is gone or done lose their finalizer to ``job_orphans.py``; finished Jobs go by ``ttl_after_finished.py``.
+Source: batch/v1 Job; KEP-2307, 2214, 3329, 3850, 3939, 3998, 4368.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+import time
+from typing import Any
 
 from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
-from sampan.client.resources import JOBS
+from sampan.client.resources import JOBS, PODS
+from sampan.controllers import job_metrics as metrics
+from sampan.controllers.claiming import claim, orphans_owners
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
+from sampan.controllers.job_indexes import FAILURES, IGNORED, INDEX
+from sampan.controllers.job_plan import New, Plan, plan, settled, tracked, write
+from sampan.controllers.job_policies import verdict_on
+from sampan.controllers.job_view import (
+    FINAL,
+    TRACKING,
+    End,
+    View,
+    is_finished,
+    is_indexed,
+    is_suspended,
+    is_tracked,
+    seconds_left,
+)
 from sampan.controllers.ownership import (
+    BY_NAMESPACE,
     BY_OWNER,
     condition_of,
+    controller_of,
     controller_uid,
-    is_pod_active,
     is_pod_ready,
-    owned_by,
+    namespace_of,
     owner_keys,
     with_condition,
 )
-from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
-from sampan.schema.durations import seconds_since
+from sampan.controllers.pod_control import LONGEST_BASE, PodControl, expectation_observer, name_by_chance, pod_of
 from sampan.schema.objects import Object
+from sampan.schema.selectors import LabelSelector, label_selector
 
-INDEX = "batch.kubernetes.io/job-completion-index"
-FIRST_BACKOFF_SECONDS = 10.0
-LONGEST_BACKOFF_SECONDS = 600.0
-
-
-class Plan(NamedTuple):
-    """What is to be done: indexes to start (None: without index), pods to end, and how the Job ends, if it does."""
-
-    start: list[int | None]
-    end: list[Object]
-    finish: tuple[str, str, str] | None
-    """``(condition type, reason, message)``."""
+OURS = "kubernetes.io/job-controller"
+PREFIX = "batch.kubernetes.io/"
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+RELEASE = {"$deleteFromPrimitiveList/finalizers": [TRACKING]}
 
 
-def phase(pod: Object) -> str:
-    return str(pod.get("status", {}).get("phase", "Pending"))
+def is_ours(job: Object) -> bool:
+    """Whether this controller, and not one that somebody installed, is to run a Job (managedBy)."""
+    return job["spec"].get("managedBy") in (None, OURS)
 
 
-def index_of(pod: Object) -> int | None:
-    value = (pod["metadata"].get("annotations") or {}).get(INDEX)
-    return int(value) if value is not None and value.isdecimal() else None
+def selector_of(job: Object) -> LabelSelector:
+    return label_selector(job["spec"].get("selector"))
 
 
-def desired(job: Object, pods: list[Object]) -> Plan:
-    """Return what the Job needs next."""
-    spec = job["spec"]
-    active = [pod for pod in pods if is_pod_active(pod)]
-    succeeded, failed = succeeded_of(job, pods), [pod for pod in pods if phase(pod) == "Failed"]
-    restarts = sum(restart_count(pod) for pod in active) if restarts_in_place(job) else 0
-    if len(failed) + restarts > spec.get("backoffLimit", 6):
-        message = "Job has reached the specified backoff limit"
-        return Plan([], active, ("Failed", "BackoffLimitExceeded", message))
-    started = job.get("status", {}).get("startTime")
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and started and not spec.get("suspend") and seconds_since(started) >= deadline:
-        message = "Job was active longer than specified deadline"
-        return Plan([], active, ("Failed", "DeadlineExceeded", message))
-    completions = spec.get("completions")
-    if completions is None:
-        done = succeeded > 0 and not active
+async def release(client: Client, pod: Object) -> None:
+    """Take a pod's tracking finalizer away. A pod that is gone has none."""
+    metadata = pod["metadata"]
+    patch = {"metadata": {"uid": metadata["uid"], **RELEASE}}
+    try:
+        await client.patch(PODS, metadata["name"], patch, metadata["namespace"], type="strategic")
+    except ApiError as error:
+        if not (error.is_not_found or error.is_conflict):  # a conflict: another pod has the name now
+            raise
     else:
-        done = succeeded >= completions
-    if done:
-        return Plan([], active, ("Complete", "CompletionsReached", "Reached expected number of succeeded pods"))
-    if spec.get("suspend"):
-        return Plan([], active, None)
-    parallelism = spec.get("parallelism", 1)
-    if completions is None:
-        wanted = len(active) if succeeded else parallelism
-    else:
-        wanted = min(parallelism, completions - succeeded)
-    if len(active) > wanted:
-        return Plan([], sorted(active, key=is_pod_ready)[: len(active) - wanted], None)
-    missing = wanted - len(active)
-    if spec.get("completionMode") == "Indexed":
-        taken = {index_of(pod) for pod in pods if is_pod_active(pod) or phase(pod) == "Succeeded"}
-        free = [index for index in range(completions or 0) if index not in taken]
-        return Plan(list(free[:missing]), [], None)
-    return Plan([None] * missing, [], None)
-
-
-def succeeded_of(job: Object, pods: list[Object]) -> int:
-    """Return how many completions there are: pods, or distinct indexes."""
-    done = [pod for pod in pods if phase(pod) == "Succeeded"]
-    if job["spec"].get("completionMode") == "Indexed":
-        return len({index_of(pod) for pod in done} - {None})
-    return len(done)
-
-
-def restarts_in_place(job: Object) -> bool:
-    return bool(job["spec"]["template"]["spec"].get("restartPolicy") == "OnFailure")
-
-
-def restart_count(pod: Object) -> int:
-    statuses = pod.get("status", {}).get("containerStatuses") or ()
-    return sum(int(status.get("restartCount", 0)) for status in statuses)
-
-
-def finished(job: Object) -> bool:
-    return any(
-        (condition := condition_of(job, type)) is not None and condition["status"] == "True"
-        for type in ("Complete", "Failed")
-    )
-
-
-def status_of(job: Object, pods: list[Object], finish: tuple[str, str, str] | None, now: str) -> Object:
-    """Return the Job's status."""
-    active = [] if finish else [pod for pod in pods if is_pod_active(pod)]
-    counts = {
-        "active": len(active),
-        "succeeded": succeeded_of(job, pods),
-        "failed": sum(1 for pod in pods if phase(pod) == "Failed"),
-        "terminating": sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"]),
-    }
-    old = job.get("status", {})
-    for name in ("succeeded", "failed"):  # what has happened stays so, although its pod may go
-        counts[name] = max(counts[name], old.get(name, 0))
-    status: Object = {name: count for name, count in counts.items() if count}
-    status["ready"] = sum(1 for pod in active if is_pod_ready(pod))
-    conditions = list(old.get("conditions") or ())
-    suspended = bool(job["spec"].get("suspend"))
-    if suspended or condition_of(job, "Suspended") is not None:
-        reason, message = ("JobSuspended", "Job suspended") if suspended else ("JobResumed", "Job resumed")
-        new = {"type": "Suspended", "status": str(suspended), "reason": reason, "message": message}
-        before = condition_of(job, "Suspended")
-        if before is None or before["status"] != new["status"]:
-            conditions = with_condition(conditions, {**new, "lastProbeTime": now}, now)
-    if finish or not suspended:
-        status["startTime"] = old.get("startTime") or now
-    if job["spec"].get("completionMode") == "Indexed":
-        done = sorted({i for pod in pods if phase(pod) == "Succeeded" and (i := index_of(pod)) is not None})
-        if done:
-            status["completedIndexes"] = ranges(done)
-    if finish is not None:
-        type, reason, message = finish
-        before_last = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}[type]
-        for name in (before_last, type):
-            new = {"type": name, "status": "True", "reason": reason, "message": message, "lastProbeTime": now}
-            conditions = with_condition(conditions, new, now)
-        if type == "Complete":
-            status["completionTime"] = now
-    if conditions:
-        status["conditions"] = conditions
-    return status
-
-
-def ranges(numbers: list[int]) -> str:
-    """Return ``1,3-5`` for 1, 3, 4, 5."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+        metrics.PODS_TRACKED.add(1, event="delete")
 
 
 class JobController(Controller):
@@ -172,114 +84,239 @@ class JobController(Controller):
 
     def __init__(self, client: Client, jobs: Informer, pods: Informer, events: EventRecorder) -> None:
         super().__init__(client)
-        self.jobs = jobs
-        self.pods = pods
-        self.events = events
+        self.jobs, self.pods, self.events = jobs, pods, events
         self.expectations = Expectations()
         self.pod_control = PodControl(client, events, self.expectations)
+        self.released: dict[str, set[str]] = {}
+        """By Job, the uids of pods whose finalizer we took away and the informer has not seen go."""
         pods.add_index(BY_OWNER, controller_uid)
+        pods.add_index(BY_NAMESPACE, namespace_of)
         pods.add_handler(expectation_observer(self.expectations, "Job"))
+        pods.add_handler(self._on_pod)
         self.watch(jobs)
         self.watch(pods, owner_keys("Job"))
+        self.watch(pods, orphans_owners(jobs, selector_of))
+
+    def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        if self.released and (change == "DELETED" or not is_tracked(new)):
+            reference = controller_of(new)
+            key = f"{new['metadata']['namespace']}/{reference['name']}" if reference else ""
+            self.released.get(key, set()).discard(new["metadata"]["uid"])
 
     async def reconcile(self, key: str) -> float | None:
         job = self.jobs.get(key)
-        if job is None or "deletionTimestamp" in job["metadata"]:
+        if job is None:
             self.expectations.forget(key)
+            self.released.pop(key, None)
             return None
-        if finished(job):
-            return await self._expire(job)
-        if not self.expectations.satisfied(key):
-            return BELIEVED_SECONDS
-        pods = owned_by(self.pods, job)
-        plan = desired(job, pods)
-        wait = backoff_left(pods) if plan.start else 0.0
-        if wait <= 0 and plan.start:
-            try:
-                await self.pod_control.create(key, job, [self._pod(job, index) for index in plan.start])
-            except ApiError:  # the Job has begun all the same: its deadline counts from now
-                await self._write_status(job, status_of(job, owned_by(self.pods, job), None, timestamp()))
-                raise
-        await self.pod_control.delete(key, job, plan.end)
-        status = status_of(job, owned_by(self.pods, job), plan.finish, timestamp())
-        await self._write_status(job, status)
-        self._tell_suspension(job, status)
-        if plan.finish:
-            type, reason, message = plan.finish
-            if type == "Complete":
-                self.events.normal(job, "Completed", "Job completed")
-            else:
-                self.events.warning(job, reason, message)
+        if is_finished(job) or not is_ours(job):
             return None
-        return self._next_look(job, wait)
-
-    def _pod(self, job: Object, index: int | None) -> Object:
-        name = job["metadata"]["name"]
-        middle = f"{name}-{index}" if index is not None else name
-        pod = pod_of(job, JOBS, f"{middle}-{random_suffix()}")
-        metadata = pod["metadata"]
-        uid = job["metadata"]["uid"]
-        prefix = "batch.kubernetes.io/"
-        labels = {f"{prefix}job-name": name, "job-name": name, f"{prefix}controller-uid": uid, "controller-uid": uid}
-        metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
-        if index is not None:
-            metadata["annotations"] = {**(metadata.get("annotations") or {}), INDEX: str(index)}
-            metadata["labels"][INDEX] = str(index)
-            hostname = f"{name}-{index}"
-            containers = [
-                {**c, "env": [*(c.get("env") or ()), {"name": "JOB_COMPLETION_INDEX", "value": str(index)}]}
-                for c in pod["spec"]["containers"]
-            ]
-            pod["spec"] = {"hostname": hostname, **pod["spec"], "containers": containers}
-        return pod
-
-    async def _write_status(self, job: Object, status: Object) -> None:
-        if status != job.get("status"):
-            await self.client.update(JOBS, {**job, "status": status}, subresource="status")
-
-    def _tell_suspension(self, job: Object, status: Object) -> None:
-        before = condition_of(job, "Suspended") or {"status": "False"}
-        after = condition_of({"status": status}, "Suspended") or before
-        if after["status"] != before["status"]:
-            suspended = after["status"] == "True"
-            self.events.normal(job, "Suspended" if suspended else "Resumed", after["message"])
-
-    def _next_look(self, job: Object, wait: float) -> float | None:
-        looks = [wait] if wait > 0 else []
-        deadline, started = job["spec"].get("activeDeadlineSeconds"), job.get("status", {}).get("startTime")
-        if deadline is not None:
-            looks.append(max(deadline - (seconds_since(started) if started else 0), 0.05))
-        return min(looks, default=None)
-
-    async def _expire(self, job: Object) -> float | None:
-        ttl = job["spec"].get("ttlSecondsAfterFinished")
-        if ttl is None:
-            return None
-        ends = [c["lastTransitionTime"] for c in job["status"]["conditions"] if c["type"] in ("Complete", "Failed")]
-        left = ttl - seconds_since(ends[0])
-        if left > 0:
-            return float(left)
-        metadata = job["metadata"]
+        satisfied = self.expectations.satisfied(key)
+        pods = await claim(self.client, self.pods, job, JOBS, selector_of(job), finalizer=TRACKING)
+        look = Look(self, key, job, View(job, pods, frozenset(self.released.get(key, ()))))
+        begun = time.perf_counter()
         try:
-            await self.client.delete(
-                JOBS, metadata["name"], metadata["namespace"], propagation_policy="Foreground", uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
-        return None
+            again = await look.work(satisfied)
+        except Exception:
+            metrics.sync(job, look.action, "error", time.perf_counter() - begun)
+            raise
+        metrics.sync(job, look.action, "success", time.perf_counter() - begun)
+        return again if satisfied else BELIEVED_SECONDS
 
 
-def backoff_left(pods: list[Object]) -> float:
-    """Return the seconds until a failed Job may start another pod: 10 s, doubling with each failure, at most 10 min."""
-    failed = [pod for pod in pods if phase(pod) == "Failed"]
-    if not failed:
-        return 0.0
-    moments = [moment for pod in failed for moment in finish_times(pod)]
-    pause = min(FIRST_BACKOFF_SECONDS * 2 ** (len(failed) - 1), LONGEST_BACKOFF_SECONDS)
-    return pause - seconds_since(max(moments)) if moments else 0.0
+class Look:
+    """One look at one Job."""
+
+    def __init__(self, controller: JobController, key: str, job: Object, view: View) -> None:
+        self.controller, self.key, self.job, self.view = controller, key, job, view
+        self.now = time.time()
+        self.deleting = "deletionTimestamp" in job["metadata"]
+        self.action = "reconciling"
+        self.active, self.ready, self.terminating = len(view.active), view.ready, view.terminating
+        self.told: list[tuple[str, str, str]] = []
+
+    async def work(self, satisfied: bool) -> float | None:
+        """Do what is to be done; return when to look again."""
+        before = dict(self.job.get("status") or {})
+        if "startTime" not in before and not is_suspended(self.job):
+            self.job = {**self.job, "status": {**before, "startTime": timestamp()}}
+            self.view.job = self.job
+        end, planned = self.view.end(), Plan()
+        problem: ApiError | None = None
+        suspension: list[Object] | None = None
+        try:
+            if end is not None:
+                await self._delete(self.view.active)
+            elif satisfied and not self.deleting:
+                planned = plan(self.view, self.now)
+                await self._delete(planned.delete)
+                await self._create(planned.create)
+        except ApiError as error:  # what has ended is counted all the same
+            problem = error
+        if end is None:
+            end = self.view.completed(self.active)
+            if end is None and satisfied and not self.deleting:
+                suspension = self._suspension()
+        await self._track(before, end, suspension)
+        if problem is not None:
+            raise problem
+        return self._next(planned.wait) if end is None else None
+
+    def _next(self, wait: float | None) -> float | None:
+        left = seconds_left(self.job)
+        looks = [wait, None if left is None else max(left, 0.05)]
+        return min((look for look in looks if look is not None), default=None)
+
+    # pods
+
+    async def _delete(self, pods: list[Object]) -> None:
+        if not pods:
+            return
+        self.action = "pods_deleted"
+        self.active -= len(pods)
+        self.ready -= sum(is_pod_ready(pod) for pod in pods)
+        self.terminating += len(pods)
+        await self.controller.pod_control.delete(self.key, self.job, pods)
+
+    async def _create(self, new: list[New]) -> None:
+        if not new:
+            return
+        self.action = "pods_created"
+        pods = [job_pod(self.job, one) for one in new]
+        await self.controller.pod_control.create(self.key, self.job, pods, self._made)
+
+    def _made(self, count: int) -> None:
+        """Count pods that were made before one of them is refused."""
+        self.active += count
+        metrics.PODS_TRACKED.add(count, event="add")
+        metrics.PODS_CREATED.add(count, reason="new", status="succeeded")
+
+    # status
+
+    def _suspension(self) -> list[Object] | None:
+        """Return the conditions of a Job that was suspended or resumed just now; a resumed one begins anew."""
+        conditions = list((self.job.get("status") or {}).get("conditions") or ())
+        before = condition_of(self.job, "Suspended")
+        suspended = is_suspended(self.job)
+        if (before or {"status": "False"})["status"] == str(suspended):
+            return None
+        reason, message = ("JobSuspended", "Job suspended") if suspended else ("JobResumed", "Job resumed")
+        self.told.append(("Normal", "Suspended" if suspended else "Resumed", message))
+        if not suspended:
+            self.job = {**self.job, "status": {**(self.job.get("status") or {}), "startTime": timestamp()}}
+        new = {"type": "Suspended", "status": str(suspended), "reason": reason, "message": message}
+        return with_condition(conditions, {**new, "lastProbeTime": timestamp()}, timestamp())
+
+    async def _track(self, before: Object, end: End | None, suspension: list[Object] | None) -> None:
+        """Note what has ended, take its finalizers away, count it; and end the Job when nothing is left."""
+        self.view.job = self.job
+        found = tracked(self.view, end, deleting=self.deleting)
+        status = self._with_counts(found.status)
+        if suspension is not None:
+            status["conditions"] = suspension
+        if end is not None:
+            status["conditions"] = announced(status.get("conditions") or [], end, timestamp())
+        self.job = await self._write(before, status)
+        for kind, reason, message in self.told:
+            self.controller.events.record(self.job, kind, reason, message)
+        await self._release(found.release)
+        done = {pod["metadata"]["uid"] for pod in found.release}
+        left = {pod["metadata"]["uid"] for pod in self.view.tracked} - done
+        counted = settled(status, left, counts_succeeded=not is_indexed(self.job))
+        if end is not None and found.all and self._is_over(counted):
+            counted = ended(counted, end, timestamp())
+        self.job = await self._write(status, counted)
+        if end is not None and is_finished(self.job):
+            self._tell_end(end)
+
+    def _with_counts(self, status: Object) -> Object:
+        made = {**status, "ready": max(self.ready, 0), "terminating": self.terminating}
+        write(made, "active", max(self.active, 0))
+        return made
+
+    def _is_over(self, status: Object) -> bool:
+        """Whether nothing is left of a Job that ends: everything counted, no pod still going."""
+        return not status["uncountedTerminatedPods"] and not self.terminating and self.active <= 0
+
+    async def _write(self, before: Object, status: Object) -> Object:
+        if status == before:
+            return {**self.job, "status": status}
+        return await self.controller.client.update(JOBS, {**self.job, "status": status}, subresource="status")
+
+    async def _release(self, pods: list[Object]) -> None:
+        if not pods:
+            return
+        known = self.controller.released.setdefault(self.key, set())
+        known.update(pod["metadata"]["uid"] for pod in pods)
+        results = await asyncio.gather(*(release(self.controller.client, pod) for pod in pods), return_exceptions=True)
+        problems = [(pod, result) for pod, result in zip(pods, results, strict=True) if result is not None]
+        for pod, _ in problems:
+            known.discard(pod["metadata"]["uid"])
+        if problems:
+            raise problems[0][1]
+        for pod in pods:
+            metrics.pod_finished(self.job, pod, verdict_on(self.job, pod).action)
+
+    def _tell_end(self, end: End) -> None:
+        final = FINAL[end.type]
+        if final == "Complete":
+            self.controller.events.normal(self.job, "Completed", "Job completed")
+        else:
+            self.controller.events.warning(self.job, end.reason, end.message)
+        self.controller.released.pop(self.key, None)
+        metrics.job_finished(self.job, final, end.reason)
 
 
-def finish_times(pod: Object) -> list[str]:
-    statuses = pod.get("status", {}).get("containerStatuses") or ()
-    return [at for s in statuses if (at := s.get("state", {}).get("terminated", {}).get("finishedAt"))]
+def announced(conditions: list[Object], end: End, now: str) -> list[Object]:
+    """Return conditions with the one that says how the Job will end."""
+    if any(condition["type"] == end.type and condition["status"] == "True" for condition in conditions):
+        return conditions
+    return with_condition(conditions, condition(end.type, end, now), now)
+
+
+def condition(type: str, end: End, now: str) -> Object:
+    return {"type": type, "status": "True", "reason": end.reason, "message": end.message, "lastProbeTime": now}
+
+
+def ended(status: Object, end: End, now: str) -> Object:
+    """Return the status of a Job that has ended."""
+    final = FINAL[end.type]
+    made = {**status, "conditions": with_condition(status["conditions"], condition(final, end, now), now)}
+    if final == "Complete":
+        made["completionTime"] = now
+    return made
+
+
+def job_pod(job: Object, new: New) -> Object:
+    """Return a pod of a Job, with its labels, its finalizer, and what says its index."""
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    end = "-" if new.index is None else f"-{new.index}-"
+    base = name[: LONGEST_BASE - len(end)] + end
+    pod = pod_of(job, JOBS, name_by_chance(base), base)
+    metadata: dict[str, Any] = pod["metadata"]
+    metadata["finalizers"] = [*(metadata.get("finalizers") or ()), TRACKING]
+    labels = {f"{PREFIX}job-name": name, "job-name": name, f"{PREFIX}controller-uid": uid, "controller-uid": uid}
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+    if new.index is None:
+        return pod
+    metadata["labels"][INDEX] = str(new.index)
+    told = {INDEX: str(new.index)}
+    if new.failures is not None:
+        told[FAILURES] = str(new.failures)
+    if new.ignored:
+        told[IGNORED] = str(new.ignored)
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), **told}
+    spec = {"hostname": f"{name}-{new.index}", **pod["spec"]}
+    for section in ("initContainers", "containers"):
+        if spec.get(section):
+            spec[section] = [with_index(container) for container in spec[section]]
+    return {**pod, "spec": spec}
+
+
+def with_index(container: Object) -> Object:
+    """Return a container that knows its index, unless its template says otherwise."""
+    variables = container.get("env") or ()
+    if any(variable["name"] == INDEX_VARIABLE for variable in variables):
+        return container
+    source = {"fieldRef": {"apiVersion": "v1", "fieldPath": f"metadata.labels['{INDEX}']"}}
+    return {**container, "env": [*variables, {"name": INDEX_VARIABLE, "valueFrom": source}]}

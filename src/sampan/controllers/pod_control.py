@@ -19,15 +19,24 @@ from sampan.controllers.ownership import owner_reference
 from sampan.schema.objects import Object
 
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+SUFFIX_LENGTH = 5
+LONGEST_BASE = 63 - SUFFIX_LENGTH
+NAMES_TRIED = 8
+"""How many names are tried for a pod, as the API does for ``generateName``."""
 
 
 def random_suffix() -> str:
     """Return five characters as the API's ``generateName`` does."""
-    return "".join(random.choices(SUFFIX, k=5))
+    return "".join(random.choices(SUFFIX, k=SUFFIX_LENGTH))
 
 
-def pod_of(owner: Object, resource: ResourceType, name: str) -> Object:
-    """Return the pod that a workload's template stands for."""
+def name_by_chance(base: str) -> str:
+    """Return a name as the API's ``generateName`` makes it: a base that is too long is cut."""
+    return base[:LONGEST_BASE] + random_suffix()
+
+
+def pod_of(owner: Object, resource: ResourceType, name: str, base: str = "") -> Object:
+    """Return the pod that a workload's template stands for. ``base``: what its name begins with (``generateName``)."""
     template = owner["spec"]["template"]
     metadata = {
         key: value
@@ -36,11 +45,16 @@ def pod_of(owner: Object, resource: ResourceType, name: str) -> Object:
     }
     metadata |= {
         "name": name,
-        "generateName": f"{owner['metadata']['name']}-",
+        "generateName": base or f"{owner['metadata']['name']}-",
         "namespace": owner["metadata"]["namespace"],
         "ownerReferences": [owner_reference(owner, resource)],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def is_by_chance(pod: Object) -> bool:
+    metadata = pod["metadata"]
+    return bool(metadata["name"][:-SUFFIX_LENGTH] == metadata.get("generateName", "")[:LONGEST_BASE])
 
 
 class PodControl:
@@ -51,14 +65,19 @@ class PodControl:
         self._events = events
         self._expectations = expectations
 
-    async def create(self, key: str, owner: Object, pods: Sequence[Object]) -> int:
-        """Create pods; return how many were. Raises the first ``ApiError``."""
+    async def create(
+        self, key: str, owner: Object, pods: Sequence[Object], made: Callable[[int], None] | None = None
+    ) -> int:
+        """Create pods; return how many were. ``made`` is told how many more there are, with every batch. Raises the first
+        ``ApiError``."""
         done, batch = 0, 1
         while done < len(pods):
             results = await asyncio.gather(
                 *(self._create(key, owner, pod) for pod in pods[done : done + batch]), return_exceptions=True
             )
             errors = [result for result in results if isinstance(result, BaseException)]
+            if made is not None:
+                made(len(results) - len(errors))
             if errors:
                 raise errors[0]
             done += len(results)
@@ -66,16 +85,22 @@ class PodControl:
         return done
 
     async def _create(self, key: str, owner: Object, pod: Object) -> None:
-        token = f"+{pod['metadata']['name']}"
-        self._expectations.expect(key, token)
-        try:
-            await self._client.create(PODS, pod, pod["metadata"]["namespace"])
-        except ApiError as error:
-            self._expectations.seen(key, token)
-            if not error.already_exists:
-                self._events.warning(owner, "FailedCreate", f"Error creating: {error}")
-            raise
-        self._events.normal(owner, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
+        for last in [False] * (NAMES_TRIED - 1) + [True]:
+            name = pod["metadata"]["name"]
+            token = f"+{name}"
+            self._expectations.expect(key, token)
+            try:
+                await self._client.create(PODS, pod, pod["metadata"]["namespace"])
+            except ApiError as error:
+                self._expectations.seen(key, token)
+                if error.already_exists and not last and is_by_chance(pod):  # somebody has that name: another one
+                    pod = {**pod, "metadata": {**pod["metadata"], "name": name_by_chance(name[:-SUFFIX_LENGTH])}}
+                    continue
+                if not error.already_exists:
+                    self._events.warning(owner, "FailedCreate", f"Error creating: {error}")
+                raise
+            self._events.normal(owner, "SuccessfulCreate", f"Created pod: {name}")
+            return
 
     async def delete(self, key: str, owner: Object, pods: Sequence[Object]) -> None:
         """Delete pods, all at once; those already gone are no error."""

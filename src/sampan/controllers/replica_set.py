@@ -29,7 +29,7 @@ from sampan.controllers.ownership import (
     with_condition,
 )
 from sampan.controllers.pod_availability import seconds_until_available, soonest_available
-from sampan.controllers.pod_control import PodControl, expectation_observer, pod_of, random_suffix
+from sampan.controllers.pod_control import PodControl, expectation_observer, name_by_chance, pod_of
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector, label_selector
 
@@ -136,7 +136,7 @@ class ReplicaSetController(Controller):
         if self.expectations.satisfied(key) and "deletionTimestamp" not in replica_set["metadata"]:
             plan = desired(replica_set, pods)
             name = replica_set["metadata"]["name"]
-            new = [pod_of(replica_set, self.resource, f"{name}-{random_suffix()}") for _ in range(plan.create)]
+            new = [pod_of(replica_set, self.resource, name_by_chance(f"{name}-")) for _ in range(plan.create)]
             try:
                 await self.pod_control.create(key, replica_set, new)
             except ApiError as error:

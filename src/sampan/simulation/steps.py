@@ -43,6 +43,8 @@ def pod_step(pod: Object) -> Step | None:
     if "deletionTimestamp" in metadata:
         if metadata.get("deletionGracePeriodSeconds") == 0 and phase in ("Succeeded", "Failed"):
             return None  # what is left is for finalizers
+        if phase in ("Pending", "Running") and metadata.get("finalizers"):  # what ended is told before it goes
+            return Step("/stop", number(pod, "stop-seconds"), {"phase": "Failed", "exitCode": 143})
         return Step("/delete", number(pod, "stop-seconds"), {"delete": True})
     if phase == "Pending":
         return Step("/start", number(pod, "start-seconds"), {"phase": "Running"})

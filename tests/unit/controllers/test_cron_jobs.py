@@ -95,3 +95,22 @@ async def test_a_suspended_schedule_starts_nothing(cluster: Any) -> None:
     assert not [
         j for j in (await cluster.client.list(JOBS, "default")).items if j["metadata"]["name"].startswith("tick")
     ]
+
+
+async def test_a_job_that_somebody_started_by_hand_holds_nothing_up(cluster: Any) -> None:
+    """``kubectl create job --from=cronjob/tick``."""
+    made = await cluster.client.create(CRON_JOBS, cron_job("@every 1s", suspend=True, concurrencyPolicy="Forbid"))
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "tick", "uid": made["metadata"]["uid"]}
+    metadata = {
+        "name": "by-hand",
+        "namespace": "default",
+        "annotations": {"cronjob.kubernetes.io/instantiate": "manual"},
+        "ownerReferences": [{**owner, "controller": True}],
+    }
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": made["spec"]["jobTemplate"]["spec"]}
+    await cluster.client.create(JOBS, job)
+    told = await cluster.event("UnexpectedJob")
+    assert told["message"] == "Saw a job that the controller did not create or forgot: by-hand"
+    await cluster.client.patch(CRON_JOBS, "tick", {"spec": {"suspend": False}}, "default")
+    found = await cluster.until(CRON_JOBS, "tick", lambda c: c.get("status", {}).get("active"))
+    assert [entry["name"].startswith("tick-") for entry in found["status"]["active"]] == [True]

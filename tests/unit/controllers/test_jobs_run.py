@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sampan.client.resources import JOBS, PODS
-from sampan.controllers import job as job_room
+from sampan.controllers import job_view
+from sampan.controllers.job_indexes import INDEX
 from sampan.controllers.resource_quota import QUOTAS
 from sampan.schema.objects import Object
 
@@ -30,7 +31,7 @@ def has(type: str) -> Any:
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_room, "FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(job_view, "FIRST_BACKOFF_SECONDS", 0.01)
 
 
 async def test_completions_are_reached_with_limited_parallelism(cluster: Any) -> None:
@@ -49,7 +50,7 @@ async def test_indexes_each_succeed_once(cluster: Any) -> None:
     done = await cluster.until(JOBS, "each", has("Complete"))
     assert done["status"]["completedIndexes"] == "0-3"
     pods = (await cluster.client.list(PODS, "default", label_selector="job-name=each")).items
-    assert {pod["metadata"]["annotations"][job_room.INDEX] for pod in pods} == {"0", "1", "2", "3"}
+    assert {pod["metadata"]["annotations"][INDEX] for pod in pods} == {"0", "1", "2", "3"}
     assert {pod["spec"]["hostname"] for pod in pods} == {"each-0", "each-1", "each-2", "each-3"}
 
 

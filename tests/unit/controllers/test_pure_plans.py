@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.controllers import deployment_plan as plan
-from sampan.controllers import job, node_conditions, replica_set
+from sampan.controllers import node_conditions, replica_set
 from sampan.controllers.endpoint_slices import endpoints_of, legacy_subsets, port_number, slices_of
 from sampan.controllers.ownership import with_condition
 from sampan.schema.objects import Object
@@ -208,29 +208,6 @@ def test_pods_with_other_numbers_for_a_name_are_in_other_slices() -> None:
         service({"port": 80, "targetPort": "http"}), [numbered("a", 1, "10.0.0.1"), numbered("b", 2, "10.0.0.2")]
     )
     assert [[port["port"] for port in ports] for ports, _ in chunks] == [[1], [2]]
-
-
-def test_what_a_job_starts_and_when_it_ends() -> None:
-    def of(**spec: Any) -> Object:
-        return {"metadata": {}, "spec": {"template": {"spec": {"restartPolicy": "Never"}}, **spec}}
-
-    done, failed, running = pod("d", phase="Succeeded"), pod("f", phase="Failed"), pod("r")
-    assert job.desired(of(completions=3, parallelism=2), [done]).start == [None, None]
-    assert job.desired(of(completions=3, parallelism=2), [done, done]).start == [None]
-    assert job.desired(of(completions=1), [done, running]).finish[0] == "Complete"  # type: ignore[index]
-    assert job.desired(of(parallelism=3), [done, running]) == ([], [], None)
-    assert job.desired(of(parallelism=3), [done]).finish[0] == "Complete"  # type: ignore[index]
-    assert job.desired(of(completions=1, backoffLimit=0), [failed]).finish[1] == "BackoffLimitExceeded"  # type: ignore[index]
-    assert (
-        job.desired(of(completions=5, parallelism=1), [running, pod("s", ready=False)]).end[0]["metadata"]["name"]
-        == "s"
-    )
-    assert job.desired(of(completions=5, suspend=True), [running]).end == [running]
-
-
-def test_ranges_of_indexes() -> None:
-    assert job.ranges([0, 1, 2, 5, 7, 8]) == "0-2,5,7-8"
-    assert job.ranges([4]) == "4"
 
 
 def test_taints_follow_the_condition() -> None:

@@ -93,7 +93,8 @@ def times(status: Object, before: Object, *, suspended: bool) -> Iterator[Cause]
         yield invalid("status.completionTime", end, "completionTime cannot be set before startTime")
     if end is not None and old_end is not None and end != old_end:
         yield invalid("status.completionTime", end, "completionTime cannot be mutated")
-    if old_start is not None and start != old_start and not suspended:
+    resumed = "Suspended" in true_conditions(before) - true_conditions(status)
+    if old_start is not None and start != old_start and not suspended and not resumed:
         yield required("status.startTime", "startTime cannot be removed for unsuspended job")
 
 
