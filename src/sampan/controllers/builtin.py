@@ -22,6 +22,7 @@ from sampan.client.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     CRON_JOBS,
+    CSI_DRIVERS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -42,7 +43,9 @@ from sampan.client.resources import (
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
 )
+from sampan.controllers.attach_detach import AttachDetach
 from sampan.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
 from sampan.controllers.certificate_approving import CertificateApprover
 from sampan.controllers.certificate_cleaning import CertificateCleaner
@@ -291,6 +294,16 @@ def volume_controllers(client_for: ClientFor, informers: Informers, events_of: E
         ClaimProtection(client_for(ClaimProtection.name), claims, pods),
         VolumeProtection(client_for(VolumeProtection.name), volumes),
         VolumeExpansion(client_for(VolumeExpansion.name), claims, events_of("volume_expand")),
+        AttachDetach(
+            client_for(AttachDetach.name),
+            pods,
+            claims,
+            volumes,
+            of(NODES),
+            of(CSI_DRIVERS),
+            of(VOLUME_ATTACHMENTS),
+            events_of("attachdetach-controller"),
+        ),
         EphemeralVolumes(client_for(EphemeralVolumes.name), pods, claims, events_of("ephemeral_volume")),
     ]
 

@@ -24,6 +24,9 @@ from sampan.node import images
 from sampan.node.allocations import Allocations
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
+from sampan.node.csi.attaching import Attaching
+from sampan.node.csi.driver import CsiFailure
+from sampan.node.csi.registration import CsiPlugins
 from sampan.node.host_features import host_features
 from sampan.node.image_puller import ImagePuller
 from sampan.node.kubelet_config import KubeletConfig
@@ -37,7 +40,7 @@ from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.server import KubeletServer
 from sampan.node.tokens import Tokens
-from sampan.node.volumes import removal
+from sampan.node.volumes import csi, removal
 from sampan.scheduler.pod_info import amount
 from sampan.schema.objects import Object
 from sampan.schema.quantity import parse
@@ -139,11 +142,35 @@ class Node:
             if uid and uid not in known:
                 await self.context.runtime.stop_pod_sandbox(sandbox.id)
                 await self.context.runtime.remove_pod_sandbox(sandbox.id)
-        folders = self.context.kubelet_dir / "pods"
-        if folders.is_dir():
-            for folder in folders.iterdir():
-                if folder.name not in known:
-                    await removal.tear_down(self.context, folder)
+        await self.remove_folders()
+
+    async def remove_folders(self) -> None:
+        """Remove what is left on disk of pods that are not known here; what cannot go yet (its CSI driver is not there) goes
+        when a driver comes."""
+        known = {pod["metadata"]["uid"] for pod in self.pods} | self.workers.keys()
+        for uid in await asyncio.to_thread(names_in, self.context.kubelet_dir / "pods"):
+            if uid not in known:
+                try:
+                    await removal.tear_down(self.context, self.context.kubelet_dir / "pods" / uid)
+                except OSError as error:
+                    logger.warning("volumes of pod %s: %s", uid, error)
+
+    def on_plugins(self) -> None:
+        """CSI drivers came or went: pods that wait for one look again, and what was left to one is cleaned up."""
+        for worker in self.workers.values():
+            worker.wake()
+        self._group.create_task(self._clean_with_drivers(), name="csi-clean-up")
+
+    async def _clean_with_drivers(self) -> None:
+        await self.remove_folders()
+        try:
+            await csi.clean_staged(self.context)
+        except (CsiFailure, OSError) as error:
+            logger.warning("staged volumes: %s", error)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
 
 async def serve(config: NodeConfig, ready: Callable[[], None]) -> None:
@@ -193,7 +220,17 @@ async def run(
                 node.on_allocation()
 
         allocations = Allocations(config.kubelet_dir / "pods", reporter.allocatable, on_allocation)
-        context = context_of(config, client, runtime, events, materials, services, reporter, allocations)
+
+        def on_plugins() -> None:
+            if node is not None:
+                node.on_plugins()
+
+        plugins = CsiPlugins(client, config.name, config.kubelet_dir, on_plugins)
+        attaching = Attaching(client, config.name, reporter.changed.set)
+        reporter.volumes_in_use = attaching.in_use
+        context = context_of(
+            config, client, runtime, events, materials, services, reporter, allocations, plugins, attaching
+        )
         whole = reporter.capacity
         for_pods = parse(whole["memory"]).value() - reserved(config.kubelet, "memory")
         cgroups.make(amount("cpu", whole["cpu"]) - reserved(config.kubelet, "cpu"), for_pods)
@@ -208,6 +245,7 @@ async def run(
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))
         await node.remove_strangers()
         group.create_task(node.follow_exits(), name="exits")
+        group.create_task(patiently(plugins.run, "csi plugins"), name="csi-plugins")
         pods.add_handler(node.on_pod)
         server = KubeletServer(node.workers, runtime, config)
         group.create_task(server.run(), name="kubelet-server")
@@ -224,6 +262,8 @@ def context_of(
     services: Informer,
     reporter: NodeReporter,
     allocations: Allocations,
+    plugins: CsiPlugins,
+    attaching: Attaching,
 ) -> NodeContext:
     return NodeContext(
         node_name=config.name,
@@ -245,6 +285,8 @@ def context_of(
         logger=logger,
         kubelet=config.kubelet,
         allocations=allocations,
+        csi=plugins,
+        attaching=attaching,
     )
 
 

@@ -12,6 +12,8 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.node import cri_pb2 as cri
 from sampan.node.allocations import Allocations
+from sampan.node.csi.attaching import Attaching
+from sampan.node.csi.registration import CsiPlugins
 from sampan.node.environment import Lookup, service_links
 from sampan.node.image_puller import ImagePuller
 from sampan.node.kubelet_config import KubeletConfig
@@ -51,6 +53,8 @@ class NodeContext:
     logger: logging.Logger
     kubelet: KubeletConfig
     allocations: Allocations
+    csi: CsiPlugins
+    attaching: Attaching
     runtime_name: str = "containerd"
     host: Host = ANY
     """What the kernel and the runtime can do for security contexts: known when the runtime answers."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-MODIFY, MOVED_FROM, MOVED_TO, CREATE = 0x2, 0x40, 0x80, 0x100
+MODIFY, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x40, 0x80, 0x100, 0x200
 NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,7 +31,7 @@ async def changes_of(folder: Path) -> AsyncIterator[asyncio.Event]:
         changed.set()
 
     try:
-        mask = MODIFY | MOVED_FROM | MOVED_TO | CREATE
+        mask = MODIFY | MOVED_FROM | MOVED_TO | CREATE | DELETE
         if _libc.inotify_add_watch(descriptor, str(folder).encode(), mask) < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"cannot watch {folder}: {os.strerror(number)}")

@@ -10,7 +10,7 @@ import datetime
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from sampan.client.errors import ApiError
@@ -171,6 +171,8 @@ class NodeReporter:
         self.kubelet = kubelet
         self.capacity = capacity(kubelet_dir, kubelet.max_pods)
         self.changed = asyncio.Event()
+        self.volumes_in_use: Collection[str] = ()
+        """Attached volumes that are mounted here, by their unique names."""
 
     def allocatable(self) -> dict[str, str]:
         return allocatable(self.capacity, self.kubelet)
@@ -203,7 +205,8 @@ class NodeReporter:
         version = await self.runtime.version()
         images = await self.runtime.list_images()
         return {
-            **old,
+            **{key: value for key, value in old.items() if key != "volumesAttached"},  # a controller's to write
+            "volumesInUse": sorted(self.volumes_in_use) or None,
             "capacity": self.capacity,
             "allocatable": self.allocatable(),
             "addresses": [

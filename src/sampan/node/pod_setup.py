@@ -7,6 +7,7 @@ labels; a second sandbox gets the next attempt's number, and the runtime refuses
 from __future__ import annotations
 
 import asyncio
+import time
 
 from sampan.node import cri_pb2 as cri
 from sampan.node.local_pod import LocalPod
@@ -34,11 +35,15 @@ class PodSetup:
         """Set up what is missing and bring up to date what follows its objects, side by side. The first problem is raised,
         once all have come to an end."""
         entries = self._local.pod["spec"].get("volumes") or ()
-        due = [entry for entry in entries if entry["name"] not in self.volumes or kinds.follows(entry)]
+        due = [entry for entry in entries if kinds.follows(entry) or not self._is_ready(entry["name"])]
         problems = await asyncio.gather(*map(self._prepare_volume, due), return_exceptions=True)
         for problem in problems:
             if problem is not None:
                 raise problem
+
+    def _is_ready(self, name: str) -> bool:
+        ready = self.volumes.get(name)
+        return ready is not None and time.monotonic() < ready.until
 
     async def _prepare_volume(self, entry: Object) -> None:
         local = self._local

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from sampan.node.csi.paths import here
 from sampan.node.volumes.volume import Mounted, Volume
 
 TYPES: dict[str, tuple[str, Callable[[int], bool]]] = {
@@ -20,7 +21,7 @@ TYPES: dict[str, tuple[str, Callable[[int], bool]]] = {
 
 
 async def set_up(volume: Volume) -> Mounted:
-    path = Path(volume.source["path"])
+    path = here(Path(volume.source["path"]), volume.context.kubelet_dir)
     try:
         problem = ready_or_why_not(path, volume.source.get("type") or "")
     except OSError as error:

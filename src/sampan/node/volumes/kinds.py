@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sampan.node.context import NodeContext
-from sampan.node.volumes import empty_dir, host_path, image, local, nfs, written
+from sampan.node.volumes import csi, empty_dir, host_path, image, local, nfs, written
 from sampan.node.volumes.material import WRITTEN
 from sampan.node.volumes.persistent import behind
 from sampan.node.volumes.volume import Mounted, Volume, VolumeError
@@ -19,6 +19,7 @@ KINDS: dict[str, SetUp] = {
     "local": local.set_up,
     "image": image.set_up,
     "nfs": nfs.set_up,
+    "csi": csi.set_up,
     **dict.fromkeys(WRITTEN, written.set_up),
 }
 CLAIMED = ("persistentVolumeClaim", "ephemeral")

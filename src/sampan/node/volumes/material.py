@@ -147,10 +147,14 @@ def from_bytes(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
+def secret_data(secret: Object) -> dict[str, bytes]:
+    return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+
+
 def data_of(obj: Object) -> dict[str, str]:
     """Return the data of a ConfigMap or Secret, decoded."""
     if obj["kind"] == "Secret":
-        return {key: from_bytes(base64.b64decode(value)) for key, value in (obj.get("data") or {}).items()}
+        return {key: from_bytes(value) for key, value in secret_data(obj).items()}
     binary = {key: from_bytes(base64.b64decode(value)) for key, value in (obj.get("binaryData") or {}).items()}
     return {**(obj.get("data") or {}), **binary}
 

@@ -11,15 +11,18 @@ from pathlib import Path
 
 from sampan.node import mounts
 from sampan.node.context import NodeContext
-from sampan.node.volumes import image, loop_devices
+from sampan.node.volumes import csi, image, loop_devices
 
 
 async def tear_down(context: NodeContext, pod_dir: Path) -> None:
     """Remove everything of a pod from this node. Raises ``OSError`` for what cannot be unmounted yet."""
     images = image.folders(pod_dir)
+    await asyncio.to_thread(mounts.unmount_below, pod_dir / "volume-subpaths")
+    await csi.tear_down(context, pod_dir)
     await asyncio.to_thread(remove, pod_dir)
     for folder in images:
         await image.forget(str(context.runtime.socket), folder)
+    context.attaching.release(pod_dir.name)
 
 
 def remove(folder: Path) -> None:
@@ -37,4 +40,4 @@ def remove(folder: Path) -> None:
 
 def notes(folder: Path, below: str) -> set[Path]:
     """Return what the block devices of one pod, or of all, are made of."""
-    return {note.readlink() for note in folder.glob(f"{below}volumeDevices/*/*")}
+    return {note.readlink() for note in folder.glob(f"{below}volumeDevices/*/*") if note.is_symlink()}

@@ -38,6 +38,8 @@ class Mounted:
     """Folder or file to mount; the device of a volume of mode Block."""
     read_only: bool = False
     block: bool = False
+    until: float = float("inf")
+    """The monotonic time from which on it is to be set up again."""
 
 
 @dataclass(frozen=True)
