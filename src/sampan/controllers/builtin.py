@@ -246,7 +246,7 @@ def controllers_of(
         OrphanPods(client(JobController), of(JOBS), pods),
         TtlAfterFinishedController(client(TtlAfterFinishedController), of(JOBS)),
         EndpointSliceController(
-            client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS)
+            client(EndpointSliceController), of(SERVICES), pods, of(ENDPOINT_SLICES), of(ENDPOINTS), of(NODES)
         ),
         NamespaceDefaults(
             client(NamespaceDefaults), of(NAMESPACES), of(SERVICE_ACCOUNTS), of(CONFIG_MAPS), config.root_ca

@@ -7,6 +7,7 @@ one port set each; a slice that need not change is not written. Source: discover
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -21,12 +22,16 @@ from sampan.controllers.ownership import BY_NAMESPACE, is_pod_ready, namespace_o
 from sampan.controllers.pod_control import random_suffix
 from sampan.schema.objects import Object
 
+ZONE = "topology.kubernetes.io/zone"
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ENDPOINTS_LABEL = "endpoints.kubernetes.io/managed-by"
 AT_MOST = 100
+CAPACITY = 1000
+"""How many addresses an Endpoints object may have."""
+OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 BY_SERVICE = "service"
 
 
@@ -47,13 +52,27 @@ def port_number(service_port: Object, pod: Object) -> int | None:
     return None
 
 
-def endpoints_of(service: Object, pods: list[Object]) -> dict[bytes, tuple[list[Object], list[Object]]]:
-    """Return ``{port set: (ports, endpoints)}``: pods with other numbers for a named port are in other slices."""
+def families_of(service: Object) -> list[str]:
+    """Return the address families of a Service's slices: ``IPv4``, ``IPv6``."""
+    return service["spec"].get("ipFamilies") or ["IPv4"]
+
+
+def address_of(pod: Object, family: str) -> str:
+    """Return a pod's address of a family, "" when it has none."""
+    status = pod.get("status") or {}
+    addresses = [one.get("ip", "") for one in status.get("podIPs") or ()] or [status.get("podIP") or ""]
+    return next((ip for ip in addresses if ip and (":" in ip) is (family == "IPv6")), "")
+
+
+def endpoints_of(
+    service: Object, pods: list[Object], family: str = "IPv4", zones: Mapping[str, str] | None = None
+) -> dict[bytes, tuple[list[Object], list[Object]]]:
+    """Return ``{port set: (ports, endpoints)}``: pods with other numbers for a named port are in other slices. ``zones``: of
+    nodes, by name."""
     groups: dict[bytes, tuple[list[Object], list[Object]]] = {}
     for pod in pods:
-        if not selects(service, pod) or not pod.get("status", {}).get("podIP"):
-            continue
-        if pod["status"].get("phase") in ("Succeeded", "Failed"):
+        address = address_of(pod, family) if selects(service, pod) else ""
+        if not address or pod["status"].get("phase") in ("Succeeded", "Failed"):
             continue
         ports = []
         for service_port in service["spec"].get("ports") or ():
@@ -70,19 +89,19 @@ def endpoints_of(service: Object, pods: list[Object]) -> dict[bytes, tuple[list[
             ports.append(port)
         if service["spec"].get("ports") and not ports:
             continue
-        groups.setdefault(orjson.dumps(ports), (ports, []))[1].append(endpoint_of(service, pod))
+        groups.setdefault(orjson.dumps(ports), (ports, []))[1].append(endpoint_of(service, pod, address, zones or {}))
     for _, endpoints in groups.values():
         endpoints.sort(key=lambda endpoint: str(endpoint["addresses"]))
     return groups
 
 
-def endpoint_of(service: Object, pod: Object) -> Object:
+def endpoint_of(service: Object, pod: Object, address: str, zones: Mapping[str, str]) -> Object:
     terminating = "deletionTimestamp" in pod["metadata"]
     serving = is_pod_ready(pod)
     ready = (serving and not terminating) or bool(service["spec"].get("publishNotReadyAddresses"))
     metadata = pod["metadata"]
     endpoint: Object = {
-        "addresses": [pod["status"]["podIP"]],
+        "addresses": [address],
         "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
         "targetRef": {
             "kind": "Pod",
@@ -95,12 +114,30 @@ def endpoint_of(service: Object, pod: Object) -> Object:
         endpoint["nodeName"] = pod["spec"]["nodeName"]
     if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == service["metadata"]["name"]:
         endpoint["hostname"] = pod["spec"]["hostname"]
+    zone = zones.get(endpoint.get("nodeName", ""))
+    if zone:
+        endpoint["zone"] = zone
+    if ready and (hints := hints_of(service, endpoint)):
+        endpoint["hints"] = hints
     return endpoint
 
 
-def slices_of(service: Object, pods: list[Object]) -> list[tuple[list[Object], list[Object]]]:
+def hints_of(service: Object, endpoint: Object) -> Object:
+    """Return from where an endpoint is best reached, as the Service wishes (KEP-4444, KEP-3015)."""
+    wish, zone, node = service["spec"].get("trafficDistribution"), endpoint.get("zone"), endpoint.get("nodeName")
+    hints: Object = {}
+    if wish in ("PreferClose", "PreferSameZone", "PreferSameNode") and zone:
+        hints["forZones"] = [{"name": zone}]
+    if wish == "PreferSameNode" and node:
+        hints["forNodes"] = [{"name": node}]
+    return hints
+
+
+def slices_of(
+    service: Object, pods: list[Object], family: str = "IPv4", zones: Mapping[str, str] | None = None
+) -> list[tuple[list[Object], list[Object]]]:
     """Return the ports and endpoints of each slice there should be; one empty slice when there is no endpoint."""
-    groups = endpoints_of(service, pods)
+    groups = endpoints_of(service, pods, family, zones)
     chunks = [
         (ports, endpoints[start : start + AT_MOST])
         for _, (ports, endpoints) in sorted(groups.items())
@@ -109,10 +146,25 @@ def slices_of(service: Object, pods: list[Object]) -> list[tuple[list[Object], l
     return chunks or [([], [])]
 
 
-def legacy_subsets(chunks: list[tuple[list[Object], list[Object]]]) -> list[Object]:
-    """Return the ``subsets`` of the Endpoints object."""
+def within_capacity(
+    groups: Iterable[tuple[list[Object], list[Object]]], most: int = CAPACITY
+) -> tuple[list[tuple[list[Object], list[Object]]], bool]:
+    """Return what of all endpoints an Endpoints object may hold, the ready ones first, and whether some are left out."""
+    kept: list[tuple[list[Object], list[Object]]] = []
+    whole = list(groups)
+    if sum(len(endpoints) for _, endpoints in whole) <= most:
+        return whole, False
+    for ports, endpoints in whole:
+        ready_first = sorted(endpoints, key=lambda one: not one["conditions"]["ready"])
+        kept.append((ports, ready_first[:most]))
+        most -= min(most, len(endpoints))
+    return kept, True
+
+
+def legacy_subsets(groups: Iterable[tuple[list[Object], list[Object]]]) -> list[Object]:
+    """Return the ``subsets`` of the Endpoints object: one for each set of ports."""
     subsets = []
-    for ports, endpoints in chunks:
+    for ports, endpoints in groups:
         subset: dict[str, Any] = {}
         for name, wanted in (("addresses", True), ("notReadyAddresses", False)):
             entries = [
@@ -138,10 +190,19 @@ class EndpointSliceController(Controller):
     name = "endpointslice-controller"
 
     def __init__(
-        self, client: Client, services: Informer, pods: Informer, slices: Informer, endpoints: Informer
+        self,
+        client: Client,
+        services: Informer,
+        pods: Informer,
+        slices: Informer,
+        endpoints: Informer,
+        nodes: Informer,
     ) -> None:
         super().__init__(client)
         self.services, self.pods, self.slices, self.endpoints = services, pods, slices, endpoints
+        self.zones: dict[str, str] = {}
+        nodes.add_handler(self._on_node)
+        self._informers.append(nodes)
         self.expectations = Expectations()
         pods.add_index(BY_NAMESPACE, namespace_of)
         services.add_index(BY_NAMESPACE, namespace_of)
@@ -155,6 +216,17 @@ class EndpointSliceController(Controller):
     def _on_slice(self, change: str, old: Object | None, new: Object) -> None:
         for key in service_of(new):
             self.expectations.seen(key, f"+{new['metadata']['name']}")
+
+    def _on_node(self, change: str, old: Object | None, new: Object) -> None:
+        """Follow which zone a node is in: its pods' endpoints say so."""
+        name = new["metadata"]["name"]
+        zone = (new["metadata"].get("labels") or {}).get(ZONE, "") if change != "DELETED" else ""
+        if self.zones.get(name, "") == zone:
+            return
+        self.zones[name] = zone
+        if change == "MODIFIED":
+            for service in self.services:
+                self.queue.add(f"{service['metadata']['namespace']}/{service['metadata']['name']}")
 
     def _services_of(self, pod: Object) -> list[str]:
         namespace = pod["metadata"].get("namespace", "")
@@ -174,19 +246,28 @@ class EndpointSliceController(Controller):
         if not self.expectations.satisfied(key):
             return BELIEVED_SECONDS  # the slice made last is not in the informer yet: it would be made twice
         pods = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
-        chunks = slices_of(service, pods)
-        await self._write_slices(service, key, chunks)
-        await self._write_endpoints(service, key, legacy_subsets(chunks))
+        families = families_of(service)
+        for family in families:
+            await self._write_slices(service, key, family, slices_of(service, pods, family, self.zones))
+        await self._delete_slices(one for one in self._present(key) if one["addressType"] not in families)
+        # Endpoints know one family only: the Service's first
+        groups, over = within_capacity(group for _, group in sorted(endpoints_of(service, pods, families[0]).items()))
+        await self._write_endpoints(service, key, legacy_subsets(groups), over)
         return None
 
-    async def _write_slices(self, service: Object, key: str, chunks: list[tuple[list[Object], list[Object]]]) -> None:
-        present = [s for s in self.slices.by_index(BY_SERVICE, key) if managed(s)]
+    def _present(self, key: str) -> list[Object]:
+        return [one for one in self.slices.by_index(BY_SERVICE, key) if managed(one)]
+
+    async def _write_slices(
+        self, service: Object, key: str, family: str, chunks: list[tuple[list[Object], list[Object]]]
+    ) -> None:
+        present = [one for one in self._present(key) if one["addressType"] == family]
         spare = sorted(present, key=lambda s: str(s["metadata"]["name"]))
+        labels = slice_labels(service)
         for ports, endpoints in chunks:
-            labels = slice_labels(service)
             there = spare.pop(0) if spare else None
             if there is None:
-                await self._create(key, new_slice(service, labels, ports, endpoints))
+                await self._create(key, new_slice(service, labels, family, ports, endpoints))
             elif (there.get("ports") or [], there.get("endpoints") or [], there["metadata"]["labels"]) != (
                 ports,
                 endpoints,
@@ -196,8 +277,11 @@ class EndpointSliceController(Controller):
                 await self.client.update(
                     ENDPOINT_SLICES, {**there, "metadata": metadata, "ports": ports, "endpoints": endpoints}
                 )
-        for surplus in spare:
-            metadata = surplus["metadata"]
+        await self._delete_slices(spare)
+
+    async def _delete_slices(self, surplus: Iterable[Object]) -> None:
+        for one in surplus:
+            metadata = one["metadata"]
             await self.client.delete(ENDPOINT_SLICES, metadata["name"], metadata["namespace"], uid=metadata["uid"])
 
     async def _create(self, key: str, new: Object) -> None:
@@ -220,11 +304,13 @@ class EndpointSliceController(Controller):
             if not error.is_not_found:
                 raise
 
-    async def _write_endpoints(self, service: Object, key: str, subsets: list[Object]) -> None:
+    async def _write_endpoints(self, service: Object, key: str, subsets: list[Object], over: bool) -> None:
         there = self.endpoints.get(key)
         metadata = service["metadata"]
+        labels = {**(metadata.get("labels") or {}), ENDPOINTS_LABEL: "endpoint-controller"}
+        if service["spec"].get("clusterIP") == "None":
+            labels[HEADLESS_LABEL] = ""
         if there is None:
-            labels = {**(metadata.get("labels") or {}), ENDPOINTS_LABEL: "endpoint-controller"}
             new: Object = {
                 "apiVersion": "v1",
                 "kind": "Endpoints",
@@ -232,13 +318,22 @@ class EndpointSliceController(Controller):
             }
             if subsets:
                 new["subsets"] = subsets
+            if over:
+                new["metadata"]["annotations"] = {OVER_CAPACITY: "truncated"}
             try:
                 await self.client.create(ENDPOINTS, new)
             except ApiError as error:
                 if not error.already_exists:
                     raise
-        elif (there.get("subsets") or []) != subsets:
-            await self.client.update(ENDPOINTS, {**there, "subsets": subsets})
+            return
+        annotations = {k: v for k, v in (there["metadata"].get("annotations") or {}).items() if k != OVER_CAPACITY}
+        if over:
+            annotations[OVER_CAPACITY] = "truncated"
+        before = there["metadata"]
+        same = (before.get("labels") or {}, before.get("annotations") or {}) == (labels, annotations)
+        if not same or (there.get("subsets") or []) != subsets:
+            changed = {**before, "labels": labels, "annotations": annotations}
+            await self.client.update(ENDPOINTS, {**there, "metadata": changed, "subsets": subsets})
 
 
 def service_of(endpoint_slice: Object) -> list[str]:
@@ -260,7 +355,9 @@ def slice_labels(service: Object) -> dict[str, str]:
     return labels
 
 
-def new_slice(service: Object, labels: dict[str, str], ports: list[Object], endpoints: list[Object]) -> Object:
+def new_slice(
+    service: Object, labels: dict[str, str], family: str, ports: list[Object], endpoints: list[Object]
+) -> Object:
     metadata = service["metadata"]
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -272,7 +369,7 @@ def new_slice(service: Object, labels: dict[str, str], ports: list[Object], endp
             "labels": labels,
             "ownerReferences": [owner_reference(service, SERVICES)],
         },
-        "addressType": (service["spec"].get("ipFamilies") or ["IPv4"])[0],
+        "addressType": family,
         "ports": ports,
         "endpoints": endpoints,
     }

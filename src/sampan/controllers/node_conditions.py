@@ -73,8 +73,9 @@ def has_no_execute(node: Object) -> bool:
     return any(t["effect"] == "NoExecute" for t in (node.get("spec") or {}).get("taints") or ())
 
 
-def toleration_left(pod: Object, taints: list[Object]) -> float | None:
-    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever."""
+def toleration_left(pod: Object, taints: list[Object], seen_seconds: float = 0.0) -> float | None:
+    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever. ``seen_seconds``: for how long we have
+    known of the pod and its node's taints, which counts for taints that do not say when they were added."""
     left: float | None = None
     for taint in taints:
         if taint["effect"] != "NoExecute":
@@ -84,6 +85,15 @@ def toleration_left(pod: Object, taints: list[Object]) -> float | None:
             return 0.0
         limits = [t["tolerationSeconds"] for t in tolerated if t.get("tolerationSeconds") is not None]
         if limits:
-            since = seconds_since(taint["timeAdded"]) if taint.get("timeAdded") else 0.0
-            left = min(left if left is not None else min(limits) - since, min(limits) - since)
+            remaining = min(limits) - borne_seconds(pod, taint, seen_seconds)
+            left = remaining if left is None else min(left, remaining)
     return left
+
+
+def borne_seconds(pod: Object, taint: Object, seen_seconds: float) -> float:
+    """Return for how long a pod has borne a taint: not longer than either is there."""
+    if not taint.get("timeAdded"):
+        return seen_seconds
+    created = pod.get("metadata", {}).get("creationTimestamp")
+    since = seconds_since(taint["timeAdded"])
+    return min(since, seconds_since(created)) if created else since

@@ -46,6 +46,8 @@ class NodeLifecycleController(Controller):
         self.heard: dict[str, float] = {}
         self.zones = Zones()
         self.pace = Pace()
+        self._bearing: dict[str, dict[str, float]] = {}
+        """Since when pods bear taints, by node and uid."""
         pods.add_index(BY_NODE, node_of)
         leases.add_handler(self._on_lease)
         nodes.add_handler(self._on_node)
@@ -77,6 +79,7 @@ class NodeLifecycleController(Controller):
         node = self.nodes.get(key)
         if node is None:
             self.heard.pop(key, None)
+            self._bearing.pop(key, None)
             return None
         now = asyncio.get_running_loop().time()
         silent_for = now - self.heard.setdefault(key, now)
@@ -140,12 +143,19 @@ class NodeLifecycleController(Controller):
     async def _evict(self, name: str, taints: list[Object]) -> float | None:
         """Delete pods that do not tolerate the taints (any longer); return when to look again."""
         soonest: float | None = None
+        now, before = asyncio.get_running_loop().time(), self._bearing.pop(name, {})
+        if not any(taint["effect"] == "NoExecute" for taint in taints):
+            return None
+        bearing = self._bearing[name] = {}
         for pod in self.pods.by_index(BY_NODE, name):
             if "deletionTimestamp" in pod["metadata"]:
                 continue
-            left = toleration_left(pod, taints)
+            uid = pod["metadata"]["uid"]
+            since = before.get(uid, now)
+            left = toleration_left(pod, taints, now - since)
             if left is None:
                 continue
+            bearing[uid] = since
             if left <= 0:
                 metadata = pod["metadata"]
                 self.events.normal(

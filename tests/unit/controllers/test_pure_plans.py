@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sampan.controllers import deployment_plan as plan
 from sampan.controllers import node_conditions, replica_set
-from sampan.controllers.endpoint_slices import endpoints_of, legacy_subsets, port_number, slices_of
+from sampan.controllers.endpoint_slices import endpoints_of, legacy_subsets, port_number, slices_of, within_capacity
 from sampan.controllers.ownership import with_condition
 from sampan.schema.objects import Object
 
@@ -237,3 +237,38 @@ def test_how_long_a_pod_may_stay() -> None:
     assert stays() == 0
     assert stays({"operator": "Exists"}) is None
     assert stays({"key": node_conditions.NOT_READY, "operator": "Exists", "tolerationSeconds": 300}) == 300
+
+
+def test_endpoints_of_both_families_zones_and_wishes() -> None:
+    pods = [
+        {
+            "metadata": {"name": "a", "namespace": "ns", "uid": "a", "labels": {"app": "web"}},
+            "spec": {"nodeName": "n1", "containers": []},
+            "status": {
+                "podIP": "10.0.0.1",
+                "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
+        }
+    ]
+    service: Object = {"metadata": {"name": "web", "namespace": "ns"}, "spec": {"selector": {"app": "web"}}}
+    service["spec"]["trafficDistribution"] = "PreferSameNode"
+    for family, address in (("IPv4", "10.0.0.1"), ("IPv6", "fd00::1")):
+        ((_, (endpoint,)),) = slices_of(service, pods, family, {"n1": "z"})
+        assert endpoint["addresses"] == [address]
+        assert (endpoint["zone"], endpoint["hints"]) == (
+            "z",
+            {"forZones": [{"name": "z"}], "forNodes": [{"name": "n1"}]},
+        )
+    service["spec"]["trafficDistribution"] = "PreferClose"
+    ((_, (endpoint,)),) = slices_of(service, pods, "IPv4", {"n1": "z"})
+    assert endpoint["hints"] == {"forZones": [{"name": "z"}]}
+    ((_, (endpoint,)),) = slices_of(service, pods, "IPv4", {})
+    assert "hints" not in endpoint and "zone" not in endpoint
+
+
+def test_an_endpoints_object_holds_so_many_and_ready_ones_first() -> None:
+    endpoints = [{"addresses": [f"10.0.0.{n}"], "conditions": {"ready": n > 2}} for n in range(6)]
+    kept, over = within_capacity([([], endpoints)], 4)
+    assert over and [one["addresses"][0][-1] for one in kept[0][1]] == ["3", "4", "5", "0"]
+    assert within_capacity([([], endpoints)], 6) == ([([], endpoints)], False)
