@@ -54,6 +54,7 @@ def serve(options: argparse.Namespace) -> int:
     import asyncio
     import logging
     import os
+    import signal
 
     from sampan.client.errors import ApiError
     from sampan.client.kubeconfig import KubeconfigError, load
@@ -63,9 +64,12 @@ def serve(options: argparse.Namespace) -> int:
     configuration: Configuration = read(Path(options.config)) if options.config else Configuration()
     profiles_of(configuration)  # what is wrong with it is said before anything starts
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lease is let go of
     file = options.kubeconfig or configuration.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     try:
         asyncio.run(serve_scheduler(load(Path(file).expanduser()), configuration))
+    except KeyboardInterrupt:
+        return 0
     except (KubeconfigError, ApiError) as error:
         print(f"sampan: {error}", file=sys.stderr)
         return 1

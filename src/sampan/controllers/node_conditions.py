@@ -74,8 +74,8 @@ def has_no_execute(node: Object) -> bool:
 
 
 def toleration_left(pod: Object, taints: list[Object], seen_seconds: float = 0.0) -> float | None:
-    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever. ``seen_seconds``: for how long we have
-    known of the pod and its node's taints, which counts for taints that do not say when they were added."""
+    """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever. ``seen_seconds``: for how long we
+    have known of the pod and its node's taints, which counts for taints that do not say when they were added."""
     left: float | None = None
     for taint in taints:
         if taint["effect"] != "NoExecute":
