@@ -14,6 +14,7 @@ from sampan.api.catalog import Served
 from sampan.api.flowcontrol import bootstrap as flowcontrol
 from sampan.api.rbac_reconciling import BINDINGS, ROLES, reconciled
 from sampan.api.resources.versions import CONVERSIONS
+from sampan.api.version import minor
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
 from sampan.store import Conflict, Event, Put
@@ -148,8 +149,9 @@ def objects(config: ApiConfig) -> Iterator[Object]:
     yield from kubernetes_service(config)
     if authority.exists():
         yield front_proxy(config)
-    yield from policy_roles.cluster_roles()
-    yield from policy_roles.bindings()
+    version = minor(config.kubernetes_version)
+    yield from policy_roles.cluster_roles(version)
+    yield from policy_roles.bindings(version)
     yield from policy_system_roles.objects()
     yield from flowcontrol.objects()
     for name, value, description in SYSTEM_PRIORITIES:

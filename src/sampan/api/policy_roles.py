@@ -1,7 +1,7 @@
-"""The ClusterRoles and bindings that every cluster has, as data.
+"""The ClusterRoles and bindings that every cluster of a Kubernetes version has, as data.
 
-Source: kubernetes plugin/pkg/auth/authorizer/rbac/bootstrappolicy (policy.go, controller_policy.go); the ``sampan:*``
-roles are those of this package's own agents.
+What a version does not have yet (its feature gate is off there) its roles do not have either. Source: kubernetes
+plugin/pkg/auth/authorizer/rbac/bootstrappolicy (policy.go); ``policy_agents`` has the controllers' roles.
 """
 
 # ruff: noqa: E501  (a table: one rule a line)
@@ -11,302 +11,241 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sampan.api.policy_agents import CONTROLLERS, SAMPAN
+from sampan.api.policy_rules import ALL, EVENTS, GROUP, READ, WRITE, aggregate, binding, cluster_role, label, rule, urls
 from sampan.schema.objects import Object
 
-GROUP = "rbac.authorization.k8s.io"
-READ = ("get", "list", "watch")
-WRITE = ("create", "delete", "deletecollection", "patch", "update")
-ALL = ("*",)
-EVENTS: dict[str, Any] = {
-    "apiGroups": ["", "events.k8s.io"],
-    "resources": ["events"],
-    "verbs": ["create", "patch", "update"],
-}
-
-
-def rule(groups: str, resources: str, verbs: tuple[str, ...] | str, names: str = "") -> dict[str, Any]:
-    """A PolicyRule of words: ``rule("apps batch", "deployments jobs", READ)``; ``core`` is the core group."""
-    listed = list(verbs.split() if isinstance(verbs, str) else verbs)
-    api_groups = ["" if group == "core" else group for group in groups.split()]
-    made: dict[str, Any] = {"apiGroups": api_groups, "resources": resources.split(), "verbs": listed}
-    if names:
-        made["resourceNames"] = names.split()
-    return made
-
-
-def urls(paths: str, verbs: str = "get") -> dict[str, Any]:
-    return {"nonResourceURLs": paths.split(), "verbs": verbs.split()}
-
-
-WORKLOADS = (
-    ("apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets "
-             "replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status"),
-    ("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
-    ("batch", "cronjobs cronjobs/status jobs jobs/status"),
-    ("policy", "poddisruptionbudgets poddisruptionbudgets/status"),
-    ("networking.k8s.io", "ingresses ingresses/status networkpolicies"),
-    ("resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates"),
+NEWEST = 37
+SELF_REVIEWS, SLIS, COORDINATED, FINE_KUBELET, SERVICE_CIDRS, DEVICES, ACCOUNTS_OF_IMAGES, METRICS, PAGES, TRUST = (
+    27, 26, 31, 33, 33, 34, 34, 34, 36, 37,
 )  # fmt: skip
-WRITABLE = (
-    ("apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"),
-    ("autoscaling", "horizontalpodautoscalers"),
-    ("batch", "cronjobs jobs"),
-    ("policy", "poddisruptionbudgets"),
-    ("networking.k8s.io", "ingresses networkpolicies"),
-    ("resource.k8s.io", "resourceclaims resourceclaimtemplates"),
-    ("coordination.k8s.io", "leases"),
-)  # fmt: skip
+"""The minor versions from which on these are there by default: SelfSubjectReview, /metrics/slis, CoordinatedLeaderElection's
+kinds, KubeletFineGrainedAuthz, MultiCIDRServiceAllocator, DynamicResourceAllocation, KubeletServiceAccountTokenForCredential-
+Providers, metrics of kubelets for monitoring, ComponentStatusz and ComponentFlagz, ClusterTrustBundle and PodCertificateRequest."""
+Rules = list[dict[str, Any]]
 
-VIEW_RULES = [
-    rule(
-        "core",
-        "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers "
-        "replicationcontrollers/scale serviceaccounts services services/status",
-        READ,
-    ),
-    rule(
-        "core",
-        "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas "
-        "resourcequotas/status",
-        READ,
-    ),
-    rule("core", "namespaces", READ),
-    rule("discovery.k8s.io", "endpointslices", READ),
-    *(rule(group, resources, READ) for group, resources in WORKLOADS),
-]
-EDIT_RULES = [
-    rule("core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", READ),
-    rule("core", "serviceaccounts", "impersonate"),
-    rule("core", "pods pods/attach pods/exec pods/portforward pods/proxy", WRITE),
-    rule("core", "pods/eviction", "create"),
-    rule(
-        "core",
-        "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets "
-        "serviceaccounts services services/proxy",
-        WRITE,
-    ),
-    rule("core", "serviceaccounts/token", "create"),
-    *(rule(group, resources, WRITE) for group, resources in WRITABLE),
-    rule("coordination.k8s.io", "leases", READ),
-]
+APPS = "daemonsets deployments deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"
+EXTENSIONS = "daemonsets deployments deployments/scale ingresses networkpolicies replicasets replicasets/scale replicationcontrollers/scale"
+
+
+def since(minor: int, first: int, *rules: dict[str, Any]) -> Rules:
+    """Return rules of a version and of those after it."""
+    return [*rules] if minor >= first else []
+
+
+def view_rules(minor: int) -> Rules:
+    statuses = "daemonsets/status deployments/status replicasets/status"
+    return [
+        rule("core", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers "
+                     "replicationcontrollers/scale serviceaccounts services services/status", READ),
+        rule("core", "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status "
+                     "resourcequotas resourcequotas/status", READ),
+        rule("core", "namespaces", READ),
+        rule("discovery.k8s.io", "endpointslices", READ),
+        rule("apps", f"controllerrevisions {APPS} {statuses} statefulsets/status", READ),
+        rule("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", READ),
+        rule("batch", "cronjobs cronjobs/status jobs jobs/status", READ),
+        rule("extensions", f"{EXTENSIONS} {statuses} ingresses/status", READ),
+        rule("policy", "poddisruptionbudgets poddisruptionbudgets/status", READ),
+        rule("networking.k8s.io", "ingresses ingresses/status networkpolicies", READ),
+        *since(minor, DEVICES, rule("resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates", READ)),
+    ]  # fmt: skip
+
+
+def edit_rules(minor: int) -> Rules:
+    return [
+        rule("core", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", READ),
+        rule("core", "serviceaccounts", "impersonate"),
+        rule("core", "pods pods/attach pods/exec pods/portforward pods/proxy", WRITE),
+        rule("core", "pods/eviction", "create"),
+        rule("core", "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets "
+                     "serviceaccounts services services/proxy", WRITE),
+        rule("core", "serviceaccounts/token", "create"),
+        rule("apps", f"{APPS} deployments/rollback", WRITE),
+        rule("autoscaling", "horizontalpodautoscalers", WRITE),
+        rule("batch", "cronjobs jobs", WRITE),
+        rule("extensions", f"{EXTENSIONS} deployments/rollback", WRITE),
+        rule("policy", "poddisruptionbudgets", WRITE),
+        rule("networking.k8s.io", "ingresses networkpolicies", WRITE),
+        rule("coordination.k8s.io", "leases", (*READ, *WRITE)),
+        *since(minor, DEVICES, rule("resource.k8s.io", "resourceclaims resourceclaimtemplates", WRITE)),
+    ]  # fmt: skip
+
+
 ADMIN_RULES = [
     rule("authorization.k8s.io", "localsubjectaccessreviews", "create"),
     rule(GROUP, "rolebindings roles", (*READ, *WRITE)),
 ]
 
-NODE_RULES = [
-    rule("authentication.k8s.io", "tokenreviews", "create"),
-    rule("authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews", "create"),
-    rule("core", "services", READ),
-    rule("core", "nodes", "create get list watch update patch delete"),
-    rule("core", "nodes/status", "patch update"),
+
+def node_role_rules(minor: int) -> Rules:
+    """Return the rules of ``system:node``; the role itself is bound to nobody."""
+    return [
+        rule("authentication.k8s.io", "tokenreviews", "create"),
+        rule("authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews", "create"),
+        rule("core", "services", READ),
+        rule("core", "nodes", "create get list watch"),
+        rule("core", "nodes/status", "patch update"),
+        rule("core", "nodes", "patch update"),
+        rule("core", "events", "create patch update"),
+        rule("core", "pods", READ),
+        rule("core", "pods", "create delete"),
+        rule("core", "pods/status", "patch update"),
+        rule("core", "pods/eviction", "create"),
+        rule("core", "configmaps secrets", READ),
+        rule("core", "persistentvolumeclaims persistentvolumes", "get"),
+        rule("core", "endpoints", "get"),
+        rule("certificates.k8s.io", "certificatesigningrequests", "create get list watch"),
+        rule("coordination.k8s.io", "leases", "create delete get patch update"),
+        rule("storage.k8s.io", "volumeattachments", "get"),
+        rule("core", "serviceaccounts/token", "create"),
+        rule("core", "persistentvolumeclaims/status", "get patch update"),
+        rule("storage.k8s.io", "csidrivers", READ),
+        rule("storage.k8s.io", "csinodes", "create delete get patch update"),
+        rule("node.k8s.io", "runtimeclasses", READ),
+        *since(minor, DEVICES, rule("resource.k8s.io", "resourceclaims", "get"), rule("resource.k8s.io", "resourceslices", "deletecollection")),
+        *since(minor, TRUST, rule("certificates.k8s.io", "clustertrustbundles", READ)),
+        *since(minor, ACCOUNTS_OF_IMAGES, rule("core", "serviceaccounts", "get")),
+        *since(minor, TRUST, rule("certificates.k8s.io", "podcertificaterequests", "create get list watch")),
+    ]  # fmt: skip
+
+
+OWN_NODE_RULES = [
     EVENTS,
-    rule("core", "pods", "create delete get list watch"),
-    rule("core", "pods/status", "patch update"),
-    rule("core", "pods/eviction", "create"),
-    rule("core", "configmaps secrets", READ),
     rule("core", "persistentvolumeclaims persistentvolumes namespaces endpoints", READ),
     rule("discovery.k8s.io", "endpointslices", READ),
     rule("core", "serviceaccounts", "get"),
-    rule("core", "serviceaccounts/token", "create"),
-    rule("certificates.k8s.io", "certificatesigningrequests", "create get list watch"),
-    rule("coordination.k8s.io", "leases", "create delete get patch update"),
-    rule("storage.k8s.io", "csidrivers volumeattachments", READ),
-    rule("storage.k8s.io", "csinodes", "create delete get patch update"),
-    rule("node.k8s.io", "runtimeclasses", READ),
+    rule("storage.k8s.io", "volumeattachments", READ),
     rule("resource.k8s.io", "resourceclaims", READ),
     rule("resource.k8s.io", "resourceslices", "create delete deletecollection get list patch update watch"),
     rule("networking.k8s.io", "networkpolicies", READ),
 ]
-"""``system:node``: what the Node authorizer allows uniformly; the role itself is bound to nobody."""
+"""What our node agent reads beyond a kubelet (it is the network's agent, too): allowed to nodes, and no part of the role."""
 
-SCHEDULER_RULES = [
+
+def node_rules(minor: int = NEWEST) -> Rules:
+    """Return what the Node authorizer allows every node uniformly."""
+    return [*node_role_rules(minor), *OWN_NODE_RULES]
+
+
+def scheduler_rules(minor: int) -> Rules:
+    lock = "get list update watch" if minor >= COORDINATED else "get update"
+    return [
+        EVENTS,
+        rule("coordination.k8s.io", "leases", "create"),
+        rule("coordination.k8s.io", "leases", lock, "kube-scheduler"),
+        *since(minor, COORDINATED, rule("coordination.k8s.io", "leasecandidates", (*READ, *WRITE))),
+        rule("core", "nodes", READ),
+        rule("core", "pods", "delete get list watch"),
+        rule("core", "bindings pods/binding", "create"),
+        rule("core", "pods/status", "patch update"),
+        rule("core", "replicationcontrollers services", READ),
+        rule("apps extensions", "replicasets", READ),
+        rule("apps", "statefulsets", READ),
+        rule("policy", "poddisruptionbudgets", READ),
+        rule("core", "persistentvolumeclaims persistentvolumes", READ),
+        rule("authentication.k8s.io", "tokenreviews", "create"),
+        rule("authorization.k8s.io", "subjectaccessreviews", "create"),
+        rule("storage.k8s.io", "csinodes", READ),
+        rule("storage.k8s.io", "volumeattachments", READ),
+        rule("core", "namespaces", READ),
+        rule("storage.k8s.io", "csidrivers", READ),
+        rule("storage.k8s.io", "csistoragecapacities", READ),
+        *since(
+            minor,
+            DEVICES,
+            rule("resource.k8s.io", "deviceclasses resourceslices", READ),
+            rule("resource.k8s.io", "resourceclaims resourceclaims/status", "get list patch update watch"),
+            rule("core", "pods/finalizers", "get list patch update watch"),
+        ),
+    ]
+
+
+CONTROLLER_MANAGER_RULES = [
     EVENTS,
-    rule("coordination.k8s.io", "leases", "create get list update watch"),
-    rule("core", "nodes namespaces", READ),
-    rule("core", "pods", "delete get list watch"),
-    rule("core", "bindings pods/binding", "create"),
-    rule("core", "pods/status", "patch update"),
-    rule("core", "replicationcontrollers services persistentvolumeclaims persistentvolumes", READ),
-    rule("apps", "replicasets statefulsets", READ),
-    rule("policy", "poddisruptionbudgets", READ),
-    rule("storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses volumeattachments", READ),
+    rule("coordination.k8s.io", "leases", "create"),
+    rule("coordination.k8s.io", "leases", "get update", "kube-controller-manager"),
+    rule("core", "secrets serviceaccounts", "create"),
+    rule("core", "secrets", "delete"),
+    rule("core", "configmaps namespaces secrets serviceaccounts", "get"),
+    rule("core", "secrets serviceaccounts", "update"),
     rule("authentication.k8s.io", "tokenreviews", "create"),
     rule("authorization.k8s.io", "subjectaccessreviews", "create"),
+    rule("*", "*", "list watch"),
+    rule("core", "serviceaccounts/token", "create"),
 ]
 
-CONTROLLERS: dict[str, list[dict[str, Any]]] = {
-    "attachdetach-controller": [rule("core", "persistentvolumeclaims persistentvolumes", READ), rule("core", "nodes pods", READ), EVENTS],
-    "clusterrole-aggregation-controller": [rule(GROUP, "clusterroles", "escalate get list patch update watch")],
-    "cronjob-controller": [rule("batch", "cronjobs", "get list update watch"), rule("batch", "jobs", "create delete get list patch update watch"),
-                           rule("batch", "cronjobs/finalizers cronjobs/status", "update"), rule("core", "pods", "delete list"), EVENTS],
-    "daemon-set-controller": [rule("apps", "daemonsets", READ), rule("apps", "daemonsets/finalizers daemonsets/status", "update"),
-                              rule("core", "nodes", "list watch"), rule("core", "pods", "create delete list patch watch"),
-                              rule("core", "pods/binding", "create"),
-                              rule("apps", "controllerrevisions", "create delete get list patch update watch"), EVENTS],
-    "deployment-controller": [rule("apps", "deployments", "get list update watch"),
-                              rule("apps", "deployments/finalizers deployments/status", "update"),
-                              rule("apps", "replicasets", "create delete get list patch update watch"),
-                              rule("core", "pods", "get list update watch"), EVENTS],
-    "disruption-controller": [rule("apps", "deployments replicasets statefulsets", READ), rule("core", "replicationcontrollers pods", READ),
-                              rule("policy", "poddisruptionbudgets", READ), rule("policy", "poddisruptionbudgets/status", "update"), EVENTS],
-    "endpoint-controller": [rule("core", "pods services", READ), rule("core", "endpoints", "create delete get list update"),
-                            rule("core", "endpoints/restricted", "create"), EVENTS],
-    "endpointslice-controller": [rule("core", "nodes pods services", READ), rule("core", "services/finalizers", "update"),
-                                 rule("discovery.k8s.io", "endpointslices", "create delete get list update"), EVENTS],
-    "generic-garbage-collector": [EVENTS, rule("*", "*", "delete get list patch update watch")],
-    "horizontal-pod-autoscaler": [rule("autoscaling", "horizontalpodautoscalers", READ),
-                                  rule("autoscaling", "horizontalpodautoscalers/status", "update"), rule("*", "*/scale", "get update"),
-                                  rule("core", "pods", "list"), rule("metrics.k8s.io", "pods", "list"), EVENTS],
-    "job-controller": [rule("batch", "jobs", "get list patch update watch"), rule("batch", "jobs/finalizers jobs/status", "update"),
-                       rule("core", "pods", "create delete list patch watch"), EVENTS],
-    "namespace-controller": [rule("core", "namespaces", "delete get list watch"), rule("core", "namespaces/finalize namespaces/status", "update"),
-                             rule("*", "*", "delete deletecollection get list")],
-    "node-controller": [rule("core", "nodes", "delete get list patch update"), rule("core", "nodes/status", "patch update"),
-                        rule("core", "pods", "delete get list"), rule("core", "pods/status", "patch update"), EVENTS],
-    "persistent-volume-binder": [rule("core", "persistentvolumes", "create delete get list update watch"),
-                                 rule("core", "persistentvolumes/status persistentvolumeclaims/status", "update"),
-                                 rule("core", "persistentvolumeclaims", "get list update watch"),
-                                 rule("storage.k8s.io", "storageclasses", READ), EVENTS],
-    "pod-garbage-collector": [rule("core", "pods", "delete list watch"), rule("core", "nodes", "get list"), rule("core", "pods/status", "patch")],
-    "replicaset-controller": [rule("apps", "replicasets", "get list update watch"),
-                              rule("apps", "replicasets/finalizers replicasets/status", "update"),
-                              rule("core", "pods", "create delete list patch watch"), EVENTS],
-    "replication-controller": [rule("core", "replicationcontrollers", "get list update watch"),
-                               rule("core", "replicationcontrollers/finalizers replicationcontrollers/status", "update"),
-                               rule("core", "pods", "create delete list patch watch"), EVENTS],
-    "resourcequota-controller": [rule("*", "*", "list watch"), rule("core", "resourcequotas/status", "update"), EVENTS],
-    "root-ca-cert-publisher": [rule("core", "configmaps", "create update"), EVENTS],
-    "service-account-controller": [rule("core", "serviceaccounts", "create"), EVENTS],
-    "statefulset-controller": [rule("core", "pods", READ), rule("apps", "statefulsets", READ),
-                               rule("apps", "statefulsets/finalizers statefulsets/status", "update"), rule("core", "pods", "create delete patch update"),
-                               rule("apps", "controllerrevisions", "create delete get list patch update watch"),
-                               rule("core", "persistentvolumeclaims", "create delete get list update watch"), EVENTS],
-    "ttl-after-finished-controller": [rule("batch", "jobs", "delete get list watch"), EVENTS],
-}  # fmt: skip
 
-GATEWAY_API = "gateway.networking.k8s.io"
-SAMPAN = {
-    "dns": [
-        rule("core", "services pods namespaces endpoints", READ),
-        rule("core", "services endpoints", "create patch update"),
-        rule("discovery.k8s.io", "endpointslices", (*READ, "create", "patch", "update")),
+def monitoring_rules(minor: int) -> Rules:
+    slis = " /metrics/slis" if minor >= SLIS else ""
+    return [
+        urls(f"/healthz /healthz/* /livez /livez/* /metrics{slis} /readyz /readyz/*"),
+        *since(minor, METRICS, rule("core", "nodes/metrics", "get")),
+        *since(minor, PAGES, urls("/flagz"), urls("/statusz")),
+    ]
+
+
+def proxier_rules(minor: int) -> Rules:
+    return [
+        rule("core", "endpoints services", "list watch"),
+        rule("core", "nodes", READ),
         EVENTS,
-    ],
-    "gateway": [
-        rule("core", "services", (*READ, "create", "delete", "patch", "update")),
-        rule("core", "endpoints pods namespaces nodes configmaps secrets", READ),
-        rule("discovery.k8s.io", "endpointslices", (*READ, "create", "delete", "patch", "update")),
-        rule(f"{GATEWAY_API} gateway.sampan.dev gateway.sampan.io sampan.dev sampan.io", "*", ALL),
-        rule("networking.k8s.io", "ingresses ingressclasses", READ),
-        rule("networking.k8s.io", "ingresses/status", "patch update"),
-        rule("apiextensions.k8s.io", "customresourcedefinitions", (*READ, "create", "patch", "update")),
-        rule("coordination.k8s.io", "leases", "create get list patch update watch"),
-        EVENTS,
-    ],
-    "network": [
-        rule("core", "services pods nodes namespaces endpoints", READ),
-        rule("core", "services/status nodes/status", "patch update"),
-        rule("core", "nodes services", "patch update"),
-        rule("discovery.k8s.io", "endpointslices", READ),
-        rule("networking.k8s.io", "networkpolicies", READ),
-        EVENTS,
-    ],
-}
-
-
-def cluster_role(name: str, rules: list[dict[str, Any]], **extra: Any) -> Object:
-    labels = {"kubernetes.io/bootstrapping": "rbac-defaults", **extra.pop("labels", {})}
-    metadata = {"name": name, "labels": labels, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}}
-    return {"apiVersion": f"{GROUP}/v1", "kind": "ClusterRole", "metadata": metadata, **extra, "rules": rules}
-
-
-def binding(
-    name: str, role: str, *subjects: tuple[str, str], kind: str = "ClusterRoleBinding", namespace: str = ""
-) -> Object:
-    """A binding to a ClusterRole. Subjects are (kind, name); a ServiceAccount's name is ``namespace/name``."""
-    listed: list[Object] = []
-    for subject_kind, subject in subjects:
-        if subject_kind == "ServiceAccount":
-            home, _, account = subject.partition("/")
-            listed.append({"kind": subject_kind, "name": account, "namespace": home})
-        else:
-            listed.append({"kind": subject_kind, "apiGroup": GROUP, "name": subject})
-    metadata: Object = {
-        "name": name,
-        "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-        "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
-    }
-    if namespace:
-        metadata["namespace"] = namespace
-    reference = {"apiGroup": GROUP, "kind": "ClusterRole", "name": role}
-    return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata, "subjects": listed, "roleRef": reference}
-
-
-def aggregate(*names: str) -> dict[str, Any]:
-    selectors = [{"matchLabels": {f"{GROUP}/aggregate-to-{name}": "true"}} for name in names]
-    return {"aggregationRule": {"clusterRoleSelectors": selectors}}
-
-
-def label(name: str) -> dict[str, str]:
-    return {f"{GROUP}/aggregate-to-{name}": "true"}
+        *since(minor, SERVICE_CIDRS, rule("networking.k8s.io", "servicecidrs", "list watch")),
+        rule("discovery.k8s.io", "endpointslices", "list watch"),
+    ]
 
 
 DISCOVERY = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"
 PUBLIC = "/healthz /livez /readyz /version /version/"
+ISSUER = "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
 
 
-def node_rules() -> list[dict[str, Any]]:
-    """Return what every node may do, and every user who is authenticated."""
-    return [*NODE_RULES]
-
-
-def cluster_roles() -> Iterator[Object]:
+def cluster_roles(minor: int = NEWEST) -> Iterator[Object]:
     """Yield every bootstrap ClusterRole."""
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
+    view, edit = view_rules(minor), edit_rules(minor)
     yield cluster_role("cluster-admin", everything)
-    yield cluster_role("view", VIEW_RULES, labels=label("edit"), **aggregate("view"))
-    yield cluster_role("edit", EDIT_RULES + VIEW_RULES, labels=label("admin"), **aggregate("edit"))
-    yield cluster_role("admin", ADMIN_RULES + EDIT_RULES + VIEW_RULES, **aggregate("admin"))
-    yield cluster_role("system:aggregate-to-view", VIEW_RULES, labels=label("view"))
-    yield cluster_role("system:aggregate-to-edit", EDIT_RULES, labels=label("edit"))
+    yield cluster_role("view", view, labels=label("edit"), **aggregate("view"))
+    yield cluster_role("edit", edit + view, labels=label("admin"), **aggregate("edit"))
+    yield cluster_role("admin", ADMIN_RULES + edit + view, **aggregate("admin"))
+    yield cluster_role("system:aggregate-to-view", view, labels=label("view"))
+    yield cluster_role("system:aggregate-to-edit", edit, labels=label("edit"))
     yield cluster_role("system:aggregate-to-admin", ADMIN_RULES, labels=label("admin"))
     yield cluster_role("system:discovery", [urls(DISCOVERY)])
     yield cluster_role("system:public-info-viewer", [urls(PUBLIC)])
-    yield cluster_role(
-        "system:monitoring", [urls("/healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")]
-    )
+    yield cluster_role("system:monitoring", monitoring_rules(minor))
     reviews = rule("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", "create")
-    yield cluster_role("system:basic-user", [reviews, rule("authentication.k8s.io", "selfsubjectreviews", "create")])
-    issuer = urls(
-        "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
-    )
-    yield cluster_role("system:service-account-issuer-discovery", [issuer])
+    myself = rule("authentication.k8s.io", "selfsubjectreviews", "create")
+    yield cluster_role("system:basic-user", [reviews, *since(minor, SELF_REVIEWS, myself)])
+    yield cluster_role("system:service-account-issuer-discovery", [urls(ISSUER)])
     delegator = [
         rule("authentication.k8s.io", "tokenreviews", "create"),
         rule("authorization.k8s.io", "subjectaccessreviews", "create"),
     ]
     yield cluster_role("system:auth-delegator", delegator)
-    yield cluster_role("system:node", NODE_RULES)
-    yield cluster_role("system:kube-scheduler", SCHEDULER_RULES)
-    yield cluster_role(
-        "system:kube-controller-manager",
-        [EVENTS, rule("*", "*", (*READ, *WRITE)), rule("core", "serviceaccounts/token", "create")],
-    )
-    proxier = [rule("core", "endpoints services nodes", READ), rule("discovery.k8s.io", "endpointslices", READ), EVENTS]
-    yield cluster_role("system:node-proxier", proxier)
-    kubelet = "nodes/configz nodes/healthz nodes/log nodes/metrics nodes/pods nodes/proxy nodes/stats"
-    yield cluster_role(
-        "system:kubelet-api-admin",
-        [rule("core", "nodes", READ), rule("core", "nodes", "proxy"), rule("core", kubelet, ALL)],
-    )
+    yield cluster_role("system:node", node_role_rules(minor))
+    yield cluster_role("system:kube-scheduler", scheduler_rules(minor))
+    yield cluster_role("system:kube-controller-manager", CONTROLLER_MANAGER_RULES)
+    yield cluster_role("system:node-proxier", proxier_rules(minor))
+    kubelet = [
+        rule("core", "nodes", READ),
+        rule("core", "nodes", "proxy"),
+        rule("core", "nodes/log nodes/metrics nodes/proxy nodes/stats", ALL),
+        *since(minor, FINE_KUBELET, rule("core", "nodes/configz nodes/healthz nodes/pods", ALL)),
+    ]
+    yield cluster_role("system:kubelet-api-admin", kubelet)
+    heapster = [rule("core", "events namespaces nodes pods", READ), rule("extensions", "deployments", READ)]
+    yield cluster_role("system:heapster", heapster)
+    if minor >= TRUST:
+        bundles = rule("certificates.k8s.io", "clustertrustbundles", READ)
+        yield cluster_role("system:cluster-trust-bundle-discovery", [bundles])
     for name, rules in CONTROLLERS.items():
         yield cluster_role(f"system:controller:{name}", rules)
     for name, rules in SAMPAN.items():
         yield cluster_role(f"sampan:{name}", rules)
 
 
-def bindings() -> Iterator[Object]:
+def bindings(minor: int = NEWEST) -> Iterator[Object]:
     """Yield every bootstrap ClusterRoleBinding."""
     everyone = (("Group", "system:authenticated"), ("Group", "system:unauthenticated"))
     yield binding("cluster-admin", "cluster-admin", ("Group", "system:masters"))
@@ -316,6 +255,8 @@ def bindings() -> Iterator[Object]:
     yield binding("system:public-info-viewer", "system:public-info-viewer", *everyone)
     accounts = ("Group", "system:serviceaccounts")
     yield binding("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", accounts)
+    if minor >= TRUST:
+        yield binding("system:cluster-trust-bundle-discovery", "system:cluster-trust-bundle-discovery", accounts)
     yield binding("system:node", "system:node")
     yield binding("system:kube-scheduler", "system:kube-scheduler", ("User", "system:kube-scheduler"))
     yield binding(

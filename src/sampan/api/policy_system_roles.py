@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sampan.api.policy_roles import EVENTS, GROUP, READ, binding, cluster_role, rule
+from sampan.api.policy_rules import EVENTS, GROUP, READ, binding, cluster_role, rule
 from sampan.schema.objects import Object
 
 CERTIFICATES = "certificates.k8s.io"

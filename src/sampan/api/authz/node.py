@@ -30,7 +30,7 @@ OWN = {
 class NodeAuthorizer:
     def __init__(self, api: Api) -> None:
         self.graph = NodeGraph(api)
-        self._rules = node_rules()
+        self._rules = node_rules(minor(api.types.version))
         self._selectors = minor(api.types.version) >= SELECTORS_SINCE
 
     def pending(self, attributes: Attributes) -> bool:
