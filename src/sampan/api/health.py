@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Check = Callable[[], str | None]
 """Returns what is wrong, or None."""
 PLAIN = "text/plain; charset=utf-8"
+INDICATORS_SINCE = 27
+"""The version from which ``/metrics/slis`` is there by default (KEP-3466)."""
 EMULATION_SINCE = 31
 """The version from which ``/version`` tells the emulated one (KEP-4330)."""
 
@@ -57,6 +59,7 @@ def add_health_routes(api: Api) -> None:
         checks = checks_of(api, endpoint)
         if single:
             return one(checks.get(single))
+        count(api, endpoint, checks)
         return report(endpoint, checks, request.query_lists.get("exclude", []), "verbose" in request.query)
 
     async def metrics(request: Request) -> Response:
@@ -68,6 +71,14 @@ def add_health_routes(api: Api) -> None:
     for path in ("/healthz", "/livez", "/readyz"):
         api.route(path, healthy)
     api.route("/metrics", metrics)
+
+    async def indicators(request: Request) -> Response:
+        from sampan.api.metrics.page import health_page
+
+        return Response(health_page(api), 200, "text/plain; version=0.0.4; charset=utf-8")
+
+    if minor(api.types.version) >= INDICATORS_SINCE:
+        api.route("/metrics/slis", indicators)
 
 
 def checks_of(api: Api, endpoint: str) -> dict[str, Check]:
@@ -88,6 +99,14 @@ def checks_of(api: Api, endpoint: str) -> dict[str, Check]:
     if endpoint == "readyz":
         checks["shutdown"] = lambda: "process is shutting down" if api.stopping else None
     return checks
+
+
+def count(api: Api, endpoint: str, checks: dict[str, Check]) -> None:
+    """Count how the checks of an endpoint went, where somebody looks at the counts."""
+    if api.measured.watched:
+        for name, check in checks.items():
+            result = "error" if check() else "success"
+            api.measured.count("kubernetes_healthchecks_total", name, result, endpoint)
 
 
 HOOKS = (

@@ -138,6 +138,17 @@ async def test_what_dashboards_show(http: Asgi, local_api: Api) -> None:
         assert re.search(f"^{line}", text, re.MULTILINE), line
 
 
+async def test_indicators_of_health(http: Asgi, local_api: Api) -> None:
+    text = (await http("GET", "/metrics/slis")).body.decode()
+    assert 'kubernetes_healthcheck{name="etcd",type="readyz"} 1\n' in text
+    local_api.ready_checks["gateway"] = lambda: "not yet"
+    assert (await http("GET", "/readyz")).status == 500
+    text = (await http("GET", "/metrics/slis")).body.decode()
+    assert 'kubernetes_healthcheck{name="gateway",type="readyz"} 0\n' in text
+    assert 'kubernetes_healthchecks_total{name="gateway",status="error",type="readyz"} 1\n' in text
+    assert 'kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} 1\n' in text
+
+
 def test_webhooks_are_no_part_of_the_servers_own_time() -> None:
     series = Series()
     series.counts[bisect_left(BUCKETS, 2.0)] += 2

@@ -13,6 +13,7 @@ import jwt
 import orjson
 import pytest
 import yaml
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
@@ -116,6 +117,38 @@ async def test_oidc_by_flags(throwaway_pki: Path, server: WebhookServer, tmp_pat
     review = {"spec": {"token": rotated, "audiences": ["elsewhere"]}}
     _, answer = await LocalClient(api, ADMIN).raw("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=review)
     assert not orjson.loads(answer)["status"].get("authenticated")
+    await api.close()
+
+
+async def test_groups_that_are_told_elsewhere(throwaway_pki: Path, server: WebhookServer, tmp_path: Path) -> None:
+    """Distributed claims: the token names an endpoint, which answers with a token of its own."""
+    issuer = Issuer(server)
+    given = {
+        "oidc_issuer_url": issuer.url,
+        "oidc_client_id": "sampan",
+        "oidc_ca_file": str(tmp_path / "ca.pem"),
+        "oidc_username_prefix": "-",
+        "oidc_groups_claim": "groups",
+    }
+    api = await open_api(config(throwaway_pki, **given))
+    told: dict[str, Any] = {"groups": ["dev", "ops"]}
+    server.answers["/groups"] = lambda body: web.Response(text=issuer.token(sub="jane", **told))
+    elsewhere = {
+        "_claim_names": {"groups": "here"},
+        "_claim_sources": {"here": {"endpoint": f"{issuer.url}/groups", "access_token": "let me see"}},
+    }
+    code, user = await whoami(api, issuer.token(**elsewhere))
+    assert code == 201 and user["groups"] == ["dev", "ops", "system:authenticated"]
+    assert [headers.get("Authorization") for headers in server.headers][-1] == "Bearer let me see"
+    # what is in the token itself counts; what the endpoint does not tell, or tells wrongly, does not
+    code, user = await whoami(api, issuer.token(groups=["own"], **elsewhere))
+    assert code == 201 and user["groups"] == ["own", "system:authenticated"]
+    told.clear()
+    assert (await whoami(api, issuer.token(jti="1", **elsewhere)))[0] == 401
+    server.answers["/groups"] = lambda body: "no token"
+    assert (await whoami(api, issuer.token(jti="2", **elsewhere)))[0] == 401
+    nowhere = {**elsewhere, "_claim_sources": {}}
+    assert (await whoami(api, issuer.token(jti="3", **nowhere)))[0] == 401
     await api.close()
 
 

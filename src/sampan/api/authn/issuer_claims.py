@@ -104,6 +104,11 @@ class ClaimRules:
             for index, rule in enumerate(items(jwt, "userValidationRules"))
         ]
 
+    @property
+    def groups_claim(self) -> str:
+        """The claim that groups come from, "" where it is none: it may be told elsewhere."""
+        return self._groups.claim if self._groups is not None else ""
+
     def user(self, claims: Claims) -> User:
         """Return the user of a token's claims. Raises ``BadToken``."""
         for claim, value in self._required:

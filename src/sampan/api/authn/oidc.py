@@ -54,6 +54,9 @@ class Issuer:
         self._reading: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._known: dict[str, tuple[float, User]] = {}
+        self._version, self._at = version, at
+        self._sources: dict[str, Issuer] = {}
+        """Who signs what distributed claims are read from (OpenID Connect Core 5.6.2)."""
 
     def authenticate(self, token: str, audiences: tuple[str, ...]) -> Known | Awaitable[Known]:
         """Return who bears a token of this issuer. Raises ``BadToken``, at once or when awaited."""
@@ -87,13 +90,58 @@ class Issuer:
         key = self._key(token)
         if key is None:
             raise BadToken("oidc: verify token: failed to verify signature: no key of the issuer has signed it")
-        return self._verified(token, key, audiences)
+        found = self._verified(token, key, audiences)
+        return found if isinstance(found, Known) else await found
 
-    def _verified(self, token: str, key: Any, audiences: tuple[str, ...]) -> Known:
+    def _verified(self, token: str, key: Any, audiences: tuple[str, ...]) -> Known | Awaitable[Known]:
+        claims = self._claims(token, key)
+        source = source_of(claims, self._rules.groups_claim)
+        if source is not None:
+            return self._distributed(token, claims, source, audiences)
+        return self._user(token, claims, audiences)
+
+    def _user(self, token: str, claims: Object, audiences: tuple[str, ...]) -> Known:
+        user = self._rules.user(claims)
+        remember(self._known, token, (float(claims["exp"]), user))
+        return Known(user, audiences)
+
+    async def _distributed(self, token: str, claims: Object, source: Object, audiences: tuple[str, ...]) -> Known:
+        """Return the user of a token whose groups are told elsewhere, in a token of their own. Raises ``BadToken``."""
+        name, endpoint = self._rules.groups_claim, text(source, "endpoint")
+        told = await self._text(endpoint, text(source, "access_token"))
+        issuer = self._source(issuer_of(told))
+        key = issuer._key(told)
+        if key is None:
+            await issuer._read_keys()
+            key = issuer._key(told)
+        if key is None:
+            raise BadToken("oidc: verify distributed claim token: failed to verify signature")
+        found = issuer._claims(told, key)
+        if name not in found:
+            raise BadToken(
+                f'oidc: jwt returned by distributed claim endpoint "{endpoint}" did not contain claim: {name}'
+            )
+        return self._user(token, {**claims, name: found[name]}, audiences)
+
+    def _source(self, url: str) -> Issuer:
+        if url == self.url:
+            return self
+        if url not in self._sources:
+            given = {"url": url, "audiences": self._audiences, "certificateAuthority": self._authority}
+            mappings = {"username": {"claim": "sub", "prefix": ""}}
+            entry = {"issuer": given, "claimMappings": mappings}
+            try:
+                self._sources[url] = Issuer(entry, self._version, self._at, self._algorithms)
+            except FlagError as error:
+                raise BadToken(f"oidc: verify distributed claim token: {error}") from None
+        return self._sources[url]
+
+    def _claims(self, token: str, key: Any) -> Object:
+        """Return the claims of a token that a key has signed. Raises ``BadToken``."""
         import jwt
 
         try:
-            claims = jwt.decode(
+            claims: Object = jwt.decode(
                 token,
                 key,
                 algorithms=self._algorithms,
@@ -103,9 +151,7 @@ class Issuer:
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise BadToken(f"oidc: verify token: {error}") from error
-        user = self._rules.user(claims)
-        remember(self._known, token, (float(claims["exp"]), user))
-        return Known(user, audiences)
+        return claims
 
     async def _read_keys(self) -> None:
         """Read the discovery document and the keys. Raises ``BadToken``."""
@@ -123,7 +169,23 @@ class Issuer:
                 logger.warning("a key of %s cannot be used: %s", self.url, error)
         self._keys = keys
 
-    async def _fetch(self, url: str) -> Object:
+    async def _text(self, url: str, token: str) -> str:
+        """Return what an endpoint of distributed claims answers: a token."""
+        import aiohttp
+
+        if not url.startswith("https://"):
+            raise BadToken(f"oidc: distributed claim endpoint {url!r}: URL scheme must be https")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            async with self._open().get(url, headers=headers, allow_redirects=False) as answer:
+                body = await answer.text()
+                if answer.status != 200:
+                    raise BadToken(f'oidc: error while getting distributed claim JWT: {answer.status}: "{body[:200]}"')
+                return body.strip()
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise BadToken(f"oidc: while getting distributed claim: {url}: {error}") from error
+
+    def _open(self) -> aiohttp.ClientSession:
         import aiohttp
 
         if self._session is None:
@@ -131,8 +193,13 @@ class Issuer:
             connector = aiohttp.TCPConnector(ssl=context)
             timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        return self._session
+
+    async def _fetch(self, url: str) -> Object:
+        import aiohttp
+
         try:
-            async with self._session.get(url) as answer:
+            async with self._open().get(url) as answer:
                 body = await answer.read()
                 found = orjson.loads(body) if answer.status == 200 else None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -142,8 +209,21 @@ class Issuer:
         return found
 
     async def close(self) -> None:
+        for source in self._sources.values():
+            await source.close()
         if self._session is not None:
             await self._session.close()
+
+
+def source_of(claims: Object, name: str) -> Object | None:
+    """Return where a claim is told that is not in a token itself, None where it is, or nowhere. Raises ``BadToken``."""
+    if not name or name in claims or name not in mapping(claims, "_claim_names"):
+        return None
+    source = mapping(claims, "_claim_names")[name]
+    found = mapping(claims, "_claim_sources", str(source))
+    if not found.get("endpoint"):
+        raise BadToken(f"oidc: the claim {name} is of the source {source}, which has no endpoint")
+    return found
 
 
 class OpenIdConnect:

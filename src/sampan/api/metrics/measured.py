@@ -65,6 +65,7 @@ DECLARED: dict[str, Declared] = {
     "apiserver_response_sizes": Declared("Sizes of answers.", ("component", *REQUEST), ANSWER_BYTES),
     "apiserver_watch_events_sizes": Declared("Sizes of events sent.", ("group", "version", "resource"), EVENT_BYTES),
     "apiserver_client_certificate_expiration_seconds": Declared("How long certificates still last.", (), EXPIRATION),
+    "kubernetes_healthchecks_total": Declared("How health checks went.", ("name", "status", "type")),
     "authentication_attempts": Declared("Who could be told.", ("result",)),
     "authorization_attempts_total": Declared("What was allowed.", ("result",)),
 }  # fmt: skip
@@ -93,14 +94,16 @@ class Measured:
         found[0][bisect_left(DECLARED[name].buckets, value)] += 1
         found[1][0] += value
 
-    def families(self) -> Iterator[Family | HistogramFamily]:
-        """Yield what was counted."""
+    def families(self, *, of: tuple[str, ...] = ()) -> Iterator[Family | HistogramFamily]:
+        """Yield what was counted; ``of``: those names only."""
         for name, counts in sorted(self._counts.items()):
+            if of and name not in of:
+                continue
             samples = [
                 Sample(dict(zip(DECLARED[name].labels, labels, strict=True)), count) for labels, count in counts.items()
             ]
             yield Family(name, "counter", DECLARED[name].help, samples)
-        for name, series in sorted(self._observed.items()):
+        for name, series in sorted(self._observed.items()) if not of else ():
             declared = DECLARED[name]
             histograms = [
                 Histogram(dict(zip(declared.labels, labels, strict=True)), declared.buckets, counts, total[0])

@@ -49,6 +49,21 @@ async def page(api: Api) -> bytes:
     return ("\n".join(lines([*families, build_info(api.types.version)])) + "\n").encode()
 
 
+def health_page(api: Api) -> bytes:
+    """Return ``/metrics/slis``: how the health checks are, and how they went."""
+    from sampan.api.health import checks_of
+
+    api.measured.watched = True
+    samples = [
+        Sample({"name": name, "type": endpoint}, not check())
+        for endpoint in ("healthz", "livez", "readyz")
+        for name, check in checks_of(api, endpoint).items()
+    ]
+    now = Family("kubernetes_healthcheck", "gauge", "How the health checks are.", samples)
+    counted = api.measured.families(of=("kubernetes_healthchecks_total",))
+    return ("\n".join(lines([now, *counted])) + "\n").encode()
+
+
 def named(values: Labels, *names: str) -> dict[str, str]:
     """Return labels by name, with the component as kube-apiserver has it; ``names``: which."""
     found = dict(zip(LABELS, values, strict=True))
