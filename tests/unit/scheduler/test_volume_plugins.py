@@ -115,7 +115,7 @@ class World:
 
     def set(self, resource: ResourceType, obj: Object) -> None:
         number = str(int(obj["metadata"].get("resourceVersion", 0)) + 1)
-        self.informer(resource)._take({**obj, "metadata": {**obj["metadata"], "resourceVersion": number}})
+        self.informer(resource).take({**obj, "metadata": {**obj["metadata"], "resourceVersion": number}})
 
     def goes(self, waiting: Object, state: CycleState | None = None) -> str:
         found = Cycles(self.cluster).choose(self.profile, CycleState() if state is None else state, PodInfo(waiting))
