@@ -38,7 +38,7 @@ from sampan.api.flags import FlagError, Flags
 from sampan.api.flowcontrol.control import PREFIX as FLOW_CONTROL
 from sampan.api.flowcontrol.control import FlowControl
 from sampan.api.masters import PREFIX as MASTERS
-from sampan.api.masters import Masters
+from sampan.api.masters import Masters, fingerprint
 from sampan.api.rbac import PREFIX as RBAC
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resource_metrics import serving as resource_metrics
@@ -98,7 +98,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     fresh.keep_service(api, config)
     if api.store.shared:
         api.ready_checks["etcd"] = api.store.trouble
-        masters = Masters(api, config.advertise)
+        masters = Masters(api, config.advertise, fingerprint(config.pki_dir))
         api.following.add(MASTERS, masters.load, masters.follow)
 
 

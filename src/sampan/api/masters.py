@@ -8,8 +8,10 @@ servers listen on one port. Source: kubernetes pkg/controlplane/reconcilers/leas
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sampan.api")
 
 PREFIX = "/registry/masterleases/"
+KEYS = "sampan.io/keys"
 LIVES_SECONDS = 15
 """kube-apiserver's DefaultEndpointReconcilerTTL."""
 RENEW_SECONDS = 10.0
@@ -34,9 +37,11 @@ SLICE = "/registry/discovery.k8s.io/endpointslices/default/kubernetes"
 class Masters:
     """One server among those of its store."""
 
-    def __init__(self, api: Api, advertise: tuple[str, int]) -> None:
+    def __init__(self, api: Api, advertise: tuple[str, int], keys: str = "") -> None:
         self.api = api
         self.host, self.port = advertise
+        self._keys = keys
+        """What tells this server's keys from others: servers of one store must have the same."""
         self._renewing = False
 
     @property
@@ -44,7 +49,8 @@ class Masters:
         return f"{PREFIX}{self.host}:{self.port}"
 
     async def load(self) -> None:
-        """Be there, and put the endpoints right."""
+        """Be there, and put the endpoints right. Raises ``StoreError`` where a living server has other keys."""
+        await self._compare_keys()
         await self._renew()
         if not self._renewing:
             self._renewing = True
@@ -56,8 +62,18 @@ class Masters:
         if any(event.deleted or event.previous is None for event in events):
             await self.reconcile()
 
+    async def _compare_keys(self) -> None:
+        for record in (await self.api.store.page(PREFIX)).records:
+            annotations = (orjson.loads(record.value).get("metadata") or {}).get("annotations") or {}
+            theirs = annotations.get(KEYS)
+            if record.key != self.key and theirs and self._keys and theirs != self._keys:
+                other = record.key[len(PREFIX) :]
+                why = "what one signs the other would refuse; copy its folder pki/ here first"
+                raise StoreError(f"another API server on this store, {other}, has other keys: {why}")
+
     async def _renew(self) -> None:
-        value = {"metadata": {"name": self.host}, "subsets": subsets([(self.host, self.port)])}
+        metadata = {"name": self.host, "annotations": {KEYS: self._keys}}
+        value = {"metadata": metadata, "subsets": subsets([(self.host, self.port)])}
         await self.api.store.commit([Put(self.key, orjson.dumps(value), ttl_seconds=LIVES_SECONDS)])
 
     async def _keep(self) -> None:
@@ -107,6 +123,12 @@ class Masters:
             pass  # another server saw the same change
         except StoreError as error:
             logger.warning("endpoints of the API: %s", error)
+
+
+def fingerprint(pki_dir: Path) -> str:
+    """Return what tells the public keys of a server from those of another."""
+    found = [pki_dir / name for name in ("ca.crt", "sa.pub")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in found if path.exists())).hexdigest()[:16]
 
 
 def subsets(servers: list[tuple[str, int]]) -> list[Object]:

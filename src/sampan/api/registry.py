@@ -31,7 +31,17 @@ from sampan.schema.apply import SAME, Version, Versions, same, track_update
 from sampan.schema.canonical import dumps
 from sampan.schema.names import validate_metadata
 from sampan.schema.objects import Object, split_api_version
-from sampan.store import Conflict, NoSpace, Put, Record, StoreError, Unavailable, Unknown, with_resource_version
+from sampan.store import (
+    Conflict,
+    NoSpace,
+    Put,
+    Record,
+    StoreError,
+    TooLarge,
+    Unavailable,
+    Unknown,
+    with_resource_version,
+)
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -379,6 +389,8 @@ class Registry:
             records = await self.api.store.commit(puts)
         except Conflict:
             raise
+        except TooLarge as error:
+            raise StatusError(413, "RequestEntityTooLarge", str(error)) from error
         except NoSpace as error:
             raise StatusError(507, "InternalError", f"Internal error occurred: {error}") from error
         except Unavailable as error:

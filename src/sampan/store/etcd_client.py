@@ -19,7 +19,7 @@ from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from sampan.store import etcd_pb2 as pb
 from sampan.store.etcd_address import EtcdAddress
-from sampan.store.protocol import NoSpace, StoreError, Unavailable, Unknown
+from sampan.store.protocol import NoSpace, StoreError, TooLarge, Unavailable, Unknown
 
 CALL_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
@@ -168,6 +168,8 @@ def refusal(error: GRPCError) -> StoreError:
     message = error.message or error.status.name
     if error.status is Status.RESOURCE_EXHAUSTED and "space" in message:
         return NoSpace(f"{message}: compact and defragment etcd, or raise its quota")
+    if "too large" in message or "larger than max" in message:
+        return TooLarge(message)
     return Refused(message, "compacted" in message)
 
 

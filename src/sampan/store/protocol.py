@@ -71,6 +71,10 @@ class NoSpace(StoreError):
     """The disk is full: nothing of the write is there, and it may be tried again."""
 
 
+class TooLarge(StoreError):
+    """The database takes no write of this size: nothing of it is there."""
+
+
 class Unavailable(StoreError):
     """The database does not answer; nothing was written."""
 

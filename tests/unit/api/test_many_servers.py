@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sampan.api.request import User
 from sampan.api.server import ApiConfig, open_api
 from sampan.client.errors import ApiError
 from sampan.client.protocol import ResourceType
+from sampan.store import Put, StoreError, TooLarge
 from sampan.store.etcd import EtcdStore
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
@@ -254,3 +256,25 @@ async def test_a_quota_holds_for_both_together(servers: tuple[LocalClient, Local
     assert sum(await asyncio.gather(*(create(number) for number in range(30)))) == 12
     found = await servers[0].get(quotas, "q", "default")
     assert found["status"]["used"] == {"count/configmaps": "12"}
+
+
+async def test_a_server_with_other_keys_is_refused(etcd_url: str, throwaway_pki: Path, tmp_path: Path) -> None:
+    one = await open_api(ApiConfig(pki_dir=throwaway_pki, store_url=etcd_url, advertise=("10.0.0.1", 6443)))
+    shutil.copytree(throwaway_pki, tmp_path / "pki")
+    other = ApiConfig(pki_dir=tmp_path / "pki", store_url=etcd_url, advertise=("10.0.0.2", 6443))
+    await (await open_api(other)).close()  # a copy
+    (tmp_path / "pki" / "sa.pub").write_text("another key")
+    with pytest.raises(StoreError, match=r"10\.0\.0\.1:6443, has other keys"):
+        await open_api(other)
+    await one.close()
+    await (await open_api(other)).close()  # nobody else is there
+
+
+async def test_what_is_too_large_for_etcd_is_too_large(etcd_url: str) -> None:
+    store = await EtcdStore.open(etcd_url)
+    with pytest.raises(TooLarge, match="request is too large"):
+        await store.commit([Put("/registry/configmaps/default/big", b"x" * 1_600_000)])
+    with pytest.raises(TooLarge, match="larger than max"):
+        await store.commit([Put("/registry/configmaps/default/big", b"x" * 2_600_000)])
+    assert not (await store.page("/registry/configmaps/")).records
+    await store.close()
