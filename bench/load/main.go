@@ -44,6 +44,7 @@ func client() *http.Client {
 	transport := &http.Transport{
 		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
 		MaxIdleConns:       0,
+		ReadBufferSize:     64 << 10,
 		MaxConnsPerHost:    0,
 		DisableCompression: true,
 		ForceAttemptHTTP2:  false,
@@ -71,6 +72,28 @@ func call(c *http.Client, method, path, media string, body []byte) (int, []byte,
 	defer answer.Body.Close()
 	read, err := io.ReadAll(answer.Body)
 	return answer.StatusCode, read, err
+}
+
+// get reads an answer into the buffer of the worker, so that lists of megabytes are measured and not their copying here.
+func get(c *http.Client, path string, into *bytes.Buffer) (int, error) {
+	request, err := http.NewRequest("GET", *base+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	if *token != "" {
+		request.Header.Set("Authorization", "Bearer "+*token)
+	}
+	answer, err := c.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	into.Reset()
+	if answer.ContentLength > 0 {
+		into.Grow(int(answer.ContentLength) + bytes.MinRead)
+	}
+	_, err = into.ReadFrom(answer.Body)
+	return answer.StatusCode, err
 }
 
 func home(namespace string) string {
@@ -150,31 +173,42 @@ func update(c *http.Client, worker, turn int) int {
 	}
 }
 
+// buffers are the workers' own: they live as long as the program.
+var buffers [256]bytes.Buffer
+
 func list(c *http.Client, worker, turn int) int {
-	code, body, err := call(c, "GET", home("default"), "", nil)
+	body := &buffers[worker]
+	code, err := get(c, home("default"), body)
 	if err != nil || code != 200 {
-		fail("list", code, body, err)
+		fail("list", code, body.Bytes(), err)
 	}
 	return 1
 }
 
-var next = regexp.MustCompile(`"continue":"([^"]+)"`)
+var next = []byte(`"continue":"`)
+
+// following returns the continue token of a page, whose metadata is at its beginning (ours) or at its end (the peer's).
+func following(body []byte) string {
+	for _, part := range [][]byte{body[:min(len(body), 2000)], body[max(0, len(body)-2000):]} {
+		if at := bytes.Index(part, next); at >= 0 {
+			rest := part[at+len(next):]
+			return string(rest[:bytes.IndexByte(rest, '"')])
+		}
+	}
+	return ""
+}
 
 func page(c *http.Client, worker, turn int) int {
-	token := ""
+	token, body := "", &buffers[worker]
 	for {
-		code, body, err := call(c, "GET", fmt.Sprintf("%s?limit=%d&continue=%s", home("default"), *limit, token), "", nil)
+		code, err := get(c, fmt.Sprintf("%s?limit=%d&continue=%s", home("default"), *limit, token), body)
 		if err != nil || code != 200 {
-			fail("page", code, body, err)
+			fail("page", code, body.Bytes(), err)
 		}
-		found := next.FindSubmatch(body[:min(len(body), 2000)])
-		if found == nil {
-			found = next.FindSubmatch(body[max(0, len(body)-2000):])
-		}
-		if found == nil {
+		token = following(body.Bytes())
+		if token == "" {
 			return 1
 		}
-		token = string(found[1])
 	}
 }
 

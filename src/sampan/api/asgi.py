@@ -101,7 +101,6 @@ def too_large() -> StatusError:
 
 async def respond(scope: Scope, send: Send, response: Response, request: Request | None) -> None:
     """Send an answer."""
-    body, method = response.body, scope.get("method")
     headers: list[tuple[bytes, bytes]] = []
     for name, value in response.headers:
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
@@ -109,21 +108,33 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
         headers += request.answer_headers
         for warning in shown(request.warnings) if request.warnings else ():
             headers.append((b"warning", warning_header(warning)))
-        if len(body) > GZIP_BYTES and "gzip" in request.headers.get("accept-encoding", "") and compresses(request):
+        if (
+            response.length > GZIP_BYTES
+            and "gzip" in request.headers.get("accept-encoding", "")
+            and compresses(request)
+        ):
             loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(compressing, gzip.compress, body, 1)
+            response = await loop.run_in_executor(compressing, zipped, response)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    method = scope.get("method")
     cached = method == "GET" and response.status == 200
     direct: Whole | None = scope.get(WHOLE)
     if direct is not None and not response.headers:
-        await direct.answer(head_of(response.status, response.content_type, cached), headers, body, method != "HEAD")
+        head = head_of(response.status, response.content_type, cached)
+        await direct.answer(head, headers, response, method != "HEAD")
         return
     first = [(b"content-type", response.content_type.encode("latin-1"))]
     if not cached:
         first.append((b"cache-control", b"no-cache, private"))
-    headers = [*first, *headers, (b"content-length", b"%d" % len(body))]
+    headers = [*first, *headers, (b"content-length", b"%d" % response.length)]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+    for part in response.parts() if method != "HEAD" else ():
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def zipped(response: Response) -> Response:
+    return Response(gzip.compress(response.body, 1), response.status, response.content_type, response.headers)
 
 
 def compresses(request: Request) -> bool:

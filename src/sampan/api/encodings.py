@@ -89,7 +89,7 @@ def decoded(request: Request) -> None:
 
 async def encoded(response: Response, media: str) -> Response:
     """Return a JSON answer in another media type. Raises 406 where its kind has no such form."""
-    if media not in (CBOR, PROTOBUF) or response.content_type != JSON or not response.body:
+    if media not in (CBOR, PROTOBUF) or response.content_type != JSON or not response.length:
         return response
     if len(response.body) > IN_A_THREAD_BYTES:
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from sampan.api.catalog import Served
 from sampan.api.continue_tokens import decode_token, encode_token
 from sampan.api.errors import StatusError, bad_request
 from sampan.api.list_options import list_options, too_large
+from sampan.api.long_answers import ListResponse
 from sampan.api.request import Request
 from sampan.schema.objects import Object
 from sampan.schema.selectors import (
@@ -146,18 +147,18 @@ async def candidates(api: Api, chosen: Selection, prefix: str, after: str, revis
     return await api.source(chosen.served).page(prefix, after=after, revision=revision)
 
 
-def list_bytes(api: Api, served: Served, listed: Listed) -> bytes:
-    """Return the List as JSON: the stored bytes, joined."""
+def list_answer(api: Api, served: Served, listed: Listed) -> ListResponse:
+    """Return the List as JSON: the stored bytes, to be joined."""
     values = [record.value for record in listed.records]
     if served.converts:
         values = [api.registry.served_bytes(served, value) for value in values]
-    parts = [served.list_head, b'%d"' % listed.revision]
+    head = [served.list_head, b'%d"' % listed.revision]
     if listed.token:
-        parts.append(b',"continue":"%b"' % listed.token.encode())
+        head.append(b',"continue":"%b"' % listed.token.encode())
     if listed.remaining:
-        parts.append(b',"remainingItemCount":%d' % listed.remaining)
-    parts += [b'},"items":[', b",".join(values), b"]}\n"]
-    return b"".join(parts)
+        head.append(b',"remainingItemCount":%d' % listed.remaining)
+    head.append(b'},"items":[')
+    return ListResponse(b"".join(head), values, b"]}\n")
 
 
 def _expired(token: str, prefix: str, after: str) -> StatusError:

@@ -11,7 +11,7 @@ import orjson
 from sampan.api.catalog import Served
 from sampan.api.encodings import encode
 from sampan.api.errors import StatusError
-from sampan.api.listing import Listed, list_bytes
+from sampan.api.listing import Listed, list_answer
 from sampan.api.negotiation import JSON, PLAIN, YAML, Accepted, accepted, negotiate
 from sampan.api.request import Request, Response
 from sampan.api.resource import Resource
@@ -51,7 +51,9 @@ def list_response(request: Request, served: Served, listed: Listed) -> Response:
     """Answer with a list: a join of bytes unless it must be transformed."""
     api, form = request.api, wanted(request)
     if not form.transform:
-        return json_response(request, list_bytes(api, served, listed), 200, form)
+        answer = list_answer(api, served, listed)
+        plain = form.media != YAML and "pretty" not in request.query
+        return answer if plain else json_response(request, answer.body, 200, form)
     metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
     if listed.token:
         metadata["continue"] = listed.token

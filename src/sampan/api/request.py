@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,15 @@ class Response:
     status: int = 200
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def length(self) -> int:
+        """How many bytes the body has."""
+        return len(self.body)
+
+    def parts(self) -> Iterable[bytes]:
+        """Return the body in the pieces that it is sent in."""
+        return (self.body,)
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -260,7 +260,7 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
         api.measured.count("apiserver_request_terminations_total", code, "apiserver", *labels_of(routed)[:6])
     if api.measured.watched and routed is not None and routed.request.attributes.verb in ("get", "list"):
         labels = labels_of(routed)[:6]
-        api.measured.observe("apiserver_response_sizes", len(answer.body), "apiserver", *labels)
+        api.measured.observe("apiserver_response_sizes", answer.length, "apiserver", *labels)
     if not exchange.late:
         await respond(scope, send, answer, exchange.request)
 
@@ -307,7 +307,7 @@ async def answered(api: Api, routed: Routed) -> Answer:
         if isinstance(answer, WatchStream):
             answer.headers = request.answer_headers
         elif at.verb == "list":
-            control.learn(at, len(answer.body))
+            control.learn(at, answer.length)
         return answer
     finally:
         inflight[kind] -= 1

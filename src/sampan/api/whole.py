@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from sampan.api.request import Response
+
 WHOLE = "sampan.whole"
 JOINED_BYTES = 64 * 1024
 """Larger bodies are not copied behind their head."""
@@ -57,9 +59,11 @@ class Whole:
         cycle.message_event.clear()
         return body
 
-    async def answer(self, head: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes, sends_body: bool) -> None:
+    async def answer(
+        self, head: bytes, headers: Iterable[tuple[bytes, bytes]], response: Response, sends_body: bool
+    ) -> None:
         """Send an answer: the first lines, more headers, and the body (of a HEAD only its length)."""
-        cycle = self._cycle
+        cycle, transport = self._cycle, self._transport
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
         if cycle.disconnected:
@@ -76,16 +80,29 @@ class Whole:
             raise RuntimeError("a header of the answer has more than one line")
         if not cycle.keep_alive:
             head += b"connection: close\r\n"
-        head += b"content-length: %d\r\n\r\n" % len(body)
+        length = response.length
+        head += b"content-length: %d\r\n\r\n" % length
         if not sends_body:
-            self._transport.write(head)
-        elif len(body) < JOINED_BYTES:
-            self._transport.write(head + body)
+            transport.write(head)
+        elif length < JOINED_BYTES:
+            transport.write(head + response.body)
         else:
-            self._transport.write(head)
-            self._transport.write(body)
+            transport.write(head)
+            if not await self._send(response.parts()):
+                return
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self._transport.close()
+            transport.close()
         cycle.on_response()
+
+    async def _send(self, parts: Iterable[bytes]) -> bool:
+        """Send a long body as fast as the client reads; return whether it is still there."""
+        cycle, write = self._cycle, self._transport.write
+        for part in parts:
+            if cycle.flow.write_paused and not cycle.disconnected:
+                await cycle.flow.drain()
+            if cycle.disconnected:
+                return False
+            write(part)
+        return True

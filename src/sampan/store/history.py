@@ -38,6 +38,8 @@ class History:
         self._keys: list[str] = []
         self._events: list[Event] = []
         self._snapshots: dict[tuple[str, int], list[Record]] = {}
+        self._same_until: dict[tuple[str, int], int] = {}
+        """Up to which revision lists at an older one are known to have stayed as they were."""
         self.marks: list[tuple[int, float]] = []
         """When revisions were written: the first of every second with writes."""
 
@@ -122,7 +124,7 @@ class History:
             raise Compacted(revision, self.compacted)
         start, end = bisect_left(self._keys, prefix), bisect_left(self._keys, prefix_end(prefix))
         if revision and revision != self.revision and not self._unchanged(prefix, revision):
-            return self._old_page(prefix, limit, after, revision, self._keys[start:end])
+            return self._old_page(prefix, limit, after, revision, start, end)
         if after:
             start = max(start, bisect_right(self._keys, after))
         stop = min(start + limit, end) if limit else end
@@ -130,13 +132,23 @@ class History:
         return Page(records, revision or self.revision, stop < end, max(end - stop, 0))
 
     def _unchanged(self, prefix: str, revision: int) -> bool:
-        first = bisect_right(self._events, revision, key=event_revision)
-        return not any(event.record.key.startswith(prefix) for event in self._events[first:])
+        """Whether the list under ``prefix`` is still what it was at a revision; an event is looked at once for all pages."""
+        at = (prefix, revision)
+        if at in self._snapshots:
+            return False
+        first = bisect_right(self._events, self._same_until.pop(at, revision), key=event_revision)
+        for index in range(first, len(self._events)):
+            if self._events[index].record.key.startswith(prefix):
+                return False
+        if len(self._same_until) >= SNAPSHOTS:
+            del self._same_until[next(iter(self._same_until))]
+        self._same_until[at] = self.revision
+        return True
 
-    def _old_page(self, prefix: str, limit: int, after: str, revision: int, keys: list[str]) -> Page:
+    def _old_page(self, prefix: str, limit: int, after: str, revision: int, start: int, end: int) -> Page:
         records = self._snapshots.get((prefix, revision))
         if records is None:
-            records = self._undo(prefix, revision, keys)
+            records = self._undo(prefix, revision, self._keys[start:end])
             while len(self._snapshots) >= SNAPSHOTS:
                 del self._snapshots[next(iter(self._snapshots))]
             self._snapshots[prefix, revision] = records

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sampan.api.asgi import respond
+from sampan.api.long_answers import PART_BYTES, ListResponse
 from sampan.api.request import Response
 from sampan.api.whole import WHOLE, Whole, head_of
 
@@ -63,10 +64,11 @@ async def sent(method: str, response: Response, *, direct: bool, **state: Any) -
     if direct:
         assert not messages
         return b"".join(transport.written), cycle, transport
-    start, end = messages
+    start, *rest = messages
+    assert [message.get("more_body", False) for message in rest] == [True] * (len(rest) - 1) + [False]
     lines = b"".join(name + b": " + value + b"\r\n" for name, value in start["headers"])
     head = b"HTTP/1.1 %d " % start["status"] + {200: b"OK", 201: b"Created"}[start["status"]] + b"\r\n"
-    return head + lines + b"\r\n" + end["body"], cycle, transport
+    return head + lines + b"\r\n" + b"".join(m["body"] for m in rest), cycle, transport
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
@@ -96,10 +98,12 @@ async def test_a_client_that_does_not_read_is_waited_for_and_one_that_left_is_to
 async def test_no_header_has_two_lines() -> None:
     whole = Whole(Cycle(), Transport())
     with pytest.raises(RuntimeError, match="more than one line"):
-        await whole.answer(head_of(200, "text/plain", True), [(b"warning", b"a\r\nset-cookie: b")], b"", True)
+        await whole.answer(head_of(200, "text/plain", True), [(b"warning", b"a\r\nset-cookie: b")], Response(b""), True)
     for value in (b"a\nb", b"a\r\n\r\nb"):
         with pytest.raises(RuntimeError, match="more than one line"):
-            await Whole(Cycle(), Transport()).answer(head_of(200, "a", True), [(b"warning", value)], b"", True)
+            await Whole(Cycle(), Transport()).answer(
+                head_of(200, "a", True), [(b"warning", value)], Response(b""), True
+            )
 
 
 async def test_a_body_is_taken_only_when_it_is_all_there() -> None:
@@ -109,3 +113,39 @@ async def test_a_body_is_taken_only_when_it_is_all_there() -> None:
     assert Whole(Cycle(b"bo", more_body=True), Transport()).body() is None
     assert Whole(Cycle(b"body", waiting_for_100_continue=True), Transport()).body() is None
     assert Whole(Cycle(b"body", disconnected=True), Transport()).body() is None
+
+
+@pytest.mark.parametrize("sizes", [[], [10], [10, 20], [300_000, 1, 2], [1000] * 700, [1, 400_000, *[100] * 5000]])
+async def test_a_list_is_sent_in_parts_that_make_it_up(sizes: list[int]) -> None:
+    values = [b"v" * size for size in sizes]
+    answer = ListResponse(b'{"items":[', values, b"]}\n")
+    whole = b'{"items":[' + b",".join(values) + b"]}\n"
+    parts = list(answer.parts())
+    assert b"".join(parts) == answer.body == whole and answer.length == len(whole)
+    assert max(map(len, parts)) <= 2 * PART_BYTES + max(sizes, default=0) * 2
+    for direct in (True, False):
+        assert (await sent("GET", answer, direct=direct))[0].endswith(b"\r\n\r\n" + whole)
+
+
+async def test_no_more_of_a_list_is_made_than_the_client_reads() -> None:
+    made = 0
+
+    class Slow(Flow):
+        async def drain(self) -> None:
+            self.drained += 1
+            if self.drained == 3:
+                cycle.disconnected = True
+
+    class Counted(ListResponse):
+        def parts(self):  # type: ignore[no-untyped-def]
+            nonlocal made
+            for part in super().parts():
+                made += 1
+                yield part
+
+    flow = Slow()
+    cycle, transport = Cycle(flow=flow), Transport()
+    flow.write_paused = True
+    answer = Counted(b"[", [b"v" * 1000] * 5000, b"]")
+    await respond({"method": "GET", WHOLE: Whole(cycle, transport)}, None, answer, None)  # type: ignore[arg-type]
+    assert made == 2 and len(transport.written) == 2 and not cycle.response_complete
