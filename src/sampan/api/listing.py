@@ -8,6 +8,7 @@ gone the answer is 410 with a token for an inconsistent rest, as Kubernetes does
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.api.catalog import Served
@@ -29,6 +30,7 @@ from sampan.store import Compacted, FutureRevision, Page, Record
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+VALUE = itemgetter(Record._fields.index("value"))
 TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
@@ -149,7 +151,7 @@ async def candidates(api: Api, chosen: Selection, prefix: str, after: str, revis
 
 def list_answer(api: Api, served: Served, listed: Listed) -> ListResponse:
     """Return the List as JSON: the stored bytes, to be joined."""
-    values = [record.value for record in listed.records]
+    values = list(map(VALUE, listed.records))
     if served.converts:
         values = [api.registry.served_bytes(served, value) for value in values]
     head = [served.list_head, b'%d"' % listed.revision]

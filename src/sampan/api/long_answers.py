@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from sampan.api.request import Response
 
-PART_BYTES = 128 * 1024
+PART_BYTES = 64 * 1024
 
 
 class ListResponse(Response):
@@ -35,9 +35,9 @@ class ListResponse(Response):
     def parts(self) -> Iterator[bytes]:
         values, count = self._values, len(self._values)
         step = max(count * PART_BYTES // self._size, 1)
-        for start in range(0, count, step):
-            first, last = start == 0, start + step >= count
-            part = b",".join(values[start : start + step])
-            yield b"%b%b%b" % (self._head if first else b",", part, self._tail if last else b"")
-        if not count:
-            yield self._head + self._tail
+        head = self._head
+        for start in range(0, count - step, step):
+            yield head + b",".join([*values[start : start + step], b""])
+            head = b""
+        rest = (count - 1) // step * step if count else 0
+        yield head + b",".join(values[rest:]) + self._tail

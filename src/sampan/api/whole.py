@@ -87,8 +87,7 @@ class Whole:
         elif length < JOINED_BYTES:
             transport.write(head + response.body)
         else:
-            transport.write(head)
-            if not await self._send(response.parts()):
+            if not await self._send(head, response.parts()):
                 return
         cycle.response_complete = True
         cycle.message_event.set()
@@ -96,13 +95,14 @@ class Whole:
             transport.close()
         cycle.on_response()
 
-    async def _send(self, parts: Iterable[bytes]) -> bool:
-        """Send a long body as fast as the client reads; return whether it is still there."""
+    async def _send(self, head: bytes, parts: Iterable[bytes]) -> bool:
+        """Send a long answer as fast as the client reads; return whether it is still there."""
         cycle, write = self._cycle, self._transport.write
         for part in parts:
             if cycle.flow.write_paused and not cycle.disconnected:
                 await cycle.flow.drain()
             if cycle.disconnected:
                 return False
-            write(part)
+            write(head + part if head else part)
+            head = b""
         return True

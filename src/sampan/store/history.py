@@ -128,7 +128,7 @@ class History:
         if after:
             start = max(start, bisect_right(self._keys, after))
         stop = min(start + limit, end) if limit else end
-        records = [self.records[key] for key in self._keys[start:stop]]
+        records = list(map(self.records.__getitem__, self._keys[start:stop]))
         return Page(records, revision or self.revision, stop < end, max(end - stop, 0))
 
     def _unchanged(self, prefix: str, revision: int) -> bool:
