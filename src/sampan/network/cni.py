@@ -29,6 +29,7 @@ from typing import Any
 
 from sampan.network import netlink
 from sampan.network.addresses import AddressPool, NoFreeAddress
+from sampan.network.host_ports import HostPortError, HostPorts, mappings_of
 from sampan.network.netlink import Netlink, NetlinkError
 
 logger = logging.getLogger("sampan.network")
@@ -104,7 +105,8 @@ class Plugin:
         self.mtu = mtu
         self.pool = AddressPool(pod_cidr, [self.gateway])
         self.bridge = 0
-        self._lock = threading.Lock()
+        self.host_ports = HostPorts(BRIDGE)
+        self._lock, self._ports_lock = threading.Lock(), threading.Lock()
         self._verbs: dict[str, Callable[[Call], dict[str, Any] | None]] = {
             "ADD": self.add,
             "DEL": self.delete,
@@ -131,6 +133,7 @@ class Plugin:
             for link in here.links():
                 if link.master == self.bridge and link.mac.startswith(OUTER):
                     self.pool.take(IPv4Address(bytes.fromhex(link.mac.replace(":", ""))[2:]), link.name)
+        self.host_ports.prepare(self.pool.taken.values())
 
     async def handle(self, data: bytes) -> bytes:
         """Return the answer to a shim's message: the exit code, a newline, what to print."""
@@ -169,6 +172,11 @@ class Plugin:
         try:
             with _open(call.need("NETNS")) as netns:
                 self._connect(name, interface, netns, address)
+            with self._ports_lock:
+                self.host_ports.add(name, address, mappings_of(call.config.get("runtimeConfig") or {}))
+        except HostPortError as error:
+            self._forget(name)
+            raise CniError(IO_FAILURE, f"hostPort: {error}") from error
         except BaseException:
             self._forget(name)
             raise
@@ -220,6 +228,8 @@ class Plugin:
         self._forget(link_name(call.need("CONTAINERID"), call.need("IFNAME")))
 
     def _forget(self, name: str) -> None:
+        with self._ports_lock:
+            self.host_ports.remove(name)
         with Netlink() as here:
             try:
                 here.request(netlink.delete_link(name))

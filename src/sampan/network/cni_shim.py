@@ -46,7 +46,8 @@ main()
 
 def conflist() -> str:
     """Return the network configuration list that containerd reads."""
-    return json.dumps({"cniVersion": VERSION, "name": NETWORK, "plugins": [{"type": "sampan"}]}, indent=2) + "\n"
+    plugin = {"type": "sampan", "capabilities": {"portMappings": True}}
+    return json.dumps({"cniVersion": VERSION, "name": NETWORK, "plugins": [plugin]}, indent=2) + "\n"
 
 
 def install(directory: Path, socket: Path) -> None:

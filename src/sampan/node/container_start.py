@@ -56,7 +56,7 @@ class ContainerStarter:
         except ImageError as error:
             self._wait(view, error.reason, str(error))
             final = error.reason == "InvalidImageName"
-            left = REFRESH_SECONDS if final else local.context.images.seconds_left(container["image"])
+            left = REFRESH_SECONDS if final else local.context.images.seconds_left(container["image"], local.uid)
             local.wake_after(max(left, RETRY_SECONDS))
             if error.reason in ("ImagePullBackOff", "InvalidImageName"):
                 local.tell("Warning", "Failed", f"Error: {error.reason}", name)

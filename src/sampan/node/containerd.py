@@ -54,6 +54,25 @@ def snapshotter() -> str:
     return "overlayfs" if has_overlay() else "native"
 
 
+OTHER_RUNTIMES = ("crun", "youki")
+"""OCI runtimes that speak runc's command line: where one is installed, it is a handler for RuntimeClasses."""
+
+
+def handlers() -> str:
+    """Return the configuration of the other OCI runtimes of this machine."""
+    at = 'plugins."io.containerd.grpc.v1.cri".containerd.runtimes'
+    return "".join(
+        f"""    [{at}.{name}]
+      runtime_type = "io.containerd.runc.v2"
+      [{at}.{name}.options]
+        BinaryName = "{program}"
+        SystemdCgroup = false
+"""
+        for name in OTHER_RUNTIMES
+        if (program := shutil.which(name))
+    )
+
+
 def configuration(config: ContainerdConfig) -> str:
     """Return the text of ``config.toml``."""
     disabled = ", ".join(f'"{name}"' for name in DISABLED)
@@ -86,7 +105,7 @@ oom_score = 0
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         SystemdCgroup = false
-  [plugins."io.containerd.grpc.v1.cri".registry]
+{handlers()}  [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{config.root}/certs.d"
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class NodeContext:
     allocations: Allocations
     csi: CsiPlugins
     attaching: Attaching
+    pressures: Callable[[], Collection[str]] = tuple
+    """The conditions of pressure that the node is in."""
     runtime_name: str = "containerd"
     host: Host = ANY
     """What the kernel and the runtime can do for security contexts: known when the runtime answers."""
@@ -100,7 +102,7 @@ class NodeContext:
 
     def dns(self) -> DnsSettings:
         try:
-            host = read_resolv_conf(Path("/etc/resolv.conf").read_text())
+            host = read_resolv_conf(Path(self.kubelet.resolv_conf).read_text())
         except OSError:
             host = ((), (), ())
         return DnsSettings(self.cluster_dns, self.cluster_domain, *host)

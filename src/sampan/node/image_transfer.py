@@ -19,7 +19,7 @@ import orjson
 
 from sampan.node.containerd import snapshotter
 from sampan.node.image_content import MACHINES
-from sampan.node.image_puller import auth_for
+from sampan.node.image_credentials import credentials_for
 from sampan.node.images import NAMESPACE, ImageError
 from sampan.schema.objects import Object
 
@@ -99,7 +99,7 @@ def credentials(name: str) -> str:
         secret: Object = {"data": {".dockerconfigjson": encoded(file.read_bytes())}}
     except OSError:
         return ""
-    found = auth_for(name, [secret])
+    found = next(iter(credentials_for(name, [secret])), None)
     return f"{found.username}:{found.password}" if found is not None and found.username else ""
 
 

@@ -5,6 +5,7 @@ Import and removal go through ``ctr``, containerd's own client, because CRI has 
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -71,24 +72,30 @@ class Backoff:
     problem: str = ""
 
 
+HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*"
+PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+REFERENCE = re.compile(
+    rf"((?:(?:{HOST}|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?{PART}(?:/{PART})*)(?::(\w[\w.-]{{0,127}}))?"
+    r"(?:@([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?",
+    re.ASCII,
+)
+"""Name, tag and digest of an image. Source: the grammar of distribution/reference."""
+
+
 def full_name(image: str) -> str:
     """Return an image reference with registry and tag, as containerd keeps it: ``docker.io/library/web:latest``.
 
     Raises ``ImageError`` for what is no reference."""
-    if not image or any(char.isspace() or char.isupper() for char in image.split(":")[0].split("@")[0]):
+    match = REFERENCE.fullmatch(image)
+    if match is None:
         raise ImageError(
             "InvalidImageName",
-            f'Failed to apply default image tag "{image}": couldn\'t parse image reference "{image}"',
+            f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": invalid reference format',
         )
-    name, at, digest = image.partition("@")
-    path, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        path, tag = name, ""
+    path, tag, digest = match.groups()
     first, slash, _ = path.partition("/")
     if not slash:
         path = f"docker.io/library/{path}"
     elif "." not in first and ":" not in first and first != "localhost":
         path = f"docker.io/{path}"
-    if at:
-        return f"{path}@{digest}"
-    return f"{path}:{tag or 'latest'}"
+    return f"{path}@{digest}" if digest else f"{path}:{tag or 'latest'}"

@@ -79,8 +79,6 @@ class KubeletConfig:
     # restarts and times
     crash_loop_back_off_max: float = 300.0
     """``crashLoopBackOff.maxContainerRestartPeriod``."""
-    shutdown_grace_period: float = 0.0
-    shutdown_grace_period_critical_pods: float = 0.0
     node_status_report_frequency: float = 300.0
     node_lease_duration_seconds: int = 40
 
@@ -196,8 +194,6 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "evictionMinimumReclaim": ("eviction_minimum_reclaim", thresholds),
     "evictionPressureTransitionPeriod": ("eviction_pressure_transition_period", seconds),
     "crashLoopBackOff": ("crash_loop_back_off_max", longest_restart),
-    "shutdownGracePeriod": ("shutdown_grace_period", seconds),
-    "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical_pods", seconds),
     "nodeStatusReportFrequency": ("node_status_report_frequency", seconds),
     "nodeLeaseDurationSeconds": ("node_lease_duration_seconds", whole),
 }
@@ -233,8 +229,6 @@ def check(config: KubeletConfig) -> None:
     for signal in config.eviction_soft:
         if signal not in config.eviction_soft_grace_period:
             raise ConfigFault(f"evictionSoft has {signal} and evictionSoftGracePeriod has not")
-    if config.shutdown_grace_period_critical_pods > config.shutdown_grace_period:
-        raise ConfigFault("shutdownGracePeriodCriticalPods must not be more than shutdownGracePeriod")
     if config.max_parallel_image_pulls > 1 and config.serialize_image_pulls:
         raise ConfigFault("maxParallelImagePulls cannot be more than 1 while serializeImagePulls is true")
     if config.static_pod_path and not Path(config.static_pod_path).is_absolute():

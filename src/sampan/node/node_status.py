@@ -121,14 +121,20 @@ def node_info(version: cri.VersionResponse, kubernetes_version: str) -> Object:
     }
 
 
-def conditions(problem: str, old: list[Object]) -> list[Object]:
-    """Return the node's conditions; ``problem`` is why it is not ready, or ``""``."""
+def conditions(problem: str, old: list[Object], pressures: Collection[str] = ()) -> list[Object]:
+    """Return the node's conditions; ``problem`` is why it is not ready, or ``""``, ``pressures`` are those that hold."""
     now = timestamp()
     before = {condition["type"]: condition for condition in old}
     fresh = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("MemoryPressure", "True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+        if "MemoryPressure" in pressures
+        else ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+        if "DiskPressure" in pressures
+        else ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "True", "KubeletHasInsufficientPID", "kubelet has insufficient PID available")
+        if "PIDPressure" in pressures
+        else ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", "False", "KubeletNotReady", problem)
         if problem
         else ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
@@ -173,6 +179,8 @@ class NodeReporter:
         self.changed = asyncio.Event()
         self.volumes_in_use: Collection[str] = ()
         """Attached volumes that are mounted here, by their unique names."""
+        self.pressures: Callable[[], Collection[str]] = tuple
+        """The conditions of pressure that hold now."""
 
     def allocatable(self) -> dict[str, str]:
         return allocatable(self.capacity, self.kubelet)
@@ -219,7 +227,7 @@ class NodeReporter:
                 {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size}
                 for image in sorted(images, key=lambda image: -image.size)[:50]
             ],
-            "conditions": conditions(await self.problem(), old.get("conditions") or []),
+            "conditions": conditions(await self.problem(), old.get("conditions") or [], self.pressures()),
         }
 
     async def register(self) -> str:

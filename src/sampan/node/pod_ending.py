@@ -19,6 +19,7 @@ from sampan.node.pod_reports import PodReports
 from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_view import ContainerView
 from sampan.node.runtime import RuntimeFailure
+from sampan.node.static_pods import is_static
 from sampan.node.stopping import Ending, grace_of, in_order, stop_one
 from sampan.node.volumes import removal
 from sampan.schema.objects import Object
@@ -34,6 +35,8 @@ class PodEnding:
         self._reports = reports
         self._killed: dict[str, str] = {}
         """Containers that are being stopped, or were: name → id of the instance."""
+        self.grace_seconds: int | None = None
+        """The most that the pod has when this node ends it for its own sake."""
         self._ending: Ending | None = None
         """Set while everything of the pod is being stopped."""
 
@@ -64,7 +67,8 @@ class PodEnding:
 
     async def stop_everything(self) -> None:
         """Stop what runs: all preStop hooks at once, then the containers in their order."""
-        self._ending = ending = Ending(grace_of(self._local.pod))
+        whole = grace_of(self._local.pod)
+        self._ending = ending = Ending(whole if self.grace_seconds is None else min(self.grace_seconds, whole))
         groups = in_order(self._local.pod, self._local.view)
         for name in (name for group in groups for name, _ in group):
             self._probes.drop(name)
@@ -99,6 +103,8 @@ class PodEnding:
         await self.clean_up()
         self._local.context.allocations.release(self._local.uid)
         metadata = self._local.pod["metadata"]
+        if is_static(self._local.pod):
+            return  # its mirror goes by itself
         with contextlib.suppress(ApiError):
             await self._reports.report(over=True)
         try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from sampan.client.errors import ApiError
+from sampan.client.resources import RUNTIME_CLASSES
 from sampan.node import cri_pb2 as cri
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import NameTooLong, log_directory, sandbox_config
@@ -58,6 +60,19 @@ class PodSetup:
             raise RuntimeFailure(NO_USER_NAMESPACES)
         return user_namespace(self._local.directory)
 
+    async def _runtime_handler(self) -> str:
+        """Return the handler of the pod's RuntimeClass, ``""`` for the runtime's default. Raises ``RuntimeFailure``."""
+        name = self._local.pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        try:
+            found = await self._local.context.client.get(RUNTIME_CLASSES, name)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            raise RuntimeFailure(f'RuntimeClass "{name}" not found') from error
+        return str(found["handler"])
+
     async def _prepare_sandbox(self) -> None:
         local, context, view = self._local, self._local.context, self._local.view
         try:
@@ -78,7 +93,7 @@ class PodSetup:
             return
         log_directory(context.pod_log_dir, local.pod).mkdir(parents=True, exist_ok=True)
         context.ensure_pod_cgroup(config.linux.cgroup_parent)
-        sandbox_id = await context.runtime.run_pod_sandbox(config)
+        sandbox_id = await context.runtime.run_pod_sandbox(config, await self._runtime_handler())
         local.owns(sandbox_id)
         status = await context.runtime.pod_sandbox_status(sandbox_id)
         view.sandbox_id, view.sandbox_ready, view.ip = sandbox_id, True, status.network.ip

@@ -87,6 +87,7 @@ def conditions_of(pod: Object, view: PodView, phase: str) -> list[Object]:
         ready,
         condition("ContainersReady", True) if containers_ready else condition("ContainersReady", False, *not_ready),
         condition("PodScheduled", True),
+        *([condition("DisruptionTarget", True, "TerminationByKubelet", view.failed_message)] if view.disrupted else []),
         *resize_conditions(view, pod["metadata"].get("generation", 1)),
     ]
 

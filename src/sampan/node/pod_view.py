@@ -70,6 +70,8 @@ class PodView:
     ip: str = ""
     failed_reason: str = ""
     failed_message: str = ""
+    disrupted: bool = False
+    """This node ends it for its own sake (eviction)."""
     rejected: bool = False
     """The node has refused the pod: nothing of it was ever started."""
     resize_pending: Refusal | None = None

@@ -14,6 +14,7 @@ import time
 from sampan.client.errors import ApiError
 from sampan.node.container_start import ContainerStarter
 from sampan.node.context import NodeContext
+from sampan.node.eviction_plan import refused_under
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_ending import PodEnding
 from sampan.node.pod_plan import ENDED, deadline_left, next_step
@@ -64,6 +65,15 @@ class PodWorker:
         self.local.wake()
 
     def wake(self) -> None:
+        self.local.wake()
+
+    def evict(self, message: str, grace_seconds: int) -> None:
+        """End the pod for the node's sake; it fails with this message."""
+        if self.view.failed_reason:
+            return
+        self.view.failed_reason, self.view.failed_message, self.view.disrupted = "Evicted", message, True
+        self._ending.grace_seconds = grace_seconds
+        self.local.tell("Warning", "Evicted", message)
         self.local.wake()
 
     def wake_after(self, seconds: float) -> None:
@@ -201,7 +211,8 @@ class PodWorker:
         unsafe = self.context.kubelet.allowed_unsafe_sysctls
         began = self.view.sandbox_id or any(seen.current is not None for seen in self.view.containers.values())
         found = None if began else refusal(self.pod["spec"], self.context.host, unsafe)
-        return found or self.context.allocations.admit(self.pod)
+        short = "" if began else refused_under(self.pod, self.context.pressures())
+        return found or (Refusal("Evicted", short) if short else self.context.allocations.admit(self.pod))
 
     def _past_deadline(self) -> bool:
         """Whether activeDeadlineSeconds are over; then the pod fails."""

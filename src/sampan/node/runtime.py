@@ -70,11 +70,10 @@ class Runtime:
     async def status(self) -> cri.StatusResponse:
         return await self.call(RUNTIME + "Status", cri.StatusRequest(), cri.StatusResponse, 5)
 
-    async def run_pod_sandbox(self, config: cri.PodSandboxConfig) -> str:
+    async def run_pod_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
+        request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
         async with self._making:
-            answer = await self.call(
-                RUNTIME + "RunPodSandbox", cri.RunPodSandboxRequest(config=config), cri.RunPodSandboxResponse, 240
-            )
+            answer = await self.call(RUNTIME + "RunPodSandbox", request, cri.RunPodSandboxResponse, 240)
         return str(answer.pod_sandbox_id)
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
@@ -165,6 +164,10 @@ class Runtime:
         answer = await self.call(RUNTIME + "ListContainerStats", request, cri.ListContainerStatsResponse)
         return list(answer.stats)
 
+    async def reopen_container_log(self, container_id: str) -> None:
+        request = cri.ReopenContainerLogRequest(container_id=container_id)
+        await self.call(RUNTIME + "ReopenContainerLog", request, cri.ReopenContainerLogResponse)
+
     # images
 
     async def list_images(self) -> list[cri.Image]:
@@ -206,6 +209,12 @@ class Runtime:
         """Forget one name of an image."""
         request = cri.DeleteStoredImageRequest(name=name, sync=True)
         await self.call(CONTAINERD_IMAGES + "Delete", request, cri.Nothing, metadata=IN_KUBERNETES_NAMESPACE)
+
+    async def image_filesystem(self) -> str:
+        """Return a path on the filesystem that images are on; ``""`` where the runtime does not say it."""
+        answer = await self.call(IMAGES + "ImageFsInfo", cri.ImageFsInfoRequest(), cri.ImageFsInfoResponse)
+        found = [filesystem.fs_id.mountpoint for filesystem in answer.image_filesystems]
+        return found[0] if found else ""
 
     # containerd's events
 

@@ -53,7 +53,7 @@ def test_the_shim_is_written_once(tmp_path: Path) -> None:
     assert written.st_mode & 0o111
     install(tmp_path, tmp_path / "cni.sock")
     assert (tmp_path / "bin" / "sampan").stat().st_ino == written.st_ino
-    assert json.loads(conflist())["plugins"] == [{"type": "sampan"}]
+    assert json.loads(conflist())["plugins"] == [{"type": "sampan", "capabilities": {"portMappings": True}}]
 
 
 def test_addresses_go_round_and_run_out() -> None:

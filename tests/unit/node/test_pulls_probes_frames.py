@@ -55,7 +55,7 @@ async def test_a_failed_pull_is_backed_off() -> None:
     assert (first.value.reason, second.value.reason) == ("ErrImagePull", "ImagePullBackOff")
     assert told == ["Pulling", "Failed", "Failed", "BackOff"]
     assert registry.pulls == 1
-    assert 9 < puller.seconds_left(IMAGE) <= 10
+    assert 9 < puller.seconds_left(IMAGE, "") <= 10
 
 
 @pytest.mark.parametrize(("policy", "pulls"), [("IfNotPresent", 0), ("Never", 0), ("Always", 1)])

@@ -136,7 +136,7 @@ def mirror_owner(node: str, at: Admission, owners: list[Any]) -> str:
         return f'node "{node}" can only create pods with a controller owner reference set to itself'
     if owner.get("blockOwnerDeletion"):
         return f'node "{node}" must not set blockOwnerDeletion on an owner reference'
-    record = at.api.store.get(f"/registry/nodes/{node}")
+    record = at.api.store.get(f"/registry/minions/{node}")
     uid = at.api.parsed(record)["metadata"]["uid"] if record else ""
     if owner.get("uid") != uid:
         return f"node {node} UID mismatch: expected {owner.get('uid')} got {uid}"

@@ -60,7 +60,7 @@ def node_of(request: Request, bound: Object | None) -> tuple[str, str] | None:
     name = text(bound, "spec", "nodeName") if bound and bound["kind"] == "Pod" else ""
     if not name or minor(request.api.types.version) < NODE_CLAIMS_SINCE:
         return None
-    record = request.api.store.get(f"/registry/nodes/{name}")
+    record = request.api.store.get(f"/registry/minions/{name}")
     return (name, request.api.parsed(record)["metadata"]["uid"] if record else "")
 
 

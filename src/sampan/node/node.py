@@ -1,0 +1,141 @@
+"""The workers of a node, one a pod: begun, woken and ended by what informers, the runtime and the folder of static pods say.
+
+On start the pods that the runtime still has are adopted, and those that nobody knows are removed, with all they left here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from sampan.client.informer import Informer
+from sampan.node.context import NodeContext
+from sampan.node.csi.driver import CsiFailure
+from sampan.node.pod_config import UID
+from sampan.node.pod_plan import ENDED
+from sampan.node.pod_worker import PodWorker
+from sampan.node.runtime import RuntimeFailure
+from sampan.node.static_pods import is_mirror, is_static
+from sampan.node.volumes import csi, removal
+from sampan.schema.objects import Object
+
+logger = logging.getLogger("sampan.node")
+
+
+class Node:
+    """The workers of this node, by the uid of their pods."""
+
+    def __init__(self, context: NodeContext, pods: Informer, group: asyncio.TaskGroup) -> None:
+        self.context = context
+        self.pods = pods
+        self.workers: dict[str, PodWorker] = {}
+        self._waiting: dict[str, Object] = {}
+        """Static pods that begin when an older one of their name has ended, by namespace and name."""
+        self._group = group
+
+    def on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        if is_mirror(new):
+            return  # what it shows is run from its file
+        uid = new["metadata"]["uid"]
+        worker = self.workers.get(uid)
+        if worker is not None:
+            if change == "DELETED":  # deleted without grace: everything of it must go here too
+                gone = {"deletionTimestamp": "now", **new["metadata"], "deletionGracePeriodSeconds": 0}
+                new = {**new, "metadata": gone}
+            worker.update(new)
+        elif is_static(new) and (older := self._of_name(new)) is not None:
+            self._waiting[older.key] = new
+        elif change != "DELETED":
+            if (new.get("status") or {}).get("phase") not in ENDED and self.context.allocations.is_kept(uid):
+                self.context.allocations.admit(new)  # before pods that are new here
+            worker = self.workers[uid] = PodWorker(self.context, new)
+            self._group.create_task(self._run(uid, worker), name=f"pod-{worker.key}")
+
+    async def _run(self, uid: str, worker: PodWorker) -> None:
+        while True:
+            try:
+                await worker.run()
+                break
+            except* Exception as errors:
+                # a defect of one pod's worker must not end the others; it begins anew from what is there
+                logger.error("pod %s: %s", worker.key, errors.exceptions[0], exc_info=errors)
+                worker.wake_after(1.0)
+        del self.workers[uid]
+        worker.local.disown()
+        self.context.tokens.forget(uid)
+        self.context.images.forget(uid)
+        self.context.materials.release(uid)
+        if (waiting := self._waiting.pop(worker.key, None)) is not None:
+            self.on_pod("ADDED", None, waiting)
+        still = self.pods.get(worker.key)
+        if still is not None and still["metadata"]["uid"] != uid:
+            self.on_pod("ADDED", None, still)
+
+    def _of_name(self, pod: Object) -> PodWorker | None:
+        key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        return next((worker for worker in self.workers.values() if worker.key == key), None)
+
+    def on_material(self, namespace: str) -> None:
+        """A ConfigMap or Secret changed: the pods of its namespace look at it again."""
+        for worker in self.workers.values():
+            if worker.pod["metadata"]["namespace"] == namespace:
+                worker.wake()
+
+    def on_allocation(self) -> None:
+        """What pods were given changed: those that wait for more look at it again, the most important ones first."""
+        waiting = [worker for worker in self.workers.values() if worker.view.resize_pending is not None]
+        for worker in sorted(waiting, key=lambda worker: -(worker.pod["spec"].get("priority") or 0)):
+            worker.wake()
+
+    async def follow_exits(self) -> None:
+        """Wake workers by containerd's events; other runtimes are looked at every second while pods run."""
+        while True:
+            try:
+                async for container_id in self.context.runtime.exits():
+                    on_exit = self.context.owners.get(container_id)
+                    if on_exit is not None:
+                        on_exit(container_id)
+            except RuntimeFailure as error:
+                logger.warning("events of the runtime: %s", error)
+            await asyncio.sleep(1.0)
+            for worker in self.workers.values():  # what happened meanwhile
+                worker.wake()
+
+    async def remove_strangers(self) -> None:
+        """Remove sandboxes of pods that the API does not know (any more), and their folders."""
+        known = {pod["metadata"]["uid"] for pod in self.pods} | set(self.workers)
+        for sandbox in await self.context.runtime.list_pod_sandboxes():
+            uid = sandbox.labels.get(UID, "")
+            if uid and uid not in known:
+                await self.context.runtime.stop_pod_sandbox(sandbox.id)
+                await self.context.runtime.remove_pod_sandbox(sandbox.id)
+        await self.remove_folders()
+
+    async def remove_folders(self) -> None:
+        """Remove what is left on disk of pods that are not known here; what cannot go yet (its CSI driver is not there) goes
+        when a driver comes."""
+        known = {pod["metadata"]["uid"] for pod in self.pods} | self.workers.keys()
+        for uid in await asyncio.to_thread(names_in, self.context.kubelet_dir / "pods"):
+            if uid not in known:
+                try:
+                    await removal.tear_down(self.context, self.context.kubelet_dir / "pods" / uid)
+                except OSError as error:
+                    logger.warning("volumes of pod %s: %s", uid, error)
+
+    def on_plugins(self) -> None:
+        """CSI drivers came or went: pods that wait for one look again, and what was left to one is cleaned up."""
+        for worker in self.workers.values():
+            worker.wake()
+        self._group.create_task(self._clean_with_drivers(), name="csi-clean-up")
+
+    async def _clean_with_drivers(self) -> None:
+        await self.remove_folders()
+        try:
+            await csi.clean_staged(self.context)
+        except (CsiFailure, OSError) as error:
+            logger.warning("staged volumes: %s", error)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []

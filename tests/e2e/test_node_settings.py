@@ -1,0 +1,87 @@
+"""A node with settings of its own: static pods, logs that are rotated, a node that is short of memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import busybox_archive
+from .space import Space, eventually, pod
+from .up_down_cluster import Cluster, new_cluster, unable
+
+SETTINGS = """
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+staticPodPath: {folder}
+maxPods: 20
+containerLogMaxSize: 1Ki
+containerLogMaxFiles: 3
+evictionHard: {{memory.available: 99%}}
+registerWithTaints: [{{key: example.com/own, value: "yes", effect: PreferNoSchedule}}]
+"""
+
+
+@pytest.fixture
+def short_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster whose node says that it is short of memory, and reads static pods from ``manifests``."""
+    if unable() or not Path("/usr/bin/busybox").exists():
+        pytest.skip(unable() or "busybox-static is not installed")
+    cluster = new_cluster(tmp_path)
+    (tmp_path / "kubelet.yaml").write_text(SETTINGS.format(folder=tmp_path / "manifests"))
+    try:
+        cluster.up("--kubelet-config", str(tmp_path / "kubelet.yaml"))
+        busybox_archive(tmp_path / "busybox.tar")
+        cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
+        yield cluster
+    finally:
+        cluster.sampan("down", "--name", cluster.name, check=False)
+
+
+def test_static_pods_rotated_logs_and_evictions(short_cluster: Cluster, tmp_path: Path) -> None:
+    space, node = Space(short_cluster), short_cluster.settings.node_name
+    static = pod("static", "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.01; done")
+    file = tmp_path / "manifests" / "static.json"
+    file.write_text(json.dumps(static | {"metadata": {"name": "static", "namespace": space.name}}))
+    name = f"static-{node}"
+    eventually("its mirror is there", lambda: space.run("get", "pod", name).returncode == 0)
+    space("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=20s")
+    mirror = space.pod(name)
+    assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
+    assert mirror["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
+    uid = mirror["metadata"]["annotations"]["kubernetes.io/config.hash"]
+
+    found = short_cluster.get("node", node)
+    assert found["status"]["capacity"]["pods"] == "20"
+    condition = next(c for c in found["status"]["conditions"] if c["type"] == "MemoryPressure")
+    assert (condition["status"], condition["reason"]) == ("True", "KubeletHasInsufficientMemory")
+    taints = {taint["key"] for taint in found["spec"]["taints"]}
+    assert taints == {"example.com/own", "node.kubernetes.io/memory-pressure"}
+    asks = {"resources": {"requests": {"memory": "1Ki"}}}
+    here = {"nodeName": node}
+    space.apply(pod("burstable", "sleep 1000", here, **asks), pod("best-effort", "sleep 1000", here))
+    for evicted in ("burstable", "best-effort"):
+        eventually(f"{evicted} goes", lambda of=evicted: space.pod(of).get("status", {}).get("reason") == "Evicted")  # type: ignore[misc]
+    message = space.pod("burstable")["status"]["message"]
+    assert message.startswith("The node was low on resource: memory. Threshold quantity: ")
+    assert "Container main was using" in message and "request is 1Ki" in message
+    refused = space.pod("best-effort")["status"]["message"]
+    assert refused == "Pod was rejected: The node had condition: [MemoryPressure]. "
+
+    logs = short_cluster.settings.pod_log_dir / f"{space.name}_{name}_{uid}" / "main"
+    eventually("its log was rotated", lambda: len(list(logs.iterdir())) == 2)
+    lines = space("logs", name, "--tail=20").split("\n")
+    numbers = [int(line.removeprefix("line ")) for line in lines if line]
+    assert numbers == list(range(numbers[0], numbers[0] + 20))
+    space("delete", "pod", name, "--wait=false")
+    eventually("a mirror that is deleted comes again", lambda: again(space, name, mirror["metadata"]["uid"]))
+    file.unlink()
+    eventually("its mirror goes with the file", lambda: space.run("get", "pod", name).returncode == 1)
+    eventually("and so does the pod", lambda: not logs.exists())
+
+
+def again(space: Space, name: str, uid: str) -> bool:
+    found = space.run("get", "pod", name, "-o", "jsonpath={.metadata.uid}").stdout
+    return found not in ("", uid)
