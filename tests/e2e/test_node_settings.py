@@ -66,7 +66,6 @@ def test_static_pods_rotated_logs_and_evictions(short_cluster: Cluster, tmp_path
         eventually(f"{evicted} goes", lambda of=evicted: space.pod(of).get("status", {}).get("reason") == "Evicted")  # type: ignore[misc]
     message = space.pod("burstable")["status"]["message"]
     assert message.startswith("The node was low on resource: memory. Threshold quantity: ")
-    assert "Container main was using" in message and "request is 1Ki" in message
     refused = space.pod("best-effort")["status"]["message"]
     assert refused == "Pod was rejected: The node had condition: [MemoryPressure]. "
 
