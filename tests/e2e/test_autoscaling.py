@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from .test_node_pods import Space, space  # noqa: F401  (the fixture)
+from .space import Space
 
 SCRIPT = "while true; do if [ -e /tmp/stop ]; then sleep 1; fi; done"
 PATIENCE_SECONDS = 60.0
@@ -40,7 +40,7 @@ def autoscaler() -> dict[str, Any]:
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
 
 
-def scaled(space: Space, replicas: int) -> None:  # noqa: F811
+def scaled(space: Space, replicas: int) -> None:
     """Return when the autoscaler has made it so many; it is asked to look again, for its own time is 15 s."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
@@ -52,7 +52,7 @@ def scaled(space: Space, replicas: int) -> None:  # noqa: F811
     raise AssertionError(space("describe", "hpa", "burn"))
 
 
-def test_a_deployment_grows_with_its_load_and_shrinks_again(space: Space) -> None:  # noqa: F811
+def test_a_deployment_grows_with_its_load_and_shrinks_again(space: Space) -> None:
     space.apply(deployment())
     space("rollout", "status", "deployment/burn", "--timeout=30s")
     space.apply(autoscaler())

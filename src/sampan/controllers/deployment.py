@@ -66,6 +66,7 @@ class DeploymentController(Controller):
         new = next((rs for rs in sorted(sets, key=plan.revision_of) if plan.same_template(deployment, rs)), None)
         old = [rs for rs in sets if rs is not new]
         paused = bool(deployment["spec"].get("paused"))
+        made = new is None and not paused
         if new is None and not paused:
             new = await self._create(deployment, old)
             sets = [*old, new]
@@ -73,15 +74,23 @@ class DeploymentController(Controller):
             new = await self._mark(deployment, new, old)
             sets = [*old, new]
         await self._size(deployment, new, old, paused=paused)
-        status = await self._write_status(deployment, new, sets)
+        status = await self._write_status(deployment, new, sets, made=made)
         if new is not None and plan.is_complete(deployment, status):
             await self._forget_history(deployment, old)
         return self._deadline(deployment, status)
 
     async def _claim(self, deployment: Object) -> list[Object]:
-        """Return our ReplicaSets; those that nobody controls and our selector matches are adopted."""
-        mine = owned_by(self.replica_sets, deployment)
+        """Return our ReplicaSets: those that nobody controls and our selector matches are adopted, those that it does not
+        match any more are let go."""
         selector = label_selector(deployment["spec"]["selector"])
+        mine = []
+        for own in owned_by(self.replica_sets, deployment):
+            if selector.matches(own["metadata"].get("labels")):
+                mine.append(own)
+            elif "deletionTimestamp" not in own["metadata"]:
+                uid = deployment["metadata"]["uid"]
+                others = [owner for owner in own["metadata"]["ownerReferences"] if owner["uid"] != uid]
+                await set_owners(self.client, own, others, REPLICA_SETS)
         for stray in self.replica_sets.by_index(BY_NAMESPACE, deployment["metadata"]["namespace"]):
             metadata = stray["metadata"]
             if controller_of(stray) or "deletionTimestamp" in metadata or not selector.matches(metadata.get("labels")):
@@ -184,12 +193,12 @@ class DeploymentController(Controller):
         name = replica_set["metadata"]["name"]
         self.events.normal(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {name} from {before} to {after}")
 
-    async def _write_status(self, deployment: Object, new: Object | None, sets: list[Object]) -> Object:
+    async def _write_status(self, deployment: Object, new: Object | None, sets: list[Object], *, made: bool) -> Object:
         now = timestamp()
         fresh = [self.replica_sets.get(f"{rs['metadata']['namespace']}/{rs['metadata']['name']}") or rs for rs in sets]
         current = next((rs for rs in fresh if new and rs["metadata"]["name"] == new["metadata"]["name"]), new)
         status = plan.status_of(deployment, current, fresh, now)
-        progressing = self._progressing(deployment, current, status, now)
+        progressing = self._progressing(deployment, current, status, now, made=made)
         if progressing is not None:
             status["conditions"] = plan.set_condition(status["conditions"], progressing, now)
         if status != deployment.get("status"):
@@ -205,7 +214,9 @@ class DeploymentController(Controller):
             )
         return status
 
-    def _progressing(self, deployment: Object, new: Object | None, status: Object, now: str) -> Object | None:
+    def _progressing(
+        self, deployment: Object, new: Object | None, status: Object, now: str, *, made: bool
+    ) -> Object | None:
         deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
         if deadline == 2**31 - 1:
             return None
@@ -219,7 +230,8 @@ class DeploymentController(Controller):
             message = f'ReplicaSet "{name}" has successfully progressed.'
             return {**condition, "reason": "NewReplicaSetAvailable", "message": message}
         if before is None or (before["reason"] == "NewReplicaSetAvailable" and f'"{name}"' not in before["message"]):
-            return {**condition, "reason": "NewReplicaSetCreated", "message": f'Created new replica set "{name}"'}
+            how, reason = ("Created", "NewReplicaSetCreated") if made else ("Found", "FoundNewReplicaSet")
+            return {**condition, "reason": reason, "message": f'{how} new replica set "{name}"'}
         if before["reason"] == "DeploymentPaused":
             return {**condition, "reason": "DeploymentResumed", "message": "Deployment is resumed"}
         if before["reason"] == "NewReplicaSetAvailable" and not plan.made_progress(old, status):

@@ -211,6 +211,9 @@ def status_of(deployment: Object, new: Object | None, sets: list[Object], now: s
         else max(total - usable, 0),
     }
     status |= {name: count for name, count in counts.items() if count}
+    going = [rs["status"]["terminatingReplicas"] for rs in sets if "terminatingReplicas" in rs.get("status", {})]
+    if going:
+        status["terminatingReplicas"] = sum(going)
     if old.get("collisionCount"):
         status["collisionCount"] = old["collisionCount"]
     _, unavailable = limits(deployment)
@@ -223,7 +226,8 @@ def status_of(deployment: Object, new: Object | None, sets: list[Object], now: s
         "message": f"Deployment {'has' if enough else 'does not have'} minimum availability.",
     }
     conditions = set_condition(list(old.get("conditions") or ()), condition, now)
-    failure = condition_of(new, "ReplicaFailure") if new else None
+    failures = [found for rs in ([new] if new else []) + sets if (found := condition_of(rs, "ReplicaFailure"))]
+    failure = failures[0] if failures else None
     conditions = [c for c in conditions if c["type"] != "ReplicaFailure"]
     if failure is not None:
         conditions = set_condition(list(conditions), {**failure, "lastUpdateTime": now}, now)
