@@ -178,3 +178,17 @@ def test_the_chain_down_to_the_kernel(pods: Pods) -> None:
     assert any(line.startswith("that path in ") for line in rows["cgroup"]["kernel"])
     text = pods.cluster.sampan("oci", "explain", "hard", *where).stdout
     assert "RunPodSandbox → " in text and "capabilities  drop=ALL" in text
+
+
+def test_the_tightest_context_that_works_is_proven(pods: Pods) -> None:
+    where = ("--name", pods.cluster.name, "-n", pods.namespace)
+    words = ("plain", "--for", "0.2", "--seccomp", "plain", "--check", "test -n $POD_IP", "-o", "json")
+    done = pods.cluster.sampan("security", "least", *where, *words)
+    assert "Pod Security: baseline now, restricted then" in done.stderr
+    patch = json.loads(done.stdout)["spec"]
+    assert patch["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert patch["securityContext"]["seccompProfile"] == {"type": "Localhost", "localhostProfile": "plain.json"}
+    assert patch["securityContext"]["runAsNonRoot"] is True
+    profile = json.loads((pods.cluster.settings.kubelet_dir / "seccomp" / "plain.json").read_text())
+    assert {"execve", "nanosleep", "clock_nanosleep"} & set(profile["syscalls"][0]["names"])
+    assert "least" not in pods.kubectl("get", "pods", "-o", "name"), "the copies are gone"

@@ -10,8 +10,8 @@ import argparse
 import importlib
 from types import ModuleType
 
-SUMMARY = "what pods may do, and who may do what: effective, check, fix, who-can, role, webhook"
-VERBS = ("effective", "check", "fix", "who-can", "role", "webhook")
+SUMMARY = "what pods may do, and who may do what: effective, check, fix, least, who-can, role, webhook"
+VERBS = ("effective", "check", "fix", "least", "who-can", "role", "webhook")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
