@@ -42,7 +42,7 @@ def attach(file: Path) -> Path:
             if not device.exists():
                 os.mknod(device, 0o660 | 0o060000, os.makedev(7, number))
             try:
-                with open(device, "rb") as opened:
+                with open(device, "r+b", buffering=0) as opened:  # opened to read only, it would be read-only
                     fcntl.ioctl(opened, SET_FD, backing.fileno())
             except OSError as error:
                 if error.errno != 16:  # EBUSY: somebody else took it between the two calls
