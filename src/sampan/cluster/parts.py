@@ -238,7 +238,13 @@ async def run_controllers(
     from sampan.controllers import job_metrics
     from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
 
-    config = ControllersConfig(root_ca, autoscaler or AutoscalerConfig(), pki_dir, api_server)
+    config = ControllersConfig(
+        root_ca,
+        autoscaler or AutoscalerConfig(),
+        pki_dir,
+        device_claims=api.catalog.get("resource.k8s.io", "v1", "resourceclaims") is not None,
+        api_server=api_server,
+    )
     api.metric_sources.append(job_metrics.families)
     await run_builtin(clients_of(api), config, beside)
 

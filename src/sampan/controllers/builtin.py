@@ -38,6 +38,8 @@ from sampan.client.resources import (
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
+    RESOURCE_CLAIM_TEMPLATES,
+    RESOURCE_CLAIMS,
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
@@ -74,6 +76,7 @@ from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
 from sampan.controllers.pod_garbage import PodGarbageCollector
 from sampan.controllers.replica_set import ReplicaSetController, ReplicationControllerController
+from sampan.controllers.resource_claims import ResourceClaimMaker, ResourceClaimReleaser
 from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
@@ -96,6 +99,8 @@ class ControllersConfig:
     autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
     pki_dir: Path | None = None
     """Where the cluster's CA is; None: certificates are not signed."""
+    device_claims: bool = True
+    """Whether resource.k8s.io/v1 is served: since 1.34."""
     api_server: str = ""
     """The URL of the API, for ``kube-public/cluster-info``; empty: there is none."""
 
@@ -264,6 +269,17 @@ def controllers_of(
         EndpointSliceMirroring(client(EndpointSliceMirroring), of(ENDPOINTS), of(SERVICES), of(ENDPOINT_SLICES)),
         ClusterRoleAggregation(client(ClusterRoleAggregation), of(CLUSTER_ROLES)),
         *identity_controllers(client_for, informers, config),
+        *(device_controllers(client_for, informers, events_of) if config.device_claims else ()),
+    ]
+
+
+def device_controllers(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
+    """Return what keeps ResourceClaims of pods."""
+    pods, claims = informers.of(PODS), informers.of(RESOURCE_CLAIMS)
+    client, events = client_for(ResourceClaimMaker.name), events_of("resource_claim")
+    return [
+        ResourceClaimMaker(client, pods, claims, informers.of(RESOURCE_CLAIM_TEMPLATES), events),
+        ResourceClaimReleaser(client, pods, claims),
     ]
 
 

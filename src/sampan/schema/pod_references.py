@@ -85,3 +85,17 @@ def _named(plural: str, reference: Any, field: str = "name") -> Iterator[tuple[s
     name = reference.get(field) if isinstance(reference, dict) else None
     if isinstance(name, str) and name:
         yield plural, name
+
+
+def resource_claim_names(pod: Object) -> Iterator[tuple[str, str | None, bool]]:
+    """Yield of each of a pod's resource claims its name in the pod, the ResourceClaim's name (None: not made yet), and
+    whether it is made from a template; one for which no claim is needed is left out. Source:
+    k8s.io/dynamic-resource-allocation resourceclaim.Name."""
+    made = {one.get("name"): one for one in _list(pod.get("status") or {}, "resourceClaimStatuses")}
+    for claim in _list(pod.get("spec") or {}, "resourceClaims"):
+        if claim.get("resourceClaimName"):
+            yield claim["name"], claim["resourceClaimName"], False
+        elif claim["name"] not in made:
+            yield claim["name"], None, True
+        elif made[claim["name"]].get("resourceClaimName"):
+            yield claim["name"], made[claim["name"]]["resourceClaimName"], True

@@ -39,6 +39,16 @@ def _quantity(text: str) -> Quantity:
         raise EvaluationError(str(error)) from None
 
 
+def quantity_of(text: str) -> Quantity:
+    """Return the value of a quantity's text; raises ``EvaluationError``."""
+    return _quantity(text)
+
+
+def semver_of(text: str) -> Semver:
+    """Return the value of a version's text (semver 2); raises ``EvaluationError``."""
+    return _parse_semver(text)
+
+
 def _is_quantity(text: str) -> bool:
     try:
         parse(text)

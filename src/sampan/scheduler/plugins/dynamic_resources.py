@@ -1,0 +1,256 @@
+"""DynamicResources: a pod goes where the devices are that its ResourceClaims ask for, and gets them.
+
+Devices are chosen in the cycle (``device_allocation.py``), noted until the claims show it, and written into the claims before
+the pod is bound. Source: KEP-4381, pkg/scheduler/framework/plugins/dynamicresources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sampan.client.errors import ApiError
+from sampan.client.resources import DEVICE_CLASSES, RESOURCE_CLAIMS, RESOURCE_SLICES
+from sampan.scheduler.device_allocation import Inventory, allocate, devices_of
+from sampan.scheduler.devices import DeviceError, DeviceId, Pool, pools_of
+from sampan.scheduler.framework import (
+    ADD,
+    DELETE,
+    SKIP,
+    UPDATE,
+    CycleState,
+    Handle,
+    Interest,
+    Plugin,
+    PreFilterAnswer,
+    Status,
+    failure,
+    interest,
+    unresolvable,
+)
+from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.pod_info import PodInfo
+from sampan.schema.node_selectors import term_matches
+from sampan.schema.objects import Object
+from sampan.schema.pod_references import resource_claim_names
+
+SINCE = (1, 34)
+"""Since this version resource.k8s.io/v1 is served."""
+FINALIZER = "resource.kubernetes.io/delete-protection"
+MOST_CONSUMERS = 256
+ATTEMPTS = 5
+ELSEWHERE = unresolvable("resourceclaim not available on the node")
+TOO_FEW = unresolvable("cannot allocate all claims")
+
+
+@dataclass
+class Wanted:
+    """What one pod's claims need."""
+
+    claims: list[Object]
+    """All of them, with what is promised to them."""
+    open: list[Object] = field(default_factory=list)
+    """Those that have no devices yet."""
+    by_node: dict[str, list[Pool]] = field(default_factory=dict)
+    anywhere: list[Pool] = field(default_factory=list)
+    classes: dict[str, Object] = field(default_factory=dict)
+    taken: frozenset[DeviceId] = frozenset()
+    found: dict[str, list[Object]] = field(default_factory=dict)
+    """The allocations of the open claims, by node."""
+
+
+class DynamicResources(Plugin):
+    name = "DynamicResources"
+
+    def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
+        super().__init__(args, handle)
+        self.on = handle.kubernetes_version >= SINCE
+        self._promised: dict[str, Object] = {}
+        """Allocations that are being written, by the claim's uid."""
+        if self.on:
+            self.claims = handle.informer_of(RESOURCE_CLAIMS)
+            self.slices = handle.informer_of(RESOURCE_SLICES)
+            self.classes = handle.informer_of(DEVICE_CLASSES)
+            self.claims.add_handler(self._on_claim)
+
+    def _on_claim(self, change: str, old: Object | None, new: Object) -> None:
+        if change == "DELETED" or (new.get("status") or {}).get("allocation"):
+            self._promised.pop(new["metadata"]["uid"], None)
+
+    def interests(self) -> Sequence[Interest]:
+        if not self.on:
+            return ()
+        return (
+            interest(RESOURCE_CLAIMS, ADD, UPDATE, DELETE, hint=matters),
+            interest(RESOURCE_SLICES, ADD, UPDATE),
+            interest(DEVICE_CLASSES, ADD, UPDATE),
+        )
+
+    def _of(self, pod: PodInfo) -> Iterator[Object | str]:
+        """Yield the pod's claims, or why one cannot be used."""
+        for name, claim_name, from_template in resource_claim_names(pod.object):
+            if claim_name is None:
+                yield f'pod "{pod.key}": ResourceClaim not created yet'
+                continue
+            claim = self.claims.get(f"{pod.namespace}/{claim_name}")
+            if claim is None:
+                yield f'resourceclaim "{claim_name}" not found'
+            elif "deletionTimestamp" in claim["metadata"]:
+                yield f'resourceclaim "{claim_name}" is being deleted'
+            elif from_template and not is_for(claim, pod):
+                yield f'ResourceClaim "{claim_name}" was not created for pod claim "{name}" of pod "{pod.key}"'
+            else:
+                yield claim
+
+    def pre_enqueue(self, pod: PodInfo) -> Status | None:
+        if not self.on or not pod.spec.get("resourceClaims"):
+            return None
+        problem = next((one for one in self._of(pod) if isinstance(one, str)), None)
+        return unresolvable(problem) if problem else None
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> PreFilterAnswer:
+        if not self.on or not pod.spec.get("resourceClaims"):
+            return SKIP
+        claims: list[Object] = []
+        for one in self._of(pod):
+            if isinstance(one, str):
+                return unresolvable(one)
+            claims.append(self._with_promise(one))
+        if not claims:
+            return SKIP
+        wanted = Wanted(claims)
+        for claim in claims:
+            status = claim.get("status") or {}
+            if not status.get("allocation"):
+                wanted.open.append(claim)
+            elif len(status.get("reservedFor") or ()) >= MOST_CONSUMERS and not reserved_for(claim, pod):
+                return unresolvable("resourceclaim in use")
+        if wanted.open:
+            problem = self._look_around(wanted)
+            if problem is not None:
+                return problem
+        state[self.name] = wanted
+        return None
+
+    def _look_around(self, wanted: Wanted) -> Status | None:
+        """Note which devices there are and which are free; return why none can do."""
+        wanted.classes = {one["metadata"]["name"]: one for one in self.classes}
+        for claim in wanted.open:
+            for request in claim["spec"].get("devices", {}).get("requests") or ():
+                for wish in (request.get("exactly"), *(request.get("firstAvailable") or ())):
+                    if wish and wish["deviceClassName"] not in wanted.classes:
+                        why = f"request {request['name']}: device class {wish['deviceClassName']} does not exist"
+                        return unresolvable(why)
+        for pool in pools_of(self.slices):
+            names = {one["spec"].get("nodeName") for one in pool.slices}
+            only = names.pop() if len(names) == 1 else None
+            (wanted.by_node.setdefault(only, []) if only else wanted.anywhere).append(pool)
+        wanted.taken = frozenset(one for claim in self.claims for one in devices_of(self._with_promise(claim)))
+        return None
+
+    def _with_promise(self, claim: Object) -> Object:
+        promised = self._promised.get(claim["metadata"]["uid"])
+        if promised is None:
+            return claim
+        return {**claim, "status": {**(claim.get("status") or {}), "allocation": promised}}
+
+    def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
+        wanted: Wanted = state[self.name]
+        for claim in wanted.claims:
+            selector = ((claim.get("status") or {}).get("allocation") or {}).get("nodeSelector")
+            if selector and not any(term_matches(t, node.name, node.labels) for t in selector["nodeSelectorTerms"]):
+                return ELSEWHERE
+        if not wanted.open:
+            return None
+        pools = [*wanted.by_node.get(node.name, ()), *wanted.anywhere]
+        try:
+            found = allocate(wanted.open, Inventory(pools, wanted.classes, wanted.taken), node.name, node.labels)
+        except DeviceError as error:
+            return unresolvable(str(error))
+        if found is None:
+            return TOO_FEW
+        wanted.found[node.name] = found
+        return None
+
+    def reserve(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        wanted: Wanted | None = state.get(self.name)
+        if wanted is not None:
+            for claim, allocation in zip(wanted.open, wanted.found.get(node, ()), strict=False):
+                self._promised[claim["metadata"]["uid"]] = allocation
+        return None
+
+    def unreserve(self, state: CycleState, pod: PodInfo, node: str) -> None:
+        wanted: Wanted | None = state.get(self.name)
+        if wanted is None:
+            return
+        for claim in wanted.open:
+            self._promised.pop(claim["metadata"]["uid"], None)
+        written: list[Object] = state.get(f"{self.name} written", [])
+        for claim in written:
+            self.handle.start(self._give_back(claim, pod), f"resourceclaim-{pod.key}")
+
+    async def pre_bind(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        wanted: Wanted | None = state.get(self.name)
+        if wanted is None:
+            return None
+        written = state.setdefault(f"{self.name} written", [])
+        found = zip(wanted.open, wanted.found.get(node, ()), strict=False)
+        given = {claim["metadata"]["uid"]: allocation for claim, allocation in found}
+        for claim in wanted.claims:
+            allocation = given.get(claim["metadata"]["uid"]) or claim["status"]["allocation"]
+            try:
+                written.append(await self._write(claim, allocation, pod))
+            except (ApiError, OSError) as error:
+                return failure(f"writing ResourceClaim {claim['metadata']['name']}: {error}")
+        return None
+
+    async def _write(self, claim: Object, allocation: Object, pod: PodInfo) -> Object:
+        """Give a claim its devices and note that the pod uses it; return it as it is then."""
+        metadata, client = claim["metadata"], self.handle.client
+        for attempt in range(ATTEMPTS):
+            there = await client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
+            try:
+                status = dict(there.get("status") or {})
+                if not status.get("allocation"):
+                    finalizers = there["metadata"].get("finalizers") or []
+                    if FINALIZER not in finalizers:
+                        held = {**there["metadata"], "finalizers": [*finalizers, FINALIZER]}
+                        there = await client.update(RESOURCE_CLAIMS, {**there, "metadata": held})
+                    status["allocation"] = allocation
+                if not reserved_for(there, pod):
+                    user = {"resource": "pods", "name": pod.name, "uid": pod.uid}
+                    status["reservedFor"] = [*(status.get("reservedFor") or ()), user]
+                return await client.update(RESOURCE_CLAIMS, {**there, "status": status}, subresource="status")
+            except ApiError as error:
+                if not error.is_conflict or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _give_back(self, claim: Object, pod: PodInfo) -> None:
+        """Take the pod out of a claim's users; the claim's controller frees what nobody uses."""
+        metadata = claim["metadata"]
+        there = await self.handle.client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
+        status = there.get("status") or {}
+        users = [one for one in status.get("reservedFor") or () if one["uid"] != pod.uid]
+        changed = {**there, "status": {**status, "reservedFor": users}}
+        await self.handle.client.update(RESOURCE_CLAIMS, changed, subresource="status")
+
+
+def is_for(claim: Object, pod: PodInfo) -> bool:
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return any(one.get("controller") and one.get("uid") == pod.uid for one in owners)
+
+
+def reserved_for(claim: Object, pod: PodInfo) -> bool:
+    return any(one["uid"] == pod.uid for one in (claim.get("status") or {}).get("reservedFor") or ())
+
+
+def matters(pod: PodInfo, old: Object | None, new: Object | None) -> bool:
+    """Whether a claim that changed is the pod's own, or has given devices back."""
+    now = set(devices_of(new)) if new is not None else set()
+    if old is not None and set(devices_of(old)) - now:
+        return True
+    claim = new or old or {}
+    names = {name for _, name, _ in resource_claim_names(pod.object)}
+    return claim["metadata"]["namespace"] == pod.namespace and claim["metadata"]["name"] in names
