@@ -89,6 +89,21 @@ def test_exec_carries_codes_and_the_end_of_stdin(space: Space, transport: str) -
     assert missing.returncode == 1 and "container nope is not valid for pod box" in missing.stderr
 
 
+def test_attach_carries_what_is_typed_and_said(space: Space, transport: str) -> None:
+    space.apply(pod("echo", "while read line; do echo got $line; done", stdin=True))
+    space.ready("echo")
+    with subprocess.Popen(
+        space.command("attach", "-i", "echo"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as attached:
+        assert attached.stdin is not None and attached.stdout is not None
+        for word in ("a", "b"):
+            attached.stdin.write(f"{word}\n")
+            attached.stdin.flush()
+            assert attached.stdout.readline() == f"got {word}\n"
+        attached.stdin.close()
+        assert attached.wait(10) == 0
+
+
 def test_port_forward(space: Space, transport: str) -> None:
     space.apply(pod("web", "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8080 -h /www"))
     space.ready("web")

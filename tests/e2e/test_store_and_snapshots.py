@@ -1,4 +1,4 @@
-"""`sampan store`, `sampan snapshot` and `sampan up --store` as a user types them, on clusters with simulated pods."""
+"""`sampan store`, `sampan snapshot` and `sampan up --store` as a user types them; most on clusters with simulated pods."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 from tests.etcd_server import Etcd
 
+from .conftest import busybox_archive
+from .space import Space, pod
 from .up_down_cluster import Cluster, new_cluster
 
 
@@ -72,6 +74,29 @@ def test_a_snapshot_is_restored_while_the_cluster_runs_and_forked(
         nodes = {pod["spec"]["nodeName"] for pod in copy.get("pods", "-l", "app=web")["items"]}
         assert nodes == {copy.settings.node_name}
         assert copy.get("service", "kubernetes")["spec"]["clusterIP"] == str(copy.settings.kubernetes_service_ip)
+    finally:
+        copy.sampan("down", "--name", copy.name, check=False)
+
+
+def test_a_fork_has_real_pods_and_volumes_of_its_own(space: Space, snapshot: str, tmp_path: Path) -> None:
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "d"}, "spec": claim}
+    volumes = [{"name": "d", "persistentVolumeClaim": {"claimName": "d"}}]
+    mounts = [{"name": "d", "mountPath": "/d"}]
+    keeps = pod("keeps", "echo line >> /d/log; exec sleep 1000", {"volumes": volumes}, volumeMounts=mounts)
+    space.apply(claim, keeps)
+    space.ready("keeps")
+    space("exec", "keeps", "--", "sh", "-c", "echo more >> /d/log")
+    space.cluster.sampan("snapshot", "save", snapshot, "--name", space.cluster.name)
+    copy = new_cluster(tmp_path)
+    try:
+        forked = copy.sampan("snapshot", "fork", snapshot, copy.name, "--kubeconfig", str(copy.kubeconfig))
+        assert "its volumes on this machine begin empty (1)" in forked.stdout
+        busybox_archive(tmp_path / "busybox.tar")
+        copy.sampan("image", "load", "--name", copy.name, str(tmp_path / "busybox.tar"))
+        copy.kubectl("wait", "pod/keeps", "-n", space.name, "--for=condition=Ready", "--timeout=60s")
+        assert copy.kubectl("exec", "keeps", "-n", space.name, "--", "cat", "/d/log") == "line\n"
+        assert space("exec", "keeps", "--", "cat", "/d/log") == "line\nmore\n"
     finally:
         copy.sampan("down", "--name", copy.name, check=False)
 

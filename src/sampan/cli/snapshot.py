@@ -128,35 +128,31 @@ def fork(options: argparse.Namespace) -> int:
     from sampan.api.flags import parse
     from sampan.cli import up
     from sampan.cluster import lifecycle
-    from sampan.cluster.forks import rehomed
+    from sampan.cluster.forks import make_folders, rehomed
+    from sampan.controllers.local_provisioner import Folders
     from sampan.store import encryption, snapshot
     from sampan.store.sqlite import SqliteStore
 
     about = snapshot.about(path_of(options.snapshot))
     if options.cluster in lifecycle.names():
         raise lifecycle.ClusterError(f"cluster {options.cluster!r} exists", "give the fork another name")
-    flags: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
     sealing = None
     if about.get("cluster") in lifecycle.names():
-        flags = lifecycle.load(about["cluster"]).api_flags
-        file = parse(flags).encryption_provider_config
+        saved = lifecycle.load(about["cluster"])
+        chosen = {name: getattr(saved, name) for name in ("api_flags", "kubelet_config", "scheduler_config")}
+        file = parse(saved.api_flags).encryption_provider_config
         sealing = encryption.read(file) if file else None
     found = snapshot.read(path_of(options.snapshot), sealing)
-    starting = argparse.Namespace(
-        name=options.cluster,
-        pods=options.pods or about["pods"],
-        kubernetes_version=about["kubernetesVersion"],
-        api_port=None,
-        api_config=None,
-        scheduler_config=None,
-        store=None,
-        wait=60.0,
-        kubeconfig=options.kubeconfig,
-    )
+    parser = argparse.ArgumentParser()
+    up.arguments(parser)
+    starting = parser.parse_args(["--name", options.cluster, "--pods", options.pods or about["pods"]])
+    starting.kubernetes_version, starting.kubeconfig = about["kubernetesVersion"], options.kubeconfig
     up.check(starting)
-    settings = lifecycle.choose(starting.name, starting.pods, starting.kubernetes_version, None, flags)
+    settings = lifecycle.choose(starting.name, starting.pods, starting.kubernetes_version, None, **chosen)
+    folders = Folders(settings.volumes_dir if settings.pods == "real" else None)
     old = (ipaddress.IPv4Network(about["serviceCIDR"]), about["nodeName"])
-    puts = rehomed(found.image.records.values(), old, (settings.service_cidr, settings.node_name))
+    puts = rehomed(found.image.records.values(), old, (settings.service_cidr, settings.node_name), folders)
 
     async def fill() -> None:
         store = SqliteStore(settings.store_path, encryption=sealing)
@@ -167,6 +163,12 @@ def fork(options: argparse.Namespace) -> int:
 
     asyncio.run(fill())
     print(f"cluster {options.cluster}: {len(puts)} objects of snapshot {options.snapshot}")
+    empty = make_folders(puts, settings.node_name, folders) if settings.pods == "real" else 0
+    if settings.pods == "real":
+        print(
+            f"its volumes on this machine begin empty ({empty}); images that were loaded by hand are to be loaded again:"
+        )
+        print(f"    sampan image load --name {options.cluster} FILE")
     return up.run(starting)
 
 
