@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS marks (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 FORMAT = 2
 READS = (0, 1, 2)
 """0 is a new file; 1, before 0.2, had no checksums."""
+CACHE_KIBIBYTES = 512
+"""Of pages: the log is written at its end, and read at the start only."""
 FREE_PAGES_KEPT = 256
 FREED_AT_ONCE = 8192
 """Pages of 4 KiB: 32 MiB take some 50 ms."""
@@ -129,6 +131,7 @@ class Database:
         run = self._connection.execute
         # EXCLUSIVE before WAL: SQLite then keeps the file's lock until close, and needs no shared memory
         run("PRAGMA locking_mode=EXCLUSIVE")
+        run(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
         run("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file; before WAL, which writes its first page
         run("PRAGMA journal_mode=WAL")
         run(f"PRAGMA synchronous={'NORMAL' if durability == 'disk' else 'OFF'}")
