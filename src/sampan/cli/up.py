@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -207,5 +206,7 @@ def check(options: argparse.Namespace) -> None:
 
 def which(program: str) -> Path | None:
     """Return where a program is."""
+    import shutil
+
     found = shutil.which(program)
     return Path(found) if found else None

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -425,6 +424,8 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     elif answer is not None:
         _wait_for_end(settings)
     kubeconfig.remove(kubeconfig_file, f"sampan-{settings.name}")
+    import shutil
+
     for folder in (settings.run_dir, settings.state_dir):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -51,6 +50,8 @@ def start(part: Part, settings: Settings, words: int, gate: int, close_inherited
             os.execvp(part.argv[0], part.argv)
         code = _run(part, words, gate)
     except BaseException:
+        import logging
+
         logging.getLogger("sampan").exception("%s ended", part.name)
     finally:
         os._exit(code)
@@ -79,6 +80,7 @@ def _redirect(path: Path) -> None:
 def _run(part: Part, words: int, gate: int) -> int:
     """Run a coroutine until it ends or SIGTERM cancels it; return the exit code."""
     import asyncio
+    import logging
 
     import uvloop
 

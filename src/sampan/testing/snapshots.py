@@ -22,7 +22,7 @@ from sampan.api.local import LocalClient
 from sampan.api.request import User
 from sampan.api.server import ApiConfig, listening, open_api
 from sampan.client.applying import apply
-from sampan.cluster.parts import run_controllers
+from sampan.cluster.api_part import run_controllers
 from sampan.controllers import builtin  # noqa: F401  # warm
 from sampan.scheduler import scheduler  # noqa: F401  # warm
 from sampan.schema.types import UnknownVersion, type_system

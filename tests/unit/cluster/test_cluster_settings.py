@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sampan.cluster import settings as settings_module
-from sampan.cluster.parts import identity
+from sampan.cluster.api_part import identity
 from sampan.cluster.settings import Settings
 
 

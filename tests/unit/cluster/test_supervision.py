@@ -152,3 +152,14 @@ def test_without_keys_and_links_nothing_is_started(waiting: Supervised) -> None:
     waiting.prepared.close()
     assert waiting.process.wait(20) == 0
     assert waiting.reports.read() == b""
+
+
+def test_the_supervisor_imports_little() -> None:
+    """It lives as long as its cluster: what it has imported is memory that nobody uses."""
+    program = (
+        "import sys, sampan.cli.up\n"
+        "from sampan.cluster import kubeconfig, lifecycle, parts, supervisor\n"
+        "print(sorted({'asyncio', 'logging', 'shutil', 'ssl', 'subprocess', 'uuid', 'orjson'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
