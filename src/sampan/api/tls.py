@@ -144,6 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._tunnel is not None:
             self._tunnel.feed(b"")
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # which knows us: a circle with all that TLS keeps
 
     def eof_received(self) -> None:
         if self._tunnel is not None:
