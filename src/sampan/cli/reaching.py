@@ -62,6 +62,7 @@ async def node(options: argparse.Namespace) -> AsyncIterator[Inspection]:
             bundles=settings.run_dir / "containerd",
             netns=settings.netns_path,
             kubelet_dir=settings.kubelet_dir,
+            seccomp_default=bool(settings.kubelet_config.get("seccompDefault")),
         )
     except RuntimeFailure as error:
         raise lifecycle.ClusterError(f"the runtime refuses: {error}") from error

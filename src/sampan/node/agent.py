@@ -132,7 +132,9 @@ async def run(
             group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
         group.create_task(events.run(), name="events")
         context.runtime_name = await until_serving(runtime)
-        context.host = host_features(await runtime.status(), config.kubelet_dir / "seccomp")
+        context.host = host_features(
+            await runtime.status(), config.kubelet_dir / "seccomp", seccomp_default=config.kubelet.seccomp_default
+        )
         await asyncio.to_thread(ensure_pause_image, config.containerd_socket, await runtime.image_status(PAUSE_IMAGE))
         node = Node(context, pods, group)
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))

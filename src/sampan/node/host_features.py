@@ -25,7 +25,7 @@ def has_app_armor() -> bool:
         return False
 
 
-def host_features(status: cri.StatusResponse, seccomp_profiles: Path) -> Host:
+def host_features(status: cri.StatusResponse, seccomp_profiles: Path, *, seccomp_default: bool = False) -> Host:
     """Return what the runtime and the kernel can; ``seccomp_profiles`` is the folder of profiles of type Localhost."""
     own = read_status(Path("/proc/self"))
     default = [handler for handler in status.runtime_handlers if handler.name in ("", "runc")]
@@ -33,6 +33,7 @@ def host_features(status: cri.StatusResponse, seccomp_profiles: Path) -> Host:
         app_armor=has_app_armor(),
         se_linux=has_se_linux(),
         seccomp="Seccomp" in own,
+        seccomp_default=seccomp_default,
         user_namespaces=any(handler.features.user_namespaces for handler in default),
         recursive_read_only=any(handler.features.recursive_read_only_mounts for handler in default),
         group_policies=status.features.supplemental_groups_policy,

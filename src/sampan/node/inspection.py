@@ -51,16 +51,25 @@ class Inspection:
     ``bundles``: where containerd keeps what stays and what runs."""
 
     def __init__(
-        self, runtime: Runtime, *, containerd_dir: Path, bundles: Path, netns: Path, kubelet_dir: Path
+        self,
+        runtime: Runtime,
+        *,
+        containerd_dir: Path,
+        bundles: Path,
+        netns: Path,
+        kubelet_dir: Path,
+        seccomp_default: bool = False,
     ) -> None:
         self.runtime = runtime
         self._containerd_dir = containerd_dir
         self._bundles = bundles
         self._netns = netns
         self._kubelet_dir = kubelet_dir
+        self._seccomp_default = seccomp_default
 
     async def host(self) -> Host:
-        return host_features(await self.runtime.status(), self._kubelet_dir / "seccomp")
+        profiles = self._kubelet_dir / "seccomp"
+        return host_features(await self.runtime.status(), profiles, seccomp_default=self._seccomp_default)
 
     async def content(self, image: str) -> ImageContent | None:
         """Return what is in an image, by its name or the id of its configuration; None where it is not there."""

@@ -43,6 +43,7 @@ class KubeletConfig:
     """What the cluster's own processes take."""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     register_with_taints: tuple[Object, ...] = ()
+    seccomp_default: bool = False
     static_pod_path: str = ""
     resolv_conf: str = "/etc/resolv.conf"
 
@@ -177,6 +178,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "kubeReserved": ("kube_reserved", reserved),
     "allowedUnsafeSysctls": ("allowed_unsafe_sysctls", texts),
     "registerWithTaints": ("register_with_taints", taints),
+    "seccompDefault": ("seccomp_default", flag),
     "staticPodPath": ("static_pod_path", text),
     "resolvConf": ("resolv_conf", text),
     "serializeImagePulls": ("serialize_image_pulls", flag),

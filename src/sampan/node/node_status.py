@@ -199,15 +199,31 @@ class NodeReporter:
     async def problem(self) -> str:
         """Return why the runtime is not ready, or ``""``."""
         try:
-            status = (await self.runtime.status()).status
+            answer = await self.runtime.status()
         except RuntimeFailure as error:
             return f"container runtime is down: {error}"
-        bad = [condition for condition in status.conditions if not condition.status]
+        bad = [condition for condition in answer.status.conditions if not condition.status]
         return "; ".join(
             f"container runtime {'network' if c.type == 'NetworkReady' else 'status'} not ready: {c.type}=false "
             f"reason:{c.reason} message:{c.message}"
             for c in bad
         )
+
+    async def abilities(self) -> Object:
+        """Return what the runtime and its handlers can: ``features``, ``runtimeHandlers``."""
+        answer = await self.runtime.status()
+        handlers = [
+            {
+                "name": handler.name,
+                "features": {
+                    "recursiveReadOnlyMounts": handler.features.recursive_read_only_mounts,
+                    "userNamespaces": handler.features.user_namespaces,
+                },
+            }
+            for handler in answer.runtime_handlers
+        ]
+        features = {"supplementalGroupsPolicy": answer.features.supplemental_groups_policy}
+        return {"features": features, **({"runtimeHandlers": handlers} if handlers else {})}
 
     async def status(self, old: Object) -> Object:
         version = await self.runtime.version()
@@ -227,6 +243,7 @@ class NodeReporter:
                 {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size}
                 for image in sorted(images, key=lambda image: -image.size)[:50]
             ],
+            **await self.abilities(),
             "conditions": conditions(await self.problem(), old.get("conditions") or [], self.pressures()),
         }
 

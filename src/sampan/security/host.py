@@ -13,6 +13,8 @@ class Host(NamedTuple):
     app_armor: bool = True
     se_linux: bool = True
     seccomp: bool = True
+    seccomp_default: bool = False
+    """Whether a container that names no profile gets the runtime's (the kubelet's ``seccompDefault``)."""
     user_namespaces: bool = True
     """Whether the runtime can give a pod a user namespace (containerd from 1.7 on, with runc from 1.2 on)."""
     group_policies: bool = True

@@ -120,6 +120,8 @@ def seccomp(facts: Facts, settled: Settled) -> Settled:
         return Settled({"type": "Unconfined"}, KERNEL, "n/a: no seccomp here")
     if facts.privileged:
         return Settled({"type": "Unconfined"}, DERIVED, "privileged")
+    if settled.source == DEFAULT and facts.host.seccomp_default:
+        return Settled({"type": "RuntimeDefault"}, DEFAULT, "the kubelet's seccompDefault")
     return settled
 
 

@@ -94,6 +94,14 @@ def test_nobody_gets_a_capability_that_the_runtime_has_not() -> None:
     assert held == Settled(["NET_ADMIN"], "[C]", "drop ALL; add SYS_TIME,NET_ADMIN; this node has no SYS_TIME")
 
 
+def test_a_profile_for_who_names_none_where_the_node_says_so() -> None:
+    strict = Host(seccomp_default=True)
+    assert settle({}, {}, host=strict)["seccompProfile"].value == {"type": "RuntimeDefault"}
+    own = {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}
+    assert settle({}, own, host=strict)["seccompProfile"] == Settled({"type": "Unconfined"}, "[C]")
+    assert settle({}, {"securityContext": {"privileged": True}}, host=strict)["seccompProfile"].source == "derived"
+
+
 def test_settings_of_the_spec_itself() -> None:
     held = settle({"hostPID": True, "hostUsers": False}, {})
     assert held["hostPID"] == Settled(True, "[P]") and held["hostUsers"] == Settled(False, "[P]")

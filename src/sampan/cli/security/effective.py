@@ -22,7 +22,8 @@ SUMMARY = "show the security context that holds for each container: value and so
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pod", metavar="POD|FILE", help="a pod by its name, a manifest, or - for stdin")
+    what = "a pod by its name, what makes pods (deployment/web), a manifest, or - for stdin"
+    parser.add_argument("pod", metavar="POD|KIND/NAME|FILE", help=what)
     parser.add_argument("--live", action="store_true", help="compare with the processes as they run")
     parser.add_argument("-c", "--container", help="only this container")
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
@@ -30,12 +31,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.pod == "-" or Path(options.pod).is_file():
-        if options.live:
-            print("sampan: a manifest has no processes: --live is for pods", file=sys.stderr)
-            return 2
-        return asyncio.run(of_manifest(options))
-    return asyncio.run(of_pod(options))
+    is_file = options.pod == "-" or Path(options.pod).is_file()
+    kind = options.pod.partition("/")[0].lower() if "/" in options.pod else "pod"
+    if not is_file and kind in ("pod", "pods", "po"):
+        return asyncio.run(of_pod(options))
+    if options.live:
+        print("sampan: only pods have processes: --live is for them", file=sys.stderr)
+        return 2
+    return asyncio.run(of_manifests(options, is_file=is_file))
 
 
 async def of_pod(options: argparse.Namespace) -> int:
@@ -63,7 +66,8 @@ async def of_pod(options: argparse.Namespace) -> int:
     return show([(f"pod/{name}", found)], options)
 
 
-async def of_manifest(options: argparse.Namespace) -> int:
+async def of_manifests(options: argparse.Namespace, *, is_file: bool) -> int:
+    from sampan.cli.security.fix import of_api
     from sampan.cli.security.manifests import group_of, name_of, objects
     from sampan.security.host import ANY
     from sampan.security.image_user import ImageUser
@@ -72,7 +76,7 @@ async def of_manifest(options: argparse.Namespace) -> int:
 
     tables = []
     try:
-        for _, obj in objects([options.pod]):
+        for obj in [obj for _, obj in objects([options.pod])] if is_file else [await of_api(options.pod, options)]:
             pod = pod_of(group_of(obj), str(obj.get("kind") or ""), obj)
             if pod is None:
                 continue
