@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,32 @@ def test_pods_that_do_not_fit_are_refused_by_the_node(space: Space) -> None:
     uid = space.pod("whole")["metadata"]["uid"]
     assert cgroup_file(space, uid, "memory/memory.limit_in_bytes", "memory.max") == str(24 << 20)
     assert space.pod("whole")["status"]["qosClass"] == "Burstable"
+
+
+def test_the_kubelet_answers_those_who_may_ask(space: Space) -> None:
+    settings = space.cluster.settings
+    node = settings.node_name
+    space("create", "serviceaccount", "scraper")
+    space("create", "clusterrole", space.name, "--verb=get", "--resource=nodes/metrics")
+    who = f"--serviceaccount={space.name}:scraper"
+    space("create", "clusterrolebinding", space.name, f"--clusterrole={space.name}", who)
+    token = space("create", "token", "scraper").strip()
+    trust = ssl.create_default_context(cafile=str(settings.pki_dir / "ca.crt"))
+
+    def ask(path: str, token: str) -> tuple[int, str]:
+        connection = http.client.HTTPSConnection(str(settings.node_ip), 10250, context=trust, timeout=10)
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+    status, text = ask("/metrics/resource", token)
+    assert status == 200 and "node_memory_working_set_bytes" in text
+    assert ask("/metrics", "")[0] == 401 and ask("/metrics", "nonsense")[0] == 401
+    user = f"system:serviceaccount:{space.name}:scraper"
+    denied = f"Forbidden (user={user}, verb=get, resource=nodes, subresource(s)=[proxy])"
+    assert ask("/pods", token) == (403, denied)
+    space.cluster.kubectl("delete", "clusterrole,clusterrolebinding", space.name)
+    config = json.loads(space("get", "--raw", f"/api/v1/nodes/{node}/proxy/configz"))["kubeletconfig"]
+    assert (config["kind"], config["maxPods"], config["imageMinimumGCAge"]) == ("KubeletConfiguration", 250, "2m0s")
+    pods = json.loads(space("get", "--raw", f"/api/v1/nodes/{node}/proxy/pods"))
+    assert pods["kind"] == "PodList"

@@ -21,6 +21,7 @@ from sampan.client.kubeconfig import load
 from sampan.client.resources import PODS, SERVICES
 from sampan.network import agent as network_agent
 from sampan.node import images
+from sampan.node.access import Access
 from sampan.node.allocations import Allocations
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
@@ -147,7 +148,7 @@ async def run(
         housekeeping = Housekeeping(context, node, reporter.changed.set)
         context.pressures = reporter.pressures = lambda: housekeeping.conditions
         housekeeping.start(group)
-        server = KubeletServer(node.workers, runtime, config)
+        server = KubeletServer(node.workers, runtime, config, Access(client, config.name))
         group.create_task(server.run(), name="kubelet-server")
         group.create_task(patiently(reporter.heartbeat, "heartbeat"), name="heartbeat")
         group.create_task(patiently(lambda: reporter.run(ready), "node status"), name="node-status")

@@ -1,9 +1,8 @@
 """The kubelet's HTTPS server: what the API proxies for kubectl.
 
-``/containerLogs/NS/POD/CONTAINER``, ``/exec/…``, ``/attach/…``, ``/portForward/NS/POD``, ``/pods``, ``/healthz``,
-``/stats/summary``
-and ``/metrics…`` (``stats_routes.py``). Clients must have a certificate of the cluster's CA (the API has one). Source: the
-kubelet's own paths.
+``/containerLogs/NS/POD/CONTAINER``, ``/exec/…``, ``/attach/…``, ``/portForward/NS/POD``, ``/pods``, ``/runningpods/``,
+``/configz``, ``/healthz``, and what ``stats_routes.py`` has. Who may ask is judged by ``access.py``. Source: the kubelet's
+own paths.
 """
 
 from __future__ import annotations
@@ -17,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from sampan.node import cri_pb2 as cri
+from sampan.node.access import Access, middleware
+from sampan.node.kubelet_config import KubeletConfig, shown
 from sampan.node.log_stream import LogOptions, follow_log
 from sampan.node.node_status import KUBELET_PORT
-from sampan.node.pod_config import log_directory
+from sampan.node.pod_config import every_container, log_directory
 from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.spdy import SpdyError
@@ -37,10 +38,15 @@ class ServerConfig(StatsConfig, Protocol):
     def ip(self) -> str: ...
     @property
     def pki_dir(self) -> Path: ...
+    @property
+    def kubelet(self) -> KubeletConfig: ...
 
 
 class KubeletServer:
-    def __init__(self, workers: Mapping[str, PodWorker], runtime: Runtime, config: ServerConfig) -> None:
+    def __init__(
+        self, workers: Mapping[str, PodWorker], runtime: Runtime, config: ServerConfig, access: Access
+    ) -> None:
+        self._access = access
         self._workers = workers
         self._runtime = runtime
         self._config = config
@@ -49,9 +55,14 @@ class KubeletServer:
         """Serve until cancelled."""
         from aiohttp import web
 
-        app = web.Application(client_max_size=1 << 20)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/pods", self._pods)
+        app = web.Application(client_max_size=1 << 20, middlewares=[middleware(self._access)])
+        for path in ("/healthz", "/healthz/ping", "/healthz/log", "/healthz/syncloop"):
+            app.router.add_get(path, self._healthz)
+        for path in ("/pods", "/pods/"):
+            app.router.add_get(path, self._pods)
+        for path in ("/runningpods", "/runningpods/"):
+            app.router.add_get(path, self._running_pods)
+        app.router.add_get("/configz", self._configz)
         StatsRoutes(self._workers, self._runtime, self._config).add(app)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         app.router.add_get("/exec/{namespace}/{pod}/{container}", self._exec)
@@ -71,7 +82,7 @@ class KubeletServer:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pki / "kubelet.crt", pki / "kubelet.key")
         context.load_verify_locations(pki / "ca.crt")
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL  # others come with tokens
         return context
 
     def _worker(self, request: web.Request) -> PodWorker:
@@ -103,11 +114,28 @@ class KubeletServer:
         return web.Response(text="ok")
 
     async def _pods(self, request: web.Request) -> web.Response:
+        items = [worker.pod for worker in self._workers.values()]
+        return self._json({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
+
+    async def _running_pods(self, request: web.Request) -> web.Response:
+        """The pods as the runtime has them: what runs, whatever the API knows."""
+        items = []
+        for worker in self._workers.values():
+            metadata = {key: worker.pod["metadata"].get(key, "") for key in ("name", "namespace", "uid")}
+            running = [name for name, view in worker.view.containers.items() if view.running]
+            found = [c for c in every_container(worker.pod["spec"]) if c["name"] in running]
+            if found:
+                containers = [{"name": c["name"], "image": c["image"], "resources": {}} for c in found]
+                items.append({"metadata": metadata, "spec": {"containers": containers}, "status": {}})
+        return self._json({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
+
+    async def _configz(self, request: web.Request) -> web.Response:
+        return self._json({"kubeletconfig": shown(self._config.kubelet)})
+
+    def _json(self, document: Any) -> web.Response:
         from aiohttp import web
 
-        items = [worker.pod for worker in self._workers.values()]
-        body = orjson.dumps({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})
-        return web.Response(body=body, content_type="application/json")
+        return web.Response(body=orjson.dumps(document), content_type="application/json")
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web
