@@ -274,3 +274,15 @@ class PodInfo:
         placed.spec = {**self.spec, "nodeName": node}
         placed.object = {**self.object, "spec": placed.spec}
         return placed
+
+
+_last: tuple[Object | None, PodInfo | None] = (None, None)
+
+
+def info_of(pod: Object) -> PodInfo:
+    """Return a pod's info; the same event is shown to many waiting pods, so the last one is kept."""
+    global _last
+    if _last[0] is not pod or _last[1] is None:
+        _last = (pod, PodInfo(pod))
+    assert _last[1] is not None
+    return _last[1]

@@ -31,7 +31,7 @@ from sampan.scheduler.framework import (
     unschedulable,
 )
 from sampan.scheduler.node_info import NodeInfo
-from sampan.scheduler.pod_info import AffinityTerm, PodInfo
+from sampan.scheduler.pod_info import AffinityTerm, PodInfo, info_of
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector
 
@@ -217,7 +217,7 @@ class InterPodAffinity(Plugin):
     def _matters(self, pod: PodInfo, old: Object | None, new: Object | None) -> bool:
         """Whether a pod that changed, came or went is wanted near, was unwanted, or kept this one away."""
         namespaces = self.handle.cluster.namespaces
-        for other in (PodInfo(one) for one in (old, new) if one is not None):
+        for other in (info_of(one) for one in (old, new) if one is not None):
             terms = (*pod.required_affinity, *pod.required_anti_affinity)
             if any(term.matches(other, namespaces) for term in terms):
                 return True

@@ -41,7 +41,7 @@ from sampan.scheduler.plugins.spread_constraints import (
     KnownDomains,
     constraints,
 )
-from sampan.scheduler.pod_info import PodInfo
+from sampan.scheduler.pod_info import PodInfo, info_of
 from sampan.schema.objects import Object
 
 UNEVEN = "node(s) didn't match pod topology spread constraints"
@@ -229,7 +229,7 @@ class PodTopologySpread(Plugin):
     def interests(self) -> tuple[Interest, ...]:
         def same_group(pod: PodInfo, old: Object | None, new: Object | None) -> bool:
             wanted = self.constraints(pod, REQUIRED)
-            others = [PodInfo(other) for other in (old, new) if other is not None]
+            others = [info_of(other) for other in (old, new) if other is not None]
             return any(one.selects(pod, other) for one in wanted for other in others)
 
         def has_domains(pod: PodInfo, old: Object | None, new: Object | None) -> bool:
