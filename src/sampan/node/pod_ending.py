@@ -87,7 +87,7 @@ class PodEnding:
                 ]
 
     async def finish(self) -> None:
-        """The pod has ended: stop what still runs (sidecars), release its sandbox, keep its logs and status."""
+        """The pod has ended: stop what still runs (sidecars), release its sandbox and volumes, keep its logs and status."""
         local = self._local
         await self.stop_everything()
         await self._look()
@@ -96,6 +96,8 @@ class PodEnding:
         if local.view.sandbox_id:
             await local.context.runtime.stop_pod_sandbox(local.view.sandbox_id)
             local.view.sandbox_ready = False
+        self._setup.volumes.clear()
+        await removal.release_volumes(local.context, local.directory)
 
     async def terminate(self) -> None:
         """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
