@@ -113,7 +113,11 @@ def waiting(space: Space, name: str) -> str:
     return str(state(space, name)["state"].get("waiting", {}).get("reason"))
 
 
-def test_a_private_image_is_for_those_with_a_password(space: Space, registry: str) -> None:
+def test_a_private_image_is_for_those_with_a_password_and_storage_has_limits(space: Space, registry: str) -> None:
+    filled = "busybox dd if=/dev/zero of=/data/f bs=1048576 count=3; sleep 1000"
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    volumes = [{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}]
+    space.apply(pod("full", filled, {"volumes": volumes}, volumeMounts=mounts))
     image = f"{registry}/team/shop:1"
     words = ["--docker-server", registry, "--docker-username", "alice"]
     space("create", "secret", "docker-registry", "right", *words, "--docker-password", PASSWORD)
@@ -133,13 +137,18 @@ def test_a_private_image_is_for_those_with_a_password(space: Space, registry: st
     space.ready("again")
     eventually("it may not use another's", lambda: waiting(space, "never") == "ErrImageNeverPull")
     assert "Successfully pulled image" in space("get", "events", "-o", "jsonpath={.items[*].message}")
+    eventually("it is evicted", lambda: space.pod("full").get("status", {}).get("reason") == "Evicted", 30)
+    status = space.pod("full")["status"]
+    assert (status["phase"], status["message"]) == (
+        "Failed",
+        'Usage of EmptyDir volume "data" exceeds the limit "1Mi". ',
+    )
+    targets = [c for c in status["conditions"] if c["type"] == "DisruptionTarget"]
+    assert targets[0]["reason"] == "TerminationByKubelet"
 
 
-def test_limits_of_storage_host_ports_and_runtime_classes(space: Space) -> None:
+def test_host_ports_and_runtime_classes(space: Space) -> None:
     settings = space.cluster.settings
-    filled = "busybox dd if=/dev/zero of=/data/f bs=1048576 count=3; sleep 1000"
-    mounts = [{"name": "data", "mountPath": "/data"}]
-    volumes = [{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}]
     serves = "mkdir -p /www; echo $HOSTNAME > /www/index.html; exec httpd -f -p 8080 -h /www"
     ports = [{"containerPort": 8080, "hostPort": 18080}]
     local = [{"containerPort": 8080, "hostPort": 18080, "hostIP": "127.0.0.1", "protocol": "UDP"}]
@@ -152,7 +161,6 @@ def test_limits_of_storage_host_ports_and_runtime_classes(space: Space) -> None:
     unknown = {**runtime, "metadata": {"name": f"{space.name}-none"}, "handler": "none"}
     space.apply(runtime, unknown)
     space.apply(
-        pod("full", filled, {"volumes": volumes}, volumeMounts=mounts),
         pod("web", serves, ports=[*ports, *local], readinessProbe={"httpGet": {"port": 8080}}),
         pod("classy", "sleep 1000", {"runtimeClassName": space.name}),
         pod("unclassy", "sleep 1000", {"runtimeClassName": f"{space.name}-none"}),
@@ -171,12 +179,4 @@ def test_limits_of_storage_host_ports_and_runtime_classes(space: Space) -> None:
         fetch()
     events = space("get", "events", "-o", "jsonpath={.items[*].message}")
     assert 'no runtime for "none" is configured' in events
-    eventually("it is evicted", lambda: space.pod("full").get("status", {}).get("reason") == "Evicted", 30)
-    status = space.pod("full")["status"]
-    assert (status["phase"], status["message"]) == (
-        "Failed",
-        'Usage of EmptyDir volume "data" exceeds the limit "1Mi". ',
-    )
-    targets = [c for c in status["conditions"] if c["type"] == "DisruptionTarget"]
-    assert targets[0]["reason"] == "TerminationByKubelet"
     space.cluster.kubectl("delete", "runtimeclass", space.name, f"{space.name}-none")
