@@ -71,6 +71,7 @@ from sampan.controllers.horizontal_pod_autoscaler import (
 )
 from sampan.controllers.job import JobController
 from sampan.controllers.job_orphans import OrphanPods
+from sampan.controllers.legacy_tokens import LegacyTokenCleaner
 from sampan.controllers.local_provisioner import PROVISIONER, Folders, LocalProvisioner, LocalReclaimer
 from sampan.controllers.namespace import NamespaceController
 from sampan.controllers.node_lifecycle import NodeLifecycleController
@@ -294,6 +295,13 @@ def identity_controllers(client_for: ClientFor, informers: Informers, config: Co
             client_for(BootstrapSigner.name), informers.of(CONFIG_MAPS), secrets, config.api_server, config.root_ca
         ),
         TokenCleaner(client_for(TokenCleaner.name), secrets),
+        LegacyTokenCleaner(
+            client_for(LegacyTokenCleaner.name),
+            secrets,
+            informers.of(SERVICE_ACCOUNTS),
+            informers.of(CONFIG_MAPS),
+            informers.of(PODS),
+        ),
     ]
     if config.pki_dir is not None:
         made.append(CertificateSigner(client, requests, Authority(config.pki_dir)))

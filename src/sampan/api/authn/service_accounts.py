@@ -10,9 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sampan.api.authn import legacy_tokens
 from sampan.api.authn.known import AUTHENTICATED, BadToken, Known, common, remember
 from sampan.api.request import User
 from sampan.api.tokens import ACCOUNT_PREFIX, Tokens, issuer_of
+from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -27,6 +29,10 @@ class Seen(NamedTuple):
 
     user: User
     records: Sequence[Record]
+    secret: Object | None = None
+    """The Secret that holds the token, where one does."""
+    day: str = ""
+    """When that was noted as used."""
 
     def still(self, api: Api) -> bool:
         get = api.store.get
@@ -58,15 +64,21 @@ class ServiceAccounts:
             raise BadToken(f"token audiences {claims['aud']} is invalid for the target audiences {list(audiences)}")
         seen = self._seen.get(token)
         if seen is None or not seen.still(self._api):
-            seen = Seen(*self._account(claims))
+            seen = self._account(claims)
             remember(self._seen, token, seen)
+        secret = seen.secret
+        if secret is not None and seen.day != (today := legacy_tokens.today()):
+            seen = seen._replace(day=today)
+            remember(self._seen, token, seen)
+            legacy_tokens.note_use(self._api, secret)
         return Known(seen.user, good_for)
 
-    def _account(self, claims: dict[str, Any]) -> tuple[User, list[Record]]:
+    def _account(self, claims: dict[str, Any]) -> Seen:
         """Return whose token it is, and what it is bound to. Raises ``BadToken``."""
         private = claims["kubernetes.io"]
         namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
         records = [self._bound("", "serviceaccounts", namespace, account)]
+        secret: Object | None = None
         extra: dict[str, tuple[str, ...]] = {f"{EXTRA}credential-id": (f"JTI={claims.get('jti', '')}",)}
         for kind, (group, plural) in BOUND.items():
             reference = private.get(kind)
@@ -74,12 +86,15 @@ class ServiceAccounts:
                 # the node of a pod's token is told, not bound to: the pod's end is the token's
                 if kind != "node" or "pod" not in private:
                     records.append(self._bound(group, plural, namespace, reference))
-                if kind != "secret":
+                if kind == "secret":
+                    secret = self._api.parsed(records[-1])
+                    legacy_tokens.check(secret, account.get("name", ""))
+                else:
                     extra[f"{EXTRA}{kind}-name"] = (reference.get("name", ""),)
                     extra[f"{EXTRA}{kind}-uid"] = (reference.get("uid", ""),)
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
         name = f"{ACCOUNT_PREFIX}{namespace}:{account.get('name', '')}"
-        return User(name, groups, account.get("uid", ""), extra), records
+        return Seen(User(name, groups, account.get("uid", ""), extra), records, secret)
 
     def _bound(self, group: str, plural: str, namespace: str, reference: Mapping[str, Any]) -> Record:
         served = self._api.catalog.get(group, "v1", plural)
