@@ -13,14 +13,15 @@ Operation = dict[str, Any]
 def json_diff(old: Any, new: Any, path: str = "") -> Iterator[Operation]:
     """Yield the operations that make ``new`` of ``old``."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in old.keys() - new.keys():
-            yield {"op": "remove", "path": f"{path}/{escaped(key)}"}
         for key, value in new.items():
             where = f"{path}/{escaped(key)}"
             if key in old:
                 yield from json_diff(old[key], value, where)
             else:
                 yield {"op": "add", "path": where, "value": value}
+        for key in old:
+            if key not in new:
+                yield {"op": "remove", "path": f"{path}/{escaped(key)}"}
     elif isinstance(old, list) and isinstance(new, list) and (gone := removed(old, new)) is not None:
         left = list(old)
         for index in reversed(gone):

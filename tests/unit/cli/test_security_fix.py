@@ -9,7 +9,9 @@ import pytest
 
 from sampan.cli import main
 
-DEPLOYMENT = """
+DEPLOYMENT = """---
+# ours
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: soft}
@@ -40,15 +42,19 @@ def test_the_patch_and_what_it_takes_away(file: Path, capsys: pytest.CaptureFixt
     assert main.main(["security", "fix", str(file), "--level", "baseline"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out) == [
-        {"op": "remove", "path": f"{AT}/hostPID"},
         {"op": "remove", "path": f"{AT}/containers/0/securityContext/privileged"},
+        {"op": "remove", "path": f"{AT}/hostPID"},
     ]
     assert "deployment/soft: a is no longer privileged" in said.err
 
 
 def test_templates_reach_restricted(file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main.main(["security", "fix", str(file), "-o", "yaml"]) == 0
-    (tmp_path / "fixed.yaml").write_text(capsys.readouterr().out)
+    fixed = capsys.readouterr().out
+    assert fixed.startswith("---\n# ours\n---\napiVersion: apps/v1\n") and fixed.endswith("\nspec: {}\n"), (
+        "all else stays"
+    )
+    (tmp_path / "fixed.yaml").write_text(fixed)
     assert main.main(["security", "check", "--level", "restricted", str(tmp_path / "fixed.yaml")]) == 0
 
 

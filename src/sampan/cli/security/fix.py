@@ -1,7 +1,7 @@
 """``sampan security fix``: the smallest JSON patch with which pods meet a level, proven by judging them again.
 
 Of manifests, or of an object of the API (``deployment/web``). What the patch takes away that a pod may need is told on
-standard error. The exit code is 1 where a level cannot be reached.
+standard error. The exit code is 1 where a level cannot be reached. ``-o yaml`` prints the files whole, with their comments.
 """
 
 from __future__ import annotations
@@ -49,8 +49,11 @@ def run(options: argparse.Namespace) -> int:
         print(f"sampan: --level {options.level}: {error}", file=sys.stderr)
         return 2
     try:
-        wanted = (obj for name in options.files for obj in objects_of(name, options))
-        found = [one for obj in wanted if (one := fixed(obj, asked)) is not None]
+        if options.output == "yaml":
+            found = [one for name in options.files for one in rewritten(name, options, asked)]
+        else:
+            wanted = (obj for name in options.files for obj in objects_of(name, options))
+            found = [one for obj in wanted if (one := fixed(obj, asked)) is not None]
     except ValueError as error:
         print(f"sampan: {error}", file=sys.stderr)
         return 2
@@ -59,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{one.name}: {note}", file=sys.stderr)
         if one.left:
             print(f"{one.name}: cannot be brought to {asked}: {one.left}", file=sys.stderr)
-    show(found, options)
+    if options.output != "yaml":
+        show(found, options)
     return 1 if any(one.left for one in found) else 0
 
 
@@ -106,12 +110,54 @@ def fixed(obj: Any, asked: Any) -> Fixed | None:
     return Fixed(name_of(obj), obj, new, patch, [edit.note for edit in made.edits if edit.note], verdict.detail)
 
 
-def show(found: list[Fixed], options: argparse.Namespace) -> None:
-    if options.output == "yaml":
-        import yaml
+def rewritten(name: str, options: argparse.Namespace, asked: Any) -> list[Fixed]:
+    """Print a file with its pods fixed, or an object of the API. Raises ``ValueError``, ``ClusterError``."""
+    import yaml
 
-        print(yaml.safe_dump_all([one.new for one in found], sort_keys=False, allow_unicode=True), end="")
-    elif options.output == "json" or len(found) > 1:
+    from sampan.cli.security.manifests import numbered, texts
+
+    if "/" in name and not Path(name).exists():
+        obj = asyncio.run(of_api(name, options))
+        one = fixed(obj, asked)
+        print(yaml.safe_dump(one.new if one else obj, sort_keys=False, allow_unicode=True), end="")
+        return [one] if one else []
+    found = []
+    for number, (file, text) in enumerate(texts([name])):
+        for place, document in list(numbered(file, text)):
+            fixes, new = fixed_document(document, asked)
+            found += fixes
+            if new != document:
+                text = with_new(text, place, document, new)
+        print(("---\n" if number else "") + text, end="" if text.endswith("\n") else "\n")
+    return found
+
+
+def fixed_document(document: Any, asked: Any) -> tuple[list[Fixed], Any]:
+    """Return the fixes of a document, of a List's objects one by one, and the document with them."""
+    if not (str(document.get("kind") or "").endswith("List") and isinstance(document.get("items"), list)):
+        one = fixed(document, asked)
+        return ([one], one.new) if one else ([], document)
+    pairs = [(obj, fixed(obj, asked) if isinstance(obj, dict) else None) for obj in document["items"]]
+    return [one for _, one in pairs if one], {**document, "items": [one.new if one else obj for obj, one in pairs]}
+
+
+def with_new(text: str, place: int, old: Any, new: Any) -> str:
+    """Return the text with one of its documents changed: in place where that can be done, else written anew."""
+    import yaml
+
+    from sampan.schema.json_diff import json_diff
+    from sampan.schema.yaml_edits import edited
+
+    changed = edited(text, place, list(json_diff(old, new)), new)
+    if changed is not None:
+        return changed
+    documents = list(yaml.safe_load_all(text))
+    documents[place] = new
+    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+
+
+def show(found: list[Fixed], options: argparse.Namespace) -> None:
+    if options.output == "json" or len(found) > 1:
         print(json.dumps([{"object": one.name, "patch": one.patch} for one in found], indent=2))
     else:
         for one in found:

@@ -17,15 +17,20 @@ def name_of(obj: Any) -> str:
     return f"{str(obj['kind']).lower()}/{(obj.get('metadata') or {}).get('name') or '(no name)'}"
 
 
-def objects(names: list[str]) -> Iterator[tuple[str, Any]]:
-    """Yield every object of the files, those of Lists one by one. Raises ``ValueError`` for what is no manifest."""
+def texts(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield each file with its text, those of directories one by one."""
     for name in names:
         path = Path(name)
         if name != "-" and path.is_dir():
             inside = sorted(file for suffix in ("yaml", "yml", "json") for file in path.rglob(f"*.{suffix}"))
-            yield from objects([str(file) for file in inside])
-            continue
-        text = sys.stdin.read() if name == "-" else path.read_text()
+            yield from texts([str(file) for file in inside])
+        else:
+            yield name, sys.stdin.read() if name == "-" else path.read_text()
+
+
+def objects(names: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield every object of the files, those of Lists one by one. Raises ``ValueError`` for what is no manifest."""
+    for name, text in texts(names):
         for document in documents(name, text):
             listed = document.get("items") if str(document.get("kind") or "").endswith("List") else None
             for obj in listed if isinstance(listed, list) else [document]:
@@ -34,12 +39,18 @@ def objects(names: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def documents(name: str, text: str) -> Iterator[dict[str, Any]]:
+    for _, document in numbered(name, text):
+        yield document
+
+
+def numbered(name: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the documents of a text with their places in it; empty ones have a place, too."""
     import yaml
 
     try:
-        for document in yaml.safe_load_all(text):
+        for place, document in enumerate(yaml.safe_load_all(text)):
             if isinstance(document, dict):
-                yield document
+                yield place, document
             elif document is not None:
                 raise ValueError(f"{name}: a manifest is an object, this is {type(document).__name__}")
     except yaml.YAMLError as error:
