@@ -74,6 +74,40 @@ def test_the_strictest_level_of_each_version(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines()[-1] == "  restricted v1.0-v1.7, baseline v1.8-v1.37"
 
 
+def test_who_is_let_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def pod(name: str, namespace: str, **spec: object) -> dict[str, object]:
+        metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}
+        whole = {"hostPID": True, "containers": [{"name": "c", "image": "i"}], **spec}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": whole}
+
+    exemption = {
+        "apiVersion": "security.sampan.dev/v1",
+        "kind": "PodSecurityExemption",
+        "metadata": {"name": "agent", "namespace": "b"},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}}, "checks": ["hostNamespaces"], "reason": "r"},
+    }
+    items = [
+        pod("all", "a"),
+        pod("agent", "b"),
+        pod("other", "b"),
+        pod("kata", "c", runtimeClassName="kata"),
+        exemption,
+    ]
+    (tmp_path / "all.json").write_text(json.dumps({"kind": "List", "items": items}))
+    config = {"kind": "PodSecurityConfiguration", "exemptions": {"namespaces": ["a"], "runtimeClasses": ["kata"]}}
+    plugins = [{"name": "PodSecurity", "configuration": config}]
+    (tmp_path / "config").write_text(json.dumps({"kind": "AdmissionConfiguration", "plugins": plugins}))
+    words = ("--level", "baseline", "--config", str(tmp_path / "config"), "-o", "json", str(tmp_path / "all.json"))
+    assert main.main(["security", "check", *words]) == 1
+    found = {one["name"]: (one["violates"], one["exempt"]) for one in json.loads(capsys.readouterr().out)}
+    assert found == {
+        "pod/all": ("", "namespace a"),
+        "pod/agent": ("", "hostNamespaces by agent"),
+        "pod/other": ("baseline:latest", ""),
+        "pod/kata": ("", "runtimeClass kata"),
+    }
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(MANIFESTS.split("---")[1]))
     assert main.main(["security", "check", "--level", "baseline", "-"]) == 0

@@ -55,3 +55,21 @@ def numbered(name: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise ValueError(f"{name}: a manifest is an object, this is {type(document).__name__}")
     except yaml.YAMLError as error:
         raise ValueError(f"{name}: {' '.join(str(error).split())}") from error
+
+
+def read_configuration(name: str) -> Any:
+    """Return a PodSecurityConfiguration, also out of kube-apiserver's AdmissionConfiguration. Raises ``ClusterError``."""
+    import yaml
+
+    from sampan.cluster.lifecycle import ClusterError
+
+    try:
+        found = yaml.safe_load(Path(name).read_text())
+    except yaml.YAMLError as error:
+        raise ClusterError(f"{name}: {' '.join(str(error).split())}") from error
+    if isinstance(found, dict) and found.get("kind") == "AdmissionConfiguration":
+        plugins = found.get("plugins") or ()
+        found = next((one.get("configuration") for one in plugins if one.get("name") == "PodSecurity"), None)
+    if not isinstance(found, dict):
+        raise ClusterError(f"{name}: this is no PodSecurityConfiguration")
+    return found

@@ -6,8 +6,6 @@ import argparse
 import asyncio
 import signal
 import sys
-from pathlib import Path
-from typing import Any
 
 from sampan.cli import reaching
 
@@ -52,6 +50,7 @@ async def install_exemptions(options: argparse.Namespace) -> int:
 
 
 async def serve(options: argparse.Namespace) -> int:
+    from sampan.cli.security.manifests import read_configuration
     from sampan.cluster.lifecycle import ClusterError
     from sampan.webhook import WebhookConfig, serve
 
@@ -77,21 +76,3 @@ async def serve(options: argparse.Namespace) -> int:
     except asyncio.CancelledError:
         print("its configuration is taken away again", file=sys.stderr)
     return 0
-
-
-def read_configuration(name: str) -> Any:
-    """Return a PodSecurityConfiguration, also out of kube-apiserver's AdmissionConfiguration. Raises ``ClusterError``."""
-    import yaml
-
-    from sampan.cluster.lifecycle import ClusterError
-
-    try:
-        found = yaml.safe_load(Path(name).read_text())
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{name}: {' '.join(str(error).split())}") from error
-    if isinstance(found, dict) and found.get("kind") == "AdmissionConfiguration":
-        plugins = found.get("plugins") or ()
-        found = next((one.get("configuration") for one in plugins if one.get("name") == "PodSecurity"), None)
-    if not isinstance(found, dict):
-        raise ClusterError(f"{name}: this is no PodSecurityConfiguration")
-    return found
