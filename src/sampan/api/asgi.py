@@ -20,6 +20,14 @@ GZIP_BYTES = 128 * 1024
 WARNING_CHARACTERS, ONE_WARNING_CHARACTERS = 4096, 256
 """What kube-apiserver sends of warnings at most; clients give up on answers with too many headers."""
 
+COMMON = {
+    name.encode(): name
+    for name in (
+        "accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host", "user-agent",
+    )
+}  # fmt: skip
+"""Headers that nearly every request has."""
+
 compressing = ThreadPoolExecutor(1, "sampan-gzip")
 
 
@@ -41,7 +49,7 @@ def headers_of(scope: Scope) -> Headers:
     """Return the headers of a request."""
     headers = Headers()
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        name, value = COMMON.get(raw_name) or raw_name.decode("latin-1"), raw_value.decode("latin-1")
         if name[:12] == "impersonate-":
             headers.impersonating = True
         if name in headers:

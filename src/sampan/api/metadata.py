@@ -97,7 +97,10 @@ def on_update(new: Object, old: Object) -> None:
 def spec_changed(new: Object, old: Object) -> bool:
     """Whether anything but metadata and status differs."""
     ignored = ("metadata", "status")
-    return any(new.get(field) != old.get(field) for field in (new.keys() | old.keys()) if field not in ignored)
+    for field, value in new.items():
+        if field not in ignored and value != old.get(field):
+            return True
+    return any(field not in new and value is not None for field, value in old.items() if field not in ignored)
 
 
 def forbidden_finalizers(new: Object, old: Object) -> list[Cause]:

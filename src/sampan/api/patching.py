@@ -213,7 +213,7 @@ async def apply_to(
     for _ in range(APPLY_ATTEMPTS):
         if subresource or registry.api.store.get(key) is not None:
             return await registry.replace(
-                request, served, namespace, name, change, subresource=subresource, track=False
+                request, served, namespace, name, change, subresource=subresource, track=False, spares=True
             )
         uid = config["metadata"].get("uid")
         if uid:

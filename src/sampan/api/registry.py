@@ -226,12 +226,15 @@ class Registry:
         retry: bool = True,
         track: bool = True,
         operation: str = "UPDATE",
+        spares: bool = False,
     ) -> Written:
         """Let ``change`` make the new object of the stored one, and write it. Raises 404, 409 and what ``change`` and
-        the pipeline raise. ``retry``: on a conflict read again and call ``change`` again."""
+        the pipeline raise. ``retry``: on a conflict read again and call ``change`` again. ``spares``: it leaves what it is
+        given as it is, and returns nothing of it."""
         for _ in range(CONFLICT_ATTEMPTS):
             record = await self.current(served, namespace, name)
-            new = change(self.decode(served, record.value))
+            old = self.decode(served, record.value)
+            new = change(old)
             if not isinstance(new.get("metadata"), dict):
                 raise bad_request("metadata must be an object")
             try:
@@ -242,6 +245,7 @@ class Registry:
                     name,
                     record,
                     new,
+                    old if spares else self.decode(served, record.value),
                     subresource=subresource,
                     track=track,
                     operation=operation,
@@ -267,13 +271,13 @@ class Registry:
         name: str,
         record: Record,
         new: Object,
+        old: Object,
         *,
         subresource: str,
         track: bool,
         operation: str,
     ) -> Written:
         resource = served.resource
-        old = self.decode(served, record.value)
         asked = new["metadata"].get("resourceVersion")
         if asked and asked != str(record.revision):
             raise conflict(resource, name)
@@ -345,9 +349,8 @@ class Registry:
         return find
 
     async def _store(self, request: Request, served: Served, record: Record, new: Object, old: Object) -> Written:
-        old_bare = {**old, "metadata": {k: v for k, v in old["metadata"].items() if k != "resourceVersion"}}
         released = self.released(served, new)
-        unchanged = not released and same(new, old_bare)
+        unchanged = not released and same(new, old)
         if unchanged and served.view is None:
             return Written(self.served_bytes(served, record.value))
         value = await self.to_store(served, new)

@@ -32,6 +32,14 @@ class Target(NamedTuple):
 
 def parse(path: str) -> Target | None:
     """Return what a path names; None where it is no resource path."""
+    return _parsed_path(path) if len(path) <= REMEMBERED_PATH else _parsed_path.__wrapped__(path)
+
+
+REMEMBERED_PATH = 256
+
+
+@lru_cache(512)
+def _parsed_path(path: str) -> Target | None:
     parts = path.rstrip("/").split("/")
     if len(parts) < 4:
         return None

@@ -97,7 +97,7 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
         return given_obj.pop() if given_obj else orjson.loads(body)
 
     written = await request.api.registry.replace(
-        request, served, at.namespace, at.name, change, subresource=subresource, retry=unconditional
+        request, served, at.namespace, at.name, change, subresource=subresource, retry=unconditional, spares=True
     )
     return object_response(request, served, written.value)
 
