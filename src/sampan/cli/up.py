@@ -53,6 +53,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--scheduler-config", metavar="FILE", help="a KubeSchedulerConfiguration: profiles, plugins, their arguments"
     )
     parser.add_argument(
+        "--cri-endpoint",
+        metavar="SOCKET",
+        help="a container runtime that runs already (unix:///run/crio/crio.sock); its network is its own (docs/node.md)",
+    )
+    parser.add_argument(
         "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
     )
 
@@ -65,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
     flags = None if options.api_config is None else read_flags(Path(options.api_config))
     store = None if options.store is None else read_store(options.store)
     kubelet = None if options.kubelet_config is None else read_kubelet_config(Path(options.kubelet_config))
+    endpoint = None if options.cri_endpoint is None else read_endpoint(options.cri_endpoint)
     scheduler = None if options.scheduler_config is None else read_scheduler_config(Path(options.scheduler_config))
     settings = lifecycle.choose(
         options.name,
@@ -74,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         flags,
         store,
         kubelet,
+        endpoint,
         scheduler_config=scheduler,
     )
     file = kubeconfig.user_file(options.kubeconfig)
@@ -127,6 +134,16 @@ def read_flags(file: Path) -> dict[str, Any]:
         if not named.is_file():
             raise ClusterError(f"{file} names {named}, which is no file")
     return made
+
+
+def read_endpoint(endpoint: str) -> str:
+    """Return the path of ``--cri-endpoint``. Raises ``ClusterError`` where nothing listens there."""
+    from sampan.cluster.lifecycle import ClusterError
+
+    path = Path(endpoint.removeprefix("unix://")).absolute()
+    if not path.is_socket():
+        raise ClusterError(f"{path} is no socket", "start the runtime first; `crictl info` shows where it listens")
+    return str(path)
 
 
 def read_kubelet_config(file: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ async def run_node(settings: Settings, ready: Ready) -> None:
         kubernetes_version=settings.kubernetes_version,
         network=network,
         kubelet=kubelet_config.read(settings.kubelet_config),
+        own_runtime=not settings.cri_endpoint,
     )
     await serve(config, ready)
 

@@ -406,6 +406,8 @@ def down(settings: Settings, kubeconfig_file: Path) -> None:
 
 def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     answer = ask(settings, "down")
+    if settings.cri_endpoint and settings.containerd_socket.exists():
+        _leave_runtime(settings)
     if settings.pods == "real":
         from sampan.network import cluster_link
         from sampan.node.volumes.loop_devices import detach_below
@@ -436,6 +438,19 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
         for root in (run_root(), state_root(), *ours):
             with contextlib.suppress(OSError):
                 root.rmdir()
+
+
+def _leave_runtime(settings: Settings) -> None:
+    """Remove the cluster's pods from a runtime that outlives it. Raises ``ClusterError``."""
+    import asyncio
+
+    from sampan.node.leaving import remove_pods
+    from sampan.node.runtime import RuntimeFailure
+
+    try:
+        asyncio.run(remove_pods(settings.containerd_socket, settings.node_name))
+    except RuntimeFailure as error:
+        raise ClusterError(f"the cluster's pods cannot be removed: {error}", "start the runtime, then again") from error
 
 
 def _wait_for_end(settings: Settings) -> None:

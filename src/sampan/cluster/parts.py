@@ -82,8 +82,9 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
 
     # containerd looks for it once at its start
     cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
+    own = [] if settings.cri_endpoint else [Part("containerd", argv=prepare(containerd_config(settings)))]
     return [
-        Part("containerd", argv=prepare(containerd_config(settings))),
+        *own,
         Part("api", api, warm=SHARED, imports=API),
         Part("node", node, warm=AGENT, imports=("sampan.node.agent",)),
         Part("dns", dns, imports=("sampan.dns.server",)),

@@ -105,7 +105,8 @@ class Settings:
 
     @property
     def containerd_socket(self) -> Path:
-        return self.run_dir / "containerd.sock"
+        """Of the cluster's own containerd, or of the runtime that is there already."""
+        return Path(self.cri_endpoint) if self.cri_endpoint else self.run_dir / "containerd.sock"
 
     @property
     def cni_socket(self) -> Path:

@@ -65,6 +65,8 @@ class NodeConfig:
     kubernetes_version: str
     network: network_agent.NetworkConfig
     kubelet: KubeletConfig = field(default_factory=KubeletConfig)
+    own_runtime: bool = True
+    """Whether the runtime is the cluster's own containerd."""
 
 
 async def serve(config: NodeConfig, ready: Callable[[], None]) -> None:
@@ -136,7 +138,9 @@ async def run(
         context.host = host_features(
             await runtime.status(), config.kubelet_dir / "seccomp", seccomp_default=config.kubelet.seccomp_default
         )
-        await asyncio.to_thread(ensure_pause_image, config.containerd_socket, await runtime.image_status(PAUSE_IMAGE))
+        if config.own_runtime:
+            present = await runtime.image_status(PAUSE_IMAGE)
+            await asyncio.to_thread(ensure_pause_image, config.containerd_socket, present)
         node = Node(context, pods, group)
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))
         if config.kubelet.static_pod_path:
@@ -202,6 +206,7 @@ def context_of(
         allocatable=reporter.allocatable(),
         logger=logger,
         kubelet=config.kubelet,
+        own_runtime=config.own_runtime,
         allocations=allocations,
         csi=plugins,
         attaching=attaching,

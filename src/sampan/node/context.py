@@ -58,6 +58,8 @@ class NodeContext:
     pressures: Callable[[], Collection[str]] = tuple
     """The conditions of pressure that the node is in."""
     runtime_name: str = "containerd"
+    own_runtime: bool = True
+    """Whether the runtime is the cluster's alone."""
     host: Host = ANY
     """What the kernel and the runtime can do for security contexts: known when the runtime answers."""
     owners: dict[str, Callable[[str], None]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from pathlib import Path
 from sampan.client.informer import Informer
 from sampan.node.context import NodeContext
 from sampan.node.csi.driver import CsiFailure
-from sampan.node.pod_config import UID
+from sampan.node.pod_config import NODE, UID
 from sampan.node.pod_plan import ENDED
 from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import RuntimeFailure
@@ -90,6 +90,7 @@ class Node:
 
     async def follow_exits(self) -> None:
         """Wake workers by containerd's events; other runtimes are looked at every second while pods run."""
+        told = ""
         while True:
             try:
                 async for container_id in self.context.runtime.exits():
@@ -97,7 +98,9 @@ class Node:
                     if on_exit is not None:
                         on_exit(container_id)
             except RuntimeFailure as error:
-                logger.warning("events of the runtime: %s", error)
+                if str(error) != told:  # a runtime without events is told of once
+                    told = str(error)
+                    logger.warning("events of the runtime: %s", error)
             await asyncio.sleep(1.0)
             for worker in self.workers.values():  # what happened meanwhile
                 worker.wake()
@@ -107,7 +110,9 @@ class Node:
         known = {pod["metadata"]["uid"] for pod in self.pods} | set(self.workers)
         for sandbox in await self.context.runtime.list_pod_sandboxes():
             uid = sandbox.labels.get(UID, "")
-            if uid and uid not in known:
+            # a runtime that others use, too, has pods of other nodes
+            ours = self.context.own_runtime or sandbox.labels.get(NODE) == self.context.node_name
+            if uid and uid not in known and ours:
                 await self.context.runtime.stop_pod_sandbox(sandbox.id)
                 await self.context.runtime.remove_pod_sandbox(sandbox.id)
         await self.remove_folders()

@@ -14,6 +14,7 @@ from sampan.security.host import ANY, Host
 
 NAME, NAMESPACE, UID = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid"
 CONTAINER = "io.kubernetes.container.name"
+NODE = "sampan.dev/node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +211,11 @@ def sandbox_config(
 
 
 def identity(pod: Object) -> dict[str, str]:
-    """Return the labels by which the pod's sandboxes and containers are found again."""
+    """Return the labels by which the pod's sandboxes and containers are found again, and told from those of other nodes."""
     metadata = pod["metadata"]
-    return {NAME: metadata["name"], NAMESPACE: metadata["namespace"], UID: metadata["uid"]}
+    own = {NAME: metadata["name"], NAMESPACE: metadata["namespace"], UID: metadata["uid"]}
+    node = pod["spec"].get("nodeName")
+    return {**own, NODE: node} if node else own
 
 
 def every_container(spec: Object) -> list[Object]:

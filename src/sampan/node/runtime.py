@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import orjson
 from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from sampan.node import cri_pb2 as cri
@@ -216,10 +217,35 @@ class Runtime:
         found = [filesystem.fs_id.mountpoint for filesystem in answer.image_filesystems]
         return found[0] if found else ""
 
-    # containerd's events
+    # events
 
     async def exits(self) -> AsyncIterator[str]:
-        """Yield the id of each container (or sandbox) whose main process ends, or that runs out of memory."""
+        """Yield the id of each container (or sandbox) whose main process ends, or that runs out of memory: by containerd's
+        own service, by CRI's where there is no such. Raises ``RuntimeFailure`` where a runtime has neither."""
+        try:
+            async for container_id in self._containerd_exits():
+                yield container_id
+        except RuntimeFailure as error:
+            if error.reason != Status.UNIMPLEMENTED.name:
+                raise
+            async for container_id in self._cri_exits():
+                yield container_id
+
+    async def _cri_exits(self) -> AsyncIterator[str]:
+        path = RUNTIME + "GetContainerEvents"
+        method = UnaryStreamMethod(self._channel, path, cri.GetEventsRequest, cri.ContainerEventResponse)
+        try:
+            async with method.open() as stream:
+                await stream.send_message(cri.GetEventsRequest(), end=True)
+                async for event in stream:
+                    if event.container_event_type == cri.CONTAINER_STOPPED_EVENT:
+                        yield event.container_id
+        except GRPCError as error:
+            raise RuntimeFailure(error.message or error.status.name, error.status.name) from error
+        except (OSError, StreamTerminatedError) as error:
+            raise RuntimeFailure(f"runtime at {self.socket}: {error}") from error
+
+    async def _containerd_exits(self) -> AsyncIterator[str]:
         method = UnaryStreamMethod(
             self._channel, "/containerd.services.events.v1.Events/Subscribe", cri.SubscribeRequest, cri.Envelope
         )
@@ -230,6 +256,6 @@ class Runtime:
                 async for envelope in stream:
                     yield cri.TaskEvent.FromString(envelope.event.value).container_id
         except GRPCError as error:
-            raise RuntimeFailure(error.message or error.status.name) from error
+            raise RuntimeFailure(error.message or error.status.name, error.status.name) from error
         except (OSError, StreamTerminatedError) as error:
             raise RuntimeFailure(f"runtime at {self.socket}: {error}") from error

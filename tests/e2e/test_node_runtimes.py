@@ -1,0 +1,100 @@
+"""A runtime that is there already (``--cri-endpoint``): pods run in it, and only ours go with the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sampan.network import cni_shim
+from sampan.node import cri_pb2 as cri
+from sampan.node.containerd import ContainerdConfig, prepare
+from sampan.node.images import ensure_pause
+from sampan.node.runtime import Runtime
+
+from .conftest import busybox_archive
+from .space import Space, eventually, pod
+from .up_down_cluster import new_cluster, unable
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a containerd that belongs to nobody, with a pod of somebody else in it."""
+    if unable() or not Path("/usr/bin/busybox").exists():
+        pytest.skip(unable() or "busybox-static is not installed")
+    run_dir = Path("/run") / tmp_path.name  # a socket's path is short
+    socket = run_dir / "c.sock"
+    config = ContainerdConfig(tmp_path / "root", run_dir, socket, tmp_path / "cni", "/sampan/none")
+    command = prepare(config)
+    cni_shim.install(tmp_path / "cni", tmp_path / "nobody.sock")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as served:
+        try:
+            wait_for(socket)
+            ensure_pause(socket)
+            yield socket
+        finally:
+            served.terminate()
+            served.wait()
+            shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def wait_for(socket: Path) -> None:
+    async def answers() -> None:
+        runtime = Runtime(socket)
+        try:
+            await runtime.version()
+        finally:
+            runtime.close()
+
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return asyncio.run(answers())
+        except Exception as error:
+            assert time.monotonic() < deadline, f"containerd does not answer: {error}"
+            time.sleep(0.05)
+
+
+def sandboxes(socket: Path, *, make: bool = False, remove: bool = False) -> list[str]:
+    """Return the names of the sandboxes there are; one of somebody else can be made, and removed."""
+
+    async def ask() -> list[str]:
+        runtime = Runtime(socket)
+        try:
+            if make:
+                other = cri.PodSandboxMetadata(name="other", uid="o", namespace="o")
+                config = cri.PodSandboxConfig(metadata=other, labels={"io.kubernetes.pod.uid": "o"})
+                config.linux.security_context.namespace_options.network = cri.NODE
+                await runtime.run_pod_sandbox(config)
+            found = await runtime.list_pod_sandboxes()
+            for sandbox in found if remove else ():
+                await runtime.stop_pod_sandbox(sandbox.id)
+                await runtime.remove_pod_sandbox(sandbox.id)
+            return [sandbox.metadata.name for sandbox in found]
+        finally:
+            runtime.close()
+
+    return asyncio.run(ask())
+
+
+def test_pods_run_in_a_runtime_that_is_there(runtime: Path, tmp_path: Path) -> None:
+    cluster = new_cluster(tmp_path)
+    sandboxes(runtime, make=True)
+    try:
+        cluster.up("--cri-endpoint", f"unix://{runtime}")
+        assert "containerd" not in cluster.parts()
+        busybox_archive(tmp_path / "busybox.tar")
+        cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
+        space = Space(cluster)
+        space.apply(pod("guest", "echo here; exit 3", {"hostNetwork": True, "restartPolicy": "Never"}))
+        eventually("its exit is heard", lambda: space.pod("guest").get("status", {}).get("phase") == "Failed")
+        assert space("logs", "guest") == "here\n"
+        assert sorted(sandboxes(runtime)) == ["guest", "other"]
+    finally:
+        cluster.sampan("down", "--name", cluster.name, check=False)
+    assert sandboxes(runtime, remove=True) == ["other"]
