@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -79,7 +78,7 @@ class Documents:
         headers: tuple[tuple[str, str], ...] = (("ETag", tag), ("Vary", "Accept"))
         asked = request.query.get("hash", "")
         if asked == digest:
-            expires = formatdate(time.time() + A_YEAR, usegmt=True)
+            expires = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + A_YEAR))
             headers = (*headers, ("Cache-Control", "public, immutable"), ("Expires", expires))
         elif asked:
             return Response(b"", 301, headers=(("Location", f"/openapi/v3/{path}?hash={digest}"),))

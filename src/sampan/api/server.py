@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sampan.api.app import Api
 from sampan.api.flags import Flags
+from sampan.api.memory import trim
+from sampan.api.uvicorn_protocols import State
 from sampan.schema.types import type_system
 from sampan.store import Store, encryption
 from sampan.store.database import Durability
@@ -35,6 +36,8 @@ COLLECT_AFTER = (10_000, 20, 10)
 """How many objects come into being before Python looks for cycles among the young (its own 700 are those of a dozen requests
 under way: it would look at each of them several times before they end). 7 % of a create's time, 3 % with this."""
 
+TRIM_SECONDS = 1.0
+"""After the end of a connection; once for all that end meanwhile."""
 KEEP_ALIVE_SECONDS = 120
 WEBSOCKET_MESSAGE_BYTES = 16 * 1024 * 1024
 SHUTDOWN_SECONDS = 2.0
@@ -134,10 +137,10 @@ Alongside = Callable[[Api], Awaitable[None]]
 async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
     """HTTPS on the sockets of ``config`` for as long as the context lasts."""
     from sampan.api.tls import HttpProtocol, TlsFiles, server_context, websocket
-    from sampan.api.uvicorn_protocols import Settings, State
+    from sampan.api.uvicorn_protocols import Settings
 
     settings = Settings(api, websocket, timeout_keep_alive=KEEP_ALIVE_SECONDS, ws_max_size=WEBSOCKET_MESSAGE_BYTES)
-    state = State()
+    state = Connections(asyncio.get_running_loop())
     logging.getLogger("uvicorn.access").propagate = False  # what has handlers is written to, a line a request
     loop = asyncio.get_running_loop()
 
@@ -159,7 +162,25 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
         await _finish(api, state)
 
 
-async def _finish(api: Api, state: Any) -> None:
+class Connections(State):
+    """The connections there are. A while after one has ended, what answers to it needed goes back to the system."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._trimming = False
+
+    def ended(self) -> None:
+        if not self._trimming:
+            self._trimming = True
+            self._loop.call_later(TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = False
+        trim()
+
+
+async def _finish(api: Api, state: Connections) -> None:
     """Let requests under way end, watches at once, and close every connection."""
     for connection in list(state.connections):
         connection.shutdown()

@@ -145,6 +145,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._tunnel.feed(b"")
         super().connection_lost(exc)
         self.cycle = None  # type: ignore[assignment]  # which knows us: a circle with all that TLS keeps
+        self.server_state.ended()  # type: ignore[attr-defined]
 
     def eof_received(self) -> None:
         if self._tunnel is not None:

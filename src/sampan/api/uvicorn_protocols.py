@@ -45,6 +45,9 @@ class State:
     tasks: set[Any] = field(default_factory=set)
     default_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+    def ended(self) -> None:
+        """A connection has ended (our protocol says so)."""
+
 
 @contextmanager
 def alone() -> Iterator[None]:

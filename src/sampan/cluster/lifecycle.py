@@ -290,7 +290,7 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
                 cgroups.create(settings.cgroup)
                 fresh = namespaces.enter(settings)
                 progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
-            from sampan.cluster.memory import be_lean
+            from sampan.api.memory import be_lean
             from sampan.cluster.parts import parts_of
             from sampan.cluster.supervisor import Supervisor
 

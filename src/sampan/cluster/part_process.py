@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sampan.cluster.memory import settle
+from sampan.api.memory import settle
 from sampan.cluster.parts import Part
 from sampan.cluster.settings import Settings
 

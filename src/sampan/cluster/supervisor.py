@@ -23,8 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sampan.api.memory import settle
 from sampan.cluster import part_process
-from sampan.cluster.memory import settle
 from sampan.cluster.parts import Part
 from sampan.cluster.settings import Settings
 

@@ -6,9 +6,8 @@ Source: batch/v1 CronJob, the second CronJob controller (KEP-19), KEP-3140 (time
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
@@ -34,10 +33,10 @@ class Due(NamedTuple):
 
 
 def due(cron_job: Object, now: datetime) -> Due:
-    """Return what is due at ``now``. Raises ``CronError`` and ``ZoneInfoNotFoundError``."""
+    """Return what is due at ``now``. Raises ``CronError``."""
     spec = cron_job["spec"]
     schedule = cron.parse(spec["schedule"])
-    here = now.astimezone(ZoneInfo(spec.get("timeZone") or schedule.time_zone or "UTC"))
+    here = now.astimezone(zone(spec.get("timeZone") or schedule.time_zone))
     last = cron_job.get("status", {}).get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"]
     begin = moment_of(last).astimezone(here.tzinfo)
     deadline = spec.get("startingDeadlineSeconds")
@@ -45,6 +44,18 @@ def due(cron_job: Object, now: datetime) -> Due:
         begin = max(begin, here - timedelta(seconds=deadline))
     time = cron.last_until(schedule, here, begin)
     return Due(time, time is not None and _many(schedule, begin, time), cron.next_after(schedule, here))
+
+
+def zone(name: str | None) -> tzinfo:
+    """Return a time zone by its name, UTC for none. Raises ``CronError``."""
+    if not name:
+        return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # few ask for one
+
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError as error:
+        raise cron.CronError(str(error)) from error
 
 
 def _many(schedule: cron.Schedule, begin: datetime, end: datetime) -> bool:
@@ -131,7 +142,7 @@ class CronJobController(Controller):
         now = datetime.now(UTC)
         try:
             found = due(cron_job, now)
-        except (cron.CronError, ZoneInfoNotFoundError) as error:
+        except cron.CronError as error:
             self.events.warning(cron_job, "UnparseableSchedule", f"unparseable schedule: {error}")
             await self._write(cron_job, status)
             return None

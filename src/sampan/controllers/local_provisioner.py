@@ -11,7 +11,6 @@ Source: the contracts of external-provisioner and external-resizer (sig-storage-
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -137,6 +136,8 @@ class Folders:
         if self.root is None or path.parent != self.root:
             return
         if path.is_dir() and not path.is_symlink():
+            import shutil
+
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

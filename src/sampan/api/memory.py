@@ -33,9 +33,14 @@ def settle() -> None:
     forks go on sharing its pages."""
     gc.collect()
     gc.freeze()
-    trim = libc_function("malloc_trim")
-    if trim is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Give back what is free between the blocks of the heap: milliseconds at most."""
+    malloc_trim = libc_function("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def libc_function(name: str) -> Callable[..., int] | None:
