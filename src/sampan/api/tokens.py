@@ -1,7 +1,7 @@
 """ServiceAccount tokens: signing and verifying JWTs (ES256), and the OpenID discovery documents of the issuer.
 
-Source: KEP-1205 (bound tokens), kubernetes pkg/serviceaccount (claims), RFC 7519. ``cryptography`` and ``jwt`` are imported
-with the first token, not with the API.
+Source: KEP-1205 (bound tokens), kubernetes pkg/serviceaccount (claims), RFC 7519. ``cryptography`` is imported with the first
+token, not with the API.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
+from sampan.api.authn.jws import ALGORITHM, BadSignature, signed, verified
 from sampan.schema.objects import Object
 
-ALGORITHM = "ES256"
 MIN_SECONDS = 600
 MAX_SECONDS = 1 << 32
 ACCOUNT_PREFIX = "system:serviceaccount:"
@@ -38,6 +38,17 @@ def issuer_of(token: str) -> str:
         return ""
     issuer = claims.get("iss") if isinstance(claims, dict) else None
     return issuer if isinstance(issuer, str) else ""
+
+
+def check_time(claims: dict[str, Any], now: float) -> None:
+    """Raise ``BadToken`` where a token's time is over, has not come, or is not told (RFC 7519 4.1.4 to 4.1.6)."""
+    times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
+    if "exp" not in times or not all(type(at) in (int, float) for at in times.values()):
+        raise BadToken("the token does not say for how long it is good")
+    if times["exp"] <= now:
+        raise BadToken("the token has expired")
+    if max(times.get("nbf", 0), int(times.get("iat", 0))) > now:
+        raise BadToken("the token is not good yet")
 
 
 class Tokens:
@@ -86,8 +97,6 @@ class Tokens:
     ) -> tuple[str, int]:
         """Return ``(token, expiry in seconds since the epoch)`` of a ServiceAccount. ``bound``: kind, name and uid;
         ``node``: name and uid of the node of the pod it is bound to."""
-        import jwt
-
         metadata, now = account["metadata"], int(time.time())
         private: dict[str, Any] = {
             "namespace": metadata["namespace"],
@@ -107,24 +116,18 @@ class Tokens:
             "nbf": now,
             "sub": f"{ACCOUNT_PREFIX}{metadata['namespace']}:{metadata['name']}",
         }
-        headers = {"kid": self.key_id(), "typ": None}
-        return jwt.encode(claims, self._private_key(), algorithm=ALGORITHM, headers=headers), now + seconds
+        return signed(claims, self._private_key(), self.key_id()), now + seconds
 
     def verify(self, token: str) -> dict[str, Any]:
         """Return the claims of a token that this key has signed and that is in time; ``aud`` is a list. Raises
         ``BadToken``."""
-        import jwt
-
         try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._public_key(),
-                algorithms=[ALGORITHM],
-                issuer=self.issuer,
-                options={"verify_aud": False, "require": ["exp"]},
-            )
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            claims = verified(token, self._public_key())
+        except BadSignature as error:
             raise BadToken(str(error)) from error
+        check_time(claims, time.time())
+        if claims.get("iss") != self.issuer:
+            raise BadToken("the token has another issuer")
         if not isinstance(claims.get("kubernetes.io"), dict):
             raise BadToken("the token has no kubernetes.io claim")
         audiences = claims.get("aud") or []
