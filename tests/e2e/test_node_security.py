@@ -158,12 +158,14 @@ def test_values_have_their_sources(pods: Pods) -> None:
 
 
 def test_a_process_that_became_another_is_told(pods: Pods) -> None:
-    code, rows = effective(pods, "drops", "--live")
+    code, rows = effective(pods, "drops", "--live", "--event")
     assert code == 1 and {name for name, row in rows.items() if row["differs"]} >= {
         "runAsUser",
         "effectiveCapabilities",
     }
     assert (rows["runAsUser"]["value"], rows["runAsUser"]["live"]) == (0, 1000)
+    events = pods.kubectl("get", "events", "--field-selector", "reason=SecurityContextDiffers")
+    assert "pod/drops" in events and "c: runAsUser is 1000, not 0" in events
 
 
 def test_the_chain_down_to_the_kernel(pods: Pods) -> None:

@@ -25,6 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what = "a pod by its name, what makes pods (deployment/web), a manifest, or - for stdin"
     parser.add_argument("pod", metavar="POD|KIND/NAME|FILE", help=what)
     parser.add_argument("--live", action="store_true", help="compare with the processes as they run")
+    parser.add_argument("--event", action="store_true", help="with --live: record differences as an Event of the pod")
     parser.add_argument("-c", "--container", help="only this container")
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     reaching.arguments(parser)
@@ -43,7 +44,6 @@ def run(options: argparse.Namespace) -> int:
 
 async def of_pod(options: argparse.Namespace) -> int:
     from sampan.client.resources import PODS
-    from sampan.cluster.lifecycle import ClusterError
     from sampan.security.host import ANY
     from sampan.security.image_user import ImageUser
     from sampan.security.table import rows
@@ -51,19 +51,56 @@ async def of_pod(options: argparse.Namespace) -> int:
     name = options.pod.rpartition("/")[2]
     async with reaching.api(options) as client:
         pod = await client.get(PODS, name, options.namespace)
-    spec, processes = pod["spec"], None
-    if options.kubeconfig and not options.live:
-        found = list(rows(spec, lambda container: ImageUser(), ANY))
+    if options.live:
+        users, host, processes = await looked_at(options, pod)
     else:
-        async with reaching.node(options) as node:
-            users, host = await node.image_users(spec), await node.host()
-            if options.live:
-                here = await node.pod(pod["metadata"]["uid"])
-                processes = node.processes(here) if here is not None else {}
-                if not processes:
-                    raise ClusterError(f"no container of pod {name!r} runs", "--live needs one that does")
-        found = list(rows(spec, lambda one: users.get(one.get("image", ""), ImageUser()), host, processes))
+        (users, host), processes = await seen_by_node(options, pod["spec"]), {}
+    image_of = lambda one: users.get(one.get("image", ""), ImageUser())  # noqa: E731
+    found = list(rows(pod["spec"], image_of, host or ANY, processes))
+    if options.event and any(row.differs for row in found):
+        await record(options, pod, found)
     return show([(f"pod/{name}", found)], options)
+
+
+async def looked_at(options: argparse.Namespace, pod: Any) -> tuple[Any, Any, Any]:
+    """Return users of images, host and processes of a pod that runs. Raises ``ClusterError`` where none does."""
+    from sampan.cluster.lifecycle import ClusterError
+
+    async with reaching.node(options) as node:
+        here = await node.pod(pod["metadata"]["uid"])
+        processes = node.processes(here) if here is not None else {}
+        if not processes:
+            raise ClusterError(f"no container of pod {pod['metadata']['name']!r} runs", "--live needs one that does")
+        return await node.image_users(pod["spec"]), await node.host(), processes
+
+
+async def record(options: argparse.Namespace, pod: Any, found: list[Row]) -> None:
+    """Write an Event about what differs, so that `kubectl describe` and alerts know of it."""
+    import uuid
+
+    from sampan.client.events import reference_to, timestamp
+    from sampan.client.resources import EVENTS
+    from sampan.security.table import text_of
+
+    said = [
+        f"{row.container}: {row.setting} is {text_of(row.setting, row.live)}, not {text_of(row.setting, row.value)}"
+        for row in found
+        if row.differs
+    ]
+    now, metadata = timestamp(), pod["metadata"]
+    event = {
+        "metadata": {"name": f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": metadata["namespace"]},
+        "involvedObject": reference_to(pod),
+        "type": "Warning",
+        "reason": "SecurityContextDiffers",
+        "message": "; ".join(said)[:1024],
+        "source": {"component": "sampan-security"},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    async with reaching.api(options) as client:
+        await client.create(EVENTS, event)
 
 
 async def of_manifests(options: argparse.Namespace, *, is_file: bool) -> int:
