@@ -25,6 +25,8 @@ from sampan.scheduler.scheduler import Scheduler
 from sampan.schema.objects import Object
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
+SCHEDULER = User("system:kube-scheduler", ("system:authenticated",))
+"""What its ClusterRole allows must do."""
 
 
 class Setting:
@@ -59,18 +61,19 @@ Start = Callable[..., Setting]
 async def start(local_api: Api) -> AsyncIterator[Start]:
     """Start a scheduler: ``start(configuration)``."""
     client = LocalClient(local_api, ADMIN)
+    own = LocalClient(local_api, SCHEDULER)
     tasks: list[asyncio.Task[None]] = []
     informers: dict[ResourceType, Informer] = {}
 
     def informer_of(resource: ResourceType) -> Informer:
         if resource not in informers:
-            informers[resource] = Informer(client, resource)
+            informers[resource] = Informer(own, resource)
             tasks.append(asyncio.create_task(informers[resource].run()))
         return informers[resource]
 
     def begin(configuration: Configuration | None = None) -> Setting:
-        events = EventRecorder(client, "default-scheduler")
-        scheduler = Scheduler(client, informer_of, events, configuration)
+        events = EventRecorder(own, "default-scheduler")
+        scheduler = Scheduler(own, informer_of, events, configuration)
         tasks.extend(asyncio.create_task(part.run()) for part in (events, scheduler))
         return Setting(client, informers[PODS], scheduler)
 
