@@ -105,9 +105,10 @@ def _mount_id(path: Path) -> str:
 
 def unmount_below(folder: Path) -> None:
     """Unmount everything at a folder and below it. Raises ``OSError`` for what stays mounted."""
-    for one in below(folder):
+    found = below(folder)
+    for one in found:
         unmount(Path(one.point))
-    left = below(folder)
+    left = below(folder) if found else []
     if left:
         raise OSError(EBUSY, "still mounted", left[0].point)
 

@@ -28,12 +28,12 @@ async def release_volumes(context: NodeContext, pod_dir: Path) -> None:
     if not has_volumes(pod_dir):
         return
     images = image.folders(pod_dir)
-    await asyncio.to_thread(remove, pod_dir / "volume-subpaths")
+    await asyncio.to_thread(remove, pod_dir / FOLDERS[0])
     await csi.tear_down(context, pod_dir)
     files = notes(pod_dir, "")
-    for name in FOLDERS:
-        await asyncio.to_thread(remove, pod_dir / name)
-    await asyncio.to_thread(detach, files - notes(pod_dir.parent, "*/"))
+    await asyncio.to_thread(lambda: [remove(pod_dir / name) for name in FOLDERS])
+    if files:
+        await asyncio.to_thread(detach, files - notes(pod_dir.parent, "*/"))
     for folder in images:
         await image.forget(str(context.runtime.socket), folder)
     context.attaching.release(pod_dir.name)
