@@ -25,6 +25,7 @@ from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_status import phase_of
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
+from sampan.node.volumes.usage import volume_stats
 from sampan.schema.objects import Object
 from sampan.security.refusals import Refusal, refusal
 
@@ -78,6 +79,10 @@ class PodWorker:
 
     def wake_after(self, seconds: float) -> None:
         self.local.wake_after(seconds)
+
+    async def volume_stats(self) -> list[Object]:
+        """Return how full the pod's volumes are (VolumeStats)."""
+        return await volume_stats(self.context, self.pod, self._setup.volumes)
 
     async def run(self) -> None:
         """Live until the pod is gone from the API and from this node."""

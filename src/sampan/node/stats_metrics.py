@@ -128,7 +128,7 @@ def network(snapshot: Snapshot) -> Iterator[Family]:
         yield Family(f"container_network_{name}_total", "counter", help, samples)
 
 
-def kubelet_page(node: str, version: str, pods: int, containers: dict[str, int]) -> str:
+def kubelet_page(node: str, version: str, pods: int, containers: dict[str, int], more: Iterable[Family] = ()) -> str:
     """Return ``/metrics``: the kubelet of itself. ``containers``: how many there are in each state."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     pages = int(read("/proc/self/statm").split()[1] or 0)
@@ -149,6 +149,7 @@ def kubelet_page(node: str, version: str, pods: int, containers: dict[str, int])
                    [Sample({}, pages * os.sysconf("SC_PAGE_SIZE"))]),
             Family("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
                    [Sample({}, STARTED)]),
+            *more,
         ]
     )  # fmt: skip
 

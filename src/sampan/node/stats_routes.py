@@ -16,6 +16,8 @@ from sampan.node.runtime import RuntimeFailure
 from sampan.node.stats import Snapshot, summary
 from sampan.node.stats_rates import Measured, Sampler
 from sampan.node.stats_reading import HasPod, Reader, TellsStats
+from sampan.node.volumes.usage import families
+from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -39,10 +41,14 @@ class StatsConfig(Protocol):
     def kubernetes_version(self) -> str: ...
 
 
+class TellsVolumes(HasPod, Protocol):
+    async def volume_stats(self) -> list[Object]: ...
+
+
 class StatsRoutes:
     """What the kubelet tells of use, asked of the runtime and the kernel when somebody asks."""
 
-    def __init__(self, workers: Mapping[str, HasPod], runtime: TellsStats, config: StatsConfig) -> None:
+    def __init__(self, workers: Mapping[str, TellsVolumes], runtime: TellsStats, config: StatsConfig) -> None:
         self._workers, self._config = workers, config
         reader = Reader(config.name, config.cgroup, config.kubelet_dir, config.pod_log_dir)
 
@@ -79,7 +85,11 @@ class StatsRoutes:
 
         found = await self.measured()
         only = request.query.get("only_cpu_and_memory", "").lower() in ("true", "1")
-        body = orjson.dumps(summary(found.snapshot, found.rates, only_cpu_and_memory=only))
+        told = summary(found.snapshot, found.rates, only_cpu_and_memory=only)
+        for pod in () if only else told["pods"]:
+            worker = self._workers.get(pod["podRef"]["uid"])
+            pod["volume"] = await worker.volume_stats() if worker is not None else []
+        body = orjson.dumps(told)
         return web.Response(body=body, content_type="application/json")
 
     async def resource(self, request: web.Request) -> web.Response:
@@ -98,7 +108,8 @@ class StatsRoutes:
                     counts[STATES[container.current.state]] += 1
         running = sum(view.sandbox_ready for view in views)
         name, version = self._config.name, self._config.kubernetes_version
-        return prometheus(stats_metrics.kubelet_page(name, version, running, counts))
+        volumes = [stats for worker in self._workers.values() for stats in await worker.volume_stats()]
+        return prometheus(stats_metrics.kubelet_page(name, version, running, counts, families(volumes)))
 
 
 def prometheus(text: str) -> web.Response:

@@ -24,6 +24,7 @@ from sampan.node.csi.driver import CsiDriver as Driver
 from sampan.node.csi.paths import here, seen
 from sampan.node.csi.registration import CsiPlugins
 from sampan.node.volumes import Mounted, VolumeError, csi
+from sampan.node.volumes.usage import volume_stats
 from sampan.node.volumes.volume import Volume
 from sampan.schema.objects import Object
 from tests.csi_driver import CsiDriver, serve
@@ -160,7 +161,8 @@ def calls(world: Any) -> list[str]:
 
 
 async def test_a_volume_is_staged_once_and_published_for_each_pod(world: Any) -> None:
-    ready = await csi.set_up(persistent(world, nodeStageSecretRef={"name": "s", "namespace": "x"}))
+    volume = persistent(world, nodeStageSecretRef={"name": "s", "namespace": "x"})
+    ready = await csi.set_up(volume)
     assert isinstance(ready, Mounted) and ready.path == world.dir / "pods/u1/volumes/kubernetes.io~csi/pv/mount"
     (_, stage), (_, publish) = world.driver.calls
     assert dict(stage.secrets) == {"key": "value"} and list(stage.volume_capability.mount.mount_flags) == ["noatime"]
@@ -170,6 +172,9 @@ async def test_a_volume_is_staged_once_and_published_for_each_pod(world: Any) ->
     told = dict(publish.volume_context)
     assert told["a"] == "b" and told["csi.storage.k8s.io/pod.name"] == "p"
     assert told["csi.storage.k8s.io/ephemeral"] == "false"
+    entry = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
+    (stats,) = await volume_stats(world.context, {**volume.pod, "spec": {"volumes": [entry]}}, {"v": ready})
+    assert (stats["capacityBytes"], stats["availableBytes"], stats["usedBytes"]) == (10, 6, 4)
     await csi.set_up(persistent(world, "u2"))
     calls(world)
     await csi.tear_down(world.context, world.dir / "pods" / "u1")

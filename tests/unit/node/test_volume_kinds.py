@@ -22,6 +22,7 @@ from sampan.node.volumes.kinds import set_up, volume_of
 from sampan.node.volumes.material import File, Sources, material_of, only_user
 from sampan.node.volumes.ownership import give_to_group, is_right
 from sampan.node.volumes.sub_paths import open_or_make
+from sampan.node.volumes.usage import families, volume_stats
 from sampan.node.volumes.written import trusted, write_material
 
 FACTS = {"cpu": "4", "memory": "8Gi"}
@@ -281,3 +282,24 @@ async def test_kinds_that_a_node_does_not_have_are_refused(tmp_path: Path) -> No
 def test_what_is_mounted_is_known() -> None:
     assert mounts.is_mounted(Path("/proc")) and not mounts.is_mounted(Path("/proc/self"))
     assert any(one.point == "/proc" and one.kind == "proc" for one in mounts.listed())
+
+
+async def test_how_full_volumes_are(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_bytes(b"x" * 10_000)
+    volumes = [
+        {"name": "disk", "emptyDir": {}},
+        {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}},
+        {"name": "host", "hostPath": {"path": "/"}},
+        {"name": "raw", "persistentVolumeClaim": {"claimName": "r"}},
+        {"name": "late", "emptyDir": {}},
+    ]
+    ready = {name: Mounted(tmp_path / "data") for name in ("disk", "claim", "host")}
+    ready["raw"] = Mounted(tmp_path / "data", block=True)
+    context: Any = SimpleNamespace()
+    disk, claim = await volume_stats(context, pod(volumes=volumes), ready)
+    assert (disk["name"], disk["inodesUsed"]) == ("disk", 2) and 10_000 <= disk["usedBytes"] < 100_000
+    assert claim["pvcRef"] == {"name": "c", "namespace": "n"} and claim["usedBytes"] > disk["usedBytes"]
+    rows = {family.name: family.samples for family in families([disk, claim])}
+    (sample,) = rows["kubelet_volume_stats_used_bytes"]
+    assert sample.labels == {"namespace": "n", "persistentvolumeclaim": "c"} and sample.value == claim["usedBytes"]

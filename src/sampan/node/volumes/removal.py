@@ -31,7 +31,8 @@ async def release_volumes(context: NodeContext, pod_dir: Path) -> None:
     await asyncio.to_thread(remove, pod_dir / FOLDERS[0])
     await csi.tear_down(context, pod_dir)
     files = notes(pod_dir, "")
-    await asyncio.to_thread(lambda: [remove(pod_dir / name) for name in FOLDERS])
+    for name in FOLDERS:
+        await asyncio.to_thread(remove, pod_dir / name)
     if files:
         await asyncio.to_thread(detach, files - notes(pod_dir.parent, "*/"))
     for folder in images:
