@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sampan.node.inspection import Running
-from sampan.node.process import PROC, Mounted, read_cgroups, read_mounts, read_status
+from sampan.node.process import PROC, Mounted, inside, read_cgroups, read_id_map, read_mounts, read_status
 from sampan.security.capabilities import of_mask
 from sampan.security.least import Evidence
 
@@ -24,9 +24,9 @@ def evidence_of(container: Running) -> Evidence:
     for pid in members(read_cgroups(folder)) or [container.pid]:
         with contextlib.suppress(OSError):
             statuses.append(read_status(PROC / str(pid)))
-    mounts = read_mounts(folder)
+    mounts, mapping = read_mounts(folder), read_id_map(folder, "uid")
     return Evidence(
-        uids=frozenset(int(status["Uid"].split()[1]) for status in statuses),
+        uids=frozenset(inside(int(status["Uid"].split()[1]), mapping) for status in statuses),
         effective=frozenset().union(*(of_mask(int(status["CapEff"], 16)) for status in statuses)),
         ports=tuple(sorted(low_ports(folder))),
         written=tuple(written(mounts)),

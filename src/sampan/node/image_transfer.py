@@ -42,11 +42,11 @@ class Transfer:
 
     def pull(self, name: str) -> None:
         """Fetch an image under its full name. Raises ``ImageError``."""
-        self._run("pull", "--snapshotter", snapshotter(), *self._registry(name), name)
+        self._run("pull", *local(), "--snapshotter", snapshotter(), *self._registry(name), name)
 
     def push(self, name: str, remote: str) -> None:
         """Send an image to a registry. Raises ``ImageError``."""
-        self._run("push", *self._registry(remote), "--platform", this_platform(), remote, name)
+        self._run("push", *local(), *self._registry(remote), "--platform", this_platform(), remote, name)
 
     def export(self, names: Sequence[str], archive: Path) -> None:
         """Write images as one archive, which Docker and OCI tools read. Raises ``ImageError``."""
@@ -75,6 +75,12 @@ class Transfer:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise ImageError(f"{verb} failed", done.stderr.strip().removeprefix("ctr: ") or done.stdout.strip())
+
+
+def local() -> list[str]:
+    """Return what tells ``ctr`` to speak to registries itself: from containerd 2 on it would let containerd do so."""
+    done = subprocess.run([shutil.which("ctr") or "/usr/bin/ctr", "--version"], capture_output=True, text=True)
+    return ["--local"] if "/v2 " in done.stdout else []
 
 
 def this_platform() -> str:

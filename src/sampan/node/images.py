@@ -41,7 +41,14 @@ def import_archive(socket: Path, archive: Path, *, mntns: Path | None = None) ->
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise ImageError("ImportFailed", done.stderr.strip() or done.stdout.strip())
-    return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("unpacking ")]
+    return imported(done.stdout)
+
+
+def imported(told: str) -> list[str]:
+    """Return the names that ``ctr images import`` tells of: ``unpacking NAME …``, since containerd 2 ``NAME saved``."""
+    words = [line.split() for line in told.splitlines()]
+    old = [line[1] for line in words if len(line) > 1 and line[0] == "unpacking"]
+    return old or [line[0] for line in words if len(line) == 2 and line[1] == "saved"]
 
 
 def pause_archive(path: Path) -> None:

@@ -73,6 +73,7 @@ def read_process(pid: int, node: Path, sandbox_pid: int, netns: Path | None = No
     ``netns``: the node's network namespace where that process is in another. Raises ``OSError`` when one is gone."""
     folder = proc / str(pid)
     status = read_status(folder)
+    uids, gids = read_id_map(folder, "uid"), read_id_map(folder, "gid")
     mounts = read_mounts(folder)
     root = next(mount for mount in mounts if mount.target == "/")
     node_namespaces = read_namespaces(node)
@@ -80,9 +81,9 @@ def read_process(pid: int, node: Path, sandbox_pid: int, netns: Path | None = No
         node_namespaces["net"] = netns.stat().st_ino
     return Process(
         pid=pid,
-        uid=int(status["Uid"].split()[1]),
-        gid=int(status["Gid"].split()[1]),
-        groups=frozenset(int(group) for group in status["Groups"].split()),
+        uid=inside(int(status["Uid"].split()[1]), uids),
+        gid=inside(int(status["Gid"].split()[1]), gids),
+        groups=frozenset(inside(int(group), gids) for group in status["Groups"].split()),
         effective=of_mask(int(status["CapEff"], 16)),
         bounding=of_mask(int(status["CapBnd"], 16)),
         no_new_privileges=status.get("NoNewPrivs") == "1",
@@ -94,6 +95,24 @@ def read_process(pid: int, node: Path, sandbox_pid: int, netns: Path | None = No
         mounted_over=frozenset(mount.target for mount in mounts if mount.target.startswith(("/proc/", "/sys/"))),
         app_armor=label(folder),
     )
+
+
+def read_id_map(folder: Path, kind: str) -> list[tuple[int, int, int]]:
+    """Return how a process's user namespace numbers users or groups (``uid``, ``gid``): first inside, first outside, how
+    many. Source: user_namespaces(7)."""
+    found = []
+    for line in (folder / f"{kind}_map").read_text().splitlines():
+        first, outside, length = (int(word) for word in line.split())
+        found.append((first, outside, length))
+    return found
+
+
+def inside(id: int, mapping: list[tuple[int, int, int]]) -> int:
+    """Return an id of the node as the user namespace has it; one that it does not have stays what it is."""
+    for first, outside, length in mapping:
+        if outside <= id < outside + length:
+            return id - outside + first
+    return id
 
 
 def label(folder: Path) -> str:

@@ -12,6 +12,7 @@ from sampan.cli.image.build import bases
 from sampan.node import cri_pb2 as cri
 from sampan.node.image_transfer import credentials, is_loopback
 from sampan.node.image_uses import Held, held
+from sampan.node.images import imported
 
 DOCKERFILE = """
 # FROM none
@@ -54,6 +55,17 @@ def test_credentials_of_docker_login(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert credentials("r.example/a:1") == "jane:pw:x"
     assert credentials("other.example/a:1") == ""
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "unpacking docker.io/library/web:1 (sha256:0)...done\n",
+        "docker.io/library/web:1             \tsaved\t\napplication/vnd.oci sha256:0\nImporting\telapsed: 0.2 s\ttotal: 0\n",
+    ],
+)
+def test_names_that_an_archive_had(told: str) -> None:
+    assert imported(told) == ["docker.io/library/web:1"]
 
 
 def test_who_uses_an_image() -> None:

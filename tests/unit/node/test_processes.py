@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sampan.node.process import PROC, Mounted, read_cgroups, read_mounts, read_namespaces, read_process, read_status
+from sampan.node.process import (
+    PROC,
+    Mounted,
+    inside,
+    read_cgroups,
+    read_id_map,
+    read_mounts,
+    read_namespaces,
+    read_process,
+    read_status,
+)
 
 MOUNTS = r"""100 99 0:50 / / ro,relatime master:1 - overlay overlay rw,lowerdir=/a,upperdir=/b
 101 100 0:51 / /proc rw - proc proc rw
@@ -33,3 +43,10 @@ def test_this_very_process() -> None:
     pid = int(own.resolve().name)
     process = read_process(pid, own, pid)
     assert process.pid == pid and process.namespaces == process.node_namespaces
+
+
+def test_ids_as_the_user_namespace_has_them(tmp_path: Path) -> None:
+    (tmp_path / "uid_map").write_text("         0     131072      65536\n")
+    mapping = read_id_map(tmp_path, "uid")
+    assert [inside(one, mapping) for one in (131072, 132072, 0)] == [0, 1000, 0]
+    assert inside(5, read_id_map(PROC / "self", "gid")) == 5
