@@ -138,14 +138,19 @@ async def listening(api: Api, config: ApiConfig) -> AsyncIterator[None]:
     """HTTPS on the sockets of ``config`` for as long as the context lasts."""
     from sampan.api.tls import HttpProtocol, TlsFiles, server_context, websocket
     from sampan.api.uvicorn_protocols import Settings
+    from sampan.api.whole import Outbox
 
     settings = Settings(api, websocket, timeout_keep_alive=KEEP_ALIVE_SECONDS, ws_max_size=WEBSOCKET_MESSAGE_BYTES)
     state = Connections(asyncio.get_running_loop())
     logging.getLogger("uvicorn.access").propagate = False  # what has handlers is written to, a line a request
     loop = asyncio.get_running_loop()
 
+    outbox = Outbox(loop)
+
     def protocol() -> HttpProtocol:
-        return HttpProtocol(settings, state, {}, loop)  # type: ignore[arg-type]
+        made = HttpProtocol(settings, state, {}, loop)  # type: ignore[arg-type]
+        made.outbox = outbox
+        return made
 
     pki = config.pki_dir
     files = TlsFiles(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt", config.front_proxy_ca)

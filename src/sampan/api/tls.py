@@ -20,7 +20,7 @@ import httptools
 from sampan.api.der import certificates_of
 from sampan.api.tunnel import UPGRADE, Tunnel
 from sampan.api.uvicorn_protocols import alone
-from sampan.api.whole import JOINED_BYTES, WHOLE, Whole
+from sampan.api.whole import JOINED_BYTES, WHOLE, Outbox, Whole
 
 with alone():
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -131,6 +131,9 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol that knows its peer, gives up on headers that do not end, and lets go of connections
     that become SPDY."""
 
+    outbox: Outbox
+    """The server's: set before the first connection."""
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._peer_certificate, self._front_proxy = peer_certificates(transport)
@@ -152,6 +155,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._tunnel.feed(b"")
 
     def data_received(self, data: bytes) -> None:
+        if self.outbox.waiting:  # whatever this becomes is not to overtake an answer
+            self.outbox.flush()
         if self._tunnel is not None:
             self._tunnel.feed(data)
             return
@@ -172,6 +177,10 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse_head()
             elif self._slow is None:
                 self._slow = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+
+    def shutdown(self) -> None:
+        self.outbox.flush()
+        super().shutdown()
 
     def _refuse_head(self) -> None:
         """Answer 431, and close when the client has had time to read it: data that nobody reads would reset it away."""
@@ -211,7 +220,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._tunnel.cycle = self.cycle
         elif self.cycle is not None and self.cycle is not before:
             self.cycle.transport = OneWrite(self.transport)  # type: ignore[assignment]
-            self.scope[WHOLE] = Whole(self.cycle, self.transport)  # type: ignore[literal-required]
+            self.scope[WHOLE] = Whole(self.cycle, self.transport, self.outbox)  # type: ignore[literal-required]
 
 
 class OneWrite:

@@ -7,6 +7,7 @@ own way, and sees the same.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -41,13 +42,34 @@ def phrase_of(status: int) -> str:
         return ""
 
 
+class Outbox:
+    """Writes the answers of one turn of the loop one after the other. A client that sleeps is woken up by the first; a write
+    between every two requests would wake it up for each, which costs the server more than the write."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.waiting: list[tuple[Any, bytes]] = []
+
+    def write(self, transport: Any, data: bytes) -> None:
+        if not self.waiting:
+            self._loop.call_soon(self.flush)
+        self.waiting.append((transport, data))
+
+    def flush(self) -> None:
+        """Write what waits. To be called before anything else is written to one of the connections."""
+        waiting, self.waiting = self.waiting, []
+        for transport, data in waiting:
+            if not transport.is_closing():
+                transport.write(data)
+
+
 class Whole:
     """One request and its answer, on a connection of ours."""
 
-    __slots__ = ("_cycle", "_transport")
+    __slots__ = ("_cycle", "_outbox", "_transport")
 
-    def __init__(self, cycle: Any, transport: Any) -> None:
-        self._cycle, self._transport = cycle, transport
+    def __init__(self, cycle: Any, transport: Any, outbox: Outbox) -> None:
+        self._cycle, self._transport, self._outbox = cycle, transport, outbox
 
     def body(self) -> bytes | None:
         """Return the whole body of the request, None where it has not come yet or is waited for."""
@@ -83,15 +105,17 @@ class Whole:
         length = response.length
         head += b"content-length: %d\r\n\r\n" % length
         if not sends_body:
-            transport.write(head)
+            self._outbox.write(transport, head)
         elif length < JOINED_BYTES:
-            transport.write(head + response.body)
+            self._outbox.write(transport, head + response.body)
         else:
+            self._outbox.flush()
             if not await self._send(head, response.parts()):
                 return
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
+            self._outbox.flush()
             transport.close()
         cycle.on_response()
 

@@ -10,7 +10,7 @@ import pytest
 from sampan.api.asgi import respond
 from sampan.api.long_answers import PART_BYTES, ListResponse
 from sampan.api.request import Response
-from sampan.api.whole import WHOLE, Whole, head_of
+from sampan.api.whole import WHOLE, Outbox, Whole, head_of
 
 
 class Flow:
@@ -42,11 +42,18 @@ class Transport:
         self.written: list[bytes] = []
         self.closed = False
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
     def close(self) -> None:
         self.closed = True
+
+
+def whole(cycle: Cycle, transport: Transport | None = None) -> Whole:
+    return Whole(cycle, transport or Transport(), Outbox(asyncio.get_running_loop()))
 
 
 async def sent(method: str, response: Response, *, direct: bool, **state: Any) -> tuple[bytes, Cycle, Transport]:
@@ -59,9 +66,10 @@ async def sent(method: str, response: Response, *, direct: bool, **state: Any) -
         messages.append(message)
 
     if direct:
-        scope[WHOLE] = Whole(cycle, transport)
+        scope[WHOLE] = whole(cycle, transport)
     await respond(scope, send, response, None)
     if direct:
+        await asyncio.sleep(0)
         assert not messages
         return b"".join(transport.written), cycle, transport
     start, *rest = messages
@@ -96,23 +104,22 @@ async def test_a_client_that_does_not_read_is_waited_for_and_one_that_left_is_to
 
 
 async def test_no_header_has_two_lines() -> None:
-    whole = Whole(Cycle(), Transport())
     with pytest.raises(RuntimeError, match="more than one line"):
-        await whole.answer(head_of(200, "text/plain", True), [(b"warning", b"a\r\nset-cookie: b")], Response(b""), True)
+        await whole(Cycle()).answer(
+            head_of(200, "text/plain", True), [(b"warning", b"a\r\nset-cookie: b")], Response(b""), True
+        )
     for value in (b"a\nb", b"a\r\n\r\nb"):
         with pytest.raises(RuntimeError, match="more than one line"):
-            await Whole(Cycle(), Transport()).answer(
-                head_of(200, "a", True), [(b"warning", value)], Response(b""), True
-            )
+            await whole(Cycle()).answer(head_of(200, "a", True), [(b"warning", value)], Response(b""), True)
 
 
 async def test_a_body_is_taken_only_when_it_is_all_there() -> None:
     cycle = Cycle(b"body")
-    assert Whole(cycle, Transport()).body() == b"body"
+    assert whole(cycle).body() == b"body"
     assert not cycle.message_event.is_set() and not cycle.body
-    assert Whole(Cycle(b"bo", more_body=True), Transport()).body() is None
-    assert Whole(Cycle(b"body", waiting_for_100_continue=True), Transport()).body() is None
-    assert Whole(Cycle(b"body", disconnected=True), Transport()).body() is None
+    assert whole(Cycle(b"bo", more_body=True)).body() is None
+    assert whole(Cycle(b"body", waiting_for_100_continue=True)).body() is None
+    assert whole(Cycle(b"body", disconnected=True)).body() is None
 
 
 @pytest.mark.parametrize("sizes", [[], [10], [10, 20], [300_000, 1, 2], [1000] * 700, [1, 400_000, *[100] * 5000]])
@@ -147,5 +154,24 @@ async def test_no_more_of_a_list_is_made_than_the_client_reads() -> None:
     cycle, transport = Cycle(flow=flow), Transport()
     flow.write_paused = True
     answer = Counted(b"[", [b"v" * 1000] * 5000, b"]")
-    await respond({"method": "GET", WHOLE: Whole(cycle, transport)}, None, answer, None)  # type: ignore[arg-type]
+    await respond({"method": "GET", WHOLE: whole(cycle, transport)}, None, answer, None)  # type: ignore[arg-type]
     assert made == 2 and len(transport.written) == 1 and not cycle.response_complete
+
+
+async def test_answers_of_one_turn_are_written_in_order_after_it() -> None:
+    order: list[bytes] = []
+
+    class Ordered(Transport):
+        def write(self, data: bytes) -> None:
+            order.append(data[-1:])
+
+    outbox, first, second, gone = Outbox(asyncio.get_running_loop()), Ordered(), Ordered(), Ordered()
+    for transport, body in ((first, b"1"), (second, b"2"), (gone, b"x"), (first, b"3")):
+        await Whole(Cycle(), transport, outbox).answer(head_of(200, "a", True), (), Response(body), True)
+    gone.close()
+    assert order == []
+    await asyncio.sleep(0)
+    assert order == [b"1", b"2", b"3"]
+    await Whole(Cycle(), first, outbox).answer(head_of(200, "a", True), (), Response(b"4"), True)
+    await Whole(Cycle(keep_alive=False), second, outbox).answer(head_of(200, "a", True), (), Response(b"5"), True)
+    assert order[3:] == [b"4", b"5"] and second.closed  # it is closed at once: nothing may wait
