@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sampan.api.errors import StatusError, timed_out
 from sampan.api.request import Receive, Request, Response, Scope, Send
-from sampan.api.whole import WHOLE, Whole, head_of
+from sampan.api.whole import Whole, head_of
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """kube-apiserver's limit of a request body."""
@@ -107,8 +107,10 @@ def too_large() -> StatusError:
     return StatusError(413, "RequestEntityTooLarge", message)
 
 
-async def respond(scope: Scope, send: Send, response: Response, request: Request | None) -> None:
-    """Send an answer."""
+async def respond(
+    scope: Scope, send: Send, response: Response, request: Request | None, direct: Whole | None = None
+) -> None:
+    """Send an answer, by ``direct`` where there is such a way."""
     headers: list[tuple[bytes, bytes]] = []
     for name, value in response.headers:
         headers.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
@@ -126,7 +128,6 @@ async def respond(scope: Scope, send: Send, response: Response, request: Request
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     method = scope.get("method")
     cached = method == "GET" and response.status == 200
-    direct: Whole | None = scope.get(WHOLE)
     if direct is not None and not response.headers:
         head = head_of(response.status, response.content_type, cached)
         await direct.answer(head, headers, response, method != "HEAD")

@@ -147,17 +147,18 @@ async def audited(api: Api, routed: Routed) -> Answer:
 class Exchange:
     """One request and its answer; ``late`` once the deadline has answered it, and nothing more may be sent."""
 
-    __slots__ = ("accept", "due", "late", "request", "scope", "send")
+    __slots__ = ("accept", "direct", "due", "late", "request", "scope", "send")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope, self.send = scope, send
+        self.direct: Whole | None = scope.pop(WHOLE, None)  # taken out, for it knows who knows the scope
         self.request: Request | None = None
         self.accept = ""
         self.due = 0.0
         self.late = False
 
     async def refuse_late(self) -> None:
-        await respond(self.scope, self.send, error_response(timed_out(), self.accept), self.request)
+        await respond(self.scope, self.send, error_response(timed_out(), self.accept), self.request, self.direct)
 
 
 class Deadlines:
@@ -227,7 +228,7 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
             return
         seconds = allowed_seconds(api, request) if "timeout" in request.query else api.request_seconds
         if request.method not in READS:
-            await read(request, scope, receive, seconds)
+            await read(request, exchange.direct, receive, seconds)
         if at.verb != "watch":
             api.deadlines.begin(exchange, begun, seconds)
         answer = spoken = await answered(api, routed)
@@ -262,7 +263,7 @@ async def serve_http(api: Api, scope: Scope, receive: Receive, send: Send) -> No
         labels = labels_of(routed)[:6]
         api.measured.observe("apiserver_response_sizes", answer.length, "apiserver", *labels)
     if not exchange.late:
-        await respond(scope, send, answer, exchange.request)
+        await respond(scope, send, answer, exchange.request, exchange.direct)
 
 
 def streamed(api: Api, routed: Routed) -> StreamHandler | None:
@@ -277,9 +278,8 @@ def streamed(api: Api, routed: Routed) -> StreamHandler | None:
     return subresource.stream
 
 
-async def read(request: Request, scope: Scope, receive: Receive, seconds: float) -> None:
+async def read(request: Request, direct: Whole | None, receive: Receive, seconds: float) -> None:
     """Read the body of a request. Raises 400, 413 and 504."""
-    direct: Whole | None = scope.get(WHOLE)
     body = direct.body() if direct is not None else None
     if body is None or len(body) > MAX_BODY_BYTES:
         length = request.headers.get("content-length", "")

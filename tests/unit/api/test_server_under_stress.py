@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import json
 import socket
@@ -337,3 +338,19 @@ def test_a_peer_without_windows_is_not_waited_for() -> None:
         assert sum(struct.unpack(">I", b"\0" + frame[5:8])[0] for frame in data) == 300_000
 
     asyncio.run(main())
+
+
+async def test_requests_leave_nothing_for_the_collector(served: Served) -> None:
+    """A circle between a request and its connection would be found only by the cycle collector: memory grows until then."""
+    gc.collect()
+    gc.disable()
+    try:
+        reader, writer = await served.connect()
+        for _ in range(20):
+            writer.write(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
+            await reader.readuntil(b"}")
+        kept = sum(type(obj).__name__ == "RequestResponseCycle" for obj in gc.get_objects())
+        writer.close()
+    finally:
+        gc.enable()
+    assert kept <= 2

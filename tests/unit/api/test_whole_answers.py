@@ -10,7 +10,7 @@ import pytest
 from sampan.api.asgi import respond
 from sampan.api.long_answers import PART_BYTES, ListResponse
 from sampan.api.request import Response
-from sampan.api.whole import WHOLE, Outbox, Whole, head_of
+from sampan.api.whole import Outbox, Whole, head_of
 
 
 class Flow:
@@ -65,9 +65,7 @@ async def sent(method: str, response: Response, *, direct: bool, **state: Any) -
     async def send(message: Any) -> None:
         messages.append(message)
 
-    if direct:
-        scope[WHOLE] = whole(cycle, transport)
-    await respond(scope, send, response, None)
+    await respond(scope, send, response, None, whole(cycle, transport) if direct else None)
     if direct:
         await asyncio.sleep(0)
         assert not messages
@@ -154,7 +152,7 @@ async def test_no_more_of_a_list_is_made_than_the_client_reads() -> None:
     cycle, transport = Cycle(flow=flow), Transport()
     flow.write_paused = True
     answer = Counted(b"[", [b"v" * 1000] * 5000, b"]")
-    await respond({"method": "GET", WHOLE: whole(cycle, transport)}, None, answer, None)  # type: ignore[arg-type]
+    await respond({"method": "GET"}, None, answer, None, whole(cycle, transport))  # type: ignore[arg-type]
     assert made == 2 and len(transport.written) == 1 and not cycle.response_complete
 
 
