@@ -112,12 +112,13 @@ def rm(options: argparse.Namespace) -> int:
     from sampan.store import StoreError
 
     path = path_of(options.snapshot)
-    if not path.exists():
-        raise StoreError(f"there is no snapshot {options.snapshot!r}")
-    path.unlink()
+    there = path.exists()
+    path.unlink(missing_ok=True)
     for folder in (snapshots_root(), state_root()):  # the last one leaves no trace
         with contextlib.suppress(OSError):
             folder.rmdir()
+    if not there:
+        raise StoreError(f"there is no snapshot {options.snapshot!r}")
     print(f"snapshot {options.snapshot} is gone")
     return 0
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.cluster import cgroups, kubeconfig, namespaces, pki
-from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settings, run_root, state_root
+from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settings, run_root, snapshots_root, state_root
 
 CLUSTERS_AT_MOST = 16
 IP_FREEBIND = 15
@@ -432,6 +432,8 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
             raise ClusterError(f"{folder} cannot be removed", "something of it is still mounted or held open")
+    with contextlib.suppress(OSError):
+        snapshots_root().rmdir()  # it holds none
     if not names():
         (state_root() / "lock").unlink(missing_ok=True)
         ours = (run_root().parent,) if run_root().parent.name.startswith("sampan-") else ()

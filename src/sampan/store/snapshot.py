@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def write(path: Path, image: Image, about: Mapping[str, str], encryption: Encryp
     """Write a snapshot; it is there whole, or not at all. Blocks. Raises ``StoreError``."""
     sealing = encryption or Encryption()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    made = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary.unlink(missing_ok=True)
@@ -67,6 +68,9 @@ def write(path: Path, image: Image, about: Mapping[str, str], encryption: Encryp
         raise StoreError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):
+                path.parent.rmdir()  # nothing was written
 
 
 def read(path: Path, encryption: Encryption | None = None) -> Snapshot:

@@ -100,6 +100,8 @@ def test_the_last_snapshot_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.
     assert main.main(["snapshot", "rm", "one"]) == 0 and folder.exists()
     assert main.main(["snapshot", "rm", "two"]) == 0 and not root.exists()
     assert main.main(["snapshot", "rm", "two"]) == 1
+    folder.mkdir(parents=True)  # of one that could not be written, or whose writer was killed
+    assert main.main(["snapshot", "rm", "three"]) == 1 and not root.exists()
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:

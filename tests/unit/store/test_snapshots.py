@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from sampan.store import Event, Put, Record, Store, StoreError, snapshot
 from sampan.store.encryption import parse
+from sampan.store.image import Image
 from sampan.store.sqlite import SqliteStore
 from sampan.store.watchers import PrefixWatch
 
@@ -147,3 +149,13 @@ async def test_what_is_no_snapshot_is_named(tmp_path: Path) -> None:
         snapshot.read(path)
     with pytest.raises(StoreError, match="cannot be written"):
         snapshot.write(Path("/proc/nowhere/s.snapshot"), many.image(), {})
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("sampan.store.snapshot.sqlite3.connect", full)
+    with pytest.raises(StoreError, match="full"):
+        snapshot.write(tmp_path / "folder" / "a.snapshot", Image.of({}, 1), {})
+    assert not (tmp_path / "folder").exists()
