@@ -76,10 +76,14 @@ def decode_body(request: Request, media: str) -> tuple[Any, list[str]]:
     """Return the decoded body and its duplicate fields, looked for unless validation is ``Ignore``. Raises 400."""
     strict = request.query.get("fieldValidation") != "Ignore"
     try:
-        decoded = decode(request.body, media, duplicates=strict)
+        known = request.decoded if "yaml" in media else None
+        decoded = known or decode(request.body, media, duplicates=strict)
     except DecodeError as error:
-        raise bad_request(error.message) from None
-    return decoded.object, decoded.duplicates
+        decoded = error
+    request.decoded = None  # the object is its reader's to change
+    if isinstance(decoded, DecodeError):
+        raise bad_request(decoded.message)
+    return decoded.object, decoded.duplicates if strict else []
 
 
 def decode_object(request: Request, served: Served) -> Object:

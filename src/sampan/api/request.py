@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.resource import Resource
+from sampan.schema.decode import Decoded, DecodeError
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Request:
     headers: Mapping[str, str]
     """Lower-case names."""
     body: bytes = b""
+    decoded: Decoded | DecodeError | None = None
+    """What the body says, or what is wrong with it, where that has been found out beside the loop."""
     warnings: list[str] = field(default_factory=list)
     audit_annotations: dict[str, str] = field(default_factory=dict)
     """What admission noted about the request."""

@@ -286,6 +286,7 @@ async def read(request: Request, direct: Whole | None, receive: Receive, seconds
         body = await read_body(receive, int(length) if length.isdecimal() else len(body or b""), seconds)
     request.body = body
     encodings.decoded(request)
+    await encodings.read_beside(request)
 
 
 async def answered(api: Api, routed: Routed) -> Answer:

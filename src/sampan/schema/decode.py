@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +18,8 @@ MAX_DEPTH = 200
 """Deeper bodies are refused: every walk over an object may be recursive then, and orjson writes 254 levels at most. No
 Kubernetes object comes near."""
 
+MANY_BRACKETS = 20_000
+"""With more than these they are counted instead of walked."""
 MAX_DUPLICATES = 100
 SUMMARY_BYTES = 30
 
@@ -91,8 +94,15 @@ def _go_rune(character: str) -> str:
 
 def check_depth(data: bytes, value: Any) -> None:
     """Raise ``DecodeError`` when a value nests deeper than ``MAX_DEPTH``; shallow bodies cost two counts."""
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and too_deep(value):
+    brackets = data.count(b"{") + data.count(b"[")
+    if brackets > MAX_DEPTH and (nests_deeper(data) if brackets > MANY_BRACKETS else too_deep(value)):
         raise DecodeError("couldn't get version/kind; json parse error: exceeded max depth")
+
+
+def nests_deeper(data: bytes) -> bool:
+    """Whether JSON nests deeper than ``MAX_DEPTH``, by its brackets alone: a tenth of a second for a million of them."""
+    brackets = _strings.sub(b"", data).translate(None, _other_bytes)
+    return max(accumulate(map(_steps.__getitem__, brackets)), default=0) > MAX_DEPTH
 
 
 def too_deep(value: Any) -> bool:
@@ -111,6 +121,9 @@ def too_deep(value: Any) -> bool:
     return False
 
 
+_strings = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_other_bytes = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_steps = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _spaced_key = re.compile(rb'"[ \t\r\n]+:')
 
 

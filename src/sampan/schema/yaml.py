@@ -1,20 +1,26 @@
 """YAML bodies as JSON values, by the rules of ``sigs.k8s.io/yaml`` (YAML 1.1 scalars, keys become strings).
 
-Read event by event with a stack of our own, so that no nesting can exhaust the interpreter's; aliases are copied and
-counted, so that no small body can grow into a large object. Timestamps and base-60 numbers stay strings, as in Go.
+Read event by event with a stack of our own, so that no nesting can exhaust the interpreter's. What aliases stand for is
+counted before it is there, by go-yaml's rule (``allowed_share``), so that no small body can grow into a large object.
+Timestamps and base-60 numbers stay strings, as in Go.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import orjson
 import yaml as pyyaml
 
 MAX_DEPTH = 200
-MAX_NODES = 1_000_000
+FEW_ALIASED, FEW_NODES = 100, 1000
+"""Until there are more of both, nothing is refused."""
+MANY_NODES, MOST_NODES = 400_000, 4_000_000
+ALIASED_BYTES = 16 << 20
+"""What aliases may stand for in all: Go shares its strings, the JSON that is made here does not."""
 
 LOADER: Any = getattr(pyyaml, "CSafeLoader", pyyaml.SafeLoader)
 
@@ -33,10 +39,28 @@ class YAMLError(ValueError):
     """The text is no YAML, or holds what JSON cannot."""
 
 
-class _Frame:
-    """A collection that is being read: ``key`` is the mapping key that waits for its value."""
+class Weight(NamedTuple):
+    """What a value amounts to: nodes, bytes of text, and how deep it nests."""
 
-    __slots__ = ("anchor", "key", "merged", "path", "value")
+    nodes: int
+    size: int
+    depth: int
+
+
+def allowed_share(nodes: int) -> float:
+    """Return which share of a document's nodes aliases may stand for: go-yaml's ``allowedAliasRatio``."""
+    if nodes <= MANY_NODES:
+        return 0.99
+    if nodes >= MOST_NODES:
+        return 0.1
+    return 0.99 - 0.89 * (nodes - MANY_NODES) / (MOST_NODES - MANY_NODES)
+
+
+class _Frame:
+    """A collection that is being read: ``key`` is the mapping key that waits for its value; ``nodes``, ``size`` and
+    ``depth`` are of what it holds."""
+
+    __slots__ = ("anchor", "depth", "key", "merged", "nodes", "path", "size", "value")
 
     def __init__(self, value: Any, path: str, anchor: str | None) -> None:
         self.value = value
@@ -44,16 +68,25 @@ class _Frame:
         self.anchor = anchor
         self.key: str | None = None
         self.merged: list[Any] = []
+        self.nodes, self.size, self.depth = 1, 0, 0
 
 
 class _Reader:
     def __init__(self) -> None:
         self.stack: list[_Frame] = []
-        self.anchors: dict[str, Any] = {}
+        self.anchors: dict[str, tuple[Any, Weight]] = {}
         self.duplicates: list[str] = []
-        self.nodes = 0
+        self.nodes = self.aliased = self.aliased_bytes = 0
         self.result: Any = None
         self.done = False
+        self.steps: dict[Any, Callable[[Any], None]] = {
+            pyyaml.ScalarEvent: self.scalar,
+            pyyaml.MappingStartEvent: lambda event: self.open({}, event.anchor),
+            pyyaml.SequenceStartEvent: lambda event: self.open([], event.anchor),
+            pyyaml.MappingEndEvent: self.close,
+            pyyaml.SequenceEndEvent: self.close,
+            pyyaml.AliasEvent: self.alias,
+        }
 
     def path(self) -> str:
         if not self.stack:
@@ -68,28 +101,28 @@ class _Reader:
             raise YAMLError("exceeded max depth")
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
             raise YAMLError("invalid map key: a collection")
-        self.count(1)
+        self.nodes += 1
         self.stack.append(_Frame(value, self.path(), anchor))
 
-    def close(self) -> None:
+    def close(self, event: Any) -> None:
         frame = self.stack.pop()
         for merged in frame.merged:
             for key, item in merged.items():
                 frame.value.setdefault(key, item)
+        weight = Weight(frame.nodes, frame.size, frame.depth + 1)
         if frame.anchor:
-            self.anchors[frame.anchor] = frame.value
-        self.add(frame.value)
+            self.anchors[frame.anchor] = (frame.value, weight)
+        self.add(frame.value, weight)
 
-    def count(self, nodes: int) -> None:
-        self.nodes += nodes
-        if self.nodes > MAX_NODES:
-            raise YAMLError("document contains excessive aliasing")
-
-    def add(self, value: Any) -> None:
+    def add(self, value: Any, weight: Weight) -> None:
         if not self.stack:
             self.result, self.done = value, True
             return
         top = self.stack[-1]
+        top.nodes += weight.nodes
+        top.size += weight.size
+        if weight.depth > top.depth:
+            top.depth = weight.depth
         if isinstance(top.value, list):
             top.value.append(value)
         elif top.key is None:
@@ -113,25 +146,28 @@ class _Reader:
             top.value[top.key] = value
         top.key = None
 
-    def alias(self, name: str) -> None:
-        if name not in self.anchors:
-            raise YAMLError(f"unknown anchor '{name}' referenced")
-        value = self.anchors[name]
-        self.count(_size(value))
-        self.add(copy.deepcopy(value))
+    def alias(self, event: Any) -> None:
+        """Put the very value in again: ``load`` tells them apart in the end."""
+        if event.anchor not in self.anchors:
+            raise YAMLError(f"unknown anchor '{event.anchor}' referenced")
+        value, weight = self.anchors[event.anchor]
+        self.nodes += 1 + weight.nodes
+        self.aliased += weight.nodes
+        self.aliased_bytes += weight.size
+        excessive = self.aliased > FEW_ALIASED and self.nodes > FEW_NODES
+        if (excessive and self.aliased / self.nodes > allowed_share(self.nodes)) or self.aliased_bytes > ALIASED_BYTES:
+            raise YAMLError("document contains excessive aliasing")
+        if len(self.stack) + weight.depth > MAX_DEPTH:
+            raise YAMLError("exceeded max depth")
+        self.add(value, weight._replace(nodes=weight.nodes + 1))
 
     def scalar(self, event: Any) -> None:
-        self.count(1)
+        self.nodes += 1
         value = _resolve(event)
+        weight = Weight(1, len(event.value), 0)
         if event.anchor:
-            self.anchors[event.anchor] = value
-        self.add(value)
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + sum(_size(item) for item in value.values())
-    return 1 + sum(_size(item) for item in value) if isinstance(value, list) else 1
+            self.anchors[event.anchor] = (value, weight)
+        self.add(value, weight)
 
 
 def _key(value: Any) -> str:
@@ -188,30 +224,24 @@ def load(data: bytes) -> tuple[Any, list[str]]:
     """Return the JSON value of the first YAML document, and ``duplicate field "…"`` for its repeated keys.
     Raises ``YAMLError``."""
     reader = _Reader()
+    steps = reader.steps
     try:
         for event in pyyaml.parse(data.decode("utf-8"), Loader=LOADER):
-            _step(reader, event)
-            if reader.done:
-                break
+            step = steps.get(event.__class__)
+            if step is not None:
+                step(event)
+                if reader.done:
+                    break
     except pyyaml.YAMLError as error:
         raise YAMLError(_problem(error)) from None
     except UnicodeError:
         raise YAMLError("control characters are not allowed: the body is not UTF-8") from None
-    return reader.result, reader.duplicates
-
-
-def _step(reader: _Reader, event: Any) -> None:
-    name = event.__class__.__name__
-    if name == "ScalarEvent":
-        reader.scalar(event)
-    elif name == "MappingStartEvent":
-        reader.open({}, event.anchor)
-    elif name == "SequenceStartEvent":
-        reader.open([], event.anchor)
-    elif name in ("MappingEndEvent", "SequenceEndEvent"):
-        reader.close()
-    elif name == "AliasEvent":
-        reader.alias(event.anchor)
+    if not reader.aliased:
+        return reader.result, reader.duplicates
+    try:
+        return orjson.loads(orjson.dumps(reader.result)), reader.duplicates
+    except (TypeError, ValueError):
+        raise YAMLError("a string is no Unicode") from None
 
 
 def _problem(error: pyyaml.YAMLError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -135,3 +136,69 @@ def test_a_path_with_a_gap_is_not_carried_to_an_extension_server(whole: Caller) 
         assert whole.api.remote(f"/apis/example.com/v1{path}") is server
     for path in ("//widgets", "/namespaces//widgets", "/widgets//w"):
         assert whole.api.remote(f"/apis/example.com/v1{path}") is None
+
+
+def nine_times(levels: int, first: str = "x") -> str:
+    """Return YAML in which each list holds the one before it nine times."""
+    names = [chr(ord("a") + level) for level in range(levels)]
+    lists = [f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]" for before, name in pairwise(names)]
+    return "\n".join([f"{names[0]}: &{names[0]} [{','.join([first] * 9)}]", *lists])
+
+
+MANY = "kind: &k ConfigMap\nmetadata: {name: many}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (nine_times(9), "yaml: document contains excessive aliasing"),
+        (f"a: &s {'x' * 1_000_000}\nb: [{','.join(['*s'] * 100)}]", "yaml: document contains excessive aliasing"),
+        ("\n".join(f"a{n}: &a{n} {'[' * 99}{f'*a{n - 1}' if n else ''}{']' * 99}" for n in range(3)), "max depth"),
+        ("a: *b", "yaml: unknown anchor 'b' referenced"),
+        (MANY + "data: {a: " + "b" * 40_000, "yaml: line 4"),
+    ],
+    ids=["a bomb", "a long string again and again", "deeper and deeper", "no anchor", "large and torn"],
+)
+async def test_yaml_that_would_grow_or_is_none_is_400(http: Asgi, body: str, why: str) -> None:
+    answer = await http("POST", CONFIG_MAPS, body.encode(), headers={"content-type": "application/yaml"})
+    assert (answer.status, answer.json["reason"]) == (400, "BadRequest")
+    assert why in answer.json["message"]
+
+
+async def test_large_yaml_is_read_as_small_yaml_is(http: Asgi) -> None:
+    padding = "# " + "x" * 40_000 + "\n"
+    body = MANY + "data: &d {a: &v 'é', b: *v, a: c}\nbinaryData: {}\nunknown: [*d, *k]\n"
+    answers = []
+    for text in (body, padding + body):
+        answer = await http(
+            "POST", f"{CONFIG_MAPS}?dryRun=All", text.encode(), headers={"content-type": "application/yaml"}
+        )
+        assert answer.status == 201 and answer.json["data"] == {"a": "c", "b": "é"}
+        answers.append(answer.warnings)
+    assert answers[0] == answers[1] and len(answers[0]) == 2
+    strict = f"{CONFIG_MAPS}?dryRun=All&fieldValidation=Strict"
+    answer = await http("POST", strict, (padding + body).encode(), headers={"content-type": "application/yaml"})
+    assert answer.status == 400 and 'duplicate field "data.a"' in answer.json["message"]
+    applied = (padding + body).replace("a: c", "c: d").replace("unknown: [*d, *k]", "apiVersion: v1").encode()
+    headers = {"content-type": "application/apply-patch+yaml"}
+    answer = await http("PATCH", f"{CONFIG_MAPS}/many?fieldManager=m&dryRun=All", applied, headers=headers)
+    assert answer.status == 201 and answer.json["data"] == {"a": "é", "b": "é", "c": "d"}
+
+
+@pytest.mark.parametrize(("levels", "status"), [(150, 201), (250, 400)])
+async def test_json_of_very_many_lists_is_judged_by_its_depth(http: Asgi, levels: int, status: int) -> None:
+    lists = ",".join(['"[[[[\\"]]{"', "[" * levels + "]" * levels, *["[]"] * 25_000])
+    answer = await http("POST", f"{CONFIG_MAPS}?dryRun=All", b'{"metadata":{"name":"n"},"x":[%b]}' % lists.encode())
+    assert answer.status == status
+    assert status == 201 or "exceeded max depth" in answer.json["message"]
+
+
+async def test_copies_of_a_json_patch_are_bounded_by_what_they_add(http: Asgi) -> None:
+    await http("POST", CONFIG_MAPS, {"metadata": {"name": "c"}, "data": {"a": "x" * 1000}})
+    headers = {"content-type": "application/json-patch+json"}
+    copies = [{"op": "copy", "from": "/data/a", "path": f"/data/b{number}"} for number in range(9000)]
+    answer = await http("PATCH", f"{CONFIG_MAPS}/c", copies, headers=headers)
+    assert (answer.status, answer.json["reason"]) == (413, "RequestEntityTooLarge")
+    assert "Unable to complete the copy" in answer.json["message"]
+    answer = await http("PATCH", f"{CONFIG_MAPS}/c", copies * 2, headers=headers)
+    assert answer.status == 413 and "maximum operations in a JSON patch is 10000, got 18000" in answer.json["message"]
