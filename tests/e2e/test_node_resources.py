@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import ssl
 from pathlib import Path
 from typing import Any
+
+from tests.device_plugin import RESOURCE, register, serving
 
 from .space import Space, eventually, pod, state
 
@@ -115,3 +118,30 @@ def test_the_kubelet_answers_those_who_may_ask(space: Space) -> None:
     assert (config["kind"], config["maxPods"], config["imageMinimumGCAge"]) == ("KubeletConfiguration", 250, "2m0s")
     pods = json.loads(space("get", "--raw", f"/api/v1/nodes/{node}/proxy/pods"))
     assert pods["kind"] == "PodList"
+
+
+def test_a_container_gets_a_device_of_a_plugin(space: Space) -> None:
+    folder = space.cluster.settings.kubelet_dir
+
+    async def lend() -> str:
+        async with serving(folder) as plugin:
+            await register(folder)
+            plugin.told.put_nowait({"a": "Healthy", "b": "Unhealthy"})
+            limits = {"resources": {"limits": {RESOURCE: "1"}}}
+            script = "echo $LAMPS; ls -l /dev/lamp-a; sleep 1000"
+            await asyncio.to_thread(space.apply, pod("lit", script, **limits))
+            await asyncio.to_thread(space.ready, "lit")
+            log = await asyncio.to_thread(space, "logs", "lit")
+            plugin.told.put_nowait(None)
+            await plugin.ended.wait()
+            return log
+
+    log = asyncio.run(lend())
+    assert log.startswith("a\ncrw") and log.endswith("/dev/lamp-a\n")
+    status = space.cluster.get("node", space.cluster.settings.node_name)["status"]
+    assert status["capacity"][RESOURCE] == "2"
+    eventually("nothing is to be had without the plugin", lambda: allocatable(space, RESOURCE) == "0")
+
+
+def allocatable(space: Space, resource: str) -> str:
+    return str(space.cluster.get("node", space.cluster.settings.node_name)["status"]["allocatable"].get(resource))

@@ -27,6 +27,7 @@ from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
 from sampan.node.csi.attaching import Attaching
 from sampan.node.csi.registration import CsiPlugins
+from sampan.node.devices.plugins import Devices
 from sampan.node.host_features import host_features
 from sampan.node.housekeeping import Housekeeping
 from sampan.node.image_puller import ImagePuller
@@ -123,9 +124,10 @@ async def run(
 
         plugins = CsiPlugins(client, config.name, config.kubelet_dir, on_plugins)
         attaching = Attaching(client, config.name, reporter.changed.set)
+        devices = reporter.devices = Devices(config.kubelet_dir, reporter.changed.set)
         reporter.volumes_in_use = attaching.in_use
         context = context_of(
-            config, client, runtime, events, materials, services, reporter, allocations, plugins, attaching
+            config, client, runtime, events, materials, services, reporter, allocations, plugins, attaching, devices
         )
         whole = reporter.capacity
         for_pods = parse(whole["memory"]).value() - reserved(config.kubelet, "memory")
@@ -148,6 +150,7 @@ async def run(
         await node.remove_strangers()
         group.create_task(node.follow_exits(), name="exits")
         group.create_task(patiently(plugins.run, "csi plugins"), name="csi-plugins")
+        group.create_task(patiently(devices.run, "device plugins"), name="device-plugins")
         pods.add_handler(node.on_pod)
         housekeeping = Housekeeping(context, node, reporter.changed.set)
         context.pressures = reporter.pressures = lambda: housekeeping.conditions
@@ -182,6 +185,7 @@ def context_of(
     allocations: Allocations,
     plugins: CsiPlugins,
     attaching: Attaching,
+    devices: Devices,
 ) -> NodeContext:
     return NodeContext(
         node_name=config.name,
@@ -209,6 +213,7 @@ def context_of(
         own_runtime=config.own_runtime,
         allocations=allocations,
         csi=plugins,
+        devices=devices,
         attaching=attaching,
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import check_non_root, container_config
+from sampan.node.devices.allocation import NotEnough
 from sampan.node.environment import ConfigError, environment_of
 from sampan.node.hooks import run_hook
 from sampan.node.images import ImageError
@@ -152,6 +153,10 @@ class ContainerStarter:
             self._target_of(container),
         )
         config.devices.extend(devices)
+        try:
+            await context.devices.give(local.uid, container, config)
+        except NotEnough as error:
+            raise ConfigError(str(error)) from error
         return config
 
     def _env_file(self, volume: str, path: str) -> str | None:

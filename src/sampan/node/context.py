@@ -14,6 +14,7 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.allocations import Allocations
 from sampan.node.csi.attaching import Attaching
 from sampan.node.csi.registration import CsiPlugins
+from sampan.node.devices.plugins import Devices
 from sampan.node.environment import Lookup, service_links
 from sampan.node.image_puller import ImagePuller
 from sampan.node.kubelet_config import KubeletConfig
@@ -54,6 +55,7 @@ class NodeContext:
     kubelet: KubeletConfig
     allocations: Allocations
     csi: CsiPlugins
+    devices: Devices
     attaching: Attaching
     pressures: Callable[[], Collection[str]] = tuple
     """The conditions of pressure that the node is in."""

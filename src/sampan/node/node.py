@@ -49,6 +49,7 @@ class Node:
         elif change != "DELETED":
             if (new.get("status") or {}).get("phase") not in ENDED and self.context.allocations.is_kept(uid):
                 self.context.allocations.admit(new)  # before pods that are new here
+                self.context.devices.adopt(uid)
             worker = self.workers[uid] = PodWorker(self.context, new)
             self._group.create_task(self._run(uid, worker), name=f"pod-{worker.key}")
 

@@ -18,6 +18,7 @@ from sampan.client.events import timestamp
 from sampan.client.protocol import Client
 from sampan.client.resources import LEASES, NODES
 from sampan.node import cri_pb2 as cri
+from sampan.node.devices.plugins import Devices
 from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.scheduler.pod_info import amount
@@ -179,11 +180,12 @@ class NodeReporter:
         self.changed = asyncio.Event()
         self.volumes_in_use: Collection[str] = ()
         """Attached volumes that are mounted here, by their unique names."""
+        self.devices: Devices | None = None
         self.pressures: Callable[[], Collection[str]] = tuple
         """The conditions of pressure that hold now."""
 
     def allocatable(self) -> dict[str, str]:
-        return allocatable(self.capacity, self.kubelet)
+        return {**allocatable(self.capacity, self.kubelet), **(self.devices.allocatable if self.devices else {})}
 
     def labels(self) -> dict[str, str]:
         machine = platform.machine()
@@ -231,7 +233,7 @@ class NodeReporter:
         return {
             **{key: value for key, value in old.items() if key != "volumesAttached"},  # a controller's to write
             "volumesInUse": sorted(self.volumes_in_use) or None,
-            "capacity": self.capacity,
+            "capacity": {**self.capacity, **(self.devices.capacity if self.devices else {})},
             "allocatable": self.allocatable(),
             "addresses": [
                 {"type": "InternalIP", "address": self.ip},

@@ -38,7 +38,8 @@ class Missing(NamedTuple):
 
 
 def does_not_fit(pod: Object, allocatable: Mapping[str, str], others: Sequence[Object]) -> Missing | None:
-    """Return the first resource that the node has too little of; one that it does not have at all counts as zero."""
+    """Return the first resource that the node has too little of. Extended resources that it does not tell of are somebody
+    else's to judge (a plugin that is not back yet, a scheduler extender)."""
     capacity = {name: amount(name, value) for name, value in allocatable.items()}
     used: dict[str, int] = {}
     for other in others:
@@ -47,6 +48,8 @@ def does_not_fit(pod: Object, allocatable: Mapping[str, str], others: Sequence[O
     if len(others) + 1 > capacity.get("pods", 1 << 30):
         return Missing("pods", 1, len(others), capacity["pods"])
     for name, value in asked_by(pod).items():
+        if "/" in name and name not in capacity:
+            continue
         if value and used.get(name, 0) + value > capacity.get(name, 0):
             return Missing(name, value, used.get(name, 0), capacity.get(name, 0))
     return None

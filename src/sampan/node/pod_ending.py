@@ -91,6 +91,7 @@ class PodEnding:
         local = self._local
         await self.stop_everything()
         await self._look()
+        local.context.devices.release(local.uid)
         local.context.allocations.release(local.uid)
         await self._reports.report(over=True)
         if local.view.sandbox_id:
@@ -103,6 +104,7 @@ class PodEnding:
         """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
         await self._look()
         await self.clean_up()
+        self._local.context.devices.release(self._local.uid)
         self._local.context.allocations.release(self._local.uid)
         metadata = self._local.pod["metadata"]
         if is_static(self._local.pod):

@@ -119,8 +119,8 @@ def test_a_pod_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     refused = given.admit(pod(container(cpu_request="600m"), uid="b"))
     expected = "Node didn't have enough resource: cpu, requested: 600, used: 1500, capacity: 2000"
     assert refused == ("OutOfcpu", expected)
-    unknown = given.admit(pod(container(**{"example.com/gpu_limit": "1"}), uid="c"))
-    assert unknown is not None and unknown.reason == "OutOfexample.com/gpu"
+    assert given.admit(pod(container(**{"example.com/gpu_limit": "1"}), uid="c")) is None, "a plugin may come back"
+    given.release("c")
     given.release("a")
     assert given.admit(pod(container(cpu_request="600m"), uid="b")) is None
     port = [{"containerPort": 80, "hostPort": 80}]
