@@ -24,6 +24,7 @@ from sampan.api import (
 from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
+from sampan.api.admission.service_ranges import PREFIX as SERVICE_RANGES
 from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
 from sampan.api.aggregation.local import PREFIX as API_SERVICES
 from sampan.api.aggregation.services import ApiServices
@@ -90,6 +91,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
         api.following.add(FLOW_CONTROL, flow.load, flow.follow)
     api.following.add(RBAC, authorizer.load, authorizer.follow)
     api.following.add(SERVICES, chain.services.load, chain.services.follow)
+    api.following.add(SERVICE_RANGES, chain.services.ranges.load, chain.services.ranges.follow)
     api.following.add(WEBHOOKS, chain.webhooks.load, chain.webhooks.follow)
     for policies in chain.policies:
         api.following.add(WEBHOOKS, policies.load, policies.follow)

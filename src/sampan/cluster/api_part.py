@@ -55,6 +55,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
             volumes_dir=settings.volumes_dir if real and not settings.store_url else None,
             scheduler_config=Path(settings.scheduler_config) if settings.scheduler_config else None,
             pki_dir=settings.pki_dir,
+            service_cidr=config.service_cidr,
             api_server=f"https://{config.advertise[0]}:{config.advertise[1]}",
         )
 
@@ -122,6 +123,7 @@ async def run_controllers(
     scheduler_config: Path | None = None,
     pki_dir: Path | None = None,
     api_server: str = "",
+    service_cidr: str = "",
 ) -> None:
     """Run the controllers and the scheduler until cancelled, each as its own user of the API. ``simulated_nodes``: those to
     begin a simulation with. ``control_plane_node``: the node that is to have the control plane's label. ``volumes_dir``:
@@ -174,6 +176,7 @@ async def run_controllers(
         root_ca,
         autoscaler or AutoscalerConfig(),
         pki_dir,
+        service_cidr=service_cidr if api.catalog.get("networking.k8s.io", "v1", "servicecidrs") is not None else "",
         device_claims=api.catalog.get("resource.k8s.io", "v1", "resourceclaims") is not None,
         api_server=api_server,
     )

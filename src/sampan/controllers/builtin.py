@@ -81,6 +81,12 @@ from sampan.controllers.resource_claims import ResourceClaimMaker, ResourceClaim
 from sampan.controllers.resource_quota import QUOTAS, ResourceQuotaController
 from sampan.controllers.service_account_tokens import ServiceAccountTokens
 from sampan.controllers.service_accounts import NamespaceDefaults
+from sampan.controllers.service_cidrs import (
+    IP_ADDRESSES,
+    SERVICE_CIDRS,
+    IpAddressController,
+    ServiceCidrController,
+)
 from sampan.controllers.stateful_set import StatefulSetController
 from sampan.controllers.storage_version_migration import StorageVersionMigrationController
 from sampan.controllers.ttl_after_finished import TtlAfterFinishedController
@@ -100,6 +106,8 @@ class ControllersConfig:
     autoscaler: AutoscalerConfig = field(default_factory=AutoscalerConfig)
     pki_dir: Path | None = None
     """Where the cluster's CA is; None: certificates are not signed."""
+    service_cidr: str = ""
+    """The range of ClusterIPs, where ServiceCIDRs are served (since 1.33); empty: they are not."""
     device_claims: bool = True
     """Whether resource.k8s.io/v1 is served: since 1.34."""
     api_server: str = ""
@@ -270,7 +278,16 @@ def controllers_of(
         EndpointSliceMirroring(client(EndpointSliceMirroring), of(ENDPOINTS), of(SERVICES), of(ENDPOINT_SLICES)),
         ClusterRoleAggregation(client(ClusterRoleAggregation), of(CLUSTER_ROLES)),
         *identity_controllers(client_for, informers, config),
+        *(service_range_controllers(client_for, informers, config.service_cidr) if config.service_cidr else ()),
         *(device_controllers(client_for, informers, events_of) if config.device_claims else ()),
+    ]
+
+
+def service_range_controllers(client_for: ClientFor, informers: Informers, own: str) -> list[Controller]:
+    client, services = client_for(ServiceCidrController.name), informers.of(SERVICES)
+    return [
+        ServiceCidrController(client, informers.of(SERVICE_CIDRS), services, own),
+        IpAddressController(client, informers.of(IP_ADDRESSES), services),
     ]
 
 

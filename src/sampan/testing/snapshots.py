@@ -130,6 +130,7 @@ class Snapshots:
             pod_cidr=POD_CIDR,
             simulated_nodes=node_names(spec) if simulates(spec) else None,
             pki_dir=self.pki_dir,
+            service_cidr=SERVICE_CIDR,
         )
 
     def _config(self, spec: ClusterSpec, port: int, *sockets: socket.socket) -> ApiConfig:

@@ -149,7 +149,7 @@ async def cluster(local_api: Api, throwaway_pki: Path) -> AsyncIterator[Cluster]
     resource_metrics.add(local_api)
 
     often = AutoscalerConfig(sync_seconds=0.05, startup=Startup(cpu_initialization_seconds=0))
-    config = ControllersConfig(ROOT_CA, often, throwaway_pki, api_server="https://127.0.0.1:6443")
+    config = ControllersConfig(ROOT_CA, often, throwaway_pki, "10.96.0.0/18", api_server="https://127.0.0.1:6443")
     task = asyncio.create_task(run(client_for, config, beside))
     client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
     yield Cluster(client, task)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.api.admission.claims import Claims
 from sampan.api.admission.service_families import settle_families
+from sampan.api.admission.service_ranges import Network, ServiceRanges
 from sampan.api.errors import StatusError, invalid
 from sampan.api.request import Admission
 from sampan.api.resource import Cause, Resource
@@ -37,7 +38,7 @@ class ServiceAddresses:
 
     def __init__(self, api: Api, cidr: str, node_ports: tuple[int, int]) -> None:
         self.api = api
-        self.network = ipaddress.ip_network(cidr)
+        self.ranges = ServiceRanges(api, cidr)
         self.node_ports = node_ports
         self.claims = Claims(api.store)
         self._addresses: dict[str, str] = {}
@@ -119,7 +120,7 @@ class ServiceAddresses:
                 if admission.old is not None:
                     spec.pop(key, None)
             return
-        causes = settle_families(spec, mapping(admission.old, "spec"), f"IPv{self.network.version}")
+        causes = settle_families(spec, mapping(admission.old, "spec"), f"IPv{self.ranges.own.version}")
         if causes:
             raise invalid(admission.resource, admission.name, causes)
         wanted = spec.get("clusterIP") or next(iter(items(spec, "clusterIPs")), "")
@@ -145,7 +146,7 @@ class ServiceAddresses:
         if held_by == owner:
             return
         try:
-            inside = ipaddress.ip_address(wanted) in self.network
+            inside = self.ranges.have(wanted)
         except ValueError:
             return  # validation names it
         if held_by is not None or (inside and not await self.claims.claim(wanted, owner, admission.dry_run)):
@@ -156,15 +157,21 @@ class ServiceAddresses:
                 f"failed to allocate IP {wanted}: provided IP is already allocated",
             )
         if not inside:
-            valid = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.network}"
+            valid = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.ranges.own}"
             why = f"failed to allocate IP {wanted}: {valid}"
             raise refused(admission, "spec.clusterIPs", [wanted], why)
         self._addresses[wanted] = owner
 
     def _free_address(self, elsewhere: set[str]) -> str:
-        first, size = int(self.network.network_address), self.network.num_addresses
+        return next((free for network in self.ranges if (free := self._free_in(network, elsewhere))), "")
+
+    def _free_in(self, network: Network, elsewhere: set[str]) -> str:
+        first, size = int(network.network_address), min(network.num_addresses, 2**20)
         band = min(max(16, size // 16), STATIC_BAND)
+        band = min(band, size - 1)  # of a tiny range
         for low, high in ((band, size - 1), (1, band)):
+            if low >= high:
+                continue
             for offset in (random.randrange(low, high) for _ in range(ATTEMPTS)):
                 address = str(ipaddress.ip_address(first + offset))
                 if address not in self._addresses and address not in elsewhere:

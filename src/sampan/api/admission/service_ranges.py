@@ -1,0 +1,55 @@
+"""The ranges that Services get their ClusterIPs from: the one of the server's own, and those of ServiceCIDRs.
+
+A range that is being deleted gives out nothing more. Source: KEP-1880.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sampan.api.resources.reading import items
+from sampan.schema.objects import Object
+from sampan.store import Event
+
+if TYPE_CHECKING:
+    from sampan.api.app import Api
+
+PREFIX = "/registry/networking.k8s.io/servicecidrs/"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ServiceRanges:
+    def __init__(self, api: Api, cidr: str) -> None:
+        self._api = api
+        self.own = ipaddress.ip_network(cidr)
+        self._added: dict[str, list[Network]] = {}
+
+    async def load(self) -> None:
+        """Take over the ServiceCIDRs in the store."""
+        self._added.clear()
+        for record in (await self._api.store.page(PREFIX)).records:
+            self._take(record.key, self._api.parsed(record))
+
+    async def follow(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._added.pop(event.record.key, None)
+            if not event.deleted:
+                self._take(event.record.key, self._api.parsed(event.record))
+
+    def _take(self, key: str, service_cidr: Object) -> None:
+        if "deletionTimestamp" not in service_cidr["metadata"]:
+            networks = [ipaddress.ip_network(one) for one in items(service_cidr, "spec", "cidrs")]
+            self._added[key] = [one for one in networks if one.version == self.own.version and one != self.own]
+
+    def __iter__(self) -> Iterator[Network]:
+        """Yield the ranges, the server's own first."""
+        yield self.own
+        for networks in self._added.values():
+            yield from networks
+
+    def have(self, address: str) -> bool:
+        """Whether an address is in one of the ranges. Raises ``ValueError`` for what is none."""
+        wanted = ipaddress.ip_address(address)
+        return any(wanted in network for network in self)
