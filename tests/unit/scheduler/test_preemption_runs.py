@@ -59,7 +59,7 @@ async def test_a_less_important_pod_makes_room(setting: Setting) -> None:
     await setting.until("sneaky", lambda p: condition(p, "PodScheduled").get("status") == "False")
     await setting.client.delete(PODS, "cheap", "default", grace_period_seconds=0)
     bound = await setting.until("dear", lambda p: p["spec"].get("nodeName"))
-    assert bound["spec"]["nodeName"] == "one"
+    assert bound["spec"]["nodeName"] == "one" and "nominatedNodeName" not in bound["status"]
     assert not (setting.pods.get("default/sneaky") or {})["spec"].get("nodeName")
     async with asyncio.timeout(20):
         async for event in setting.client.watch(EVENTS, "default", resource_version="0"):

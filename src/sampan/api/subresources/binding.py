@@ -10,9 +10,12 @@ from sampan.api.rendering import value_response
 from sampan.api.request import Request, Response
 from sampan.api.resource import Cause, Resource
 from sampan.api.resources.reading import items, mapping, text
+from sampan.api.version import minor
 from sampan.schema.objects import Object
 
 BINDING = Resource(group="", version="v1", kind="Binding", plural="bindings")
+CLEARED_SINCE = 34
+"""Since this minor version a binding clears the pod's nominatedNodeName (KEP-5278)."""
 SUCCESS: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
@@ -47,6 +50,8 @@ async def bind(request: Request) -> Response:
 
     def change(pod: Object) -> Object:
         assign(served, pod, node, uid, mapping(binding, "metadata", "annotations"))
+        if minor(request.api.types.version) >= CLEARED_SINCE:
+            pod["status"].pop("nominatedNodeName", None)
         return pod
 
     await request.api.registry.change(
