@@ -37,7 +37,6 @@ from sampan.api.stored_versions import Source
 from sampan.api.verbs import VERBS, Answer, scaled, status
 from sampan.api.watching import Frames
 from sampan.api.webhook_client import WebhookClient
-from sampan.api.whole import WHOLE
 from sampan.schema.objects import Object
 from sampan.schema.types import TypeSystem
 from sampan.store import Record, Store, StoreError
@@ -294,10 +293,7 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "http":
-            try:
-                await serving.serve_http(self, scope, receive, send)
-            finally:
-                scope.pop(WHOLE, None)  # it knows the connection, which knows the scope: a circle for each request
+            await serving.serve_http(self, scope, receive, send)
         elif kind == "websocket":
             await serving.serve_websocket(self, scope, receive, send)
         elif kind == "lifespan":
