@@ -10,9 +10,16 @@ from collections.abc import Callable
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import PODS
-from sampan.controllers.ownership import BY_NAMESPACE, controller_of, is_pod_active, owned_by, owner_reference
+from sampan.controllers.ownership import controller_of, is_pod_active, owned_by, owner_reference
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector
+
+ORPHANS = "orphans"
+
+
+def namespace_of_orphan(obj: Object) -> list[str]:
+    """Index function: the namespace of an object that nobody controls."""
+    return [] if controller_of(obj) is not None else [obj["metadata"].get("namespace", "")]
 
 
 async def claim(
@@ -24,7 +31,7 @@ async def claim(
     may_adopt: Callable[[Object], bool] = is_pod_active,
     finalizer: str = "",
 ) -> list[Object]:
-    """Return the pods that an owner controls from now on. ``pods`` has the indexes ``BY_OWNER`` and ``BY_NAMESPACE``.
+    """Return the pods that an owner controls from now on. ``pods`` has the indexes ``BY_OWNER`` and ``ORPHANS``.
     ``finalizer``: what pods of the owner have, and pods that are let go have no more."""
     namespace, uid = owner["metadata"]["namespace"], owner["metadata"]["uid"]
     mine: list[Object] = []
@@ -37,8 +44,8 @@ async def claim(
             await set_owners(client, pod, others, finalizers=kept if finalizer else None)
     if "deletionTimestamp" in owner["metadata"]:
         return mine
-    for pod in pods.by_index(BY_NAMESPACE, namespace):
-        if controller_of(pod) is not None or not may_adopt(pod):
+    for pod in pods.by_index(ORPHANS, namespace):
+        if not may_adopt(pod):
             continue
         if selector.matches(pod["metadata"].get("labels")):
             owners = [*(pod["metadata"].get("ownerReferences") or ()), owner_reference(owner, resource)]

@@ -12,14 +12,12 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import DAEMON_SETS
 from sampan.controllers import daemon_set_plan as plan
-from sampan.controllers.claiming import claim, orphans_owners
+from sampan.controllers.claiming import ORPHANS, claim, namespace_of_orphan, orphans_owners
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
-    BY_NAMESPACE,
     BY_OWNER,
     controller_uid,
     is_pod_ready,
-    namespace_of,
     owner_keys,
 )
 from sampan.controllers.pod_availability import soonest_available
@@ -52,7 +50,7 @@ class DaemonSetController(Controller):
         self.pod_control = PodControl(client, events, self.expectations)
         self._ends: dict[tuple[str, str], tuple[int, float]] = {}
         pods.add_index(BY_OWNER, controller_uid)
-        pods.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_index(ORPHANS, namespace_of_orphan)
         pods.add_handler(expectation_observer(self.expectations, "DaemonSet"))
         self.watch(daemon_sets)
         self.watch(pods, owner_keys("DaemonSet"))

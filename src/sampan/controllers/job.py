@@ -20,7 +20,7 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import JOBS, PODS
 from sampan.controllers import job_metrics as metrics
-from sampan.controllers.claiming import claim, orphans_owners
+from sampan.controllers.claiming import ORPHANS, claim, namespace_of_orphan, orphans_owners
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.job_indexes import FAILURES, IGNORED, INDEX
 from sampan.controllers.job_plan import New, Plan, plan, settled, tracked, write
@@ -37,13 +37,11 @@ from sampan.controllers.job_view import (
     seconds_left,
 )
 from sampan.controllers.ownership import (
-    BY_NAMESPACE,
     BY_OWNER,
     condition_of,
     controller_of,
     controller_uid,
     is_pod_ready,
-    namespace_of,
     owner_keys,
     with_condition,
 )
@@ -90,7 +88,7 @@ class JobController(Controller):
         self.released: dict[str, set[str]] = {}
         """By Job, the uids of pods whose finalizer we took away and the informer has not seen go."""
         pods.add_index(BY_OWNER, controller_uid)
-        pods.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_index(ORPHANS, namespace_of_orphan)
         pods.add_handler(expectation_observer(self.expectations, "Job"))
         pods.add_handler(self._on_pod)
         self.watch(jobs)

@@ -15,21 +15,20 @@ from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import REPLICA_SETS, REPLICATION_CONTROLLERS
-from sampan.controllers.claiming import claim, orphans_owners
+from sampan.controllers.claiming import ORPHANS, claim, namespace_of_orphan, orphans_owners
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
-    BY_NAMESPACE,
     BY_OWNER,
     controller_uid,
     is_pod_active,
     is_pod_ready,
-    namespace_of,
     owned_by,
     owner_keys,
     with_condition,
 )
 from sampan.controllers.pod_availability import seconds_until_available, soonest_available
 from sampan.controllers.pod_control import PodControl, expectation_observer, name_by_chance, pod_of
+from sampan.controllers.pod_tally import Tallies, Tally, tally_of
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector, label_selector
 
@@ -67,23 +66,19 @@ def deletion_rank(pod: Object) -> tuple[bool, int, bool, int, int, str]:
     return bool(pod["spec"].get("nodeName")), phase_rank, is_pod_ready(pod), cost, -restarts, young_first
 
 
-def status_of(replica_set: Object, pods: list[Object], failure: str | None) -> Object:
+def status_of(replica_set: Object, pods: Tally, available: int, failure: str | None) -> Object:
     """Return the status that the pods amount to; ``failure`` is why pods cannot be made."""
-    active = [pod for pod in pods if is_pod_active(pod)]
     template_labels = replica_set["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
-    ready = [pod for pod in active if is_pod_ready(pod)]
     old = replica_set.get("status", {})
-    status: Object = {"replicas": len(active), "observedGeneration": replica_set["metadata"].get("generation", 0)}
-    labelled = [pod for pod in active if template_labels.items() <= (pod["metadata"].get("labels") or {}).items()]
+    status: Object = {"replicas": pods.active, "observedGeneration": replica_set["metadata"].get("generation", 0)}
     counts = {
-        "fullyLabeledReplicas": len(labelled),
-        "readyReplicas": len(ready),
-        "availableReplicas": len(available(ready, replica_set["spec"].get("minReadySeconds", 0))),
+        "fullyLabeledReplicas": pods.labelled(template_labels),
+        "readyReplicas": pods.ready,
+        "availableReplicas": available,
     }
     status |= {name: count for name, count in counts.items() if count}
-    terminating = sum(1 for pod in pods if "deletionTimestamp" in pod["metadata"])
-    if terminating or "terminatingReplicas" in old:
-        status["terminatingReplicas"] = terminating
+    if pods.terminating or "terminatingReplicas" in old:
+        status["terminatingReplicas"] = pods.terminating
     conditions = list(old.get("conditions") or ())
     failed = [condition for condition in conditions if condition["type"] == "ReplicaFailure"]
     if failure is None:
@@ -96,17 +91,14 @@ def status_of(replica_set: Object, pods: list[Object], failure: str | None) -> O
     return status
 
 
-def available(ready: list[Object], min_ready_seconds: int) -> list[Object]:
-    """Return the ready pods that have been so for long enough."""
-    if not min_ready_seconds:
-        return ready
-    return [pod for pod in ready if seconds_until_available(pod, min_ready_seconds) <= 0]
-
-
 def selector_of(owner: Object) -> LabelSelector:
     """Return what chooses the pods of a ReplicaSet, or of a ReplicationController (labels without a matchLabels)."""
     selector = owner["spec"].get("selector")
     return label_selector({"matchLabels": selector} if owner["kind"] == REPLICATION_CONTROLLERS.kind else selector)
+
+
+def may_be_adopted(orphan: Object, selector: LabelSelector) -> bool:
+    return is_pod_active(orphan) and selector.matches(orphan["metadata"].get("labels"))
 
 
 class ReplicaSetController(Controller):
@@ -120,7 +112,8 @@ class ReplicaSetController(Controller):
         self.expectations = Expectations()
         self.pod_control = PodControl(client, events, self.expectations)
         pods.add_index(BY_OWNER, controller_uid)
-        pods.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_index(ORPHANS, namespace_of_orphan)
+        self.tallies = Tallies(pods, self.resource.kind)
         pods.add_handler(expectation_observer(self.expectations, self.resource.kind))
         self.watch(replica_sets)
         self.watch(pods, owner_keys(self.resource.kind))
@@ -131,29 +124,47 @@ class ReplicaSetController(Controller):
         if replica_set is None:
             self.expectations.forget(key)
             return None
-        pods = await claim(self.client, self.pods, replica_set, self.resource, selector_of(replica_set))
+        uid = replica_set["metadata"]["uid"]
+        tally = await self._claimed(replica_set)
         failure: str | None = None
         if self.expectations.satisfied(key) and "deletionTimestamp" not in replica_set["metadata"]:
-            plan = desired(replica_set, pods)
+            missing = replica_set["spec"].get("replicas", 1) - tally.active
             name = replica_set["metadata"]["name"]
-            new = [pod_of(replica_set, self.resource, name_by_chance(f"{name}-")) for _ in range(plan.create)]
+            count = range(min(missing, BURST))
+            new = [pod_of(replica_set, self.resource, name_by_chance(f"{name}-")) for _ in count]
             try:
                 await self.pod_control.create(key, replica_set, new)
             except ApiError as error:
                 failure = str(error)
-            await self.pod_control.delete(key, replica_set, plan.delete)
-        await self._write_status(replica_set, owned_by(self.pods, replica_set), failure)
+            if missing < 0:
+                surplus = desired(replica_set, owned_by(self.pods, replica_set)).delete
+                await self.pod_control.delete(key, replica_set, surplus)
+        wait = await self._write_status(replica_set, self.tallies.of(uid), failure)
         if failure is not None:
             raise ApiError(422, {"reason": "FailedCreate", "message": failure})
-        if not self.expectations.satisfied(key):
-            return BELIEVED_SECONDS
-        return soonest_available(replica_set, [pod for pod in pods if is_pod_active(pod) and is_pod_ready(pod)])
+        return wait if self.expectations.satisfied(key) else BELIEVED_SECONDS
 
-    async def _write_status(self, replica_set: Object, pods: list[Object], failure: str | None) -> None:
-        status = status_of(replica_set, pods, failure)
+    async def _claimed(self, replica_set: Object) -> Tally:
+        """Return the tally of the ReplicaSet's pods, once strays are let go and orphans adopted, where there are any."""
+        selector, metadata = selector_of(replica_set), replica_set["metadata"]
+        tally = self.tallies.of(metadata["uid"])
+        orphans = self.pods.by_index(ORPHANS, metadata["namespace"])
+        if not tally.has_strays(selector) and not any(may_be_adopted(pod, selector) for pod in orphans):
+            return tally
+        return tally_of(await claim(self.client, self.pods, replica_set, self.resource, selector))
+
+    async def _write_status(self, replica_set: Object, tally: Tally, failure: str | None) -> float | None:
+        """Write the status, where it changed; return when the next pod will count as available."""
+        available, wait, seconds = tally.ready, None, replica_set["spec"].get("minReadySeconds", 0)
+        if seconds:
+            ready = [pod for pod in owned_by(self.pods, replica_set) if is_pod_active(pod) and is_pod_ready(pod)]
+            available = sum(1 for pod in ready if seconds_until_available(pod, seconds) <= 0)
+            wait = soonest_available(replica_set, ready)
+        status = status_of(replica_set, tally, available, failure)
         if status != replica_set.get("status"):
             updated = {**replica_set, "status": status}
             await self.client.update(self.resource, updated, subresource="status")
+        return wait
 
 
 class ReplicationControllerController(ReplicaSetController):

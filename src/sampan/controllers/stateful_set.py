@@ -11,13 +11,11 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from sampan.controllers import stateful_set_plan as plan
-from sampan.controllers.claiming import claim, orphans_owners, set_owners
+from sampan.controllers.claiming import ORPHANS, claim, namespace_of_orphan, orphans_owners, set_owners
 from sampan.controllers.ownership import (
-    BY_NAMESPACE,
     BY_OWNER,
     controller_uid,
     is_pod_active,
-    namespace_of,
     owner_keys,
     owner_reference,
 )
@@ -43,7 +41,7 @@ class StatefulSetController(Controller):
         self.stateful_sets, self.pods, self.claims, self.events = stateful_sets, pods, claims, events
         self.revisions = Revisions(client, revisions, STATEFUL_SETS)
         pods.add_index(BY_OWNER, controller_uid)
-        pods.add_index(BY_NAMESPACE, namespace_of)
+        pods.add_index(ORPHANS, namespace_of_orphan)
         self.watch(stateful_sets)
         self.watch(pods, owner_keys("StatefulSet"))
         self.watch(pods, orphans_owners(stateful_sets, selector_of))
