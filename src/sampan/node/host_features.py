@@ -35,6 +35,9 @@ def host_features(status: cri.StatusResponse, seccomp_profiles: Path, *, seccomp
         seccomp="Seccomp" in own,
         seccomp_default=seccomp_default,
         user_namespaces=any(handler.features.user_namespaces for handler in default),
+        without_user_namespaces=frozenset(
+            handler.name for handler in status.runtime_handlers if not handler.features.user_namespaces
+        ),
         recursive_read_only=any(handler.features.recursive_read_only_mounts for handler in default),
         group_policies=status.features.supplemental_groups_policy,
         capabilities=of_mask(int(own["CapBnd"], 16)),

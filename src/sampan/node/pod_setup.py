@@ -18,7 +18,7 @@ from sampan.node.runtime import RuntimeFailure
 from sampan.node.user_namespaces import user_namespace
 from sampan.node.volumes import Mounted, kinds
 from sampan.schema.objects import Object
-from sampan.security.refusals import NO_USER_NAMESPACES
+from sampan.security.refusals import no_user_namespace
 
 
 class PodSetup:
@@ -28,6 +28,8 @@ class PodSetup:
         self.sandbox: cri.PodSandboxConfig | None = None
         """The configuration of the sandbox there is; None until the first look."""
         self._local = local
+        self._handler = ""
+        """The handler of the pod's RuntimeClass, once a sandbox was asked for."""
 
     async def prepare(self) -> None:
         """Make what is missing. Raises ``VolumeError``, ``RuntimeFailure``."""
@@ -56,8 +58,8 @@ class PodSetup:
         """Return the pod's user namespace, None where it has the node's. Raises ``RuntimeFailure`` where it cannot be had."""
         if self._local.pod["spec"].get("hostUsers") is not False:
             return None
-        if not self._local.context.host.user_namespaces:
-            raise RuntimeFailure(NO_USER_NAMESPACES)
+        if why := no_user_namespace(self._local.context.host, self._handler):
+            raise RuntimeFailure(why)
         return user_namespace(self._local.directory)
 
     async def _runtime_handler(self) -> str:
@@ -75,6 +77,8 @@ class PodSetup:
 
     async def _prepare_sandbox(self) -> None:
         local, context, view = self._local, self._local.context, self._local.view
+        if not view.sandbox_ready:
+            self._handler = await self._runtime_handler()
         try:
             config = sandbox_config(
                 local.pod,
@@ -93,7 +97,7 @@ class PodSetup:
             return
         log_directory(context.pod_log_dir, local.pod).mkdir(parents=True, exist_ok=True)
         context.ensure_pod_cgroup(config.linux.cgroup_parent)
-        sandbox_id = await context.runtime.run_pod_sandbox(config, await self._runtime_handler())
+        sandbox_id = await context.runtime.run_pod_sandbox(config, self._handler)
         local.owns(sandbox_id)
         status = await context.runtime.pod_sandbox_status(sandbox_id)
         view.sandbox_id, view.sandbox_ready, view.ip = sandbox_id, True, status.network.ip

@@ -16,7 +16,9 @@ class Host(NamedTuple):
     seccomp_default: bool = False
     """Whether a container that names no profile gets the runtime's (the kubelet's ``seccompDefault``)."""
     user_namespaces: bool = True
-    """Whether the runtime can give a pod a user namespace (containerd from 1.7 on, with runc from 1.2 on)."""
+    """Whether the runtime can give a pod a user namespace (containerd from 2.0 on, with runc from 1.2 on)."""
+    without_user_namespaces: frozenset[str] = frozenset()
+    """Handlers of RuntimeClasses that cannot."""
     group_policies: bool = True
     """Whether the runtime knows ``supplementalGroupsPolicy: Strict`` (containerd from 2.0 on)."""
     recursive_read_only: bool = True

@@ -25,7 +25,14 @@ NAMESPACED = (
 )
 """Prefixes of sysctls that a namespace has for itself."""
 
-NO_USER_NAMESPACES = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
+
+def no_user_namespace(host: Host, handler: str) -> str:
+    """Return why a pod cannot have a user namespace under a RuntimeClass's handler, "" where it can."""
+    if handler and handler in host.without_user_namespaces:
+        return f'can\'t set `spec.hostUsers: false`, RuntimeClass handler "{handler}" does not support user namespaces'
+    if host.user_namespaces:
+        return ""
+    return "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
 
 
 class Refusal(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.security.host import ANY, Host
-from sampan.security.refusals import Refusal, refusal
+from sampan.security.refusals import Refusal, no_user_namespace, refusal
 
 BARE = Host(app_armor=False, group_policies=False)
 
@@ -64,3 +64,13 @@ def test_sysctls(given: dict[str, Any], message: str) -> None:
     assert refusal(given, ANY, ("kernel.sem", "net.ipv6.*")) == (
         Refusal("SysctlForbidden", message) if message else None
     )
+
+
+def test_user_namespaces_by_handler() -> None:
+    mixed = Host(without_user_namespaces=frozenset(("kata",)))
+    assert no_user_namespace(mixed, "") == "" and no_user_namespace(mixed, "runc") == ""
+    why = "can't set `spec.hostUsers: false`, "
+    assert no_user_namespace(mixed, "kata") == f'{why}RuntimeClass handler "kata" does not support user namespaces'
+    old = Host(user_namespaces=False)
+    assert no_user_namespace(old, "") == f"{why}runtime does not support user namespaces"
+    assert no_user_namespace(old, "crun") != ""
