@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -383,3 +384,26 @@ def test_a_csi_driver_and_a_node_that_dies(space: Space, driver: Path) -> None:
     space("delete", "pvc", "disk")
     cluster.kubectl("delete", "pv", space.name)
     cluster.kubectl("delete", "csidriver", CSI)
+
+
+def test_a_node_that_is_killed_again_and_again_leaks_nothing(space: Space) -> None:
+    cluster = space.cluster
+    space.apply(claim("c"), claim("b", volumeMode="Block"))
+    before = mount_lines(cluster)
+    volumes = [of_claim("c"), of_claim("b"), {"name": "m", "emptyDir": {"medium": "Memory"}}]
+    volumes.append({"name": "image", "image": {"reference": "busybox:1"}})
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("m", "image")]
+    mounts.append({"name": "c", "mountPath": "/c", "subPath": "a"})
+    devices = [{"name": "b", "devicePath": "/dev/b"}]
+    names = [f"p-{number}" for number in range(4)]
+    made = [pod(name, "sleep 1000", {"volumes": volumes}, volumeMounts=mounts, volumeDevices=devices) for name in names]
+    for pause in (0.02, 0.15, 0.35):
+        space.apply(*made)
+        time.sleep(pause)  # the moment is what is tried, nothing is waited for
+        os.kill(cluster.parts()["node"]["pid"], signal.SIGKILL)
+        space("delete", "pods", *names, "--force", "--grace-period=0")
+    eventually("nothing is mounted that was not", lambda: len(mount_lines(cluster)) <= len(before), 40)
+    views = ["ctr", "-a", str(cluster.settings.containerd_socket), "-n", "k8s.io", "snapshots", "ls"]
+    listed = subprocess.run(views, capture_output=True, text=True, check=True).stdout
+    assert "kubernetes.io~image" not in listed
+    assert f"_{space.name}_" not in subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout

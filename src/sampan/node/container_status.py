@@ -111,4 +111,18 @@ def container_status(
         status["allocatedResources"] = requests
     if signal := stop_signal_of(container):
         status["stopSignal"] = signal
+    if container.get("volumeMounts"):
+        status["volumeMounts"] = mount_statuses(container, current)
     return status
+
+
+def mount_statuses(container: Object, current: cri.ContainerStatus | None) -> list[Object]:
+    """Return how volumes are mounted; of those that are read-only whether what is below is, too (KEP-3857)."""
+    deep = {mount.container_path for mount in current.mounts if mount.recursive_read_only} if current else set()
+    found = []
+    for mount in container["volumeMounts"]:
+        shown: Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
+        if mount.get("readOnly"):
+            shown |= {"readOnly": True, "recursiveReadOnly": "Enabled" if mount["mountPath"] in deep else "Disabled"}
+        found.append(shown)
+    return found

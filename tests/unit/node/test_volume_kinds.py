@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sampan.node import cri_pb2 as cri
 from sampan.node import mounts
+from sampan.node.container_status import mount_statuses
 from sampan.node.volumes import Mounted, VolumeError
 from sampan.node.volumes.container_mounts import devices_of, mounts_of
 from sampan.node.volumes.empty_dir import memory_size, page_size
@@ -303,3 +304,18 @@ async def test_how_full_volumes_are(tmp_path: Path) -> None:
     rows = {family.name: family.samples for family in families([disk, claim])}
     (sample,) = rows["kubelet_volume_stats_used_bytes"]
     assert sample.labels == {"namespace": "n", "persistentvolumeclaim": "c"} and sample.value == claim["usedBytes"]
+
+
+def test_how_volumes_are_mounted_is_told() -> None:
+    wanted = container(
+        {"name": "a", "mountPath": "/a"},
+        {"name": "b", "mountPath": "/b", "readOnly": True},
+        {"name": "c", "mountPath": "/c", "readOnly": True, "recursiveReadOnly": "IfPossible"},
+    )
+    current = cri.ContainerStatus(mounts=[cri.Mount(container_path="/c", readonly=True, recursive_read_only=True)])
+    assert mount_statuses(wanted, current) == [
+        {"name": "a", "mountPath": "/a"},
+        {"name": "b", "mountPath": "/b", "readOnly": True, "recursiveReadOnly": "Disabled"},
+        {"name": "c", "mountPath": "/c", "readOnly": True, "recursiveReadOnly": "Enabled"},
+    ]
+    assert mount_statuses(wanted, None)[2]["recursiveReadOnly"] == "Disabled"
