@@ -11,6 +11,7 @@ Source: the contracts of external-provisioner and external-resizer (sig-storage-
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -131,6 +132,17 @@ class Folders:
             with open(path, "ab") as file:
                 file.truncate(max(block_bytes, file.tell()))
 
+    def forget_strangers(self, known: Iterable[str]) -> None:
+        """Remove empty folders of volumes that are not known: made just before a crash. What holds something stays, whatever
+        the API says: it may have forgotten."""
+        if self.root is None or not self.root.is_dir():
+            return
+        names = set(known)
+        for entry in self.root.iterdir():
+            if entry.is_dir() and entry.name.partition("_")[0] not in names:
+                with contextlib.suppress(OSError):
+                    entry.rmdir()
+
     def remove(self, path: Path) -> None:
         """Remove what is below our root, and nothing else."""
         if self.root is None or path.parent != self.root:
@@ -174,7 +186,9 @@ class LocalProvisioner(Controller):
         except ApiError as error:
             if not error.already_exists:
                 raise
-        await asyncio.gather(self.classes.synced(), self.nodes.synced())
+        await asyncio.gather(*(one.synced() for one in (self.classes, self.nodes, self.claims, self.volumes)))
+        known = {volume["metadata"]["name"] for volume in self.volumes} | {volume_name(claim) for claim in self.claims}
+        await asyncio.to_thread(self.folders.forget_strangers, known)
         await super().run()
 
     def _look_again(self) -> None:
@@ -218,11 +232,18 @@ class LocalProvisioner(Controller):
         try:
             volume = await self.client.create(PERSISTENT_VOLUMES, volume_for(claim, storage_class, node, path))
         except ApiError as error:
-            if error.already_exists:
-                return
-            raise
+            if not error.already_exists:
+                raise
+            await self._give_up(volume_name(claim), path)
+            return
         name = volume["metadata"]["name"]
         self.events.normal(claim, "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
+
+    async def _give_up(self, name: str, path: Path) -> None:
+        """Remove a folder that was made in vain: another machine was quicker with the volume."""
+        volume = await self.client.get(PERSISTENT_VOLUMES, name)
+        if not self._here(volume):
+            await asyncio.to_thread(self.folders.remove, path)
 
     def _node_for(self, claim: Object, storage_class: Object | None) -> Object | None:
         """Return the node that a claim's volume is to be on, if it is one of ours."""

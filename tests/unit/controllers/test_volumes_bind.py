@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sampan.client.resources import EVENTS, PODS, STATEFUL_SETS, STORAGE_CLASSES
+from sampan.api.app import Api
+from sampan.api.local import LocalClient
+from sampan.api.request import User
+from sampan.client.resources import EVENTS, NODES, PODS, STATEFUL_SETS, STORAGE_CLASSES
 from sampan.client.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
 from sampan.client.resources import PERSISTENT_VOLUMES as VOLUMES
-from sampan.controllers.local_provisioner import Folders, refusal
+from sampan.cluster.api_part import run_provisioner
+from sampan.controllers.local_provisioner import FINALIZER, Folders, refusal
 from sampan.controllers.volume_binding import unbound_volume
 from sampan.schema.objects import Object
 from sampan.schema.volume_matching import best_match, default_class, unsatisfied
+from tests.unit.controllers.conftest import Cluster
 
 NO_DELETER = 'error getting deleter volume plugin for volume "v"'
 
@@ -323,6 +329,62 @@ def test_folders_are_made_and_removed_below_their_root_only(tmp_path: Path) -> N
     for path in (folder, disk, outside):
         folders.remove(path)
     assert not folder.exists() and not disk.exists() and outside.exists()
+
+
+async def test_the_provisioner_of_a_machine_makes_and_removes_its_own_folders(local_api: Api, tmp_path: Path) -> None:
+    root = tmp_path / "volumes"
+    for name in ("pvc-gone_default_x", "pvc-full_default_x"):
+        (root / name).mkdir(parents=True)
+    (root / "pvc-full_default_x" / "data").touch()
+    client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
+    at_once = {"metadata": {"name": "at-once"}, "provisioner": "sampan.dev/local"}
+    await client.create(STORAGE_CLASSES, {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", **at_once})
+    for name in ("mine", "other"):
+        await client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    task = asyncio.create_task(run_provisioner(local_api, root, "mine"))
+    asked = {"volume.kubernetes.io/storage-provisioner": "sampan.dev/local"}
+    cluster = Cluster(client, task)
+    late = {**asked, "volume.kubernetes.io/selected-node": "other"}
+    await client.create(CLAIMS, claim("elsewhere", annotations=late, storageClassName="at-once"))
+    made = await client.create(CLAIMS, claim("here", annotations=asked, storageClassName="at-once"))
+    name = f"pvc-{made['metadata']['uid']}"
+    found = await cluster.until(VOLUMES, name, lambda one: True, None)
+    folder = root / f"{name}_default_here"
+    assert found["spec"]["local"]["path"] == str(folder) and folder.is_dir()
+    assert sorted(entry.name for entry in root.iterdir()) == sorted(["pvc-full_default_x", folder.name])
+    (folder / "data").write_text("x")
+    await client.patch(VOLUMES, name, {"metadata": {"finalizers": [FINALIZER]}})
+    await client.patch(VOLUMES, name, {"status": {"phase": "Released"}}, subresource="status")
+    await cluster.gone(VOLUMES, name, None)
+    assert not folder.exists()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_life_of_a_volume_and_a_claim_in_the_api(cluster: Any) -> None:
+    """Conformance: PersistentVolumes CSI Conformance (lifecycle, changes of the status)."""
+    made = volume("pv", labels={"e2e": "x"}, storageClassName="manual")
+    made["spec"]["hostPath"] = {"path": "/tmp"}
+    await cluster.client.create(VOLUMES, made)
+    await cluster.client.create(CLAIMS, claim("pvc", storageClassName="none"))
+    assert [one["metadata"]["name"] for one in (await cluster.client.list(VOLUMES, label_selector="e2e=x")).items] == [
+        "pv"
+    ]
+    assert (await cluster.client.get(CLAIMS, "pvc", "default"))["status"]["phase"] == "Pending"
+    told = {"conditions": [{"type": "StatusPatched", "status": "True", "reason": "E2E", "message": "Set by e2e"}]}
+    patched = await cluster.client.patch(CLAIMS, "pvc", {"status": told}, "default", subresource="status")
+    assert patched["status"]["conditions"][0]["type"] == "StatusPatched"
+    await is_available(cluster, "pv")
+    said = {"status": {"reason": "E2E patch", "message": "why"}}
+    patched = await cluster.client.patch(VOLUMES, "pv", said, subresource="status")
+    assert patched["status"]["message"] == "why"
+    for resource, name, namespace in ((VOLUMES, "pv", None), (CLAIMS, "pvc", "default")):
+        labelled = await cluster.client.patch(resource, name, {"metadata": {"labels": {"name": "patched"}}}, namespace)
+        assert labelled["metadata"]["labels"]["name"] == "patched"
+        path = resource.path(namespace)
+        status, _ = await cluster.client.raw("DELETE", path, query={"labelSelector": "name=patched"})
+        assert status == 200
+        await cluster.gone(resource, name, namespace)
 
 
 def test_what_is_not_provisioned() -> None:
