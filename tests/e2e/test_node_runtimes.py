@@ -21,6 +21,8 @@ from .conftest import busybox_archive
 from .space import Space, eventually, pod
 from .up_down_cluster import new_cluster, unable
 
+SCRIPT = "test -s /var/run/secrets/kubernetes.io/serviceaccount/token && echo here; exit 3"
+
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Path]:
@@ -91,9 +93,9 @@ def test_pods_run_in_a_runtime_that_is_there(runtime: Path, tmp_path: Path) -> N
         busybox_archive(tmp_path / "busybox.tar")
         cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
         space = Space(cluster)
-        space.apply(pod("guest", "echo here; exit 3", {"hostNetwork": True, "restartPolicy": "Never"}))
+        space.apply(pod("guest", SCRIPT, {"hostNetwork": True, "restartPolicy": "Never"}))
         eventually("its exit is heard", lambda: space.pod("guest").get("status", {}).get("phase") == "Failed")
-        assert space("logs", "guest") == "here\n"
+        assert space("logs", "guest") == "here\n", "it has its token"
         assert sorted(sandboxes(runtime)) == ["guest", "other"]
     finally:
         cluster.sampan("down", "--name", cluster.name, check=False)

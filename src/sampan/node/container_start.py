@@ -135,7 +135,13 @@ class ContainerStarter:
         devices = devices_of(container, self._setup.volumes)
         recursive = context.host.recursive_read_only
         mounts = await asyncio.to_thread(
-            mounts_of, container, self._setup.volumes, environment, local.directory, recursive=recursive
+            mounts_of,
+            container,
+            self._setup.volumes,
+            environment,
+            local.directory,
+            recursive=recursive,
+            parts=context.own_runtime,
         )
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.view.ip)
         userns = self._setup.user_namespace()

@@ -28,9 +28,10 @@ def mounts_of(
     pod_dir: Path,
     *,
     recursive: bool = False,
+    parts: bool = True,
 ) -> list[cri.Mount]:
-    """Return the volume mounts of a container; ``recursive``: the runtime can make what is mounted below read-only, too.
-    Raises ``VolumeError``."""
+    """Return the volume mounts of a container; ``recursive``: the runtime can make what is mounted below read-only, too;
+    ``parts``: it sees what is mounted here. Raises ``VolumeError``."""
     result = []
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         volume = _ready(container, mount["name"], ready)
@@ -38,6 +39,8 @@ def mounts_of(
             raise VolumeError(f"volume {mount['name']} has volumeMode Block, but is specified in volumeMounts")
         path = volume.path
         sub = _sub_path(mount, environment)
+        if sub and not parts:
+            raise VolumeError("subPath needs a mount, which a runtime given with --cri-endpoint does not see")
         if sub:
             target = pod_dir / "volume-subpaths" / path.name / container["name"] / str(index)
             path = sub_paths.bind(path, sub, target)

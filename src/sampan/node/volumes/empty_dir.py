@@ -22,6 +22,7 @@ async def set_up(volume: Volume) -> Mounted:
     fresh = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     if medium and not mounts.is_mounted(folder):
+        volume.check_can_mount()
         fresh = True
         try:
             _mount(folder, medium, volume)

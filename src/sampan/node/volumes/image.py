@@ -22,6 +22,7 @@ async def set_up(volume: Volume) -> Mounted:
     context, folder = volume.context, volume.folder
     if mounts.is_mounted(folder):
         return Mounted(folder, read_only=True)
+    volume.check_can_mount()
     reference = volume.source.get("reference") or ""
     wanted = {"name": volume.name, "image": reference}
     if volume.source.get("pullPolicy"):

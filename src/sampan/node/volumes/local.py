@@ -25,15 +25,19 @@ async def set_up(volume: Volume) -> Mounted:
     try:
         if volume.is_block:
             return Mounted(device_of(volume, path, mode), read_only=volume.read_only, block=True)
+        volume.folder.mkdir(parents=True, exist_ok=True)
+        if stat.S_ISDIR(mode) and not volume.can_mount:  # the folder itself, then; ours says that the pod has it
+            await give(volume, path, fresh=True)
+            return Mounted(path, read_only=volume.read_only)
         fresh = not mounts.is_mounted(volume.folder)
         if fresh:
-            volume.folder.mkdir(parents=True, exist_ok=True)
             if stat.S_ISDIR(mode):
                 mounts.bind(path, volume.folder)
             else:
+                volume.check_can_mount()
                 device = device_of(volume, path, mode)
                 await mount_device(device, volume.folder, volume.source.get("fsType") or "ext4", volume)
-        await give(volume, fresh=fresh)
+        await give(volume, volume.folder, fresh=fresh)
     except OSError as error:
         raise volume.error(error) from error
     return Mounted(volume.folder, read_only=volume.read_only)
@@ -50,14 +54,14 @@ def device_of(volume: Volume, path: Path, mode: int) -> Path:
     return loop_devices.attach(path) if stat.S_ISREG(mode) else path
 
 
-async def give(volume: Volume, *, fresh: bool) -> None:
+async def give(volume: Volume, folder: Path, *, fresh: bool) -> None:
     """Give the volume to the pod's fsGroup, by its policy; one that was mounted before only where that was cut off."""
     group = volume.fs_group
     if group is None or volume.read_only:
         return
     policy = (volume.pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") or "Always"
     policy = policy if fresh else "OnRootMismatch"
-    await asyncio.to_thread(give_to_group, volume.folder, group, policy=policy)
+    await asyncio.to_thread(give_to_group, folder, group, policy=policy)
 
 
 async def mount_device(device: Path, target: Path, kind: str, volume: Volume) -> None:

@@ -12,6 +12,7 @@ from sampan.node.volumes.volume import Mounted, Volume
 async def set_up(volume: Volume) -> Mounted:
     source, folder = volume.source, volume.folder
     if not mounts.is_mounted(folder):
+        volume.check_can_mount()
         if not await kernel_can():
             raise volume.error("the kernel of this node has no NFS client (CONFIG_NFS_FS, module nfs)")
         folder.mkdir(parents=True, exist_ok=True)

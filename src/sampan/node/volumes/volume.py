@@ -78,6 +78,16 @@ class Volume:
         group = (self.pod["spec"].get("securityContext") or {}).get("fsGroup")
         return None if group is None else int(group)
 
+    @property
+    def can_mount(self) -> bool:
+        """Whether the runtime sees what is mounted here: ours does, one that was there before is outside of the cluster."""
+        return self.context.own_runtime
+
+    def check_can_mount(self) -> None:
+        """Raise ``VolumeError`` where the volume needs a mount that the runtime would not see."""
+        if not self.can_mount:
+            raise self.error("it needs a mount, which a runtime given with --cri-endpoint does not see")
+
     def error(self, message: object) -> VolumeError:
         """Return the error that the pod's event tells."""
         return VolumeError(f'MountVolume.SetUp failed for volume "{self.name}" : {message}')

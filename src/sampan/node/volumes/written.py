@@ -37,7 +37,8 @@ async def set_up(volume: Volume) -> Mounted:
     async def trust_for(source: Object) -> str | None:
         return await trusted(context.client, source)
 
-    if volume.kind != "configMap" and not mounts.is_mounted(volume.folder):  # secrets are never on a disk
+    if volume.kind != "configMap" and volume.can_mount and not mounts.is_mounted(volume.folder):
+        # secrets are never on a disk
         volume.folder.mkdir(parents=True, exist_ok=True)
         mounts.mount("tmpfs", volume.folder, "tmpfs", options="mode=0777")
     sources = Sources(context.lookup(pod["metadata"]["namespace"]), token_for, context.facts(volume.pod_ip), trust_for)
