@@ -20,7 +20,8 @@ from sampan.api.options import check_type, decode_body
 from sampan.api.registry import Registry, Written
 from sampan.api.request import Request
 from sampan.api.resource import Cause
-from sampan.schema.apply import ApplyError, Conflicts, apply, typed_error
+from sampan.schema.apply import ApplyError, Conflicts, UntypedError, apply, typed_error
+from sampan.schema.decode import repeated_keys
 from sampan.schema.objects import Object, split_api_version
 from sampan.schema.patch import GO_MAP, PatchError, json_patch, merge_patch, strategic_merge_patch, undecodable
 from sampan.schema.typed import misfits
@@ -206,6 +207,8 @@ async def apply_to(
             return made
         except Conflicts as conflicts:
             raise _apply_conflict(conflicts) from None
+        except UntypedError as error:
+            raise untyped(str(error)) from None
         except ApplyError as error:
             raise bad_request(str(error)) from None
 
@@ -248,7 +251,7 @@ def _configuration(request: Request, served: Served, namespace: str, name: str, 
     if served.type is not None:
         why = misfits(served.type, config)
         if why:
-            raise bad_request(typed_error(config, why))
+            raise untyped(typed_error(config, why))
     config, loose = judged(request, served, config, duplicates)
     metadata = config["metadata"] = config.get("metadata") or {}
     if new and not metadata.get("name"):
@@ -260,9 +263,16 @@ def _configuration(request: Request, served: Served, namespace: str, name: str, 
     return config, loose
 
 
+def untyped(message: str) -> StatusError:
+    """Say that a configuration is not of its type, in kube-apiserver's code for it, which has no reason."""
+    return StatusError(500, "", message)
+
+
 def judged(request: Request, served: Served, config: Object, duplicates: list[str]) -> tuple[Object, bool]:
     """Check a configuration against its type. Return it as it was sent, for what is empty in it is owned though decoding an
     object drops it, and whether what it makes must be decoded. Unknown fields are pruned. Raises 400."""
+    if duplicates and request.query.get("fieldValidation") == "Strict":
+        raise bad_request(f"error strict decoding patch: error converting YAML to JSON: {repeated_keys(duplicates)}")
     checked = orjson.loads(orjson.dumps(config))
     if check_type(request, served, checked, duplicates):
         return checked, False

@@ -12,7 +12,7 @@ from sampan.api.catalog import Served
 from sampan.api.encodings import encode
 from sampan.api.errors import StatusError
 from sampan.api.listing import Listed, list_answer
-from sampan.api.negotiation import JSON, PLAIN, YAML, Accepted, accepted, negotiate
+from sampan.api.negotiation import JSON, PLAIN, YAML, Accepted, accepted, clauses, negotiate, not_acceptable
 from sampan.api.request import Request, Response
 from sampan.api.resource import Resource
 from sampan.api.tables import partial, partial_list, table
@@ -27,6 +27,13 @@ def wanted(request: Request) -> Accepted:
     at = request.attributes
     served = request.api.catalog.get(at.group, at.version, at.resource)
     return negotiate(accept, protobuf=served is None or has_protobuf(served.resource))
+
+
+def refuse_tables(request: Request) -> None:
+    """Raise 406 where nothing but a table is accepted of what has none: reviews are no rows."""
+    accept = request.headers.get("accept", "")
+    if "as=Table" in accept and all(parameters.get("as") == "Table" for _, parameters in clauses(accept)):
+        raise not_acceptable()
 
 
 def has_protobuf(resource: Resource) -> bool:

@@ -11,7 +11,7 @@ from sampan.api import review_selectors
 from sampan.api.authn.known import Known
 from sampan.api.errors import StatusError, invalid
 from sampan.api.options import decode_object
-from sampan.api.rendering import value_response
+from sampan.api.rendering import refuse_tables, value_response
 from sampan.api.request import Admission, Attributes, Request, Response, User
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import items, mapping, text
@@ -57,6 +57,7 @@ class Asked(NamedTuple):
 
 async def asked(request: Request) -> Asked:
     """Return the review that was sent. Raises 400, and what admission raises."""
+    refuse_tables(request)
     at = request.attributes
     served = request.api.catalog.get(at.group, at.version, at.resource)
     assert served is not None

@@ -22,6 +22,7 @@ MANY_BRACKETS = 20_000
 """With more than these they are counted instead of walked."""
 MAX_DUPLICATES = 100
 SUMMARY_BYTES = 30
+REPEATED = "already set in map"
 
 
 class DecodeError(ValueError):
@@ -39,8 +40,8 @@ class Decoded(NamedTuple):
 
 def decode(data: bytes, content_type: str = "application/json", *, duplicates: bool = False) -> Decoded:
     """Return the JSON value of a body. ``content_type`` decides between JSON and YAML (a body of a YAML type that
-    is JSON is read as such). With ``duplicates`` the repeated fields are listed, as ``duplicate field "spec.x"``.
-    Raises ``DecodeError`` and nothing else."""
+    is JSON is read as such). With ``duplicates`` the repeated fields are listed, as ``duplicate field "spec.x"``,
+    those of YAML as ``line 2: key "x" already set in map``. Raises ``DecodeError`` and nothing else."""
     if "yaml" in content_type:
         return _decode_yaml(data, duplicates)
     try:
@@ -54,7 +55,9 @@ def decode(data: bytes, content_type: str = "application/json", *, duplicates: b
 def _decode_yaml(data: bytes, duplicates: bool) -> Decoded:
     if data[:1] == b"{":
         try:
-            return decode(data, duplicates=duplicates)
+            decoded = decode(data, duplicates=duplicates)
+            if not decoded.duplicates:
+                return decoded
         except DecodeError:
             pass  # a YAML flow mapping also begins with a brace
     from sampan.schema import yaml
@@ -77,6 +80,11 @@ def _json_error(data: bytes, error: orjson.JSONDecodeError) -> str:
     else:
         what = f"invalid character {_go_rune(rest[0])} ({error.msg} at offset {error.pos})"
     return f"couldn't get version/kind; json parse error: {what}"
+
+
+def repeated_keys(lines: list[str]) -> str:
+    """Return what the YAML decoder says of keys that are there again."""
+    return "yaml: unmarshal errors:\n  " + "\n  ".join(lines)
 
 
 def summary(data: bytes) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sampan.schema import clean
 from sampan.schema.causes import Cause
+from sampan.schema.decode import REPEATED, repeated_keys
 from sampan.schema.definitions import Definitions
 from sampan.schema.objects import Object
 
@@ -302,4 +303,7 @@ def cannot_handle(kind: str, version: str, error: str) -> str:
 
 def strict_error(messages: Iterable[str]) -> str:
     """Return the decoder's message for unknown and duplicate fields under ``fieldValidation=Strict``."""
-    return "strict decoding error: " + ", ".join(messages)
+    messages = list(messages)
+    lines = [message for message in messages if message.endswith(REPEATED)]
+    others = [message for message in messages if not message.endswith(REPEATED)]
+    return "strict decoding error: " + ", ".join(([repeated_keys(lines)] if lines else []) + others)

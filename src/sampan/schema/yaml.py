@@ -7,6 +7,7 @@ Timestamps and base-60 numbers stay strings, as in Go.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import orjson
 import yaml as pyyaml
+
+from sampan.schema.decode import REPEATED
 
 MAX_DEPTH = 200
 FEW_ALIASED, FEW_NODES = 100, 1000
@@ -60,11 +63,10 @@ class _Frame:
     """A collection that is being read: ``key`` is the mapping key that waits for its value; ``nodes``, ``size`` and
     ``depth`` are of what it holds."""
 
-    __slots__ = ("anchor", "depth", "key", "merged", "nodes", "path", "size", "value")
+    __slots__ = ("anchor", "depth", "key", "merged", "nodes", "size", "value")
 
-    def __init__(self, value: Any, path: str, anchor: str | None) -> None:
+    def __init__(self, value: Any, anchor: str | None) -> None:
         self.value = value
-        self.path = path
         self.anchor = anchor
         self.key: str | None = None
         self.merged: list[Any] = []
@@ -77,6 +79,7 @@ class _Reader:
         self.anchors: dict[str, tuple[Any, Weight]] = {}
         self.duplicates: list[str] = []
         self.nodes = self.aliased = self.aliased_bytes = 0
+        self.repeated = ""
         self.result: Any = None
         self.done = False
         self.steps: dict[Any, Callable[[Any], None]] = {
@@ -88,13 +91,10 @@ class _Reader:
             pyyaml.AliasEvent: self.alias,
         }
 
-    def path(self) -> str:
-        if not self.stack:
-            return ""
-        top = self.stack[-1]
-        if isinstance(top.value, list):
-            return f"{top.path}[{len(top.value)}]"
-        return f"{top.path}.{top.key}" if top.path else str(top.key)
+    def repeat(self, event: Any) -> None:
+        """Tell of a repeated key, with the line of its value, as Go's decoder does."""
+        self.duplicates.append(f"line {event.start_mark.line + 1}: key {self.repeated} {REPEATED}")
+        self.repeated = ""
 
     def open(self, value: Any, anchor: str | None) -> None:
         if len(self.stack) >= MAX_DEPTH:
@@ -102,7 +102,7 @@ class _Reader:
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is None:
             raise YAMLError("invalid map key: a collection")
         self.nodes += 1
-        self.stack.append(_Frame(value, self.path(), anchor))
+        self.stack.append(_Frame(value, anchor))
 
     def close(self, event: Any) -> None:
         frame = self.stack.pop()
@@ -133,7 +133,7 @@ class _Reader:
     def take_key(self, top: _Frame, value: Any) -> None:
         key = _key(value)
         if key in top.value and len(self.duplicates) < 100:
-            self.duplicates.append(f'duplicate field "{top.path}.{key}"' if top.path else f'duplicate field "{key}"')
+            self.repeated = json.dumps(key, ensure_ascii=False) if isinstance(value, str) else key
         top.key = key
 
     def take_value(self, top: _Frame, value: Any) -> None:
@@ -221,7 +221,7 @@ def _whole(text: str) -> Any:
 
 
 def load(data: bytes) -> tuple[Any, list[str]]:
-    """Return the JSON value of the first YAML document, and ``duplicate field "…"`` for its repeated keys.
+    """Return the JSON value of the first YAML document, and ``line …: key "…" already set in map`` for its repeated keys.
     Raises ``YAMLError``."""
     reader = _Reader()
     steps = reader.steps
@@ -229,6 +229,8 @@ def load(data: bytes) -> tuple[Any, list[str]]:
         for event in pyyaml.parse(data.decode("utf-8"), Loader=LOADER):
             step = steps.get(event.__class__)
             if step is not None:
+                if reader.repeated:
+                    reader.repeat(event)
                 step(event)
                 if reader.done:
                     break

@@ -34,6 +34,20 @@ CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage":
 VOLUME = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/data"}}
 REFERENCE = {"kind": "Pod", "name": "web", "namespace": "default"}
 INGRESS_STATUS = {"loadBalancer": {"ingress": [{"ip": "169.1.1.1"}]}}
+PODS_CREATED: dict[str, Any] = {
+    "resourceRules": [
+        {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["podtemplates"]}
+    ]
+}
+WEBHOOK: dict[str, Any] = {
+    "name": "hook.example.com",
+    "clientConfig": {"url": "https://127.0.0.1:1/"},
+    "sideEffects": "None",
+    "failurePolicy": "Ignore",
+    "admissionReviewVersions": ["v1"],
+}
+RULES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+ROLE = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"}
 
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "/api/v1 Pod pods": ({"spec": POD}, {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}),
@@ -135,9 +149,126 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
         {"spec": {}},
         {"conditions": [{"type": "Ready", "status": "True", "reason": "", "message": "", **DATED}]},
     ),
+    "/apis/flowcontrol.apiserver.k8s.io/v1 FlowSchema flowschemas": (
+        {
+            "spec": {
+                "matchingPrecedence": 10000,
+                "priorityLevelConfiguration": {"name": "global-default"},
+                "rules": [
+                    {
+                        "subjects": [{"kind": "User", "user": {"name": "example-e2e-non-existent-user"}}],
+                        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                    }
+                ],
+            }
+        },
+        {"conditions": [{"type": "PatchStatusFailed", "status": "False", "reason": "Rpatch", "message": "m", **DATED}]},
+    ),
+    "/apis/flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration prioritylevelconfigurations": (
+        {
+            "spec": {
+                "type": "Limited",
+                "limited": {"nominalConcurrencyShares": 2, "limitResponse": {"type": "Reject"}},
+            }
+        },
+        {"conditions": [{"type": "PatchStatusFailed", "status": "False", "reason": "Rpatch", "message": "m", **DATED}]},
+    ),
+    "/apis/admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy validatingadmissionpolicies": (
+        {"spec": {"matchConstraints": PODS_CREATED, "validations": [{"expression": "true"}]}},
+        {"conditions": [{"type": "PatchStatusFailed", "status": "False", "reason": "Rpatch", "message": "m", **DATED}]},
+    ),
+    "/apis/admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding validatingadmissionpolicybindings": (
+        {"spec": {"policyName": "none", "validationActions": ["Deny"]}},
+        None,
+    ),
+    "/apis/admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration validatingwebhookconfigurations": (
+        {"webhooks": [{**WEBHOOK, "rules": PODS_CREATED["resourceRules"]}]},
+        None,
+    ),
+    "/apis/admissionregistration.k8s.io/v1 MutatingWebhookConfiguration mutatingwebhookconfigurations": (
+        {"webhooks": [{**WEBHOOK, "rules": PODS_CREATED["resourceRules"]}]},
+        None,
+    ),
+    "/apis/apiregistration.k8s.io/v1 APIService apiservices": (
+        {
+            "name": "v1.e2e.example.com",
+            "spec": {
+                "group": "e2e.example.com",
+                "version": "v1",
+                "groupPriorityMinimum": 2000,
+                "versionPriority": 200,
+                "service": {"name": "sample-api", "namespace": "default", "port": 7443},
+                "insecureSkipTLSVerify": True,
+            },
+        },
+        {"conditions": [{"type": "StatusUpdated", "status": "True", "reason": "E2E", "message": "Set", **DATED}]},
+    ),
+    "/apis/apiextensions.k8s.io/v1 CustomResourceDefinition customresourcedefinitions": (
+        {
+            "name": "foos.e2e.example.com",
+            "spec": {
+                "group": "e2e.example.com",
+                "scope": "Namespaced",
+                "names": {"plural": "foos", "kind": "Foo"},
+                "versions": [
+                    {
+                        "name": "v1",
+                        "served": True,
+                        "storage": True,
+                        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                    }
+                ],
+            },
+        },
+        {"conditions": [{"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set", **DATED}]},
+    ),
+    "/apis/rbac.authorization.k8s.io/v1 Role roles": ({"rules": RULES}, None),
+    "/apis/rbac.authorization.k8s.io/v1 ClusterRole clusterroles": ({"rules": RULES}, None),
+    "/apis/rbac.authorization.k8s.io/v1 RoleBinding rolebindings": ({"roleRef": ROLE, "subjects": []}, None),
+    "/apis/rbac.authorization.k8s.io/v1 ClusterRoleBinding clusterrolebindings": ({"roleRef": ROLE}, None),
+    "/apis/node.k8s.io/v1 RuntimeClass runtimeclasses": ({"handler": "test-handler"}, None),
+    "/apis/coordination.k8s.io/v1 Lease leases": (
+        {"spec": {"holderIdentity": "holder", "leaseDurationSeconds": 30, "leaseTransitions": 0}},
+        None,
+    ),
+    "/apis/scheduling.k8s.io/v1 PriorityClass priorityclasses": ({"value": 1000}, None),
+    "/apis/storage.k8s.io/v1 StorageClass storageclasses": ({"provisioner": "e2e.example.com"}, None),
+    "/apis/storage.k8s.io/v1 CSIDriver csidrivers": ({"spec": {"attachRequired": False}}, None),
+    "/apis/storage.k8s.io/v1 CSINode csinodes": ({"spec": {"drivers": []}}, None),
+    "/apis/storage.k8s.io/v1 CSIStorageCapacity csistoragecapacities": ({"storageClassName": "fast"}, None),
+    "/apis/storage.k8s.io/v1 VolumeAttachment volumeattachments": (
+        {"spec": {"attacher": "e2e.example.com", "nodeName": "n", "source": {"persistentVolumeName": "pv"}}},
+        {"attached": True},
+    ),
+    "/apis/resource.k8s.io/v1 ResourceClaim resourceclaims": (
+        {"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}},
+        {},
+    ),
+    "/apis/resource.k8s.io/v1 ResourceClaimTemplate resourceclaimtemplates": (
+        {"spec": {"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}}},
+        None,
+    ),
+    "/apis/resource.k8s.io/v1 DeviceClass deviceclasses": ({"spec": {}}, None),
+    "/apis/resource.k8s.io/v1 ResourceSlice resourceslices": (
+        {
+            "spec": {
+                "driver": "e2e.example.com",
+                "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1},
+                "nodeName": "n",
+                "devices": [],
+            }
+        },
+        None,
+    ),
     "/api/v1 Namespace namespaces": ({}, {"phase": "Active", "conditions": [{"type": "E2E", "status": "True"}]}),
 }
-CLUSTER_WIDE = {"persistentvolumes", "nodes", "namespaces", "ingressclasses", "ipaddresses", "servicecidrs"}
+CLUSTER_WIDE = {
+    *("persistentvolumes", "nodes", "namespaces", "ingressclasses", "ipaddresses", "servicecidrs", "runtimeclasses"),
+    *("flowschemas", "prioritylevelconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+    *("validatingwebhookconfigurations", "mutatingwebhookconfigurations", "apiservices", "customresourcedefinitions"),
+    *("clusterroles", "clusterrolebindings", "priorityclasses", "storageclasses", "csidrivers", "csinodes"),
+    *("volumeattachments", "deviceclasses", "resourceslices"),
+}
 
 
 Runs = tuple[asyncio.Runner, Asgi]
@@ -171,7 +302,7 @@ def contains(have: Any, wanted: Any) -> bool:
 def test_a_life(shared: Runs, kind: str) -> None:
     runner, http = shared
     version, _, plural = kind.partition(" ")
-    served = json.loads(runner.run(http("GET", version)).body)["resources"]
+    served = json.loads(runner.run(http("GET", version)).body).get("resources", [])
     if plural.partition(" ")[2] not in [resource["name"] for resource in served]:
         pytest.skip("not in this version")
     runner.run(life(http, kind))

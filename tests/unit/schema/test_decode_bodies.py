@@ -163,7 +163,9 @@ def test_yaml_that_is_refused(text):
 
 
 def test_yaml_duplicates():
-    assert decode(b"a:\n  b: 1\n  b: 2\n", YAML, duplicates=True).duplicates == ['duplicate field "a.b"']
+    assert decode(b"a:\n  b: 1\n  b: 2\n", YAML, duplicates=True).duplicates == ['line 3: key "b" already set in map']
+    assert decode(b'{"a": 1,\n"a": 2}', YAML, duplicates=True).duplicates == ['line 2: key "a" already set in map']
+    assert decode(b"a:\n- 1: x\n  1: y\n", YAML, duplicates=True).duplicates == ["line 3: key 1 already set in map"]
 
 
 def test_json_under_a_yaml_type():

@@ -102,6 +102,11 @@ def test_messages_around_an_error():
     assert cannot_handle("Deployment", "v1", "json: x") == (
         'Deployment in version "v1" cannot be handled as a Deployment: json: x'
     )
+    lines = [f'line {line}: key "b" already set in map' for line in (2, 5)]
+    assert strict_error([*lines, 'unknown field "a"']) == (
+        'strict decoding error: yaml: unmarshal errors:\n  line 2: key "b" already set in map\n'
+        '  line 5: key "b" already set in map, unknown field "a"'
+    )
     assert strict_error(['unknown field "a"', 'duplicate field "b"']) == (
         'strict decoding error: unknown field "a", duplicate field "b"'
     )

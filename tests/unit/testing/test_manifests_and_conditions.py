@@ -32,7 +32,7 @@ def test_manifests_of_every_form(tmp_path: Path) -> None:
         ("missing.yaml", "missing.yaml: No such file"),
         ("kind: Pod\n", "no apiVersion and kind"),
         ("a: [", "manifests in the text"),
-        ("kind: Pod\nkind: Pod\napiVersion: v1", "duplicate field"),
+        ("kind: Pod\nkind: Pod\napiVersion: v1", "already set in map"),
         ({"kind": "Pod"}, "no apiVersion and kind"),
     ],
 )
