@@ -106,6 +106,9 @@ class GarbageCollector(Controller):
             return UNKNOWN
         if resource.namespaced and namespace is None:
             return UNKNOWN  # a cluster-wide object cannot have an owner in a namespace
+        named = self.graph.named(resource, reference["name"], namespace if resource.namespaced else None)
+        if named is not None and named["metadata"]["uid"] == reference["uid"]:
+            return named
         try:
             owner = await self.client.get(resource, reference["name"], namespace if resource.namespaced else None)
         except ApiError as error:

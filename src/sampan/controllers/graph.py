@@ -1,7 +1,8 @@
 """Every object there is, by who owns it, for each resource that discovery names.
 
-The garbage collector and the namespace controller read it. Of an object it keeps who it is and who owns it (``Node``); the
-whole object only where somebody else's informer has it anyway: of 10,000 custom resources that is a tenth. Resources come and
+The garbage collector and the namespace controller read it. Of an object it keeps who it is and who owns it (``Node``), of one
+that nobody owns and nothing holds only its name and uid; the whole object only where somebody else's informer has it anyway:
+of 10,000 custom resources that is a twentieth. Resources come and
 go with CRDs and extension servers, so discovery is read again whenever a CustomResourceDefinition or the APIService of an
 extension server changes.
 """
@@ -46,10 +47,17 @@ class Node:
 
     def object(self) -> Object:
         """Return what is known as an object."""
-        metadata = {"name": self.name, "uid": self.uid, "resourceVersion": self.revision, **(self.rest or {})}
+        metadata = {"name": self.name, "uid": self.uid, **(self.rest or {})}
+        if self.revision:
+            metadata["resourceVersion"] = self.revision
         if self.namespace:
             metadata["namespace"] = self.namespace
         return {"metadata": metadata}
+
+
+def node_of(resource: ResourceType, namespace: str, name: str, kept: Node | str) -> Node:
+    """Return a node as it is kept, or of a uid."""
+    return Node(resource, {"name": name, "namespace": namespace, "uid": kept}) if isinstance(kept, str) else kept
 
 
 class Discovered(NamedTuple):
@@ -106,7 +114,7 @@ class Nodes(Reflector):
             before.pop(obj["metadata"]["uid"], None)
             self.take(obj)
         for node in before.values():
-            if self.graph.object_with(node.uid) is not None:  # not replaced by one of its name
+            if self.graph.has(node):  # not replaced by one of its name
                 self.forget(node.object())
 
     def take(self, obj: Object) -> None:
@@ -151,8 +159,8 @@ class Graph:
         """What discovery could not tell (``Discovered``)."""
         self._followed: dict[ResourceType, Reflector] = {}
         self._tasks: dict[ResourceType, asyncio.Task[None]] = {}
-        self._nodes: dict[ResourceType, dict[str, dict[str, Node]]] = {}
-        """By namespace and name."""
+        self._nodes: dict[ResourceType, dict[str, dict[str, Node | str]]] = {}
+        """By namespace and name; the uid alone of an object of which nothing else is worth keeping."""
         self._by_uid: dict[str, Node] = {}
         self._dependents: dict[str, dict[str, Node]] = {}
         """Of an owner's uid, by their own."""
@@ -183,6 +191,7 @@ class Graph:
         return next((r for r in self._followed if r.group == group and r.kind == kind), None)
 
     def object_with(self, uid: str) -> tuple[ResourceType, Object] | None:
+        """Return an object that has owners, is held or deleted, or that somebody follows whole."""
         node = self._by_uid.get(uid)
         return (node.resource, self._object(node)) if node is not None else None
 
@@ -190,19 +199,34 @@ class Graph:
         for node in self._dependents.get(uid, {}).values():
             yield node.resource, self._object(node)
 
+    def named(self, resource: ResourceType, name: str, namespace: str | None) -> Object | None:
+        """Return the object of a name."""
+        node = self.node(resource, {"name": name, "namespace": namespace})
+        return self._object(node) if node is not None else None
+
     def in_namespace(self, namespace: str) -> Iterator[tuple[ResourceType, Object]]:
         for resource, nodes in self._nodes.items():
             if resource.namespaced:
-                for node in nodes.get(namespace, {}).values():
-                    yield resource, self._object(node)
+                for name, kept in nodes.get(namespace, {}).items():
+                    yield resource, self._object(node_of(resource, namespace, name, kept))
 
     def node(self, resource: ResourceType, metadata: Object) -> Node | None:
         """Return what is known of the object that has this name."""
-        there = self._nodes.get(resource, {}).get(metadata.get("namespace") or "")
-        return there.get(metadata["name"]) if there else None
+        namespace = metadata.get("namespace") or ""
+        kept = self._nodes.get(resource, {}).get(namespace, {}).get(metadata["name"])
+        return node_of(resource, namespace, metadata["name"], kept) if kept is not None else None
+
+    def has(self, node: Node) -> bool:
+        """Whether that very object is there."""
+        kept = self._nodes.get(node.resource, {}).get(node.namespace, {}).get(node.name)
+        return kept is not None and (kept if isinstance(kept, str) else kept.uid) == node.uid
 
     def nodes_of(self, resource: ResourceType) -> list[Node]:
-        return [node for named in self._nodes.get(resource, {}).values() for node in named.values()]
+        return [
+            node_of(resource, namespace, name, kept)
+            for namespace, named in self._nodes.get(resource, {}).items()
+            for name, kept in named.items()
+        ]
 
     def _object(self, node: Node) -> Object:
         """Return the whole object where somebody has it, else what is known of it."""
@@ -228,7 +252,11 @@ class Graph:
             listener(resource, change, old, new)
 
     def _enter(self, node: Node) -> None:
-        self._nodes.setdefault(node.resource, {}).setdefault(node.namespace, {})[node.name] = node
+        named = self._nodes.setdefault(node.resource, {}).setdefault(node.namespace, {})
+        if node.rest is None and isinstance(self._followed.get(node.resource), Nodes):
+            named[node.name] = node.uid
+            return
+        named[node.name] = node
         self._by_uid[node.uid] = node
         for owner in node.owners:
             self._dependents.setdefault(owner, {})[node.uid] = node

@@ -80,8 +80,9 @@ class NamespaceController(Controller):
         return None
 
     def _is_there(self, resource: ResourceType, obj: Object) -> bool:
-        found = self.graph.object_with(obj["metadata"]["uid"])
-        return found is not None
+        metadata = obj["metadata"]
+        found = self.graph.named(resource, metadata["name"], metadata.get("namespace"))
+        return found is not None and found["metadata"]["uid"] == metadata["uid"]
 
     async def _asked(self, namespace: str) -> int:
         """Return how many objects the API itself says there are."""

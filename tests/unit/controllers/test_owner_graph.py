@@ -99,12 +99,28 @@ async def test_dependents_follow_their_owners() -> None:
 
 async def test_a_list_that_is_read_anew_tells_the_difference() -> None:
     told = Told()
-    told.nodes.replace(widget(name, 1) for name in "abc")
+    told.nodes.replace(widget(name, 1, finalizers=["f"]) for name in "abc")
     told.changes.clear()
-    told.nodes.replace([widget("a", 1), widget("b", 5, uid="other")])
+    told.nodes.replace([widget("a", 1, finalizers=["f"]), widget("b", 5, uid="other", finalizers=["f"])])
     assert told.changes == ["DELETED b []", "ADDED b []", "DELETED c []"]
     assert told.names(told.graph.in_namespace("ns")) == ["a", "b"]
     assert told.graph.object_with("uid-b") is None and told.graph.object_with("other") is not None
+
+
+async def test_objects_that_nobody_owns_and_nothing_holds_are_found_by_their_names() -> None:
+    told = Told()
+    told.nodes.replace([widget("a", 1), widget("b", 2)])
+    plain = {"metadata": {"namespace": "ns", "name": "a", "uid": "uid-a"}}
+    assert told.graph.named(WIDGETS, "a", "ns") == plain and told.graph.object_with("uid-a") is None
+    assert told.names(told.graph.in_namespace("ns")) == ["a", "b"]
+    told.nodes.take(widget("a", 3, deletionTimestamp="now"))
+    assert told.graph.object_with("uid-a") is not None
+    told.nodes.forget(widget("a", 4))
+    told.nodes.replace([widget("b", 5, uid="other")])
+    assert told.graph.named(WIDGETS, "a", "ns") is None and told.names(told.graph.in_namespace("ns")) == ["b"]
+    assert told.changes == [
+        "ADDED a []", "ADDED b []", "MODIFIED a []", "DELETED a []", "DELETED b []", "ADDED b []",
+    ]  # fmt: skip
 
 
 async def test_a_resource_that_is_no_longer_served_takes_its_objects_along() -> None:
