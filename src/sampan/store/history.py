@@ -24,8 +24,21 @@ def prefix_end(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else chr(0x10FFFF)
 
 
-def event_revision(event: Event) -> int:
-    return event.record.revision
+def revision_of(kept: Event | Record) -> int:
+    return kept.revision
+
+
+def key_of(kept: Event | Record) -> str:
+    return kept.key if kept.__class__ is Record else kept.record.key  # type: ignore[union-attr]
+
+
+def event_of(kept: Event | Record) -> Event:
+    """Return the event that is kept as itself, or as the record alone that it brought into being."""
+    return Event(kept, None, False) if kept.__class__ is Record else kept  # type: ignore[return-value]
+
+
+def kept_of(event: Event) -> Event | Record:
+    return event if event.deleted or event.previous is not None else event.record
 
 
 class History:
@@ -36,7 +49,8 @@ class History:
         self.compacted = 0
         self.records: dict[str, Record] = {}
         self._keys: list[str] = []
-        self._events: list[Event] = []
+        self._events: list[Event | Record] = []
+        """A record alone is the event that it came into being: most events of most stores are that."""
         self._snapshots: dict[tuple[str, int], list[Record]] = {}
         self._same_until: dict[tuple[str, int], int] = {}
         """Up to which revision lists at an older one are known to have stayed as they were."""
@@ -52,7 +66,7 @@ class History:
                 self.records[event.record.key] = event.record
         self._keys = sorted(self.records)
         self.compacted = compacted
-        self._events = [event for event in events if event.record.revision > compacted]
+        self._events = [kept_of(event) for event in events if event.record.revision > compacted]
         self.revision = max(1, revision, compacted, events[-1].record.revision if events else 0)
 
     def begin(self, image: Image) -> None:
@@ -80,7 +94,7 @@ class History:
                 if key not in self.records:
                     insort(self._keys, key)
                 self.records[key] = event.record
-        self._events += events
+        self._events += map(kept_of, events)
         self.revision = events[-1].record.revision
         now = time.time()
         if not self.marks or now - self.marks[-1][1] >= MARK_SECONDS:
@@ -92,8 +106,8 @@ class History:
 
     def change(self, key: str, revision: int) -> Event | None:
         """Return the event of a key at exactly that revision, if it is still known."""
-        for index in range(bisect_left(self._events, revision, key=event_revision), len(self._events)):
-            event = self._events[index]
+        for index in range(bisect_left(self._events, revision, key=revision_of), len(self._events)):
+            event = event_of(self._events[index])
             if event.record.revision != revision:
                 break
             if event.record.key == key:
@@ -102,7 +116,7 @@ class History:
 
     def of(self, key: str) -> list[Event]:
         """Return the known changes of a key, oldest first."""
-        return [event for event in self._events if event.record.key == key]
+        return [event_of(kept) for kept in self._events if key_of(kept) == key]
 
     def time_of(self, revision: int) -> float | None:
         """Return about when a revision was written."""
@@ -113,8 +127,8 @@ class History:
         """Return the events under ``prefix`` after ``revision``. Raises ``Compacted``."""
         if revision < self.compacted:
             raise Compacted(revision, self.compacted)
-        first = bisect_right(self._events, revision, key=event_revision)
-        return [event for event in self._events[first:] if event.record.key.startswith(prefix)]
+        first = bisect_right(self._events, revision, key=revision_of)
+        return [event_of(kept) for kept in self._events[first:] if key_of(kept).startswith(prefix)]
 
     def page(self, prefix: str, limit: int, after: str, revision: int) -> Page:
         """Return a slice of the list under ``prefix`` as it was at ``revision`` (0: newest)."""
@@ -136,9 +150,9 @@ class History:
         at = (prefix, revision)
         if at in self._snapshots:
             return False
-        first = bisect_right(self._events, self._same_until.pop(at, revision), key=event_revision)
+        first = bisect_right(self._events, self._same_until.pop(at, revision), key=revision_of)
         for index in range(first, len(self._events)):
-            if self._events[index].record.key.startswith(prefix):
+            if key_of(self._events[index]).startswith(prefix):
                 return False
         if len(self._same_until) >= SNAPSHOTS:
             del self._same_until[next(iter(self._same_until))]
@@ -167,7 +181,7 @@ class History:
 
     def forget(self, revision: int) -> None:
         """Drop the events up to ``revision``."""
-        del self._events[: bisect_right(self._events, revision, key=event_revision)]
+        del self._events[: bisect_right(self._events, revision, key=revision_of)]
         self.compacted = revision
         # the last mark before stays: it is of the oldest revisions that are kept
         del self.marks[: max(bisect_right(self.marks, revision, key=lambda mark: mark[0]) - 1, 0)]
@@ -180,4 +194,4 @@ class History:
         """Return the revision to compact at so that the last ``count`` events stay."""
         if len(self._events) <= count:
             return self.compacted
-        return self._events[-count - 1].record.revision
+        return self._events[-count - 1].revision
