@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from sampan.scheduler.configuration import Configuration
 
 SUMMARY = "the scheduler by itself, on any Kubernetes"
@@ -54,7 +57,6 @@ def serve(options: argparse.Namespace) -> int:
     import asyncio
     import logging
     import os
-    import signal
 
     from sampan.client.errors import ApiError
     from sampan.client.kubeconfig import KubeconfigError, load
@@ -64,13 +66,23 @@ def serve(options: argparse.Namespace) -> int:
     configuration: Configuration = read(Path(options.config)) if options.config else Configuration()
     profiles_of(configuration)  # what is wrong with it is said before anything starts
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the lease is let go of
     file = options.kubeconfig or configuration.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     try:
-        asyncio.run(serve_scheduler(load(Path(file).expanduser()), configuration))
-    except KeyboardInterrupt:
+        asyncio.run(until_told(serve_scheduler(load(Path(file).expanduser()), configuration)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
     except (KubeconfigError, ApiError) as error:
         print(f"sampan: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+async def until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Run something until SIGTERM, which cancels it as ^C does: what it holds (a lease) is let go of in order."""
+    import asyncio
+    import signal
+
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await work
