@@ -20,7 +20,7 @@ from sampan.api.options import check_type, decode_body
 from sampan.api.registry import Registry, Written
 from sampan.api.request import Request
 from sampan.api.resource import Cause
-from sampan.schema.apply import ApplyError, Conflicts, UntypedError, apply, typed_error
+from sampan.schema.apply import ApplyError, Conflicts, apply, typed_error
 from sampan.schema.decode import repeated_keys
 from sampan.schema.objects import Object, split_api_version
 from sampan.schema.patch import GO_MAP, PatchError, json_patch, merge_patch, strategic_merge_patch, undecodable
@@ -207,8 +207,6 @@ async def apply_to(
             return made
         except Conflicts as conflicts:
             raise _apply_conflict(conflicts) from None
-        except UntypedError as error:
-            raise untyped(str(error)) from None
         except ApplyError as error:
             raise bad_request(str(error)) from None
 
@@ -251,7 +249,7 @@ def _configuration(request: Request, served: Served, namespace: str, name: str, 
     if served.type is not None:
         why = misfits(served.type, config)
         if why:
-            raise untyped(typed_error(config, why))
+            raise bad_request(typed_error(config, why))
     config, loose = judged(request, served, config, duplicates)
     metadata = config["metadata"] = config.get("metadata") or {}
     if new and not metadata.get("name"):
@@ -261,11 +259,6 @@ def _configuration(request: Request, served: Served, namespace: str, name: str, 
     if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
         raise bad_request(WRONG_NAMESPACE)
     return config, loose
-
-
-def untyped(message: str) -> StatusError:
-    """Say that a configuration is not of its type, in kube-apiserver's code for it, which has no reason."""
-    return StatusError(500, "", message)
 
 
 def judged(request: Request, served: Served, config: Object, duplicates: list[str]) -> tuple[Object, bool]:

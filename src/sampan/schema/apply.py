@@ -43,10 +43,6 @@ class ApplyError(ValueError):
     """A configuration that cannot be applied: 400 BadRequest."""
 
 
-class UntypedError(ApplyError):
-    """A configuration that is not of its type: an error without a code of its own, which is a 500."""
-
-
 class Version(NamedTuple):
     """Another version of a kind: what its objects are like, and how one becomes such; ``convert`` None: it only has
     another name."""
@@ -331,7 +327,7 @@ def apply(
     try:
         return applied(force)
     except MergeError as error:
-        raise UntypedError(typed_error(config, str(error))) from None
+        raise ApplyError(typed_error(config, str(error))) from None
     except Conflicts as conflicts:
         remaining = _not_from_last_applied(conflicts.conflicts, live, type, manager)
         if remaining:

@@ -393,7 +393,7 @@ async def test_unknown_and_duplicate_fields_of_a_typed_object(http: Asgi) -> Non
         assert wanted in said
     path = "/apis/apps/v1/namespaces/default/deployments/d?fieldManager=m&fieldValidation=Strict"
     applied = await http("PATCH", path, text.encode(), headers=APPLY)
-    assert applied.status == 500 and ".spec.unknown1: field not declared in schema" in applied.json["message"]
+    assert applied.status == 400 and ".spec.unknown1: field not declared in schema" in applied.json["message"]
     repeated = b"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: d\nspec:\n  paused: true\n  paused: true\n"
     said = messages(await http("PATCH", path, repeated, headers=APPLY))
     assert said.startswith("error strict decoding patch: ") and 'line 7: key "paused" already set in map' in said

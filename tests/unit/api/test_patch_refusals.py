@@ -134,7 +134,7 @@ async def test_what_a_patch_makes_must_decode(widget: Any, patch: Any, why: str)
         ({**BASE, "apiVersion": "ex.io/v2"}, 400, "invalid object type: ex.io/v2, Kind=Widget"),
         (
             {**BASE, "spec": {"unknown": 1}},
-            500,
+            400,
             "failed to create typed patch object (/; ex.io/v1, Kind=Widget): .spec.unknown: field not declared in schema",
         ),
         ({**BASE, "metadata": {"managedFields": [{}]}}, 400, "metadata.managedFields must be nil"),
