@@ -27,6 +27,9 @@ MAX_PODS = 3000
 IGNORED = frozenset(("exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"))
 """Subresources of pods that change nothing a check looks at."""
 
+NOTHING = str(Standard())
+"""How the audit log calls a policy that lets everything through."""
+
 NamespacePolicy = tuple[Policy, list[Cause]]
 """A namespace's policy, and what is wrong with its labels."""
 
@@ -89,11 +92,11 @@ class PodSecurityRules:
     def policy(self, labels: Mapping[str, str]) -> NamespacePolicy:
         return policy_of(labels, self.defaults)
 
-    def exempt(self, request: Request) -> str:
+    def exempt(self, namespace: str, user: str) -> str:
         """Return by what a request is exempt, "" where it is not."""
-        if request.namespace in self.namespaces:
+        if namespace in self.namespaces:
             return "namespace"
-        return "user" if request.user in self.users else ""
+        return "user" if user in self.users else ""
 
     # pods and what makes pods
 
@@ -101,9 +104,9 @@ class PodSecurityRules:
         """Return what is said of a pod, or of what makes pods. ``exemptions``: the namespace's PodSecurityExemptions."""
         outcome, (policy, wrong) = Outcome(), of_namespace
         enforced = request.is_pod
-        if not wrong and not (policy.audit.level or policy.warn.level or (enforced and policy.enforce.level)):
+        if asks_nothing(of_namespace, is_pod=enforced):
             if enforced:
-                outcome.annotations["enforce-policy"] = str(Standard())
+                outcome.annotations["enforce-policy"] = NOTHING
             return outcome
         if enforced and request.old is not None and not significant(request.object, request.old):
             return outcome
@@ -211,6 +214,12 @@ class PodSecurityRules:
         ]
         what = f"is exempt from Pod Security, and the policy ({', '.join(said)}) will be ignored"
         return [f'namespace "{name}" {what}']
+
+
+def asks_nothing(of_namespace: NamespacePolicy, *, is_pod: bool) -> bool:
+    """Whether a namespace's policy lets everything through, in silence."""
+    policy, wrong = of_namespace
+    return not (wrong or policy.audit.level or policy.warn.level or (is_pod and policy.enforce.level))
 
 
 def defaults_of(configured: Mapping[str, Any]) -> Policy:

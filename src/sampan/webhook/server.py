@@ -83,7 +83,7 @@ class Webhook:
 
     async def _pod(self, request: Object) -> Outcome:
         given = request_of(request)
-        if exempt := self._rules.exempt(given):
+        if exempt := self._rules.exempt(given.namespace, given.user):
             return Outcome(annotations={"exempt": exempt})
         policy = self._rules.policy(await self._labels(given.namespace))
         outcome = self._rules.judge(given, policy)

@@ -15,7 +15,7 @@ from sampan.api.request import Admission
 from sampan.api.resource import Cause, Resource
 from sampan.api.resources.reading import mapping
 from sampan.schema.objects import Object
-from sampan.security.admission import NamespacePolicy, Outcome, PodSecurityRules, Request
+from sampan.security.admission import NOTHING, NamespacePolicy, Outcome, PodSecurityRules, Request, asks_nothing
 from sampan.security.levels import PREFIX
 from sampan.store import Record
 
@@ -45,16 +45,21 @@ class PodSecurity:
         if admission.resource.kind == "Namespace":
             await self.validate_namespace(admission, admission.object)
             return
-        request = request_of(admission, admission.object)
-        if exempt := self.rules.exempt(request):
+        if exempt := self.rules.exempt(admission.namespace, admission.user.name):
             annotate(admission, "exempt", exempt)
             return
-        outcome = self.rules.judge(request, self.policy(admission))
+        policy, is_pod = self.policy(admission), admission.resource.kind == "Pod"
+        if asks_nothing(policy, is_pod=is_pod):
+            if is_pod:
+                annotate(admission, "enforce-policy", NOTHING)
+            return
+        request = request_of(admission, admission.object)
+        outcome = self.rules.judge(request, policy)
         if outcome.violated:
             page = await admission.api.store.page(f"{EXEMPTIONS}{admission.namespace}/")
             if page.records:
                 exemptions = [admission.api.parsed(record) for record in page.records]
-                outcome = self.rules.judge(request, self.policy(admission), exemptions)
+                outcome = self.rules.judge(request, policy, exemptions)
         self.act(admission, outcome)
 
     def policy(self, admission: Admission) -> NamespacePolicy:
