@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 from sampan.client.controller import Controller
@@ -51,6 +52,9 @@ from sampan.schema.selectors import LabelSelector, label_selector
 
 OURS = "kubernetes.io/job-controller"
 PREFIX = "batch.kubernetes.io/"
+MANY = 200
+LONGEST_BATCH_SECONDS = 1.0
+"""Kubernetes gathers the changes of every Job's pods for a second; here those of Jobs with many pods, by their number."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
 RELEASE = {"$deleteFromPrimitiveList/finalizers": [TRACKING]}
 
@@ -91,9 +95,20 @@ class JobController(Controller):
         pods.add_index(ORPHANS, namespace_of_orphan)
         pods.add_handler(expectation_observer(self.expectations, "Job"))
         pods.add_handler(self._on_pod)
+        self.sizes: Counter[str] = Counter()
+        """How many pods each Job has, finished ones too."""
+        pods.add_handler(self._on_owned)
         self.watch(jobs)
-        self.watch(pods, owner_keys("Job"))
         self.watch(pods, orphans_owners(jobs, selector_of))
+
+    def _on_owned(self, change: str, old: Object | None, new: Object) -> None:
+        """Have the Job of a pod looked at: at once, or (each look is at all of its pods) for many changes together."""
+        for key in {*owner_keys("Job")(new), *(owner_keys("Job")(old) if old is not None else ())}:
+            self.sizes[key] += {"ADDED": 1, "DELETED": -1}.get(change, 0)
+            size = self.sizes[key]
+            if size <= 0:
+                del self.sizes[key]
+            self.queue.add_after(key, 0.0 if size < MANY else min(size / 5000, LONGEST_BATCH_SECONDS))
 
     def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
         if self.released and (change == "DELETED" or not is_tracked(new)):
