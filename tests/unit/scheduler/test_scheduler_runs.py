@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from sampan.client.resources import EVENTS, PODS
+from sampan.client.resources import EVENTS, PODS, SERVICES
 from sampan.scheduler.pod_info import PodInfo
 from sampan.schema.objects import Object
 from tests.unit.scheduler.conftest import Setting
@@ -156,3 +156,22 @@ async def test_fifty_pods_at_once(setting: Setting) -> None:
     await asyncio.gather(*(setting.client.create(PODS, pod(f"p{n}", cpu="100m")) for n in range(50)))
     for number in range(50):
         await setting.until(f"p{number}", lambda p: p["spec"].get("nodeName"))
+
+
+async def test_pods_of_a_service_spread_by_default(setting: Setting) -> None:
+    for name in ("one", "two", "three"):
+        there = node(name, cpu="64")
+        there["metadata"]["labels"] = {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": name}
+        await setting.add_node(there)
+    # what is there already would draw them to the emptier nodes: their own group is what counts more
+    await setting.client.create(PODS, pod("heavy", cpu="32", nodeName="one"))
+    ports = [{"port": 80}]
+    metadata = {"name": "web", "namespace": "default"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata}
+    await setting.client.create(SERVICES, {**service, "spec": {"selector": {"app": "web"}, "ports": ports}})
+    nodes = []
+    for number in range(3):
+        await setting.client.create(PODS, labelled(pod(f"web-{number}", cpu="100m"), app="web"))
+        found = await setting.until(f"web-{number}", lambda p: p["spec"].get("nodeName"))
+        nodes.append(found["spec"]["nodeName"])
+    assert sorted(nodes) == ["one", "three", "two"]
