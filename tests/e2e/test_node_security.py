@@ -180,6 +180,8 @@ def test_the_chain_down_to_the_kernel(pods: Pods) -> None:
     assert any(line.startswith("that path in ") for line in rows["cgroup"]["kernel"])
     text = pods.cluster.sampan("oci", "explain", "hard", *where).stdout
     assert "RunPodSandbox → " in text and "capabilities  drop=ALL" in text
+    pods.kubectl("wait", "pod/root", "--for=jsonpath={.status.containerStatuses[0].state.waiting}", "--timeout=20s")
+    assert "no container has been made" in pods.cluster.sampan("oci", "explain", "root", *where).stdout
 
 
 def test_the_tightest_context_that_works_is_proven(pods: Pods) -> None:

@@ -49,11 +49,9 @@ async def explain(options: argparse.Namespace) -> int:
             raise ClusterError(
                 f"the runtime has nothing of pod {name!r}", f"`sampan kubectl describe pod {name}` says why"
             )
-        links = {one.name: node.link(pod, here, one) for one in here.containers if one.pid}
         if options.container:
-            links = {one: link for one, link in links.items() if one == options.container}
-        if not links:
-            raise ClusterError(f"no container of pod {name!r} runs", "its chain ends at the runtime")
+            here = here._replace(containers=[one for one in here.containers if one.name == options.container])
+        links = {one.name: node.link(pod, here, one) for one in here.containers if one.pid}
         if options.output == "json":
             print(json.dumps(whole(pod, here, links, node), indent=2))
         else:
@@ -68,12 +66,15 @@ def show(pod: Any, here: PodOnNode, links: dict[str, Link], node: Inspection) ->
     print(f"Pod {metadata['namespace']}/{metadata['name']}  uid {metadata['uid']}")
     print(f"└ RunPodSandbox → {sandbox.id[:13]}  {sandbox.info.get('image')}  pid {sandbox.pid}")
     print(f"  │ cgroup_parent {sandbox.info['config'].get('linux', {}).get('cgroup_parent')}")
+    if not here.containers:
+        print("  └ no container has been made")
     for one in here.containers:
-        if one.name not in links:
-            continue
         info = one.info
         snapshot = f"{info.get('snapshotter')}/{info.get('snapshotKey', '')[:13]}"
         print(f"  └ CreateContainer {one.name} → {one.id[:13]}  snapshot {snapshot}")
+        if one.name not in links:
+            print("    └ no task: it has ended, and its bundle and process with it\n")
+            continue
         print(f"    └ task {info.get('runtimeType')}  bundle {node.bundle(one)}")
         print(f"      └ process {one.pid}  {links[one.name].command}\n")
         found: list[Row] = list(rows(links[one.name]))
