@@ -96,6 +96,7 @@ echo host=$(cat /host/file) $(mounted /host | busybox cut -d' ' -f2); touch /hos
 echo expr=$(mode /expr); touch /fixed/x 2>/dev/null && echo wrote=config
 echo image=$(cat /image/etc/passwd | busybox head -1); touch /image/x 2>/dev/null && echo wrote=image
 echo block=$(busybox stat -c %F /dev/block)
+echo kubelet=$(busybox awk '$2 ~ "plugins_registry" {print "there"}' /proc/mounts)
 echo ephemeral=$(mode /ephemeral); echo user=$(id -u):$(id -g):$(id -G)
 sleep 1000
 """
@@ -137,6 +138,7 @@ def seen(space: Space, tmp_path: Path) -> dict[str, Any]:
         {"name": "optional", "configMap": {"name": "not-there", "optional": True}},
         {"name": "host", "hostPath": {"path": str(tmp_path), "type": "Directory"}},
         {"name": "image", "image": {"reference": "busybox:1"}},
+        {"name": "kubelet", "hostPath": {"path": "/var/lib/kubelet/plugins_registry", "type": "Directory"}},
         {"name": "ephemeral", "ephemeral": {"volumeClaimTemplate": template}},
     ]  # fmt: skip
     mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("disk", "memory", "claim", "config", "secret")]
@@ -147,6 +149,7 @@ def seen(space: Space, tmp_path: Path) -> dict[str, Any]:
         {"name": "config", "mountPath": "/one", "subPath": "a"},
         {"name": "disk", "mountPath": "/expr", "subPathExpr": "$(POD)/x"},
         {"name": "config", "mountPath": "/fixed"},
+        {"name": "kubelet", "mountPath": "/var/lib/kubelet/plugins_registry", "readOnly": True},
     ]
     name_of_pod = {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     script = "echo kept > /claim/from-init; mkdir -p /claim/deep/er; echo part > /claim/deep/er/file"
@@ -181,6 +184,7 @@ def test_volumes_of_every_kind(space: Space, seen: dict[str, Any], tmp_path: Pat
     assert seen["optional"] == "0" and seen["host"] == "of-the-host ro"
     assert "wrote" not in seen, "what is read-only is"
     assert seen["expr"].split(":")[1] == "777" and seen["ephemeral"] == "2777:777"
+    assert seen["kubelet"] == "there", "drivers find the kubelet's folder where they expect it"
     assert seen["block"] == "block special file"
     assert seen["image"] == "root:x:0:0:root:/:/bin/sh"
     assert seen["user"] == "1000:100:100 777"

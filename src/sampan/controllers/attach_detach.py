@@ -9,6 +9,7 @@ Source: kubernetes pkg/controller/volume/attachdetach, pkg/volume/csi (csi_attac
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 from sampan.client.controller import Controller
@@ -23,6 +24,7 @@ from sampan.schema.pod_references import claims_of
 
 BY_NODE = "node"
 OVER = ("Succeeded", "Failed")
+OUR_NAME = re.compile(r"csi-[0-9a-f]{64}")
 EXCLUSIVE = ("ReadWriteOnce", "ReadWriteOncePod")
 
 
@@ -52,6 +54,14 @@ def attachment(volume: Object, node: str) -> Object:
 
 def is_attached(found: Object) -> bool:
     return bool((found.get("status") or {}).get("attached"))
+
+
+def is_ours(found: Object, volume: Object | None) -> bool:
+    """Whether we made an attachment, by its name; others' are left alone. Its volume may be gone."""
+    name = found["metadata"]["name"]
+    if volume is None:
+        return OUR_NAME.fullmatch(name) is not None
+    return bool(volume["spec"].get("csi")) and name == attachment_name(volume, found["spec"]["nodeName"])
 
 
 def node_of(pod: Object) -> list[str]:
@@ -179,16 +189,15 @@ class AttachDetach(Controller):
             self.events.record(pod, "Normal" if reason == "SuccessfulAttachVolume" else "Warning", reason, message)
 
     async def _detach(self, node: Object | None, found: Object) -> None:
-        """Take an attachment back once its node does not use the volume any more, or is not there."""
+        """Take an attachment of ours back once its node does not use the volume any more, or is not there."""
         name = (found["spec"].get("source") or {}).get("persistentVolumeName") or ""
         volume = self.volumes.get(name)
-        if "deletionTimestamp" in found["metadata"] or (volume is not None and volume["spec"].get("csi") is None):
+        if "deletionTimestamp" in found["metadata"] or not is_ours(found, volume):
             return
         in_use = ((node or {}).get("status") or {}).get("volumesInUse") or ()
-        if volume is not None and unique_name(volume) in in_use:
+        held = unique_name(volume) if volume is not None else f"kubernetes.io/csi/{found['spec']['attacher']}^"
+        if any(one == held or (volume is None and one.startswith(held)) for one in in_use):
             return
-        if volume is not None and found["metadata"]["name"] != attachment_name(volume, found["spec"]["nodeName"]):
-            return  # somebody else's
         self._told.pop(f"{found['spec']['nodeName']}/{name}", None)
         await self.client.delete(VOLUME_ATTACHMENTS, found["metadata"]["name"], uid=found["metadata"]["uid"])
 

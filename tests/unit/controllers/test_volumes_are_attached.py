@@ -86,6 +86,15 @@ async def test_a_volume_for_one_node_is_not_attached_to_two(cluster: Any) -> Non
     assert len((await cluster.client.list(VOLUME_ATTACHMENTS)).items) == 1
 
 
+async def test_attachments_of_others_are_left_alone(cluster: Any) -> None:
+    for name, volume in (("va-of-somebody", "no-such-volume"), (f"csi-{'0' * 64}", "gone")):
+        spec = {"attacher": "x.example", "nodeName": "sim", "source": {"persistentVolumeName": volume}}
+        made = {"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": name}, "spec": spec}
+        await cluster.client.create(VOLUME_ATTACHMENTS, made)
+    (left,) = await attachments(cluster, 1)
+    assert left["metadata"]["name"] == "va-of-somebody"
+
+
 async def test_drivers_that_attach_nothing_are_left_alone(cluster: Any) -> None:
     driver = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "disk.example"}}
     await cluster.client.create(CSI_DRIVERS, {**driver, "spec": {"attachRequired": False}})
