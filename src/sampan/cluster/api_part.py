@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampan.cluster.parts import Ready
+from sampan.cluster.parts import CONTROLLERS, Ready
 from sampan.cluster.settings import Settings, snapshots_root
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
         )
 
     async def alongside(api: Api) -> None:
+        await asyncio.to_thread(import_controllers)  # requests are answered meanwhile
         if not settings.store_url:
             await controllers(api)
             return
@@ -70,6 +72,11 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
                 group.create_task(provisioner, name="local-provisioner")
 
     await serve(config, ready, alongside)
+
+
+def import_controllers() -> None:
+    for module in CONTROLLERS:
+        importlib.import_module(module)
 
 
 async def lead(api: Api, settings: Settings, controllers: Callable[[], Awaitable[None]]) -> None:

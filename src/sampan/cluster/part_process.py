@@ -23,6 +23,8 @@ LOG_BYTES = 4 << 20
 """A part's log is begun anew at its start when it has grown beyond this; the old one is kept as ``.1``."""
 LOG_TAIL_BYTES = 16 << 10
 PR_SET_PDEATHSIG = 1
+SETTLED_SECONDS = 1.0
+"""How long after a part serves what it has made so far counts as what stays."""
 
 
 def log_path(settings: Settings, name: str) -> Path:
@@ -93,7 +95,7 @@ def _run(part: Part, words: int, gate: int) -> int:
 
     def ready() -> None:
         os.write(words, b"R\n")
-        asyncio.get_running_loop().call_soon(settle)
+        asyncio.get_running_loop().call_later(SETTLED_SECONDS, settle)
 
     async def main() -> None:
         task = asyncio.ensure_future(serve(ready))

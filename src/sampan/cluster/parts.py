@@ -23,9 +23,9 @@ API = (
     "sampan.api.assembly",
     "sampan.api.local",
     "sampan.api.tls",
-    "sampan.controllers.builtin",
-    "sampan.scheduler.scheduler",
 )
+CONTROLLERS = ("sampan.controllers.builtin", "sampan.scheduler.scheduler", "sampan.scheduler.configuration")
+"""What runs beside the API once it serves."""
 SHARED = ("uvloop", "orjson", "sampan.client.informer")
 """What the API and the agents have in common."""
 AGENT = (
