@@ -86,10 +86,12 @@ class View:
         self.completions: int | None = spec.get("completions")
         self.noted_succeeded = set(noted.get("succeeded") or ())
         self.noted_failed = set(noted.get("failed") or ())
-        self.active = [pod for pod in self.pods if is_pod_active(pod)]
+        # of a Job that has run for long most pods are over and counted: they are looked at once
+        unsettled = [pod for pod in self.pods if phase(pod) not in ("Succeeded", "Failed") or is_tracked(pod)]
+        self.active = [pod for pod in unsettled if is_pod_active(pod)]
         self.ready = sum(1 for pod in self.active if is_pod_ready(pod))
-        self.terminating = sum(1 for pod in self.pods if is_terminating(pod))
-        self.tracked = [pod for pod in self.pods if is_tracked(pod) and pod["metadata"]["uid"] not in self.removed]
+        self.terminating = sum(1 for pod in unsettled if is_terminating(pod))
+        self.tracked = [pod for pod in unsettled if is_tracked(pod) and pod["metadata"]["uid"] not in self.removed]
         done = [p for p in self.tracked if phase(p) == "Succeeded" and self.is_new(p, self.noted_succeeded)]
         self.new_failed = [p for p in self.tracked if has_failed(job, p) and self.is_new(p, self.noted_failed)]
         counted = [pod for pod in self.new_failed if verdict_on(job, pod).counts]
