@@ -75,6 +75,8 @@ def refusal(claim: Object) -> str:
     spec = claim["spec"]
     if spec.get("selector"):
         return "claim Selector is not supported"
+    if spec.get("volumeAttributesClassName"):
+        return f"{PROVISIONER} knows no VolumeAttributesClasses"
     if spec.get("dataSource") or spec.get("dataSourceRef"):
         return f"{PROVISIONER} makes empty volumes only: dataSource and dataSourceRef are not supported"
     return ""

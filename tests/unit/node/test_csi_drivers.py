@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from sampan.client.errors import ApiError
 from sampan.client.protocol import ResourceType
 from sampan.client.resources import CSI_DRIVERS, CSI_NODES, NODES
 from sampan.node.csi.attaching import Attaching, attachment_name, unique_name
+from sampan.node.csi.driver import Capability
 from sampan.node.csi.driver import CsiDriver as Driver
 from sampan.node.csi.paths import here, seen
 from sampan.node.csi.registration import CsiPlugins
@@ -251,3 +253,83 @@ def test_drivers_in_pods_have_the_usual_folder(tmp_path: Path) -> None:
     assert here(Path("/var/lib/kubelet/plugins/x"), tmp_path) == tmp_path / "plugins" / "x"
     assert here(Path("/etc/x"), tmp_path) == Path("/etc/x")
     assert seen(tmp_path / "pods" / "u", tmp_path) == Path("/var/lib/kubelet/pods/u")
+
+
+async def test_block_volumes_have_a_place_of_their_own(world: Any) -> None:
+    volume = persistent(world)
+    assert volume.persistent is not None
+    volume.persistent["spec"]["volumeMode"] = "Block"
+    ready = await csi.set_up(volume)
+    assert ready.block and ready.path == world.dir / "pods/u1/volumeDevices/kubernetes.io~csi/pv/dev"
+    assert all(request.volume_capability.HasField("block") for _, request in world.driver.calls)
+    calls(world)
+    await csi.tear_down(world.context, world.dir / "pods" / "u1")
+    assert calls(world) == ["NodeUnpublishVolume", "NodeUnstageVolume"]
+
+
+async def test_drivers_are_asked_again_where_they_want_that_and_told_tokens(world: Any) -> None:
+    async def token(pod: Object, audience: str, seconds: int) -> str:
+        return f"for-{audience}-{seconds}"
+
+    world.context.tokens = SimpleNamespace(token=token)
+    world.cluster.spec |= {
+        "requiresRepublish": True,
+        "tokenRequests": [{"audience": "vault", "expirationSeconds": 700}],
+    }
+    ready = await csi.set_up(persistent(world))
+    assert ready.until < float("inf")
+    told = dict(world.driver.calls[-1][1].volume_context)
+    tokens = json.loads(told["csi.storage.k8s.io/serviceAccount.tokens"])
+    assert tokens["vault"]["token"] == "for-vault-700" and tokens["vault"]["expirationTimestamp"].endswith("Z")
+    calls(world)
+    await csi.set_up(persistent(world))
+    assert calls(world)[-1] == "NodePublishVolume"
+
+
+async def test_what_is_on_a_volume_grows_with_it(world: Any) -> None:
+    patched: list[Object] = []
+    events: list[str] = []
+
+    async def patch(resource: ResourceType, name: str, change: Object, namespace: str, *, subresource: str) -> None:
+        patched.append(change)
+
+    world.cluster.patch = patch
+    world.context.events = SimpleNamespace(normal=lambda about, reason, message: events.append(reason))
+    volume = persistent(world)
+    assert volume.persistent is not None
+    volume.persistent["spec"]["capacity"] = {"storage": "3Gi"}
+    conditions = [{"type": "FileSystemResizePending", "status": "True"}, {"type": "Other", "status": "True"}]
+    status = {"capacity": {"storage": "1Gi"}, "conditions": conditions}
+    claim = {"metadata": {"name": "c", "namespace": "ns"}, "status": status}
+    await csi.set_up(dataclasses.replace(volume, claim=claim))
+    name, request = world.driver.calls[-1]
+    assert name == "NodeExpandVolume" and request.capacity_range.required_bytes == 3 << 30
+    (change,) = patched
+    assert change["status"]["capacity"] == {"storage": "3Gi"} and change["status"]["conditions"] == conditions[1:]
+    assert events == ["FileSystemResizeSuccessful"] * 2
+    calls(world)
+    status["capacity"] = {"storage": "3Gi"}
+    await csi.set_up(dataclasses.replace(volume, claim=claim))
+    assert "NodeExpandVolume" not in calls(world)
+
+
+@pytest.mark.parametrize(
+    ("policy", "modes", "fs_type", "given"),
+    [
+        ("File", ("ReadWriteMany",), "", True),
+        ("None", ("ReadWriteOnce",), "ext4", False),
+        ("ReadWriteOnceWithFSType", ("ReadWriteOnce",), "ext4", True),
+        ("ReadWriteOnceWithFSType", ("ReadWriteOnce",), "", False),
+        ("ReadWriteOnceWithFSType", ("ReadWriteMany",), "ext4", False),
+    ],
+)
+async def test_who_gives_a_volume_to_its_group(
+    world: Any, policy: str, modes: tuple[str, ...], fs_type: str, given: bool
+) -> None:
+    volume = persistent(world, modes=modes, fsType=fs_type)
+    volume.pod["spec"]["securityContext"] = {"fsGroup": 5}
+    driver = world.context.csi.get(NAME)
+    found = csi.Csi(volume, driver, {"fsGroupPolicy": policy}, "h")
+    assert csi.gives_group(found) is given
+    driver.capabilities = driver.capabilities | {Capability.VOLUME_MOUNT_GROUP}
+    assert not csi.gives_group(found) and found.capability().mount.volume_mount_group == "5"
