@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from pathlib import Path
 
 from sampan.client.informer import Informer
+from sampan.node import orphans
 from sampan.node.context import NodeContext
 from sampan.node.csi.driver import CsiFailure
 from sampan.node.pod_config import NODE, UID
@@ -107,7 +109,7 @@ class Node:
                 worker.wake()
 
     async def remove_strangers(self) -> None:
-        """Remove sandboxes of pods that the API does not know (any more), and their folders."""
+        """Remove what there is of pods that the API does not know (any more): sandboxes, folders, logs, cgroups."""
         known = {pod["metadata"]["uid"] for pod in self.pods} | set(self.workers)
         for sandbox in await self.context.runtime.list_pod_sandboxes():
             uid = sandbox.labels.get(UID, "")
@@ -117,6 +119,9 @@ class Node:
                 await self.context.runtime.stop_pod_sandbox(sandbox.id)
                 await self.context.runtime.remove_pod_sandbox(sandbox.id)
         await self.remove_folders()
+        for folder in await asyncio.to_thread(orphans.logs, self.context.pod_log_dir, known):
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(orphans.remove_cgroups, self.context.cgroup, known)
 
     async def remove_folders(self) -> None:
         """Remove what is left on disk of pods that are not known here; what cannot go yet (its CSI driver is not there) goes
