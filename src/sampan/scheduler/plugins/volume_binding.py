@@ -48,6 +48,7 @@ from sampan.schema.volume_matching import (
     bound_volume,
     class_of,
     reaches,
+    refers_to,
     requested,
     with_annotations,
 )
@@ -76,6 +77,8 @@ class Wanted:
     """The state of a cycle."""
 
     claims: Claims
+    candidates: dict[str, list[Object]]
+    """The volumes that may do for each delayed claim, by its key, whatever the node: looked for once a cycle."""
     by_node: dict[str, NodeVolumes] = field(default_factory=dict)
 
 
@@ -115,7 +118,7 @@ class VolumeBinding(Plugin):
         claims = self.storage.sorted(found)
         if claims.immediate:
             return UNBOUND_IMMEDIATE
-        state[self.name] = Wanted(claims)
+        state[self.name] = Wanted(claims, {key_of(claim): self._candidates(claim) for claim in claims.delayed})
         return None
 
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
@@ -127,18 +130,26 @@ class VolumeBinding(Plugin):
             if not reaches(volume, node.object):
                 return self._affinity
         found = NodeVolumes()
-        status = self._find(wanted.claims.delayed, node, found) if wanted.claims.delayed else None
+        status = self._find(wanted, node, found) if wanted.claims.delayed else None
         if status is None:
             wanted.by_node[node.name] = found
         return status
 
-    def _find(self, claims: list[Object], node: NodeInfo, found: NodeVolumes) -> Status | None:
+    def _candidates(self, claim: Object) -> list[Object]:
+        name = class_of(claim)
+        return [
+            volume
+            for volume in self.storage.volumes
+            if class_of(volume) == name and (not volume["spec"].get("claimRef") or refers_to(volume, claim))
+        ]
+
+    def _find(self, wanted: Wanted, node: NodeInfo, found: NodeVolumes) -> Status | None:
         taken: list[str] = []
-        for claim in sorted(claims, key=requested):
+        for claim in sorted(wanted.claims.delayed, key=requested):
             selected = self.promised_nodes.get(key_of(claim)) or annotations_of(claim).get(SELECTED_NODE)
             if selected is not None and selected != node.name:
                 return NOTHING_TO_BIND
-            volume = None if selected else self._volume_for(claim, node, taken)
+            volume = None if selected else self._volume_for(claim, wanted.candidates[key_of(claim)], node, taken)
             if volume is not None:
                 taken.append(volume["metadata"]["name"])
                 found.bindings.append((claim, volume))
@@ -148,10 +159,12 @@ class VolumeBinding(Plugin):
                 found.provisions.append(claim)
         return None
 
-    def _volume_for(self, claim: Object, node: NodeInfo, taken: list[str]) -> Object | None:
+    def _volume_for(self, claim: Object, candidates: list[Object], node: NodeInfo, taken: list[str]) -> Object | None:
+        if not candidates:
+            return None
         key = key_of(claim)
         promised = [name for name, owner in self.promised_volumes.items() if owner != key]
-        return best_match(claim, self.storage.volumes, node=node.object, excluded=(*taken, *promised), delayed=True)
+        return best_match(claim, candidates, node=node.object, excluded=(*taken, *promised), delayed=True)
 
     def _cannot_be_made(self, claim: Object, node: NodeInfo) -> Status | None:
         """Return why no volume can be provisioned for a claim on a node."""
