@@ -7,7 +7,7 @@ import sys
 
 from bench.table import show
 
-SUBJECTS = ("start", "testing", "api", "pods", "workloads", "security", "gateway", "scheduling", "memory")
+SUBJECTS = ("start", "testing", "api", "pods", "rollout", "workloads", "security", "gateway", "scheduling", "memory")
 
 
 def main(names: list[str]) -> int:
