@@ -143,7 +143,7 @@ async def run(
         if config.own_runtime:
             present = await runtime.image_status(PAUSE_IMAGE)
             await asyncio.to_thread(ensure_pause_image, config.containerd_socket, present)
-        node = Node(context, pods, group)
+        node = Node(context, pods, group, reporter.changed.set)
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))
         if config.kubelet.static_pod_path:
             group.create_task(run_static_pods(config, client, pods, node), name="static-pods")

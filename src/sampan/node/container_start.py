@@ -63,6 +63,8 @@ class ContainerStarter:
                 local.tell("Warning", "Failed", f"Error: {error.reason}", name)
         except (ConfigError, VolumeError) as error:
             self._fail(name, view, "CreateContainerConfigError", str(error))
+        except OSError as error:  # the disk is full, say: what the kubelet writes for a container cannot be written
+            self._fail(name, view, "CreateContainerConfigError", str(error))
         except RuntimeFailure as error:
             self._fail(name, view, error.reason or "RunContainerError", str(error))
             for owned in await local.observer.look():

@@ -1459,10 +1459,12 @@ class Envelope(_message.Message):
     def __init__(self, timestamp: _Optional[_Union[Timestamp, _Mapping]] = ..., namespace: _Optional[str] = ..., topic: _Optional[str] = ..., event: _Optional[_Union[AnyEvent, _Mapping]] = ...) -> None: ...
 
 class TaskEvent(_message.Message):
-    __slots__ = ("container_id",)
+    __slots__ = ("container_id", "id")
     CONTAINER_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     container_id: str
-    def __init__(self, container_id: _Optional[str] = ...) -> None: ...
+    id: str
+    def __init__(self, container_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class Descriptor(_message.Message):
     __slots__ = ("media_type", "digest", "size")

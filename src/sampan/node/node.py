@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+from grpclib.const import Status
 
 from sampan.client.informer import Informer
 from sampan.node import orphans
@@ -24,12 +27,19 @@ from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.node")
 
+RESUBSCRIBED_SECONDS = 2.0
+"""When events are heard again at the latest: what ended between the first look and that is seen by another."""
+
 
 class Node:
     """The workers of this node, by the uid of their pods."""
 
-    def __init__(self, context: NodeContext, pods: Informer, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, context: NodeContext, pods: Informer, group: asyncio.TaskGroup, runtime_changed: Callable[[], None]
+    ) -> None:
         self.context = context
+        self._runtime_changed = runtime_changed
+        """Called when the runtime went away: it may have come back already."""
         self.pods = pods
         self.workers: dict[str, PodWorker] = {}
         self._waiting: dict[str, Object] = {}
@@ -104,9 +114,12 @@ class Node:
                 if str(error) != told:  # a runtime without events is told of once
                     told = str(error)
                     logger.warning("events of the runtime: %s", error)
+                if error.reason != Status.UNIMPLEMENTED.name:
+                    self._runtime_changed()
             await asyncio.sleep(1.0)
             for worker in self.workers.values():  # what happened meanwhile
                 worker.wake()
+                worker.wake_after(RESUBSCRIBED_SECONDS)
 
     async def remove_strangers(self) -> None:
         """Remove what there is of pods that the API does not know (any more): sandboxes, folders, logs, cgroups."""

@@ -10,6 +10,7 @@ import datetime
 import os
 import platform
 import shutil
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from sampan.schema.objects import Object
 from sampan.schema.quantity import NANO, Quantity
 
 KUBELET_PORT = 10250
+RUNTIME_GRACE_SECONDS = 30.0
+"""How long a runtime that answered may be silent before the node says that it is down: as a kubelet."""
+RETRY_SECONDS = 1.0
+FIRST_RETRY_SECONDS = 0.05
 
 
 def memory_bytes() -> int:
@@ -181,6 +186,10 @@ class NodeReporter:
         self.volumes_in_use: Collection[str] = ()
         """Attached volumes that are mounted here, by their unique names."""
         self.devices: Devices | None = None
+        self.steady: Callable[[], float] = time.monotonic
+        self._answered: float | None = None
+        """When the runtime answered last."""
+        self._silent = False
         self.pressures: Callable[[], Collection[str]] = tuple
         """The conditions of pressure that hold now."""
 
@@ -199,11 +208,8 @@ class NodeReporter:
         }
 
     async def problem(self) -> str:
-        """Return why the runtime is not ready, or ``""``."""
-        try:
-            answer = await self.runtime.status()
-        except RuntimeFailure as error:
-            return f"container runtime is down: {error}"
+        """Return why the runtime is not ready, or ``""``. Raises ``RuntimeFailure``."""
+        answer = await self.runtime.status()
         bad = [condition for condition in answer.status.conditions if not condition.status]
         return "; ".join(
             f"container runtime {'network' if c.type == 'NetworkReady' else 'status'} not ready: {c.type}=false "
@@ -227,9 +233,30 @@ class NodeReporter:
         features = {"supplementalGroupsPolicy": answer.features.supplemental_groups_policy}
         return {"features": features, **({"runtimeHandlers": handlers} if handlers else {})}
 
+    async def of_runtime(self) -> tuple[Object, str]:
+        """Return what the runtime says of itself and its images, and why it is not ready, or ``""``. While it is silent, what
+        it said stays; it may be so for a while (its pods go on) before the node says that it is down."""
+        try:
+            version, images = await self.runtime.version(), await self.runtime.list_images()
+            told = {
+                "nodeInfo": node_info(version, self.kubernetes_version),
+                "images": [
+                    {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size}
+                    for image in sorted(images, key=lambda image: -image.size)[:50]
+                ],
+                **await self.abilities(),
+            }
+            problem = await self.problem()
+        except RuntimeFailure as error:
+            self._silent = True
+            if self._answered is not None and self.steady() - self._answered < RUNTIME_GRACE_SECONDS:
+                return {}, ""
+            return {}, f"container runtime is down: {error}"
+        self._silent, self._answered = False, self.steady()
+        return told, problem
+
     async def status(self, old: Object) -> Object:
-        version = await self.runtime.version()
-        images = await self.runtime.list_images()
+        told, problem = await self.of_runtime()
         return {
             **{key: value for key, value in old.items() if key != "volumesAttached"},  # a controller's to write
             "volumesInUse": sorted(self.volumes_in_use) or None,
@@ -240,13 +267,8 @@ class NodeReporter:
                 {"type": "Hostname", "address": self.name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
-            "nodeInfo": node_info(version, self.kubernetes_version),
-            "images": [
-                {"names": [*image.repo_digests, *image.repo_tags], "sizeBytes": image.size}
-                for image in sorted(images, key=lambda image: -image.size)[:50]
-            ],
-            **await self.abilities(),
-            "conditions": conditions(await self.problem(), old.get("conditions") or [], self.pressures()),
+            **told,
+            "conditions": conditions(problem, old.get("conditions") or [], self.pressures()),
         }
 
     async def register(self) -> str:
@@ -278,7 +300,9 @@ class NodeReporter:
             if not problem and not told:
                 told = True
                 ready()
-            pause = self.kubelet.node_status_report_frequency if told and not problem else 0.05
+            pause = self.kubelet.node_status_report_frequency
+            if problem or self._silent:
+                pause = RETRY_SECONDS if told else FIRST_RETRY_SECONDS
             try:
                 async with asyncio.timeout(pause):
                     await self.changed.wait()

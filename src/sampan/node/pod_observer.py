@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 
 import orjson
@@ -19,6 +20,8 @@ from sampan.node.pod_config import CONTAINER, UID
 from sampan.node.pod_view import PodView
 
 MESSAGE_BYTES = 4096
+UNTIL_RUNTIME_KNOWS_SECONDS = 2.0
+"""How long after an event of its end a container may still be said to run. One that goes on lost a process, not itself."""
 
 
 class PodObserver:
@@ -27,8 +30,11 @@ class PodObserver:
     def __init__(self, context: NodeContext, uid: str, pod_dir: Path) -> None:
         self.view = PodView()
         self.attempt = 0
-        self.ended: set[str] = set()
-        """Containers whose end was announced, and which the runtime still calls running: it learns of it when we do."""
+        self._stopped: set[str] = set()
+        """Sandboxes that are no longer the pod's, and were stopped."""
+        self.ended: dict[str, float] = {}
+        """Containers whose end was announced, and which the runtime still calls running (it learns of it when we do), with
+        when it must have learnt of it."""
         self._context = context
         self._uid = uid
         self._pod_dir = pod_dir
@@ -37,7 +43,7 @@ class PodObserver:
         """Who the first process of each container is."""
 
     def on_exit(self, container_id: str) -> None:
-        self.ended.add(container_id)
+        self.ended[container_id] = time.monotonic() + UNTIL_RUNTIME_KNOWS_SECONDS
 
     async def look(self) -> list[str]:
         """Bring the view up to date; return the ids of everything the pod has. Raises ``RuntimeFailure``."""
@@ -48,13 +54,20 @@ class PodObserver:
         await self._take_sandbox(sandboxes)
         left = [sandbox.id for sandbox in sandboxes if sandbox.id != self.view.sandbox_id]
         for sandbox_id in left:  # it died, or a crash of this node left two
-            await runtime.stop_pod_sandbox(sandbox_id)
+            if sandbox_id not in self._stopped:
+                await runtime.stop_pod_sandbox(sandbox_id)
+                self._stopped.add(sandbox_id)
         if any(c.state == cri.CONTAINER_RUNNING and c.pod_sandbox_id in left for c in containers):
             containers = await runtime.list_containers(labels)
         by_name: dict[str, list[cri.Container]] = {}
         for container in containers:
             by_name.setdefault(container.labels.get(CONTAINER, ""), []).append(container)
         newest = max(sandboxes, key=lambda sandbox: sandbox.created_at, default=None)
+        used = {container.pod_sandbox_id for container in containers} | {newest.id if newest is not None else ""}
+        for sandbox_id in self._stopped - used:  # no instance that is still told of ran in it
+            await runtime.remove_pod_sandbox(sandbox_id)
+            self._context.owners.pop(sandbox_id, None)
+            self._stopped.discard(sandbox_id)
         for name, instances in by_name.items():
             await self._look_at(name, sorted(instances, key=lambda c: c.metadata.attempt, reverse=True))
             now = self.view.sandbox_id or (newest.id if newest is not None else "")
@@ -85,7 +98,7 @@ class PodObserver:
             self._context.owners.pop(old.id, None)
             await self._context.runtime.remove_container(old.id)
         if not view.running:
-            self.ended.discard(view.current.id)
+            self.ended.pop(view.current.id, None)
         view.message = self._message(view.current) if view.exited else ""
         view.last_message = self._message(view.last) if view.last is not None else ""
 
@@ -94,7 +107,8 @@ class PodObserver:
         running = {
             view.current.id for view in self.view.containers.values() if view.running and view.current is not None
         }
-        return bool(running & self.ended)
+        now = time.monotonic()
+        return any(now < self.ended.get(container_id, 0.0) for container_id in running)
 
     async def status(self, container_id: str) -> cri.ContainerStatus:
         """Return a container's status; that of one that has ended does not change any more."""

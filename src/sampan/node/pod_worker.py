@@ -128,7 +128,7 @@ class PodWorker:
         await self.context.materials.hold(self.local.uid, self.pod)
         try:
             await self._setup.prepare()
-        except (VolumeError, RuntimeFailure) as error:
+        except (VolumeError, RuntimeFailure, OSError) as error:
             await self._not_set_up(error)
             return
         await self._resizer.apply()
@@ -144,7 +144,7 @@ class PodWorker:
         told = (self.pod.get("status") or {}).get("phase")
         return told in ENDED or phase_of(self.local.pod, self.view) in ENDED
 
-    async def _not_set_up(self, error: VolumeError | RuntimeFailure) -> None:
+    async def _not_set_up(self, error: VolumeError | RuntimeFailure | OSError) -> None:
         if isinstance(error, VolumeError):
             self.local.tell("Warning", "FailedMount", str(error))
         else:

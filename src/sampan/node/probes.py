@@ -8,7 +8,6 @@ for nothing. A timer of the loop wakes each probe, nothing polls. Source: core/v
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import urllib.parse
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -136,9 +135,7 @@ async def get_once(action: Object, target: Target) -> tuple[int, str]:
     except (OSError, ValueError) as error:
         raise HttpFault(f"probe of {host}:{port}: {error}") from error
     finally:
-        writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError):
-            await writer.wait_closed()
+        writer.transport.abort()  # no goodbye: a server that says nothing would be waited for beyond the timeout
     words = line.split()
     code = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     return code, location

@@ -254,7 +254,9 @@ class Runtime:
             async with method.open() as stream:
                 await stream.send_message(cri.SubscribeRequest(filters=filters), end=True)
                 async for envelope in stream:
-                    yield cri.TaskEvent.FromString(envelope.event.value).container_id
+                    task = cri.TaskEvent.FromString(envelope.event.value)
+                    if task.id in ("", task.container_id):  # else what an exec (a probe) ran has ended
+                        yield task.container_id
         except GRPCError as error:
             raise RuntimeFailure(error.message or error.status.name, error.status.name) from error
         except (OSError, StreamTerminatedError) as error:

@@ -44,4 +44,7 @@ async def set_up(volume: Volume) -> Mounted:
     make = KINDS.get(volume.kind)
     if make is None:
         raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not have: {volume.kind}')
-    return await make(volume)
+    try:
+        return await make(volume)
+    except OSError as error:  # the disk is full, say
+        raise volume.error(error) from error

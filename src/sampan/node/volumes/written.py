@@ -82,15 +82,11 @@ def write_material(folder: Path, files: Material, group: int | None = None) -> b
         return False
     folder.chmod(0o777)
     generation = folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{time.monotonic_ns()}"
-    generation.mkdir()
-    generation.chmod(0o755)
-    for name, file in files.items():
-        path = generation / safe_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
-        path.chmod(file.mode)
-        if file.user is not None:
-            os.chown(path, file.user, -1)
+    try:
+        _fill(generation, files)
+    except OSError:  # a disk that is full must not become fuller with each try
+        shutil.rmtree(generation, ignore_errors=True)
+        raise
     if group is not None:
         give_to_group(generation, group, read_only=True)
         os.chown(folder, -1, group)
@@ -104,6 +100,18 @@ def write_material(folder: Path, files: Material, group: int | None = None) -> b
         if entry.name.startswith(GENERATION) and entry != generation:
             shutil.rmtree(entry, ignore_errors=True)
     return True
+
+
+def _fill(generation: Path, files: Material) -> None:
+    generation.mkdir()
+    generation.chmod(0o755)
+    for name, file in files.items():
+        path = generation / safe_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+        path.chmod(file.mode)
+        if file.user is not None:
+            os.chown(path, file.user, -1)
 
 
 def _show(folder: Path, tops: set[str]) -> None:
