@@ -67,8 +67,7 @@ class ContainerStarter:
             self._fail(name, view, "CreateContainerConfigError", str(error))
         except RuntimeFailure as error:
             self._fail(name, view, error.reason or "RunContainerError", str(error))
-            for owned in await local.observer.look():
-                local.owns(owned)
+            await local.look()
 
     def _is_backed_off(self, name: str, view: ContainerView) -> bool:
         """Whether a container that has ended must wait; then its view says so."""

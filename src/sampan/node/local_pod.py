@@ -14,9 +14,10 @@ from sampan.schema.objects import Object
 
 class LocalPod:
     """``desired`` is the newest state of the Pod; ``pod`` is the same with the resources that it was given, which is what all
-    else works with. ``view`` is what the last look at the runtime found."""
+    else works with. ``view`` is what the last look at the runtime found. ``fresh``: the runtime has
+    nothing of the pod yet."""
 
-    def __init__(self, context: NodeContext, pod: Object) -> None:
+    def __init__(self, context: NodeContext, pod: Object, *, fresh: bool = False) -> None:
         self.context = context
         self.desired = pod
         self.pod = context.allocations.applied(pod)
@@ -25,6 +26,10 @@ class LocalPod:
         self.view.runtime = context.runtime_name
         self.awake = asyncio.Event()
         self.awake.set()
+        self.unseen = not fresh
+        """Something may have happened in the runtime that the view does not show."""
+        self.gone = False
+        """The API does not know the pod any more: there is nobody to tell of its end."""
         self._due: asyncio.TimerHandle | None = None
 
     @property
@@ -45,6 +50,12 @@ class LocalPod:
         self.pod = self.context.allocations.applied(pod)
 
     def wake(self) -> None:
+        """Have the worker look at the runtime and go on."""
+        self.unseen = True
+        self.awake.set()
+
+    def nudge(self) -> None:
+        """Have the worker go on with what it knows of the runtime: something else has changed."""
         self.awake.set()
 
     def wake_after(self, seconds: float) -> None:
@@ -53,7 +64,7 @@ class LocalPod:
         if self._due is not None and not self._due.cancelled() and self._due.when() <= loop.time() + seconds:
             return
         self.forget_timer()
-        self._due = loop.call_later(seconds, self.awake.set)
+        self._due = loop.call_later(seconds, self.wake)
 
     def forget_timer(self) -> None:
         if self._due is not None:
@@ -63,7 +74,17 @@ class LocalPod:
     def on_exit(self, container_id: str) -> None:
         """Look at a container that has ended, until the runtime says so too (it learns of it when we do)."""
         self.observer.on_exit(container_id)
-        self.awake.set()
+        self.wake()
+
+    async def look(self) -> None:
+        """Bring the view up to date. Raises ``RuntimeFailure``."""
+        self.unseen = False  # what happens from now on may be missed by this look
+        try:
+            for found in await self.observer.look():
+                self.owns(found)
+        except BaseException:
+            self.unseen = True
+            raise
 
     def owns(self, runtime_id: str) -> None:
         """Have the exits of a container or sandbox told here: said before it is started, so that none is missed."""

@@ -45,6 +45,8 @@ class Node:
         self._waiting: dict[str, Object] = {}
         """Static pods that begin when an older one of their name has ended, by namespace and name."""
         self._group = group
+        self._met: set[str] | None = None
+        """The uids of pods that the runtime may have something of; None until it was asked."""
 
     def on_pod(self, change: str, old: Object | None, new: Object) -> None:
         if is_mirror(new):
@@ -55,14 +57,17 @@ class Node:
             if change == "DELETED":  # deleted without grace: everything of it must go here too
                 gone = {"deletionTimestamp": "now", **new["metadata"], "deletionGracePeriodSeconds": 0}
                 new = {**new, "metadata": gone}
-            worker.update(new)
+            worker.update(new, gone=change == "DELETED")
         elif is_static(new) and (older := self._of_name(new)) is not None:
             self._waiting[older.key] = new
         elif change != "DELETED":
             if (new.get("status") or {}).get("phase") not in ENDED and self.context.allocations.is_kept(uid):
                 self.context.allocations.admit(new)  # before pods that are new here
                 self.context.devices.adopt(uid)
-            worker = self.workers[uid] = PodWorker(self.context, new)
+            fresh = self._met is not None and uid not in self._met
+            if self._met is not None:
+                self._met.add(uid)
+            worker = self.workers[uid] = PodWorker(self.context, new, fresh=fresh)
             self._group.create_task(self._run(uid, worker), name=f"pod-{worker.key}")
 
     async def _run(self, uid: str, worker: PodWorker) -> None:
@@ -75,6 +80,8 @@ class Node:
                 logger.error("pod %s: %s", worker.key, errors.exceptions[0], exc_info=errors)
                 worker.wake_after(1.0)
         del self.workers[uid]
+        if self._met is not None:
+            self._met.discard(uid)
         worker.local.disown()
         self.context.tokens.forget(uid)
         self.context.images.forget(uid)
@@ -93,13 +100,13 @@ class Node:
         """A ConfigMap or Secret changed: the pods of its namespace look at it again."""
         for worker in self.workers.values():
             if worker.pod["metadata"]["namespace"] == namespace:
-                worker.wake()
+                worker.nudge()
 
     def on_allocation(self) -> None:
         """What pods were given changed: those that wait for more look at it again, the most important ones first."""
         waiting = [worker for worker in self.workers.values() if worker.view.resize_pending is not None]
         for worker in sorted(waiting, key=lambda worker: -(worker.pod["spec"].get("priority") or 0)):
-            worker.wake()
+            worker.nudge()
 
     async def follow_exits(self) -> None:
         """Wake workers by containerd's events; other runtimes are looked at every second while pods run."""
@@ -124,7 +131,9 @@ class Node:
     async def remove_strangers(self) -> None:
         """Remove what there is of pods that the API does not know (any more): sandboxes, folders, logs, cgroups."""
         known = {pod["metadata"]["uid"] for pod in self.pods} | set(self.workers)
-        for sandbox in await self.context.runtime.list_pod_sandboxes():
+        sandboxes = await self.context.runtime.list_pod_sandboxes()
+        self._met = {sandbox.labels.get(UID, "") for sandbox in sandboxes} | known
+        for sandbox in sandboxes:
             uid = sandbox.labels.get(UID, "")
             # a runtime that others use, too, has pods of other nodes
             ours = self.context.own_runtime or sandbox.labels.get(NODE) == self.context.node_name
@@ -150,7 +159,7 @@ class Node:
     def on_plugins(self) -> None:
         """CSI drivers came or went: pods that wait for one look again, and what was left to one is cleaned up."""
         for worker in self.workers.values():
-            worker.wake()
+            worker.nudge()
         self._group.create_task(self._clean_with_drivers(), name="csi-clean-up")
 
     async def _clean_with_drivers(self) -> None:

@@ -40,12 +40,17 @@ def hand_down(path: Path) -> None:
 
 
 def fill_cpuset(root: Path, cgroup: str) -> None:
-    path = root
-    for part in Path(cgroup.lstrip("/")).parts:
-        parent, path = path, path / part
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if not (path / name).read_text().strip():
-                (path / name).write_text((parent / name).read_text())
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        filled_in(root / cgroup.lstrip("/"), root, name)
+
+
+def filled_in(path: Path, root: Path, name: str) -> str:
+    """Return what a file of a cpuset holds, filled from its nearest ancestor that has something."""
+    held = (path / name).read_text()
+    if not held.strip() and path != root:
+        held = filled_in(path.parent, root, name)
+        (path / name).write_text(held)
+    return held
 
 
 def remove(cgroup: str) -> None:

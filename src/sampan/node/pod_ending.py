@@ -73,6 +73,8 @@ class PodEnding:
         for name in (name for group in groups for name, _ in group):
             self._probes.drop(name)
             self._local.tell("Normal", "Killing", f"Stopping container {name}", name)
+        if self._local.gone and sum(map(len, groups)) <= 1:
+            return  # it dies as quickly with its sandbox, whose stop kills it, and nobody asks how it ended
         async with asyncio.TaskGroup() as tasks:
             before: list[asyncio.Task[None]] = []
             for group in groups:
@@ -90,7 +92,7 @@ class PodEnding:
         """The pod has ended: stop what still runs (sidecars), release its sandbox and volumes, keep its logs and status."""
         local = self._local
         await self.stop_everything()
-        await self._look()
+        await local.look()
         local.context.devices.release(local.uid)
         local.context.allocations.release(local.uid)
         await self._reports.report(over=True)
@@ -102,13 +104,14 @@ class PodEnding:
 
     async def terminate(self) -> None:
         """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
-        await self._look()
+        if self._local.unseen:
+            await self._local.look()
         await self.clean_up()
         self._local.context.devices.release(self._local.uid)
         self._local.context.allocations.release(self._local.uid)
         metadata = self._local.pod["metadata"]
-        if is_static(self._local.pod):
-            return  # its mirror goes by itself
+        if is_static(self._local.pod) or self._local.gone:
+            return  # a mirror goes by itself
         with contextlib.suppress(ApiError):
             await self._reports.report(over=True)
         try:
@@ -123,8 +126,9 @@ class PodEnding:
         """Stop and remove everything of the pod on this node."""
         local, context = self._local, self._local.context
         await self.stop_everything()
-        with contextlib.suppress(RuntimeFailure):
-            await self._look()
+        if not local.gone:
+            with contextlib.suppress(RuntimeFailure):
+                await local.look()
         for sandbox in await context.runtime.list_pod_sandboxes({UID: local.uid}):
             await context.runtime.stop_pod_sandbox(sandbox.id)
             await context.runtime.remove_pod_sandbox(sandbox.id)
@@ -132,7 +136,3 @@ class PodEnding:
         await removal.tear_down(context, local.directory)
         await asyncio.to_thread(removal.remove, log_directory(context.pod_log_dir, local.pod))
         context.remove_pod_cgroup(local.pod)
-
-    async def _look(self) -> None:
-        for owned in await self._local.observer.look():
-            self._local.owns(owned)

@@ -96,7 +96,7 @@ class PodSetup:
         if view.sandbox_ready:
             return
         log_directory(context.pod_log_dir, local.pod).mkdir(parents=True, exist_ok=True)
-        context.ensure_pod_cgroup(config.linux.cgroup_parent)
+        await asyncio.to_thread(context.ensure_pod_cgroup, config.linux.cgroup_parent)
         sandbox_id = await context.runtime.run_pod_sandbox(config, self._handler)
         local.owns(sandbox_id)
         status = await context.runtime.pod_sandbox_status(sandbox_id)

@@ -36,13 +36,13 @@ UNTIL_RUNTIME_KNOWS_SECONDS = 0.02
 
 
 class PodWorker:
-    """The life of one pod on this node."""
+    """The life of one pod on this node. ``fresh``: the runtime has nothing of it yet."""
 
-    def __init__(self, context: NodeContext, pod: Object) -> None:
+    def __init__(self, context: NodeContext, pod: Object, *, fresh: bool = False) -> None:
         self.context = context
-        self.local = local = LocalPod(context, pod)
+        self.local = local = LocalPod(context, pod, fresh=fresh)
         self.view = local.view
-        self._probes = PodProbes(context.runtime, local.wake, self._restart, local.tell)
+        self._probes = PodProbes(context.runtime, local.nudge, self._restart, local.tell)
         self._setup = PodSetup(local)
         self._starter = ContainerStarter(local, self._setup, self._kill)
         self._resizer = PodResizer(local, self._restart)
@@ -59,14 +59,18 @@ class PodWorker:
         """The Pod as the API has it."""
         return self.local.desired
 
-    def update(self, pod: Object) -> None:
-        """Take over a newer state of the Pod."""
+    def update(self, pod: Object, *, gone: bool = False) -> None:
+        """Take over a newer state of the Pod; ``gone``: its last one."""
         self.local.update(pod)
+        self.local.gone |= gone
         self._ending.shorten(pod)
-        self.local.wake()
+        self.local.nudge()
 
     def wake(self) -> None:
         self.local.wake()
+
+    def nudge(self) -> None:
+        self.local.nudge()
 
     def evict(self, message: str, grace_seconds: int) -> None:
         """End the pod for the node's sake; it fails with this message."""
@@ -116,6 +120,7 @@ class PodWorker:
 
     def _later(self, error: Exception) -> None:
         self.context.logger.warning("%s: %s", self.key, error)
+        self.local.unseen = True
         self.local.wake_after(RETRY_SECONDS)
 
     # one look
@@ -149,13 +154,14 @@ class PodWorker:
             self.local.tell("Warning", "FailedMount", str(error))
         else:
             self.local.tell("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+        self.local.unseen = True
         self.local.wake_after(RETRY_SECONDS)
         await self._reports.report()
 
     async def _observe(self) -> None:
         """Bring the view and the probes up to date with the runtime."""
-        for owned in await self.local.observer.look():
-            self.local.owns(owned)
+        if self.local.unseen:
+            await self.local.look()
         if self.local.observer.still_ending():
             self.local.wake_after(UNTIL_RUNTIME_KNOWS_SECONDS)
         inits = {container["name"] for container in self.pod["spec"].get("initContainers") or ()}
