@@ -69,7 +69,8 @@ class PodObserver:
             self._context.owners.pop(sandbox_id, None)
             self._stopped.discard(sandbox_id)
         for name, instances in by_name.items():
-            await self._look_at(name, sorted(instances, key=lambda c: c.metadata.attempt, reverse=True))
+            instances.sort(key=lambda c: c.metadata.attempt, reverse=True)  # a runtime lists them in any order
+            await self._look_at(name, instances)
             now = self.view.sandbox_id or (newest.id if newest is not None else "")
             self.view.of(name).stale = instances[0].pod_sandbox_id != now
         for name in self.view.containers.keys() - by_name.keys():  # collected, or lost with the runtime's state
