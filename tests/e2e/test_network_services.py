@@ -79,6 +79,8 @@ class World:
         self.spaces = spaces
         self.host, self.world, self.cluster = spaces.new(), spaces.new(), spaces.new()
         run = spaces.run
+        # a new namespace takes over what the machine has, where Docker may have switched it on
+        run(self.host, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
         run(
             self.host, "ip", "link", "add", "out0", "type", "veth", "peer", "name", "in0", "netns", self.pid(self.world)
         )
