@@ -120,7 +120,7 @@ async def test_only_pods_that_the_runtime_has_never_had_are_fresh(tmp_path: Path
     context.allocations.is_kept = lambda uid: False
     group: Any = SimpleNamespace(create_task=lambda work, name: work.close())
     known: Any = [POD]
-    node = Node(context, known, group)
+    node = Node(context, known, group, lambda: None)
 
     def unseen(uid: str) -> bool:
         node.on_pod("ADDED", None, {**POD, "metadata": {**POD["metadata"], "uid": uid}})
