@@ -124,9 +124,13 @@ class Node:
                 if error.reason != Status.UNIMPLEMENTED.name:
                     self._runtime_changed()
             await asyncio.sleep(1.0)
-            for worker in self.workers.values():  # what happened meanwhile
-                worker.wake()
-                worker.wake_after(RESUBSCRIBED_SECONDS)
+            self.wake_all()  # what happened meanwhile
+            asyncio.get_running_loop().call_later(RESUBSCRIBED_SECONDS, self.wake_all)
+
+    def wake_all(self) -> None:
+        """Have all workers look at the runtime. (A worker's own timer would be forgotten when it is woken earlier.)"""
+        for worker in self.workers.values():
+            worker.wake()
 
     async def remove_strangers(self) -> None:
         """Remove what there is of pods that the API does not know (any more): sandboxes, folders, logs, cgroups."""
