@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +47,6 @@ def pod(name: str, script: str, spec: dict[str, Any] | None = None, **container:
     main = {"name": "main", "image": "busybox:1", "command": ["sh", "-c", script], **container}
     whole = {"terminationGracePeriodSeconds": 1, "containers": [main], **(spec or {})}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": whole}
-
-
-def eventually(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 def state(space: Space, name: str) -> dict[str, Any]:

@@ -7,14 +7,14 @@ import http.client
 import json
 import subprocess
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .eventually import eventually
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-live"
@@ -103,13 +103,6 @@ def get(address: str, path: str) -> tuple[int, str, dict[str, str]]:
     connection.request("GET", path)
     answer = connection.getresponse()
     return answer.status, answer.read().decode(), {k.lower(): v for k, v in answer.getheaders()}
-
-
-def eventually(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .space import Space, eventually, pod, state
+from .eventually import eventually
+from .space import Space, pod, state
 
 
 def container(name: str, script: str, **more: Any) -> dict[str, Any]:

@@ -20,7 +20,8 @@ import pytest
 from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
 
 from . import leftovers
-from .space import Space, eventually, pod, state
+from .eventually import eventually
+from .space import Space, pod, state
 from .test_node_pods import running_containers
 
 
@@ -49,15 +50,6 @@ def others(space: Space) -> int:
     """Return how many pods there are that end, of tests before this one."""
     found = json.loads(space.cluster.kubectl("get", "pods", "-A", "-o", "json"))["items"]
     return sum(1 for one in found if "deletionTimestamp" in one["metadata"])
-
-
-def kill(space: Space, part: str) -> None:
-    def running() -> int:
-        return int(space.cluster.parts()[part].get("pid") or 0)
-
-    eventually(f"{part} runs", lambda: running() > 0)  # it may have died a moment ago; 0 would be ourselves
-    if (pid := running()) > 0:
-        os.kill(pid, signal.SIGKILL)
 
 
 def container_ids(space: Space, name: str) -> list[str]:
@@ -94,7 +86,7 @@ def test_pods_outlive_their_runtime_and_a_shim_that_dies_is_replaced(faulty: Spa
     for name in names:
         faulty.ready(name)
     before = {name: container_ids(faulty, name) for name in names}
-    kill(faulty, "containerd")
+    faulty.cluster.kill("containerd")
     faulty.apply(pod("later", "sleep 1000"), pod("short", "sleep 1", {"restartPolicy": "Never"}))
     faulty.ready("later")
     faulty("wait", "pod/short", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
@@ -124,14 +116,14 @@ def test_the_node_dies_at_any_moment_of_many_starts(faulty: Space) -> None:
         faulty.apply(pod(name, "sleep 1000", volumes, volumeMounts=mounts))
         if chance.random() < 0.3:
             time.sleep(chance.random() / 4)  # not for something to happen: the moment is to be any
-            kill(faulty, "node")
+            faulty.cluster.kill("node")
     for name in names:
         faulty.ready(name)
     for name in names:
         assert running_containers(faulty, name) == 1
         assert len(sandboxes_of(faulty, name)) == 1 or state(faulty, name)["restartCount"], "one sandbox of use"
     faulty("delete", "pods", "--all", "--grace-period=1", "--wait=false")
-    kill(faulty, "node")  # while they end
+    faulty.cluster.kill("node")  # while they end
 
 
 def waiting(space: Space, name: str) -> tuple[str, str]:

@@ -17,7 +17,8 @@ import pytest
 
 from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
 
-from .space import Space, eventually, pod, state
+from .eventually import eventually
+from .space import Space, pod, state
 from .up_down_cluster import Cluster
 
 PASSWORD = "open sesame"

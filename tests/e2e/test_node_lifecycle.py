@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .space import Space, eventually, pod, state
+from .eventually import eventually
+from .space import Space, pod, state
 
 
 def container(name: str, script: str, **more: Any) -> dict[str, Any]:

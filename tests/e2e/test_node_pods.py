@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import os
-import signal
 import subprocess
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.pod_config import UID
 from sampan.node.runtime import Runtime
 
-from .space import Space, eventually, pod, state
+from .eventually import eventually
+from .space import Space, pod, state
 
 
 def test_environment_and_volumes(space: Space) -> None:
@@ -201,7 +200,7 @@ def test_the_node_part_dies_and_nothing_is_doubled(space: Space) -> None:
     for number in range(6):
         space.apply(pod(f"p{number}", "sleep 1000"))
         if number in (1, 4):
-            os.kill(space.cluster.parts()["node"]["pid"], signal.SIGKILL)
+            space.cluster.kill("node")
     for number in range(6):
         space.ready(f"p{number}")
     for number in range(6):

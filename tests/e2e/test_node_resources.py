@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.device_plugin import RESOURCE, register, serving
 
-from .space import Space, eventually, pod, state
+from .eventually import eventually
+from .space import Space, pod, state
 
 V2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
 

@@ -18,7 +18,8 @@ from sampan.node.images import ensure_pause
 from sampan.node.runtime import Runtime
 
 from .conftest import busybox_archive
-from .space import Space, eventually, pod
+from .eventually import eventually
+from .space import Space, pod
 from .up_down_cluster import new_cluster, unable
 
 SCRIPT = "test -s /var/run/secrets/kubernetes.io/serviceaccount/token && echo here; exit 3"

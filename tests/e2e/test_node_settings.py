@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import busybox_archive
-from .space import Space, eventually, pod
+from .eventually import eventually
+from .space import Space, pod
 from .up_down_cluster import Cluster, new_cluster, unable
 
 SETTINGS = """

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .space import Space, eventually, pod
+from .eventually import eventually
+from .space import Space, pod
 
 MODE = 'mode() { busybox stat -Lc %a "$1"; }; kind() { busybox awk -v p="$1" \'$2==p {print $3}\' /proc/mounts; };'
 

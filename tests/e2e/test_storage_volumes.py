@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from .space import Space, eventually, pod
+from .eventually import eventually
+from .space import Space, pod
 from .up_down_cluster import Cluster
 
 DRIVER = Path(__file__).resolve().parents[1] / "csi_driver.py"
@@ -369,9 +370,9 @@ def test_a_csi_driver_and_a_node_that_dies(space: Space, driver: Path) -> None:
     assert sorted(csi_calls(driver))[-3:] == ["NodePublishVolume", "NodePublishVolume", "NodeStageVolume"]
 
     # the node dies, and its pod is deleted meanwhile: what it had mounted is taken back
-    made_uid, before = uid(space, "csi"), cluster.parts()["node"]["pid"]
+    made_uid = uid(space, "csi")
     assert sum(made_uid in line for line in mount_lines(cluster)) >= 2
-    os.kill(before, signal.SIGKILL)
+    cluster.kill("node")
     space("delete", "pod", "csi", "--force", "--grace-period=0")
     gone = lambda: not any(made_uid in line or "globalmount" in line for line in mount_lines(cluster))  # noqa: E731
     eventually("nothing of it is mounted", gone)
@@ -397,7 +398,7 @@ def test_a_node_that_is_killed_again_and_again_leaks_nothing(space: Space) -> No
     for pause in (0.02, 0.15, 0.35):
         space.apply(*made)
         time.sleep(pause)  # the moment is what is tried, nothing is waited for
-        os.kill(cluster.parts()["node"]["pid"], signal.SIGKILL)
+        cluster.kill("node")
         space("delete", "pods", *names, "--force", "--grace-period=0")
     eventually("nothing is mounted that was not", lambda: len(mount_lines(cluster)) <= len(before), 40)
     views = ["ctr", "-a", str(cluster.settings.containerd_socket), "-n", "k8s.io", "snapshots", "ls"]

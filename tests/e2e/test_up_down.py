@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from .eventually import eventually
 from .up_down_cluster import SAMPAN, Cluster, new_cluster, unable
 
 REAL = pytest.mark.skipif(bool(unable()), reason=unable() or "-")
@@ -23,13 +23,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = new_cluster(tmp_path)
     yield made
     made.sampan("down", "--name", made.name, check=False)
-
-
-def eventually(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 def traces(cluster: Cluster) -> list[str]:
@@ -90,8 +83,7 @@ def test_a_deployment_on_a_simulated_node_of_an_old_kubernetes(cluster: Cluster)
 def test_what_was_answered_for_is_there_after_kill_9_of_everything(cluster: Cluster) -> None:
     cluster.up("--pods=none")
     cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b")
-    for row in cluster.parts().values():
-        os.kill(row["pid"], signal.SIGKILL)
+    cluster.kill()
     eventually("the cluster is seen to be stopped", lambda: "stopped" in cluster.sampan("ls").stdout)
     assert "is stopped" in cluster.sampan("status", "--name", cluster.name, check=False).stdout
     cluster.up("--pods=none")
@@ -100,7 +92,7 @@ def test_what_was_answered_for_is_there_after_kill_9_of_everything(cluster: Clus
 
 def test_a_part_that_dies_comes_back_and_status_says_so(cluster: Cluster) -> None:
     cluster.up("--pods=none")
-    os.kill(cluster.parts()["api"]["pid"], signal.SIGKILL)
+    cluster.kill("api")
 
     def back() -> bool:
         api = cluster.parts()["api"]  # both facts of one moment
@@ -133,8 +125,7 @@ def test_a_stopped_cluster_can_be_moved_to_another_port(cluster: Cluster) -> Non
 def test_a_corrupt_database_is_said_and_not_touched(cluster: Cluster) -> None:
     cluster.up("--pods=none")
     store = cluster.settings.store_path
-    for row in cluster.parts().values():
-        os.kill(row["pid"], signal.SIGKILL)
+    cluster.kill()
     for extra in store.parent.glob("store.db-*"):
         extra.unlink()
     store.write_bytes(b"this is no database" * 1000)
@@ -161,8 +152,7 @@ def test_real_pods_are_adopted_after_a_crash_and_nothing_is_left_after_down(clus
         return {pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["containerID"] for pod in pods}
 
     before = containers()
-    for row in cluster.parts().values():
-        os.kill(row["pid"], signal.SIGKILL)
+    cluster.kill()
     cluster.up()
     cluster.kubectl("rollout", "status", "deployment/still", "--timeout=30s")
     assert containers() == before

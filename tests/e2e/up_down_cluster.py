@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sampan.cluster.settings import Settings
+
+from .eventually import eventually
 
 SAMPAN = Path(sys.executable).parent / "sampan"
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
@@ -63,6 +66,18 @@ class Cluster:
         status = ask(self.settings, "status")
         assert status is not None
         return {row["part"]: row for row in status["parts"]} | {"supervisor": {"pid": status["pid"]}}
+
+    def kill(self, part: str = "") -> None:
+        """SIGKILL a part, or all of them and the supervisor, once it runs: a part that comes back a moment later has no
+        process yet, which is told as 0, and 0 would be ourselves."""
+
+        def pids() -> list[int]:
+            return [int(row["pid"]) for name, row in self.parts().items() if part in ("", name)]
+
+        eventually("all to be killed run", lambda: all(pids()))
+        for pid in pids():
+            if pid:
+                os.kill(pid, signal.SIGKILL)
 
 
 def new_cluster(directory: Path) -> Cluster:
