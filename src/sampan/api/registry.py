@@ -192,8 +192,6 @@ class Registry:
         name = str(obj["metadata"].get("name") or "")
         admission = self.admission(request, served, "CREATE", "", namespace, name, obj, None)
         key = served.key(namespace, name)
-        if name and self.api.store.get(key) is not None:
-            raise already_exists(resource, name)
         written = False
         try:
             await self.api.chain.admit(admission)
@@ -203,6 +201,8 @@ class Registry:
             if resource.warn is not None:
                 request.warnings += resource.warn(obj, None)
             await self.api.chain.validate(admission)
+            if self.api.store.get(key) is not None:
+                raise already_exists(resource, name)
             value = await self.to_store(served, obj)
             if request.dry_run:
                 return Written(dumps(obj), created=True)

@@ -40,10 +40,10 @@ class GarbageCollector(Controller):
             return
         if owners or "deletionTimestamp" in metadata:
             self.queue.add(metadata["uid"])
-        kept = {reference["uid"] for reference in owners}
+        kept = {(reference["uid"], bool(reference.get("blockOwnerDeletion"))) for reference in owners}
         for reference in (old or new)["metadata"].get("ownerReferences") or ():
-            if reference["uid"] not in kept:
-                self.queue.add(reference["uid"])
+            if (reference["uid"], bool(reference.get("blockOwnerDeletion"))) not in kept:
+                self.queue.add(reference["uid"])  # it may have waited for this one
 
     async def run(self) -> None:
         await self.graph.synced()
@@ -75,8 +75,7 @@ class GarbageCollector(Controller):
             owner = await self._owner(reference, metadata.get("namespace"))
             if owner is None:
                 continue
-            owned = owner["metadata"]
-            if "deletionTimestamp" in owned and FOREGROUND in (owned.get("finalizers") or ()):
+            if _waits(owner):
                 waiting = True
             else:
                 solid.append(reference)
@@ -89,6 +88,10 @@ class GarbageCollector(Controller):
             policy = "Orphan"
         elif FOREGROUND in finalizers or (waiting and self._has_dependents(metadata["uid"])):
             policy = "Foreground"
+            blocks = any(reference.get("blockOwnerDeletion") for reference in references)
+            if blocks and any(_waits(dependent) for _, dependent in self.graph.dependents(metadata["uid"])):
+                # perhaps a circle of owners: one of it must not wait, and this one does not
+                await set_owners(self.client, obj, [{**r, "blockOwnerDeletion": False} for r in references], resource)
         else:
             policy = "Background"
         await self._delete(resource, obj, policy)
@@ -160,3 +163,9 @@ class GarbageCollector(Controller):
         except ApiError as error:
             if not error.is_not_found:
                 raise
+
+
+def _waits(obj: Object) -> bool:
+    """Tell whether an object waits for its dependents to be deleted."""
+    metadata = obj["metadata"]
+    return "deletionTimestamp" in metadata and FOREGROUND in (metadata.get("finalizers") or ())

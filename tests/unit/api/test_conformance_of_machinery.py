@@ -537,3 +537,11 @@ async def test_whoever_has_a_token_finds_out_who_issued_it(http: Asgi) -> None:
     claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert claims["iss"] == found["issuer"] and found["subject_types_supported"] == ["public"]
     assert (await http("GET", "/openid/v1/jwks")).json["keys"]
+
+
+async def test_what_is_wrong_is_said_before_that_it_exists(http: Asgi) -> None:
+    await create(http, CONFIGMAPS, config_map("a"))
+    assert (await http("POST", CONFIGMAPS, {**config_map("a"), "data": {"no key": "x"}})).status == 422
+    for path in (CONFIGMAPS, f"{CONFIGMAPS}?dryRun=All"):
+        answer = await http("POST", path, config_map("a"))
+        assert answer.status == 409 and answer.json["reason"] == "AlreadyExists"

@@ -104,6 +104,17 @@ async def test_foreground_waits_for_a_dependent_that_is_held(cluster: Any) -> No
     await cluster.gone(CONFIG_MAPS, "owner")
 
 
+async def test_a_circle_of_owners_goes(cluster: Any) -> None:
+    one = await cluster.client.create(CONFIG_MAPS, config_map("one"))
+    two = await cluster.client.create(CONFIG_MAPS, config_map("two", one))
+    three = await cluster.client.create(CONFIG_MAPS, config_map("three", two))
+    owners = config_map("one", three)["metadata"]["ownerReferences"]
+    await cluster.client.patch(CONFIG_MAPS, "one", {"metadata": {"ownerReferences": owners}}, "default")
+    await cluster.client.delete(CONFIG_MAPS, "one", "default", propagation_policy="Foreground")
+    for name in ("one", "two", "three"):
+        await cluster.gone(CONFIG_MAPS, name)
+
+
 async def test_a_dependent_of_an_owner_that_never_was(cluster: Any) -> None:
     ghost = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ghost", "uid": "no-such-uid"}}
     await cluster.client.create(CONFIG_MAPS, config_map("haunted", ghost))
