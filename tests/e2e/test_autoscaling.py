@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from .eventually import eventually
 from .space import Space
 
 SCRIPT = "while true; do if [ -e /tmp/stop ]; then sleep 1; fi; done"
@@ -52,14 +53,19 @@ def scaled(space: Space, replicas: int) -> None:
     raise AssertionError(space("describe", "hpa", "burn"))
 
 
+def used_cpu(space: Space) -> dict[str, int]:
+    """Return the millicores by pod that ``kubectl top`` knows of."""
+    rows = [line.split() for line in space("top", "pod", "--containers", "--no-headers").splitlines()]
+    return {pod: int(cpu.removesuffix("m")) for pod, _, cpu, _ in rows}
+
+
 def test_a_deployment_grows_with_its_load_and_shrinks_again(space: Space) -> None:
     space.apply(deployment())
     space("rollout", "status", "deployment/burn", "--timeout=30s")
     space.apply(autoscaler())
     scaled(space, 3)
-    rows = [line.split() for line in space("top", "pod", "--containers", "--no-headers").splitlines()]
-    used = {pod: int(cpu.removesuffix("m")) for pod, _, cpu, _ in rows}
-    assert len(used) == 3
+    eventually("three are measured", lambda: len(used_cpu(space)) == 3)  # a rate needs two looks at a container
+    used = used_cpu(space)
     assert max(used.values()) > 50
     events = space("get", "events", "-o", "jsonpath={.items[*].message}")
     assert "New size: 3; reason: cpu resource utilization (percentage of request) above target" in events
