@@ -1,12 +1,12 @@
 """ServiceAccount tokens: signing and verifying JWTs (ES256), and the OpenID discovery documents of the issuer.
 
-Source: KEP-1205 (bound tokens), kubernetes pkg/serviceaccount (claims), RFC 7519. ``cryptography`` is imported with the first
-token, not with the API.
+Source: KEP-1205 (bound tokens), kubernetes pkg/serviceaccount (claims), RFC 7519.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from sampan.api.authn.jws import ALGORITHM, BadSignature, signed, verified
+from sampan.api.authn.jws import ALGORITHM, BadSignature, encoded, signed, verified
+from sampan.api.authn.token_keys import POINT_BYTES, SigningKey, VerifyingKey, public_der, signing_key, verifying_key
 from sampan.schema.objects import Object
 
 MIN_SECONDS = 600
@@ -58,33 +59,27 @@ class Tokens:
         self.pki_dir = pki_dir
         self.issuer = issuer
         self.audiences: tuple[str, ...] = (issuer,)
-        self._public: Any = None
-        self._private: Any = None
+        self._public: VerifyingKey | None = None
+        self._private: SigningKey | None = None
         self._id = ""
 
-    def _public_key(self) -> Any:
-        if self._public is None:
-            from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    def _public_pem(self) -> bytes:
+        return (self.pki_dir / "sa.pub").read_bytes()
 
-            self._public = load_pem_public_key((self.pki_dir / "sa.pub").read_bytes())
+    def _public_key(self) -> VerifyingKey:
+        if self._public is None:
+            self._public = verifying_key(self._public_pem())
         return self._public
 
-    def _private_key(self) -> Any:
+    def _private_key(self) -> SigningKey:
         if self._private is None:
-            from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-            self._private = load_pem_private_key((self.pki_dir / "sa.key").read_bytes(), None)
+            self._private = signing_key((self.pki_dir / "sa.key").read_bytes())
         return self._private
 
     def key_id(self) -> str:
         """Return the base64url SHA-256 of the public key's DER, as Kubernetes names its keys."""
         if not self._id:
-            import hashlib
-
-            from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-            der = self._public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            self._id = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+            self._id = encoded(hashlib.sha256(public_der(self._public_pem())).digest())
         return self._id
 
     def issue(
@@ -146,10 +141,7 @@ class Tokens:
 
     def key_set(self) -> Object:
         """Return ``/openid/v1/jwks`` (RFC 7517)."""
-        numbers = self._public_key().public_numbers()
-
-        def coordinate(number: int) -> str:
-            return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
-
+        point = public_der(self._public_pem())[-POINT_BYTES:]
+        x, y = point[: POINT_BYTES // 2], point[POINT_BYTES // 2 :]
         key = {"kty": "EC", "use": "sig", "alg": ALGORITHM, "kid": self.key_id(), "crv": "P-256"}
-        return {"keys": [{**key, "x": coordinate(numbers.x), "y": coordinate(numbers.y)}]}
+        return {"keys": [{**key, "x": encoded(x), "y": encoded(y)}]}

@@ -1,14 +1,15 @@
 """What is, and what was since the last compaction: the whole state of the store in memory.
 
 Durable events come in, in revision order; records, lists at a revision and past events are read out. Nothing here does
-I/O. The newest record of every key is in one dict beside one sorted list of keys; the recent events allow any revision
-back to the last compaction to be answered by undoing what came after it.
+I/O. The newest record of every key is in one dict, and in a list in the order of keys beside the sorted list of those keys: a
+page is a slice, and looks nothing up. The recent events allow any revision back to the last compaction to be answered by
+undoing what came after it.
 """
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from sampan.store.image import Image
@@ -49,6 +50,8 @@ class History:
         self.compacted = 0
         self.records: dict[str, Record] = {}
         self._keys: list[str] = []
+        self._ordered: list[Record] = []
+        """The newest records in the order of ``_keys``."""
         self._events: list[Event | Record] = []
         """A record alone is the event that it came into being: most events of most stores are that."""
         self._snapshots: dict[tuple[str, int], list[Record]] = {}
@@ -64,20 +67,24 @@ class History:
                 self.records.pop(event.record.key, None)
             else:
                 self.records[event.record.key] = event.record
-        self._keys = sorted(self.records)
+        self._order(sorted(self.records))
         self.compacted = compacted
         self._events = [kept_of(event) for event in events if event.record.revision > compacted]
         self.revision = max(1, revision, compacted, events[-1].record.revision if events else 0)
 
     def begin(self, image: Image) -> None:
         """Start from an image. Its history is not there: its revision counts as compacted."""
-        self.records, self._keys = dict(image.records), list(image.keys)
+        self.records = dict(image.records)
+        self._order(list(image.keys))
         self.revision = self.compacted = image.revision
 
     def start(self, revision: int) -> None:
         """Start from the ``records`` that were put in, as they were at ``revision``."""
-        self._keys = sorted(self.records)
+        self._order(sorted(self.records))
         self.revision = self.compacted = revision
+
+    def _order(self, keys: list[str]) -> None:
+        self._keys, self._ordered = keys, list(map(self.records.__getitem__, keys))
 
     def image(self) -> Image:
         """Return the present state, frozen."""
@@ -86,14 +93,20 @@ class History:
     def apply(self, events: Sequence[Event]) -> None:
         """Take in events that have become durable."""
         for event in events:
-            key = event.record.key
+            record = event.record
+            key = record.key
             if event.deleted:
                 if self.records.pop(key, None) is not None:
-                    del self._keys[bisect_left(self._keys, key)]
+                    at = bisect_left(self._keys, key)
+                    del self._keys[at], self._ordered[at]
+                continue
+            at = bisect_left(self._keys, key)
+            if key in self.records:
+                self._ordered[at] = record
             else:
-                if key not in self.records:
-                    insort(self._keys, key)
-                self.records[key] = event.record
+                self._keys.insert(at, key)
+                self._ordered.insert(at, record)
+            self.records[key] = record
         self._events += map(kept_of, events)
         self.revision = events[-1].record.revision
         now = time.time()
@@ -142,8 +155,7 @@ class History:
         if after:
             start = max(start, bisect_right(self._keys, after))
         stop = min(start + limit, end) if limit else end
-        records = list(map(self.records.__getitem__, self._keys[start:stop]))
-        return Page(records, revision or self.revision, stop < end, max(end - stop, 0))
+        return Page(self._ordered[start:stop], revision or self.revision, stop < end, max(end - stop, 0))
 
     def _unchanged(self, prefix: str, revision: int) -> bool:
         """Whether the list under ``prefix`` is still what it was at a revision; an event is looked at once for all pages."""
@@ -162,7 +174,7 @@ class History:
     def _old_page(self, prefix: str, limit: int, after: str, revision: int, start: int, end: int) -> Page:
         records = self._snapshots.get((prefix, revision))
         if records is None:
-            records = self._undo(prefix, revision, self._keys[start:end])
+            records = self._undo(prefix, revision, self._ordered[start:end])
             while len(self._snapshots) >= SNAPSHOTS:
                 del self._snapshots[next(iter(self._snapshots))]
             self._snapshots[prefix, revision] = records
@@ -170,8 +182,8 @@ class History:
         stop = min(start + limit, len(records)) if limit else len(records)
         return Page(records[start:stop], revision, stop < len(records), len(records) - stop)
 
-    def _undo(self, prefix: str, revision: int, keys: list[str]) -> list[Record]:
-        state = {key: self.records[key] for key in keys}
+    def _undo(self, prefix: str, revision: int, newest: list[Record]) -> list[Record]:
+        state = {record.key: record for record in newest}
         for event in reversed(self.since(revision, prefix)):
             if event.previous is None:
                 state.pop(event.record.key, None)

@@ -9,16 +9,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from sampan.api.authn.libcrypto import NUMBER_BYTES
+from sampan.api.authn.token_keys import SigningKey, VerifyingKey
 
 ALGORITHM = "ES256"
-NUMBER_BYTES = 32
-"""Of each of the two numbers of a signature."""
 SEGMENT = re.compile(r"[A-Za-z0-9_-]*")
 
 
@@ -48,25 +46,15 @@ def mapping(segment: str) -> dict[str, Any]:
     return found
 
 
-def signed(claims: Mapping[str, Any], key: EllipticCurvePrivateKey, key_id: str) -> str:
+def signed(claims: Mapping[str, Any], key: SigningKey, key_id: str) -> str:
     """Return a token with claims that a P-256 key has signed."""
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     header = {"alg": ALGORITHM, "kid": key_id}
     text = f"{encoded(orjson.dumps(header))}.{encoded(orjson.dumps(claims))}"
-    numbers = decode_dss_signature(key.sign(text.encode(), ECDSA(SHA256())))
-    return f"{text}.{encoded(b''.join(number.to_bytes(NUMBER_BYTES, 'big') for number in numbers))}"
+    return f"{text}.{encoded(key.sign(text.encode()))}"
 
 
-def verified(token: str, key: EllipticCurvePublicKey) -> dict[str, Any]:
+def verified(token: str, key: VerifyingKey) -> dict[str, Any]:
     """Return the claims of a token that the owner of a P-256 key has signed. Raises ``BadSignature``."""
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     segments = token.split(".")
     if len(segments) != 3:
         raise BadSignature("a token has three segments")
@@ -76,9 +64,6 @@ def verified(token: str, key: EllipticCurvePublicKey) -> dict[str, Any]:
     signature = decoded(segments[2])
     if len(signature) != 2 * NUMBER_BYTES:
         raise BadSignature("the signature has the wrong length")
-    first, second = (int.from_bytes(half, "big") for half in (signature[:NUMBER_BYTES], signature[NUMBER_BYTES:]))
-    try:
-        key.verify(encode_dss_signature(first, second), f"{segments[0]}.{segments[1]}".encode(), ECDSA(SHA256()))
-    except InvalidSignature:
-        raise BadSignature("the signature is not of this cluster's key") from None
+    if not key.verifies(signature, f"{segments[0]}.{segments[1]}".encode()):
+        raise BadSignature("the signature is not of this cluster's key")
     return mapping(segments[1])
