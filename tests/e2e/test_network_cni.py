@@ -31,7 +31,7 @@ from sampan.network.node_network import switch
 
 async def main():
     switch()
-    plugin = Plugin(IPv4Network(sys.argv[2]))
+    plugin = Plugin([IPv4Network(sys.argv[2])])
     plugin.prepare()
     path = Path(sys.argv[1])
     async with asyncio.TaskGroup() as group:

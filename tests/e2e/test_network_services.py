@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from sampan.network import cluster_link
-from sampan.network.cni import Call, Plugin
+from sampan.network.cni import Plugin
+from sampan.network.cni_call import Call
 from sampan.network.conntrack import forget_stale
 from sampan.network.node_network import switch
 from sampan.network.rule_table import RuleTable
@@ -103,7 +104,7 @@ class World:
 
     def _add_pods(self) -> None:
         switch()
-        plugin = Plugin(PODS)
+        plugin = Plugin([PODS])
         plugin.prepare()
         for number, pod in enumerate(self.pods):
             variables = {"CONTAINERID": f"pod{number}", "IFNAME": "eth0", "NETNS": pod, "COMMAND": "ADD"}

@@ -86,6 +86,8 @@ SAMPAN = {
         rule("core", "nodes services", "patch update"),
         rule("discovery.k8s.io", "endpointslices", READ),
         rule("networking.k8s.io", "networkpolicies", READ),
+        rule("policy.networking.k8s.io", "clusternetworkpolicies", READ),
+        rule("apiextensions.k8s.io", "customresourcedefinitions", READ),
         EVENTS,
     ],
 }

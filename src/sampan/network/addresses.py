@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+
+from sampan.network.families import Address, Network
+
+AT_MOST = 1 << 18
+"""Of a range that has more addresses, so many are given out."""
 
 
 class NoFreeAddress(Exception):
@@ -13,21 +17,21 @@ class NoFreeAddress(Exception):
 class AddressPool:
     """The addresses of a range but its first (the network), ``reserved`` ones and the last (the broadcast)."""
 
-    def __init__(self, network: IPv4Network, reserved: Iterable[IPv4Address] = ()) -> None:
+    def __init__(self, network: Network, reserved: Iterable[Address] = ()) -> None:
         self.network = network
-        self.taken: dict[IPv4Address, str] = {}
+        self.taken: dict[Address, str] = {}
         self._reserved = {network.network_address, network.broadcast_address, *reserved}
         self._next = 0
 
-    def take(self, address: IPv4Address, owner: str) -> bool:
+    def take(self, address: Address, owner: str) -> bool:
         """Give out a certain address; return whether it was free, or the owner's already."""
         if address not in self.network or address in self._reserved:
             return False
         return self.taken.setdefault(address, owner) == owner
 
-    def allocate(self, owner: str) -> IPv4Address:
+    def allocate(self, owner: str) -> Address:
         """Return a free address for an owner. Raises ``NoFreeAddress``."""
-        size = self.network.num_addresses
+        size = min(self.network.num_addresses, AT_MOST)
         for step in range(size):
             offset = (self._next + step) % size
             address = self.network[offset]

@@ -1,4 +1,4 @@
-"""The network part of a node: pods' links (CNI), Services as nftables rules, LoadBalancer addresses.
+"""The network part of a node: pods' links (CNI), Services and policies as nftables rules, LoadBalancer addresses.
 
 ``serve`` runs in the cluster's network and mount namespace, in the node's process. CNI answers before the API does, so that
 pods of an earlier run keep their links; ``ready`` is called when the Services that exist are in the kernel.
@@ -22,6 +22,7 @@ from sampan.network import cni_shim, node_network
 from sampan.network.cluster_link import NODE_INTERFACE
 from sampan.network.cni import Plugin, serve_cni
 from sampan.network.load_balancers import LoadBalancers
+from sampan.network.policy_agent import PolicyAgent
 from sampan.network.service_proxy import ServiceProxy
 from sampan.network.services import ProxyConfig
 
@@ -44,10 +45,11 @@ class NetworkConfig:
 async def serve(config: NetworkConfig, ready: Callable[[], None]) -> None:
     """Run the node's network until cancelled."""
     node_network.switch()
-    plugin = Plugin(config.pod_cidr, node_network.uplink_mtu(NODE_INTERFACE))
+    client = HttpClient(load(config.kubeconfig), agent="sampan-network")
+    policies = PolicyAgent(client)
+    plugin = Plugin([config.pod_cidr], node_network.uplink_mtu(NODE_INTERFACE), policies)
     await asyncio.to_thread(plugin.prepare)
     cni_shim.install(config.cni_dir, config.cni_socket)
-    client = HttpClient(load(config.kubeconfig), agent="sampan-network")
     try:
         services = Informer(client, SERVICES)
         slices = Informer(client, ENDPOINT_SLICES)
@@ -62,6 +64,7 @@ async def serve(config: NetworkConfig, ready: Callable[[], None]) -> None:
             group.create_task(events.run(), name="events")
             group.create_task(balancers.run(), name="load-balancers")
             group.create_task(proxy.run(ready), name="service-proxy")
+            group.create_task(policies.run(), name="policies")
     finally:
         await client.close()
         plugin.executor.shutdown(wait=False)

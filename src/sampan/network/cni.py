@@ -1,117 +1,82 @@
-"""The CNI plugin's work, done by the node's agent: a veth pair and an address for each pod.
+"""The CNI plugin's work, done by the node's agent: a veth pair and addresses for each pod.
 
-A pod has a /32 and its only routes lead to the bridge, so that every packet between pods is routed and passes connection
-tracking: Services work without the br_netfilter module, and NetworkPolicy sees all. The kernel holds the state: a pod's link
-is named after its container id, and its hardware address carries the pod's, so a restarted agent knows from one look at
-the links who has which address, and an address is free when its link is gone.
+The kernel holds the state: a pod's link is named after its container id, its hardware address carries the pod's address
+and its alias the pod's name, so a restarted agent knows from one look at the links who has which address, and an
+address is free when its link is gone. With ranges of both families a pod has the address of the same number in each.
+A pod of Kubernetes gets its link when what policies say of it is in the kernel (``admission``).
 
 Flow: ``handle`` takes one call as the shim (``cni_shim.py``) sends it, the verbs run in ``executor``'s threads, and the bytes
-that it returns are the exit code and what to print. Source: CNI specification 1.0.0 (STATUS and GC of 1.1.0).
+that it returns are the exit code and what to print. Without an agent, see ``cni_standalone.py``. Source: CNI specification
+1.1.0.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import hashlib
 import json
 import logging
-import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sampan.network import netlink
-from sampan.network.addresses import AddressPool, NoFreeAddress
+from sampan.network import cni_attachment, cni_bandwidth, netlink
+from sampan.network.addresses import NoFreeAddress
+from sampan.network.cni_attachment import Attachment, added, link_name, opened
+from sampan.network.cni_call import (
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    IO_FAILURE,
+    NO_ADDRESS,
+    NOT_AVAILABLE,
+    TRY_LATER,
+    Call,
+    CniError,
+    check_version,
+    failure,
+    parse_call,
+    result,
+    supported,
+)
+from sampan.network.families import Address, Network
 from sampan.network.host_ports import HostPortError, HostPorts, mappings_of
-from sampan.network.netlink import Netlink, NetlinkError
+from sampan.network.netlink import Netlink
+from sampan.network.pod_addresses import INNER, OUTER, PodAddresses, mac_of
+from sampan.network.policy_agent import NotAdmitted
 
 logger = logging.getLogger("sampan.network")
 
 BRIDGE = "sampan0"
-VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-INVALID_ENVIRONMENT, IO_FAILURE, UNDECODABLE, INVALID_CONFIG, TRY_LATER = 4, 5, 6, 7, 11
-INCOMPATIBLE_VERSION, NO_ADDRESS, NOT_AVAILABLE, NOT_AS_ADDED = 1, 100, 50, 101
-ANYWHERE = IPv4Network("0.0.0.0/0")
 
 
-class CniError(Exception):
-    """A refusal as CNI prints it."""
+class Admission(Protocol):
+    """Who is told of pods' addresses, and says when a pod may have its link."""
 
-    def __init__(self, code: int, message: str, details: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.details = details
+    def attach(self, pod: str, uid: str, addresses: tuple[Address, ...]) -> None: ...
 
+    def detach(self, pod: str) -> None: ...
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of the plugin: its ``CNI_*`` variables by name without the prefix, and the configuration."""
-
-    plugin: str
-    variables: dict[str, str]
-    config: dict[str, Any]
-
-    def need(self, name: str) -> str:
-        value = self.variables.get(name, "")
-        if not value:
-            raise CniError(INVALID_ENVIRONMENT, f"required environment variable CNI_{name} is not set")
-        return value
-
-    @property
-    def version(self) -> str:
-        return str(self.config.get("cniVersion") or "0.1.0")
-
-
-def parse_call(data: bytes) -> Call:
-    """Return the call of a shim's message. Raises ``CniError``."""
-    head, _, body = data.partition(b"\n\n")
-    pairs = dict(line.partition("=")[::2] for line in head.decode(errors="replace").split("\n"))
-    plugin = pairs.pop("PLUGIN", "sampan")
-    try:
-        config = json.loads(body or b"{}")
-    except ValueError as error:
-        raise CniError(UNDECODABLE, f"the network configuration is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise CniError(UNDECODABLE, "the network configuration is not an object")
-    return Call(plugin, {name.removeprefix("CNI_"): value for name, value in pairs.items()}, config)
-
-
-def link_name(container_id: str, interface: str) -> str:
-    """Return the name of a pod's link in the cluster's namespace (15 characters at most)."""
-    return "pod" + hashlib.sha256(f"{container_id}/{interface}".encode()).hexdigest()[:12]
-
-
-def mac_of(address: IPv4Address, prefix: str) -> str:
-    """Return a hardware address that carries an IP address; the prefix tells the two ends of a link apart."""
-    return f"{prefix}:{address.packed.hex(':')}"
-
-
-OUTER, INNER = "02:53", "0a:58"
+    async def admit(self, pod: str, uid: str, addresses: tuple[Address, ...]) -> None: ...
 
 
 class Plugin:
-    """The pod network of this node."""
+    """The pod network of this node; ``pod_cidrs``: one range, or one of each family, the first the main one."""
 
-    def __init__(self, pod_cidr: IPv4Network, mtu: int = 1500) -> None:
-        self.gateway = pod_cidr[1]
-        self.pod_cidr = pod_cidr
+    def __init__(self, pod_cidrs: Sequence[Network], mtu: int = 1500, admission: Admission | None = None) -> None:
+        self.addresses = PodAddresses(pod_cidrs)
         self.mtu = mtu
-        self.pool = AddressPool(pod_cidr, [self.gateway])
+        self.admission = admission
         self.bridge = 0
         self.host_ports = HostPorts(BRIDGE)
+        self._pods: dict[str, str] = {}
+        """The pod of each link."""
         self._lock, self._ports_lock = threading.Lock(), threading.Lock()
         self._verbs: dict[str, Callable[[Call], dict[str, Any] | None]] = {
-            "ADD": self.add,
             "DEL": self.delete,
             "CHECK": self.check,
-            "VERSION": self.version,
             "STATUS": self.status,
             "GC": self.collect,
         }
@@ -119,21 +84,22 @@ class Plugin:
         self.executor = ThreadPoolExecutor(3, thread_name_prefix="cni")
 
     def prepare(self) -> None:
-        """Make the bridge and read off the links which addresses are given out. Blocks."""
+        """Make the bridge and read off the links which addresses are given out, and whose. Blocks."""
+        lengths = [network.prefixlen for network in self.addresses.networks]
+        self.bridge = cni_attachment.make_bridge(
+            BRIDGE, list(zip(self.addresses.gateways, lengths, strict=True)), self.mtu
+        )
         with Netlink() as here:
-            found = here.link(BRIDGE)
-            if found is None:
-                here.request(netlink.add_bridge(BRIDGE, mac_of(self.gateway, OUTER), self.mtu))
-                found = here.link(BRIDGE)
-                assert found is not None
-            self.bridge = found.number
-            here.request(
-                netlink.set_up(BRIDGE), netlink.add_address(self.bridge, self.gateway, self.pod_cidr.prefixlen)
-            )
             for link in here.links():
                 if link.master == self.bridge and link.mac.startswith(OUTER):
-                    self.pool.take(IPv4Address(bytes.fromhex(link.mac.replace(":", ""))[2:]), link.name)
-        self.host_ports.prepare(self.pool.taken.values())
+                    self.addresses.take(link.mac, link.name)
+                    namespace, _, rest = link.alias.partition("/")
+                    name, _, uid = rest.partition("/")
+                    if name:
+                        self._pods[link.name] = f"{namespace}/{name}"
+                        if self.admission is not None:
+                            self.admission.attach(f"{namespace}/{name}", uid, self.addresses.of(link.mac))
+        self.host_ports.prepare(self.addresses.pool.taken.values())
 
     async def handle(self, data: bytes) -> bytes:
         """Return the answer to a shim's message: the exit code, a newline, what to print."""
@@ -141,87 +107,118 @@ class Plugin:
         try:
             call = parse_call(data)
             version = call.version
-            verb = self._verbs.get(call.need("COMMAND"))
-            if verb is None:
-                raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {call.variables['COMMAND']}")
-            if version not in VERSIONS and verb != self.version:
-                raise CniError(
-                    INCOMPATIBLE_VERSION,
-                    "incompatible CNI versions",
-                    f"config is {version}, plugin supports {VERSIONS}",
-                )
-            if call.plugin == "loopback":
-                verb = self.loopback
-            result = await asyncio.get_running_loop().run_in_executor(self.executor, verb, call)
+            answer = await self._answer(call)
         except CniError as error:
-            return _failure(version, error.code, str(error), error.details)
+            return _printed(1, failure(version, error.code, str(error), error.details))
         except NoFreeAddress as error:
-            return _failure(version, NO_ADDRESS, str(error))
+            return _printed(1, failure(version, NO_ADDRESS, str(error)))
+        except NotAdmitted as error:
+            return _printed(1, failure(version, TRY_LATER, str(error)))
         except OSError as error:
             logger.error("CNI call failed: %s", error)
-            return _failure(version, IO_FAILURE, str(error))
-        return b"0\n" + (json.dumps(result).encode() if result is not None else b"")
+            return _printed(1, failure(version, IO_FAILURE, str(error)))
+        return _printed(0, answer)
 
-    # verbs, each in a thread of the executor
+    async def _answer(self, call: Call) -> dict[str, Any] | None:
+        command = call.need("COMMAND")
+        if command == "VERSION":
+            return supported(call)
+        check_version(call)
+        if call.plugin == "loopback":
+            return await self._threaded(loopback, call)
+        if command == "ADD":
+            return await self.admit(call)
+        if command not in self._verbs:
+            raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
+        answer = await self._threaded(self._verbs[command], call)
+        self._tell_of_gone()
+        return answer
+
+    async def _threaded(self, work: Callable[[Call], dict[str, Any] | None], call: Call) -> dict[str, Any] | None:
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work, call)
+
+    # verbs, each in a thread of the executor but for ADD's wait
+
+    async def admit(self, call: Call) -> dict[str, Any] | None:
+        """ADD, once policies have been heard about the pod. Raises ``NotAdmitted``."""
+        name, addresses = self.reserve(call)
+        pod = call.pod
+        if pod and self.admission is not None:
+            try:
+                await self.admission.admit(pod.key, pod.uid, addresses)
+            except BaseException:
+                with self._lock:
+                    self.addresses.release(name)
+                raise
+            self._pods[name] = pod.key
+        try:
+            return await self._threaded(self.add, call)
+        except BaseException:
+            self._tell_of_gone()
+            raise
+
+    def reserve(self, call: Call) -> tuple[str, tuple[Address, ...]]:
+        """Return the link's name and its addresses, which are its own from now on."""
+        interface = call.interface
+        name = link_name(call.need("CONTAINERID"), interface)
+        with opened(call.need("NETNS")), self._lock:
+            # refused before anything is made
+            cni_bandwidth.bandwidth_of(call.runtime)
+            # who asks again gets the same
+            held = tuple(self.addresses.held(name))
+            wanted = call.wanted_addresses
+            if wanted and not held:
+                return name, self._take(name, wanted)
+            return name, held or self.addresses.allocate(name)
+
+    def _take(self, name: str, wanted: Sequence[Address]) -> tuple[Address, ...]:
+        """Give out the addresses that are asked for."""
+        networks = self.addresses.networks
+        numbers = set()
+        for address in wanted:
+            home = next((network for network in networks if address in network), None)
+            if home is None:
+                raise CniError(INVALID_CONFIG, f"ips: {address} is no address of {' or '.join(map(str, networks))}")
+            numbers.add(int(address) - int(home.network_address))
+        if len(numbers) > 1:
+            raise CniError(INVALID_CONFIG, "ips: the addresses must have the same number in their ranges")
+        number = numbers.pop()
+        if number >= networks[0].num_addresses or not self.addresses.pool.take(networks[0][number], name):
+            raise CniError(NO_ADDRESS, f"ips: {wanted[0]} is not free")
+        return tuple(self.addresses.held(name))
 
     def add(self, call: Call) -> dict[str, Any]:
-        interface = call.need("IFNAME")
-        name = link_name(call.need("CONTAINERID"), interface)
-        with self._lock:
-            address = self.pool.allocate(name)
+        name, addresses = self.reserve(call)
+        gateways, netns_path = self.addresses.gateways, call.need("NETNS")
+        attachment = Attachment(
+            name=name,
+            interface=call.interface,
+            addresses=addresses,
+            gateways=gateways,
+            outer_mac=mac_of(addresses[0], OUTER),
+            inner_mac=call.wanted_mac or mac_of(addresses[0], INNER),
+            mtu=self.mtu,
+            alias=str(call.pod),
+        )
         try:
-            with _open(call.need("NETNS")) as netns:
-                self._connect(name, interface, netns, address)
-            with self._ports_lock:
-                self.host_ports.add(name, address, mappings_of(call.config.get("runtimeConfig") or {}))
+            with opened(netns_path) as netns:
+                cni_attachment.connect(attachment, self.bridge, netns)
+                cni_bandwidth.shape(name, call.interface, netns, cni_bandwidth.bandwidth_of(call.runtime))
+            self._lead_ports(name, addresses, call)
         except HostPortError as error:
             self._forget(name)
             raise CniError(IO_FAILURE, f"hostPort: {error}") from error
         except BaseException:
             self._forget(name)
             raise
-        inner = {"name": interface, "mac": mac_of(address, INNER), "sandbox": call.need("NETNS")}
-        outer = {"name": name, "mac": mac_of(address, OUTER)}
-        ips: dict[str, Any] = {"address": f"{address}/32", "gateway": str(self.gateway), "interface": 2}
-        if call.version.startswith("0."):
-            ips["version"] = "4"
-        return {
-            "cniVersion": call.version,
-            "interfaces": [{"name": BRIDGE, "mac": mac_of(self.gateway, OUTER)}, outer, inner],
-            "ips": [ips],
-            "routes": [{"dst": "0.0.0.0/0", "gw": str(self.gateway)}],
-            "dns": call.config.get("dns") or {},
-        }
+        return added(call, attachment, BRIDGE)
 
-    def _connect(self, name: str, interface: str, netns: int, address: IPv4Address) -> None:
-        with Netlink() as here:
-            macs = {"mac": mac_of(address, OUTER), "peer_mac": mac_of(address, INNER)}
-            pair = netlink.add_veth(name, interface, netns, mtu=self.mtu, master=self.bridge, **macs)
-            try:
-                here.request(pair)
-            except NetlinkError as error:
-                if error.errno != errno.EEXIST:
-                    raise
-                # what a call that was cut short has left
-                here.request(netlink.delete_link(name))
-                here.request(pair)
-            outer = here.link(name)
-            if outer is None:
-                raise CniError(IO_FAILURE, f"the link {name} went while it was made")
-            here.request(netlink.hairpin(outer.number))
-        with Netlink(netns) as pod:
-            # a kernel without IPv6 refuses the first, and needs it not
-            with contextlib.suppress(NetlinkError):
-                pod.request(netlink.no_ipv6_address(interface))
-            pod.request(netlink.set_up("lo"), netlink.set_up(interface))
-            inner = pod.link(interface)
-            if inner is None:
-                raise CniError(IO_FAILURE, f"the interface {interface} went while it was made")
-            pod.request(
-                netlink.add_address(inner.number, address, 32),
-                netlink.add_route(IPv4Network(self.gateway), inner.number),
-                netlink.add_route(ANYWHERE, inner.number, self.gateway),
-            )
+    def _lead_ports(self, name: str, addresses: Sequence[Address], call: Call) -> None:
+        mappings = mappings_of(call.runtime)
+        first = addresses[0]
+        if mappings and isinstance(first, IPv4Address):
+            with self._ports_lock:
+                self.host_ports.add(name, first, mappings)
 
     def delete(self, call: Call) -> None:
         """Nothing that is gone is an error: DEL may come twice, late, or without a namespace."""
@@ -230,30 +227,23 @@ class Plugin:
     def _forget(self, name: str) -> None:
         with self._ports_lock:
             self.host_ports.remove(name)
-        with Netlink() as here:
-            try:
-                here.request(netlink.delete_link(name))
-            except NetlinkError as error:
-                if error.errno != errno.ENODEV:
-                    raise
+        cni_attachment.disconnect(name)
         with self._lock:
-            self.pool.release(name)
+            self.addresses.release(name)
+
+    def _tell_of_gone(self) -> None:
+        """Tell the admission of pods whose links are gone."""
+        held = set(self.addresses.pool.taken.values())
+        for name in [name for name in self._pods if name not in held]:
+            pod = self._pods.pop(name)
+            # a pod whose sandbox was made anew has a link by now
+            if self.admission is not None and pod not in self._pods.values():
+                self.admission.detach(pod)
 
     def check(self, call: Call) -> None:
-        interface = call.need("IFNAME")
-        name = link_name(call.need("CONTAINERID"), interface)
-        with Netlink() as here, _open(call.need("NETNS")) as netns, Netlink(netns) as pod:
-            outer, inner = here.link(name), pod.link(interface)
-            if outer is None or inner is None or outer.master != self.bridge:
-                raise CniError(NOT_AS_ADDED, f"the link of {interface} is not as it was added")
-            expected = IPv4Address(bytes.fromhex(outer.mac.replace(":", ""))[2:])
-            if expected not in pod.addresses(inner.number):
-                raise CniError(NOT_AS_ADDED, f"{interface} has lost its address {expected}")
-            if not any(route.destination == ANYWHERE for route in pod.routes()):
-                raise CniError(NOT_AS_ADDED, f"{interface} has lost its default route")
-
-    def version(self, call: Call) -> dict[str, Any]:
-        return {"cniVersion": call.version, "supportedVersions": list(VERSIONS)}
+        name = link_name(call.need("CONTAINERID"), call.interface)
+        with opened(call.need("NETNS")) as netns:
+            cni_attachment.inspect(name, call.interface, self.bridge, netns, self.addresses.held(name))
 
     def status(self, call: Call) -> None:
         with Netlink() as here:
@@ -263,46 +253,33 @@ class Plugin:
 
     def collect(self, call: Call) -> None:
         """Remove the links of attachments that the runtime no longer knows."""
-        valid = call.config.get("cni.dev/valid-attachments")
-        if not isinstance(valid, list):
-            raise CniError(INVALID_CONFIG, "cni.dev/valid-attachments is missing")
-        kept = {link_name(entry.get("containerID", ""), entry.get("ifname", "")) for entry in valid}
+        kept = valid_links(call)
         with Netlink() as here:
             gone = [link.name for link in here.links() if link.master == self.bridge and link.name not in kept]
         for name in gone:
             self._forget(name)
 
-    def loopback(self, call: Call) -> dict[str, Any] | None:
-        """What the plugin ``loopback`` does; containerd 1.x wants it for every pod."""
-        command = call.need("COMMAND")
-        if command == "VERSION":
-            return self.version(call)
-        if command != "ADD":
-            return None
-        with _open(call.need("NETNS")) as netns, Netlink(netns) as pod:
-            pod.request(netlink.set_up("lo"))
-        address: dict[str, Any] = {"address": "127.0.0.1/8", "interface": 0}
-        if call.version.startswith("0."):
-            address["version"] = "4"
-        interface = {"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": call.need("NETNS")}
-        return {"cniVersion": call.version, "interfaces": [interface], "ips": [address], "dns": {}}
+
+def valid_links(call: Call) -> set[str]:
+    """Return the names of the links that GC is to keep. Raises ``CniError``."""
+    valid = call.config.get("cni.dev/valid-attachments")
+    if not isinstance(valid, list):
+        raise CniError(INVALID_CONFIG, "cni.dev/valid-attachments is missing")
+    return {link_name(entry.get("containerID", ""), entry.get("ifname", "")) for entry in valid}
 
 
-@contextlib.contextmanager
-def _open(path: str) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise CniError(INVALID_ENVIRONMENT, f"failed to open netns {path!r}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def loopback(call: Call) -> dict[str, Any] | None:
+    """What the plugin ``loopback`` does; containerd 1.x wants it for every pod."""
+    if call.need("COMMAND") != "ADD":
+        return None
+    with opened(call.need("NETNS")) as netns, Netlink(netns) as pod:
+        pod.request(netlink.set_up("lo"))
+    interface = {"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": call.need("NETNS")}
+    return result(call, [interface], [("127.0.0.1/8", "")])
 
 
-def _failure(version: str, code: int, message: str, details: str = "") -> bytes:
-    body = {"cniVersion": version, "code": code, "msg": message, **({"details": details} if details else {})}
-    return b"1\n" + json.dumps(body).encode()
+def _printed(code: int, document: dict[str, Any] | None) -> bytes:
+    return f"{code}\n".encode() + (json.dumps(document).encode() if document is not None else b"")
 
 
 async def serve_cni(plugin: Plugin, path: Path) -> None:

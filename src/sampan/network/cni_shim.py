@@ -46,7 +46,8 @@ main()
 
 def conflist() -> str:
     """Return the network configuration list that containerd reads."""
-    plugin = {"type": "sampan", "capabilities": {"portMappings": True}}
+    capabilities = {"portMappings": True, "bandwidth": True, "ips": True, "mac": True}
+    plugin = {"type": "sampan", "capabilities": capabilities}
     return json.dumps({"cniVersion": VERSION, "name": NETWORK, "plugins": [plugin]}, indent=2) + "\n"
 
 

@@ -15,6 +15,7 @@ from sampan.client.informer import Informer, key_of, split_key
 from sampan.client.protocol import Client
 from sampan.client.resources import SERVICES
 from sampan.network.addresses import AddressPool, NoFreeAddress
+from sampan.network.families import Address, Network
 from sampan.schema.objects import Object
 
 
@@ -54,10 +55,11 @@ class LoadBalancers(Controller):
             await self._write(key, address)
             self.events.normal(service, "EnsuredLoadBalancer", "Ensured load balancer")
 
-    def _address(self, key: str, service: Object) -> IPv4Address | None:
+    def _address(self, key: str, service: Object) -> Address | None:
         """Return the Service's address: the wanted one, the one it has, or a free one; None with an event."""
         wanted = requested(service)
         try:
+            found: Address
             if wanted:
                 if self.pool.taken.get(wanted) != key:
                     self._release(key)
@@ -75,7 +77,7 @@ class LoadBalancers(Controller):
         self._waiting.discard(key)
         return found
 
-    def _held(self, key: str) -> IPv4Address | None:
+    def _held(self, key: str) -> Address | None:
         return next((address for address, owner in self.pool.taken.items() if owner == key), None)
 
     def _release(self, key: str) -> None:
@@ -85,7 +87,7 @@ class LoadBalancers(Controller):
             for waiting in self._waiting:
                 self.queue.add(waiting)
 
-    async def _write(self, key: str, address: IPv4Address | None) -> None:
+    async def _write(self, key: str, address: Address | None) -> None:
         ingress = [{"ip": str(address), "ipMode": "VIP"}] if address else None
         namespace, name = split_key(key)
         patch = {"status": {"loadBalancer": {"ingress": ingress}}}
@@ -105,7 +107,7 @@ def assigned(service: Object) -> IPv4Address | None:
     return None
 
 
-def assigned_by_us(service: Object, pool: IPv4Network) -> bool:
+def assigned_by_us(service: Object, pool: Network) -> bool:
     address = assigned(service)
     return address is not None and address in pool
 

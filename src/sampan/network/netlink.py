@@ -16,9 +16,13 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import TracebackType
 from typing import NamedTuple
+
+from sampan.network.families import IPV4, Family
+from sampan.network.families import Address as Address
+from sampan.network.families import Network as Network
 
 AF_UNSPEC, AF_BRIDGE = 0, 7
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
@@ -31,7 +35,17 @@ NEW_LINK, DELETE_LINK, GET_LINK, SET_LINK = 16, 17, 18, 19
 NEW_ADDRESS, DELETE_ADDRESS, GET_ADDRESS = 20, 21, 22
 NEW_ROUTE, DELETE_ROUTE, GET_ROUTE = 24, 25, 26
 
-IFLA = {"address": 1, "name": 3, "mtu": 4, "master": 10, "info": 18, "af_spec": 26, "netns_fd": 28, "port": 12}
+IFLA = {
+    "address": 1,
+    "name": 3,
+    "mtu": 4,
+    "master": 10,
+    "info": 18,
+    "alias": 20,
+    "af_spec": 26,
+    "netns_fd": 28,
+    "port": 12,
+}
 INFO_KIND, INFO_DATA, VETH_PEER = 1, 2, 1
 PORT_HAIRPIN = 4
 ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
@@ -45,9 +59,6 @@ SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 NEXTHOP_ONLINK = 4
 BATCH_BYTES = 1 << 16
 """Less than what a socket takes in one message (``net.core.wmem_default`` is 212,992)."""
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,14 +77,16 @@ class Link(NamedTuple):
     mac: str
     mtu: int
     master: int
+    alias: str = ""
+    """Free text, for who looks at the kernel."""
 
 
 class Route(NamedTuple):
-    """``destination`` is 0.0.0.0/0 for a default route."""
+    """``destination`` is 0.0.0.0/0 or ::/0 for a default route."""
 
-    destination: IPv4Network
+    destination: Network
     interface: int
-    gateway: IPv4Address | None
+    gateway: Address | None
 
 
 # requests
@@ -131,6 +144,12 @@ def add_bridge(name: str, mac: str, mtu: int) -> bytes:
 
 def set_up(name: str) -> bytes:
     return message(NEW_LINK, ACK, _link_header(0, IFF_UP, IFF_UP) + _text(IFLA["name"], name))
+
+
+def set_alias(name: str, alias: str) -> bytes:
+    """A text of at most 255 bytes that the kernel keeps with a link."""
+    text = attribute(IFLA["alias"], alias.encode()[:255])
+    return message(NEW_LINK, ACK, _link_header() + _text(IFLA["name"], name) + text)
 
 
 def no_ipv6_address(name: str) -> bytes:
@@ -261,7 +280,8 @@ def _link(body: bytes) -> Link:
         return int.from_bytes(found.get(IFLA[name], b"\0"), "little")
 
     name = found[IFLA["name"]].rstrip(b"\0").decode()
-    return Link(index, name, flags, found.get(IFLA["address"], b"").hex(":"), number("mtu"), number("master"))
+    alias = found.get(IFLA["alias"], b"").rstrip(b"\0").decode(errors="replace")
+    return Link(index, name, flags, found.get(IFLA["address"], b"").hex(":"), number("mtu"), number("master"), alias)
 
 
 class Netlink:
@@ -357,26 +377,31 @@ class Netlink:
     def links(self) -> list[Link]:
         return [_link(body) for body in self.dump(message(GET_LINK, ROOT_MATCH, _link_header()))]
 
-    def addresses(self, index: int) -> list[IPv4Address]:
-        """Return the IPv4 addresses of a link."""
-        header = struct.pack("=BBBBi", socket.AF_INET, 0, 0, 0, 0)
-        found = []
-        for body in self.dump(message(GET_ADDRESS, ROOT_MATCH, header)):
+    def addresses(self, index: int) -> list[Address]:
+        """Return the addresses of a link."""
+        found: list[Address] = []
+        for body in self.dump(message(GET_ADDRESS, ROOT_MATCH, struct.pack("=BBBBi", AF_UNSPEC, 0, 0, 0, 0))):
             if struct.unpack_from("=i", body, 4)[0] == index:
-                found.append(IPv4Address(attributes(body[8:])[IFA_LOCAL]))
+                parts = attributes(body[8:])
+                found.append(ip_address(parts.get(IFA_LOCAL) or parts[IFA_ADDRESS]))
         return found
 
-    def routes(self) -> list[Route]:
-        """Return the IPv4 routes of the main table."""
-        header = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, TABLE_MAIN, 0, 0, 0, 0)
+    def routes(self, family: Family = IPV4) -> list[Route]:
+        """Return the routes of the main table in one family; none where the kernel has not got the family."""
+        header = struct.pack("=BBBBBBBBI", family.af, 0, 0, 0, TABLE_MAIN, 0, 0, 0, 0)
         found = []
         for body in self.dump(message(GET_ROUTE, ROOT_MATCH, header)):
-            if body[4] != TABLE_MAIN or body[7] != ROUTE_UNICAST:
+            if body[0] != family.af or body[4] != TABLE_MAIN or body[7] != ROUTE_UNICAST:
                 continue
             parts = attributes(body[12:])
-            destination = IPv4Network((parts.get(RTA_DESTINATION, b"\0\0\0\0"), body[1]), strict=False)
+            packed = parts.get(RTA_DESTINATION, bytes(family.size))
+            destination: Network
+            if family.version == 4:
+                destination = IPv4Network((packed, body[1]), strict=False)
+            else:
+                destination = IPv6Network((packed, body[1]), strict=False)
             interface = int.from_bytes(parts.get(RTA_INTERFACE, b"\0"), "little")
-            gateway = IPv4Address(parts[RTA_GATEWAY]) if RTA_GATEWAY in parts else None
+            gateway = ip_address(parts[RTA_GATEWAY]) if RTA_GATEWAY in parts else None
             found.append(Route(destination, interface, gateway))
         return found
 

@@ -107,7 +107,7 @@ class Reader:
 
 
 def link_of(sandbox_id: str) -> str:
-    from sampan.network.cni import link_name  # with the network's libraries, which only a node has loaded
+    from sampan.network.cni_attachment import link_name  # with the network's libraries, which only a node has loaded
 
     return link_name(sandbox_id, "eth0")
 

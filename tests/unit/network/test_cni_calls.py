@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from sampan.client.errors import ApiError
 from sampan.network import cluster_link
 from sampan.network.addresses import AddressPool, NoFreeAddress
-from sampan.network.cni import CniError, Plugin, link_name, parse_call
+from sampan.network.cni import Plugin
+from sampan.network.cni_attachment import link_name
+from sampan.network.cni_call import CniError, parse_call
 from sampan.network.cni_shim import conflist, install
 from sampan.network.load_balancers import LoadBalancers, assigned, is_ours, requested
 
@@ -29,7 +31,7 @@ def test_no_bytes_crash_a_call(data: bytes) -> None:
 
 
 def answer(data: bytes) -> tuple[int, dict[str, Any]]:
-    plugin = Plugin(IPv4Network("10.99.0.0/24"))
+    plugin = Plugin([IPv4Network("10.99.0.0/24")])
     code, _, text = asyncio.run(plugin.handle(data)).partition(b"\n")
     return int(code), json.loads(text)
 
@@ -53,7 +55,8 @@ def test_the_shim_is_written_once(tmp_path: Path) -> None:
     assert written.st_mode & 0o111
     install(tmp_path, tmp_path / "cni.sock")
     assert (tmp_path / "bin" / "sampan").stat().st_ino == written.st_ino
-    assert json.loads(conflist())["plugins"] == [{"type": "sampan", "capabilities": {"portMappings": True}}]
+    [plugin] = json.loads(conflist())["plugins"]
+    assert plugin["type"] == "sampan" and plugin["capabilities"]["portMappings"]
 
 
 def test_addresses_go_round_and_run_out() -> None:
