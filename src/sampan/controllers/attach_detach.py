@@ -90,12 +90,14 @@ class AttachDetach(Controller):
         self.pods, self.claims, self.volumes, self.nodes = pods, claims, volumes, nodes
         self.drivers, self.attachments, self.events = drivers, attachments, events
         self._told: dict[str, str] = {}
+        self._held_off: dict[str, set[str]] = {}
+        """Nodes that wait until another lets go of a volume, by the volume's name."""
         pods.add_index(BY_NODE, node_of)
         pods.add_index(BY_CLAIM, claims_of)
         attachments.add_index(BY_NODE, lambda one: [one["spec"]["nodeName"]])
         self.watch(pods, self._node_of_pod)
         self.watch(volumes, self._nodes_of_volume)
-        self.watch(attachments, lambda one: [one["spec"]["nodeName"]])
+        self.watch(attachments, self._nodes_of_attachment)
         self.watch(nodes, self._if_attached)
         self.watch(drivers, lambda driver: {node for pod in self.pods for node in self._node_of_pod(pod)})
 
@@ -109,6 +111,11 @@ class AttachDetach(Controller):
             for pod in self.pods.by_index(BY_CLAIM, f"{reference.get('namespace')}/{reference.get('name')}"):
                 yield from self._node_of_pod(pod)
 
+    def _nodes_of_attachment(self, one: Object) -> list[str]:
+        """An attachment matters to its node, and to those that wait until that node lets go of the volume."""
+        held_off = self._held_off.get((one["spec"].get("source") or {}).get("persistentVolumeName") or "", ())
+        return [one["spec"]["nodeName"], *held_off]
+
     def _if_attached(self, node: Object) -> list[str]:
         """A Node matters when it has attachments: its heartbeats of others would be work for nothing."""
         name = node["metadata"]["name"]
@@ -116,6 +123,7 @@ class AttachDetach(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         wanted = self._wanted(key)
+        self._forget_unwanted(key, {volume["metadata"]["name"] for volume, _ in wanted.values()})
         there = {one["metadata"]["name"]: one for one in self.attachments.by_index(BY_NODE, key)}
         for name, (volume, pods) in wanted.items():
             if name not in there:
@@ -129,6 +137,10 @@ class AttachDetach(Controller):
         if node is not None:
             await self._write(node, there)
         return None
+
+    def _forget_unwanted(self, node: str, wanted: set[str]) -> None:
+        for volume in [name for name, nodes in self._held_off.items() if node in nodes and name not in wanted]:
+            self._no_longer_held_off(volume, node)
 
     def _wanted(self, node: str) -> dict[str, tuple[Object, list[Object]]]:
         """Return the volumes to be attached to a node, with the pods that use them, by their attachment's name."""
@@ -152,17 +164,27 @@ class AttachDetach(Controller):
         return driver is None or bool((driver.get("spec") or {}).get("attachRequired", True))
 
     async def _attach(self, node: str, volume: Object, pods: list[Object]) -> None:
+        name = volume["metadata"]["name"]
         elsewhere = self._nodes_that_have(volume) - {node}
         if elsewhere and not set(volume["spec"].get("accessModes") or ()) - set(EXCLUSIVE):
+            self._held_off.setdefault(name, set()).add(node)
             message = "Volume is already exclusively attached to one node and can't be attached to another"
-            whole = f'Multi-Attach error for volume "{volume["metadata"]["name"]}" {message}'
-            self._once(f"{node}/{volume['metadata']['name']}", whole, "FailedAttachVolume", pods)
+            whole = f'Multi-Attach error for volume "{name}" {message}'
+            self._once(f"{node}/{name}", whole, "FailedAttachVolume", pods)
             return
+        self._no_longer_held_off(name, node)
         try:
             await self.client.create(VOLUME_ATTACHMENTS, attachment(volume, node))
         except ApiError as error:
             if not error.already_exists:
                 raise
+
+    def _no_longer_held_off(self, volume: str, node: str) -> None:
+        nodes = self._held_off.get(volume)
+        if nodes is not None:
+            nodes.discard(node)
+            if not nodes:
+                del self._held_off[volume]
 
     def _nodes_that_have(self, volume: Object) -> set[str]:
         name = volume["metadata"]["name"]

@@ -1,25 +1,30 @@
 """EndpointSlices and Endpoints of Services with a selector.
 
-``endpoints_of`` is pure: a Service and its pods to the endpoints and ports they make. Slices hold at most 100 endpoints of
-one port set each; a slice that need not change is not written. Source: discovery.k8s.io/v1, KEP-752, KEP-1672
-(terminating endpoints), DNS specification 1.1 (hostnames).
+What flows: a Service or one of its pods changes; ``service_endpoints.py`` says what its endpoints are, and
+``endpoint_slice_plan.py`` which slices have to be written for that. Source: discovery.k8s.io/v1, KEP-752.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-import orjson
+from collections.abc import Iterable
 
 from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
+from sampan.controllers.endpoint_slice_plan import plan
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
-from sampan.controllers.ownership import BY_NAMESPACE, is_pod_ready, namespace_of, owner_reference
+from sampan.controllers.ownership import BY_NAMESPACE, namespace_of, owner_reference
 from sampan.controllers.pod_control import random_suffix
+from sampan.controllers.service_endpoints import (
+    Group,
+    endpoints_of,
+    families_of,
+    legacy_subsets,
+    selects,
+    within_capacity,
+)
 from sampan.schema.objects import Object
 
 ZONE = "topology.kubernetes.io/zone"
@@ -28,162 +33,8 @@ MANAGED_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 ENDPOINTS_LABEL = "endpoints.kubernetes.io/managed-by"
-AT_MOST = 100
-CAPACITY = 1000
-"""How many addresses an Endpoints object may have."""
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 BY_SERVICE = "service"
-
-
-def selects(service: Object, pod: Object) -> bool:
-    selector = service["spec"].get("selector") or {}
-    return bool(selector) and selector.items() <= (pod["metadata"].get("labels") or {}).items()
-
-
-def port_number(service_port: Object, pod: Object) -> int | None:
-    """Return the pod's port that a Service's port leads to (names are looked up in the containers)."""
-    target = service_port.get("targetPort", service_port["port"])
-    if isinstance(target, int):
-        return target or int(service_port["port"])
-    for container in pod["spec"].get("containers") or ():
-        for port in container.get("ports") or ():
-            if port.get("name") == target and port.get("protocol", "TCP") == service_port.get("protocol", "TCP"):
-                return int(port["containerPort"])
-    return None
-
-
-def families_of(service: Object) -> list[str]:
-    """Return the address families of a Service's slices: ``IPv4``, ``IPv6``."""
-    return service["spec"].get("ipFamilies") or ["IPv4"]
-
-
-def address_of(pod: Object, family: str) -> str:
-    """Return a pod's address of a family, "" when it has none."""
-    status = pod.get("status") or {}
-    addresses = [one.get("ip", "") for one in status.get("podIPs") or ()] or [status.get("podIP") or ""]
-    return next((ip for ip in addresses if ip and (":" in ip) is (family == "IPv6")), "")
-
-
-def endpoints_of(
-    service: Object, pods: list[Object], family: str = "IPv4", zones: Mapping[str, str] | None = None
-) -> dict[bytes, tuple[list[Object], list[Object]]]:
-    """Return ``{port set: (ports, endpoints)}``: pods with other numbers for a named port are in other slices. ``zones``: of
-    nodes, by name."""
-    groups: dict[bytes, tuple[list[Object], list[Object]]] = {}
-    for pod in pods:
-        address = address_of(pod, family) if selects(service, pod) else ""
-        if not address or pod["status"].get("phase") in ("Succeeded", "Failed"):
-            continue
-        ports = []
-        for service_port in service["spec"].get("ports") or ():
-            number = port_number(service_port, pod)
-            if number is None:
-                continue
-            port = {
-                "name": service_port.get("name", ""),
-                "port": number,
-                "protocol": service_port.get("protocol", "TCP"),
-            }
-            if "appProtocol" in service_port:
-                port["appProtocol"] = service_port["appProtocol"]
-            ports.append(port)
-        if service["spec"].get("ports") and not ports:
-            continue
-        groups.setdefault(orjson.dumps(ports), (ports, []))[1].append(endpoint_of(service, pod, address, zones or {}))
-    for _, endpoints in groups.values():
-        endpoints.sort(key=lambda endpoint: str(endpoint["addresses"]))
-    return groups
-
-
-def endpoint_of(service: Object, pod: Object, address: str, zones: Mapping[str, str]) -> Object:
-    terminating = "deletionTimestamp" in pod["metadata"]
-    serving = is_pod_ready(pod)
-    ready = (serving and not terminating) or bool(service["spec"].get("publishNotReadyAddresses"))
-    metadata = pod["metadata"]
-    endpoint: Object = {
-        "addresses": [address],
-        "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
-        "targetRef": {
-            "kind": "Pod",
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-        },
-    }
-    if pod["spec"].get("nodeName"):
-        endpoint["nodeName"] = pod["spec"]["nodeName"]
-    if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == service["metadata"]["name"]:
-        endpoint["hostname"] = pod["spec"]["hostname"]
-    zone = zones.get(endpoint.get("nodeName", ""))
-    if zone:
-        endpoint["zone"] = zone
-    if ready and (hints := hints_of(service, endpoint)):
-        endpoint["hints"] = hints
-    return endpoint
-
-
-def hints_of(service: Object, endpoint: Object) -> Object:
-    """Return from where an endpoint is best reached, as the Service wishes (KEP-4444, KEP-3015)."""
-    wish, zone, node = service["spec"].get("trafficDistribution"), endpoint.get("zone"), endpoint.get("nodeName")
-    hints: Object = {}
-    if wish in ("PreferClose", "PreferSameZone", "PreferSameNode") and zone:
-        hints["forZones"] = [{"name": zone}]
-    if wish == "PreferSameNode" and node:
-        hints["forNodes"] = [{"name": node}]
-    return hints
-
-
-def slices_of(
-    service: Object, pods: list[Object], family: str = "IPv4", zones: Mapping[str, str] | None = None
-) -> list[tuple[list[Object], list[Object]]]:
-    """Return the ports and endpoints of each slice there should be; one empty slice when there is no endpoint."""
-    groups = endpoints_of(service, pods, family, zones)
-    chunks = [
-        (ports, endpoints[start : start + AT_MOST])
-        for _, (ports, endpoints) in sorted(groups.items())
-        for start in range(0, len(endpoints), AT_MOST)
-    ]
-    return chunks or [([], [])]
-
-
-def within_capacity(
-    groups: Iterable[tuple[list[Object], list[Object]]], most: int = CAPACITY
-) -> tuple[list[tuple[list[Object], list[Object]]], bool]:
-    """Return what of all endpoints an Endpoints object may hold, the ready ones first, and whether some are left out."""
-    kept: list[tuple[list[Object], list[Object]]] = []
-    whole = list(groups)
-    if sum(len(endpoints) for _, endpoints in whole) <= most:
-        return whole, False
-    for ports, endpoints in whole:
-        ready_first = sorted(endpoints, key=lambda one: not one["conditions"]["ready"])
-        kept.append((ports, ready_first[:most]))
-        most -= min(most, len(endpoints))
-    return kept, True
-
-
-def legacy_subsets(groups: Iterable[tuple[list[Object], list[Object]]]) -> list[Object]:
-    """Return the ``subsets`` of the Endpoints object: one for each set of ports."""
-    subsets = []
-    for ports, endpoints in groups:
-        subset: dict[str, Any] = {}
-        for name, wanted in (("addresses", True), ("notReadyAddresses", False)):
-            entries = [
-                {
-                    "ip": endpoint["addresses"][0],
-                    **({"hostname": endpoint["hostname"]} if "hostname" in endpoint else {}),
-                    **({"nodeName": endpoint["nodeName"]} if "nodeName" in endpoint else {}),
-                    "targetRef": endpoint["targetRef"],
-                }
-                for endpoint in endpoints
-                if endpoint["conditions"]["ready"] is wanted and not endpoint["conditions"]["terminating"]
-            ]
-            if entries:
-                subset[name] = entries
-        if subset:
-            if ports:
-                subset["ports"] = [{k: v for k, v in port.items() if v != ""} for port in ports]
-            subsets.append(subset)
-    return subsets
 
 
 class EndpointSliceController(Controller):
@@ -247,37 +98,28 @@ class EndpointSliceController(Controller):
             return BELIEVED_SECONDS  # the slice made last is not in the informer yet: it would be made twice
         pods = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
         families = families_of(service)
+        groups = {family: endpoints_of(service, pods, family, self.zones) for family in families}
+        present = [one for one in self.slices.by_index(BY_SERVICE, key) if managed(one)]
+        ours = [one for one in present if is_owned(one, service) and one["addressType"] in families]
         for family in families:
-            await self._write_slices(service, key, family, slices_of(service, pods, family, self.zones))
-        await self._delete_slices(one for one in self._present(key) if one["addressType"] not in families)
+            await self._write_slices(service, key, family, ours, groups[family])
+        # of a Service of this name before, or of a family that it no longer has
+        await self._delete_slices(one for one in present if one not in ours)
         # Endpoints know one family only: the Service's first
-        groups, over = within_capacity(group for _, group in sorted(endpoints_of(service, pods, families[0]).items()))
-        await self._write_endpoints(service, key, legacy_subsets(groups), over)
+        kept, over = within_capacity(group for _, group in sorted(groups[families[0]].items()))
+        await self._write_endpoints(service, key, legacy_subsets(kept), over)
         return None
 
-    def _present(self, key: str) -> list[Object]:
-        return [one for one in self.slices.by_index(BY_SERVICE, key) if managed(one)]
-
     async def _write_slices(
-        self, service: Object, key: str, family: str, chunks: list[tuple[list[Object], list[Object]]]
+        self, service: Object, key: str, family: str, ours: list[Object], wanted: dict[bytes, Group]
     ) -> None:
-        present = [one for one in self._present(key) if one["addressType"] == family]
-        spare = sorted(present, key=lambda s: str(s["metadata"]["name"]))
         labels = slice_labels(service)
-        for ports, endpoints in chunks:
-            there = spare.pop(0) if spare else None
-            if there is None:
-                await self._create(key, new_slice(service, labels, family, ports, endpoints))
-            elif (there.get("ports") or [], there.get("endpoints") or [], there["metadata"]["labels"]) != (
-                ports,
-                endpoints,
-                labels,
-            ):
-                metadata = {**there["metadata"], "labels": labels}
-                await self.client.update(
-                    ENDPOINT_SLICES, {**there, "metadata": metadata, "ports": ports, "endpoints": endpoints}
-                )
-        await self._delete_slices(spare)
+        todo = plan([one for one in ours if one["addressType"] == family], wanted, labels)
+        for ports, endpoints in todo.create:
+            await self._create(key, new_slice(service, labels, family, ports, endpoints))
+        for changed in todo.update:
+            await self.client.update(ENDPOINT_SLICES, changed)
+        await self._delete_slices(todo.delete)
 
     async def _delete_slices(self, surplus: Iterable[Object]) -> None:
         for one in surplus:
@@ -345,6 +187,11 @@ def service_of(endpoint_slice: Object) -> list[str]:
 
 def managed(endpoint_slice: Object) -> bool:
     return bool((endpoint_slice["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGER)
+
+
+def is_owned(endpoint_slice: Object, service: Object) -> bool:
+    owners = endpoint_slice["metadata"].get("ownerReferences") or ()
+    return any(one.get("uid") == service["metadata"]["uid"] for one in owners)
 
 
 def slice_labels(service: Object) -> dict[str, str]:

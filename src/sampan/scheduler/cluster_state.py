@@ -95,6 +95,15 @@ class ClusterState:
         self.counts.add(pod)
         self._index(pod, 1)
 
+    def confirm(self, pod: PodInfo) -> None:
+        """Take over the newer object of a pod that counts on its node already, and the same: nothing is counted anew."""
+        self.assumed.pop(pod.key, None)
+        self.placed[pod.key] = pod
+        info = self.nodes.get(pod.node) or self._waiting_for_node.get(pod.node)
+        if info is not None:
+            info.pods[pod.key] = pod
+        self.counts.replace(pod)
+
     def remove(self, key: str) -> None:
         self.assumed.pop(key, None)
         pod = self.placed.pop(key, None)

@@ -161,6 +161,12 @@ class Handle:
     released: Callable[[str], None]
     """Say that ``pre_enqueue`` would let a pod through now that it held back before, by its key."""
     kubernetes_version: tuple[int, int] = (1, 37)
+    later: Callable[[str], None] = field(default=lambda key: None)
+    """Have a waiting pod tried after its pause, by its key: what was done for it went wrong."""
+    tell: Callable[[ResourceType, str, Object | None, Object | None], None] = field(
+        default=lambda resource, action, old, new: None
+    )
+    """Have pods tried that may have waited for something that no informer tells: ``tell(resource, action, old, new)``."""
     filters: Callable[[CycleState, PodInfo, NodeInfo], Status | None] = field(default=lambda state, pod, node: None)
     """The filters of the profile on one node, nominated pods counted: for plugins that try what would be."""
     pods_changed: Callable[[CycleState, PodInfo, PodInfo, NodeInfo, int], Status | None] = field(

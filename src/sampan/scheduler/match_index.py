@@ -32,6 +32,10 @@ class PodCounts:
         self._pods.setdefault(pod.namespace, {})[pod.key] = pod
         self._count(pod, 1)
 
+    def replace(self, pod: PodInfo) -> None:
+        """Take over a newer object of a pod that counts the same."""
+        self._pods[pod.namespace][pod.key] = pod
+
     def remove(self, pod: PodInfo) -> None:
         pods = self._pods.get(pod.namespace)
         if pods is None or pods.pop(pod.key, None) is None:

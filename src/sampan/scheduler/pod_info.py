@@ -266,6 +266,13 @@ class PodInfo:
         terms: Iterable[Object] = (self.affinity.get(kind) or {}).get(PREFERRED) or ()
         return [AffinityTerm(one["podAffinityTerm"], self.namespace, self.labels, one["weight"]) for one in terms]
 
+    def renewed(self, pod: Object) -> PodInfo:
+        """Return the pod by a newer object that counts the same; what was read of it is kept."""
+        newer = PodInfo.__new__(PodInfo)
+        newer.__dict__.update(self.__dict__)
+        newer.object, newer.metadata, newer.spec = pod, pod["metadata"], pod["spec"]
+        return newer
+
     def placed_on(self, node: str) -> PodInfo:
         """Return the same pod as if it were bound to a node; what was read of it is kept."""
         placed = PodInfo.__new__(PodInfo)

@@ -5,6 +5,7 @@ Which plugin has which point is worked out once; a cycle then calls bound method
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from sampan.scheduler.framework import (
@@ -26,6 +27,8 @@ from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.remembered import Answer, Answers, local_points
+
+logger = logging.getLogger("sampan.scheduler")
 
 POINTS = (
     "pre_enqueue", "pre_filter", "filter", "post_filter", "pre_score", "score", "reserve", "permit", "pre_bind", "bind",
@@ -239,7 +242,11 @@ class Profile:
 
     def unreserve(self, state: CycleState, pod: PodInfo, node: str) -> None:
         for plugin in reversed(self._reserving):
-            plugin.unreserve(state, pod, node)
+            try:
+                plugin.unreserve(state, pod, node)
+            except Exception:
+                # what the others noted must be taken back all the same
+                logger.exception("%s: %s failed to take its reservation back", pod.key, plugin.name)
 
     async def permit(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
         for plugin in self.enabled["permit"]:

@@ -170,6 +170,14 @@ class SchedulingQueue:
             if self._admit(queued):
                 self._to_active(queued, "ForceActivate")
 
+    def later(self, key: str) -> None:
+        """Try a pod after its pause, whatever it waits for: what was done for it went wrong."""
+        queued = self._pods.get(key)
+        if queued is not None and queued.where in ("unschedulable", "gated"):
+            self._leave(queued)
+            queued.pending = False
+            self.failed(queued)
+
     def released(self, key: str) -> None:
         """Ask again whether a pod may be tried, if it was held back."""
         queued = self._pods.get(key)

@@ -18,6 +18,7 @@ from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import NAMESPACES, NODES, PODS
+from sampan.scheduler.binding import Binding
 from sampan.scheduler.cluster_state import ClusterState
 from sampan.scheduler.configuration import Configuration, build
 from sampan.scheduler.cycle import Cycles, Refusal
@@ -70,8 +71,9 @@ class Scheduler:
         self._informer_of = informer_of
         self._followed: list[Informer] = [self.pods, self.nodes, self.namespaces]
         self._group: asyncio.TaskGroup | None = None
+        self._is_ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        """What is under way for a pod, by its key."""
+        """The binding that is under way for a pod, by its key."""
         self._slots = asyncio.Semaphore(BINDINGS)
         self.cycles = Cycles(self.cluster)
         self.metrics = Metrics(self)
@@ -80,6 +82,7 @@ class Scheduler:
             handle = Handle(
                 client, self._follow, events, self.cluster, self.nominations, self._start,
                 lambda key: self.queue.activate(key), lambda key: self.queue.released(key), kubernetes_version,
+                lambda key: self.queue.later(key), lambda *event: self.queue.event(*event),
             )  # fmt: skip
             self.profiles[spec.scheduler_name] = build(spec, configuration, handle)
         interests = {name: found for one in self.profiles.values() for name, found in one.interests().items()}
@@ -96,10 +99,13 @@ class Scheduler:
             await informer.synced()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            while True:
-                queued = await self.queue.pop()
-                self._schedule(queued)
-                await asyncio.sleep(0)  # whoever shares the loop gets on between two cycles
+            try:
+                while True:
+                    queued = await self.queue.pop()
+                    self._schedule(queued)
+                    await asyncio.sleep(0)  # whoever shares the loop gets on between two cycles
+            finally:
+                self._is_ending = True
 
     def _follow(self, resource: ResourceType) -> Informer:
         informer = self._informer_of(resource)
@@ -119,7 +125,10 @@ class Scheduler:
                 logger.exception("%s failed", name)
 
         assert self._group is not None, "the scheduler does not run"
-        self._group.create_task(guarded(), name=name)
+        if self._is_ending:
+            work.close()  # bindings that end with us give back what they can; the next scheduler finds the rest
+        else:
+            self._group.create_task(guarded(), name=name)
 
     # events
 
@@ -146,18 +155,27 @@ class Scheduler:
             self._on_placed(key, old, new)
         elif self._ours(new):
             info = PodInfo(new)
-            if info.nominated and key not in self.cluster.assumed:
-                self.nominations.set(info, info.nominated)
+            if key not in self.cluster.assumed:
+                told = old is None or PodInfo(old).nominated != info.nominated
+                self._nominate(info, info.nominated if told else self.nominations.node_of(key))
             self.queue.add(info)
         else:
             self._forget(new)
 
     def _forget(self, pod: Object) -> None:
-        key = key_of(pod)
-        self.queue.delete(key)
-        if node := self.nominations.drop(key):
-            # the room that was made for it is anybody's
-            self.queue.event(PODS, DELETE, {**pod, "spec": {**pod["spec"], "nodeName": node}}, None)
+        self.queue.delete(key_of(pod))
+        self._nominate(PodInfo(pod), "")
+
+    def _nominate(self, pod: PodInfo, node: str) -> None:
+        """Have room kept for a pod on a node, or nowhere (with an empty name)."""
+        before = self.nominations.node_of(pod.key)
+        self.nominations.set(pod, node)
+        self._leave_room(pod, before, node)
+
+    def _leave_room(self, pod: PodInfo, before: str, node: str) -> None:
+        if before and before != node:
+            # the room that was kept for it there is anybody's
+            self.queue.event(PODS, DELETE, pod.placed_on(before).object, None)
 
     def _on_placed(self, key: str, old: Object | None, new: Object) -> None:
         if old is not None and key in self.cluster.placed and key not in self.cluster.assumed:
@@ -167,8 +185,15 @@ class Scheduler:
                 self.queue.event(PODS, action, old, new)
             return
         self.queue.delete(key)
-        self.nominations.drop(key)
-        self.cluster.add(PodInfo(new))
+        assumed = self.cluster.assumed.get(key)
+        if assumed is not None and confirms(assumed, new):
+            self.cluster.confirm(assumed.renewed(new))
+        else:
+            if assumed is not None and (task := self._tasks.get(key)) is not None:
+                task.cancel()  # somebody else has bound it elsewhere: what was reserved for it is taken back
+            self.cluster.add(PodInfo(new))
+        info = self.cluster.placed[key]
+        self._leave_room(info, self.nominations.drop(key), info.node)
         self.queue.event(PODS, ADD, None, new)
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
@@ -229,18 +254,22 @@ class Scheduler:
         if isinstance(found, Status):
             self._fail(queued, SCHEDULER_ERROR, found.message)
         elif isinstance(found, PodInfo):
-            self._spawn(pod.key, self._bind(profile, state, queued, found.node), "binding")
+            self._begin(Binding(profile, state, queued, found))
 
     def _assume(self, profile: Profile, state: CycleState, pod: PodInfo, node: str) -> PodInfo | Refusal | Status:
         """Count the pod on its node and let plugins note it."""
         placed = pod.placed_on(node)
         self.cluster.assume(placed)
-        status = profile.reserve(state, placed, node)
+        try:
+            status = profile.reserve(state, placed, node)
+        except Exception as error:
+            logger.exception("%s: a plugin failed to reserve", pod.key)
+            status = failure(f"running Reserve plugins: {type(error).__name__}: {error}")
         if status is not None:
             profile.unreserve(state, placed, node)
             self.cluster.remove(pod.key)
             return self._refusal(status, node) if status.code is not Code.ERROR else status
-        self.nominations.drop(pod.key)
+        self._leave_room(pod, self.nominations.drop(pod.key), node)
         return placed
 
     def _refusal(self, status: Status, node: str) -> Refusal:
@@ -255,7 +284,7 @@ class Scheduler:
             if result.status is not None:
                 why.post_filter = result.status.message
             if nominated is not None:
-                self.nominations.set(pod, nominated)
+                self._nominate(pod, nominated)
         self.queue.refused(queued, why.plugins, is_pending=why.pending)
         self._spawn(pod.key, self.teller.refused(pod, UNSCHEDULABLE, why.message, nominated), "refusal")
 
@@ -264,40 +293,50 @@ class Scheduler:
         self.queue.failed(queued)
         self._spawn(queued.pod.key, self.teller.refused(queued.pod, reason, message), "failure")
 
-    def _spawn(self, key: str, work: Coroutine[Any, Any, None], what: str) -> None:
+    def _spawn(self, key: str, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
                 await work
             except (ApiError, OSError) as error:
                 logger.warning("%s: %s: %s", key, what, error)
+            except Exception:
+                logger.exception("%s: %s failed", key, what)  # and ends nobody else's
 
         assert self._group is not None
-        task = self._group.create_task(guarded(), name=f"{what}-{key}")
-        if what == "binding":
-            self._tasks[key] = task
-            task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        return self._group.create_task(guarded(), name=f"{what}-{key}")
 
-    async def _bind(self, profile: Profile, state: CycleState, queued: QueuedPod, node: str) -> None:
-        pod = self.cluster.assumed[queued.pod.key]
+    # the binding
+
+    def _begin(self, binding: Binding) -> None:
+        key, work = binding.pod.key, self._bind(binding)
+        task = self._tasks[key] = self._spawn(key, work, "binding")
+
+        def ended(task: asyncio.Task[None]) -> None:
+            work.close()  # one that was cancelled before it began was never awaited
+            if self._tasks.get(key) is task:
+                del self._tasks[key]
+            self._give_back(binding)
+
+        task.add_done_callback(ended)
+
+    async def _bind(self, binding: Binding) -> None:
+        profile, state, queued, pod, node = binding.profile, binding.state, binding.queued, binding.pod, binding.node
         try:
             status = await profile.permit(state, pod, node) or await profile.pre_bind(state, pod, node)
             if status is None:
                 async with self._slots:
                     status = await profile.bind(state, pod, node)
-        except asyncio.CancelledError:
-            # the pod is gone, or we are
-            self._give_back(profile, state, pod, node)
-            raise
         except Exception as error:
             logger.exception("%s: a plugin failed", pod.key)
             status = failure(f"{type(error).__name__}: {error}")
         if status is None:
+            binding.is_over = True
             self.teller.scheduled(pod, node)
             self.metrics.whole.observe(asyncio.get_running_loop().time() - queued.first_seen, str(queued.attempts))
             self.metrics.tries.observe(queued.attempts)
             profile.post_bind(state, pod, node)
             return
-        self._give_back(profile, state, pod, node)
+        self._give_back(binding)
         if self.queue.get(pod.key) is not queued:
             return
         if status.code is Code.ERROR:
@@ -305,8 +344,20 @@ class Scheduler:
         else:
             self._fail(queued, UNSCHEDULABLE, self._refusal(status, node).message)
 
-    def _give_back(self, profile: Profile, state: CycleState, pod: PodInfo, node: str) -> None:
-        profile.unreserve(state, pod, node)
+    def _give_back(self, binding: Binding) -> None:
+        """Take back what was counted and reserved for a pod that was not bound."""
+        if not binding.take_back():
+            return
+        pod = binding.pod
         if self.cluster.assumed.get(pod.key) is pod:
             self.cluster.remove(pod.key)
             self.queue.event(PODS, DELETE, pod.object, None)
+        queued = binding.queued
+        if self.queue.get(pod.key) is queued:
+            self._nominate(queued.pod, queued.pod.nominated)  # the room that was made for it is still meant for it
+
+
+def confirms(assumed: PodInfo, pod: Object) -> bool:
+    """Whether a pod that the API shows is the one that was assumed, and counts the same."""
+    same = assumed.node == pod["spec"].get("nodeName") and assumed.uid == pod["metadata"].get("uid", "")
+    return same and not counts_anew(assumed.object, pod)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +160,32 @@ async def cluster(local_api: Api, throwaway_pki: Path) -> AsyncIterator[Cluster]
     task.cancel()
     results = await asyncio.gather(task, return_exceptions=True)
     assert not ended, results
+
+
+MODULES = tuple(f"sampan.{room}." for room in ("api", "client", "controllers", "scheduler", "schema", "simulation"))
+
+
+class Clock:
+    """The host's clock; ``jump`` sets it."""
+
+    def __init__(self) -> None:
+        self.ahead_seconds = 0.0
+
+    def jump(self, seconds: float) -> None:
+        self.ahead_seconds += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock, real = Clock(), time.time
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(seconds=clock.ahead_seconds)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(MODULES) and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Jumping)
+    monkeypatch.setattr(time, "time", lambda: real() + clock.ahead_seconds)
+    yield clock

@@ -10,6 +10,7 @@ import pytest
 from sampan.client.resources import CRON_JOBS, JOBS
 from sampan.controllers.cron_job import due, job_for, stamp, superfluous
 from sampan.schema.objects import Object
+from tests.unit.controllers.conftest import Clock
 
 NOON = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 
@@ -84,6 +85,15 @@ async def test_a_job_that_still_runs(cluster: Any, policy: str, events: str) -> 
     assert found["status"]["active"][0]["name"].startswith("tick-") and found["status"]["lastScheduleTime"]
     assert job["metadata"]["ownerReferences"][0]["kind"] == "CronJob"
     await cluster.event(events)
+
+
+async def test_jobs_run_beside_each_other_where_that_is_allowed(cluster: Any, clock: Clock) -> None:
+    await cluster.client.create(CRON_JOBS, cron_job("@every 1s", concurrencyPolicy="Allow"))
+    await cluster.event("SuccessfulCreate")
+    clock.jump(60)  # a Job is named by the minute of its time
+    found = await cluster.until(CRON_JOBS, "tick", lambda c: len(c.get("status", {}).get("active") or ()) >= 2)
+    running = {job["metadata"]["uid"] for job in (await cluster.client.list(JOBS, "default")).items}
+    assert {entry["uid"] for entry in found["status"]["active"]} <= running
 
 
 async def test_a_suspended_schedule_starts_nothing(cluster: Any) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sampan.controllers import deployment_plan as plan
 from sampan.controllers import node_conditions, replica_set
-from sampan.controllers.endpoint_slices import endpoints_of, legacy_subsets, port_number, slices_of, within_capacity
 from sampan.controllers.ownership import with_condition
+from sampan.controllers.service_endpoints import endpoints_of, legacy_subsets, port_number, within_capacity
 from sampan.schema.objects import Object
 
 
@@ -193,7 +193,7 @@ def test_conditions_of_endpoints() -> None:
         "10.0.0.2": (False, False, False),
         "10.0.0.3": (False, True, True),
     }
-    (subset,) = legacy_subsets(slices_of(service({"port": 80}), pods))
+    (subset,) = legacy_subsets(endpoints_of(service({"port": 80}), pods).values())
     assert [a["ip"] for a in subset["addresses"]] == ["10.0.0.1"]
     assert [a["ip"] for a in subset["notReadyAddresses"]] == ["10.0.0.2"]
     ((_, endpoints),) = endpoints_of(service({"port": 80}, publishNotReadyAddresses=True), pods).values()
@@ -204,9 +204,9 @@ def test_pods_with_other_numbers_for_a_name_are_in_other_slices() -> None:
     def numbered(name: str, number: int, ip: str) -> Object:
         return pod(name, ip=ip, containers=[{"ports": [{"name": "http", "containerPort": number}]}])
 
-    chunks = slices_of(
+    chunks = endpoints_of(
         service({"port": 80, "targetPort": "http"}), [numbered("a", 1, "10.0.0.1"), numbered("b", 2, "10.0.0.2")]
-    )
+    ).values()
     assert [[port["port"] for port in ports] for ports, _ in chunks] == [[1], [2]]
 
 
@@ -254,16 +254,16 @@ def test_endpoints_of_both_families_zones_and_wishes() -> None:
     service: Object = {"metadata": {"name": "web", "namespace": "ns"}, "spec": {"selector": {"app": "web"}}}
     service["spec"]["trafficDistribution"] = "PreferSameNode"
     for family, address in (("IPv4", "10.0.0.1"), ("IPv6", "fd00::1")):
-        ((_, (endpoint,)),) = slices_of(service, pods, family, {"n1": "z"})
+        ((_, (endpoint,)),) = endpoints_of(service, pods, family, {"n1": "z"}).values()
         assert endpoint["addresses"] == [address]
         assert (endpoint["zone"], endpoint["hints"]) == (
             "z",
             {"forZones": [{"name": "z"}], "forNodes": [{"name": "n1"}]},
         )
     service["spec"]["trafficDistribution"] = "PreferClose"
-    ((_, (endpoint,)),) = slices_of(service, pods, "IPv4", {"n1": "z"})
+    ((_, (endpoint,)),) = endpoints_of(service, pods, "IPv4", {"n1": "z"}).values()
     assert endpoint["hints"] == {"forZones": [{"name": "z"}]}
-    ((_, (endpoint,)),) = slices_of(service, pods, "IPv4", {})
+    ((_, (endpoint,)),) = endpoints_of(service, pods, "IPv4", {}).values()
     assert "hints" not in endpoint and "zone" not in endpoint
 
 

@@ -127,6 +127,23 @@ async def test_critical_pods_preempt(cluster: Any) -> None:
     await cluster.gone(PODS, "low")
 
 
+async def test_a_preempted_pod_is_told_and_kept_by_its_finalizer(cluster: Any) -> None:
+    await with_rare(cluster, "5")
+    made = {"metadata": {"name": "high"}, "value": 100}
+    await cluster.client.create(CLASSES, {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", **made})
+    low = pod("low", container=rare("5"))
+    low["metadata"]["finalizers"] = ["example.com/test"]
+    await cluster.client.create(PODS, low)
+    await cluster.until(PODS, "low", lambda p: p["spec"].get("nodeName"))
+    await cluster.client.create(PODS, pod("high", container=rare("5"), priorityClassName="high"))
+    victim = await cluster.until(PODS, "low", lambda p: "deletionTimestamp" in p["metadata"])
+    (told,) = (one for one in victim["status"]["conditions"] if one["type"] == "DisruptionTarget")
+    assert (told["status"], told["reason"]) == ("True", "PreemptionByScheduler")
+    await cluster.until(PODS, "high", lambda p: p["spec"].get("nodeName"))
+    await cluster.client.patch(PODS, "low", {"metadata": {"finalizers": None}}, "default")
+    await cluster.gone(PODS, "low")
+
+
 def port_of(endpoints: Object) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for subset in endpoints.get("subsets") or ():

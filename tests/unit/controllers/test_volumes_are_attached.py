@@ -84,6 +84,14 @@ async def test_a_volume_for_one_node_is_not_attached_to_two(cluster: Any) -> Non
     events = await cluster.until_all(EVENTS, lambda all: any("Multi-Attach" in one["message"] for one in all))
     assert any(one["involvedObject"]["name"] == "q" for one in events if "Multi-Attach" in one["message"])
     assert len((await cluster.client.list(VOLUME_ATTACHMENTS)).items) == 1
+    # the first node lets go: whoever was refused gets it
+    await cluster.client.delete(PODS, "p", "default", grace_period_seconds=0)
+    async with asyncio.timeout(20):
+        async for event in cluster.client.watch(
+            VOLUME_ATTACHMENTS, resource_version=events[-1]["metadata"]["resourceVersion"]
+        ):
+            if event.type == "ADDED" and event.object["spec"]["nodeName"] == "other":
+                break
 
 
 async def test_attachments_of_others_are_left_alone(cluster: Any) -> None:

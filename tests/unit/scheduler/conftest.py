@@ -117,7 +117,7 @@ def profile_on() -> ProfileOn:
             informer_of=lambda resource: Informer(client, resource),
             events=EventRecorder(client, "default-scheduler"),
             cluster=cluster,
-            nominations=nominations or Nominations(),
+            nominations=Nominations() if nominations is None else nominations,
             start=start,
             activate=lambda key: None,
             released=lambda key: None,

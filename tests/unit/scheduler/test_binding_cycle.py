@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Watchful(Plugin):
         super().__init__(args, handle)
         self.asked, self.gate = Asked(), asyncio.Event()
         self.answers: dict[str, list[Status]] = {}
+        self.meanwhile: list[Callable[[PodInfo], None]] = []
+        """What happens after the choice of a node and before the binding begins."""
         self.gate.set()
 
     def _answer(self, point: str) -> Status | None:
@@ -51,6 +53,11 @@ class Watchful(Plugin):
         return left.pop() if left else None
 
     def reserve(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
+        if self.meanwhile:
+            asyncio.get_running_loop().call_soon(self.meanwhile.pop(), pod)
+        if "explode" in self.answers:
+            del self.answers["explode"]
+            raise RuntimeError("reserve exploded")
         return self._answer("reserve")
 
     def unreserve(self, state: CycleState, pod: PodInfo, node: str) -> None:
@@ -170,3 +177,57 @@ async def test_a_binding_that_the_api_refuses_is_tried_anew(start: Start) -> Non
     assert cluster.placed["default/web"].node == "elsewhere" and not cluster.assumed
     assert not cluster.nodes["one"].pods
     assert setting.scheduler.queue.get("default/web") is None
+
+
+async def test_a_pod_that_is_bound_by_somebody_else_before_its_binding_begins_ends_nothing(start: Start) -> None:
+    setting, plugin = watched(start)
+
+    def bound(info: PodInfo) -> None:
+        metadata = {**info.metadata, "resourceVersion": "999999"}
+        setting.pods.take({**info.object, "metadata": metadata, "spec": {**info.spec, "nodeName": "elsewhere"}})
+
+    plugin.meanwhile.append(bound)
+    await setting.add_node(node("one"))
+    await setting.client.create(PODS, pod("web"))
+    await plugin.asked.until("unreserve")
+    cluster = setting.scheduler.cluster
+    assert cluster.placed["default/web"].node == "elsewhere" and not cluster.nodes["one"].pods
+    assert plugin.asked == ["reserve", "unreserve"], "nothing more was done for it"
+    await setting.client.create(PODS, pod("other"))
+    await setting.until("other", lambda p: p["spec"].get("nodeName"))
+
+
+async def test_a_pod_that_is_deleted_before_its_binding_begins_leaves_nothing(start: Start) -> None:
+    setting, plugin = watched(start)
+    plugin.meanwhile.append(lambda info: setting.pods.forget(info.object))
+    await setting.add_node(node("one"))
+    await setting.client.create(PODS, pod("web"))
+    await plugin.asked.until("unreserve")
+    assert plugin.asked == ["reserve", "unreserve"]
+    assert not setting.scheduler.cluster.placed and not setting.scheduler.cluster.nodes["one"].requested.get("cpu")
+
+
+async def test_a_reserve_that_explodes_counts_the_pod_nowhere(start: Start) -> None:
+    setting, plugin = watched(start)
+    plugin.answers["explode"] = []
+    # so large that it does not fit beside itself
+    await setting.add_node(node("one", cpu="4"))
+    await setting.client.create(PODS, pod("web", cpu="3"))
+    await setting.until("web", lambda p: "reserve exploded" in told(p)[1])
+    await setting.until("web", lambda p: p["spec"].get("nodeName"))
+    assert plugin.asked[0] == "unreserve" and setting.scheduler.cluster.nodes["one"].requested["cpu"] == 3000
+
+
+async def test_a_pod_is_counted_once_and_not_again_when_the_api_shows_it(start: Start) -> None:
+    setting = start()
+    await setting.add_node(node("one", cpu="64"))
+    await setting.client.create(PODS, pod("first", cpu="1"))
+    await setting.until("first", lambda p: p["spec"].get("nodeName"))
+    info = setting.scheduler.cluster.nodes["one"]
+    before, confirmed = info.generation, setting.scheduler.cluster.placed["default/first"]
+    assert confirmed.object["spec"]["nodeName"] == "one" and "first" not in setting.scheduler.cluster.assumed
+    for number in range(20):
+        await setting.client.create(PODS, pod(f"p{number}", cpu="1"))
+        await setting.until(f"p{number}", lambda p: p["spec"].get("nodeName"))
+    assert info.generation == before + 20, "what is known of the node is asked anew for each change of it"
+    assert info.requested["cpu"] == 21_000

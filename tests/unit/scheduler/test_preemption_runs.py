@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from sampan.client.errors import ApiError
 from sampan.client.protocol import ResourceType
 from sampan.client.resources import EVENTS, PODS
 from sampan.schema.objects import Object
@@ -83,3 +84,61 @@ async def test_the_metrics_tell_of_it(setting: Setting) -> None:
     assert "scheduler_preemption_attempts_total 1" in page
     assert 'scheduler_preemption_victims_bucket{le="1"} 1' in page
     assert 'scheduler_pending_pods{queue="unschedulable"} 1' in page
+
+
+class Refusing:
+    """A client that may not delete pods."""
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.asked = client, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    async def delete(self, *args: Any, **kwargs: Any) -> None:
+        self.asked += 1
+        raise ApiError(403, {"reason": "Forbidden", "message": "no"})
+
+
+async def test_a_preemption_that_the_api_refuses_pauses(setting: Setting) -> None:
+    await classes(setting)
+    await setting.add_node(node("one", cpu="4"))
+    await setting.client.create(PODS, pod("cheap", "low", "3"))
+    await setting.until("cheap", lambda p: p["spec"].get("nodeName"))
+    handle = setting.scheduler.profiles["default-scheduler"].plugins["DefaultPreemption"].handle
+    own, handle.client = handle.client, Refusing(handle.client)
+    pausing: Any = asyncio.Event()
+    later = handle.later
+
+    def noted(key: str) -> None:
+        later(key)
+        pausing.set()
+
+    handle.later = noted
+    await setting.client.create(PODS, pod("dear", "high", "3"))
+    async with asyncio.timeout(20):
+        await pausing.wait()
+    queued = setting.scheduler.queue.get("default/dear")
+    assert queued is not None and (queued.where, queued.errors) == ("backoff", 1)
+    await setting.until("dear", lambda p: p["status"].get("nominatedNodeName"))
+    assert handle.client.asked == 1
+    # the API changes its mind: the next try gets the room
+    handle.client = own
+    await setting.until("cheap", lambda p: "deletionTimestamp" in p["metadata"])
+
+
+async def test_room_of_a_pod_that_went_elsewhere_is_anybodys(setting: Setting) -> None:
+    await classes(setting)
+    await setting.add_node(node("one", cpu="4"))
+    await setting.client.create(PODS, pod("cheap", "low", "3"))
+    await setting.until("cheap", lambda p: p["spec"].get("nodeName"))
+    await setting.client.create(PODS, pod("dear", "high", "3"))
+    made = await setting.until("dear", lambda p: p.get("status", {}).get("nominatedNodeName"))
+    await setting.client.create(PODS, pod("small", "low", "1"))
+    await setting.until("small", lambda p: condition(p, "PodScheduled").get("status") == "False")
+    # somebody binds the important one to another node: there is room for the small one beside the cheap one
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "dear", "uid": made["metadata"]["uid"]},
+               "target": {"kind": "Node", "name": "elsewhere"}}  # fmt: skip
+    await setting.client.create(PODS, binding, "default", name="dear", subresource="binding")
+    await setting.until("small", lambda p: p["spec"].get("nodeName") == "one")
+    assert "default/cheap" in setting.scheduler.cluster.placed

@@ -12,6 +12,8 @@ from sampan.scheduler.cluster_state import cluster_of
 from sampan.scheduler.cycle import Cycles, Refusal
 from sampan.scheduler.framework import CycleState
 from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.nominations import Nominations
+from sampan.scheduler.plugins.default_preemption import DefaultPreemption
 from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.victims import Candidate, Trial, best, candidate
 from sampan.schema.objects import Object
@@ -71,9 +73,39 @@ def test_why_there_is_no_room_is_said_of_each_node(profile_on: ProfileOn) -> Non
 def test_who_may_not_preempt(profile_on: ProfileOn, spec: Any, message: str) -> None:
     ending = pod("a", on="one", priority=1, requests={"cpu": "4"})
     ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    target = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+    ending["status"] = {"conditions": [target]}
     waiting = pod(priority=10, requests={"cpu": "3"}, **spec)
     _, result = refusal(profile_on, waiting, [node("one")], [ending])
     assert (result.status.message, result.nominated_node) == (message, None)
+
+
+def test_who_ends_for_another_reason_holds_nobody_up(profile_on: ProfileOn) -> None:
+    ending = pod("a", on="one", priority=1, requests={"cpu": "2"})
+    ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    other = pod("b", on="one", priority=1, requests={"cpu": "2"})
+    waiting = pod(priority=10, requests={"cpu": "3"}, status={"nominatedNodeName": "one"})
+    _, result = refusal(profile_on, waiting, [node("one")], [ending, other])
+    assert (result.status, result.nominated_node) == (None, "one")
+
+
+def test_victims_that_do_not_show_it_yet_are_not_taken_again(profile_on: ProfileOn) -> None:
+    nominations, started = Nominations(), list[str]()
+    cluster = cluster_of([node("one")], [pod("a", on="one", priority=1, requests={"cpu": "4"})])
+    profile = profile_on(cluster, nominations=nominations, started=started)
+    plugin = profile.plugins["DefaultPreemption"]
+    assert isinstance(plugin, DefaultPreemption)
+    waiting = PodInfo(pod(priority=10, requests={"cpu": "3"}))
+    for told in ("", "preemption: not eligible due to a terminating pod on the nominated node."):
+        state = CycleState()
+        found = Cycles(cluster).choose(profile, state, waiting)
+        assert isinstance(found, Refusal)
+        result = profile.post_filter(state, waiting, found.statuses)
+        assert (result.status.message if result.status else "") == told
+        if result.nominated_node:
+            nominations.set(waiting, result.nominated_node)
+        plugin.under_way.clear()  # the API has taken the deletions, the informer has not told of them yet
+    assert started == ["preemption-ns/p"] and plugin.victims == {1: 1}
 
 
 def budget(allowed: int, **labels: str) -> Object:

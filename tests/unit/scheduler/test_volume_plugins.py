@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sampan.client.events import EventRecorder
-from sampan.client.informer import Informer
-from sampan.client.protocol import ResourceType
 from sampan.client.resources import (
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
-    NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
     VOLUME_ATTACHMENTS,
 )
-from sampan.scheduler.cluster_state import cluster_of
-from sampan.scheduler.configuration import Configuration, ProfileSpec, build
-from sampan.scheduler.cycle import Cycles, Refusal
-from sampan.scheduler.framework import Code, CycleState, Handle, Status
-from sampan.scheduler.nominations import Nominations
-from sampan.scheduler.plugins.volume_binding import VolumeBinding
-from sampan.scheduler.pod_info import PodInfo
+from sampan.scheduler.framework import UPDATE, Code
 from sampan.schema.objects import Object
+from tests.unit.scheduler.world import World, reserved
 
 COMPLETED = {"pv.kubernetes.io/bind-completed": "yes"}
 ZONE = "topology.kubernetes.io/zone"
@@ -73,62 +63,6 @@ def storage_class(
 
 
 TWO = "0/2 nodes are available: 2 node(s)"
-
-
-class World:
-    """A cluster that is no API's, with what is in it."""
-
-    def __init__(
-        self,
-        nodes: list[Object],
-        there: tuple[Object, ...] = (),
-        objects: dict[ResourceType, list[Object]] | None = None,
-        version: tuple[int, int] = (1, 37),
-    ) -> None:
-        client: Any = SimpleNamespace(streams_lists=False, update=self.update)
-        self.informers: dict[ResourceType, Informer] = {}
-        self.client, self.written = client, asyncio.Queue[tuple[ResourceType, Object]]()
-        for resource, found in {STORAGE_CLASSES: [storage_class()], NODES: nodes, **(objects or {})}.items():
-            for one in found:
-                self.set(resource, one)
-        handle = Handle(
-            client=client,
-            informer_of=self.informer,
-            events=EventRecorder(client, "default-scheduler"),
-            cluster=cluster_of(nodes, list(there)),
-            nominations=Nominations(),
-            start=lambda work, name: work.close(),
-            activate=lambda key: None,
-            released=lambda key: None,
-            kubernetes_version=version,
-        )
-        self.cluster = handle.cluster
-        self.profile = build(ProfileSpec(), Configuration(), handle)
-
-    async def update(self, resource: ResourceType, obj: Object) -> Object:
-        self.set(resource, obj)
-        self.written.put_nowait((resource, obj))
-        return obj
-
-    def informer(self, resource: ResourceType) -> Informer:
-        return self.informers.setdefault(resource, Informer(self.client, resource))
-
-    def set(self, resource: ResourceType, obj: Object) -> None:
-        number = str(int(obj["metadata"].get("resourceVersion", 0)) + 1)
-        self.informer(resource).take({**obj, "metadata": {**obj["metadata"], "resourceVersion": number}})
-
-    def goes(self, waiting: Object, state: CycleState | None = None) -> str:
-        found = Cycles(self.cluster).choose(self.profile, CycleState() if state is None else state, PodInfo(waiting))
-        assert not isinstance(found, Status), found
-        return found.message if isinstance(found, Refusal) else found.name
-
-    @property
-    def binding(self) -> VolumeBinding:
-        found = self.profile.plugins["VolumeBinding"]
-        assert isinstance(found, VolumeBinding)
-        return found
-
-
 A, B = node("a", **{ZONE: "1"}), node("b", **{ZONE: "2"})
 
 
@@ -214,7 +148,9 @@ def test_one_pod_means_one_pod() -> None:
     }
     there = pod("other", on="a", priority=5)
     refused = World([A, B], (there,), objects).goes(pod(priority=1))
-    assert "2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode" in refused
+    assert (
+        "2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use" in refused
+    )
     assert World([A, B], (pod("other", ("d",), on="a"),), objects).goes(pod()) in ("a", "b")
 
 
@@ -240,13 +176,6 @@ def test_nodes_have_so_many_volumes_of_a_driver() -> None:
 # binding
 
 
-async def reserved(world: World, waiting: Object) -> tuple[CycleState, PodInfo]:
-    state, info = CycleState(), PodInfo(waiting)
-    assert world.goes(waiting, state) == "a"
-    assert world.profile.reserve(state, info, "a") is None
-    return state, info
-
-
 async def test_what_is_promised_is_taken_until_it_is_given_back() -> None:
     none = storage_class("none", "kubernetes.io/no-provisioner")
     objects = {
@@ -259,6 +188,24 @@ async def test_what_is_promised_is_taken_until_it_is_given_back() -> None:
     assert "didn't find available" in world.goes(pod("q", ("d",)))
     world.profile.unreserve(state, info, "a")
     assert world.goes(pod("q", ("d",))) == "a"
+    # who was refused because of the promise is told that it is over: no informer would tell
+    (event,) = world.told
+    assert event[:2] == (PERSISTENT_VOLUMES, UPDATE) and event[3] and event[3]["metadata"]["name"] == "v"
+
+
+async def test_a_promise_stands_while_another_pod_relies_on_it() -> None:
+    none = storage_class("none", "kubernetes.io/no-provisioner")
+    objects = {
+        PERSISTENT_VOLUME_CLAIMS: [claim(storageClassName="none"), claim("d", storageClassName="none")],
+        PERSISTENT_VOLUMES: [volume("v", "a", storageClassName="none")],
+        STORAGE_CLASSES: [none],
+    }
+    world = World([A], objects=objects)
+    first, second = await reserved(world, pod("p")), await reserved(world, pod("q"))
+    world.profile.unreserve(*first, "a")
+    assert "didn't find available" in world.goes(pod("r", ("d",))) and not world.told
+    world.profile.unreserve(*second, "a")
+    assert world.goes(pod("r", ("d",))) == "a" and len(world.told) == 1
 
 
 async def test_volumes_are_bound_before_the_pod_is() -> None:
@@ -278,7 +225,7 @@ async def test_volumes_are_bound_before_the_pod_is() -> None:
     assert not binding.done()
     world.set(PERSISTENT_VOLUME_CLAIMS, later(claim("d", volume="w")))
     assert await binding is None
-    assert not world.binding.promised_volumes and not world.binding.promised_nodes
+    assert not len(world.binding.promised_volumes) and not len(world.binding.promised_nodes)
 
 
 def later(obj: Object) -> Object:

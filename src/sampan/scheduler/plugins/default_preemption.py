@@ -32,10 +32,12 @@ from sampan.scheduler.framework import (
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.victims import Candidate, Trial, best, candidate
+from sampan.schema.objects import Object
 
 NOT_HELPFUL = unresolvable("Preemption is not helpful for scheduling")
 NEVER = "not eligible due to preemptionPolicy=Never."
 ENDING = "not eligible due to a terminating pod on the nominated node."
+PREEMPTED = "PreemptionByScheduler"
 UNDER_WAY = unresolvable("waiting for the preemption for this pod to be finished")
 
 
@@ -48,6 +50,9 @@ class DefaultPreemption(Plugin):
         self.budgets = handle.informer_of(POD_DISRUPTION_BUDGETS)
         self.under_way: set[str] = set()
         """Pods whose victims are being deleted, by uid."""
+        self.ending: set[str] = set()
+        """Victims that are being deleted and do not show it yet, by uid: nobody is taken twice."""
+        handle.informer_of(PODS).add_handler(self._on_pod)
         self.attempts = 0
         self.victims: dict[int, int] = {}
         """How often how many pods were taken."""
@@ -60,6 +65,10 @@ class DefaultPreemption(Plugin):
             raise ValueError("minCandidateNodesAbsolute: not in valid range [0, inf)")
         if not args["minCandidateNodesPercentage"] and not args["minCandidateNodesAbsolute"]:
             raise ValueError("both minCandidateNodesPercentage and minCandidateNodesAbsolute cannot be zero")
+
+    def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        if self.ending and (change == "DELETED" or "deletionTimestamp" in new["metadata"]):
+            self.ending.discard(new["metadata"].get("uid", ""))
 
     def pre_enqueue(self, pod: PodInfo) -> Status | None:
         return UNDER_WAY if pod.uid in self.under_way else None
@@ -80,18 +89,23 @@ class DefaultPreemption(Plugin):
         taken = len(chosen.victims)
         self.victims[taken] = self.victims.get(taken, 0) + 1
         self.under_way.add(pod.uid)
+        self.ending.update(victim.uid for victim in chosen.victims if not victim.terminating)
         self.handle.start(self._make_room(pod, chosen), f"preemption-{pod.key}")
         return PostFilterResult(None, chosen.node)
 
     def _not_eligible(self, pod: PodInfo, statuses: NodeStatuses) -> str:
         if pod.spec.get("preemptionPolicy") == "Never":
             return NEVER
-        node = self.handle.cluster.nodes.get(pod.nominated)
+        node = self.handle.cluster.nodes.get(self.handle.nominations.node_of(pod.key) or pod.nominated)
         if node is None or statuses.of(node.name).code is Code.UNRESOLVABLE:
             return ""  # that room is lost: look for another
-        if any(one.terminating and one.priority < pod.priority for one in node.pods.values()):
+        if any(one.priority < pod.priority and self._is_going(one) for one in node.pods.values()):
             return ENDING
         return ""
+
+    def _is_going(self, victim: PodInfo) -> bool:
+        """Whether a pod ends since room was to be made where it is."""
+        return victim.uid in self.ending or (victim.terminating and was_preempted(victim))
 
     def _candidates(
         self, state: CycleState, pod: PodInfo, statuses: NodeStatuses
@@ -135,9 +149,10 @@ class DefaultPreemption(Plugin):
                     await self._withdraw(other)
             for victim in chosen.victims:
                 await self._evict(pod, victim, chosen.node)
-        except (ApiError, OSError):
+        except BaseException:
+            self.ending.difference_update(victim.uid for victim in chosen.victims)
             self.under_way.discard(pod.uid)
-            self.handle.activate(pod.key)  # to look for room anew
+            self.handle.later(pod.key)  # to look for room anew: at once it would only be refused again
             raise
         self.under_way.discard(pod.uid)
         self.handle.released(pod.key)
@@ -154,12 +169,14 @@ class DefaultPreemption(Plugin):
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
-            "reason": "PreemptionByScheduler",
+            "reason": PREEMPTED,
             "message": f"{scheduler}: preempting to accommodate a higher priority pod",
             "lastTransitionTime": timestamp(),
         }
         patch = {"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}}
         client = self.handle.client
+        if victim.terminating:
+            return
         there = await self._ignoring_gone(
             client.patch(PODS, victim.name, patch, victim.namespace, type="strategic", subresource="status")
         )
@@ -179,3 +196,10 @@ class DefaultPreemption(Plugin):
                 return False
             raise
         return True
+
+
+def was_preempted(pod: PodInfo) -> bool:
+    """Whether a pod was told that it goes to make room."""
+    conditions = (pod.object.get("status") or {}).get("conditions") or ()
+    target: Object = next((one for one in conditions if one["type"] == "DisruptionTarget"), {})
+    return bool(target.get("status") == "True" and target.get("reason") == PREEMPTED)

@@ -6,17 +6,21 @@ the pod is bound. Source: KEP-4381, pkg/scheduler/framework/plugins/dynamicresou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.client.errors import ApiError
-from sampan.client.resources import DEVICE_CLASSES, RESOURCE_CLAIMS, RESOURCE_SLICES
+from sampan.client.informer import key_of
+from sampan.client.resources import DEVICE_CLASSES, NODES, RESOURCE_CLAIMS, RESOURCE_SLICES
 from sampan.scheduler.device_allocation import Inventory, allocate, devices_of
 from sampan.scheduler.devices import DeviceError, DeviceId, Pool, pools_of
 from sampan.scheduler.framework import (
     ADD,
+    ALLOCATABLE,
     DELETE,
+    NODE_LABELS,
     SKIP,
     UPDATE,
     CycleState,
@@ -49,7 +53,7 @@ class Wanted:
     """What one pod's claims need."""
 
     claims: list[Object]
-    """All of them, with what is promised to them."""
+    """All of them."""
     open: list[Object] = field(default_factory=list)
     """Those that have no devices yet."""
     by_node: dict[str, list[Pool]] = field(default_factory=dict)
@@ -58,6 +62,10 @@ class Wanted:
     taken: frozenset[DeviceId] = frozenset()
     found: dict[str, list[Object]] = field(default_factory=dict)
     """The allocations of the open claims, by node."""
+    begun: set[str] = field(default_factory=set)
+    """Claims, by uid, that were being written: what the API has of them is not known."""
+    written: list[Object] = field(default_factory=list)
+    """Claims that name the pod among their users."""
 
 
 class DynamicResources(Plugin):
@@ -83,8 +91,9 @@ class DynamicResources(Plugin):
             return ()
         return (
             interest(RESOURCE_CLAIMS, ADD, UPDATE, DELETE, hint=matters),
-            interest(RESOURCE_SLICES, ADD, UPDATE),
+            interest(RESOURCE_SLICES, ADD, UPDATE, DELETE),  # a slice that goes may leave its pool complete
             interest(DEVICE_CLASSES, ADD, UPDATE),
+            interest(NODES, ADD, NODE_LABELS, ALLOCATABLE),  # devices may be on nodes by their labels
         )
 
     def _of(self, pod: PodInfo) -> Iterator[Object | str]:
@@ -116,7 +125,10 @@ class DynamicResources(Plugin):
         for one in self._of(pod):
             if isinstance(one, str):
                 return unresolvable(one)
-            claims.append(self._with_promise(one))
+            if one["metadata"]["uid"] in self._promised:
+                # to wait is to know what it got: who relied on a promise could be left with what somebody else has by now
+                return unresolvable(f"resource claim {key_of(one)} is in the process of being allocated")
+            claims.append(one)
         if not claims:
             return SKIP
         wanted = Wanted(claims)
@@ -184,23 +196,54 @@ class DynamicResources(Plugin):
         wanted: Wanted | None = state.get(self.name)
         if wanted is None:
             return
-        for claim in wanted.open:
-            self._promised.pop(claim["metadata"]["uid"], None)
-        written: list[Object] = state.get(f"{self.name} written", [])
-        for claim in written:
+        for claim, allocation in zip(wanted.open, wanted.found.get(node, ()), strict=False):
+            uid = claim["metadata"]["uid"]
+            if self._promised.get(uid) is not allocation:
+                continue  # the claim itself shows it by now
+            if uid in wanted.begun:
+                self.handle.start(self._settle(claim, allocation), f"resourceclaim-{key_of(claim)}")
+            else:
+                self._free(claim, allocation)
+        for claim in wanted.written:
             self.handle.start(self._give_back(claim, pod), f"resourceclaim-{pod.key}")
+
+    def _free(self, claim: Object, allocation: Object) -> None:
+        """End a promise, and have pods tried that may have waited for its devices."""
+        if self._promised.get(claim["metadata"]["uid"]) is allocation:
+            del self._promised[claim["metadata"]["uid"]]
+            held = {**claim, "status": {**(claim.get("status") or {}), "allocation": allocation}}
+            self.handle.tell(RESOURCE_CLAIMS, UPDATE, held, claim)
+
+    async def _settle(self, claim: Object, allocation: Object) -> None:
+        """End a promise of which it is not known whether it was written: if it was, its devices are taken, and the promise
+        stands until the informer shows that."""
+        metadata = claim["metadata"]
+        for attempt in range(ATTEMPTS):
+            try:
+                there = await self.handle.client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
+            except ApiError as error:
+                if error.is_not_found:
+                    break
+            except OSError:
+                pass
+            else:
+                if there["metadata"]["uid"] == metadata["uid"] and (there.get("status") or {}).get("allocation"):
+                    return
+                break
+            await asyncio.sleep(2.0**attempt)  # the API does not answer: nothing else can tell
+        self._free(claim, allocation)
 
     async def pre_bind(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
         wanted: Wanted | None = state.get(self.name)
         if wanted is None:
             return None
-        written = state.setdefault(f"{self.name} written", [])
         found = zip(wanted.open, wanted.found.get(node, ()), strict=False)
         given = {claim["metadata"]["uid"]: allocation for claim, allocation in found}
         for claim in wanted.claims:
             allocation = given.get(claim["metadata"]["uid"]) or claim["status"]["allocation"]
+            wanted.begun.add(claim["metadata"]["uid"])
             try:
-                written.append(await self._write(claim, allocation, pod))
+                wanted.written.append(await self._write(claim, allocation, pod))
             except (ApiError, OSError) as error:
                 return failure(f"writing ResourceClaim {claim['metadata']['name']}: {error}")
         return None
@@ -230,11 +273,17 @@ class DynamicResources(Plugin):
     async def _give_back(self, claim: Object, pod: PodInfo) -> None:
         """Take the pod out of a claim's users; the claim's controller frees what nobody uses."""
         metadata = claim["metadata"]
-        there = await self.handle.client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
-        status = there.get("status") or {}
-        users = [one for one in status.get("reservedFor") or () if one["uid"] != pod.uid]
-        changed = {**there, "status": {**status, "reservedFor": users}}
-        await self.handle.client.update(RESOURCE_CLAIMS, changed, subresource="status")
+        for attempt in range(ATTEMPTS):
+            there = await self.handle.client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
+            status = there.get("status") or {}
+            users = [one for one in status.get("reservedFor") or () if one["uid"] != pod.uid]
+            changed = {**there, "status": {**status, "reservedFor": users}}
+            try:
+                await self.handle.client.update(RESOURCE_CLAIMS, changed, subresource="status")
+                return
+            except ApiError as error:
+                if not error.is_conflict or attempt == ATTEMPTS - 1:
+                    raise
 
 
 def is_for(claim: Object, pod: PodInfo) -> bool:

@@ -203,14 +203,15 @@ class InterPodAffinity(Plugin):
         lowest, highest = min(scores), max(scores)
         if lowest == highest:
             return [0] * len(scores)
-        return [HIGHEST_SCORE * (score - lowest) // (highest - lowest) for score in scores]
+        # by floating point, as kube-scheduler does
+        return [int(HIGHEST_SCORE * ((score - lowest) / (highest - lowest))) for score in scores]
 
     # second chances
 
     def interests(self) -> tuple[Interest, ...]:
         return (
             interest(PODS, ADD, DELETE, POD_LABELS, hint=self._matters),
-            interest(NODES, ADD, NODE_LABELS, hint=has_topology),
+            interest(NODES, ADD, DELETE, NODE_LABELS, hint=may_be_near),
             interest(NAMESPACES, ADD, UPDATE),
         )
 
@@ -226,11 +227,12 @@ class InterPodAffinity(Plugin):
         return False
 
 
-def has_topology(pod: PodInfo, old: Object | None, new: Object | None) -> bool:
-    """Whether a node that came or changed has a label that a term of the pod (or one against it) may ask for."""
-    labels = ((new or {}).get("metadata") or {}).get("labels") or {}
-    keys = {term.topology_key for term in (*pod.required_affinity, *pod.required_anti_affinity)}
-    return not keys or bool(keys & labels.keys())
+def may_be_near(pod: PodInfo, old: Object | None, new: Object | None) -> bool:
+    """Whether a node that came, went or changed its labels may matter. Who wants to be near others needs a node with their
+    topology; who is kept away may fit on any that has not, or in a domain that lost a node with those pods."""
+    keys = {term.topology_key for term in pod.required_affinity}
+    nodes = [node for node in (old, new) if node is not None]
+    return not keys or any(keys & (node["metadata"].get("labels") or {}).keys() for node in nodes)
 
 
 def together(selectors: Iterable[LabelSelector]) -> LabelSelector:

@@ -32,6 +32,7 @@ from sampan.scheduler.framework import (
     unschedulable,
 )
 from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.plugins.resource_scores import rounded
 from sampan.scheduler.plugins.spread_constraints import (
     HOSTNAME,
     OPTIONAL,
@@ -215,7 +216,7 @@ class PodTopologySpread(Plugin):
                 if domain is not None:
                     totals[index] += counts.get(node.name if key == HOSTNAME else domain, 0) * weight + extra
         ignored = known.ignored
-        return [IGNORED if node.name in ignored else round(total) for node, total in zip(nodes, totals, strict=True)]
+        return [IGNORED if node.name in ignored else rounded(total) for node, total in zip(nodes, totals, strict=True)]
 
     def normalize(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo], scores: list[int]) -> list[int]:
         counted = [score for score in scores if score != IGNORED]

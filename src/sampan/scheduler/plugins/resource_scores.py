@@ -5,6 +5,7 @@ Pure functions of what is asked, used and there. Source: pkg/scheduler/framework
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -41,7 +42,8 @@ def by_shape(shape: Shape) -> Callable[[int, int], int]:
             if utilization <= point[0]:
                 if point[0] == before[0]:
                     return point[1]
-                return before[1] + (point[1] - before[1]) * (utilization - before[0]) // (point[0] - before[0])
+                rise = (point[1] - before[1]) * (utilization - before[0])
+                return before[1] + towards_zero(rise, point[0] - before[0])
             before = point
         return shape[-1][1]
 
@@ -55,7 +57,17 @@ def mean(scores: Sequence[tuple[int, int]], *, only_positive: bool = False) -> i
     if not weights:
         return 0
     total = sum(score * weight for score, weight in counted)
-    return round(total / weights) if only_positive else total // weights
+    return rounded(total / weights) if only_positive else total // weights
+
+
+def towards_zero(number: int, divisor: int) -> int:
+    """Return the quotient as Go has it; Python's goes down where a line falls."""
+    return number // divisor if number >= 0 else -(-number // divisor)
+
+
+def rounded(number: float) -> int:
+    """Return the nearest whole number, halves away from zero (Python's ``round`` takes the even one)."""
+    return math.floor(number + 0.5) if number >= 0 else math.ceil(number - 0.5)
 
 
 def balance(fractions: Sequence[float]) -> int:
@@ -72,13 +84,18 @@ def balance(fractions: Sequence[float]) -> int:
 
 def shares(resources: Sequence[Weighted], wanted: Mapping[str, int], used: Mapping[str, int],
            capacity: Mapping[str, int]) -> list[tuple[int, int, int]]:  # fmt: skip
-    """Return ``(used with the pod, capacity, weight)`` of each resource that the node has; a device that the pod does not ask
-    for says nothing about where it should go."""
+    """Return ``(used with the pod, capacity, weight)`` of each resource that counts."""
     return [
         (used.get(name, 0) + wanted.get(name, 0), there, weight)
         for name, weight in resources
         if (there := capacity.get(name, 0)) and (wanted.get(name) or name in ORDINARY)
     ]
+
+
+def counted(resources: Sequence[Weighted], wanted: Mapping[str, int], capacity: Mapping[str, int]) -> list[str]:
+    """Return the resources that count: those that the node has; a device that the pod does not ask for says nothing about
+    where it should go."""
+    return [name for name, _ in resources if capacity.get(name, 0) and (wanted.get(name) or name in ORDINARY)]
 
 
 ORDINARY = ("cpu", "memory", "ephemeral-storage")

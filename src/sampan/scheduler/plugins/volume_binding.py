@@ -24,6 +24,7 @@ from sampan.client.resources import (
 )
 from sampan.scheduler.framework import (
     SKIP,
+    UPDATE,
     CycleState,
     Handle,
     Interest,
@@ -37,6 +38,7 @@ from sampan.scheduler.framework import (
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.plugins.pod_claims import Claims, Storage, csi_interests, interests, is_bound
 from sampan.scheduler.pod_info import PodInfo
+from sampan.scheduler.promises import Promises
 from sampan.schema.objects import Object
 from sampan.schema.quantity import Quantity, parse
 from sampan.schema.selectors import label_selector
@@ -92,9 +94,9 @@ class VolumeBinding(Plugin):
         self.drivers = handle.informer_of(CSI_DRIVERS)
         self.capacities = handle.informer_of(CSI_STORAGE_CAPACITIES)
         self.nodes = handle.informer_of(NODES)
-        self.promised_volumes: dict[str, str] = {}
+        self.promised_volumes = Promises()
         """Volumes that are being bound: name → key of the claim."""
-        self.promised_nodes: dict[str, str] = {}
+        self.promised_nodes = Promises()
         """Claims that are being provisioned for: key → name of the node."""
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self.storage.claims.add_handler(self._on_claim)
@@ -146,7 +148,7 @@ class VolumeBinding(Plugin):
     def _find(self, wanted: Wanted, node: NodeInfo, found: NodeVolumes) -> Status | None:
         taken: list[str] = []
         for claim in sorted(wanted.claims.delayed, key=requested):
-            selected = self.promised_nodes.get(key_of(claim)) or annotations_of(claim).get(SELECTED_NODE)
+            selected = self.promised_nodes.to(key_of(claim)) or annotations_of(claim).get(SELECTED_NODE)
             if selected is not None and selected != node.name:
                 return NOTHING_TO_BIND
             volume = None if selected else self._volume_for(claim, wanted.candidates[key_of(claim)], node, taken)
@@ -162,8 +164,7 @@ class VolumeBinding(Plugin):
     def _volume_for(self, claim: Object, candidates: list[Object], node: NodeInfo, taken: list[str]) -> Object | None:
         if not candidates:
             return None
-        key = key_of(claim)
-        promised = [name for name, owner in self.promised_volumes.items() if owner != key]
+        promised = self.promised_volumes.others(key_of(claim))
         return best_match(claim, candidates, node=node.object, excluded=(*taken, *promised), delayed=True)
 
     def _cannot_be_made(self, claim: Object, node: NodeInfo) -> Status | None:
@@ -197,18 +198,20 @@ class VolumeBinding(Plugin):
             return None
         volumes = wanted.by_node.get(node, NodeVolumes())
         for claim, volume in volumes.bindings:
-            self.promised_volumes[volume["metadata"]["name"]] = key_of(claim)
+            self.promised_volumes.give(volume["metadata"]["name"], key_of(claim), pod.uid)
         for claim in volumes.provisions:
-            self.promised_nodes[key_of(claim)] = node
+            self.promised_nodes.give(key_of(claim), node, pod.uid)
         return None
 
     def unreserve(self, state: CycleState, pod: PodInfo, node: str) -> None:
         wanted: Wanted | None = state.get(self.name)
         volumes = wanted.by_node.get(node, NodeVolumes()) if wanted is not None else NodeVolumes()
         for _, volume in volumes.bindings:
-            self.promised_volumes.pop(volume["metadata"]["name"], None)
+            if self.promised_volumes.take_back(volume["metadata"]["name"], pod.uid):
+                self.handle.tell(PERSISTENT_VOLUMES, UPDATE, volume, volume)
         for claim in volumes.provisions:
-            self.promised_nodes.pop(key_of(claim), None)
+            if self.promised_nodes.take_back(key_of(claim), pod.uid):
+                self.handle.tell(PERSISTENT_VOLUME_CLAIMS, UPDATE, claim, claim)
 
     async def pre_bind(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
         wanted: Wanted | None = state.get(self.name)
