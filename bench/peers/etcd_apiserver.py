@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -40,6 +41,9 @@ class Peer:
 def running(port: int = 18443, etcd_port: int = 18379) -> Iterator[Peer]:
     """Yield the peer, serving. Raises ``PeerMissing`` where etcd or Go are not installed."""
     build()
+    for taken in (port, etcd_port, etcd_port + 1):
+        if somebody_listens(taken):
+            raise PeerMissing(f"port {taken} is in use: what answers there would be measured in the peer's place")
     with tempfile.TemporaryDirectory(prefix="sampan-bench-") as directory:
         home = Path(directory)
         (home / "kubeconfig").write_text(KUBECONFIG)
@@ -54,12 +58,20 @@ def running(port: int = 18443, etcd_port: int = 18379) -> Iterator[Peer]:
         try:
             url = f"https://127.0.0.1:{port}"
             wait_until_ok(f"{url}/healthz", processes[1])
+            if any(process.poll() is not None for process in processes):
+                raise PeerMissing(f"the peer has ended: {(home / 'log').read_text()[-500:]}")
             yield Peer(url, tuple(p.pid for p in processes), time.perf_counter() - begin)
         finally:
             for process in reversed(processes):
                 process.terminate()
                 process.wait()
             log.close()
+
+
+def somebody_listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def build() -> None:

@@ -107,7 +107,7 @@ def test_a_cluster_on_etcd(cluster: Cluster, etcd: Etcd) -> None:
     assert url in cluster.sampan("status", "--name", cluster.name).stdout
     cluster.kubectl("create", "deployment", "web", "--image=x")
     cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
-    assert "/registry/apps/deployments/default/web" in store(cluster, "ls", "deployments")
+    assert "/registry/deployments/default/web" in store(cluster, "ls", "deployments")
     refused = cluster.sampan("up", "--name", cluster.name, "--pods=simulated", "--store", "sqlite", check=False)
     assert refused.returncode != 0 and f"keeps its state in {url}" in refused.stderr
     refused = cluster.sampan("up", "--name", "other", "--pods=none", "--store", "mysql://x", check=False)

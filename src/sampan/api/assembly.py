@@ -25,7 +25,7 @@ from sampan.api.admission.chain import build
 from sampan.api.admission.flow_control_changes import FlowControlChanges
 from sampan.api.admission.service_addresses import PREFIX as SERVICES
 from sampan.api.admission.service_ranges import PREFIX as SERVICE_RANGES
-from sampan.api.admission.webhooks import PREFIX as WEBHOOKS
+from sampan.api.admission.webhooks import PREFIXES as WEBHOOKS
 from sampan.api.aggregation.local import PREFIX as API_SERVICES
 from sampan.api.aggregation.services import ApiServices
 from sampan.api.audit.making import auditor_of
@@ -36,11 +36,12 @@ from sampan.api.crds import PREFIX as DEFINITIONS
 from sampan.api.crds import CustomResources
 from sampan.api.feature_gates import FeatureGates
 from sampan.api.flags import FlagError, Flags
-from sampan.api.flowcontrol.control import PREFIX as FLOW_CONTROL
+from sampan.api.flowcontrol.control import LEVELS as PRIORITY_LEVELS
+from sampan.api.flowcontrol.control import SCHEMAS as FLOW_SCHEMAS
 from sampan.api.flowcontrol.control import FlowControl
 from sampan.api.masters import PREFIX as MASTERS
 from sampan.api.masters import Masters, fingerprint
-from sampan.api.rbac import PREFIX as RBAC
+from sampan.api.rbac import PREFIXES as RBAC
 from sampan.api.rbac import RbacAuthorizer
 from sampan.api.resource_metrics import serving as resource_metrics
 from sampan.api.resources import served
@@ -88,13 +89,13 @@ def assemble(api: Api, config: ApiConfig) -> None:
         api.following.start,
     ]
     if flow is not None:
-        api.following.add(FLOW_CONTROL, flow.load, flow.follow)
-    api.following.add(RBAC, authorizer.load, authorizer.follow)
+        api.following.add((FLOW_SCHEMAS, PRIORITY_LEVELS), flow.load, flow.follow)
+    api.following.add(RBAC.values(), authorizer.load, authorizer.follow)
     api.following.add(SERVICES, chain.services.load, chain.services.follow)
     api.following.add(SERVICE_RANGES, chain.services.ranges.load, chain.services.ranges.follow)
-    api.following.add(WEBHOOKS, chain.webhooks.load, chain.webhooks.follow)
+    api.following.add(WEBHOOKS.values(), chain.webhooks.load, chain.webhooks.follow)
     for policies in chain.policies:
-        api.following.add(WEBHOOKS, policies.load, policies.follow)
+        api.following.add(policies.prefixes, policies.load, policies.follow)
     api.following.add(DEFINITIONS, custom.load, custom.follow)
     api.following.add(API_SERVICES, aggregation.load, aggregation.follow)
     fresh.keep_service(api, config)

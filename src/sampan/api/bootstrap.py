@@ -18,6 +18,7 @@ from sampan.api.version import minor
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
 from sampan.store import Conflict, Event, Put
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 KUBERNETES = "kubernetes"
-SERVICE = "/registry/services/specs/default/kubernetes"
+SERVICE = prefix_of("services") + "default/kubernetes"
 WRITTEN_AT_ONCE = 100
 """Below the most operations that etcd takes in a transaction (128)."""
 ROOT_CA = "kube-root-ca.crt"

@@ -15,6 +15,7 @@ from sampan.api.resource import Resource
 from sampan.schema.objects import api_version_of
 from sampan.schema.types import Type, TypeSystem
 from sampan.store import Watch
+from sampan.store.layout import custom_prefix, prefix_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,9 @@ class Served:
     def __init__(self, resource: Resource, type: Type | None) -> None:
         self.resource = resource
         self.type = type
-        segment = resource.storage_group_resource
-        if not segment:
-            segment = f"{resource.group}/{resource.plural}" if resource.group else resource.plural
-        self.key_prefix = f"/registry/{segment}/"
+        self.key_prefix = (
+            custom_prefix(resource.group, resource.plural) if resource.custom else prefix_of(resource.qualified)
+        )
         self.stored_api_version = api_version_of(resource.group, resource.stored_version or resource.version)
         self.view = resource.view
         """How stored objects look in this version of a custom resource; None: as they are stored."""

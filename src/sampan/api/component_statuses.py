@@ -16,9 +16,12 @@ from sampan.api.request import Request, Response
 from sampan.schema.objects import Object
 from sampan.schema.selectors import parse_label_selector
 from sampan.store import Record
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
+
+DEFAULT_NAMESPACE = prefix_of("namespaces") + "default"
 
 
 def add(api: Api) -> None:
@@ -30,7 +33,7 @@ def add(api: Api) -> None:
 def store_problem(api: Api) -> str | None:
     """Return why the store does not answer, None where it does."""
     try:
-        api.store.get("/registry/namespaces/default")
+        api.store.get(DEFAULT_NAMESPACE)
     except Exception as error:  # whatever a store has to say
         return str(error)
     return None

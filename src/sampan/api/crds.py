@@ -32,6 +32,7 @@ from sampan.schema.jsonpath import JSONPathError, compile_path, first
 from sampan.schema.objects import Object, api_version_of
 from sampan.schema.structural import StructuralType, structural_type
 from sampan.store import Conflict, Event, Put, Record
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sampan.api")
 
-PREFIX = "/registry/apiextensions.k8s.io/customresourcedefinitions/"
+PREFIX = prefix_of("customresourcedefinitions.apiextensions.k8s.io")
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 AGE = Column("Age", ".metadata.creationTimestamp", type="date")
 NAME = Column("Name", ".metadata.name", format="name")

@@ -19,6 +19,7 @@ import orjson
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Event, Put, StoreError
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -30,8 +31,8 @@ KEYS = "sampan.io/keys"
 LIVES_SECONDS = 15
 """kube-apiserver's DefaultEndpointReconcilerTTL."""
 RENEW_SECONDS = 10.0
-ENDPOINTS = "/registry/services/endpoints/default/kubernetes"
-SLICE = "/registry/discovery.k8s.io/endpointslices/default/kubernetes"
+ENDPOINTS = prefix_of("endpoints") + "default/kubernetes"
+SLICE = prefix_of("endpointslices.discovery.k8s.io") + "default/kubernetes"
 
 
 class Masters:

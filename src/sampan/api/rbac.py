@@ -12,18 +12,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from sampan.api.authz.decision import MASTERS, NO_OPINION, Decision
+from sampan.api.remembered import Remembered
 from sampan.api.request import Attributes, User
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
 from sampan.store import Event
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PREFIX = "/registry/rbac.authorization.k8s.io/"
-PREFIXES = {kind: f"{PREFIX}{kind}/" for kind in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")}
-CACHED_USERS = 2048
+PREFIXES = {kind: prefix_of(kind) for kind in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")}
+CACHED_BYTES = 16 << 20
+GRANT_BYTES, RULE_BYTES = 200, 600
+"""About what a grant and a rule take in memory."""
+MOST_EXACT = 1000
+"""A rule that stands for more grants is held against requests as it is: three lists of a thousand are a billion."""
 
 Rule = dict[str, Any]
 
@@ -45,7 +52,8 @@ class Grants:
             self.paths.append((rule, binding))
             return
         verbs, groups, resources = items(rule, "verbs"), items(rule, "apiGroups"), items(rule, "resources")
-        if rule.get("resourceNames") or "*" in verbs or "*" in groups or any("*" in name for name in resources):
+        many = len(verbs) * len(groups) * len(resources) > MOST_EXACT
+        if many or rule.get("resourceNames") or "*" in verbs or "*" in groups or any("*" in name for name in resources):
             self.wide.append((Wide(rule), binding))
             return
         for grant in product(verbs, groups, resources):
@@ -128,6 +136,13 @@ class Compiled(NamedTuple):
     namespaces: dict[str, Grants]
     missing: dict[str, list[str]]
 
+    def weight(self) -> int:
+        """Return about how many bytes of memory it takes; rules are those of the roles, and the texts of grants, too."""
+        every = (self.cluster, *self.namespaces.values())
+        return 1000 + sum(
+            RULE_BYTES * (1 + len(one.wide) + len(one.paths)) + GRANT_BYTES * len(one.exact) for one in every
+        )
+
 
 def applies_to(subject: Object, user: User, namespace: str) -> bool:
     """Whether a binding's subject is the user; ``namespace`` is the binding's."""
@@ -206,7 +221,7 @@ def aggregated(role: Object, cluster_roles: Iterable[Object]) -> list[Rule]:
     from sampan.api.resources.checking import selects
 
     roles = list(cluster_roles)
-    rules: list[Rule] = []
+    rules: dict[bytes, Rule] = {}
     seen = {role["metadata"].get("name")}  # roles may select each other
 
     def gather(gathering: Object) -> None:
@@ -219,10 +234,11 @@ def aggregated(role: Object, cluster_roles: Iterable[Object]) -> list[Rule]:
             if other.get("aggregationRule"):
                 gather(other)
             else:
-                rules.extend([rule for rule in items(other, "rules") if rule not in rules])
+                for rule in items(other, "rules"):
+                    rules.setdefault(orjson.dumps(rule, option=orjson.OPT_SORT_KEYS), rule)
 
     gather(role)
-    return rules
+    return list(rules.values())
 
 
 def described(binding: Object, subject: Object, namespace: str) -> str:
@@ -250,7 +266,7 @@ class RbacAuthorizer:
         self.api = api
         self.policy = Policy({}, {}, [], [])
         self._revision = 0
-        self._users: dict[tuple[str, tuple[str, ...]], Compiled] = {}
+        self._users: Remembered[tuple[str, tuple[str, ...]], Compiled] = Remembered(CACHED_BYTES)
 
     async def load(self) -> None:
         """Read the RBAC objects anew; what was compiled of the old ones is forgotten."""
@@ -304,9 +320,8 @@ class RbacAuthorizer:
         key = (user.name, user.groups)
         compiled = self._users.get(key)
         if compiled is None:
-            if len(self._users) >= CACHED_USERS:
-                del self._users[next(iter(self._users))]
-            compiled = self._users[key] = self.policy.compile(user)
+            compiled = self.policy.compile(user)
+            self._users.put(key, compiled, compiled.weight() + sum(map(len, (user.name, *user.groups))))
         return compiled
 
 

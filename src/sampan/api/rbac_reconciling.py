@@ -6,7 +6,7 @@ Kubernetes' "Auto-reconciliation"; pkg/registry/rbac/reconciliation.
 
 from __future__ import annotations
 
-from sampan.api.admission.rbac_changes import covered
+from sampan.api.authz.coverage import Held
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
 
@@ -36,9 +36,10 @@ def role_fields(stored: Object, wanted: Object) -> Object:
         asked = items(wanted, "aggregationRule", "clusterRoleSelectors")
         lacking = [selector for selector in asked if selector not in have]
         return {"aggregationRule": {"clusterRoleSelectors": [*have, *lacking]}} if lacking else {}
-    held = items(stored, "rules")
-    lacking = [rule for rule in items(wanted, "rules") if not covered(rule, held)]
-    return {"rules": [*held, *lacking]} if lacking else {}
+    rules = items(stored, "rules")
+    held = Held(rules)
+    lacking = [rule for rule in items(wanted, "rules") if not held.cover(rule)]
+    return {"rules": [*rules, *lacking]} if lacking else {}
 
 
 def binding_fields(stored: Object, wanted: Object) -> Object:

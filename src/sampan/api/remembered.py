@@ -29,6 +29,11 @@ class Remembered(Generic[K, V]):
         found = self._kept.get(key)
         return found[0] if found is not None else None
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+        self._bytes = 0
+
     def put(self, key: K, value: V, size: int) -> None:
         """Keep a value that counts as ``size`` bytes, in the place of an older one of its key."""
         kept = self._kept

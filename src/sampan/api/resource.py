@@ -102,8 +102,6 @@ class Resource:
     to_stored: Callable[[Object], None] | None = None
     from_stored: Callable[[Object], None] | None = None
     """Convert between this version and the stored one in place, apiVersion aside; None: only apiVersion differs."""
-    storage_group_resource: str = ""
-    """The key segment(s) under /registry where it differs from the rule (services live in ``services/specs``)."""
     expires: bool = False
     """Whether its objects go by themselves, ``--event-ttl`` after they were last written (Events)."""
     custom: bool = False

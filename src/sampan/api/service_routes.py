@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-SERVICES = "/registry/services/specs/"
-SLICES = "/registry/discovery.k8s.io/endpointslices/"
+SERVICES = prefix_of("services")
+SLICES = prefix_of("endpointslices.discovery.k8s.io")
 OF_SERVICE = "kubernetes.io/service-name"
 
 

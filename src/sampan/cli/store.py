@@ -70,7 +70,7 @@ async def get(found: Stored, options: argparse.Namespace) -> int:
 async def only(found: Stored, options: argparse.Namespace) -> dict[str, Any]:
     """Return the record of the object that was asked for. Raises ``ClusterError``."""
     from sampan.cluster.lifecycle import ClusterError
-    from sampan.store.resource_keys import keys_of
+    from sampan.store.layout import keys_of
 
     keys = keys_of(options.object, options.namespace)
     for key in keys:
@@ -83,7 +83,7 @@ async def only(found: Stored, options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def ls(found: Stored, options: argparse.Namespace) -> int:
-    from sampan.store.resource_keys import prefix_of
+    from sampan.store.layout import prefix_of
 
     revision, records = await found.records(prefix_of(options.resource), options.at, values=False)
     print(f"{'REVISION':>9}  KEY")
@@ -94,7 +94,7 @@ async def ls(found: Stored, options: argparse.Namespace) -> int:
 
 
 async def watch(found: Stored, options: argparse.Namespace) -> int:
-    from sampan.store.resource_keys import prefix_of
+    from sampan.store.layout import prefix_of
     from sampan.store.revisions import revision_of
 
     async with aclosing(found.watch(prefix_of(options.resource))) as changes:  # type: ignore[type-var]
@@ -106,7 +106,7 @@ async def watch(found: Stored, options: argparse.Namespace) -> int:
 
 async def history(found: Stored, options: argparse.Namespace) -> int:
     from sampan.cluster.lifecycle import ClusterError
-    from sampan.store.resource_keys import keys_of
+    from sampan.store.layout import keys_of
     from sampan.store.revisions import revision_of
 
     keys = keys_of(options.object, options.namespace)

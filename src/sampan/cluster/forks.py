@@ -19,14 +19,15 @@ from sampan.schema.canonical import dumps
 from sampan.schema.quantity import parse
 from sampan.schema.volume_matching import PROVISIONED_BY, SELECTED_NODE
 from sampan.store import Put, Record
+from sampan.store.layout import prefix_of
 
-SERVICES = "/registry/services/specs/"
-PODS = "/registry/pods/"
-NODES = "/registry/minions/"
-VOLUMES = "/registry/persistentvolumes/"
-CLAIMS = "/registry/persistentvolumeclaims/"
-NODE_LEASES = "/registry/coordination.k8s.io/leases/kube-node-lease/"
-LEASES = "/registry/coordination.k8s.io/leases/kube-system/"
+SERVICES = prefix_of("services")
+PODS = prefix_of("pods")
+NODES = prefix_of("nodes")
+VOLUMES = prefix_of("persistentvolumes")
+CLAIMS = prefix_of("persistentvolumeclaims")
+NODE_LEASES = prefix_of("leases.coordination.k8s.io") + "kube-node-lease/"
+LEASES = prefix_of("leases.coordination.k8s.io") + "kube-system/"
 ENDED = ("Succeeded", "Failed")
 
 Network = ipaddress.IPv4Network

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
+
+from sampan.schema.remembering import remembered
 
 MAX_FILTERS = 16
 """Filters may stand inside filters; more than this is no path a person wrote."""
@@ -200,7 +201,7 @@ def _steps(path: str) -> list[Step]:
     return steps
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def compile_path(path: str) -> Callable[[Any], list[Any]]:
     """Return ``object -> values found``; raises ``JSONPathError``."""
     text = path.strip()

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Protocol
+
+from sampan.schema.remembering import remembered
 
 
 class PatternError(ValueError):
@@ -27,7 +29,7 @@ class Pattern(Protocol):
         """Yield what matches, from left to right: no empty match directly after another, as in Go."""
 
 
-@lru_cache(maxsize=512)
+@remembered(512, longest=4096)
 def compile_pattern(pattern: str) -> Pattern:
     """Return a pattern. Raises ``PatternError``."""
     engine = re2()

@@ -8,7 +8,9 @@ Kubernetes stores it (``1000m`` is ``1``, ``0.5Gi`` is ``512Mi``).
 from __future__ import annotations
 
 import re
-from functools import lru_cache, total_ordering
+from functools import total_ordering
+
+from sampan.schema.remembering import remembered
 
 NANO = 10**9
 LIMIT = (2**63 - 1) * NANO
@@ -81,7 +83,7 @@ def _ceil(amount: int, unit: int) -> int:
     return -(-amount // unit) if amount >= 0 else amount // unit
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _parse(text: str) -> Quantity:
     match = _shape.fullmatch(text)
     if match is None:
@@ -158,7 +160,7 @@ def _canonical_binary(amount: int) -> str:
     return f"{amount}{BINARY_SUFFIX.get(power, '')}"
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def canonical_text(text: str) -> str:
     """Return the canonical form of a quantity's text; raises ``QuantityError``."""
     return canonical(_parse(text) if text else parse(text))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sampan.schema.names import label_value, qualified_name
+from sampan.schema.remembering import remembered
 
 
 class SelectorError(ValueError):
@@ -204,7 +204,7 @@ def checked(requirement: Requirement) -> Requirement:
     return requirement
 
 
-@lru_cache(maxsize=256)
+@remembered(256, longest=1024)
 def parse_label_selector(text: str) -> LabelSelector:
     """Return the selector of a ``labelSelector`` parameter (``a=b,c in (d,e),!f``); raises ``SelectorError``."""
     if not text:
@@ -279,7 +279,7 @@ def _unescape(value: str) -> str:
     return re.sub(r"\\([\\,=])", r"\1", value)
 
 
-@lru_cache(maxsize=256)
+@remembered(256, longest=1024)
 def parse_field_selector(text: str) -> FieldSelector:
     """Return the selector of a ``fieldSelector`` parameter; raises ``SelectorError``. Which fields a resource knows
     is its own affair."""

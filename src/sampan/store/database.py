@@ -20,9 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
-from sampan.store.encryption import Encryption
+from sampan.store.encryption import SEALED, Encryption
 from sampan.store.expiries import Expiry
 from sampan.store.kernel_sync import KernelSync
+from sampan.store.layout import moved, prefix_of
 from sampan.store.protocol import NoSpace, StoreError
 
 Durability = Literal["disk", "process"]
@@ -41,9 +42,9 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) 
 CREATE TABLE IF NOT EXISTS expiries (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS marks (id INTEGER PRIMARY KEY, at REAL NOT NULL);
 """
-FORMAT = 2
-READS = (0, 1, 2)
-"""0 is a new file; 1, before 0.2, had no checksums."""
+FORMAT = 3
+READS = (0, 1, 2, 3)
+"""0 is a new file; 1 had no checksums; 1 and 2, before 0.2, have the keys of layout 1."""
 CACHE_KIBIBYTES = 512
 """Of pages: the log is written at its end, and read at the start only."""
 FREE_PAGES_KEPT = 256
@@ -146,7 +147,33 @@ class Database:
         self._connection.executescript(SCHEMA)
         if "checksum" not in {row[1] for row in run("PRAGMA table_info(log)")}:
             run("ALTER TABLE log ADD COLUMN checksum INTEGER")  # of rows from before 0.2: none
-        run(f"PRAGMA user_version={FORMAT}")
+        try:
+            run("BEGIN IMMEDIATE")
+            if version in (1, 2):
+                self._move_keys()
+            run(f"PRAGMA user_version={FORMAT}")
+            run("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _move_keys(self) -> None:
+        """Give every row the key that it has in the layout of today (``layout.py``), within a transaction of the caller's."""
+        run, encryption = self._connection.execute, self._encryption
+        definitions = prefix_of("customresourcedefinitions")
+        like = (definitions, f"{definitions}\U0010ffff")
+        custom = {
+            key[len(definitions) :] for (key,) in run("SELECT DISTINCT key FROM log WHERE key BETWEEN ? AND ?", like)
+        }
+        for id, key in run("SELECT id, key FROM log").fetchall():
+            now = moved(key, custom)
+            if now == key:
+                continue
+            run("UPDATE log SET key = ? WHERE id = ?", (now, id))
+            (value,) = run("SELECT value FROM log WHERE id = ?", (id,)).fetchone()
+            if value.startswith(SEALED):  # its key may be bound into it
+                sealed = encryption.seal(now, encryption.open(key, value))
+                run("UPDATE log SET value = ?, checksum = ? WHERE id = ?", (sealed, checksum(sealed, id), id))
 
     def reseal(self) -> int:
         """Seal anew what the configuration would seal otherwise today; return how many rows. Nothing is left of how
@@ -222,10 +249,14 @@ class Database:
         """Write the rows in one transaction; durable on return. Raises ``StoreError``, and then none is there."""
         self.insert(rows, expiries)
         if self._durable:
-            try:
-                _sync(self._log())
-            except OSError as error:
-                raise self.unsynced(rows, error) from error
+            self.sync(rows)
+
+    def sync(self, rows: Sequence[Row]) -> None:
+        """Make durable what was inserted. Raises ``StoreError``, and then none of the rows is there."""
+        try:
+            _sync(self._log())
+        except OSError as error:
+            raise self.unsynced(rows, error) from error
 
     def insert(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None:
         """Write the rows in one transaction, which the next sync makes durable. Raises ``StoreError``, and then none is
@@ -259,6 +290,12 @@ class Database:
         if self._syncs is _UNKNOWN:
             self._syncs = KernelSync.open(self._log()) if self._durable else None
         return cast("KernelSync | None", self._syncs)
+
+    def without_kernel(self) -> None:
+        """Have no more to do with the kernel's own way: it does not sync this file."""
+        if isinstance(self._syncs, KernelSync):
+            self._syncs.close()
+        self._syncs = None
 
     def _log(self) -> int:
         """Return a descriptor of SQLite's log, which is there as long as the connection."""
@@ -351,8 +388,7 @@ class Database:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        if isinstance(self._syncs, KernelSync):
-            self._syncs.close()
+        self.without_kernel()
         if self._log_fd is not None:
             os.close(self._log_fd)
         self._connection.close()

@@ -16,17 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sampan.store.layout import resource_of
 from sampan.store.protocol import StoreError
 
 SEALED = b"k8s:enc:"
 KEY_BYTES = {"aescbc": (16, 24, 32), "aesgcm": (16, 24, 32), "secretbox": (32,)}
-STORED_AS = {
-    "minions": "nodes",
-    "controllers": "replicationcontrollers",
-    "services/specs": "services",
-    "services/endpoints": "endpoints",
-}
-GROUPS_WITHOUT_DOTS = ("apps", "autoscaling", "batch", "extensions", "policy")
 
 
 class Provider(NamedTuple):
@@ -95,15 +89,6 @@ class Encryption:
             found = next((rule.providers for rule in self._rules if matches(rule.resources, *resource)), (IDENTITY,))
             known = self._providers[resource] = found
         return known
-
-
-def resource_of(key: str) -> tuple[str, str]:
-    """Return plural and group of a key of ours."""
-    parts = key.split("/", 4)[2:]
-    first, second = (*parts, "", "")[:2]
-    if "." in first or first in GROUPS_WITHOUT_DOTS:
-        return second, first
-    return STORED_AS.get(f"{first}/{second}") or STORED_AS.get(first, first), ""
 
 
 def matches(resources: Sequence[str], plural: str, group: str) -> bool:

@@ -26,9 +26,9 @@ from sampan.store.encryption import Encryption
 from sampan.store.etcd_address import parse
 from sampan.store.etcd_client import EtcdClient, Refused
 from sampan.store.etcd_compaction import Compaction
-from sampan.store.etcd_keys import etcd_key, store_key
+from sampan.store.etcd_layout import OWN, Move, range_end
 from sampan.store.etcd_leases import Leases
-from sampan.store.history import History, prefix_end
+from sampan.store.history import History
 from sampan.store.image import Image
 from sampan.store.protocol import (
     Compacted,
@@ -55,8 +55,8 @@ SILENCE_SECONDS = 0.05
 REACH_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
-BARRIERS = "~sampan/barriers/"
-"""Below the root, outside every resource: keys whose writes only mark a place in the watch."""
+BARRIERS = f"{OWN}barriers/"
+"""Keys whose writes only mark a place in the watch."""
 BARRIER_SECONDS = 60
 
 
@@ -93,6 +93,7 @@ class EtcdStore:
         try:
             version = await store._client.version()
             store._progress_is_ordered = version >= (3, 5, 8) or (3, 4, 25) <= version < (3, 5)
+            await Move(store._client, store.address, store._encryption).run()
             records, revision = await store._state()
         except BaseException:
             store._client.close()
@@ -110,7 +111,7 @@ class EtcdStore:
     async def _reseal(self, stale: Sequence[pb.KeyValue]) -> None:
         """Write anew what the configuration would seal otherwise today, unless somebody has just written it."""
         for kv in stale:
-            key = store_key(kv.key, self.address.root)
+            key = self.address.store_key(kv.key)
             put = Put(key, self._encryption.open(key, kv.value, kv.key), expected=kv.mod_revision)
             with contextlib.suppress(Conflict):
                 await self.commit([put])
@@ -159,8 +160,8 @@ class EtcdStore:
 
     async def _page_of_the_past(self, prefix: str, limit: int, after: str, revision: int) -> Page:
         """A page that only etcd knows: of a list that another server began, or that began before this one."""
-        first = etcd_key(after, self.address.root) + b"\0" if after else etcd_key(prefix, self.address.root)
-        end = range_end(etcd_key(prefix, self.address.root))
+        first = self.address.key_of(after) + b"\0" if after else self.address.key_of(prefix)
+        end = range_end(self.address.key_of(prefix))
         request = pb.RangeRequest(key=first, range_end=end, limit=limit, revision=revision)
         try:
             found = await self._client.range(request)
@@ -236,7 +237,7 @@ class EtcdStore:
             raise StoreError("the store is closed")
         request = pb.TxnRequest()
         for put in puts:
-            key = etcd_key(put.key, self.address.root)
+            key = self.address.key_of(put.key)
             if put.expected is not None:
                 request.compare.add(key=key, target=pb.Compare.MOD, mod_revision=put.expected)
                 request.failure.add(request_range=pb.RangeRequest(key=key))
@@ -303,18 +304,18 @@ class EtcdStore:
             first = found.kvs[-1].key + b"\0"
 
     def _record(self, kv: pb.KeyValue) -> Record | None:
-        """Return one of etcd's keys as ours; None where it is no JSON document (a barrier, protobuf of others)."""
-        if kv.key.startswith(self._barriers):
+        """Return one of etcd's keys as ours; None where it is the store's own, or no JSON (protobuf of others)."""
+        if kv.key.startswith(self._own):
             return None
-        key = store_key(kv.key, self.address.root)
+        key = self.address.store_key(kv.key)
         value = self._encryption.open(key, kv.value, kv.key)
         if not value.startswith(b"{"):
             return None
         return Record(key, with_resource_version(value, kv.mod_revision), kv.create_revision, kv.mod_revision)
 
     @property
-    def _barriers(self) -> bytes:
-        return f"{self.address.root}{BARRIERS}".encode()
+    def _own(self) -> bytes:
+        return f"{self.address.root}{OWN}".encode()
 
     def _begin(self, records: dict[str, Record], revision: int) -> None:
         self._history = History()
@@ -386,7 +387,7 @@ class EtcdStore:
             kv = change.kv
             revision = int(kv.mod_revision)
             if change.type == pb.Event.DELETE:
-                key = store_key(kv.key, self.address.root)
+                key = self.address.store_key(kv.key)
                 previous = newest[key] if key in newest else records.get(key)
                 if previous is not None:
                     gone = previous._replace(value=restamped(previous, revision), revision=revision)
@@ -404,6 +405,7 @@ class EtcdStore:
         self._history.advance(int(changes[-1].kv.mod_revision))
         if target := self._retention.target(time.monotonic(), self._history):
             self._history.forget(target)
+            self._watchers.end_behind(target)
             self._run("store-compact", self._compaction.in_turn(target, self.revision))
 
     def _wake(self) -> None:
@@ -432,6 +434,7 @@ class EtcdStore:
             return
         await self._compaction.at(revision)
         self._history.forget(revision)
+        self._watchers.end_behind(revision)
 
     async def close(self) -> None:
         if self._closed:
@@ -442,8 +445,3 @@ class EtcdStore:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._watchers.end_all(StopAsyncIteration())
         self._client.close()
-
-
-def range_end(prefix: bytes) -> bytes:
-    """Return etcd's ``range_end`` for all keys with a prefix, which ends with ``/``."""
-    return prefix_end(prefix.decode()).encode()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
+from sampan.store.layout import REGISTRY
 from sampan.store.protocol import StoreError
 
 SCHEMES = {"etcd": False, "etcds": True}
@@ -26,11 +27,19 @@ class EtcdAddress:
     """One etcd cluster: its members, the prefix of the keys, and the files of TLS."""
 
     endpoints: tuple[tuple[str, int], ...]
-    root: str = "/registry/"
+    root: str = REGISTRY
     tls: bool = False
     cacert: str = ""
     cert: str = ""
     key: str = ""
+
+    def key_of(self, key: str) -> bytes:
+        """Return where a key (or a prefix of keys) is in etcd: the root stands for ``/registry/``."""
+        return (self.root + key[len(REGISTRY) :]).encode()
+
+    def store_key(self, key: bytes) -> str:
+        """Return the store's name of a key of etcd."""
+        return REGISTRY + key.decode()[len(self.root) :]
 
     def context(self) -> ssl.SSLContext | None:
         """Return how to speak TLS to it, None in the clear. Raises ``StoreError`` naming a file that is no good."""
@@ -65,7 +74,7 @@ def parse(url: str) -> EtcdAddress:
     if not endpoints:
         raise StoreError(f"{url!r} names no host")
     path = parts["path"].strip("/")
-    root = f"/{path}/" if path else "/registry/"
+    root = f"/{path}/" if path else REGISTRY
     return EtcdAddress(endpoints, root, tls, **given)
 
 

@@ -42,6 +42,14 @@ def kept_of(event: Event) -> Event | Record:
     return event if event.deleted or event.previous is not None else event.record
 
 
+def size_of(kept: Event | Record) -> int:
+    """Return how many bytes only an event keeps: a record that it made is another's, or the newest."""
+    if kept.__class__ is Record:
+        return 0
+    event = event_of(kept)
+    return (len(event.previous.value) if event.previous else 0) + (len(event.record.value) if event.deleted else 0)
+
+
 class History:
     """The newest records, and the events since ``compacted``."""
 
@@ -54,6 +62,8 @@ class History:
         """The newest records in the order of ``_keys``."""
         self._events: list[Event | Record] = []
         """A record alone is the event that it came into being: most events of most stores are that."""
+        self.size_bytes = 0
+        """Of what only the past keeps: what was there before a change, and what is gone."""
         self._snapshots: dict[tuple[str, int], list[Record]] = {}
         self._same_until: dict[tuple[str, int], int] = {}
         """Up to which revision lists at an older one are known to have stayed as they were."""
@@ -70,6 +80,7 @@ class History:
         self._order(sorted(self.records))
         self.compacted = compacted
         self._events = [kept_of(event) for event in events if event.record.revision > compacted]
+        self.size_bytes = sum(map(size_of, self._events))
         self.revision = max(1, revision, compacted, events[-1].record.revision if events else 0)
 
     def begin(self, image: Image) -> None:
@@ -95,6 +106,9 @@ class History:
         for event in events:
             record = event.record
             key = record.key
+            previous = event.previous
+            if previous is not None:
+                self.size_bytes += len(previous.value) + (len(record.value) if event.deleted else 0)
             if event.deleted:
                 if self.records.pop(key, None) is not None:
                     at = bisect_left(self._keys, key)
@@ -193,7 +207,9 @@ class History:
 
     def forget(self, revision: int) -> None:
         """Drop the events up to ``revision``."""
-        del self._events[: bisect_right(self._events, revision, key=revision_of)]
+        gone = bisect_right(self._events, revision, key=revision_of)
+        self.size_bytes -= sum(map(size_of, self._events[:gone]))
+        del self._events[:gone]
         self.compacted = revision
         # the last mark before stays: it is of the oldest revisions that are kept
         del self.marks[: max(bisect_right(self.marks, revision, key=lambda mark: mark[0]) - 1, 0)]
@@ -207,3 +223,11 @@ class History:
         if len(self._events) <= count:
             return self.compacted
         return self._events[-count - 1].revision
+
+    def oldest_within(self, most_bytes: int) -> int:
+        """Return the revision to compact at so that no more than ``most_bytes`` of the past stay."""
+        excess, at = self.size_bytes - most_bytes, 0
+        while excess > 0 and at < len(self._events):
+            excess -= size_of(self._events[at])
+            at += 1
+        return self._events[at - 1].revision if at else self.compacted

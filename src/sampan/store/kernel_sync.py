@@ -2,12 +2,14 @@
 
 A thread that syncs must take Python's interpreter lock back from a busy loop before it can say that it is done, and each such
 hand-over costs both some 0.1 ms, which is as much as a quick disk takes. Here the loop hands the file to the kernel and is
-woken by an eventfd. Where there is no such call (another system, a sandbox that forbids it) ``open`` returns None.
+woken by an eventfd. Where there is no such call (another system, a sandbox that forbids it) ``open`` returns None; where the
+kernel will not do it for this file after all, or in a process that was forked, ``sync`` raises ``NotTaken``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 import sys
@@ -18,6 +20,10 @@ CALLS = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4)}
 FDSYNC = 3
 """``IOCB_CMD_FDSYNC`` (linux/aio_abi.h); Linux 4.18."""
 RESULT_TO_EVENTFD = 1
+
+
+class NotTaken(Exception):
+    """The kernel does not do it: nothing was synced, and nothing has failed. Somebody else is to sync."""
 
 
 class KernelSync:
@@ -50,6 +56,7 @@ class KernelSync:
         self._iocb = Iocb(opcode=FDSYNC, fd=fd, flags=RESULT_TO_EVENTFD, eventfd=self._eventfd)
         self._iocbs = (ctypes.POINTER(Iocb) * 1)(ctypes.pointer(self._iocb))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
         self._done: asyncio.Future[None] | None = None
 
     @classmethod
@@ -64,22 +71,28 @@ class KernelSync:
             return None
 
     async def sync(self) -> None:
-        """Return when what was written to the file is on disk. Raises ``OSError``."""
+        """Return when what was written to the file is on disk. Raises ``OSError`` where the disk fails, and ``NotTaken``."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop = loop
             loop.add_reader(self._eventfd, self._ended)
         while self._done is not None and not self._done.done():  # one whose caller was cancelled
             await asyncio.wait([self._done])
+        self.submit()
         self._done = loop.create_future()
-        if self._call(self._submit, self._context, self._one, self._iocbs) != 1:
-            self._done = None
-            raise OSError(self._errno(), "io_submit")
         await asyncio.shield(self._done)
+
+    def submit(self) -> None:
+        """Hand the file to the kernel. Raises ``NotTaken``."""
+        if self._call(self._submit, self._context, self._one, self._iocbs) != 1:
+            raise NotTaken(f"io_submit: {os.strerror(self._errno())}")
 
     def _ended(self) -> None:
         os.eventfd_read(self._eventfd)
-        self._call(self._get, self._context, self._one, self._one, self._events, None)
+        while self._call(self._get, self._context, self._one, self._one, self._events, None) != 1:
+            if self._errno() != errno.EINTR:
+                self._events[0].result = -self._errno()
+                break
         result, done = int(self._events[0].result), self._done
         if done is None or done.done():
             return
@@ -89,6 +102,9 @@ class KernelSync:
             done.set_result(None)
 
     def close(self) -> None:
+        if os.getpid() != self._pid:  # the loop and the kernel's queue are the parent's: only the descriptor is ours
+            os.close(self._eventfd)
+            return
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._eventfd)
         self._call(self._destroy, self._context)  # waits for what is under way

@@ -12,6 +12,8 @@ from sampan.store.protocol import StoreError
 class NoDatabase:
     """Takes every row and keeps none: the state is in memory, and goes with the process."""
 
+    name = "memory"
+
     def rows(self) -> Iterator[Row]:
         return iter(())
 
@@ -32,6 +34,10 @@ class NoDatabase:
     def append(self, rows: Sequence[Row], expiries: Sequence[Expiry] = ()) -> None: ...
 
     def kernel_sync(self) -> None: ...
+
+    def sync(self, rows: Sequence[Row]) -> None: ...
+
+    def without_kernel(self) -> None: ...
 
     def unsynced(self, rows: Sequence[Row], error: OSError) -> StoreError:
         return StoreError(str(error))

@@ -1,8 +1,8 @@
 """What every store must do: this file is the seam.
 
-Keys are Kubernetes' own: ``/registry/<resource>/<namespace>/<name>`` (``/registry/<group>/<resource>/…`` outside the
-core group). A value is the canonical JSON of an object without ``metadata.resourceVersion``; the store splices the
-revision in once, when the write is given its revision, and ``Record.value`` is what clients are served.
+Keys are Kubernetes' own: ``/registry/<resource>/<namespace>/<name>`` (``layout.py``). A value is the canonical JSON of an
+object without ``metadata.resourceVersion``; the store splices the revision in once, when the write is given its revision,
+and ``Record.value`` is what clients are served.
 
 Revisions are one rising counter for the whole store (etcd's and Kubernetes' model). A write is answered only when it
 is durable, and seen by readers and watchers only then. Writes that arrive in one tick of the event loop are committed

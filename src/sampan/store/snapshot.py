@@ -21,9 +21,12 @@ import orjson
 
 from sampan.store.encryption import Encryption
 from sampan.store.image import Image
+from sampan.store.layout import moved, prefix_of
 from sampan.store.protocol import Conflict, Put, Record, Store, StoreError, without_resource_version
 
-FORMAT = 1001
+FORMAT = 1002
+READS = (1001, 1002)
+"""1001, before 0.2, has the keys of layout 1."""
 SCHEMA = f"""
 PRAGMA journal_mode=DELETE;
 PRAGMA user_version={FORMAT};
@@ -33,7 +36,8 @@ CREATE TABLE records (
 );
 """
 LEFT_OUT = ("/registry/masterleases/", "/registry/ranges/claims/")
-EVENTS = "/registry/events/"
+EVENTS = prefix_of("events")
+DEFINITIONS = prefix_of("customresourcedefinitions")
 ATTEMPTS = 3
 OPERATIONS_AT_MOST = 100
 """In one transaction of etcd (its own limit is 128). SQLite takes all in one."""
@@ -80,7 +84,15 @@ def read(path: Path, encryption: Encryption | None = None) -> Snapshot:
         found = connection.execute("SELECT key, create_revision, revision, value FROM records")
         records = {key: Record(key, opened(key, value), created, revision) for key, created, revision, value in found}
         told = dict(connection.execute("SELECT name, value FROM about"))
+        if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
+            records = in_layout(records)
     return Snapshot(Image.of(records, int(told["revision"])), told)
+
+
+def in_layout(records: Mapping[str, Record]) -> dict[str, Record]:
+    """Return the records of layout 1 under the keys of today."""
+    custom = {key[len(DEFINITIONS) :] for key in records if key.startswith(DEFINITIONS)}
+    return {now: record._replace(key=now) for key, record in records.items() for now in (moved(key, custom),)}
 
 
 def about(path: Path) -> dict[str, str]:
@@ -97,7 +109,7 @@ def opening(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != FORMAT:
+            if version not in READS:
                 raise StoreError(
                     f"{path} has format {version}, this version of sampan reads snapshots of format {FORMAT}"
                 )

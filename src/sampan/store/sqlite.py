@@ -25,6 +25,7 @@ from sampan.store.encryption import Encryption
 from sampan.store.expiries import Expiries, Expiry
 from sampan.store.history import History
 from sampan.store.image import Image
+from sampan.store.kernel_sync import NotTaken
 from sampan.store.memory import NoDatabase
 from sampan.store.protocol import (
     Concern,
@@ -275,6 +276,10 @@ class SqliteStore:
         database.insert(rows, expiries)
         try:
             await sync.sync()
+        except NotTaken as refused:
+            logger.warning("%s is synced by a thread from now on: %s", database.name, refused)
+            database.without_kernel()
+            await self._by_thread(database.sync, rows)
         except OSError as error:
             raise await self._by_thread(database.unsynced, rows, error) from error
 
@@ -359,6 +364,7 @@ class SqliteStore:
         else:
             await self._by_thread(self._database.compact, revision, before)
         self._history.forget(revision)
+        self._watchers.end_behind(revision)
 
     async def _compact_when_due(self) -> None:
         if target := self._retention.target(time.monotonic(), self._history):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from sampan.store.protocol import Concern, Event, StoreError
 
 BUFFERED_EVENTS = 50_000
-"""Events a watcher may be behind. Objects are shared with the store, so this bounds time rather than memory."""
+"""Events a watcher may be behind. Objects are shared with the store's history: who is behind that is ended, too."""
 
 
 class PrefixWatch:
@@ -51,6 +51,11 @@ class PrefixWatch:
             self._end = reason
             self._watchers.remove(self)
             self.wake()
+
+    def end_behind(self, revision: int) -> None:
+        if self._buffer and self._buffer[0].record.revision <= revision:
+            self._buffer.clear()
+            self.end(StoreError(f"the watcher of {self.prefix} is behind what is kept of history"))
 
     def close(self) -> None:
         self._buffer.clear()
@@ -155,10 +160,17 @@ class Watchers:
                 watch.push(event)
 
     def end_all(self, reason: BaseException) -> None:
+        for watch in self._all():
+            watch.end(reason)
+
+    def end_behind(self, revision: int) -> None:
+        """End those who have not taken what is compacted at ``revision``: what is forgotten is nobody's to keep."""
+        for watch in self._all():
+            watch.end_behind(revision)
+
+    def _all(self) -> list[PrefixWatch]:
         every = list(self._by_prefix.values())
         every += [
             watching for groups in self._concerned.values() for g in groups.values() for watching in g.by_value.values()
         ]
-        for watching in every:
-            for watch in tuple(watching):
-                watch.end(reason)
+        return [watch for watching in every for watch in watching]

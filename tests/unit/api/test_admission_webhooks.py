@@ -24,7 +24,7 @@ from .webhook_server import WebhookServer, allow, deny, patch, webhook_server
 
 REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
-SLICE_KEY = "/registry/discovery.k8s.io/endpointslices/default/hook-1"
+SLICE_KEY = "/registry/endpointslices/default/hook-1"
 ALL = {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}
 CONFIGMAP_RULE = {**ALL, "resources": ["configmaps"]}
 

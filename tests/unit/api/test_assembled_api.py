@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sampan.api.app import Api
 from sampan.api.authn import Authenticators
 from sampan.api.errors import StatusError
+from sampan.api.metadata import timestamp
 from sampan.api.request import Response, User
 from sampan.api.routing import parse_query
 from sampan.api.server import ApiConfig, open_api
+from sampan.schema.canonical import dumps
+from sampan.store import Put
 
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
@@ -268,6 +272,39 @@ async def test_tokens_are_issued_verified_and_die_with_their_pod(call: Any) -> N
         "POST", "/api/v1/namespaces/default/serviceaccounts/default/token", {"spec": {"expirationSeconds": 5}}
     )
     assert code == 422 and "less than 10 minutes" in status["message"]
+
+
+async def test_a_token_is_no_good_a_minute_after_what_it_is_bound_to_was_to_be_gone(call: Any) -> None:
+    """A finalizer keeps the account for as long as it likes, and its tokens for a minute. Another one of its name is another
+    one."""
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    headers = {}
+    for name in ("old", "kept"):
+        await call("POST", accounts, {"metadata": {"name": name, "finalizers": ["example.com/stay"]}})
+        _, answer = await call("POST", f"{accounts}/{name}/token", {"spec": {"expirationSeconds": 3600}})
+        headers[name] = {"authorization": f"Bearer {answer['status']['token']}"}
+    authenticator, store = call.api.authenticator, call.api.store
+    assert authenticator.authenticate(headers["old"], None).name == "system:serviceaccount:default:old"
+    for name, seconds in (("old", 61), ("kept", 50)):
+        await call("DELETE", f"{accounts}/{name}")
+        assert authenticator.authenticate(headers[name], None) is not None
+        key = f"/registry/serviceaccounts/default/{name}"
+        account = orjson.loads(store.get(key).value)
+        account["metadata"].pop("resourceVersion")
+        account["metadata"]["deletionTimestamp"] = timestamp(time.time() - seconds)
+        await store.commit([Put(key, dumps(account))])
+    with pytest.raises(StatusError, match="Unauthorized"):
+        authenticator.authenticate(headers["old"], None)
+    assert authenticator.authenticate(headers["kept"], None) is not None
+    await call(
+        "PATCH",
+        f"{accounts}/kept",
+        {"metadata": {"finalizers": None}},
+        {"content-type": "application/merge-patch+json"},
+    )
+    await call("POST", accounts, {"metadata": {"name": "kept"}})
+    with pytest.raises(StatusError, match="Unauthorized"):
+        authenticator.authenticate(headers["kept"], None)
 
 
 async def test_access_reviews_say_what_rbac_would(call: Any) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.api import policy_roles, wire
-from sampan.api.admission.rbac_changes import covered
+from sampan.api.authz.coverage import Held
 from sampan.api.der import subject
 from sampan.api.rbac import Policy, path_allows, rule_allows
 from sampan.api.request import Attributes, User
@@ -91,7 +91,7 @@ def test_aggregated_roles_are_written_as_they_are_computed() -> None:
 
 
 def covered_all(wanted: list[Any], held: list[Any]) -> bool:
-    return all(covered(rule, held) for rule in wanted)
+    return all(map(Held(held).cover, wanted))
 
 
 def message(*fields: tuple[int, bytes | int]) -> bytes:

@@ -194,14 +194,21 @@ async def test_an_authentication_configuration(throwaway_pki: Path, server: Webh
     assert (await http("GET", "/livez")).status == 200 and (await http("GET", "/readyz")).status == 401
     # a configuration that was replaced is in force with the next token; one that is wrong is not
     token = issuer.token(**{**claims, "level": 1})
-    changed = authentication(issuer, authority)
+    changed = authentication(issuer, authority, anonymous=anonymous)
     changed["jwt"][0]["claimValidationRules"] = []
     (tmp_path / "new.yaml").write_text(yaml.safe_dump(changed))
     (tmp_path / "new.yaml").replace(file)
     assert (await whoami(api, token))[0] == 201
-    (tmp_path / "new.yaml").write_text("kind: Nothing")
-    (tmp_path / "new.yaml").replace(file)
-    assert (await whoami(api, issuer.token(**claims)))[0] == 201
+    # nor is one that says otherwise who may come without a name: that is for the next start
+    told = yaml.safe_dump(authentication(issuer, authority, anonymous={"enabled": False}))
+    for wrong in ("kind: Nothing", told):
+        (tmp_path / "new.yaml").write_text(wrong)
+        (tmp_path / "new.yaml").replace(file)
+        assert (await whoami(api, token))[0] == 201
+        assert (await http("GET", "/livez")).status == 200
+    # an issuer that is gone: nobody it vouched for is known any more, whatever was remembered of him
+    file.write_text(yaml.safe_dump({**authentication(issuer, authority, anonymous=anonymous), "jwt": []}))
+    assert (await whoami(api, token))[0] == 401
     await api.close()
 
 

@@ -115,13 +115,13 @@ async def test_pages(store: Store) -> None:
 async def test_keys_of_every_kind_come_back(store: Store) -> None:
     """etcd has Kubernetes' own layout, with no group for built-in resources."""
     keys = [
-        "/registry/apps/deployments/default/web",
-        "/registry/networking.k8s.io/ingresses/default/web",
+        "/registry/deployments/default/web",
+        "/registry/ingress/default/web",
         "/registry/services/specs/default/web",
         "/registry/minions/node-1",
         "/registry/stable.example.com/crontabs/default/deployments",
         "/registry/apiextensions.k8s.io/customresourcedefinitions/crontabs.stable.example.com",
-        "/registry/rbac.authorization.k8s.io/clusterroles/admin",
+        "/registry/clusterroles/admin",
     ]
     await store.commit([Put(at, POD % b"x", 0) for at in keys])
     assert [record.key for record in (await store.page("/registry/")).records] == sorted(keys)
@@ -192,6 +192,19 @@ async def test_a_past_too_long_for_a_watcher_is_not_told_in_part(store: Store, m
     monkeypatch.setattr("sampan.store.watchers.BUFFERED_EVENTS", 3)
     with pytest.raises(StoreError, match="behind"):
         await anext(store.watch("/registry/", since=first.revision))
+
+
+async def test_a_watcher_behind_what_is_kept_is_ended(store: Store) -> None:
+    """Else what is forgotten would stay in memory for as long as somebody reads slowly."""
+    slow, quick = store.watch("/registry/"), store.watch("/registry/")
+    for name in "abc":
+        (record,) = await store.commit([put(name, 0)])
+        assert [event.record.key for event in await anext(quick)] == [key(name)]
+    await store.compact(record.revision)
+    with pytest.raises(StoreError, match="behind what is kept"):
+        await anext(slow)
+    await store.commit([put("d", 0)])
+    assert [event.record.key for event in await anext(quick)] == [key("d")]
 
 
 async def test_a_cancelled_writer_harms_nobody(store: Store) -> None:

@@ -47,3 +47,46 @@ def test_what_is_due_goes_in_order(times: list[float], now: float, at_most: int)
     assert [expiry.at for expiry in due] == sorted(at for at in times if at <= now)[:at_most]
     left = sorted(times)[len(due) :]
     assert expiries.next() == (left[0] if left else None)
+
+
+def test_what_only_the_past_keeps_is_bounded_by_bytes() -> None:
+    history, retention = History(), Retention(Limits(keep_at_least=1000, keep_at_most_bytes=10_000), 0.0, 1)
+    history.start(1)
+    for revision in range(2, 30):
+        previous = history.records.get("/registry/a")
+        history.apply([Event(Record("/registry/a", b"x" * 1000, 2, revision), previous, False)])
+        if target := retention.target(1.0, history):
+            history.forget(target)
+        assert history.size_bytes <= 20_000 == 2 * retention.limits.keep_at_most_bytes
+    assert history.compacted > 2 and history.event_count() >= 10
+    kept = history.since(history.compacted, "/registry/")
+    assert history.size_bytes == sum(len(event.previous.value) for event in kept if event.previous)
+    # what is written once is kept because it is the newest, not because of history
+    for revision in range(30, 60):
+        history.apply([Event(Record(f"/registry/{revision}", b"x" * 5000, revision, revision), None, False)])
+    assert retention.target(1.0, history) == 0
+    gone = history.records["/registry/59"]
+    size = history.size_bytes
+    history.apply([Event(gone._replace(revision=60), gone, True)])
+    assert history.size_bytes == size + 10_000
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.booleans()), max_size=40), st.integers(0, 45))
+def test_bytes_of_the_past_are_those_of_its_events(writes: list[tuple[str, int, bool]], compacted: int) -> None:
+    history = History()
+    history.start(1)
+    for revision, (name, size, deletes) in enumerate(writes, 2):
+        previous = history.records.get(name)
+        if deletes and previous is None:
+            history.advance(revision)
+            continue
+        history.apply([Event(Record(name, b"x" * size, revision, revision), previous, deletes)])
+    history.forget(min(compacted, history.revision))
+    again = sum(
+        len(event.previous.value) + (len(event.record.value) if event.deleted else 0)
+        for event in history.since(history.compacted, "")
+        if event.previous
+    )
+    assert history.size_bytes == again
+    history.forget(history.oldest_within(100))
+    assert history.size_bytes <= 100

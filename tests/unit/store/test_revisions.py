@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.store import Event, Record
-from sampan.store.resource_keys import keys_of, prefix_of
 from sampan.store.revisions import difference, revision_of
 
 
@@ -79,26 +78,3 @@ def test_creations_and_deletions() -> None:
     assert revision_of(Event(made, None, False), "") == (5, "created", [], "2027-01-01T00:00:00Z", [])
     gone = revision_of(Event(made._replace(revision=6), made, True), "2027-01-01T00:00:05Z")
     assert gone == (6, "deleted", [], "2027-01-01T00:00:05Z", [])
-
-
-@pytest.mark.parametrize(
-    ("wanted", "prefix"),
-    [
-        ("pods", "/registry/pods/"),
-        ("deployments", "/registry/apps/deployments/"),
-        ("deployments.apps", "/registry/apps/deployments/"),
-        ("nodes", "/registry/minions/"),
-        ("services", "/registry/services/specs/"),
-        ("endpoints", "/registry/services/endpoints/"),
-        ("widgets.example.com", "/registry/example.com/widgets/"),
-        ("customresourcedefinitions", "/registry/apiextensions.k8s.io/customresourcedefinitions/"),
-        ("/registry/pods/default", "/registry/pods/default/"),
-    ],
-)
-def test_resources_as_people_write_them(wanted: str, prefix: str) -> None:
-    assert prefix_of(wanted) == prefix
-
-
-def test_names_as_people_write_them() -> None:
-    assert keys_of("nodes/n", "default") == ["/registry/minions/default/n", "/registry/minions/n"]
-    assert keys_of("/registry/pods/a/b", "x") == ["/registry/pods/a/b"]

@@ -137,7 +137,7 @@ async def test_what_is_no_snapshot_is_named(tmp_path: Path) -> None:
         snapshot.read(path)
     store = SqliteStore(tmp_path / "store.db")
     await store.close()
-    with pytest.raises(StoreError, match="has format 2,"):
+    with pytest.raises(StoreError, match="has format 3,"):
         snapshot.read(tmp_path / "store.db")
     many = SqliteStore()
     await many.commit([put(f"n{index}", str(index), "a" * 50) for index in range(500)])

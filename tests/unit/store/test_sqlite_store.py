@@ -273,7 +273,7 @@ async def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=99")
     connection.close()
-    with pytest.raises(StoreError, match="has format 99, this version of sampan reads format 2"):
+    with pytest.raises(StoreError, match="has format 99, this version of sampan reads format 3"):
         SqliteStore(path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sampan.store import NoSpace, Put, StoreError, database
-from sampan.store.kernel_sync import KernelSync
+from sampan.store.kernel_sync import KernelSync, NotTaken
 from sampan.store.sqlite import SqliteStore
 
 POD = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%b"},"spec":{}}'
@@ -29,7 +29,7 @@ class Syncs:
     """Counts the syncs of both kinds, and lets those fail that are told to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, kernel: bool) -> None:
-        self.by_kernel = self.by_thread = 0
+        self.kernel, self.by_kernel, self.by_thread = kernel, 0, 0
         self.fails: list[OSError] = []
         kernel_sync, file_sync = KernelSync.sync, database._sync
 
@@ -134,14 +134,64 @@ async def test_the_log_begins_anew_when_it_is_long(tmp_path: Path, syncs: Syncs)
     await store.close()
 
 
-async def test_the_kernel_tells_what_is_wrong(tmp_path: Path) -> None:
+async def test_where_the_kernel_takes_no_request_a_thread_syncs(
+    tmp_path: Path, syncs: Syncs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``io_setup`` may be allowed and ``io_submit`` not: by a sandbox, an old kernel, a file system without such a sync."""
+    if not there_is_kernel_sync(tmp_path):
+        pytest.skip("this kernel syncs nothing beside us")
+
+    async def refused(sync: KernelSync) -> None:
+        raise NotTaken("io_submit: Operation not permitted")
+
+    monkeypatch.setattr(KernelSync, "sync", refused)
+    store = SqliteStore(tmp_path / "s.db")
+    before = syncs.by_thread
+    await store.commit([put("a", 0)])
+    await store.commit([put("b", 0)])
+    assert syncs.by_thread == before + 2
+    assert caplog.text.count("is synced by a thread from now on") == (1 if syncs.kernel else 0)
+    syncs.fails = [OSError(errno.EIO, "broken")]
+    with pytest.raises(StoreError, match="cannot write"):
+        await store.commit([put("lost", 0)])
+    await store.close()
+    again = SqliteStore(tmp_path / "s.db")
+    assert again.get(key("b")) is not None and again.get(key("lost")) is None
+    await again.close()
+
+
+async def test_the_kernel_says_what_it_does_not_take(tmp_path: Path) -> None:
     if not there_is_kernel_sync(tmp_path):
         pytest.skip("this kernel syncs nothing beside us")
     reader, writer = os.pipe()
     sync = KernelSync.open(writer)
     assert sync is not None
-    with pytest.raises(OSError, match=r"Invalid argument|io_submit"):
+    with pytest.raises(NotTaken, match="Invalid argument"):
         await sync.sync()
     sync.close()
     for fd in (reader, writer):
         os.close(fd)
+
+
+async def test_a_fork_syncs_by_itself_and_takes_nothing_from_its_parent(tmp_path: Path) -> None:
+    """The kernel's queue is the parent's: a child that asked for it would be told that there is none."""
+    if not there_is_kernel_sync(tmp_path):
+        pytest.skip("this kernel syncs nothing beside us")
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    sync = KernelSync.open(fd)
+    assert sync is not None
+    await sync.sync()
+    child = os.fork()
+    if not child:
+        try:
+            sync.submit()
+        except NotTaken:
+            sync.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0
+    async with asyncio.timeout(10):
+        await sync.sync()  # the loop still hears of it
+    sync.close()
+    os.close(fd)

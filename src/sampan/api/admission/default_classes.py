@@ -11,10 +11,13 @@ from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import mapping, text
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+STORAGE_CLASSES = prefix_of("storageclasses.storage.k8s.io")
+INGRESS_CLASSES = prefix_of("ingressclasses.networking.k8s.io")
 STORAGE_ANNOTATIONS = (
     "storageclass.kubernetes.io/is-default-class",
     "storageclass.beta.kubernetes.io/is-default-class",
@@ -45,7 +48,7 @@ class DefaultStorageClass:
             return
         if "volume.beta.kubernetes.io/storage-class" in mapping(claim, "metadata", "annotations"):
             return
-        found = await default_of(admission.api, "/registry/storage.k8s.io/storageclasses/", STORAGE_ANNOTATIONS)
+        found = await default_of(admission.api, STORAGE_CLASSES, STORAGE_ANNOTATIONS)
         if found is not None:
             claim["spec"]["storageClassName"] = found["metadata"]["name"]
 
@@ -61,6 +64,6 @@ class DefaultIngressClass:
             return
         if "kubernetes.io/ingress.class" in mapping(ingress, "metadata", "annotations"):
             return
-        found = await default_of(admission.api, "/registry/networking.k8s.io/ingressclasses/", INGRESS_ANNOTATIONS)
+        found = await default_of(admission.api, INGRESS_CLASSES, INGRESS_ANNOTATIONS)
         if found is not None:
             ingress.setdefault("spec", {})["ingressClassName"] = found["metadata"]["name"]

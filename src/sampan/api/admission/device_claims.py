@@ -13,7 +13,9 @@ from sampan.api.resource import Cause, Resource
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.causes import forbidden
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
+NAMESPACES = prefix_of("namespaces")
 LABEL = "resource.kubernetes.io/admin-access"
 KINDS = ("ResourceClaim", "ResourceClaimTemplate")
 
@@ -29,7 +31,7 @@ class DeviceAdminAccess:
         fields = list(admin_fields(admission.object, admission.resource.kind))
         if not fields:
             return
-        record = admission.api.store.get(f"/registry/namespaces/{admission.namespace}")
+        record = admission.api.store.get(NAMESPACES + admission.namespace)
         labels = mapping(admission.api.parsed(record), "metadata", "labels") if record is not None else {}
         if labels.get(LABEL) != "true":
             why = f"admin access to devices requires the `{LABEL}: true` label on the containing namespace"

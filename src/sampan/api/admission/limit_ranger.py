@@ -15,7 +15,9 @@ from sampan.api.resources.pod_resources import aggregate
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
 from sampan.schema.quantity import Quantity
+from sampan.store.layout import prefix_of
 
+LIMIT_RANGES = prefix_of("limitranges")
 ANNOTATION = "kubernetes.io/limit-ranger"
 
 
@@ -46,7 +48,7 @@ class LimitRanger:
 
 
 async def limit_ranges(admission: Admission) -> list[Object]:
-    page = await admission.api.store.page(f"/registry/limitranges/{admission.namespace}/")
+    page = await admission.api.store.page(f"{LIMIT_RANGES}{admission.namespace}/")
     return [admission.api.parsed(record) for record in page.records]
 
 

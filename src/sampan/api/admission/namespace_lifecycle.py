@@ -5,7 +5,9 @@ from __future__ import annotations
 from sampan.api.errors import StatusError, forbidden
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
+from sampan.store.layout import prefix_of
 
+NAMESPACES = prefix_of("namespaces")
 IMMORTAL = ("default", "kube-public", "kube-system")
 
 
@@ -26,7 +28,7 @@ class NamespaceLifecycle:
                 raise forbidden(admission.resource, admission.name, "this namespace may not be deleted")
             return
         namespace = admission.namespace
-        record = admission.api.store.get(f"/registry/namespaces/{namespace}")
+        record = admission.api.store.get(NAMESPACES + namespace)
         if record is None:
             details = {"name": namespace, "kind": "namespaces"}
             raise StatusError(404, "NotFound", f'namespaces "{namespace}" not found', details=details)

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 from sampan.api.errors import StatusError
 from sampan.api.request import Admission, Attributes, Request
 from sampan.api.resource import Resource
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+NAMESPACES = prefix_of("namespaces")
+
 
 def missing(admission: Admission) -> bool:
-    return admission.api.store.get(f"/registry/namespaces/{admission.namespace}") is None
+    return admission.api.store.get(NAMESPACES + admission.namespace) is None
 
 
 class NamespaceAutoProvision:

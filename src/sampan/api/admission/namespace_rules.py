@@ -16,10 +16,12 @@ from sampan.api.resource import Resource
 from sampan.api.resources.pods import qos_class
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
 
+NAMESPACES = prefix_of("namespaces")
 NODE_SELECTOR = "scheduler.alpha.kubernetes.io/node-selector"
 DEFAULT_TOLERATIONS = "scheduler.alpha.kubernetes.io/defaultTolerations"
 ALLOWED_TOLERATIONS = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
@@ -28,7 +30,7 @@ MEMORY_PRESSURE = {"key": "node.kubernetes.io/memory-pressure", "operator": "Exi
 
 def annotations_of(admission: Admission) -> Mapping[str, str]:
     """Return the annotations of the namespace. Raises 404."""
-    record = admission.api.store.get(f"/registry/namespaces/{admission.namespace}")
+    record = admission.api.store.get(NAMESPACES + admission.namespace)
     if record is None:
         raise StatusError(404, "NotFound", f'namespaces "{admission.namespace}" not found')
     return mapping(admission.api.parsed(record), "metadata", "annotations")

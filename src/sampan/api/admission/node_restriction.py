@@ -18,7 +18,9 @@ from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.version import minor
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import references
+from sampan.store.layout import prefix_of
 
+PODS, NODES = prefix_of("pods"), prefix_of("nodes")
 MIRROR = "kubernetes.io/config.mirror"
 RESTRICTED = "node-restriction.kubernetes.io"
 KUBELET_LABELS = frozenset(
@@ -94,7 +96,7 @@ def check_pod(node: str, at: Admission) -> str:
 
 def stored_pod(at: Admission, name: str) -> Object:
     """Return a pod of the write's namespace. Raises 404."""
-    record = at.api.store.get(f"/registry/pods/{at.namespace}/{name}")
+    record = at.api.store.get(f"{PODS}{at.namespace}/{name}")
     if record is None:
         served = at.api.catalog.get("", "v1", "pods")
         assert served is not None
@@ -136,7 +138,7 @@ def mirror_owner(node: str, at: Admission, owners: list[Any]) -> str:
         return f'node "{node}" can only create pods with a controller owner reference set to itself'
     if owner.get("blockOwnerDeletion"):
         return f'node "{node}" must not set blockOwnerDeletion on an owner reference'
-    record = at.api.store.get(f"/registry/minions/{node}")
+    record = at.api.store.get(NODES + node)
     uid = at.api.parsed(record)["metadata"]["uid"] if record else ""
     if owner.get("uid") != uid:
         return f"node {node} UID mismatch: expected {owner.get('uid')} got {uid}"

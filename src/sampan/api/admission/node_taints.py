@@ -9,7 +9,9 @@ from __future__ import annotations
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import items, mapping, text
+from sampan.store.layout import prefix_of
 
+NODES = prefix_of("nodes")
 NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
@@ -33,7 +35,7 @@ class PodTopologyLabels:
     async def admit(self, admission: Admission) -> None:
         pod = admission.object
         name = text(pod, "spec", "nodeName")
-        record = admission.api.store.get(f"/registry/minions/{name}") if name else None
+        record = admission.api.store.get(NODES + name) if name else None
         if pod is None or record is None:
             return
         labels = mapping(admission.api.parsed(record), "metadata", "labels")

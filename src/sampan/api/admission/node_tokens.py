@@ -13,7 +13,10 @@ from sampan.api.admission.permissions import may
 from sampan.api.request import Admission
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
+DRIVERS = prefix_of("csidrivers.storage.k8s.io")
+CLAIMS, VOLUMES = prefix_of("persistentvolumeclaims"), prefix_of("persistentvolumes")
 AUDIENCES = "ServiceAccountNodeAudienceRestriction"
 VERB = "request-serviceaccounts-token-audience"
 
@@ -42,7 +45,7 @@ def of_pod(at: Admission, pod: Object) -> Iterator[str]:
                 yield text(source, "serviceAccountToken", "audience")
         driver = driver_of(at, pod, volume)
         if driver:
-            found = stored(at, f"/registry/storage.k8s.io/csidrivers/{driver}")
+            found = stored(at, f"{DRIVERS}{driver}")
             yield from (text(request, "audience") for request in items(found, "spec", "tokenRequests"))
 
 
@@ -55,8 +58,8 @@ def driver_of(at: Admission, pod: Object, volume: Object) -> str:
         claim = f"{pod['metadata']['name']}-{volume['name']}"
     if not claim:
         return ""
-    bound = text(stored(at, f"/registry/persistentvolumeclaims/{at.namespace}/{claim}"), "spec", "volumeName")
-    return text(stored(at, f"/registry/persistentvolumes/{bound}"), "spec", "csi", "driver") if bound else ""
+    bound = text(stored(at, f"{CLAIMS}{at.namespace}/{claim}"), "spec", "volumeName")
+    return text(stored(at, VOLUMES + bound), "spec", "csi", "driver") if bound else ""
 
 
 def stored(at: Admission, key: str) -> Object:

@@ -18,12 +18,14 @@ from sampan.schema.objects import Object
 from sampan.security.admission import NOTHING, NamespacePolicy, Outcome, PodSecurityRules, Request, asks_nothing
 from sampan.security.levels import PREFIX
 from sampan.store import Record
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
 
 KEPT_POLICIES = 4096
-EXEMPTIONS = "/registry/security.sampan.dev/podsecurityexemptions/"
+EXEMPTIONS = prefix_of("podsecurityexemptions.security.sampan.dev")
+NAMESPACES, PODS = prefix_of("namespaces"), prefix_of("pods")
 
 
 class PodSecurity:
@@ -78,7 +80,7 @@ class PodSecurity:
         before = mapping(admission.old, "metadata", "labels") if admission.old is not None else None
         outcome = self.rules.namespace(admission.name, labels, before)
         if not outcome.wrong and self.rules.looks_at_pods(admission.name, labels, before):
-            page = await admission.api.store.page(f"/registry/pods/{admission.name}/")
+            page = await admission.api.store.page(f"{PODS}{admission.name}/")
             pods = (admission.api.parsed(record) for record in page.records)
             outcome.warnings += self.rules.existing(admission.name, labels, pods)
         self.act(admission, outcome)
@@ -99,7 +101,7 @@ def request_of(admission: Admission, obj: Object) -> Request:
 
 
 def namespace_record(admission: Admission) -> Record:
-    record: Record | None = admission.api.store.get(f"/registry/namespaces/{admission.namespace}")
+    record: Record | None = admission.api.store.get(NAMESPACES + admission.namespace)
     if record is None:
         why = f'Internal error occurred: failed to lookup namespace "{admission.namespace}"'
         raise StatusError(500, "InternalError", why)

@@ -19,12 +19,13 @@ from sampan.api.resource import Resource
 from sampan.api.resources.reading import mapping
 from sampan.schema.objects import Object
 from sampan.store import Event
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.admission.webhooks import Webhooks
 
 GROUP = "admissionregistration.k8s.io"
-PREFIX = f"/registry/{GROUP}/"
+NAMESPACES = prefix_of("namespaces")
 EXEMPT = (
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
@@ -70,6 +71,7 @@ class Policies(Generic[Compiled]):
         self.webhooks = webhooks
         self.api = webhooks.api
         self.plurals = (policies, bindings)
+        self.prefixes = tuple(prefix_of(f"{plural}.{GROUP}") for plural in (policies, bindings))
         self.compile = compile
         self._policies: list[Policy[Compiled]] = []
         self._known: dict[str, tuple[Object, Compiled]] = {}
@@ -79,8 +81,8 @@ class Policies(Generic[Compiled]):
     async def load(self) -> None:
         """Take over the policies and bindings in the store; what has not changed stays compiled."""
         policies, bindings = [
-            [self.api.parsed(record) for record in (await self.api.store.page(f"{PREFIX}{plural}/")).records]
-            for plural in self.plurals
+            [self.api.parsed(record) for record in (await self.api.store.page(prefix)).records]
+            for prefix in self.prefixes
         ]
         known, self._known, self._policies = self._known, {}, []
         for policy in policies:
@@ -97,9 +99,8 @@ class Policies(Generic[Compiled]):
         self.api.chain.forget()
 
     async def follow(self, events: Sequence[Event]) -> None:
-        """Take in what was written under ``PREFIX``."""
-        if any(event.record.key.startswith(f"{PREFIX}{plural}/") for plural in self.plurals for event in events):
-            await self.load()
+        """Take in what was written under ``prefixes``."""
+        await self.load()
 
     def handles(self, resource: Resource, subresource: str, operation: str) -> bool:
         return bool(self.wanted(resource, subresource, operation))
@@ -161,7 +162,7 @@ class Policies(Generic[Compiled]):
         """Return the Namespace that a request is in, None for what is in none."""
         if not admission.namespace or (admission.resource.plural == "namespaces" and not admission.resource.group):
             return None
-        record = self.api.store.get(f"/registry/namespaces/{admission.namespace}")
+        record = self.api.store.get(NAMESPACES + admission.namespace)
         return None if record is None else self.api.parsed(record)
 
     async def commit(self, admission: Admission) -> None:

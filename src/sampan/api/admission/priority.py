@@ -12,8 +12,9 @@ from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.scheduling import SYSTEM_CLASSES
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
-PREFIX = "/registry/scheduling.k8s.io/priorityclasses/"
+PREFIX = prefix_of("priorityclasses.scheduling.k8s.io")
 GROUP = "scheduling.k8s.io"
 LOWER = "PreemptLowerPriority"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import product
 
+from sampan.api.authz.coverage import Held
 from sampan.api.authz.decision import MASTERS
 from sampan.api.errors import forbidden, not_found
-from sampan.api.rbac import PREFIXES, RbacAuthorizer, Rule, aggregated, path_allows, rule_allows
+from sampan.api.rbac import PREFIXES, RbacAuthorizer, Rule, aggregated
 from sampan.api.request import Admission, Attributes
 from sampan.api.resource import Resource
 from sampan.api.resources.authorization import GROUP
@@ -57,8 +57,8 @@ class RbacChanges:
         self._refuse(admission, items(new, "rules"))
         if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
             # it gathers whatever there will be
-            held = list(self.authorizer.policy.rules_for(admission.user, admission.namespace))
-            if not all(covered(rule, held) for rule in EVERYTHING):
+            held = Held(self.authorizer.policy.rules_for(admission.user, admission.namespace))
+            if not all(held.cover(rule) for rule in EVERYTHING):
                 why = "must have cluster-admin privileges to use an aggregationRule"
                 raise forbidden(admission.resource, admission.name, why)
 
@@ -77,8 +77,8 @@ class RbacChanges:
             self._refuse(admission, self.authorizer.policy.rules(reference, admission.namespace))
 
     def _refuse(self, admission: Admission, wanted: list[Rule]) -> None:
-        held = list(self.authorizer.policy.rules_for(admission.user, admission.namespace))
-        missing = [shown(rule) for rule in wanted if not covered(rule, held)]
+        held = Held(self.authorizer.policy.rules_for(admission.user, admission.namespace))
+        missing = [shown(rule) for rule in wanted if not held.cover(rule)]
         if missing:
             user = admission.user
             groups = " ".join(f'"{group}"' for group in user.groups)
@@ -122,20 +122,6 @@ def only_for_collection(new: Object, old: Object | None) -> bool:
 def without_collection(obj: Object) -> Object:
     metadata = {key: value for key, value in obj["metadata"].items() if key not in COLLECTED}
     return {**obj, "metadata": metadata}
-
-
-def covered(wanted: Rule, held: list[Rule]) -> bool:
-    """Whether every single permission of a rule is among those held."""
-    verbs = items(wanted, "verbs")
-    for verb, url in product(verbs, items(wanted, "nonResourceURLs")):
-        if not any(path_allows(rule, verb, url) for rule in held):
-            return False
-    for verb, group, resource in product(verbs, items(wanted, "apiGroups"), items(wanted, "resources")):
-        main, _, sub = resource.partition("/")
-        for name in items(wanted, "resourceNames") or [""]:
-            if not any(rule_allows(rule, verb, group, main, sub, name) for rule in held):
-                return False
-    return True
 
 
 def shown(rule: Rule) -> str:

@@ -24,12 +24,13 @@ from sampan.api.resources.reading import items, mapping
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Event, Put, Record
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
     from sampan.api.app import Api
 
-PREFIX = "/registry/resourcequotas/"
+PREFIX = prefix_of("resourcequotas")
 ON_UPDATE = {("", "services"), ("", "persistentvolumeclaims"), ("resource.k8s.io", "resourceclaims"), ("", "pods")}
 """What may come to use more by an update."""
 

@@ -12,8 +12,9 @@ from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
-PREFIX = "/registry/node.k8s.io/runtimeclasses/"
+PREFIX = prefix_of("runtimeclasses.node.k8s.io")
 
 
 class RuntimeClass:

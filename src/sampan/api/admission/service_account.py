@@ -17,10 +17,12 @@ from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import references
 from sampan.store import Record
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+ACCOUNTS = prefix_of("serviceaccounts")
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 MIRROR = "kubernetes.io/config.mirror"
 ENFORCE = "kubernetes.io/enforce-mountable-secrets"
@@ -43,7 +45,7 @@ class ServiceAccount:
             return
         spec = pod["spec"]
         name = spec.get("serviceAccountName") or "default"
-        record = await find(admission.api, f"/registry/serviceaccounts/{admission.namespace}/{name}", name == "default")
+        record = await find(admission.api, f"{ACCOUNTS}{admission.namespace}/{name}", name == "default")
         if record is None:
             where = f"{admission.namespace}/{name}"
             why = f'error looking up service account {where}: serviceaccount "{name}" not found'
@@ -63,7 +65,7 @@ class ServiceAccount:
         if MIRROR in mapping(pod, "metadata", "annotations"):
             why = mirror_problem(pod)
         else:
-            key = f"/registry/serviceaccounts/{admission.namespace}/{spec.get('serviceAccountName')}"
+            key = f"{ACCOUNTS}{admission.namespace}/{spec.get('serviceAccountName')}"
             record = admission.api.store.get(key)
             account = admission.api.parsed(record) if record is not None else {}
             enforced = mapping(account, "metadata", "annotations").get(ENFORCE) or "false"

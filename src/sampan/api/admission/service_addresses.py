@@ -23,11 +23,12 @@ from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.causes import invalid as bad_value
 from sampan.schema.objects import Object
 from sampan.store import Event
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PREFIX = "/registry/services/specs/"
+PREFIX = prefix_of("services")
 ATTEMPTS = 64
 STATIC_BAND = 256
 """Addresses at the low end (at most) are given out last: they are for those who choose their own (KEP-3070)."""

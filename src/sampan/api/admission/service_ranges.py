@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from sampan.api.resources.reading import items
 from sampan.schema.objects import Object
 from sampan.store import Event
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PREFIX = "/registry/networking.k8s.io/servicecidrs/"
+PREFIX = prefix_of("servicecidrs.networking.k8s.io")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 

@@ -11,6 +11,7 @@ from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.quantities import less
 from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.store.layout import prefix_of
 
 CLAIM_PROTECTION = "kubernetes.io/pvc-protection"
 VOLUME_PROTECTION = "kubernetes.io/pv-protection"
@@ -19,7 +20,7 @@ FINALIZERS = {
     ("", "PersistentVolumeClaim"): CLAIM_PROTECTION,
     ("", "PersistentVolume"): VOLUME_PROTECTION,
 }
-CLASSES = "/registry/storage.k8s.io/storageclasses/"
+CLASSES = prefix_of("storageclasses.storage.k8s.io")
 
 
 class StorageObjectInUseProtection:

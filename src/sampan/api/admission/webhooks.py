@@ -37,6 +37,7 @@ from sampan.api.resources.reading import mapping
 from sampan.api.webhook_client import CallError, WebhookClient
 from sampan.schema.patch import PatchError, json_patch
 from sampan.store import Event
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.admission.chain import Setup
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sampan.api.admission")
 
 GROUP = "admissionregistration.k8s.io"
-PREFIX = f"/registry/{GROUP}/"
+NAMESPACES = prefix_of("namespaces")
 MUTATING, VALIDATING = "mutatingwebhookconfigurations", "validatingwebhookconfigurations"
+PREFIXES = {plural: prefix_of(f"{plural}.{GROUP}") for plural in (MUTATING, VALIDATING)}
 
 
 EXCLUDES_VIRTUAL = "ExcludeAdmissionWebhookVirtualResources"
@@ -71,7 +73,7 @@ class Webhooks:
     async def load(self) -> None:
         """Take over the configurations in the store."""
         for plural in self._hooks:
-            page = await self.api.store.page(f"/registry/{GROUP}/{plural}/")
+            page = await self.api.store.page(PREFIXES[plural])
             found = [hook for record in page.records for hook in hooks_of(self.api.parsed(record))]
             self._hooks[plural] = tuple(found)
         self._conditions.clear()
@@ -79,11 +81,8 @@ class Webhooks:
         self.api.chain.forget()
 
     async def follow(self, events: Sequence[Event]) -> None:
-        """Take in what was written under ``PREFIX``."""
-        if any(
-            key.startswith(f"{PREFIX}{plural}/") for plural in self._hooks for key in (e.record.key for e in events)
-        ):
-            await self.load()
+        """Take in what was written under ``PREFIXES``."""
+        await self.load()
 
     def calls(self, plural: str, resource: Resource, subresource: str, operation: str) -> list[Call]:
         """Return who wants a kind of request, in order."""
@@ -149,7 +148,7 @@ class Webhooks:
         name = admission.name if is_namespace else admission.namespace
         if not name:
             return None
-        record = self.api.store.get(f"/registry/namespaces/{name}")
+        record = self.api.store.get(NAMESPACES + name)
         if record is None:
             details = {"name": name, "kind": "namespaces"}
             raise StatusError(404, "NotFound", f'namespaces "{name}" not found', details=details)

@@ -15,11 +15,12 @@ from sampan.api.resources.reading import dig, mapping
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Put
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PREFIX = "/registry/apiregistration.k8s.io/apiservices/"
+PREFIX = prefix_of("apiservices.apiregistration.k8s.io")
 MANAGED = "kube-aggregator.kubernetes.io/automanaged"
 OWN = "apiregistration.k8s.io"
 """The aggregator's own group has no APIService."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from sampan.api.authn.known import BadToken, Known, common, with_everyone
 from sampan.api.request import User
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -26,7 +27,7 @@ TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]")
 EVERYONE = "system:bootstrappers"
 TYPE = "bootstrap.kubernetes.io/token"
-PREFIX = "/registry/secrets/kube-system/bootstrap-token-"
+PREFIX = prefix_of("secrets") + "kube-system/bootstrap-token-"
 
 
 class BootstrapTokens:

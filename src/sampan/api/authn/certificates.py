@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import time
 
-from sampan.api.authn.known import remember, with_everyone
+from sampan.api.authn.known import cache, weight, with_everyone
 from sampan.api.der import subject, validity
 from sampan.api.errors import unauthorized
+from sampan.api.remembered import Remembered
 from sampan.api.request import User
 
 
 class Certificates:
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[float, float, User]] = {}
+        self._known: Remembered[bytes, tuple[float, float, User]] = cache()
 
     def authenticate(self, der: bytes) -> User:
         """Return the user of a certificate that the client CA has signed. Raises 401."""
@@ -29,7 +30,7 @@ class Certificates:
             if not name:
                 raise unauthorized()
             known = begin, end, User(name, with_everyone(groups))
-            remember(self._known, digest, known)
+            self._known.put(digest, known, weight(known[2]))
         if not known[0] <= time.time() <= known[1]:
             raise unauthorized()
         return known[2]

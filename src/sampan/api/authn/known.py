@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from sampan.api.remembered import Remembered
 from sampan.api.request import User
 from sampan.api.tokens import BadToken as BadToken
 
 AUTHENTICATED = "system:authenticated"
-CACHED = 4096
+CACHED_BYTES = 4 << 20
 
 
 class Known(NamedTuple):
@@ -38,7 +39,13 @@ def common(asked: Sequence[str], good_for: Sequence[str]) -> tuple[str, ...]:
     return tuple(audience for audience in asked if audience in good_for)
 
 
-def remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(cache) >= CACHED:
-        del cache[next(iter(cache))]
-    cache[key] = value
+def cache() -> Remembered[Any, Any]:
+    """Return a place for what callers came to be. It is bounded by bytes: names and tokens are as long as others like."""
+    return Remembered(CACHED_BYTES)
+
+
+def weight(user: User) -> int:
+    """Return about how many bytes of memory a user takes."""
+    texts = [user.name, user.uid, *user.groups]
+    texts += (text for key, values in user.extra.items() for text in (key, *values))
+    return 500 + 60 * len(texts) + sum(map(len, texts))

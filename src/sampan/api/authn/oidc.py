@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sampan.api.authn.issuer_claims import ClaimRules
-from sampan.api.authn.known import BadToken, Known, common, remember
+from sampan.api.authn.known import BadToken, Known, cache, common, weight
 from sampan.api.flags import FlagError, Flags
+from sampan.api.remembered import Remembered
 from sampan.api.request import User
 from sampan.api.resources.reading import items, mapping, text
 from sampan.api.tokens import issuer_of
@@ -33,6 +34,7 @@ logger = logging.getLogger("sampan.api")
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
 FETCH_SECONDS = 10.0
+NEVER = (0, 0)
 
 
 class Issuer:
@@ -53,7 +55,7 @@ class Issuer:
         self._keys: dict[str, Any] = {}
         self._reading: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._known: dict[str, tuple[float, User]] = {}
+        self._known: Remembered[str, tuple[float, User]] = cache()
         self._version, self._at = version, at
         self._sources: dict[str, Issuer] = {}
         """Who signs what distributed claims are read from (OpenID Connect Core 5.6.2)."""
@@ -102,7 +104,7 @@ class Issuer:
 
     def _user(self, token: str, claims: Object, audiences: tuple[str, ...]) -> Known:
         user = self._rules.user(claims)
-        remember(self._known, token, (float(claims["exp"]), user))
+        self._known.put(token, (float(claims["exp"]), user), len(token) + weight(user))
         return Known(user, audiences)
 
     async def _distributed(self, token: str, claims: Object, source: Object, audiences: tuple[str, ...]) -> Known:
@@ -232,7 +234,8 @@ class OpenIdConnect:
     def __init__(self, flags: Flags, audiences: Sequence[str], version: str, own_issuer: str = "") -> None:
         self._audiences, self._version, self._own_issuer = tuple(audiences), version, own_issuer
         self._file = flags.authentication_config
-        self._state: tuple[int, int] = (0, 0)
+        self._state = self._refused = NEVER
+        """Which file is in force, and which one was wrong: inode and time."""
         self.anonymous: Object | None = None
         """What an AuthenticationConfiguration says of the unknown."""
         self._issuers: dict[str, Issuer] = {}
@@ -244,17 +247,19 @@ class OpenIdConnect:
             self._issuers = {flags.oidc_issuer_url: Issuer(jwt_of(flags), version, "oidc", algorithms)}
 
     def _read(self, file: Path) -> None:
-        status = file.stat()
-        self._state = (status.st_ino, status.st_mtime_ns)
         from sampan.api.authn.configuration import read
 
+        status = file.stat()
         configuration = read(file, self._version, self._own_issuer)
+        if self._state != NEVER and configuration.get("anonymous") != self.anonymous:
+            raise FlagError("anonymous: Forbidden: changed from initial configuration file")
         issuers = {}
         for index, entry in enumerate(items(configuration, "jwt")):
             issuer = Issuer(entry, self._version, f"jwt[{index}]")
             issuers[issuer.url] = issuer
         self._old += self._issuers.values()
         self._issuers, self.anonymous = issuers, configuration.get("anonymous")
+        self._state = (status.st_ino, status.st_mtime_ns)
 
     def _follow(self) -> None:
         """Read a configuration that was replaced; one that is wrong leaves the old in force."""
@@ -262,11 +267,16 @@ class OpenIdConnect:
             return
         try:
             status = self._file.stat()
-            if (status.st_ino, status.st_mtime_ns) != self._state:
-                self._state = (status.st_ino, status.st_mtime_ns)
+            state = status.st_ino, status.st_mtime_ns
+            if state not in (self._state, self._refused):
+                self._refused = state
                 self._read(self._file)
-        except (OSError, FlagError) as error:
+                logger.info("the authentication configuration was read anew")
+        except FlagError as error:
             logger.error("the authentication configuration stays as it was: %s", error)
+        except OSError as error:  # this may pass: the next token looks again
+            self._refused = NEVER
+            logger.error("the authentication configuration cannot be read: %s", error)
 
     def authenticate(self, token: str, audiences: Sequence[str]) -> Known | Awaitable[Known | None] | None:
         good_for = common(audiences, self._audiences)

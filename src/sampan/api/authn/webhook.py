@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from sampan.api.authn.known import BadToken, Known, common, remember, with_everyone
+from sampan.api.authn.known import BadToken, Known, cache, common, weight, with_everyone
+from sampan.api.remembered import Remembered
 from sampan.api.remote import Remote, RemoteError
 from sampan.api.request import User
 from sampan.api.resources.reading import items, mapping, text
@@ -27,13 +28,13 @@ class TokenWebhook:
     def __init__(self, remote: Remote, version: str, ttl_seconds: float, audiences: Sequence[str]) -> None:
         self._remote, self._version, self._ttl = remote, version, ttl_seconds
         self._audiences = tuple(audiences)
-        self._answers: dict[bytes, tuple[float, Known | str]] = {}
+        self._answers: Remembered[bytes, tuple[float, Known | str]] = cache()
         self._asking: dict[bytes, asyncio.Task[Known]] = {}
 
     def authenticate(self, token: str, audiences: Sequence[str]) -> Known | Awaitable[Known]:
         """Return who bears a token. Raises ``BadToken``, at once or when awaited."""
         digest = hashlib.sha256("\0".join((*audiences, "", token)).encode()).digest()  # tokens are not kept
-        until, answer = self._answers.get(digest, (0.0, ""))
+        until, answer = self._answers.get(digest) or (0.0, "")
         if until > time.monotonic():
             if isinstance(answer, str):
                 raise BadToken(answer)
@@ -57,14 +58,14 @@ class TokenWebhook:
         status = mapping(await self._post(orjson.dumps(review)), "status")
         if not status.get("authenticated"):
             why = text(status, "error") or "the webhook does not know the token"
-            remember(self._answers, digest, (time.monotonic() + self._ttl, why))
+            self._answers.put(digest, (time.monotonic() + self._ttl, why), 200 + len(why))
             raise BadToken(why)
         told = items(status, "audiences")
         good_for = common(audiences, told) if told else common(audiences, self._audiences)
         if not good_for:
             raise BadToken("the token is for other audiences")
         known = Known(user_of(mapping(status, "user")), good_for)
-        remember(self._answers, digest, (time.monotonic() + self._ttl, known))
+        self._answers.put(digest, (time.monotonic() + self._ttl, known), weight(known.user))
         return known
 
     async def _post(self, body: bytes) -> Any:

@@ -14,12 +14,15 @@ from sampan.api.policy_roles import node_rules
 from sampan.api.rbac import path_allows, rule_allows
 from sampan.api.request import Attributes, User
 from sampan.api.version import minor
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
 ALLOW = Decision(True)
 SELECTORS_SINCE = 32
+ATTACHMENTS = prefix_of("volumeattachments.storage.k8s.io")
+SLICES = prefix_of("resourceslices.resource.k8s.io")
 """The version from which nodes may only list pods of their own (AuthorizeNodeWithSelectors)."""
 OWN = {
     ("coordination.k8s.io", "leases"): "a node lease",
@@ -104,7 +107,7 @@ class NodeAuthorizer:
             return Decision(None, "can only get individual resources of this type")
         if at.subresource:
             return Decision(None, "cannot get subresource")
-        attachment = self.graph.object(f"/registry/storage.k8s.io/volumeattachments/{at.name}")
+        attachment = self.graph.object(ATTACHMENTS + at.name)
         if attachment is not None and attachment["spec"].get("nodeName") == node:
             return ALLOW
         return Decision(None, f"no relationship found between node '{node}' and this object")
@@ -139,7 +142,7 @@ class NodeAuthorizer:
         if at.verb == "create":
             return ALLOW
         if at.verb in ("get", "update", "patch", "delete"):
-            piece = self.graph.object(f"/registry/resource.k8s.io/resourceslices/{at.name}")
+            piece = self.graph.object(SLICES + at.name)
             if piece is not None and piece["spec"].get("nodeName") == node:
                 return ALLOW
             return Decision(None, f"no relationship found between node '{node}' and this object")

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import references
 from sampan.store import Record, StoreError
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PODS = "/registry/pods/"
+PODS = prefix_of("pods")
+CLAIMS, VOLUMES = prefix_of("persistentvolumeclaims"), prefix_of("persistentvolumes")
 MIRROR = "kubernetes.io/config.mirror"
 
 Use = tuple[str, str, str]
@@ -105,7 +107,7 @@ class NodeGraph:
         if (node, (plural, namespace, name)) in self._users:
             return True
         if plural == "persistentvolumes":
-            volume = self.object(f"/registry/persistentvolumes/{name}")
+            volume = self.object(VOLUMES + name)
             return volume is not None and self._claims(node, volume)
         if plural == "secrets":
             return any((namespace, name) in secrets_of(volume) for volume in self._volumes_of(node))
@@ -125,9 +127,9 @@ class NodeGraph:
         claims = [use for at, use in self._users if at == node and use[0] == "persistentvolumeclaims"]
         found = []
         for _, namespace, name in claims:
-            claim = self.object(f"/registry/persistentvolumeclaims/{namespace}/{name}")
+            claim = self.object(f"{CLAIMS}{namespace}/{name}")
             volume = (claim or {}).get("spec", {}).get("volumeName")
-            obj = self.object(f"/registry/persistentvolumes/{volume}") if volume else None
+            obj = self.object(f"{VOLUMES}{volume}") if volume else None
             # a claim may name any volume: the volume says whose it is
             bound = ((obj or {}).get("spec") or {}).get("claimRef") or {}
             if obj is not None and (bound.get("namespace"), bound.get("name")) == (namespace, name):

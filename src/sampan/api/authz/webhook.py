@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sampan.api.authn.known import remember
+from sampan.api.authn.known import cache
 from sampan.api.authz.decision import NO_OPINION, Decision
+from sampan.api.remembered import Remembered
 from sampan.api.remote import Remote, RemoteError
 from sampan.api.request import Attributes, User
 from sampan.api.resources.reading import mapping, text
@@ -35,6 +36,7 @@ TROUBLE = (429, 500, 504)
 WORDS = {operator: word for word, operator in OPERATORS.items()} | {"=": "In", "==": "In", "!=": "NotIn"}
 """An operator of a selector as SubjectAccessReviews write it; others (``gt``) are left out, which asks for more."""
 NOT_AT_ALL = 0.0
+NOTHING = (0.0, NO_OPINION)
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,16 @@ class Settings:
 class WebhookAuthorizer:
     def __init__(self, remote: Remote, settings: Settings) -> None:
         self._remote, self._settings = remote, settings
-        self._answers: dict[bytes, tuple[float, Decision]] = {}
+        self._answers: Remembered[bytes, tuple[float, Decision]] = cache()
 
     def pending(self, attributes: Attributes) -> bool:
-        return self._answers.get(self._key(attributes), (0.0, NO_OPINION))[0] <= time.monotonic()
+        return (self._answers.get(self._key(attributes)) or NOTHING)[0] <= time.monotonic()
 
     def unresolved(self, user: User) -> str:
         return "webhook authorizer does not support user rule resolution"
 
     def decide(self, attributes: Attributes) -> Decision:
-        return self._answers.get(self._key(attributes), (0.0, NO_OPINION))[1]
+        return (self._answers.get(self._key(attributes)) or NOTHING)[1]
 
     async def prepare(self, attributes: Attributes) -> None:
         attributes.learned = await self._asked(attributes)
@@ -87,7 +89,7 @@ class WebhookAuthorizer:
         decision = decision_of(answer)
         seconds = settings.allowed_seconds if decision.allowed else settings.denied_seconds
         if seconds > NOT_AT_ALL:
-            remember(self._answers, key, (time.monotonic() + seconds, decision))
+            self._answers.put(key, (time.monotonic() + seconds, decision), 400 + len(key) + len(decision.reason))
         return decision
 
     def _failed(self, why: str) -> Decision:

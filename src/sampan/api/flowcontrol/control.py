@@ -20,18 +20,21 @@ from sampan.api.flowcontrol.classify import distinguisher, in_order, matching
 from sampan.api.flowcontrol.levels import Level, Seats
 from sampan.api.flowcontrol.queues import Waiting
 from sampan.api.metrics.requests import BUCKETS
+from sampan.api.remembered import Remembered
 from sampan.api.request import Attributes
 from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Event, Put
+from sampan.store.layout import prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
-PREFIX = "/registry/flowcontrol.apiserver.k8s.io/"
-SCHEMAS, LEVELS = f"{PREFIX}flowschemas/", f"{PREFIX}prioritylevelconfigurations/"
-KNOWN_FLOWS = 8192
+SCHEMAS, LEVELS = (
+    prefix_of(f"{plural}.flowcontrol.apiserver.k8s.io") for plural in ("flowschemas", "prioritylevelconfigurations")
+)
+KNOWN_BYTES = 8 << 20
 LIST_BYTES_A_SEAT = 256 * 1024
 SEATS_AT_MOST = 10
 """The widest a request is (Kubernetes' limit too)."""
@@ -66,7 +69,7 @@ class FlowControl:
         self._wait_seconds = wait_seconds
         self._schemas: list[Object] = []
         self._revision = 0
-        self._flows: dict[tuple[object, ...], Flow] = {}
+        self._flows: Remembered[tuple[str | tuple[str, ...], ...], Flow] = Remembered(KNOWN_BYTES)
         self._widths: dict[tuple[str, str, str], int] = {}
         self.waits: dict[tuple[str, str, str], tuple[list[int], float]] = {}
         """How long requests waited, by FlowSchema, level and whether they were served: counts of ``BUCKETS``, and the
@@ -136,16 +139,15 @@ class FlowControl:
     def flow_of(self, at: Attributes) -> Flow:
         """Return the flow of a request."""
         user = at.user
-        key: tuple[object, ...]
+        key: tuple[str | tuple[str, ...], ...]
         if at.resource:
             key = (user.name, user.groups, at.verb, at.group, at.resource, at.subresource, at.namespace)
         else:
             key = (user.name, user.groups, at.verb, at.path)
         flow = self._flows.get(key)
         if flow is None:
-            if len(self._flows) >= KNOWN_FLOWS:
-                del self._flows[next(iter(self._flows))]
-            flow = self._flows[key] = self._classified(at)
+            flow = self._classified(at)
+            self._flows.put(key, flow, 600 + sum(len(text) for part in key for text in part))
         return flow
 
     def _classified(self, at: Attributes) -> Flow:

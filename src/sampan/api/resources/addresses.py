@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 from sampan.api.resource import Cause
 from sampan.schema.causes import invalid
+from sampan.schema.remembering import remembered
 
 IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_MESSAGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def family(text: str) -> str:
     """Return ``IPv4`` or ``IPv6``, "" for what is no address."""
     for name, kind in (("IPv4", socket.AF_INET), ("IPv6", socket.AF_INET6)):

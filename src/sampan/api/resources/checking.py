@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from sampan.api.resource import Cause
@@ -15,6 +14,7 @@ from sampan.api.resources.reading import dig, items, mapping
 from sampan.schema.causes import forbidden, invalid, not_supported, required, too_long
 from sampan.schema.names import dns1123_label, dns1123_subdomain, label_value, qualified_name
 from sampan.schema.objects import Object
+from sampan.schema.remembering import remembered
 
 IMMUTABLE = "field is immutable"
 NON_NEGATIVE = "must be greater than or equal to 0"
@@ -38,13 +38,13 @@ def named(field: str, value: Any, check: Callable[[str], list[str]], *, needed: 
         yield invalid(field, value, message)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def good_label(text: str) -> bool:
     """Whether a name is a DNS label: the same few come with every pod, so the answer is kept."""
     return not dns1123_label(text)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def good_subdomain(text: str) -> bool:
     return not dns1123_subdomain(text)
 

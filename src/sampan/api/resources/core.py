@@ -73,7 +73,6 @@ REPLICATION_CONTROLLER = Resource(
     validates={"status": collect(replica_counts(fully_labeled=True))},
     warn=lambda new, old: template_warnings(dig(new, "spec", "template"), "spec.template"),
     trusts_definition=False,
-    storage_group_resource="controllers",
     columns=(
         NAME,
         Column("Desired", number("spec", "replicas"), type="integer"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
@@ -19,6 +18,7 @@ from sampan.schema.causes import invalid, not_supported, required
 from sampan.schema.cron import CronError, parse
 from sampan.schema.durations import age
 from sampan.schema.objects import Object
+from sampan.schema.remembering import remembered
 
 ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}", re.ASCII)
 EXPLICIT_ZONE = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
@@ -77,7 +77,7 @@ def schedule(spec: Object, before: str) -> Iterator[Cause]:
             yield invalid("spec.schedule", found, why)
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def schedule_error(text: str) -> str:
     try:
         parse(text)
@@ -100,7 +100,7 @@ def time_zone(zone: Any) -> Iterator[Cause]:
         yield invalid("spec.timeZone", zone, f"unknown time zone {zone}")
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def known_zone(name: str) -> bool:
     import zoneinfo
 

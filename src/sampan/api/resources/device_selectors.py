@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.api.resource import Cause
 from sampan.schema.causes import forbidden, invalid
+from sampan.schema.remembering import remembered
 
 if TYPE_CHECKING:
     from sampan.schema.cel.environment import Environment
@@ -65,7 +66,7 @@ def selector_environment() -> Environment:
     return environment(variables={"device": device}, extra=("bindings",))
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024, longest=4096)
 def problem(expression: str) -> tuple[str, bool]:
     """Return what is wrong with a selector, and whether it is its cost."""
     from sampan.schema.cel import types

@@ -84,7 +84,6 @@ ENDPOINTS = Resource(
     validate=collect(validate_endpoints),
     by_version=lambda minor: {"deprecated": DEPRECATED if minor >= 33 else ""},
     trusts_definition=False,
-    storage_group_resource="services/endpoints",
     columns=(NAME, Column("Endpoints", endpoints_cell), AGE),
 )
 

@@ -201,7 +201,6 @@ EVENT = Resource(
     trusts_definition=False,
     columns=COLUMNS,
     field_selectors=field_selectors("regarding", component="reportingController"),
-    storage_group_resource="events",
     stored_version="v1",
     to_stored=to_core,
     from_stored=from_core,

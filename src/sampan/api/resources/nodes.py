@@ -128,7 +128,6 @@ NODE = Resource(
     validates={"status": collect(validate_node)},
     warn=node_warnings,
     trusts_definition=False,
-    storage_group_resource="minions",
     columns=(
         NAME,
         Column("Status", status_cell),

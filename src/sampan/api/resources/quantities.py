@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from sampan.api.resource import Cause
@@ -16,6 +15,7 @@ from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, r
 from sampan.schema.names import qualified_name
 from sampan.schema.objects import Object
 from sampan.schema.quantity import Quantity, QuantityError, parse
+from sampan.schema.remembering import remembered
 
 NON_NEGATIVE = "must be greater than or equal to 0"
 HUGE = "hugepages-"
@@ -35,7 +35,7 @@ INTEGERS = frozenset(COUNTED)
 QUOTA_OBJECT = re.compile(r"count/[a-z0-9.-]+", re.ASCII)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def amount(text: str) -> Quantity | None:
     """Return a quantity as a number, None for what is none (the decoder has refused that already)."""
     try:
@@ -64,7 +64,7 @@ def overcommits(name: str) -> bool:
     return is_native(name) and not name.startswith(HUGE)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def resource_messages(name: str) -> tuple[str, ...]:
     """What is wrong with the name of any compute resource (``validateResourceName``)."""
     found = qualified_name(name)
@@ -73,7 +73,7 @@ def resource_messages(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def container_resource_messages(name: str) -> tuple[str, ...]:
     """What is wrong with the name of a resource that a container asks for."""
     found = list(resource_messages(name))

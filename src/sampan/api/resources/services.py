@@ -223,7 +223,6 @@ SERVICE = Resource(
     trusts_definition=False,
     **by_version(37),
     returns_deleted=True,
-    storage_group_resource="services/specs",
     columns=(
         NAME,
         Column("Type", ".spec.type"),

@@ -14,11 +14,12 @@ from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.subresources.binding import SUCCESS, body_object, pods
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Put
+from sampan.store.layout import prefix_of
 
 PROCESSING_SECONDS = 10
 MAX_DISRUPTED = 2000
 TOO_MANY = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
-BUDGETS = "/registry/policy/poddisruptionbudgets/"
+BUDGETS = prefix_of("poddisruptionbudgets.policy")
 
 
 async def evict(request: Request) -> Response:

@@ -12,10 +12,12 @@ from sampan.api.subresources.binding import body_object
 from sampan.api.tokens import MAX_SECONDS, MIN_SECONDS, Tokens
 from sampan.api.version import minor
 from sampan.schema.objects import Object
+from sampan.store.layout import prefix_of
 
 BINDABLE = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 DEFAULT_SECONDS = 3600
 NODE_CLAIMS_SINCE = 30
+NODES = prefix_of("nodes")
 
 
 def handler(tokens: Tokens) -> Handler:
@@ -60,7 +62,7 @@ def node_of(request: Request, bound: Object | None) -> tuple[str, str] | None:
     name = text(bound, "spec", "nodeName") if bound and bound["kind"] == "Pod" else ""
     if not name or minor(request.api.types.version) < NODE_CLAIMS_SINCE:
         return None
-    record = request.api.store.get(f"/registry/minions/{name}")
+    record = request.api.store.get(NODES + name)
     return (name, request.api.parsed(record)["metadata"]["uid"] if record else "")
 
 
