@@ -21,6 +21,7 @@ from grpclib.server import Server, Stream
 from sampan.node import mounts
 from sampan.node.csi import csi_pb2 as csi
 from sampan.node.csi import plugin_registration_pb2 as registration
+from sampan.node.unix_channel import short
 
 Capability = csi.NodeServiceCapability.RPC
 CAPABILITIES = (Capability.STAGE_UNSTAGE_VOLUME, Capability.EXPAND_VOLUME, Capability.GET_VOLUME_STATS)
@@ -161,7 +162,8 @@ async def serve(driver: CsiDriver, kubelet_dir: Path) -> list[Server]:
     servers = [Server([driver.node_service()]), Server([driver.registration_service(socket)])]
     for server, path in zip(servers, (socket, registry), strict=True):
         path.unlink(missing_ok=True)
-        await server.start(path=str(path))
+        with short(path) as found:
+            await server.start(path=found)
     return servers
 
 

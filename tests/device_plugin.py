@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.client import UnaryUnaryMethod
 from grpclib.const import Cardinality, Handler
 from grpclib.server import Server
 
 from sampan.node.devices import device_plugin_pb2 as api
+from sampan.node.unix_channel import UnixChannel, short
 
 RESOURCE = "example.com/lamp"
 
@@ -74,7 +75,7 @@ class Plugin:
 
 
 async def register(folder: Path, name: str = RESOURCE, version: str = "v1beta1", **options: bool) -> None:
-    channel = Channel(path=str(folder / "device-plugins" / "kubelet.sock"))
+    channel = UnixChannel(folder / "device-plugins" / "kubelet.sock")
     method = UnaryUnaryMethod(channel, "/v1beta1.Registration/Register", api.RegisterRequest, api.Empty)
     made = api.DevicePluginOptions(**options)
     try:
@@ -89,7 +90,8 @@ async def register(folder: Path, name: str = RESOURCE, version: str = "v1beta1",
 async def serving(folder: Path) -> AsyncIterator[Plugin]:
     plugin = Plugin(folder)
     server = Server([plugin])
-    await server.start(path=str(folder / "device-plugins" / "lamp.sock"))
+    with short(folder / "device-plugins" / "lamp.sock") as path:
+        await server.start(path=path)
     try:
         yield plugin
     finally:

@@ -133,12 +133,20 @@ def test_a_container_gets_a_device_of_a_plugin(space: Space) -> None:
             await asyncio.to_thread(space.apply, pod("lit", script, **limits))
             await asyncio.to_thread(space.ready, "lit")
             log = await asyncio.to_thread(space, "logs", "lit")
+            here = {"nodeName": space.cluster.settings.node_name}
+            await asyncio.to_thread(space.apply, pod("dark", script, here, **limits))
+            phase = "--for=jsonpath={.status.phase}=Failed"
+            await asyncio.to_thread(space, "wait", "pod/dark", phase, "--timeout=30s")
             plugin.told.put_nowait(None)
             await plugin.ended.wait()
             return log
 
     log = asyncio.run(lend())
     assert log.startswith("a\ncrw") and log.endswith("/dev/lamp-a\n")
+    refused = space.pod("dark")["status"]
+    assert refused["reason"] == "UnexpectedAdmissionError"
+    why = f"requested number of devices unavailable for {RESOURCE}. Requested: 1, Available: 0"
+    assert refused["message"] == f"Pod was rejected: Allocate failed due to {why}, which is unexpected"
     status = space.cluster.get("node", space.cluster.settings.node_name)["status"]
     assert status["capacity"][RESOURCE] == "2"
     eventually("nothing is to be had without the plugin", lambda: allocatable(space, RESOURCE) == "0")

@@ -68,13 +68,13 @@ class Cluster:
         return {row["part"]: row for row in status["parts"]} | {"supervisor": {"pid": status["pid"]}}
 
     def kill(self, part: str = "") -> None:
-        """SIGKILL a part, or all of them and the supervisor, once it runs: a part that comes back a moment later has no
-        process yet, which is told as 0, and 0 would be ourselves."""
+        """SIGKILL a part, or all of them and the supervisor, once it runs: a part that is restarting has no process, for up
+        to half a minute when it has died often."""
 
-        def pids() -> list[int]:
-            return [int(row["pid"]) for name, row in self.parts().items() if part in ("", name)]
+        def pids() -> list[int | None]:
+            return [row["pid"] for name, row in self.parts().items() if part in ("", name)]
 
-        eventually("all to be killed run", lambda: all(pids()))
+        eventually("all to be killed run", lambda: all(pids()), 60)
         for pid in pids():
             if pid:
                 os.kill(pid, signal.SIGKILL)

@@ -18,7 +18,10 @@ def run(options: argparse.Namespace) -> int:
 
     chosen = lifecycle.names() if options.all else [options.name]
     for name in chosen:
-        lifecycle.down(lifecycle.recover(name), kubeconfig.user_file(options.kubeconfig))
+        settings = lifecycle.recover(name)
+        if seconds := lifecycle.leave_seconds(settings):
+            print(f"the pods of {name} have up to {seconds} s to end", flush=True)
+        lifecycle.down(settings, kubeconfig.user_file(options.kubeconfig))
         print(f"cluster {name} is gone")
     if not chosen:
         print("there is no cluster")

@@ -57,8 +57,8 @@ def store_size(settings: Settings) -> str:
     return f"  {sum(file.stat().st_size for file in files if file.exists()) / 1e6:.1f} MB"
 
 
-def pss_bytes(pid: int) -> int:
-    """Return the proportional memory of a process, 0 when it is gone or may not be looked at."""
+def pss_bytes(pid: int | None) -> int:
+    """Return the proportional memory of a process, 0 when there is none or it may not be looked at."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -99,6 +99,11 @@ class EventRecorder:
                         continue
                     logger.warning("event %s about %s: %s", event["reason"], event["involvedObject"]["name"], error)
                 break
+            self._queue.task_done()
+
+    async def flush(self) -> None:
+        """Return when all events that were recorded so far are written, or given up."""
+        await self._queue.join()
 
     async def _write(self, event: Object) -> None:
         involved = event["involvedObject"]

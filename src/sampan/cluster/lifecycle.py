@@ -26,6 +26,9 @@ from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settin
 CLUSTERS_AT_MOST = 16
 IP_FREEBIND = 15
 """Of ip(7); ``socket`` has no name for it."""
+SOCKET_PATH_BYTES = 107
+LEAVING_SECONDS = 20
+"""How long the supervisor may take to end beside what the pods may take."""
 DEATHS_AT_MOST = 3
 """A part that dies so often before it was ready once is not going to be."""
 Step = Callable[[str, str], None]
@@ -153,9 +156,20 @@ def choose(
             store_url=store_url or "",
             scheduler_config=scheduler_config or "",
         )
+        check_sockets(settings)
         api_socket(settings).close()
         settings.save()
         return settings
+
+
+def check_sockets(settings: Settings) -> None:
+    """Raise ``ClusterError`` where a socket's path would be longer than the kernel takes (unix(7))."""
+    longest = max(settings.sockets, key=lambda path: len(os.fsencode(path)))
+    if (size := len(os.fsencode(longest))) > SOCKET_PATH_BYTES:
+        raise ClusterError(
+            f"the path of a socket has at most {SOCKET_PATH_BYTES} bytes, and {longest} has {size}",
+            "a shorter --name, or XDG_RUNTIME_DIR set to a shorter folder",
+        )
 
 
 def _changed(settings: Settings, what: str, option: str, **changes: Any) -> Settings:
@@ -404,8 +418,17 @@ def down(settings: Settings, kubeconfig_file: Path) -> None:
         _take_down(settings, kubeconfig_file)
 
 
+def leave_seconds(settings: Settings) -> int:
+    """Return how long the pods of a cluster may take to end when it goes down."""
+    from sampan.cluster import parts
+
+    return parts.leave_seconds(settings) if settings.pods == "real" else 0
+
+
 def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     answer = ask(settings, "down")
+    if answer is not None and (seconds := leave_seconds(settings)):
+        _wait_for_end(settings, seconds + LEAVING_SECONDS)
     if settings.cri_endpoint and settings.containerd_socket.exists():
         _leave_runtime(settings)
     if settings.pods == "real":
@@ -455,9 +478,9 @@ def _leave_runtime(settings: Settings) -> None:
         raise ClusterError(f"the cluster's pods cannot be removed: {error}", "start the runtime, then again") from error
 
 
-def _wait_for_end(settings: Settings) -> None:
+def _wait_for_end(settings: Settings, seconds: float = 10) -> None:
     """Return when the supervisor has ended: its socket goes last."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + seconds
     while settings.supervisor_socket.exists():
         if time.monotonic() > deadline:
             raise ClusterError(f"the supervisor of {settings.name!r} does not end", _look_at(settings))

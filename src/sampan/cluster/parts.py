@@ -50,6 +50,8 @@ class Part:
     """Modules that the supervisor imports before it forks this part."""
     imports: tuple[str, ...] = ()
     """Modules that its process imports before it begins."""
+    leave_seconds: int = 0
+    """How long it may take to end, with all others still there: the node, whose pods end first."""
 
 
 def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Part]:
@@ -86,10 +88,20 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
     return [
         *own,
         Part("api", api, warm=SHARED, imports=API),
-        Part("node", node, warm=AGENT, imports=("sampan.node.agent",)),
+        Part("node", node, warm=AGENT, imports=("sampan.node.agent",), leave_seconds=leave_seconds(settings)),
         Part("dns", dns, imports=("sampan.dns.server",)),
         Part("gateway", gateway, imports=("sampan.gateway.agent",)),
     ]
+
+
+def leave_seconds(settings: Settings) -> int:
+    """Return how long the pods of a cluster may take to end when it goes down; 0: they are killed."""
+    if not settings.kubelet_config:
+        return 0
+    from sampan.node import kubelet_config
+    from sampan.node.shutdown import seconds_of
+
+    return seconds_of(kubelet_config.read(settings.kubelet_config))
 
 
 def containerd_config(settings: Settings) -> ContainerdConfig:

@@ -114,6 +114,15 @@ class Settings:
         return self.run_dir / "cni.sock"
 
     @property
+    def sockets(self) -> tuple[Path, ...]:
+        """The sockets that our parts make: their paths must fit the kernel's addresses."""
+        own = (self.supervisor_socket,)
+        if self.pods != "real":
+            return own
+        of_containerd, of_plugin = self.run_dir / "containerd.sock.ttrpc", self.run_dir / "gateway" / f"{0:012}.sock"
+        return (*own, of_containerd, self.cni_socket, of_plugin)
+
+    @property
     def netns_path(self) -> Path:
         return self.run_dir / "ns" / "net"
 

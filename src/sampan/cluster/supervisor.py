@@ -54,7 +54,7 @@ class Running:
     @property
     def state(self) -> str:
         if not self.pid:
-            return "waiting to restart" if self.last_exit else "not started"
+            return "restarting" if self.last_exit else "not started"
         return "ready" if self.ready_at else "starting"
 
 
@@ -244,20 +244,29 @@ class Supervisor:
             self._start(heapq.heappop(self.due)[1])
 
     def _stop(self) -> None:
-        """End the parts in the reverse order of their start; what does not go in time is killed."""
-        for running in reversed(list(self.running.values())):
-            if running.pid:
-                os.kill(running.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while any(running.pid for running in self.running.values()):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            self._hear(left)
+        """End the parts: first those that may take their time, while the others are still there; then all in the reverse
+        order of their start. What does not go in time is killed."""
+        whole = list(reversed(self.running.values()))
+        slow = [running for running in whole if running.part.leave_seconds]
+        if slow:
+            self._end(slow, max(running.part.leave_seconds for running in slow) + STOP_SECONDS)
+        self._end(whole, STOP_SECONDS)
         for running in self.running.values():
             if running.pid:
                 os.kill(running.pid, signal.SIGKILL)
                 os.waitpid(running.pid, 0)
+
+    def _end(self, parts: list[Running], seconds: float) -> None:
+        """Tell parts to end and wait for that."""
+        for running in parts:
+            if running.pid:
+                os.kill(running.pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while any(running.pid for running in parts):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            self._hear(left)
 
     def status(self) -> dict[str, Any]:
         """Return what ``sampan status`` shows, as JSON."""
@@ -265,7 +274,7 @@ class Supervisor:
         rows = [
             {
                 "part": name,
-                "pid": running.pid,
+                "pid": running.pid or None,
                 "state": running.state,
                 "seconds": round(now - running.started, 1) if running.pid else 0,
                 "ready_after": round(running.ready_at - (running.started if running.restarts else self.begun), 3)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from sampan.client.events import EventRecorder
 from sampan.client.http import HttpClient
 from sampan.client.informer import Informer
 from sampan.client.kubeconfig import load
-from sampan.client.resources import PODS, SERVICES
+from sampan.client.resources import NODES, PODS, SERVICES
 from sampan.network import agent as network_agent
 from sampan.node import images
 from sampan.node.access import Access
@@ -37,8 +38,10 @@ from sampan.node.node import Node
 from sampan.node.node_cgroups import NodeCgroups
 from sampan.node.node_status import NodeReporter, reserved
 from sampan.node.patience import patiently
+from sampan.node.pod_certificates import PodCertificates
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.server import KubeletServer
+from sampan.node.shutdown import PROBLEM, NodeShutdown, phases_of
 from sampan.node.static_pods import StaticPods
 from sampan.node.tokens import Tokens
 from sampan.scheduler.pod_info import amount
@@ -116,7 +119,7 @@ async def run(
             if node is not None:
                 node.on_allocation()
 
-        allocations = Allocations(config.kubelet_dir / "pods", reporter.allocatable, on_allocation)
+        allocations = Allocations(config.kubelet_dir / "pods", reporter.of_machine, on_allocation)
 
         def on_plugins() -> None:
             if node is not None:
@@ -126,13 +129,36 @@ async def run(
         attaching = Attaching(client, config.name, reporter.changed.set)
         devices = reporter.devices = Devices(config.kubelet_dir, reporter.changed.set)
         reporter.volumes_in_use = attaching.in_use
+        own = Informer(client, NODES, field_selector=f"metadata.name={config.name}")
+
+        def own_node() -> Object:
+            return own.get(config.name) or reporter.fresh()
+
+        def on_certificate(uid: str) -> None:
+            if node is not None:
+                node.on_certificate(uid)
+
+        minor = int(config.kubernetes_version.split(".")[1])
+        certificates = PodCertificates(client, group, own_node, minor, on_certificate)
         context = context_of(
-            config, client, runtime, events, materials, services, reporter, allocations, plugins, attaching, devices
+            config,
+            client,
+            runtime,
+            events,
+            materials,
+            services,
+            reporter,
+            allocations,
+            plugins,
+            attaching,
+            devices,
+            certificates,
         )
+        context.node = own_node
         whole = reporter.capacity
         for_pods = parse(whole["memory"]).value() - reserved(config.kubelet, "memory")
         cgroups.make(amount("cpu", whole["cpu"]) - reserved(config.kubelet, "cpu"), for_pods)
-        informers = (services, pods)
+        informers = (services, pods, own)
         for informer in informers:
             group.create_task(patiently(informer.run, "informer"), name=f"informer-{informer.resource.plural}")
         group.create_task(events.run(), name="events")
@@ -145,20 +171,48 @@ async def run(
             await asyncio.to_thread(ensure_pause_image, config.containerd_socket, present)
         node = Node(context, pods, group, reporter.changed.set)
         await asyncio.gather(network_up.wait(), *(informer.synced() for informer in informers))
-        if config.kubelet.static_pod_path:
-            group.create_task(run_static_pods(config, client, pods, node), name="static-pods")
+        static = run_static_pods(config, client, pods, node) if config.kubelet.static_pod_path else None
         await node.remove_strangers()
+        if static is not None:
+            group.create_task(static, name="static-pods")
         group.create_task(node.follow_exits(), name="exits")
         group.create_task(patiently(plugins.run, "csi plugins"), name="csi-plugins")
         group.create_task(patiently(devices.run, "device plugins"), name="device-plugins")
         pods.add_handler(node.on_pod)
         housekeeping = Housekeeping(context, node, reporter.changed.set)
         context.pressures = reporter.pressures = lambda: housekeeping.conditions
+        reporter.leaving = lambda: PROBLEM if context.shutting_down else ""
         housekeeping.start(group)
         server = KubeletServer(node.workers, runtime, config, Access(client, config.name))
         group.create_task(server.run(), name="kubelet-server")
+        if phases_of(config.kubelet):
+            shutdown = NodeShutdown(context, node.workers, events, reporter.changed.set)
+            leave_gracefully(shutdown.run, group)
         group.create_task(patiently(reporter.heartbeat, "heartbeat"), name="heartbeat")
         group.create_task(patiently(lambda: reporter.run(ready), "node status"), name="node-status")
+
+
+def leave_gracefully(work: Callable[[], Coroutine[None, None, None]], group: asyncio.TaskGroup) -> None:
+    """At the first SIGTERM do ``work``, then end this task; at the second end at once."""
+    task = asyncio.current_task()
+    assert task is not None
+    begun = False
+
+    async def leave() -> None:
+        try:
+            await work()
+        finally:
+            task.cancel()
+
+    def on_signal() -> None:
+        nonlocal begun
+        if begun:
+            task.cancel()
+        else:
+            begun = True
+            group.create_task(leave(), name="shutdown")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_signal)
 
 
 def run_static_pods(config: NodeConfig, client: HttpClient, pods: Informer, node: Node) -> Coroutine[None, None, None]:
@@ -186,6 +240,7 @@ def context_of(
     plugins: CsiPlugins,
     attaching: Attaching,
     devices: Devices,
+    certificates: PodCertificates,
 ) -> NodeContext:
     return NodeContext(
         node_name=config.name,
@@ -199,6 +254,7 @@ def context_of(
         ),
         events=events,
         tokens=Tokens(client),
+        certificates=certificates,
         materials=materials,
         services=services,
         kubelet_dir=config.kubelet_dir,
@@ -207,7 +263,7 @@ def context_of(
         cluster_dns=config.cluster_dns,
         cluster_domain=config.cluster_domain,
         capacity=reporter.capacity,
-        allocatable=reporter.allocatable(),
+        allocatable=reporter.of_machine(),
         logger=logger,
         kubelet=config.kubelet,
         own_runtime=config.own_runtime,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import orjson
 
-from sampan.node.pod_admission import no_room, resize_refusal
+from sampan.node.pod_admission import resize_refusal
 from sampan.schema.objects import Object
 from sampan.security.refusals import Refusal
 
@@ -36,19 +36,14 @@ class Allocations:
         self._pods: dict[str, Object] = {}
         """What was admitted: the Pod with what it has."""
 
-    def admit(self, pod: Object) -> Refusal | None:
-        """Take a pod that is new here, with what it has by its file or by its spec; or say why it cannot run here."""
+    def admit(self, pod: Object) -> None:
+        """Take a pod that may run here, with what it has by its file or by its spec."""
         uid = pod["metadata"]["uid"]
         kept = self._read(uid)
-        allocated = pod if kept is None else with_resources(pod, kept)
-        others = [other for known, other in self._pods.items() if known != uid]
-        why = None if kept is not None else no_room(pod, self._allocatable(), others)
-        if why is None:
-            self._pods[uid] = allocated
-            self._changed()
-            if kept is None:
-                self._write(uid, pod)
-        return why
+        if kept is None:
+            self._write(uid, pod)
+        self._pods[uid] = pod if kept is None else with_resources(pod, kept)
+        self._changed()
 
     def resize(self, pod: Object) -> Refusal | None:
         """Give a running pod what it asks for, or say why it cannot have it (now, or ever)."""

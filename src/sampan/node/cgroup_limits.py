@@ -103,6 +103,22 @@ def holds(cgroup: str, limits: Limits) -> bool:
     return int(shares) == limits.shares and number(quota) == limits.quota and same_pages(number(memory), limits.memory)
 
 
+def in_force(cgroup: str) -> Limits | None:
+    """Return the shares, quota and limit of memory that a cgroup has now (of v2 the weight, as shares of none); None where
+    there is no such cgroup."""
+    try:
+        if is_v2():
+            quota, _, _ = path_of(cgroup, "cpu.max").read_text().partition(" ")
+            return Limits(quota=number(quota), memory=number(path_of(cgroup, "memory.max").read_text()))
+        shares, quota, memory = (
+            path_of(cgroup, file).read_text()
+            for file in ("cpu/cpu.shares", "cpu/cpu.cfs_quota_us", "memory/memory.limit_in_bytes")
+        )
+        return Limits(int(shares), number(quota), memory=number(memory))
+    except (OSError, ValueError):
+        return None
+
+
 def number(text: str) -> int:
     """Return a limit as the kernel says it; 0 for none."""
     text = text.strip()

@@ -163,7 +163,7 @@ class ContainerStarter:
         try:
             await context.devices.give(local.uid, container, config)
         except NotEnough as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(f"Allocate failed due to {error}, which is unexpected") from error
         return config
 
     def _env_file(self, volume: str, path: str) -> str | None:

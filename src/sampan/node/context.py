@@ -10,8 +10,10 @@ from pathlib import Path
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
+from sampan.node import cgroup_limits
 from sampan.node import cri_pb2 as cri
 from sampan.node.allocations import Allocations
+from sampan.node.cgroup_limits import Limits
 from sampan.node.csi.attaching import Attaching
 from sampan.node.csi.registration import CsiPlugins
 from sampan.node.devices.plugins import Devices
@@ -19,6 +21,7 @@ from sampan.node.environment import Lookup, service_links
 from sampan.node.image_puller import ImagePuller
 from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.materials import Materials
+from sampan.node.pod_certificates import PodCertificates
 from sampan.node.pod_cgroups import create, remove
 from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
 from sampan.node.resources import cgroup_parent
@@ -41,6 +44,7 @@ class NodeContext:
     images: ImagePuller
     events: EventRecorder
     tokens: Tokens
+    certificates: PodCertificates
     materials: Materials
     services: Informer
     kubelet_dir: Path
@@ -59,6 +63,14 @@ class NodeContext:
     attaching: Attaching
     pressures: Callable[[], Collection[str]] = tuple
     """The conditions of pressure that the node is in."""
+    shutting_down: bool = False
+    """No pod is taken in any more."""
+    node: Callable[[], Object] = dict
+    """The Node as it is known here."""
+    end_pod: Callable[[str, str, str], None] = lambda uid, reason, message: None
+    """``(uid, reason, message)``: end a pod of this node for another's sake."""
+    is_ending: Callable[[str], bool] = lambda uid: False
+    """Whether the pod of a uid is ended for the node's sake, or deleted."""
     runtime_name: str = "containerd"
     own_runtime: bool = True
     """Whether the runtime is the cluster's alone."""
@@ -129,8 +141,16 @@ class NodeContext:
         mounts.append(cri.Mount(container_path=path, host_path=str(message)))
         return mounts
 
-    def ensure_pod_cgroup(self, cgroup: str) -> None:
+    def ensure_pod_cgroup(self, cgroup: str, limits: Limits) -> None:
+        """Make a pod's cgroup with its limits, before anything runs in it: the kernel refuses a limit below what is in use.
+        Raises ``OSError``."""
         create(cgroup)
+        try:
+            cgroup_limits.write(cgroup, limits)
+        except OSError:
+            if not cgroup_limits.memory_in_use(cgroup):
+                raise
+            self.logger.warning("%s has more than it may have", cgroup)  # what an earlier sandbox left is still going
 
     def remove_pod_cgroup(self, pod: Object) -> None:
         remove(cgroup_parent(self.cgroup, pod))

@@ -74,7 +74,7 @@ class Eviction:
         uses = await self._uses(whole=bool(due)) if limited or due else []
         for use in uses:
             if problem := eviction_plan.storage_problem(use):
-                self._workers[use.uid].evict(problem, HARD_GRACE_SECONDS)
+                self._evict(use, problem, HARD_GRACE_SECONDS)
                 return True
         if due:
             await self._relieve(due[0], levels[due[0].signal], uses)
@@ -143,7 +143,12 @@ class Eviction:
         first = order[0]
         grace = min(self._config.eviction_max_pod_grace_period, SOFT_GRACE_SECONDS)
         message = eviction_plan.why(threshold, level, first)
-        self._workers[first.uid].evict(message, HARD_GRACE_SECONDS if threshold.hard else grace)
+        self._evict(first, message, HARD_GRACE_SECONDS if threshold.hard else grace)
+
+    def _evict(self, use: PodUse, message: str, grace_seconds: int) -> None:
+        worker = self._workers.get(use.uid)
+        if worker is not None:  # it may have gone since it was measured
+            worker.evict(message, grace_seconds)
 
 
 def size_of_tree(folder: Path) -> int:

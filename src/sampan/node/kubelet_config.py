@@ -83,6 +83,11 @@ class KubeletConfig:
     node_status_report_frequency: float = 300.0
     node_lease_duration_seconds: int = 40
 
+    # the end
+    shutdown_grace_period: float = 0.0
+    shutdown_grace_period_critical_pods: float = 0.0
+    shutdown_grace_period_by_pod_priority: tuple[Object, ...] = ()
+
 
 def whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
@@ -162,6 +167,15 @@ def taints(value: Any) -> tuple[Object, ...]:
     return tuple(value)
 
 
+def phases(value: Any) -> tuple[Object, ...]:
+    names = {"priority", "shutdownGracePeriodSeconds"}
+    if not isinstance(value, list) or not all(isinstance(one, dict) and set(one) == names for one in value):
+        raise ValueError("a list of priority and shutdownGracePeriodSeconds")
+    if any(whole(one["shutdownGracePeriodSeconds"]) < 0 or whole(one["priority"]) is None for one in value):
+        raise ValueError("a list with shutdownGracePeriodSeconds of 0 or more")
+    return tuple(value)
+
+
 def longest_restart(value: Any) -> float:
     if not isinstance(value, dict) or set(value) != {"maxContainerRestartPeriod"}:
         raise ValueError("maxContainerRestartPeriod: a duration from 1s to 5m")
@@ -198,6 +212,9 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "crashLoopBackOff": ("crash_loop_back_off_max", longest_restart),
     "nodeStatusReportFrequency": ("node_status_report_frequency", seconds),
     "nodeLeaseDurationSeconds": ("node_lease_duration_seconds", whole),
+    "shutdownGracePeriod": ("shutdown_grace_period", seconds),
+    "shutdownGracePeriodCriticalPods": ("shutdown_grace_period_critical_pods", seconds),
+    "shutdownGracePeriodByPodPriority": ("shutdown_grace_period_by_pod_priority", phases),
 }
 """KubeletConfiguration's name → ours, and what reads it (or says what it must be)."""
 
@@ -233,6 +250,16 @@ def check(config: KubeletConfig) -> None:
             raise ConfigFault(f"evictionSoft has {signal} and evictionSoftGracePeriod has not")
     if config.max_parallel_image_pulls > 1 and config.serialize_image_pulls:
         raise ConfigFault("maxParallelImagePulls cannot be more than 1 while serializeImagePulls is true")
+    for name, period in (
+        ("shutdownGracePeriod", config.shutdown_grace_period),
+        ("shutdownGracePeriodCriticalPods", config.shutdown_grace_period_critical_pods),
+    ):
+        if 0 < period < 1:
+            raise ConfigFault(f"{name} must be either zero or otherwise >= 1 sec")
+        if period and config.shutdown_grace_period_by_pod_priority:
+            raise ConfigFault(f"shutdownGracePeriodByPodPriority cannot be given beside {name}")
+    if config.shutdown_grace_period_critical_pods > config.shutdown_grace_period:
+        raise ConfigFault("shutdownGracePeriodCriticalPods must be <= shutdownGracePeriod")
     if config.static_pod_path and not Path(config.static_pod_path).is_absolute():
         raise ConfigFault("staticPodPath must be an absolute path")
 

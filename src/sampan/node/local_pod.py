@@ -30,6 +30,8 @@ class LocalPod:
         """Something may have happened in the runtime that the view does not show."""
         self.gone = False
         """The API does not know the pod any more: there is nobody to tell of its end."""
+        self.over = asyncio.Event()
+        """Set when nothing of the pod runs here any more, and its end was told."""
         self._due: asyncio.TimerHandle | None = None
 
     @property
@@ -105,6 +107,15 @@ class LocalPod:
             return None
         ip = self.context.node_ip if self.pod["spec"].get("hostNetwork") else self.view.ip
         return Target(container, current.id, ip)
+
+    def told(self, name: str, container_id: str) -> Object:
+        """Return what the API was told of an instance of a container; ``{}``: of this one nothing yet."""
+        status = self.desired.get("status") or {}
+        for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+            for entry in status.get(kind) or ():
+                if entry["name"] == name and (entry.get("containerID") or "").endswith(f"://{container_id}"):
+                    return dict(entry)
+        return {}
 
     def tell(self, kind: str, reason: str, message: str, container: str = "") -> None:
         """Record an event about the pod, or one of its containers."""

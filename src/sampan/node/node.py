@@ -14,9 +14,11 @@ from pathlib import Path
 from grpclib.const import Status
 
 from sampan.client.informer import Informer
+from sampan.node import cri_pb2 as cri
 from sampan.node import orphans
 from sampan.node.context import NodeContext
 from sampan.node.csi.driver import CsiFailure
+from sampan.node.patience import patiently
 from sampan.node.pod_config import NODE, UID
 from sampan.node.pod_plan import ENDED
 from sampan.node.pod_worker import PodWorker
@@ -45,6 +47,7 @@ class Node:
         self._waiting: dict[str, Object] = {}
         """Static pods that begin when an older one of their name has ended, by namespace and name."""
         self._group = group
+        context.end_pod, context.is_ending = self.end_pod, self.is_ending
         self._met: set[str] | None = None
         """The uids of pods that the runtime may have something of; None until it was asked."""
 
@@ -84,6 +87,7 @@ class Node:
             self._met.discard(uid)
         worker.local.disown()
         self.context.tokens.forget(uid)
+        self.context.certificates.forget(uid)
         self.context.images.forget(uid)
         self.context.materials.release(uid)
         if (waiting := self._waiting.pop(worker.key, None)) is not None:
@@ -96,15 +100,33 @@ class Node:
         key = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         return next((worker for worker in self.workers.values() if worker.key == key), None)
 
+    def end_pod(self, uid: str, reason: str, message: str, grace_seconds: int | None = None) -> None:
+        """End a pod for the node's sake; ``grace_seconds``: the most it has for that, where it is not the pod's own."""
+        if (worker := self.workers.get(uid)) is not None:
+            worker.end(reason, message, grace_seconds)
+
+    def is_ending(self, uid: str) -> bool:
+        worker = self.workers.get(uid)
+        return worker is None or bool(worker.view.failed_reason) or "deletionTimestamp" in worker.pod["metadata"]
+
     def on_material(self, namespace: str) -> None:
         """A ConfigMap or Secret changed: the pods of its namespace look at it again."""
         for worker in self.workers.values():
             if worker.pod["metadata"]["namespace"] == namespace:
                 worker.nudge()
 
+    def on_certificate(self, uid: str) -> None:
+        """A request for a pod's certificate changed: it looks at it again."""
+        if (worker := self.workers.get(uid)) is not None:
+            worker.nudge()
+
     def on_allocation(self) -> None:
         """What pods were given changed: those that wait for more look at it again, the most important ones first."""
-        waiting = [worker for worker in self.workers.values() if worker.view.resize_pending is not None]
+        waiting = [
+            worker
+            for worker in self.workers.values()
+            if worker.view.resize_pending is not None or worker.view.waits_for_room
+        ]
         for worker in sorted(waiting, key=lambda worker: -(worker.pod["spec"].get("priority") or 0)):
             worker.nudge()
 
@@ -137,17 +159,37 @@ class Node:
         known = {pod["metadata"]["uid"] for pod in self.pods} | set(self.workers)
         sandboxes = await self.context.runtime.list_pod_sandboxes()
         self._met = {sandbox.labels.get(UID, "") for sandbox in sandboxes} | known
-        for sandbox in sandboxes:
-            uid = sandbox.labels.get(UID, "")
-            # a runtime that others use, too, has pods of other nodes
-            ours = self.context.own_runtime or sandbox.labels.get(NODE) == self.context.node_name
-            if uid and uid not in known and ours:
-                await self.context.runtime.stop_pod_sandbox(sandbox.id)
-                await self.context.runtime.remove_pod_sandbox(sandbox.id)
+        strangers = [sandbox.id for sandbox in sandboxes if self._is_strange(sandbox, known)]
+        try:
+            await self._remove_sandboxes(strangers)
+        except RuntimeFailure as error:  # one that cannot go keeps no others from running
+            logger.warning("sandboxes of pods that are not known: %s", error)
+            work = patiently(lambda: self._remove_sandboxes(strangers), "sandboxes of pods that are not known")
+            self._group.create_task(work, name="strangers")
         await self.remove_folders()
         for folder in await asyncio.to_thread(orphans.logs, self.context.pod_log_dir, known):
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         await asyncio.to_thread(orphans.remove_cgroups, self.context.cgroup, known)
+
+    def _is_strange(self, sandbox: cri.PodSandbox, known: set[str]) -> bool:
+        uid = sandbox.labels.get(UID, "")
+        # a runtime that others use, too, has pods of other nodes
+        ours = self.context.own_runtime or sandbox.labels.get(NODE) == self.context.node_name
+        return bool(uid) and uid not in known and ours
+
+    async def _remove_sandboxes(self, ids: list[str]) -> None:
+        """Remove sandboxes, and take those that are gone out of the list. Raises ``RuntimeFailure`` for what is left."""
+        problem: RuntimeFailure | None = None
+        for sandbox_id in list(ids):
+            try:
+                await self.context.runtime.stop_pod_sandbox(sandbox_id)
+                await self.context.runtime.remove_pod_sandbox(sandbox_id)
+            except RuntimeFailure as error:
+                problem = error
+            else:
+                ids.remove(sandbox_id)
+        if problem is not None:
+            raise problem
 
     async def remove_folders(self) -> None:
         """Remove what is left on disk of pods that are not known here; what cannot go yet (its CSI driver is not there) goes

@@ -190,11 +190,17 @@ class NodeReporter:
         self._answered: float | None = None
         """When the runtime answered last."""
         self._silent = False
+        self.leaving: Callable[[], str] = str
+        """Why the node is not ready whatever its runtime says."""
         self.pressures: Callable[[], Collection[str]] = tuple
         """The conditions of pressure that hold now."""
 
+    def of_machine(self) -> dict[str, str]:
+        """Return what pods may have of the machine, without devices of plugins."""
+        return allocatable(self.capacity, self.kubelet)
+
     def allocatable(self) -> dict[str, str]:
-        return {**allocatable(self.capacity, self.kubelet), **(self.devices.allocatable if self.devices else {})}
+        return {**self.of_machine(), **(self.devices.allocatable if self.devices else {})}
 
     def labels(self) -> dict[str, str]:
         machine = platform.machine()
@@ -206,6 +212,18 @@ class NodeReporter:
             "beta.kubernetes.io/os": "linux",
             "beta.kubernetes.io/arch": architecture,
         }
+
+    def fresh(self) -> Object:
+        """Return the Node as it is registered."""
+        node: Object = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self.name, "labels": self.labels()},
+            "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
+        }
+        if self.kubelet.register_with_taints:
+            node["spec"]["taints"] = list(self.kubelet.register_with_taints)
+        return node
 
     async def problem(self) -> str:
         """Return why the runtime is not ready, or ``""``. Raises ``RuntimeFailure``."""
@@ -257,6 +275,7 @@ class NodeReporter:
 
     async def status(self, old: Object) -> Object:
         told, problem = await self.of_runtime()
+        problem = self.leaving() or problem
         return {
             **{key: value for key, value in old.items() if key != "volumesAttached"},  # a controller's to write
             "volumesInUse": sorted(self.volumes_in_use) or None,
@@ -278,15 +297,7 @@ class NodeReporter:
         except ApiError as error:
             if not error.is_not_found:
                 raise
-            fresh: Object = {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {"name": self.name, "labels": self.labels()},
-                "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
-            }
-            if self.kubelet.register_with_taints:
-                fresh["spec"]["taints"] = list(self.kubelet.register_with_taints)
-            node = await self.client.create(NODES, fresh)
+            node = await self.client.create(NODES, self.fresh())
         status = await self.status(node.get("status", {}))
         await self.client.patch(NODES, self.name, {"status": status}, type="merge", subresource="status")
         ready = next(c for c in status["conditions"] if c["type"] == "Ready")

@@ -15,7 +15,7 @@ from sampan.client.resources import PODS
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import UID, log_directory
 from sampan.node.pod_probes import PodProbes
-from sampan.node.pod_reports import PodReports
+from sampan.node.pod_reports import PodGone, PodReports
 from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_view import ContainerView
 from sampan.node.runtime import RuntimeFailure
@@ -101,6 +101,7 @@ class PodEnding:
             local.view.sandbox_ready = False
         self._setup.volumes.clear()
         await removal.release_volumes(local.context, local.directory)
+        local.over.set()
 
     async def terminate(self) -> None:
         """The pod is being deleted: stop it gracefully, say how it ended, and let the API forget it."""
@@ -113,7 +114,10 @@ class PodEnding:
         if is_static(self._local.pod) or self._local.gone:
             return  # a mirror goes by itself
         with contextlib.suppress(ApiError):
-            await self._reports.report(over=True)
+            try:
+                await self._reports.report(over=True)
+            except PodGone:
+                return
         try:
             await self._local.context.client.delete(
                 PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=self._local.uid

@@ -16,7 +16,7 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import MESSAGE_POLICY
 from sampan.node.context import NodeContext
 from sampan.node.log_files import tail_of
-from sampan.node.pod_config import CONTAINER, UID
+from sampan.node.pod_config import CONTAINER, NAME, NAMESPACE, UID
 from sampan.node.pod_view import PodView
 
 MESSAGE_BYTES = 4096
@@ -98,10 +98,19 @@ class PodObserver:
             self._users.pop(old.id, None)
             self._context.owners.pop(old.id, None)
             await self._context.runtime.remove_container(old.id)
+            self._remove_files(name, old)
         if not view.running:
             self.ended.pop(view.current.id, None)
         view.message = self._message(view.current) if view.exited else ""
         view.last_message = self._message(view.last) if view.last is not None else ""
+
+    def _remove_files(self, name: str, old: cri.Container) -> None:
+        """Remove the logs and the message of an instance that is told of no more: a pod may crash for weeks."""
+        attempt = old.metadata.attempt
+        owner = f"{old.labels.get(NAMESPACE, '')}_{old.labels.get(NAME, '')}_{self._uid}"
+        logs = (self._context.pod_log_dir / owner / name).glob(f"{attempt}.log*")
+        for file in (*logs, self._pod_dir / "containers" / name / str(attempt)):
+            file.unlink(missing_ok=True)
 
     def still_ending(self) -> bool:
         """Whether a container that has ended is still said to run."""

@@ -23,8 +23,11 @@ class PodProbes:
         self._runtime, self._wake, self._kill, self._tell = runtime, wake, kill, tell
         self._running: dict[str, tuple[ContainerProbes, asyncio.Task[None]]] = {}
 
-    def watch(self, group: asyncio.TaskGroup, name: str, target: Target) -> ContainerProbes:
-        """Return the probes of a running container; they are begun when it is a new instance."""
+    def watch(
+        self, group: asyncio.TaskGroup, name: str, target: Target, *, started: bool = False, ready: bool = False
+    ) -> ContainerProbes:
+        """Return the probes of a running container; they are begun when it is a new instance, from what was found of it
+        before (``started``, ``ready``)."""
         known = self._running.get(name)
         if known is None or known[0].target.container_id != target.container_id:
             self.drop(name)
@@ -36,7 +39,7 @@ class PodProbes:
             def unhealthy(kind: str, message: str) -> None:
                 self._tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {message}", name)
 
-            probes = ContainerProbes(self._runtime, target, self._wake, fail, unhealthy)
+            probes = ContainerProbes(self._runtime, target, self._wake, fail, unhealthy, started=started, ready=ready)
             known = (probes, group.create_task(probes.run(), name=f"probes-{name}"))
             self._running[name] = known
         return known[0]

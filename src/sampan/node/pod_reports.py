@@ -16,13 +16,17 @@ from sampan.schema.objects import Object
 MIRROR_SECONDS = 1.0
 
 
+class PodGone(Exception):
+    """The API does not know the pod any more."""
+
+
 class PodReports:
     def __init__(self, local: LocalPod) -> None:
         self._local = local
         self._written: Object | None = None
 
     async def report(self, *, over: bool = False) -> None:
-        """Write the status. ``over``: nothing of the pod is started any more. Raises ``ApiError``."""
+        """Write the status. ``over``: nothing of the pod is started any more. Raises ``PodGone``, ``ApiError``."""
         local, pod = self._local, self._local.pod
         if static := is_static(pod):  # its own status is what was told of it
             pod = {**pod, "status": self._written or {}}
@@ -38,8 +42,10 @@ class PodReports:
                 PODS, metadata["name"], patch, metadata["namespace"], type="merge", subresource="status"
             )
         except ApiError as error:
-            if not (static and error.is_not_found):
+            if not error.is_not_found:
                 raise
+            if not static:
+                raise PodGone from error
             local.wake_after(MIRROR_SECONDS)  # its mirror is not there yet
             return
         self._written = status

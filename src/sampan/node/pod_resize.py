@@ -2,7 +2,8 @@
 be.
 
 The worker asks at each look. What is in force is what the kernel says, not what was last asked for, so a resize that a
-crash cut off is found and finished. The pod's cgroup grows before its containers and shrinks after them. Source: KEP-1287.
+crash cut off is found and finished. The pod's cgroup has its limits from its making on (``pod_setup.py``); it grows before
+its containers and shrinks after them. Source: KEP-1287.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class PodResizer:
         self._in_force: dict[str, bytes] = {}
         """Container id → the resources that are in force."""
         self._pod_limits: Limits | None = None
-        """Those of the pod's cgroup; None: to be written."""
+        """Those of the pod's cgroup; None: not known yet."""
 
     def cgroup(self) -> str:
         return cgroup_parent(self._local.context.cgroup, self._local.pod)
@@ -43,9 +44,12 @@ class PodResizer:
         local, view = self._local, self._local.view
         view.resizing, view.resize_problem = False, ""
         wanted = pod_limits(local.pod, local.context.pod_pids_limit)
-        grown = larger(self._pod_limits, wanted)
+        if self._pod_limits is None:
+            self._pod_limits = cgroup_limits.in_force(self.cgroup())
+        runs = any(seen.running for seen in view.containers.values())
+        grown = larger(self._pod_limits, wanted) if runs else wanted
         try:
-            if wanted != self._pod_limits and grown != self._pod_limits:
+            if grown != self._pod_limits:
                 self._write(grown)
             for container in resizable(local.pod):
                 await self._apply_container(container, view.of(container["name"]))

@@ -14,6 +14,7 @@ from sampan.client.resources import RUNTIME_CLASSES
 from sampan.node import cri_pb2 as cri
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import NameTooLong, log_directory, sandbox_config
+from sampan.node.resources import pod_limits
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.user_namespaces import user_namespace
 from sampan.node.volumes import Mounted, kinds
@@ -96,7 +97,8 @@ class PodSetup:
         if view.sandbox_ready:
             return
         log_directory(context.pod_log_dir, local.pod).mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(context.ensure_pod_cgroup, config.linux.cgroup_parent)
+        limits = pod_limits(local.pod, context.pod_pids_limit)
+        await asyncio.to_thread(context.ensure_pod_cgroup, config.linux.cgroup_parent, limits)
         sandbox_id = await context.runtime.run_pod_sandbox(config, self._handler)
         local.owns(sandbox_id)
         status = await context.runtime.pod_sandbox_status(sandbox_id)

@@ -72,6 +72,8 @@ class PodView:
     failed_message: str = ""
     disrupted: bool = False
     """This node ends it for its own sake (eviction)."""
+    waits_for_room: bool = False
+    """Others make room for it: it is not admitted yet."""
     rejected: bool = False
     """The node has refused the pod: nothing of it was ever started."""
     resize_pending: Refusal | None = None

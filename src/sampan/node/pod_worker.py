@@ -12,14 +12,15 @@ import asyncio
 import time
 
 from sampan.client.errors import ApiError
+from sampan.node import admission
+from sampan.node.admission import Wait
 from sampan.node.container_start import ContainerStarter
 from sampan.node.context import NodeContext
-from sampan.node.eviction_plan import refused_under
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_ending import PodEnding
 from sampan.node.pod_plan import ENDED, deadline_left, next_step
 from sampan.node.pod_probes import PodProbes
-from sampan.node.pod_reports import PodReports
+from sampan.node.pod_reports import PodGone, PodReports
 from sampan.node.pod_resize import PodResizer
 from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_status import phase_of
@@ -27,7 +28,7 @@ from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
 from sampan.node.volumes.usage import volume_stats
 from sampan.schema.objects import Object
-from sampan.security.refusals import Refusal, refusal
+from sampan.security.refusals import Refusal
 
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
@@ -59,6 +60,11 @@ class PodWorker:
         """The Pod as the API has it."""
         return self.local.desired
 
+    @property
+    def over(self) -> asyncio.Event:
+        """Set when nothing of the pod runs here any more, and its end was told."""
+        return self.local.over
+
     def update(self, pod: Object, *, gone: bool = False) -> None:
         """Take over a newer state of the Pod; ``gone``: its last one."""
         self.local.update(pod)
@@ -73,12 +79,16 @@ class PodWorker:
         self.local.nudge()
 
     def evict(self, message: str, grace_seconds: int) -> None:
-        """End the pod for the node's sake; it fails with this message."""
+        """End the pod because the node runs short; it fails with this message."""
+        self.end("Evicted", message, grace_seconds)
+
+    def end(self, reason: str, message: str, grace_seconds: int | None = None) -> None:
+        """End the pod for the node's sake; it fails with this reason and message. ``grace_seconds``: the most it has."""
         if self.view.failed_reason:
             return
-        self.view.failed_reason, self.view.failed_message, self.view.disrupted = "Evicted", message, True
+        self.view.failed_reason, self.view.failed_message, self.view.disrupted = reason, message, True
         self._ending.grace_seconds = grace_seconds
-        self.local.tell("Warning", "Evicted", message)
+        self.local.tell("Warning", reason, message)
         self.local.wake()
 
     def wake_after(self, seconds: float) -> None:
@@ -95,6 +105,7 @@ class PodWorker:
                 self._group = group
                 await self._live()
                 self._probes.drop_all()
+            self.over.set()
         finally:
             self._probes.drop_all()
             self.local.forget_timer()
@@ -106,16 +117,14 @@ class PodWorker:
             local.awake.clear()
             local.forget_timer()
             try:
-                if "deletionTimestamp" in self.pod["metadata"]:
+                if local.gone or "deletionTimestamp" in self.pod["metadata"]:
                     await self._ending.terminate()
                     return
                 await self._sync()
-            except ApiError as error:
-                if error.is_not_found:
-                    await self._ending.clean_up()
-                    return
-                self._later(error)
-            except (RuntimeFailure, OSError) as error:
+            except PodGone:
+                local.gone = True  # deleted without grace; the informer will say so, too
+                local.wake()
+            except (ApiError, RuntimeFailure, OSError) as error:
                 self._later(error)
 
     def _later(self, error: Exception) -> None:
@@ -127,9 +136,11 @@ class PodWorker:
 
     async def _sync(self) -> None:
         await self._observe()
-        if self._has_ended() or not self._is_admitted() or self._past_deadline():
+        if self._has_ended() or not await self._is_admitted() or self._past_deadline():
             await self._ending.finish()
             return
+        if self.view.waits_for_room:
+            return  # woken when others have gone
         await self.context.materials.hold(self.local.uid, self.pod)
         try:
             await self._setup.prepare()
@@ -198,32 +209,34 @@ class PodWorker:
         self._starter.look_at_hook(self._group, container)
         if self.view.of(name).hook_pending:
             return
-        probes = self._probes.watch(self._group, name, target)
+        told = self.local.told(name, target.container_id)
+        probes = self._probes.watch(
+            self._group, name, target, started=bool(told.get("started")), ready=bool(told.get("ready"))
+        )
         view = self.view.of(name)
         view.started, view.ready = probes.started, probes.ready
 
-    def _is_admitted(self) -> bool:
-        """Whether the pod may run here; one that runs is given what it asks for now, if it can be."""
+    async def _is_admitted(self) -> bool:
+        """Whether the pod may run here, now or when others have gone; one that runs is given what it asks for now, if it can
+        be."""
         local, allocations = self.local, self.context.allocations
-        if not allocations.knows(local.uid) and (why := self._refused()) is not None:
-            self.view.failed_reason, self.view.failed_message = why.reason, f"Pod was rejected: {why.message}"
-            self.view.rejected = True
-            local.tell("Warning", why.reason, why.message)
-            return False
+        if not allocations.knows(local.uid):
+            began = bool(self.view.sandbox_id) or any(seen.current for seen in self.view.containers.values())
+            found = await admission.judge(self.context, self.pod, began=began)
+            self.view.waits_for_room = found is Wait.FOR_ROOM
+            if isinstance(found, Refusal):
+                self.view.failed_reason, self.view.failed_message = found.reason, f"Pod was rejected: {found.message}"
+                self.view.rejected = True
+                local.tell("Warning", found.reason, found.message)
+                return False
+            if self.view.waits_for_room:
+                return True
         before, now = self.view.resize_pending, allocations.resize(self.pod)
         if now is not None and now != before:
             local.tell("Warning", f"Resize{now.reason}", f"Pod resize {now.reason}: {now.message}")
         self.view.resize_pending = now
         local.update(self.pod)
         return True
-
-    def _refused(self) -> Refusal | None:
-        """Return why this node cannot run the pod: it cannot give it the security context, or has no room."""
-        unsafe = self.context.kubelet.allowed_unsafe_sysctls
-        began = self.view.sandbox_id or any(seen.current is not None for seen in self.view.containers.values())
-        found = None if began else refusal(self.pod["spec"], self.context.host, unsafe)
-        short = "" if began else refused_under(self.pod, self.context.pressures())
-        return found or (Refusal("Evicted", short) if short else self.context.allocations.admit(self.pod))
 
     def _past_deadline(self) -> bool:
         """Whether activeDeadlineSeconds are over; then the pod fails."""

@@ -178,11 +178,15 @@ class ContainerProbes:
         changed: Callable[[], None],
         fail: Callable[[Kind, str], None],
         unhealthy: Callable[[Kind, str], None],
+        *,
+        started: bool = False,
+        ready: bool = False,
     ) -> None:
+        """``started`` and ``ready``: what was found before this node came back; it holds until a probe says otherwise."""
         container = target.container
         self.target = target
-        self.started = "startupProbe" not in container
-        self.ready = self.started and "readinessProbe" not in container
+        self.started = started or "startupProbe" not in container
+        self.ready = self.started and (ready or "readinessProbe" not in container)
         self._runtime = runtime
         self._changed = changed
         self._fail = fail
@@ -191,7 +195,7 @@ class ContainerProbes:
     async def run(self) -> None:
         """Probe until cancelled, or until the container is to be restarted."""
         container = self.target.container
-        if "startupProbe" in container and not await self._until_started(container["startupProbe"]):
+        if not self.started and not await self._until_started(container["startupProbe"]):
             return
         async with asyncio.TaskGroup() as group:
             if "readinessProbe" in container:

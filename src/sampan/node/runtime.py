@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.client import UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from sampan.node import cri_pb2 as cri
+from sampan.node.unix_channel import UnixChannel
 
 MAKING_AT_ONCE = 4
 RUNTIME = "/runtime.v1.RuntimeService/"
@@ -40,7 +41,7 @@ class Runtime:
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
-        self._channel = Channel(path=str(socket))
+        self._channel = UnixChannel(socket)
         self._making = asyncio.Semaphore(MAKING_AT_ONCE)
 
     async def call(

@@ -24,6 +24,10 @@ from sampan.testing.spec import ClusterError, ClusterSpec
 from sampan.testing.warm import SOCKET, lock_of
 
 END_SECONDS = 2
+SOCKET_PATH_BYTES = 107
+"""Of unix(7)."""
+RANDOM_CHARACTERS = 8
+"""What ``mkdtemp`` adds."""
 
 
 class Pool:
@@ -179,7 +183,9 @@ def pool() -> Pool:
 
 def directory_of_run() -> Path:
     """Return where the warm process of this run lives: one a pytest-xdist run, one a process otherwise."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run:
-        return Path(tempfile.gettempdir()) / f"sampan-testing-{os.getuid()}-{run[:16]}"
-    return Path(tempfile.mkdtemp(prefix="sampan-testing-"))
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")[:16]
+    name = f"sampan-testing-{os.getuid()}-{run}" if run else f"sampan-testing-{'x' * RANDOM_CHARACTERS}"
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(Path(folder, name, SOCKET))) > SOCKET_PATH_BYTES:
+        folder = "/tmp"
+    return Path(folder, name) if run else Path(tempfile.mkdtemp(prefix="sampan-testing-", dir=folder))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sampan.cluster import lifecycle
 from sampan.cluster import settings as settings_module
 from sampan.cluster.api_part import identity
 from sampan.cluster.settings import Settings
@@ -45,6 +46,19 @@ def test_settings_come_back_as_they_were_saved(home: Path) -> None:
     assert Settings.load("shop") == made
     with pytest.raises(FileNotFoundError):
         Settings.load("other")
+
+
+def test_a_name_too_long_for_the_kernel_is_refused_before_anything_is_made(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_module, "run_root", lambda: Path("/run") / ("deep" * 17) / "sampan")
+    monkeypatch.setattr(lifecycle, "state_root", settings_module.state_root)
+    lifecycle.check_sockets(of(0))
+    with pytest.raises(
+        lifecycle.ClusterError, match=r"has at most 107 bytes, and /run/deepdeep.*supervisor.sock has 123"
+    ):
+        lifecycle.choose("a-cluster-with-a-long-name", "none", None, None)
+    assert lifecycle.names() == []
 
 
 def test_servers_of_one_name_on_machines_of_one_name_are_two(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

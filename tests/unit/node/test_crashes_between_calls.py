@@ -147,7 +147,7 @@ class FakeRuntime:
 
 async def live(runtime: FakeRuntime, directory: Path) -> PodObserver:
     """One life of a node: look, make the sandbox, do what the planner says until there is nothing to do."""
-    context: Any = SimpleNamespace(runtime=runtime, owners={})
+    context: Any = SimpleNamespace(runtime=runtime, owners={}, pod_log_dir=directory)
     observer = PodObserver(context, "u", directory)
     await observer.look()
     if not observer.view.sandbox_ready:

@@ -64,13 +64,15 @@ def client(local_api: Api) -> LocalClient:
     return LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
 
 
-async def test_a_driver_registers_and_goes(client: LocalClient, tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["", "a-folder-so-deep-that-no-socket-below-it-has-a-path-that-fits/" * 3])
+async def test_a_driver_registers_and_goes(client: LocalClient, short_path: Path, below: str) -> None:
+    short_path = short_path / below
     await client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})
     changes = Changes()
-    plugins = CsiPlugins(client, "n", tmp_path, changes)
-    driver = CsiDriver(NAME, tmp_path / "data", topology={"example.com/rack": "7"})
+    plugins = CsiPlugins(client, "n", short_path, changes)
+    driver = CsiDriver(NAME, short_path / "data", topology={"example.com/rack": "7"})
     async with running(plugins):
-        servers = await serve(driver, tmp_path)
+        servers = await serve(driver, short_path)
         await changes.next()
         node = await client.get(CSI_NODES, "n")
         entry = {"name": NAME, "nodeID": "the-node", "topologyKeys": ["example.com/rack"], "allocatable": {"count": 7}}
@@ -82,7 +84,7 @@ async def test_a_driver_registers_and_goes(client: LocalClient, tmp_path: Path) 
         for server in servers:
             server.close()
             await server.wait_closed()
-        (tmp_path / "plugins_registry" / f"{NAME}-reg.sock").unlink(missing_ok=True)
+        (short_path / "plugins_registry" / f"{NAME}-reg.sock").unlink(missing_ok=True)
         await changes.next()
         assert (await client.get(CSI_NODES, "n"))["spec"]["drivers"] == []
         assert not ((await client.get(NODES, "n"))["metadata"].get("annotations") or {})
@@ -90,13 +92,13 @@ async def test_a_driver_registers_and_goes(client: LocalClient, tmp_path: Path) 
     assert told.plugin_registered and not told.error
 
 
-async def test_a_driver_that_fails_is_told_so_and_asked_again(client: LocalClient, tmp_path: Path) -> None:
+async def test_a_driver_that_fails_is_told_so_and_asked_again(client: LocalClient, short_path: Path) -> None:
     await client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})
     changes = Changes()
-    plugins = CsiPlugins(client, "n", tmp_path, changes)
-    driver = CsiDriver(NAME, tmp_path / "data")
+    plugins = CsiPlugins(client, "n", short_path, changes)
+    driver = CsiDriver(NAME, short_path / "data")
     driver.failing["NodeGetInfo"] = "no idea yet"
-    await serve(driver, tmp_path)
+    await serve(driver, short_path)
     async with running(plugins):
         async with asyncio.timeout(10):
             told = await driver.told.get()
@@ -126,23 +128,23 @@ class Cluster:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[Any]:
-    driver = CsiDriver(NAME, tmp_path / "data", mounting=False)
-    servers = await serve(driver, tmp_path)
+async def world(short_path: Path) -> AsyncIterator[Any]:
+    driver = CsiDriver(NAME, short_path / "data", mounting=False)
+    servers = await serve(driver, short_path)
     cluster: Any = Cluster({"attachRequired": False, "podInfoOnMount": True, "volumeLifecycleModes": ["Ephemeral"]})
-    plugins = CsiPlugins(cluster, "n", tmp_path)
-    plugins.drivers[NAME] = Driver(NAME, tmp_path / "plugins" / NAME / "csi.sock", tmp_path)
+    plugins = CsiPlugins(cluster, "n", short_path)
+    plugins.drivers[NAME] = Driver(NAME, short_path / "plugins" / NAME / "csi.sock", short_path)
     await plugins.drivers[NAME].learn()
     context: Any = SimpleNamespace(
         csi=plugins,
         client=cluster,
-        kubelet_dir=tmp_path,
+        kubelet_dir=short_path,
         node_name="n",
         attaching=Attaching(cluster, "n"),
         runtime=SimpleNamespace(socket=""),
     )
     driver.calls.clear()
-    yield SimpleNamespace(driver=driver, cluster=cluster, context=context, dir=tmp_path)
+    yield SimpleNamespace(driver=driver, cluster=cluster, context=context, dir=short_path)
     plugins.drivers[NAME].close()
     for server in servers:
         server.close()
@@ -249,10 +251,10 @@ async def test_pods_wait_until_their_volume_is_attached(world: Any, monkeypatch:
     assert not world.context.attaching.in_use
 
 
-def test_drivers_in_pods_have_the_usual_folder(tmp_path: Path) -> None:
-    assert here(Path("/var/lib/kubelet/plugins/x"), tmp_path) == tmp_path / "plugins" / "x"
-    assert here(Path("/etc/x"), tmp_path) == Path("/etc/x")
-    assert seen(tmp_path / "pods" / "u", tmp_path) == Path("/var/lib/kubelet/pods/u")
+def test_drivers_in_pods_have_the_usual_folder(short_path: Path) -> None:
+    assert here(Path("/var/lib/kubelet/plugins/x"), short_path) == short_path / "plugins" / "x"
+    assert here(Path("/etc/x"), short_path) == Path("/etc/x")
+    assert seen(short_path / "pods" / "u", short_path) == Path("/var/lib/kubelet/pods/u")
 
 
 async def test_block_volumes_have_a_place_of_their_own(world: Any) -> None:

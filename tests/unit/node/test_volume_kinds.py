@@ -79,7 +79,7 @@ async def test_a_token_is_for_its_only_user() -> None:
         ({"configMap": {"name": "gone"}}, 'configmap "gone" not found'),
         ({"secret": {"secretName": "there", "items": [{"key": "z", "path": "z"}]}}, "references non-existent secret key: z"),
         ({"configMap": {"name": "there", "items": [{"key": "z", "path": "z"}]}}, "references non-existent config key: z"),
-        ({"projected": {"sources": [{"podCertificate": {}}]}}, "podCertificate is not supported"),
+        ({"projected": {"sources": [{"podCertificate": {}}]}}, "this node has no certificates for pods"),
         ({"projected": {"sources": [{"clusterTrustBundle": {"name": "x", "path": "p"}}]}}, 'clusterTrustBundle "x" not'),
     ],
 )  # fmt: skip

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +19,7 @@ import pytest
 import sampan
 from sampan.client.resources import CONFIG_MAPS, NAMESPACES, NODES, PODS
 from sampan.client.waiting import WaitTimeout
-from sampan.testing.pool import pool
+from sampan.testing.pool import Pool
 from sampan.testing.spec import ClusterError
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mark"}, "data": {"a": "1"}}
@@ -230,11 +232,20 @@ def ended(pid: int) -> None:
     os.close(descriptor)
 
 
-def test_a_dead_warm_process_is_followed_by_another() -> None:
+@pytest.fixture
+def own_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A warm process of this test's own: that of the run is shared by all workers of pytest-xdist."""
+    made = Pool(Path(tempfile.mkdtemp(prefix="sampan-testing-")))
+    monkeypatch.setattr("sampan.testing.pool._pool", made)
+    monkeypatch.setattr("sampan.testing.pool._owner", os.getpid())
+    yield made
+    made.close()
+
+
+def test_a_dead_warm_process_is_followed_by_another(own_pool: Pool) -> None:
     with sampan.Cluster(pods="none", controllers=False) as first:
-        process = pool()._process
-    if process is None:
-        pytest.skip("another worker's warm process is used")
+        process = own_pool._process
+    assert process is not None
     process.kill()
     process.wait()
     with pytest.raises(ClusterError, match="warm process is gone"), sampan.Cluster(controllers=False):

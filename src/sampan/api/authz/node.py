@@ -24,6 +24,8 @@ SELECTORS_SINCE = 32
 ATTACHMENTS = prefix_of("volumeattachments.storage.k8s.io")
 SLICES = prefix_of("resourceslices.resource.k8s.io")
 """The version from which nodes may only list pods of their own (AuthorizeNodeWithSelectors)."""
+CERTIFICATES_SINCE = 34
+"""The version from which nodes ask for certificates of their pods, and so must know the ServiceAccounts of these."""
 OWN = {
     ("coordination.k8s.io", "leases"): "a node lease",
     ("storage.k8s.io", "csinodes"): "a CSINode",
@@ -35,6 +37,7 @@ class NodeAuthorizer:
         self.graph = NodeGraph(api)
         self._rules = node_rules(minor(api.types.version))
         self._selectors = minor(api.types.version) >= SELECTORS_SINCE
+        self._certificates = minor(api.types.version) >= CERTIFICATES_SINCE
 
     def pending(self, attributes: Attributes) -> bool:
         return not self.graph.ready and node_name(attributes.user) is not None
@@ -64,6 +67,8 @@ class NodeAuthorizer:
                 return self._gets(node, at)
             case "storage.k8s.io", "volumeattachments":
                 return self._gets_attachment(node, at)
+            case "", "serviceaccounts" if at.verb == "get" and self._certificates:
+                return self._gets(node, at)
             case "", "serviceaccounts":
                 return self._creates_token(node, at)
             case ("coordination.k8s.io", "leases") | ("storage.k8s.io", "csinodes"):

@@ -11,6 +11,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from sampan.node.csi import csi_pb2 as csi
 from sampan.node.csi.paths import USUAL, here, seen
+from sampan.node.unix_channel import UnixChannel
 
 NODE = "/csi.v1.Node/"
 SECONDS = 120.0
@@ -43,7 +44,7 @@ class CsiDriver:
         self.name = name
         self.kubelet_dir = kubelet_dir
         self.is_in_pod = endpoint.is_relative_to(USUAL)
-        self.channel = Channel(path=str(here(endpoint, kubelet_dir)))
+        self.channel = UnixChannel(here(endpoint, kubelet_dir))
         self.capabilities: frozenset[int] = frozenset()
         self.info = csi.NodeGetInfoResponse()
         self.locks: dict[str, asyncio.Lock] = {}

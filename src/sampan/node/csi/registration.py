@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
-from grpclib.client import Channel
 
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client
@@ -22,6 +21,7 @@ from sampan.client.resources import CSI_NODES, NODES
 from sampan.node.csi import plugin_registration_pb2 as registration
 from sampan.node.csi.driver import CsiDriver, CsiFailure, call
 from sampan.node.inotify import changes_of
+from sampan.node.unix_channel import UnixChannel
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.node.csi")
@@ -95,7 +95,7 @@ class CsiPlugins:
         return failed
 
     async def _register(self, socket: str) -> None:
-        channel = Channel(path=str(self.folder / socket))
+        channel = UnixChannel(self.folder / socket)
         try:
             request = registration.InfoRequest()
             info = await call(channel, REGISTRATION + "GetInfo", request, registration.PluginInfo, SECONDS)

@@ -16,7 +16,7 @@ Given = dict[str, object]
 
 
 class NotEnough(Exception):
-    """A container asks for more devices than are free; the message is the kubelet's."""
+    """A container asks for more devices than are free; the message is the kubelet's, without the frame of an admission."""
 
 
 def wanted(container: Object, resources: Collection[str]) -> dict[str, int]:
@@ -27,12 +27,13 @@ def wanted(container: Object, resources: Collection[str]) -> dict[str, int]:
 
 def choose(resource: str, count: int, healthy: Iterable[str], taken: Collection[str]) -> list[str]:
     """Return that many free devices. Raises ``NotEnough``."""
-    free = sorted(device for device in healthy if device not in taken)
+    well = list(healthy)
+    if count and not well:
+        raise NotEnough(f"no healthy devices present; cannot allocate unhealthy devices {resource}")
+    free = sorted(device for device in well if device not in taken)
     if len(free) < count:
-        raise NotEnough(
-            f"Allocate failed due to requested number of devices unavailable for {resource}. Requested: {count}, "
-            f"Available: {len(free)}, which is unexpected"
-        )
+        why = f"requested number of devices unavailable for {resource}"
+        raise NotEnough(f"{why}. Requested: {count}, Available: {len(free)}")
     return free[:count]
 
 

@@ -3,7 +3,8 @@
 What a container was given is kept in its pod's folder before it starts, with the plugin's answer, so that a node or a
 container that starts again has the same devices. A plugin that goes away leaves its resource with nothing to give;
 containers that have devices keep them. When the node starts, the folder is emptied of sockets: plugins see that and
-register anew. Source: the device plugin API v1beta1.
+register anew; until they have, the resources that were known before are known to have nothing, so that no pod starts
+without the devices it asks for. Source: the device plugin API v1beta1.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +29,15 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.devices import allocation
 from sampan.node.devices import device_plugin_pb2 as api
 from sampan.node.devices.allocation import Given, NotEnough
+from sampan.node.unix_channel import UnixChannel, short
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.node")
 
 VERSION, HEALTHY = "v1beta1", "Healthy"
 FILE = "devices.json"
+REGISTERED = "registered.json"
+"""The names of the resources that plugins have offered here."""
 SECONDS = 30.0
 PLUGIN = "/v1beta1.DevicePlugin/"
 FAILURES = (GRPCError, OSError, StreamTerminatedError, TimeoutError)
@@ -57,11 +61,19 @@ class Devices:
         self._folder = kubelet_dir / "device-plugins"
         self._pods_dir = kubelet_dir / "pods"
         self._changed = changed
-        self._resources: dict[str, Resource] = {}
+        self._resources: dict[str, Resource] = {
+            name: Resource(self._folder / "gone", api.DevicePluginOptions()) for name in self._known()
+        }
         self._given: dict[str, dict[str, dict[str, Any]]] = {}
         """Pod uid → container → resource → ids and the plugin's answer."""
         self._choosing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
+
+    def _known(self) -> list[str]:
+        try:
+            return list(orjson.loads((self._folder / REGISTERED).read_bytes()))
+        except (OSError, ValueError):
+            return []
 
     @property
     def capacity(self) -> dict[str, str]:
@@ -80,7 +92,8 @@ class Devices:
         server = Server([self])
         async with asyncio.TaskGroup() as group:
             self._group = group
-            await server.start(path=str(self._folder / "kubelet.sock"))
+            with short(self._folder / "kubelet.sock") as address:
+                await server.start(path=address)
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -103,6 +116,8 @@ class Devices:
         resource = Resource(self._folder / Path(request.endpoint).name, request.options)
         resource.devices = dict.fromkeys(known.devices if known is not None else (), False)
         self._resources[request.resource_name] = resource
+        if known is None:
+            write(self._folder / REGISTERED, sorted(self._resources))
         assert self._group is not None
         resource.watch = self._group.create_task(self._watch(request.resource_name, resource), name="device-plugin")
         await stream.send_message(api.Empty())
@@ -134,6 +149,31 @@ class Devices:
     def release(self, uid: str) -> None:
         self._given.pop(uid, None)
 
+    async def admit(self, uid: str, pod: Object) -> None:
+        """Give a new pod the devices that its containers ask for. An ordinary init container's are its followers', too.
+        Raises ``NotEnough``."""
+        lent: dict[str, set[str]] = {}
+        async with self._choosing:
+            for container in pod["spec"].get("initContainers") or ():
+                for resource, ids in (await self._admit_container(uid, container, lent)).items():
+                    if container.get("restartPolicy") == "Always":
+                        lent.get(resource, set()).difference_update(ids)
+                    else:
+                        lent.setdefault(resource, set()).update(ids)
+            for container in pod["spec"]["containers"]:
+                for resource, ids in (await self._admit_container(uid, container, lent)).items():
+                    lent.get(resource, set()).difference_update(ids)
+
+    async def _admit_container(self, uid: str, container: Object, lent: dict[str, set[str]]) -> dict[str, list[str]]:
+        found = {}
+        had = self._given.get(uid, {}).get(container["name"], {})
+        for resource, count in allocation.wanted(container, self._resources).items():
+            mine = had.get(resource) or await self._allocate(
+                uid, container["name"], resource, count, lent.get(resource, ())
+            )
+            found[resource] = list(mine["ids"])
+        return found
+
     async def give(self, uid: str, container: Object, config: cri.ContainerConfig) -> None:
         """Put the devices that a container asks for into its configuration: those it has, or free ones. Raises
         ``NotEnough``."""
@@ -151,19 +191,23 @@ class Devices:
         given = (found.get(resource) for containers in pods for found in containers.values())
         return {device for one in given if one is not None for device in one["ids"]}
 
-    async def _allocate(self, uid: str, container: str, name: str, count: int) -> dict[str, Any]:
+    async def _allocate(
+        self, uid: str, container: str, name: str, count: int, lent: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Give a container devices: first of those that the pod was lent already, then free ones."""
         resource = self._resources[name]
         healthy = [device for device, well in resource.devices.items() if well]
-        ids = allocation.choose(name, count, healthy, self._taken(name))
+        reused = sorted(lent)[:count]
+        ids = [*reused, *allocation.choose(name, count - len(reused), healthy, self._taken(name))]
         try:
             with connected(resource.endpoint) as channel:
-                if resource.options.get_preferred_allocation_available:
+                if resource.options.get_preferred_allocation_available and not reused:
                     ids = await self._preferred(channel, name, count, ids)
                 asked = api.ContainerAllocateRequest(devices_ids=ids)
                 request = api.AllocateRequest(container_requests=[asked])
                 answer = await call(channel, "Allocate", request, api.AllocateResponse)
         except FAILURES as error:
-            raise NotEnough(f"Allocate failed due to rpc error of {name}: {error}, which is unexpected") from error
+            raise NotEnough(f"rpc error of {name}: {error}") from error
         mine = {"ids": ids, "answer": as_given(answer.container_responses[0])}
         self._given.setdefault(uid, {}).setdefault(container, {})[name] = mine
         self._save(uid)
@@ -190,11 +234,14 @@ class Devices:
             raise NotEnough(f"PreStartContainer of {name} failed: {error}") from error
 
     def _save(self, uid: str) -> None:
-        file = self._pods_dir / uid / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(self._given[uid]))
-        temporary.replace(file)
+        write(self._pods_dir / uid / FILE, self._given[uid])
+
+
+def write(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".tmp")
+    temporary.write_bytes(orjson.dumps(content))
+    temporary.replace(file)
 
 
 def as_given(answer: api.ContainerAllocateResponse) -> Given:
@@ -206,7 +253,7 @@ def as_given(answer: api.ContainerAllocateResponse) -> Given:
 
 @contextmanager
 def connected(endpoint: Path) -> Iterator[Channel]:
-    channel = Channel(path=str(endpoint))
+    channel = UnixChannel(endpoint)
     try:
         yield channel
     finally:

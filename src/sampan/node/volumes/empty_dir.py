@@ -19,20 +19,35 @@ HUGE_PAGES = "HugePages"
 
 async def set_up(volume: Volume) -> Mounted:
     folder, medium = volume.folder, volume.source.get("medium") or ""
-    fresh = not folder.exists()
+    if not medium:
+        _make(folder, volume)
+        return Mounted(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if medium and not mounts.is_mounted(folder):
+    if not mounts.is_mounted(folder):
         volume.check_can_mount()
-        fresh = True
         try:
             _mount(folder, medium, volume)
         except OSError as error:
             raise volume.error(error) from error
-    if fresh:
-        folder.chmod(0o777)
-        if volume.fs_group is not None:
-            give_to_group(folder, volume.fs_group)
+        _open_up(folder, volume)
     return Mounted(folder)
+
+
+def _make(folder: Path, volume: Volume) -> None:
+    """Make the folder with its mode and group under another name first: a node that dies in between leaves none that the
+    pod's users cannot write to."""
+    if folder.exists():
+        return
+    unfinished = folder.with_name(f"..{folder.name}")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    _open_up(unfinished, volume)
+    unfinished.rename(folder)
+
+
+def _open_up(folder: Path, volume: Volume) -> None:
+    folder.chmod(0o777)
+    if volume.fs_group is not None:
+        give_to_group(folder, volume.fs_group)
 
 
 def _mount(folder: Path, medium: str, volume: Volume) -> None:

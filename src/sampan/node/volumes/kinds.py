@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from sampan.client.errors import ApiError
 from sampan.node.context import NodeContext
 from sampan.node.volumes import csi, empty_dir, host_path, image, local, nfs, written
 from sampan.node.volumes.material import WRITTEN
@@ -39,12 +40,12 @@ def volume_of(entry: Object, pod: Object, context: NodeContext, pod_dir: Path, p
 
 async def set_up(volume: Volume) -> Mounted:
     """Make a volume ready. Raises ``VolumeError``."""
-    if volume.kind in CLAIMED:
-        volume = await behind(volume)
-    make = KINDS.get(volume.kind)
-    if make is None:
-        raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not have: {volume.kind}')
     try:
+        if volume.kind in CLAIMED:
+            volume = await behind(volume)
+        make = KINDS.get(volume.kind)
+        if make is None:
+            raise VolumeError(f'volume "{volume.name}" is of a kind that this node does not have: {volume.kind}')
         return await make(volume)
-    except OSError as error:  # the disk is full, say
+    except (OSError, ApiError) as error:  # the disk is full, say, or something that the volume names is not there
         raise volume.error(error) from error

@@ -16,6 +16,8 @@ TokenFor = Callable[[str, int], Awaitable[str]]
 """``(audience, seconds) -> token`` of the pod's ServiceAccount."""
 TrustFor = Callable[[Object], Awaitable[str | None]]
 """The PEM certificates that a ``clusterTrustBundle`` source chooses; None where there is no such bundle."""
+CertificateFor = Callable[[int, Object], Awaitable[tuple[bytes, bytes]]]
+"""``(index, podCertificate source) -> (private key, certificate chain)``, both PEM; ``index`` is the source's."""
 WRITTEN = ("configMap", "secret", "projected", "downwardAPI")
 KEY_OF = {"ConfigMap": "config", "Secret": "secret"}
 TOKEN_MODE = 0o600
@@ -38,6 +40,10 @@ async def no_trust(source: Object) -> str | None:
     return None
 
 
+async def no_certificate(index: int, source: Object) -> tuple[bytes, bytes]:
+    raise ConfigError("this node has no certificates for pods")
+
+
 @dataclass(frozen=True)
 class Sources:
     """Where material comes from."""
@@ -46,6 +52,7 @@ class Sources:
     token_for: TokenFor
     facts: Mapping[str, str]
     trust_for: TrustFor = no_trust
+    certificate_for: CertificateFor = no_certificate
 
 
 def is_written(volume: Object) -> bool:
@@ -58,8 +65,11 @@ async def material_of(volume: Object, pod: Object, sources: Sources) -> Material
         if "projected" in volume:
             mode = _mode(volume["projected"], 0o644, "defaultMode")
             files: Material = {}
-            for source in volume["projected"].get("sources") or ():
-                files |= await _source_files(source, mode, pod, sources)
+            for index, source in enumerate(volume["projected"].get("sources") or ()):
+                if source.get("podCertificate") is not None:
+                    files |= await _certificate(index, source["podCertificate"], mode, pod, sources)
+                else:
+                    files |= await _source_files(source, mode, pod, sources)
             return files
         kind = next(kind for kind in WRITTEN if kind in volume)
         mode = _mode(volume[kind], 0o644, "defaultMode")
@@ -97,6 +107,15 @@ async def _token(wanted: Object, mode: int, pod: Object, sources: Sources) -> Ma
     if user is not None or group is not None:
         mode = TOKEN_MODE
     return {wanted["path"]: File(token.encode(), mode, user)}
+
+
+async def _certificate(index: int, wanted: Object, mode: int, pod: Object, sources: Sources) -> Material:
+    key, chain = await sources.certificate_for(index, wanted)
+    user = wanted["user"] if wanted.get("user") is not None else only_user(pod)
+    if user is not None or (pod["spec"].get("securityContext") or {}).get("fsGroup") is not None:
+        mode = TOKEN_MODE
+    parts = {"credentialBundlePath": key + chain, "keyPath": key, "certificateChainPath": chain}
+    return {wanted[field]: File(content, mode, user) for field, content in parts.items() if wanted.get(field)}
 
 
 async def _trust(wanted: Object, mode: int, sources: Sources) -> Material:

@@ -32,16 +32,27 @@ async def set_up(volume: Volume) -> Mounted:
     context, pod = volume.context, volume.pod
 
     async def token_for(audience: str, seconds: int) -> str:
-        return await context.tokens.token(pod, audience, seconds)
+        try:
+            return await context.tokens.token(pod, audience, seconds)
+        except ApiError as error:
+            raise volume.error(f"failed to fetch token: {error}") from error
 
     async def trust_for(source: Object) -> str | None:
         return await trusted(context.client, source)
+
+    async def certificate_for(index: int, source: Object) -> tuple[bytes, bytes]:
+        def tell(kind: str, reason: str, message: str) -> None:
+            context.events.record(pod, kind, reason, message)
+
+        found = await context.certificates.of(pod, volume.name, index, source, tell)
+        return found.key, found.chain
 
     if volume.kind != "configMap" and volume.can_mount and not mounts.is_mounted(volume.folder):
         # secrets are never on a disk
         volume.folder.mkdir(parents=True, exist_ok=True)
         mounts.mount("tmpfs", volume.folder, "tmpfs", options="mode=0777")
-    sources = Sources(context.lookup(pod["metadata"]["namespace"]), token_for, context.facts(volume.pod_ip), trust_for)
+    lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(volume.pod_ip)
+    sources = Sources(lookup, token_for, facts, trust_for, certificate_for)
     files = await material_of({"name": volume.name, volume.kind: volume.source}, pod, sources)
     write_material(volume.folder, files, volume.fs_group)
     return Mounted(volume.folder, read_only=True)
@@ -78,7 +89,9 @@ def write_material(folder: Path, files: Material, group: int | None = None) -> b
     """Make the folder hold exactly these files, swapped in at once; return whether anything changed."""
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "..data"
+    tops = {PurePosixPath(safe_path(name)).parts[0] for name in files}
     if link.is_symlink() and _read_back(folder / link.readlink(), files):
+        _show(folder, tops)  # a crash, or a full disk, may have come between the swap and the links
         return False
     folder.chmod(0o777)
     generation = folder / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{time.monotonic_ns()}"
@@ -95,7 +108,7 @@ def write_material(folder: Path, files: Material, group: int | None = None) -> b
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(generation.name)
     temporary.rename(link)
-    _show(folder, {PurePosixPath(safe_path(name)).parts[0] for name in files})
+    _show(folder, tops)
     for entry in folder.iterdir():  # the one before, and what a crash left
         if entry.name.startswith(GENERATION) and entry != generation:
             shutil.rmtree(entry, ignore_errors=True)
