@@ -12,14 +12,15 @@ async def run_node(settings: Settings, ready: Ready) -> None:
     from sampan.node.agent import NodeConfig, serve
 
     network = NetworkConfig(
+        node_name=settings.node_name,
         kubeconfig=settings.kubeconfig("network"),
         cni_socket=settings.cni_socket,
         cni_dir=settings.run_dir / "cni",
         state_dir=settings.state_dir / "network",
-        pod_cidr=settings.pod_cidr,
-        node_ip=settings.node_ip,
-        cluster_cidr=settings.cluster_cidr,
-        load_balancer_cidr=settings.load_balancer_cidr,
+        pod_cidrs=(settings.pod_cidr,),
+        node_ips=(settings.node_ip,),
+        cluster_cidrs=(settings.cluster_cidr,),
+        load_balancer_cidrs=(settings.load_balancer_cidr,),
     )
     config = NodeConfig(
         name=settings.node_name,

@@ -399,9 +399,9 @@ def link_config(settings: Settings) -> Any:
         index=settings.index,
         netns_path=settings.netns_path,
         state_dir=settings.state_dir,
-        cluster_cidr=settings.cluster_cidr,
-        host_ip=settings.host_ip,
-        node_ip=settings.node_ip,
+        cluster_cidrs=(settings.cluster_cidr,),
+        host_ips=(settings.host_ip,),
+        node_ips=(settings.node_ip,),
     )
 
 

@@ -3,16 +3,18 @@
 ``connect`` runs in the host's namespace once the cluster's is pinned, and may run again at any time: it makes what is
 missing. ``disconnect`` undoes what it did, and nothing else. Links and routes go by netlink, the rules by one ``nft``.
 
-What the host keeps: interface ``smp<index>``, a route to the cluster's /16 through it, nftables table ``sampan-<name>``,
-and forwarding switched on where packets enter (the link, and the interfaces of the default routes); forwarding that was
-off before is noted in ``<state>/forwarding`` and switched off again. Where a firewall drops what is forwarded (Docker
-sets that policy), two accepting rules are put before its own and noted in ``<state>/forward-accept``.
+What the host keeps: interface ``smp<index>``, a route to the cluster's range (of each family) through it, nftables table
+``sampan-<name>``, and forwarding switched on where packets enter (the link, and the interfaces of the default routes);
+forwarding that was off before is noted in ``<state>/forwarding`` and switched off again. IPv6 is forwarded by the switch
+``force_forwarding`` of those interfaces alone (Linux 6.17): the older one is for the whole host, and makes it deaf for
+router advertisements; without it pods reach the host by IPv6, and the world where the host is a router already. Where a
+firewall drops what is forwarded (Docker sets that policy), two accepting rules are put before its own and noted in
+``<state>/forward-accept``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import subprocess
 from collections.abc import Iterator
@@ -20,11 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.network import netlink
+from sampan.network.families import FAMILIES, IPV4, IPV6, Address, Family, Network, family_of
 from sampan.network.netlink import Netlink, NetlinkError
 
 SYSCTL = Path("/proc/sys/net/ipv4/conf")
+SYSCTL_IPV6 = Path("/proc/sys/net/ipv6/conf")
 NODE_INTERFACE = "uplink"
-ANYWHERE = ipaddress.IPv4Network("0.0.0.0/0")
+LINK_BITS = {IPV4: 30, IPV6: 126}
+"""How long the prefix of the link's range is."""
 
 
 class LinkError(Exception):
@@ -37,9 +42,14 @@ class LinkConfig:
     index: int
     netns_path: Path
     state_dir: Path
-    cluster_cidr: ipaddress.IPv4Network
-    host_ip: ipaddress.IPv4Address
-    node_ip: ipaddress.IPv4Address
+    cluster_cidrs: tuple[Network, ...]
+    """One range, or one of each family, and so for the two ends of the link."""
+    host_ips: tuple[Address, ...]
+    node_ips: tuple[Address, ...]
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return tuple(family_of(network) for network in self.cluster_cidrs)
 
     @property
     def host_interface(self) -> str:
@@ -55,12 +65,11 @@ def connect(config: LinkConfig) -> None:
     try:
         with Netlink() as host, _opened(config.netns_path) as netns, Netlink(netns) as cluster:
             _make_pair(config, host, cluster, netns)
-            defaults = {route.interface for route in host.routes() if route.destination == ANYWHERE}
-            outward = [link.name for link in host.links() if link.number in defaults]
+            outward = [link.name for link in host.links() if link.number in _defaults(host)]
     except OSError as error:
         raise LinkError(f"linking the host to {config.netns_path}: {error.strerror or error}") from error
     chains = run(["nft", "-f", "-"], host_rules(config) + "list chains ip\n")
-    if drops_forwarded(chains):
+    if IPV4 in config.families and drops_forwarded(chains):
         _accept_forwarded(config)
     _switch_forwarding_on(config, outward)
 
@@ -76,22 +85,43 @@ def _make_pair(config: LinkConfig, host: Netlink, cluster: Netlink, netns: int) 
         outer, inner = host.link(config.host_interface), cluster.link(NODE_INTERFACE)
     if outer is None or inner is None:
         raise LinkError(f"the link {config.host_interface} went while it was made")
-    cluster.request(
-        netlink.set_up("lo"),
-        netlink.set_up(NODE_INTERFACE),
-        netlink.add_address(inner.number, config.node_ip, 30),
-        netlink.add_route(ANYWHERE, inner.number, config.host_ip),
-    )
-    host.request(
-        netlink.set_up(config.host_interface),
-        netlink.add_address(outer.number, config.host_ip, 30),
-        netlink.add_route(config.cluster_cidr, outer.number, config.node_ip),
-    )
+    cluster.request(netlink.set_up("lo"), netlink.set_up(NODE_INTERFACE))
+    host.request(netlink.set_up(config.host_interface))
+    ends = zip(config.cluster_cidrs, config.host_ips, config.node_ips, strict=True)
+    for cluster_cidr, host_ip, node_ip in ends:
+        family = family_of(cluster_cidr)
+        try:
+            cluster.request(
+                netlink.add_address(inner.number, node_ip, LINK_BITS[family]),
+                netlink.add_route(family.anywhere, inner.number, host_ip),
+            )
+            host.request(
+                netlink.add_address(outer.number, host_ip, LINK_BITS[family]),
+                netlink.add_route(cluster_cidr, outer.number, node_ip),
+            )
+        except NetlinkError as error:
+            if family == IPV6 and not ipv6_works():
+                raise LinkError(
+                    "this machine has no IPv6, or it is switched off (net.ipv6.conf.all.disable_ipv6)"
+                ) from error
+            raise
+
+
+def ipv6_works() -> bool:
+    """Whether the kernel has IPv6, and it is not switched off for new interfaces."""
+    switches = [SYSCTL_IPV6 / name / "disable_ipv6" for name in ("all", "default")]
+    return all(switch.exists() and switch.read_text().strip() == "0" for switch in switches)
+
+
+def _defaults(host: Netlink) -> set[int]:
+    """Return the interfaces that lead out."""
+    routes = (route for family in FAMILIES for route in host.routes(family))
+    return {route.interface for route in routes if route.destination.prefixlen == 0}
 
 
 def _mtu(host: Netlink) -> int:
     """Return the smallest MTU of the interfaces that lead out, so that pods need not find it out."""
-    defaults = {route.interface for route in host.routes() if route.destination == ANYWHERE}
+    defaults = _defaults(host)
     return min((link.mtu for link in host.links() if link.number in defaults), default=1500)
 
 
@@ -105,23 +135,29 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def host_rules(config: LinkConfig) -> str:
-    """Return the host's table as nft text: what leaves the cluster for the world leaves as the host."""
-    return f"""table ip {config.table}
-delete table ip {config.table}
-table ip {config.table} {{
+    """Return the host's tables as nft text: what leaves the cluster for the world leaves as the host."""
+    return "".join(
+        f"""table {family_of(network).nft} {config.table}
+delete table {family_of(network).nft} {config.table}
+table {family_of(network).nft} {config.table} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {config.cluster_cidr} oifname != "{config.host_interface}" masquerade
+    {family_of(network).nft} saddr {network} oifname != "{config.host_interface}" masquerade
   }}
 }}
 """
+        for network in config.cluster_cidrs
+    )
 
 
 def disconnect(config: LinkConfig) -> None:
     """Remove the link and the rules; restore forwarding. What is already gone is no error. Raises ``LinkError``."""
     _restore_forwarding(config)
     _accept_no_longer(config)
-    run(["nft", "-f", "-"], f"table ip {config.table}\ndelete table ip {config.table}\n")
+    gone = (
+        f"table {family.nft} {config.table}\ndelete table {family.nft} {config.table}\n" for family in config.families
+    )
+    run(["nft", "-f", "-"], "".join(gone))
     try:
         with Netlink() as host:
             if host.link(config.host_interface) is not None:
@@ -130,13 +166,17 @@ def disconnect(config: LinkConfig) -> None:
         raise LinkError(f"removing {config.host_interface}: {error.strerror}") from error
 
 
-def clashing_route(cluster_cidr: ipaddress.IPv4Network) -> str:
+def clashing_route(cluster_cidr: Network) -> str:
     """Return the destination of a route of the host that overlaps a range, or ``""``."""
     with Netlink() as host:
-        for route in host.routes():
-            if route.destination != ANYWHERE and route.destination.overlaps(cluster_cidr):
+        for route in host.routes(family_of(cluster_cidr)):
+            if route.destination.prefixlen and overlap(route.destination, cluster_cidr):
                 return str(route.destination)
     return ""
+
+
+def overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one[0] <= other[-1] and other[0] <= one[-1]  # type: ignore[operator]
 
 
 # forwarding
@@ -183,31 +223,40 @@ def _accept_no_longer(config: LinkConfig) -> None:
 
 
 def _switch_forwarding_on(config: LinkConfig, outward: list[str]) -> None:
-    changed = []
-    for interface in sorted({config.host_interface, *outward}):
-        switch = SYSCTL / interface / "forwarding"
-        if switch.exists() and switch.read_text().strip() == "0":
-            switch.write_text("1")
-            if interface != config.host_interface:
-                changed.append(interface)
-    if changed:
-        _note(config.state_dir / "forwarding", changed)
+    """Switch forwarding on for the link, which goes with it, and for the interfaces that lead out, which is noted."""
+    for family, name in ((IPV4, "forwarding"), (IPV6, "force_forwarding")):
+        if family not in config.families:
+            continue
+        changed = []
+        for interface in sorted({config.host_interface, *outward}):
+            switch = _switches(family) / interface / name
+            if switch.exists() and switch.read_text().strip() == "0":
+                switch.write_text("1")
+                if interface != config.host_interface:
+                    changed.append(interface)
+        if changed:
+            _note(config.state_dir / name, changed)
+
+
+def _switches(family: Family) -> Path:
+    return SYSCTL if family == IPV4 else SYSCTL_IPV6
 
 
 def _restore_forwarding(config: LinkConfig) -> None:
     """Switch off what ``connect`` switched on; when other clusters still run, the note goes to one of them."""
-    note = config.state_dir / "forwarding"
-    if not note.exists():
-        return
     heirs = [path for path in config.state_dir.parent.glob("*/cluster.json") if path.parent != config.state_dir]
-    if heirs:
-        _note(heirs[0].parent / "forwarding", note.read_text().split())
-    else:
-        for interface in note.read_text().split():
-            switch = SYSCTL / interface / "forwarding"
-            if switch.exists():
-                switch.write_text("0")
-    note.unlink()
+    for family, name in ((IPV4, "forwarding"), (IPV6, "force_forwarding")):
+        note = config.state_dir / name
+        if not note.exists():
+            continue
+        if heirs:
+            _note(heirs[0].parent / name, note.read_text().split())
+        else:
+            for interface in note.read_text().split():
+                switch = _switches(family) / interface / name
+                if switch.exists():
+                    switch.write_text("0")
+        note.unlink()
 
 
 def _note(path: Path, interfaces: list[str]) -> None:

@@ -19,7 +19,6 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,9 +40,10 @@ from sampan.network.cni_call import (
     result,
     supported,
 )
-from sampan.network.families import Address, Network
-from sampan.network.host_ports import HostPortError, HostPorts, mappings_of
+from sampan.network.families import Address, Network, family_of
+from sampan.network.host_ports import HostPorts, mappings_of
 from sampan.network.netlink import Netlink
+from sampan.network.nft import NftError
 from sampan.network.pod_addresses import INNER, OUTER, PodAddresses, mac_of
 from sampan.network.policy_agent import NotAdmitted
 
@@ -70,7 +70,7 @@ class Plugin:
         self.mtu = mtu
         self.admission = admission
         self.bridge = 0
-        self.host_ports = HostPorts(BRIDGE)
+        self.host_ports = HostPorts(BRIDGE, [family_of(network) for network in self.addresses.networks])
         self._pods: dict[str, str] = {}
         """The pod of each link."""
         self._lock, self._ports_lock = threading.Lock(), threading.Lock()
@@ -99,7 +99,7 @@ class Plugin:
                         self._pods[link.name] = f"{namespace}/{name}"
                         if self.admission is not None:
                             self.admission.attach(f"{namespace}/{name}", uid, self.addresses.of(link.mac))
-        self.host_ports.prepare(self.addresses.pool.taken.values())
+        self.host_ports.prepare(self.addresses.held())
 
     async def handle(self, data: bytes) -> bytes:
         """Return the answer to a shim's message: the exit code, a newline, what to print."""
@@ -204,8 +204,9 @@ class Plugin:
             with opened(netns_path) as netns:
                 cni_attachment.connect(attachment, self.bridge, netns)
                 cni_bandwidth.shape(name, call.interface, netns, cni_bandwidth.bandwidth_of(call.runtime))
-            self._lead_ports(name, addresses, call)
-        except HostPortError as error:
+            with self._ports_lock:
+                self.host_ports.add(addresses, mappings_of(call.runtime))
+        except NftError as error:
             self._forget(name)
             raise CniError(IO_FAILURE, f"hostPort: {error}") from error
         except BaseException:
@@ -213,20 +214,13 @@ class Plugin:
             raise
         return added(call, attachment, BRIDGE)
 
-    def _lead_ports(self, name: str, addresses: Sequence[Address], call: Call) -> None:
-        mappings = mappings_of(call.runtime)
-        first = addresses[0]
-        if mappings and isinstance(first, IPv4Address):
-            with self._ports_lock:
-                self.host_ports.add(name, first, mappings)
-
     def delete(self, call: Call) -> None:
         """Nothing that is gone is an error: DEL may come twice, late, or without a namespace."""
         self._forget(link_name(call.need("CONTAINERID"), call.need("IFNAME")))
 
     def _forget(self, name: str) -> None:
         with self._ports_lock:
-            self.host_ports.remove(name)
+            self.host_ports.remove(self.addresses.held(name))
         cni_attachment.disconnect(name)
         with self._lock:
             self.addresses.release(name)

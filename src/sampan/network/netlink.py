@@ -253,7 +253,7 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Yield kind, sequence number and body of each message."""
     offset = 0
     while offset + 16 <= len(data):
@@ -307,7 +307,7 @@ class Netlink:
         problem = None
         answers = 0
         while answers < len(requests):
-            for kind, _, body in _messages(self._socket.recv(65536)):
+            for kind, _, body in messages(self._socket.recv(65536)):
                 if kind == ERROR:
                     answers += 1
                     problem = problem or _refusal(body)
@@ -341,7 +341,7 @@ class Netlink:
         self._socket.send(data)
         problem: NetlinkError | None = None
         while True:
-            for kind, sequence, body in _messages(self._socket.recv(65536)):
+            for kind, sequence, body in messages(self._socket.recv(65536)):
                 if kind == ERROR and problem is None and (problem := _refusal(body)):
                     problem.request = first + sequence - 1
                 if kind == ERROR and sequence == len(requests):
@@ -352,7 +352,7 @@ class Netlink:
         self._socket.send(request)
         bodies: list[bytes] = []
         while True:
-            for kind, _, body in _messages(self._socket.recv(1 << 18)):
+            for kind, _, body in messages(self._socket.recv(1 << 18)):
                 if kind == DONE:
                     yield from bodies
                     return
@@ -366,7 +366,7 @@ class Netlink:
     def link(self, name: str) -> Link | None:
         """Return a link by its name, or None."""
         self._socket.send(get_link(name))
-        for kind, _, body in _messages(self._socket.recv(65536)):
+        for kind, _, body in messages(self._socket.recv(65536)):
             if kind != ERROR:
                 return _link(body)
             problem = _refusal(body)
@@ -448,7 +448,7 @@ def round_trip(family: int, request: bytes, *, missing_ok: bool = False) -> list
         channel.send(request)
         bodies: list[bytes] = []
         while True:
-            for kind, _, body in _messages(channel.recv(1 << 18)):
+            for kind, _, body in messages(channel.recv(1 << 18)):
                 if kind == DONE:
                     return bodies
                 if kind == ERROR:

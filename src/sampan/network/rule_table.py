@@ -1,59 +1,82 @@
-"""The table of all Services, and the nft transaction that leads from one state of it to the next.
+"""What the tables of all Services hold, and the difference that leads from one state to the next.
 
-Only what changed is in a transaction. Elements may be wanted by several Services (a hairpin of a pod behind two of them, or
-one address claimed twice): the first holder's verdict counts, and when it goes the next one's does.
+Only what changed is in a difference. Elements may be wanted by several Services (a hairpin of a pod behind two of them, or
+one address claimed twice): the first holder's value counts, and when it goes the next one's does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from sampan.network.services import NOTHING, TABLE, ProxyConfig, ServiceRules, base_table
+from sampan.network import service_table
+from sampan.network.nft_elements import Element, Value
+from sampan.network.service_endpoints import Endpoint
+from sampan.network.service_table import READY_MADE, TABLE, ProxyConfig
+from sampan.network.services import NOTHING, Affinity, ServiceRules
 
-Element = tuple[str, str]
+
+@dataclass
+class Change:
+    """A difference, in the order in which it is applied."""
+
+    before: str = ""
+    """nft text: the chains and maps that the elements need."""
+    affinities: list[Affinity] = field(default_factory=list)
+    """Of these, the maps are among them."""
+    removed: list[Element] = field(default_factory=list)
+    added: dict[Element, Value] = field(default_factory=dict)
+    after: str = ""
+    """nft text: what no element needs any more is deleted."""
+    remembered: dict[Affinity, frozenset[Endpoint]] = field(default_factory=dict)
+    """Maps of affinity whose clients may only go to these endpoints now."""
+
+    def __bool__(self) -> bool:
+        return bool(self.before or self.removed or self.added or self.after)
 
 
 class RuleTable:
-    """What the kernel holds, if it has taken every text this returned."""
+    """What the kernel holds, if it has taken every change this returned."""
 
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
         self.services: dict[str, ServiceRules] = {}
-        self._holders: dict[Element, dict[str, str]] = {}
+        self._holders: dict[Element, dict[str, Value]] = {}
+        self._picked = READY_MADE
+        """Up to how many endpoints there are chains for."""
+        self._others: set[int] = set()
+        """Further numbers of endpoints that there are chains for."""
 
-    def whole(self) -> str:
-        """Return the text that makes the table anew, in one transaction, whatever was there."""
-        everything = _Change()
-        for rules in self.services.values():
-            everything.new_sets.update(rules.sets)
-            everything.new_chains.update(rules.chains)
-        everything.added = {element: _first(holders) for element, holders in self._holders.items()}
-        return f"table ip {TABLE}\ndelete table ip {TABLE}\n{base_table(self.config)}{everything.text()}"
+    def elements(self) -> dict[Element, Value]:
+        """Return all elements there should be."""
+        return {element: _first(holders) for element, holders in self._holders.items()}
 
-    def update(self, changed: Mapping[str, ServiceRules]) -> str:
-        """Take over the rules of some Services; return the transaction, empty when nothing changes."""
-        change = _Change()
-        before: dict[Element, str | None] = {}
+    def update(self, changed: Mapping[str, ServiceRules]) -> Change:
+        """Take over the rules of some Services; return what changes."""
+        change = Change()
+        before: dict[Element, tuple[Value] | None] = {}
         for key, new in changed.items():
             old = self.services.get(key, NOTHING)
-            for element in (*old.elements, *new.elements):
-                holders = self._holders.get(element)
-                before.setdefault(element, _first(holders) if holders else None)
+            self._restructure(old, new, change)
+            for element in old.elements.keys() | new.elements.keys():
+                if element not in before:
+                    holders = self._holders.get(element)
+                    before[element] = (_first(holders),) if holders else None
             self._hold(key, old, new)
-            _difference(old, new, change)
             if new == NOTHING:
                 self.services.pop(key, None)
             else:
                 self.services[key] = new
         for element, was in before.items():
             holders = self._holders.get(element)
-            now = _first(holders) if holders else None
+            now = (_first(holders),) if holders else None
             if was != now:
                 if was is not None:
-                    change.removed[element] = was
+                    change.removed.append(element)
                 if now is not None:
-                    change.added[element] = now
-        return change.text()
+                    change.added[element] = now[0]
+        change.before += self._chains(change.added.values())
+        return change
 
     def _hold(self, key: str, old: ServiceRules, new: ServiceRules) -> None:
         for element in old.elements:
@@ -62,57 +85,53 @@ class RuleTable:
                 del holders[key]
                 if not holders:
                     del self._holders[element]
-        for element, verdict in new.elements.items():
-            self._holders.setdefault(element, {})[key] = verdict
+        for element, value in new.elements.items():
+            self._holders.setdefault(element, {})[key] = value
+
+    def _restructure(self, old: ServiceRules, new: ServiceRules, change: Change) -> None:
+        for affinity, endpoints in new.affinities.items():
+            if affinity not in old.affinities:
+                change.before += affinity_text(affinity)
+                change.affinities.append(affinity)
+            elif not old.affinities[affinity] <= endpoints:
+                change.remembered[affinity] = endpoints
+        for affinity in old.affinities:
+            if affinity not in new.affinities:
+                change.after += without_affinity(affinity.family.nft, affinity.name)
+
+    def _chains(self, values: Iterable[Value]) -> str:
+        """Return the chains that are missing for verdicts ``goto pick-N``."""
+        wanted = {
+            number
+            for value in values
+            if isinstance(value, str) and (number := picked_of(value)) > self._picked and number not in self._others
+        }
+        self._others |= wanted
+        return "".join(
+            f"table {family.nft} {TABLE} {{\n{service_table.picking(family, number)}}}\n"
+            for number in sorted(wanted)
+            for family in self.config.families
+        )
 
 
-class _Change:
-    """The parts of a transaction; ``text`` puts them in an order in which nothing that is referred to is missing."""
-
-    def __init__(self) -> None:
-        self.added: dict[Element, str] = {}
-        self.removed: dict[Element, str] = {}
-        self.new_sets: dict[str, str] = {}
-        self.new_chains: dict[str, tuple[str, ...]] = {}
-        self.changed_chains: dict[str, tuple[str, ...]] = {}
-        self.old_chains: list[str] = []
-        self.old_sets: list[str] = []
-
-    def text(self) -> str:
-        lines = [_elements("delete", name, keys) for name, keys in _grouped(self.removed, with_verdict=False)]
-        lines += [f"add set ip {TABLE} {name} {{ {body} }}" for name, body in self.new_sets.items()]
-        lines += [f"add chain ip {TABLE} {name}" for name in self.new_chains]
-        lines += [f"flush chain ip {TABLE} {name}" for name in self.changed_chains]
-        for name, rules in (*self.new_chains.items(), *self.changed_chains.items()):
-            lines += [f"add rule ip {TABLE} {name} {rule}" for rule in rules]
-        lines += [_elements("add", name, keys) for name, keys in _grouped(self.added, with_verdict=True)]
-        lines += [f"flush chain ip {TABLE} {name}" for name in self.old_chains]
-        lines += [f"delete chain ip {TABLE} {name}" for name in self.old_chains]
-        lines += [f"delete set ip {TABLE} {name}" for name in self.old_sets]
-        return "".join(f"{line}\n" for line in lines)
+def affinity_text(affinity: Affinity) -> str:
+    made = service_table.sticky(affinity.family, affinity.name)
+    return f"table {affinity.family.nft} {TABLE} {{\n{made}}}\n"
 
 
-def _difference(old: ServiceRules, new: ServiceRules, change: _Change) -> None:
-    for name, rules in new.chains.items():
-        if name not in old.chains:
-            change.new_chains[name] = rules
-        elif old.chains[name] != rules:
-            change.changed_chains[name] = rules
-    change.old_chains += [name for name in old.chains if name not in new.chains]
-    change.new_sets.update({name: body for name, body in new.sets.items() if name not in old.sets})
-    change.old_sets += [name for name in old.sets if name not in new.sets]
+def without_affinity(family: str, name: str) -> str:
+    """Return the text that deletes the map and chains of an affinity."""
+    both = (name, f"{name}-remember")
+    flushed = "".join(f"flush chain {family} {TABLE} {chain}\n" for chain in both)
+    deleted = "".join(f"delete chain {family} {TABLE} {chain}\n" for chain in both)
+    return f"{flushed}{deleted}delete map {family} {TABLE} {name}\n"
 
 
-def _first(holders: Mapping[str, str]) -> str:
+def picked_of(verdict: str) -> int:
+    """Return from how many endpoints a verdict picks; 0 for another."""
+    words, _, number = verdict.rpartition("-")
+    return int(number) if words.startswith(("goto pick", "goto inside")) else 0
+
+
+def _first(holders: Mapping[str, Value]) -> Value:
     return next(iter(holders.values()))
-
-
-def _grouped(elements: Mapping[Element, str], *, with_verdict: bool) -> Iterable[tuple[str, list[str]]]:
-    groups: dict[str, list[str]] = {}
-    for (name, key), verdict in elements.items():
-        groups.setdefault(name, []).append(f"{key} : {verdict}" if verdict and with_verdict else key)
-    return groups.items()
-
-
-def _elements(verb: str, name: str, keys: list[str]) -> str:
-    return f"{verb} element ip {TABLE} {name} {{ {', '.join(keys)} }}"

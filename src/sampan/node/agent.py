@@ -97,7 +97,7 @@ async def run(
         runtime,
         name=config.name,
         ip=config.ip,
-        pod_cidr=str(config.network.pod_cidr),
+        pod_cidr=str(config.network.pod_cidrs[0]),
         kubernetes_version=config.kubernetes_version,
         kubelet_dir=config.kubelet_dir,
         kubelet=config.kubelet,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sampan.api.metrics.exposition import Family, Histogram, HistogramFamily, Sample
+from sampan.api.metrics.exposition import Family, HistogramFamily, Sample
+from sampan.api.metrics.observed import Observed
 from sampan.scheduler.plugins.default_preemption import DefaultPreemption
 
 if TYPE_CHECKING:
@@ -17,27 +17,6 @@ ATTEMPT_SECONDS = tuple(0.001 * 2**n for n in range(15))
 WHOLE_SECONDS = tuple(0.01 * 2**n for n in range(20))
 ATTEMPTS = (1, 2, 4, 8, 16)
 VICTIMS = (1, 2, 4, 8, 16, 32, 64)
-
-
-class Observed:
-    """A histogram that is being filled, by its labels."""
-
-    def __init__(self, bounds: Sequence[float], *labels: str) -> None:
-        self.bounds, self.labels = bounds, labels
-        self._found: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
-
-    def observe(self, value: float, *labels: str) -> None:
-        counts, total = self._found.setdefault(labels, ([0] * (len(self.bounds) + 1), [0.0]))
-        counts[bisect_left(self.bounds, value)] += 1
-        total[0] += value
-
-    def histograms(self) -> Iterator[Histogram]:
-        for labels, (counts, total) in self._found.items():
-            yield Histogram(dict(zip(self.labels, labels, strict=True)), self.bounds, counts, total[0])
-
-    def counts(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        for labels, (counts, _) in self._found.items():
-            yield labels, sum(counts)
 
 
 class Metrics:

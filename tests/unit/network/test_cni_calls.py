@@ -12,14 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.client.errors import ApiError
 from sampan.network import cluster_link
 from sampan.network.addresses import AddressPool, NoFreeAddress
 from sampan.network.cni import Plugin
 from sampan.network.cni_attachment import link_name
 from sampan.network.cni_call import CniError, parse_call
 from sampan.network.cni_shim import conflist, install
-from sampan.network.load_balancers import LoadBalancers, assigned, is_ours, requested
 
 
 @given(st.binary(max_size=400))
@@ -71,60 +69,6 @@ def test_addresses_go_round_and_run_out() -> None:
     pool.release("b")
     assert pool.allocate("now")
     assert not pool.take(IPv4Address("10.0.0.1"), "x") and not pool.take(IPv4Address("10.9.9.9"), "x")
-
-
-def test_what_the_balancers_do_for_a_service() -> None:
-    service: dict[str, Any] = {
-        "metadata": {"name": "a"},
-        "spec": {"type": "LoadBalancer", "loadBalancerIP": "10.0.0.9"},
-    }
-    assert is_ours(service) and requested(service) == IPv4Address("10.0.0.9") and assigned(service) is None
-    assert not is_ours({**service, "spec": {"type": "LoadBalancer", "loadBalancerClass": "other.example/x"}})
-
-
-class Recorder:
-    """Stands for the API and the events: keeps what was written."""
-
-    def __init__(self) -> None:
-        self.written: dict[str, Any] = {}
-        self.events: list[str] = []
-        self.objects: dict[str, Any] = {}
-
-    def add_handler(self, handler: Any) -> None:
-        return None
-
-    def get(self, key: str) -> Any:
-        return self.objects.get(key)
-
-    async def patch(self, resource: Any, name: str, patch: Any, namespace: str, **options: Any) -> Any:
-        if name == "missing":
-            raise ApiError(404, {})
-        self.written[name] = patch["status"]["loadBalancer"]["ingress"]
-        self.objects[f"{namespace}/{name}"]["status"] = patch["status"]
-
-    def normal(self, about: Any, reason: str, message: str) -> None:
-        self.events.append(reason)
-
-    warning = normal
-
-
-async def test_addresses_are_given_kept_and_taken_back() -> None:
-    api: Any = Recorder()
-    balancers = LoadBalancers(api, api, IPv4Network("10.0.0.0/30"), api)
-    for name in ("a", "b", "c"):
-        api.objects[f"shop/{name}"] = {
-            "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"type": "LoadBalancer"},
-        }
-        await balancers.reconcile(f"shop/{name}")
-    assert api.written == {"a": [{"ip": "10.0.0.1", "ipMode": "VIP"}], "b": [{"ip": "10.0.0.2", "ipMode": "VIP"}]}
-    assert api.events[-1] == "SyncLoadBalancerFailed"
-    api.objects["shop/a"]["spec"]["type"] = "ClusterIP"
-    await balancers.reconcile("shop/a")
-    assert api.written["a"] is None
-    assert await asyncio.wait_for(balancers.queue.get(), 1) == "shop/c", "who waits is asked again"
-    await balancers.reconcile("shop/c")
-    assert api.written["c"] == [{"ip": "10.0.0.1", "ipMode": "VIP"}]
 
 
 def test_a_dropping_firewall_is_seen() -> None:

@@ -1,13 +1,16 @@
-"""Ports of the node that lead to pods: what CNI says, the rules, and what is read back of them."""
+"""Ports of the node that lead to pods: what CNI says, and the elements of the maps."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
-from sampan.network.host_ports import Held, PortMapping, additions, mappings_of, read_table, removals
+from sampan.network.families import FAMILIES
+from sampan.network.host_ports import PortMapping, base_table, hairpin, mappings_of, pod_of
 
 WEB = PortMapping("tcp", 8080, 80)
-LOCAL = PortMapping("udp", 53, 5353, "127.0.0.1")
+LOCAL = PortMapping("udp", 53, 5353, IPv4Address("127.0.0.1"))
+OTHER = PortMapping("tcp", 8080, 80, IPv6Address("fd00::1"))
+POD, POD6 = IPv4Address("10.240.0.5"), IPv6Address("fd53::5")
 
 
 def test_what_cni_says() -> None:
@@ -17,34 +20,20 @@ def test_what_cni_says() -> None:
         {"hostPort": 0, "containerPort": 80},
         {"hostPort": 8080, "containerPort": 80, "hostIP": "fd00::1"},
     ]
-    assert mappings_of({"portMappings": said}) == [WEB, LOCAL] and mappings_of({}) == []
+    assert mappings_of({"portMappings": said}) == [WEB, LOCAL, OTHER] and mappings_of({}) == []
 
 
-def test_a_port_is_a_chain_and_an_element() -> None:
-    text = additions("pod1", IPv4Address("10.240.0.5"), [WEB, LOCAL])
-    assert "rule ip sampan-hostports pod1-tcp-8080-any meta l4proto tcp dnat to 10.240.0.5:80\n" in text
-    assert "ports { tcp . 8080 : goto pod1-tcp-8080-any }" in text
-    assert "address_ports { 127.0.0.1 . udp . 53 : goto pod1-udp-53-127.0.0.1 }" in text
+def test_a_port_is_an_element_that_tells_whose_it_is() -> None:
+    ((element, value),) = WEB.elements(POD).items()
+    assert element[:2] == ("ip", "ports") and element[2].hex(" ", 4) == "06000000 1f900000"
+    assert value is not None and value == POD.packed + b"\0\x50\0\0"
+    assert pod_of(element, value) == pod_of(hairpin(POD), None) == POD.packed
+    ((element, value),) = OTHER.elements(POD6).items()
+    assert element[:2] == ("ip6", "address_ports") and pod_of(element, value) == POD6.packed
+    assert WEB.elements(POD6).keys() != WEB.elements(POD).keys()
+    assert LOCAL.elements(POD6) == {} and OTHER.elements(POD) == {}
 
 
-def test_the_kernel_says_what_it_holds() -> None:
-    chain = "pod1-tcp-8080-any"
-    listed = [
-        {"metainfo": {}},
-        {"table": {"name": "sampan-hostports"}},
-        {"map": {"name": "ports", "elem": [[{"concat": ["tcp", 8080]}, {"goto": {"target": chain}}]]}},
-        {"map": {"name": "address_ports"}},
-        {"chain": {"name": "prerouting"}},
-        {"chain": {"name": "nat-output"}},
-        {"chain": {"name": chain}},
-        {"rule": {"chain": "lookup", "expr": []}},
-        {"rule": {"chain": chain, "expr": [{"match": {}}, {"dnat": {"addr": "10.240.0.5", "port": 80}}]}},
-    ]
-    held = {"pod1": Held((("ports", "tcp . 8080"),), (chain,), "10.240.0.5")}
-    assert read_table({"nftables": listed}) == held
-    assert removals(held["pod1"]).splitlines() == [
-        "delete element ip sampan-hostports ports { tcp . 8080 }",
-        "delete element ip sampan-hostports pods { 10.240.0.5 . 10.240.0.5 }",
-        f"flush chain ip sampan-hostports {chain}",
-        f"delete chain ip sampan-hostports {chain}",
-    ]
+def test_loopback_is_led_to_pods_where_the_kernel_can() -> None:
+    four, six = (base_table(family, "sampan0") for family in FAMILIES)
+    assert "127.0.0.0/8" in four and "masquerade" in six and "127.0.0.0/8" not in six
