@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from sampan.client.resources import DEVICE_CLASSES, RESOURCE_CLAIMS, RESOURCE_SLICES
-from sampan.scheduler.framework import UPDATE
+from sampan.scheduler.cycle import Cycles, Refusal
+from sampan.scheduler.framework import UPDATE, CycleState, NodeStatuses, unresolvable
 from sampan.scheduler.plugins.dynamic_resources import matters
 from sampan.scheduler.pod_info import PodInfo
 from sampan.schema.objects import Object
@@ -80,3 +83,46 @@ async def test_who_shares_a_claim_waits_until_it_has_its_devices() -> None:
     there = world()
     await reserved(there, pod("p", "c"))
     assert "resource claim ns/c is in the process of being allocated" in there.goes(pod("q", "c"))
+
+
+async def test_devices_elsewhere_that_nobody_uses_are_taken_back() -> None:
+    there = world()
+    given = there.api[RESOURCE_CLAIMS, "ns/c"]
+    device = {"request": "gpu", "driver": "gpu.example", "pool": "gone", "device": "gpu-9"}
+    field = {"key": "metadata.name", "operator": "In", "values": ["gone"]}
+    allocation = {
+        "devices": {"results": [device]}, "nodeSelector": {"nodeSelectorTerms": [{"matchFields": [field]}]},
+    }  # fmt: skip
+    other = {"resource": "pods", "name": "x", "uid": "x"}
+    for users, told in (([other], "still not schedulable"), ([], "deallocation of ResourceClaim completed")):
+        there.set(RESOURCE_CLAIMS, {**given, "status": {"allocation": allocation, "reservedFor": users}})
+        state, info = CycleState(), PodInfo(pod("p", "c"))
+        refused = Cycles(there.cluster).choose(there.profile, state, info)
+        assert isinstance(refused, Refusal) and "1 resourceclaim not available on the node" in refused.message
+        result = there.profile.post_filter(state, info, refused.statuses)
+        assert result.status is not None and result.status.reasons[0] == told
+        given = there.api[RESOURCE_CLAIMS, "ns/c"]
+    await asyncio.gather(*there.started)
+    assert not there.api[RESOURCE_CLAIMS, "ns/c"]["status"].get("allocation")
+    assert there.goes(pod("p", "c")) == "a"
+
+
+@pytest.mark.parametrize(("version", "told"), [((1, 33), False), ((1, 34), True), ((1, 35), True), ((1, 37), False)])
+def test_who_has_no_claims_is_told_so_in_some_versions(version: tuple[int, int], told: bool) -> None:
+    there = World([], version=version)
+    plain = {"metadata": {"name": "p", "namespace": "ns", "uid": "p"}, "spec": {"containers": [{"name": "c"}]}}
+    result = there.profile.post_filter(CycleState(), PodInfo(plain), NodeStatuses({}, unresolvable()))
+    assert result.status is not None
+    assert result.status.message.startswith("no new claims to deallocate, preemption: ") is told
+
+
+async def test_devices_that_somebody_else_gave_meanwhile_are_not_overwritten() -> None:
+    there = world()
+    state, info = await reserved(there, pod("p", "c"))
+    device = {"request": "gpu", "driver": "gpu.example", "pool": "b", "device": "gpu-7"}
+    theirs = {"devices": {"results": [device]}}
+    made = there.api[RESOURCE_CLAIMS, "ns/c"]
+    there.api[RESOURCE_CLAIMS, "ns/c"] = {**made, "status": {"allocation": theirs}}
+    status = await there.profile.pre_bind(state, info, "a")
+    assert status is not None and status.message == "claim c got allocated elsewhere in the meantime"
+    assert there.api[RESOURCE_CLAIMS, "ns/c"]["status"] == {"allocation": theirs}

@@ -14,6 +14,7 @@ from typing import Any
 from sampan.client.errors import ApiError
 from sampan.client.informer import key_of
 from sampan.client.resources import DEVICE_CLASSES, NODES, RESOURCE_CLAIMS, RESOURCE_SLICES
+from sampan.scheduler.claim_writes import ClaimTakenError, ClaimWriter, reserved_for
 from sampan.scheduler.device_allocation import Inventory, allocate, devices_of
 from sampan.scheduler.devices import DeviceError, DeviceId, Pool, pools_of
 from sampan.scheduler.framework import (
@@ -26,12 +27,15 @@ from sampan.scheduler.framework import (
     CycleState,
     Handle,
     Interest,
+    NodeStatuses,
     Plugin,
+    PostFilterResult,
     PreFilterAnswer,
     Status,
     failure,
     interest,
     unresolvable,
+    unschedulable,
 )
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.pod_info import PodInfo
@@ -41,9 +45,10 @@ from sampan.schema.pod_references import resource_claim_names
 
 SINCE = (1, 34)
 """Since this version resource.k8s.io/v1 is served."""
-FINALIZER = "resource.kubernetes.io/delete-protection"
 MOST_CONSUMERS = 256
 ATTEMPTS = 5
+NOT_TOLD_OF_CLAIMS = (1, 36)
+"""Since this version a pod without claims is no longer told that there are none to deallocate."""
 ELSEWHERE = unresolvable("resourceclaim not available on the node")
 TOO_FEW = unresolvable("cannot allocate all claims")
 
@@ -62,6 +67,8 @@ class Wanted:
     taken: frozenset[DeviceId] = frozenset()
     found: dict[str, list[Object]] = field(default_factory=dict)
     """The allocations of the open claims, by node."""
+    elsewhere: dict[str, Object] = field(default_factory=dict)
+    """Claims whose devices a node could not have used, by uid."""
     begun: set[str] = field(default_factory=set)
     """Claims, by uid, that were being written: what the API has of them is not known."""
     written: list[Object] = field(default_factory=list)
@@ -74,6 +81,7 @@ class DynamicResources(Plugin):
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
         super().__init__(args, handle)
         self.on = handle.kubernetes_version >= SINCE
+        self.writer = ClaimWriter(handle.client)
         self._promised: dict[str, Object] = {}
         """Allocations that are being written, by the claim's uid."""
         if self.on:
@@ -172,6 +180,7 @@ class DynamicResources(Plugin):
         for claim in wanted.claims:
             selector = ((claim.get("status") or {}).get("allocation") or {}).get("nodeSelector")
             if selector and not any(term_matches(t, node.name, node.labels) for t in selector["nodeSelectorTerms"]):
+                wanted.elsewhere[claim["metadata"]["uid"]] = claim
                 return ELSEWHERE
         if not wanted.open:
             return None
@@ -184,6 +193,21 @@ class DynamicResources(Plugin):
             return TOO_FEW
         wanted.found[node.name] = found
         return None
+
+    def post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses) -> PostFilterResult:
+        """No node will do: take devices back that are elsewhere and that nobody uses but this pod."""
+        wanted: Wanted | None = state.get(self.name)
+        if not self.on or wanted is None:
+            told = (
+                self.on and self.handle.kubernetes_version < NOT_TOLD_OF_CLAIMS and not pod.spec.get("resourceClaims")
+            )
+            return PostFilterResult(unschedulable(*(["no new claims to deallocate"] if told else [])))
+        for claim in wanted.elsewhere.values():
+            users = claim["status"].get("reservedFor") or ()
+            if all(one["uid"] == pod.uid for one in users):
+                self.handle.start(self.writer.deallocate(claim), f"resourceclaim-{key_of(claim)}")
+                return PostFilterResult(unschedulable("deallocation of ResourceClaim completed"))
+        return PostFilterResult(unschedulable("still not schedulable"))
 
     def reserve(self, state: CycleState, pod: PodInfo, node: str) -> Status | None:
         wanted: Wanted | None = state.get(self.name)
@@ -205,7 +229,7 @@ class DynamicResources(Plugin):
             else:
                 self._free(claim, allocation)
         for claim in wanted.written:
-            self.handle.start(self._give_back(claim, pod), f"resourceclaim-{pod.key}")
+            self.handle.start(self.writer.take_from(claim, pod), f"resourceclaim-{pod.key}")
 
     def _free(self, claim: Object, allocation: Object) -> None:
         """End a promise, and have pods tried that may have waited for its devices."""
@@ -243,56 +267,17 @@ class DynamicResources(Plugin):
             allocation = given.get(claim["metadata"]["uid"]) or claim["status"]["allocation"]
             wanted.begun.add(claim["metadata"]["uid"])
             try:
-                wanted.written.append(await self._write(claim, allocation, pod))
+                wanted.written.append(await self.writer.give(claim, allocation, pod))
+            except ClaimTakenError as error:
+                return failure(str(error))
             except (ApiError, OSError) as error:
                 return failure(f"writing ResourceClaim {claim['metadata']['name']}: {error}")
         return None
-
-    async def _write(self, claim: Object, allocation: Object, pod: PodInfo) -> Object:
-        """Give a claim its devices and note that the pod uses it; return it as it is then."""
-        metadata, client = claim["metadata"], self.handle.client
-        for attempt in range(ATTEMPTS):
-            there = await client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
-            try:
-                status = dict(there.get("status") or {})
-                if not status.get("allocation"):
-                    finalizers = there["metadata"].get("finalizers") or []
-                    if FINALIZER not in finalizers:
-                        held = {**there["metadata"], "finalizers": [*finalizers, FINALIZER]}
-                        there = await client.update(RESOURCE_CLAIMS, {**there, "metadata": held})
-                    status["allocation"] = allocation
-                if not reserved_for(there, pod):
-                    user = {"resource": "pods", "name": pod.name, "uid": pod.uid}
-                    status["reservedFor"] = [*(status.get("reservedFor") or ()), user]
-                return await client.update(RESOURCE_CLAIMS, {**there, "status": status}, subresource="status")
-            except ApiError as error:
-                if not error.is_conflict or attempt == ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
-
-    async def _give_back(self, claim: Object, pod: PodInfo) -> None:
-        """Take the pod out of a claim's users; the claim's controller frees what nobody uses."""
-        metadata = claim["metadata"]
-        for attempt in range(ATTEMPTS):
-            there = await self.handle.client.get(RESOURCE_CLAIMS, metadata["name"], metadata["namespace"])
-            status = there.get("status") or {}
-            users = [one for one in status.get("reservedFor") or () if one["uid"] != pod.uid]
-            changed = {**there, "status": {**status, "reservedFor": users}}
-            try:
-                await self.handle.client.update(RESOURCE_CLAIMS, changed, subresource="status")
-                return
-            except ApiError as error:
-                if not error.is_conflict or attempt == ATTEMPTS - 1:
-                    raise
 
 
 def is_for(claim: Object, pod: PodInfo) -> bool:
     owners = claim["metadata"].get("ownerReferences") or ()
     return any(one.get("controller") and one.get("uid") == pod.uid for one in owners)
-
-
-def reserved_for(claim: Object, pod: PodInfo) -> bool:
-    return any(one["uid"] == pod.uid for one in (claim.get("status") or {}).get("reservedFor") or ())
 
 
 def matters(pod: PodInfo, old: Object | None, new: Object | None) -> bool:
