@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import NamedTuple
 
 from sampan.lab.namespaces import Place
 from sampan.lab.plan import Plan
@@ -63,14 +62,6 @@ def answered(version: int, data: bytes) -> tuple[int, int] | None:
         return None
     identifier, sequence = struct.unpack_from("!HH", data, 4)
     return identifier, sequence
-
-
-class Echo(NamedTuple):
-    """An answer: after how many seconds, with which time to live."""
-
-    sequence: int
-    seconds: float
-    hops_left: int
 
 
 class Pinger:
@@ -245,6 +236,22 @@ class _Check:
                     self.places[node].netlink.batch(requests)
             except NetlinkError:
                 continue
+
+
+def ping(pinger: Pinger, target: str, count: int, seconds: float) -> list[float | None]:
+    """Send echoes one after the other; return the time of each answer in milliseconds, None where there is none in time."""
+    found: list[float | None] = []
+    for sequence in range(count):
+        begun = time.perf_counter()
+        took: float | None = None
+        if pinger.send(target, sequence):
+            deadline = begun + seconds
+            while took is None and (left := deadline - time.perf_counter()) > 0:
+                select.select([pinger.socket], [], [], left)
+                if any(number == sequence for _, number in pinger.take()):
+                    took = (time.perf_counter() - begun) * 1000
+        found.append(took)
+    return found
 
 
 def addresses_of(plan: Plan, node: str) -> list[Address]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from sampan.network.netlink import Netlink, entered
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+MS_REC, MS_PRIVATE, MS_BIND = 0x4000, 1 << 18, 0x1000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -32,6 +33,14 @@ def unshare(flags: int) -> None:
 
 def setns(descriptor: int, kind: int) -> None:
     call("setns", descriptor, kind)
+
+
+def mount(source: str, target: str, flags: int, kind: str = "", options: str = "") -> None:
+    """mount(2). Raises ``OSError`` that names the target."""
+    given = (source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode() or None)
+    if _libc.mount(*given) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount {kind or 'of ' + source} on {target}: {os.strerror(number)}")
 
 
 class Place:

@@ -49,15 +49,17 @@ def load(source: str | Path | Mapping[str, Any]) -> Topology:
     if isinstance(source, Mapping):
         return read(source)
     path = Path(source)
+    return read(parse(path), name=path.stem, source=str(path.resolve()))
+
+
+def parse(path: Path) -> Any:
+    """Return the plain data of a YAML file. Raises ``LabError``."""
     try:
-        text = path.read_text()
+        return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:
         raise LabError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise LabError(f"{path}: {' '.join(str(error).split())}", "the file must be YAML") from error
-    return read(data, name=path.stem, source=str(path.resolve()))
 
 
 def read(data: object, name: str = "lab", source: str = "") -> Topology:

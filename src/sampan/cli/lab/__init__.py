@@ -1,0 +1,45 @@
+"""``sampan lab VERB``: network laboratories. One file a verb, of the shape of `sampan`'s own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from types import ModuleType
+
+SUMMARY = "network laboratories of namespaces: up, exec, ping, capture, faults, …"
+VERBS = (
+    "up", "down", "ls", "show", "exec", "ping", "graph", "capture", "logs", "apply", "fault", "heal", "restart",
+)  # fmt: skip
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in VERBS:
+        module = module_of(verb)
+        one = verbs.add_parser(verb, help=module.SUMMARY, description=module.SUMMARY)
+        module.arguments(one)
+        if not getattr(module, "NAMES_ITSELF", False):
+            one.add_argument("--name", help="the laboratory (default: the only one that runs)")
+        one.set_defaults(run=module.run)
+
+
+def module_of(verb: str) -> ModuleType:
+    return importlib.import_module(f"sampan.cli.lab.{verb}")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb; what is wrong with a laboratory is told line by line."""
+    from sampan.lab.errors import LabError, TopologyError
+
+    try:
+        return int(options.run(options))
+    except TopologyError as error:
+        for problem in error.problems:
+            print(f"sampan: {problem}", file=sys.stderr)
+        return 1
+    except LabError as error:
+        print(f"sampan: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return 1
