@@ -25,6 +25,7 @@ PARTS = """
 import asyncio, sys
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from sampan.client.kubeconfig import load
 from sampan.dns import server as dns
 from sampan.network import agent as network
 
@@ -36,7 +37,10 @@ async def main():
         network_user, directory / "cni.sock", directory / "cni", directory, IPv4Network("10.250.0.0/18"),
         IPv4Address("10.250.255.2"), IPv4Network("10.250.0.0/16"), IPv4Network("10.250.128.0/20"),
     )
-    dns_config = dns.DnsConfig(dns_user, "10.250.255.2", sys.argv[4], "cluster.local", 53, resolv)
+    dns_config = dns.DnsConfig(
+        load(dns_user), "10.250.255.2", (sys.argv[4],), resolv_conf=resolv, config_map="kube-system/coredns",
+        makes_service=True,
+    )
     waiting = ["network", "dns"]
     def ready():
         waiting.pop()

@@ -66,7 +66,11 @@ SAMPAN = {
     "dns": [
         rule("core", "services pods namespaces endpoints", READ),
         rule("core", "services endpoints", "create patch update"),
+        rule("core", "configmaps", (*READ, "create")),
         rule("discovery.k8s.io", "endpointslices", (*READ, "create", "patch", "update")),
+        rule("networking.k8s.io", "ingresses", READ),
+        rule(GATEWAY_API, "gateways httproutes grpcroutes", READ),
+        rule("apiextensions.k8s.io", "customresourcedefinitions", READ),
         EVENTS,
     ],
     "gateway": [

@@ -42,13 +42,16 @@ async def run_node(settings: Settings, ready: Ready) -> None:
 
 
 async def run_dns(settings: Settings, ready: Ready) -> None:
+    from sampan.client.kubeconfig import load
     from sampan.dns.server import DnsConfig, serve
 
     config = DnsConfig(
-        kubeconfig=settings.kubeconfig("dns"),
+        connection=load(settings.kubeconfig("dns")),
         listen=str(settings.node_ip),
-        service_ip=str(settings.dns_service_ip),
+        service_ips=(str(settings.dns_service_ip),),
         cluster_domain=settings.cluster_domain,
+        config_map="kube-system/coredns",
+        makes_service=True,
     )
     await serve(config, ready)
 

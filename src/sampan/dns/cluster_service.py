@@ -1,10 +1,10 @@
-"""The Service ``kube-dns`` and its EndpointSlice, by which pods find the server."""
+"""The Service ``kube-dns`` and its EndpointSlice, by which pods find the server, and the ConfigMap with its Corefile."""
 
 from __future__ import annotations
 
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client
-from sampan.client.resources import ENDPOINT_SLICES, SERVICES
+from sampan.client.resources import CONFIG_MAPS, ENDPOINT_SLICES, SERVICES
 from sampan.schema.objects import Object
 
 NAMESPACE, NAME = "kube-system", "kube-dns"
@@ -75,6 +75,22 @@ async def ensure(client: Client, service_ip: str, address: str, port: int) -> No
             raise
         change = {"endpoints": piece["endpoints"], "ports": piece["ports"]}
         await client.patch(ENDPOINT_SLICES, piece["metadata"]["name"], change, NAMESPACE)
+
+
+async def ensure_config_map(client: Client, key: str, corefile: str) -> None:
+    """Make the ConfigMap with a Corefile, where there is none. Raises ``ApiError``."""
+    namespace, _, name = key.partition("/")
+    labels = {"k8s-app": NAME}
+    made = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+    }
+    try:
+        await client.create(CONFIG_MAPS, {**made, "data": {"Corefile": corefile}}, namespace)
+    except ApiError as error:
+        if not error.already_exists:
+            raise
 
 
 async def _address(client: Client) -> str:

@@ -1,19 +1,22 @@
 """The records that a Service has, by the Kubernetes DNS specification 1.1; pure.
 
 ``records_of`` returns ``{(name, type): [data, ...]}``: names as text below the zone (``web.shop.svc.cluster.local``), data as
-``Address``, ``Target`` and so on, small tuples that ``zone.py`` puts into wire form.
+``Address``, ``ServiceTarget`` and so on, small tuples that ``zone.py`` puts into wire form. An endpoint is called by its
+hostname, else by its pod's name, else by its address with dashes; by the latter two it can always be found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, NamedTuple
 
 from sampan.dns import wire
-from sampan.schema.objects import Object
+from sampan.dns.entries import Endpoint, Ip, ServiceEntry, parsed
 
 Key = tuple[str, int]
+REVERSE = ("in-addr.arpa", "ip6.arpa")
 
 
 class ServiceTarget(NamedTuple):
@@ -29,25 +32,42 @@ Data = IPv4Address | IPv6Address | str | ServiceTarget
 Records = dict[Key, list[Data]]
 
 
-class Endpoint(NamedTuple):
-    address: IPv4Address | IPv6Address
-    hostname: str
-    ports: tuple[tuple[str, str, int], ...]
-    """(name, protocol, port)"""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What names there are: CoreDNS's ``kubernetes`` directive, with our defaults."""
+
+    domain: str = "cluster.local"
+    ttl: int = 5
+    pods: Literal["disabled", "insecure", "verified"] = "verified"
+    endpoint_pod_names: bool = True
+    zonal: bool = True
+    namespaces: frozenset[str] = frozenset()
+    """Those whose names there are; empty: all."""
+    ignore_empty_service: bool = False
+    no_endpoints: bool = False
+    reverse: tuple[str, ...] = REVERSE
+    """The reverse zones that are answered for."""
+    fallthrough: tuple[str, ...] = REVERSE
+    """Zones whose names are asked of others where they are not ours."""
+
+    def exposes(self, namespace: str) -> bool:
+        return not self.namespaces or namespace in self.namespaces
 
 
-def records_of(service: Object, slices: Iterable[Object], domain: str) -> Records:
-    """Return the records of a Service with its EndpointSlices; none for a headless one without ready endpoints."""
-    metadata, spec = service["metadata"], service.get("spec") or {}
-    name = f"{metadata['name']}.{metadata.get('namespace')}.svc.{domain}"
+def records_of(service: ServiceEntry, endpoints: Iterable[Endpoint], options: Options) -> Records:
+    """Return the records of a Service with its endpoints; none for a headless one without ready endpoints."""
+    name = f"{service.name}.{service.namespace}.svc.{options.domain}"
     records: Records = {}
-    if spec.get("type") == "ExternalName":
-        if spec.get("externalName"):
-            records[name, wire.CNAME] = [str(spec["externalName"]).rstrip(".")]
-    elif spec.get("clusterIP") == "None":
-        _headless(records, name, ready_endpoints(slices, bool(spec.get("publishNotReadyAddresses"))))
-    else:
-        _clustered(records, name, spec)
+    if not options.exposes(service.namespace):
+        return records
+    if service.kind == "ExternalName":
+        if service.external_name:
+            records[name.lower(), wire.CNAME] = [service.external_name]
+    elif service.kind == "Headless":
+        if not options.no_endpoints:
+            _headless(records, name, ready(service, endpoints), options.endpoint_pod_names)
+    elif not options.ignore_empty_service or any(endpoint.ready for endpoint in endpoints):
+        _clustered(records, name, service)
     return records
 
 
@@ -61,72 +81,114 @@ def checked(records: Records) -> Records:
     return records
 
 
-def _clustered(records: Records, name: str, spec: Mapping[str, Any]) -> None:
-    for text in spec.get("clusterIPs") or [spec.get("clusterIP")]:
-        address = _address(text)
-        if address is not None:
-            _add(records, name, _type_of(address), address)
-            _add(records, address.reverse_pointer, wire.PTR, name)
+def _clustered(records: Records, name: str, service: ServiceEntry) -> None:
+    for address in service.addresses:
+        _add(records, name, type_of(address), address)
+        _add(records, address.reverse_pointer, wire.PTR, name)
     if not records:
         return
-    for port in spec.get("ports") or ():
-        if port.get("name"):
-            owner = f"_{port['name']}._{str(port.get('protocol') or 'TCP').lower()}.{name}"
-            _add(records, owner, wire.SRV, ServiceTarget(100, int(port["port"]), name))
+    for port_name, protocol, port in service.ports:
+        if port_name:
+            _add(records, f"_{port_name}._{protocol}.{name}", wire.SRV, ServiceTarget(100, port, name))
 
 
-def _headless(records: Records, name: str, endpoints: list[Endpoint]) -> None:
+def _headless(records: Records, name: str, endpoints: list[Endpoint], pod_names: bool) -> None:
+    called = labels(endpoints, pod_names)
+    weight = max(100 // len(endpoints), 1) if endpoints else 0
     for endpoint in endpoints:
-        host = f"{endpoint.hostname or dashed(endpoint.address)}.{name}"
-        kind = _type_of(endpoint.address)
+        kind = type_of(endpoint.address)
+        hosts = [f"{label}.{name}" for label in called[endpoint]]
         _add(records, name, kind, endpoint.address)
-        _add(records, host, kind, endpoint.address)
-        _add(records, endpoint.address.reverse_pointer, wire.PTR, host)
+        for host in hosts:
+            _add(records, host, kind, endpoint.address)
+        _add(records, endpoint.address.reverse_pointer, wire.PTR, hosts[0])
         for port_name, protocol, port in endpoint.ports:
             if port_name:
-                owner = f"_{port_name}._{protocol.lower()}.{name}"
-                _add(records, owner, wire.SRV, ServiceTarget(max(100 // len(endpoints), 1), port, host))
+                _add(records, f"_{port_name}._{protocol}.{name}", wire.SRV, ServiceTarget(weight, port, hosts[0]))
 
 
-def ready_endpoints(slices: Iterable[Object], publish_not_ready: bool) -> list[Endpoint]:
-    """Return what a headless Service names, sorted by address, each address once."""
-    found: dict[str, Endpoint] = {}
-    for piece in slices:
-        ports = tuple(
-            (str(port.get("name") or ""), str(port.get("protocol") or "TCP"), int(port["port"]))
-            for port in piece.get("ports") or ()
-            if port.get("port")
-        )
-        for entry in piece.get("endpoints") or ():
-            if (entry.get("conditions") or {}).get("ready") is False and not publish_not_ready:
-                continue
-            for text in entry.get("addresses") or ():
-                address = _address(text)
-                if address is not None:
-                    known = found.get(str(address))
-                    merged = tuple(dict.fromkeys((*known.ports, *ports))) if known else ports
-                    found[str(address)] = Endpoint(address, str(entry.get("hostname") or ""), merged)
+def ready(service: ServiceEntry, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the endpoints that have names, sorted by address, each address once with the ports of all its slices."""
+    found: dict[Ip, Endpoint] = {}
+    for endpoint in endpoints:
+        if endpoint.ready or service.publish_not_ready:
+            known = found.get(endpoint.address)
+            if known is not None and known.ports != endpoint.ports:
+                endpoint = endpoint._replace(ports=tuple(dict.fromkeys((*known.ports, *endpoint.ports))))
+            found[endpoint.address] = endpoint
     return sorted(found.values(), key=lambda endpoint: (endpoint.address.version, int(endpoint.address)))
 
 
-def pod_address(label: str) -> IPv4Address | IPv6Address | None:
+def labels(endpoints: Iterable[Endpoint], pod_names: bool) -> dict[Endpoint, list[str]]:
+    """Return the labels of each endpoint below its Service's name, the one it is called by first. A pod's name that is
+    another's hostname is that one's (``collisions`` tells)."""
+    endpoints = list(endpoints)
+    taken = {endpoint.hostname.lower(): endpoint.pod for endpoint in endpoints if endpoint.hostname}
+    called = {}
+    for endpoint in endpoints:
+        found = [endpoint.hostname] if endpoint.hostname else []
+        if pod_names and is_label(endpoint.pod) and taken.get(endpoint.pod.lower(), endpoint.pod) == endpoint.pod:
+            found.append(endpoint.pod)
+        found.append(dashed(endpoint.address))
+        called[endpoint] = list(dict.fromkeys(found))
+    return called
+
+
+def collisions(endpoints: Iterable[Endpoint]) -> dict[str, str]:
+    """Return pods that cannot be called by their name, and whose hostname it is."""
+    endpoints = list(endpoints)
+    taken = {endpoint.hostname.lower(): endpoint.pod for endpoint in endpoints if endpoint.hostname}
+    return {
+        endpoint.pod: other
+        for endpoint in endpoints
+        if endpoint.pod and (other := taken.get(endpoint.pod.lower(), endpoint.pod)) != endpoint.pod
+    }
+
+
+def is_label(name: str) -> bool:
+    return 0 < len(name) <= 63 and "." not in name
+
+
+def pod_address(label: str) -> Ip | None:
     """Return the address that the first label of a pod's name says (``10-1-2-3``, ``2001-db8--1``)."""
     for separator in (".", ":"):
-        address = _address(label.replace("-", separator))
+        address = parsed(label.replace("-", separator))
         if address is not None and dashed(address) == label:
             return address
     return None
 
 
-def dashed(address: IPv4Address | IPv6Address) -> str:
-    return str(address).replace(".", "-").replace(":", "-")
+def dashed(address: Ip) -> str:
+    """Return an address as a label. One that would end with a dash has a 0 there."""
+    text = str(address).replace(".", "-").replace(":", "-")
+    return f"{text}0" if text.endswith("-") else text
+
+
+def reversed_address(name: str) -> Ip | None:
+    """Return the address whose reverse name this is."""
+    for zone, separator, parts in ((".in-addr.arpa", ".", 4), (".ip6.arpa", "", 32)):
+        if name.endswith(zone):
+            found = name[: -len(zone)].split(".")[::-1]
+            if len(found) != parts or not all(0 < len(part) <= 4 - 3 * (parts == 32) for part in found):
+                return None
+            text = separator.join(found)
+            if parts == 32:
+                text = ":".join(text[start : start + 4] for start in range(0, 32, 4))
+            return parsed(text)
+    return None
 
 
 def ancestors(name: str, domain: str) -> Iterator[str]:
-    """Yield the names between a name and the zone: they exist, without records."""
-    while name != domain and name.endswith(f".{domain}"):
+    """Yield the names between a name and its namespace's: they exist, without records."""
+    if not name.endswith(f".{domain}"):
+        return
+    for _ in range(name.count(".") - domain.count(".") - 3):
         name = name.partition(".")[2]
         yield name
+
+
+def in_zone(endpoints: Iterable[Endpoint], zone: str) -> list[Endpoint]:
+    return [endpoint for endpoint in endpoints if endpoint.zone.lower() == zone]
 
 
 def _add(records: Records, name: str, kind: int, data: Data) -> None:
@@ -135,12 +197,5 @@ def _add(records: Records, name: str, kind: int, data: Data) -> None:
         listed.append(data)
 
 
-def _type_of(address: IPv4Address | IPv6Address) -> int:
+def type_of(address: Ip) -> int:
     return wire.A if address.version == 4 else wire.AAAA
-
-
-def _address(text: object) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

@@ -1,122 +1,394 @@
-"""A query's bytes to an answer's bytes, as far as the zone goes; pure.
+"""A query's bytes to an answer's bytes, as far as what is known goes; pure but for the counts.
 
-``answer`` returns bytes, or an ``Outside`` for what others must be asked about first. The usual query is answered without
-being parsed: its question is looked up as it stands.
+The usual query is answered without being parsed: ``quick`` looks its question up as it stands. ``slowly`` does the rest: the
+block of its name, rewrites, the steps of a search, hosts, k8s_gateway, the cluster's zone; what others must be asked about
+comes back as ``Pending``, to be awaited. Source: RFC 1035, RFC 6604 (codes of chains), RFC 8482 (ANY).
 """
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sampan.dns import wire
+from sampan.dns import asked, wire
+from sampan.dns import rewrite as rewriting
+from sampan.dns.asked import World
+from sampan.dns.cache import Entry
+from sampan.dns.configuration import Block, Configuration
+from sampan.dns.entries import Ip
+from sampan.dns.forwarder import Forwarder, Rejected
+from sampan.dns.gateway_names import GatewayNames
+from sampan.dns.hosts import Hosts
+from sampan.dns.metrics import Metrics
+from sampan.dns.rewrite import Rewritten
+from sampan.dns.search import candidates, search_list
+from sampan.dns.upstream_answer import AUTHENTIC_DATA, Answered
 from sampan.dns.wire import Query, WireError
-from sampan.dns.zone import TTL_SECONDS, Answer, Zone, question_key
+from sampan.dns.zone import Found, Zone
 
-PLAIN = b"\x00\x01\x00\x00\x00\x00\x00\x00"
+ONE_QUESTION = b"\x00\x01\x00\x00\x00\x00\x00\x00"
 """Counts of a query without EDNS: one question and no more."""
+ONE_QUESTION_AND_OPT = b"\x00\x01\x00\x00\x00\x00\x00\x01"
 ALIASES_AT_MOST = 8
+REMEMBERED_AT_MOST = 1 << 16
+MOST_TCP = 65535
+REFUSED_TYPES = (wire.AXFR, wire.IXFR, wire.OPT, 249, 250, 253, 254)
+"""Zone transfers, and what asks for no records of a name (RFC 6895 section 3.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """A query to ask others: as it came, or (of an alias) for ``name``, with ``aliases`` to put before the answer."""
+class Way(NamedTuple):
+    """A server block at work."""
 
-    query: Query
+    block: Block
+    forwarder: Forwarder | None
+    hosts: Hosts | None
+    gateway: GatewayNames | None
+
+
+class Outside(NamedTuple):
+    """A name that others must be asked about, with what is to be put before their answer."""
+
+    way: Way
     name: bytes
     aliases: tuple[bytes, ...] = ()
 
 
-class Responder:
-    def __init__(self, zone: Zone) -> None:
-        self.zone = zone
+class Asked(NamedTuple):
+    """A parsed query on its way."""
 
-    def answer(self, data: bytes, *, udp: bool = True) -> bytes | Outside | None:
-        """Return the answer; None for what deserves none (an answer, less than a header)."""
-        end = data.find(0, wire.HEADER_SIZE) + 5
-        if end == len(data) and data[4:12] == PLAIN and not data[2] & 0xF8:
-            found = self.zone.answers.get(data[12 : end - 4].lower() + data[end - 4 :])
-            if found is not None:
-                body = found.orders[data[1] % len(found.orders)]
-                if not udp or end + len(body) <= wire.UDP_SIZE:
-                    flags = b"\x85\x80" if data[2] & 1 else b"\x84\x80"
-                    return b"".join((data[:2], flags, b"\0\1", found.counts, data[12:], body))
+    query: Query
+    rewritten: Rewritten
+    way: Way
+    names: list[bytes]
+    """The steps of the search; one where it is none."""
+    most: int
+    """How long the answer may be."""
+    source: Ip
+    began: float
+    udp: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An answer that waits for others."""
+
+    responder: Responder
+    asked: Asked
+    step: int
+    outside: Outside
+    refused: tuple[Found, ...]
+    """What the steps before came to."""
+
+    @property
+    def source(self) -> Ip:
+        return self.asked.source
+
+    async def finished(self) -> bytes:
+        pending: bytes | Pending = self
+        while isinstance(pending, Pending):
+            found = await pending._ask()
+            pending = pending.responder._walk(pending.asked, pending.step, found, pending.refused)
+        return pending
+
+    async def _ask(self) -> Found:
+        outside, query = self.outside, self.asked.query
+        assert outside.way.forwarder is not None
         try:
-            return self._slowly(data, udp)
+            answered = await outside.way.forwarder.ask(outside.name, self.asked.rewritten.kind, query.dnssec_ok)
+        except Rejected:
+            return Found(wire.REFUSED, [], [], [], False, "forward")
+        if answered is None:
+            return Found(wire.SERVER_FAILURE, list(outside.aliases), [], [], False, "forward")
+        return of_others(outside, answered, 0, "forward")
+
+    def rejected(self) -> bytes:
+        """Return the answer to one who asks too much at once."""
+        return self.responder._finish(self.asked, 0, Found(wire.REFUSED, [], [], [], False, "forward"))
+
+
+class Responder:
+    def __init__(
+        self,
+        zone: Zone,
+        world: World,
+        configuration: Configuration,
+        ways: list[Way],
+        metrics: Metrics,
+        *,
+        host_searches: tuple[str, ...] = (),
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self.zone = zone
+        self.world = world
+        self.configuration = configuration
+        self.ways = ways
+        self.metrics = metrics
+        self.host_searches = host_searches
+        self._now = now or asyncio.get_running_loop().time
+        self._way_of = {id(way.block): way for way in ways}
+        self._answers = zone.answers
+        self._plain = configuration.is_plain
+        self._untouched: set[bytes] = set()
+        """Questions that no rule and no other block changes, where there are some."""
+        self._hits = metrics.hits
+
+    def quick(self, data: bytes, most: int = wire.UDP_SIZE) -> bytes | None:
+        """Return the answer to a query whose question, as it stands, has a compiled one; None for all others."""
+        question = data[12:]
+        found = self._answers.get(question)
+        if found is None or data[4:12] != ONE_QUESTION or data[2] & 0xFE or not self._plain:
+            return self._nearly(data, most)
+        head, body, turns, size = found
+        if len(data) + len(body) > most:
+            return None
+        if turns > 1:
+            start, end = data[1] % turns * size, turns * size
+            body = body[start:end] + body[:start] + body[end:]
+        if not data[2]:
+            head = b"\x84" + head[1:]
+        answer = b"".join((data[:2], head, question, body))
+        hit = question[-4:-2], len(data), len(answer)
+        hits = self._hits
+        hits[hit] = hits.get(hit, 0) + 1
+        return answer
+
+    def _nearly(self, data: bytes, most: int) -> bytes | None:
+        """The same for capitals, and for an OPT record without options."""
+        if len(data) < 17 or data[2] & 0xFE:
+            return None
+        counts, opt = data[4:12], b""
+        if counts == ONE_QUESTION:
+            question = data[12:]
+        elif counts == ONE_QUESTION_AND_OPT and data[-11:-8] == b"\0\0\x29" and data[-2:] == b"\0\0" and not data[-5]:
+            question = data[12:-11]
+            opt = OPT_DNSSEC if data[-4] & 0x80 else OPT
+            if most == wire.UDP_SIZE:
+                most = min(max(data[-8] << 8 | data[-7], most), wire.LONGEST_UDP_SIZE)
+        else:
+            return None
+        key = question[:-4].lower() + question[-4:]
+        if not self._plain and key not in self._untouched:
+            return None
+        found = self._answers.get(key)
+        if found is None:
+            return None
+        head, body, turns, size = found
+        if 12 + len(question) + len(body) + len(opt) > most:
+            return None
+        if turns > 1:
+            start, end = data[1] % turns * size, turns * size
+            body = body[start:end] + body[:start] + body[end:]
+        if not data[2]:
+            head = b"\x84" + head[1:]
+        if opt:
+            head = head[:8] + ((head[8] << 8 | head[9]) + 1).to_bytes(2)
+        answer = b"".join((data[:2], head, question, body, opt))
+        hit = key[-4:-2], len(data), len(answer)
+        self._hits[hit] = self._hits.get(hit, 0) + 1
+        return answer
+
+    def answer(self, data: bytes, source: Ip, *, udp: bool = True) -> bytes | Pending | None:
+        """Return the answer; None for what deserves none (an answer, less than a header)."""
+        return self.quick(data, wire.UDP_SIZE if udp else MOST_TCP) or self.slowly(data, source, udp=udp)
+
+    def slowly(self, data: bytes, source: Ip, *, udp: bool = True) -> bytes | Pending | None:
+        try:
+            query = wire.parse_query(data)
         except WireError:
             if len(data) < wire.HEADER_SIZE or data[2] & 0x80:
                 return None
+            self.metrics.dropped(wire.FORMAT_ERROR, len(data), udp=udp)
             return wire.failure(data, wire.FORMAT_ERROR)
+        code = refusal(query)
+        block = None if code else self.configuration.block_of(query.name)
+        if block is None:
+            code = code or wire.REFUSED
+            self.metrics.dropped(code & 0xF, len(data), udp=udp)
+            return wire.message(query, code, [], [], [])
+        way, rewritten = self._way_of[id(block)], Rewritten(query.name, query.type, ())
+        if block.rewrites:
+            rewritten = rewriting.rewrite(block.rewrites, query.name, query.type)
+        most = min(query.udp_size, block.udp_size or query.udp_size) if udp else MOST_TCP
+        names = self.steps(way, rewritten.name, source)
+        asking = Asked(query, rewritten, way, names, most, source, self._now(), udp, len(data))
+        if block.loop and way.forwarder is not None and way.forwarder.came_back(query.name):
+            return self._finish(asking, 0, Found(wire.SERVER_FAILURE, [], [], [], False, "loop"))
+        return self._walk(asking, 0, None, ())
 
-    def _slowly(self, data: bytes, udp: bool) -> bytes | Outside:
-        query = wire.parse_query(data)
-        if query.flags & wire.OPCODE:
-            return wire.message(query, wire.NOT_IMPLEMENTED, [], [], [])
-        if query.edns_version > 0:
-            # BADVERS, 16: its upper bits go into the OPT record (RFC 6891 section 6.1.3)
-            return wire.message(query, 1 << 16, [], [], [])
-        if query.class_ not in (wire.IN, wire.ANY) or query.type == wire.AXFR:
-            return wire.message(query, wire.REFUSED, [], [], [])
-        found = self.zone.answers.get(question_key(query.name, query.type))
-        if found is None and query.type == wire.ANY:
-            found = self._any(query.name)
+    def steps(self, way: Way, name: bytes, source: Ip) -> list[bytes]:
+        """Return the names to look for one after the other, as the client would."""
+        pod = self.world.pod_at(source) if way.block.autopath else None
+        if pod is None:
+            return [name]
+        searches = search_list(pod, self.zone.domain, self.host_searches)
+        return candidates(name, searches, lambda label: self.world.service(f"{pod.namespace}/{label}") is not None)
+
+    def _walk(
+        self, asking: Asked, step: int, found: Found | Outside | None, refused: tuple[Found, ...]
+    ) -> bytes | Pending:
+        """Go on with a search from a step, of which ``found`` may be known already."""
+        query, kind = asking.query, asking.rewritten.kind
+        while True:
+            if found is None:
+                found = self.look(asking.way, asking.names[step], kind)
+            if isinstance(found, Outside):
+                forwarder = found.way.forwarder
+                if forwarder is None:
+                    found = Found(wire.REFUSED, list(found.aliases), [], [], False, "")
+                else:
+                    entry = forwarder.kept(found.name, kind, query.dnssec_ok)
+                    if entry is None:
+                        return Pending(self, asking, step, found, refused)
+                    if found.name == query.name and not found.aliases and kind == query.type and not step:
+                        whole = self._given(asking, forwarder, entry)
+                        if whole is not None:
+                            return whole
+                    found = of_others(found, entry.answered, forwarder.age(entry), "cache")
+            if found.code != wire.NAME_ERROR or found.answers:
+                return self._finish(asking, step, found)
+            refused = (*refused, found)
+            step, found = step + 1, None
+            if step == len(asking.names):
+                return self._finish(asking, 0, refused[0])
+
+    def look(self, way: Way, name: bytes, kind: int) -> Found | Outside:
+        """Return what is known of a name without asking others."""
+        if way.hosts is not None:
+            found = way.hosts.look(name, kind, self._now())
+            if found is not None:
+                return found
+        if way.gateway is not None:
+            found = way.gateway.look(name, kind)
+            if found is not None:
+                return found
+        return self._in_zone(way, name, kind) if way.block.kubernetes is not None else Outside(way, name)
+
+    def _in_zone(self, way: Way, name: bytes, kind: int) -> Found | Outside:
+        zone = self.zone
+        found = zone.compiled(name, kind)
         if found is not None:
-            return fitting(query, positive(query, found), udp)
-        if query.name in self.zone.aliases:
-            return self._alias(query, udp)
-        if not self.zone.contains(query.name) and not self.zone.exists(query.name):
-            return Outside(query, query.name)
-        return self._absent(query)
+            return found
+        if name in zone.aliases:
+            return self._alias(way, name, kind)
+        if zone.contains(name) or zone.reverses(name):
+            found = asked.look(zone, self.world, name, kind)
+            if found is not None:
+                return found
+            if zone.exists(name):
+                return zone.denial(exists=True)
+            if not any(wire.is_below(name, wire.name_to_wire(one)) for one in zone.options.fallthrough):
+                return zone.denial(exists=False)
+        return Outside(way, name)
 
-    def _any(self, name: bytes) -> Answer | None:
-        """One set of records is an answer to ANY (RFC 8482)."""
-        kinds = (wire.A, wire.AAAA, wire.SRV, wire.PTR, wire.TXT, wire.SOA, wire.NS)
-        return next((found for kind in kinds if (found := self.zone.answers.get(question_key(name, kind)))), None)
-
-    def _absent(self, query: Query) -> bytes:
-        pod = self.zone.pod(query.name)
-        if pod is not None:
-            kind = wire.A if pod.version == 4 else wire.AAAA
-            if query.type in (kind, wire.ANY):
-                record = wire.record(wire.POINTER_TO_QUESTION, kind, TTL_SECONDS, wire.address_data(pod))
-                return wire.message(query, wire.AUTHORITATIVE, [record], [], [])
-        code = wire.NO_ERROR if pod is not None or self.zone.exists(query.name) else wire.NAME_ERROR
-        return wire.message(query, wire.AUTHORITATIVE | code, [], [self.zone.soa], [])
-
-    def _alias(self, query: Query, udp: bool) -> bytes | Outside:
+    def _alias(self, way: Way, name: bytes, kind: int) -> Found | Outside:
         """Follow ExternalName Services, through the zone and out of it: stub resolvers do not do it themselves."""
         records: list[bytes] = []
-        name = query.name
-        while name in self.zone.aliases and len(records) < ALIASES_AT_MOST:
-            owner = name if records else wire.POINTER_TO_QUESTION
-            target = wire.name_to_wire(self.zone.aliases[name])
-            records.append(wire.record(owner, wire.CNAME, TTL_SECONDS, target))
-            name = target.lower()
-        if query.type in (wire.CNAME, wire.ANY) or name in self.zone.aliases:
-            return fitting(query, wire.message(query, wire.AUTHORITATIVE, records, [], []), udp)
-        found = self.zone.records(name, query.type)
-        if found:
-            return fitting(query, wire.message(query, wire.AUTHORITATIVE, [*records, *found], [], []), udp)
-        if self.zone.contains(name):
-            return fitting(query, wire.message(query, wire.AUTHORITATIVE, records, [self.zone.soa], []), udp)
-        return Outside(query, name, tuple(records))
+        aliases, ttl = self.zone.aliases, self.zone.options.ttl
+        while name in aliases and len(records) < ALIASES_AT_MOST:
+            records.append(wire.record(name, wire.CNAME, ttl, aliases[name]))
+            name = aliases[name].lower()
+            if kind in (wire.CNAME, wire.ANY):
+                return Found(wire.NO_ERROR, records, [], [])
+        if name in aliases:
+            return Found(wire.SERVER_FAILURE, records, [], [])  # they lead in a circle
+        block = self.configuration.block_of(name)
+        if block is None:
+            return Found(wire.NO_ERROR, records, [], [])
+        found = self.look(self._way_of[id(block)], name, kind)
+        if isinstance(found, Outside):
+            return found._replace(aliases=(*records, *found.aliases))
+        return found._replace(answers=[*records, *found.answers], authoritative=True)
+
+    def _given(self, asking: Asked, forwarder: Forwarder, entry: Entry) -> bytes | None:
+        """Return a kept answer to the very question it answered, None where it is too long."""
+        query, answered = asking.query, entry.answered
+        opt = wire.opt_record(0, query.dnssec_ok) if query.edns_version >= 0 else b""
+        flags = wire.QR | wire.RECURSION_AVAILABLE | query.flags & wire.RECURSION_DESIRED | answered.code
+        flags |= answered.flags & AUTHENTIC_DATA
+        counts = answered.counts
+        head = struct.pack("!HHHHHH", query.identity, flags, 1, counts[0], counts[1], counts[2] + bool(opt))
+        made = b"".join((head, query.question, forwarder.tail(entry), opt))
+        if len(made) > asking.most or asking.way.block.log or asking.rewritten.rules:
+            return None
+        self.metrics.answered(
+            query.type, asking.size, len(made), answered.code, "cache", asking.udp, self._now() - asking.began
+        )
+        return made
+
+    def _finish(self, asking: Asked, step: int, found: Found) -> bytes:
+        """Return the answer as bytes: with the way that the search went, as the rules make it, as long as it may be."""
+        query, block = asking.query, asking.way.block
+        if step:
+            way = wire.record(asking.names[0], wire.CNAME, self.zone.options.ttl, asking.names[step])
+            found = found._replace(answers=[way, *found.answers])
+            self.metrics.searched += 1
+        if asking.rewritten.name != query.name or asking.rewritten.rules:
+            found = rewriting.answer(asking.rewritten, query.name, found)
+        flags = (
+            found.code | (wire.AUTHORITATIVE if found.authoritative else 0) | (AUTHENTIC_DATA if found.authentic else 0)
+        )
+        answers = found.answers
+        if block.loadbalance and len(answers) > 1:
+            answers = turned(answers, query.identity)
+        made = wire.fitting(query, flags, answers, found.authorities, found.additional, asking.most)
+        seconds = self._now() - asking.began
+        self.metrics.answered(query.type, asking.size, len(made), found.code, found.by, asking.udp, seconds)
+        if block.log:
+            self.metrics.log(query, asking.source, asking.udp, asking.size, found.code, len(made), seconds)
+        elif not self._plain and not asking.rewritten.rules and not step and not block.udp_size:
+            self._remember(asking.way, query)
+        return made
+
+    def _remember(self, way: Way, query: Query) -> None:
+        """Note that a question's compiled answer is all there is to it."""
+        if any(
+            wire.is_below(query.name, zone) for part in (way.hosts, way.gateway) if part for zone in part.settings.zones
+        ):
+            return
+        if way.block.kubernetes is not None:
+            if len(self._untouched) >= REMEMBERED_AT_MOST:
+                self._untouched.clear()
+            self._untouched.add(query.name + struct.pack("!HH", query.type, wire.IN))
 
 
-def positive(query: Query, found: Answer) -> bytes:
-    """Return the answer of the zone to a parsed query."""
-    answers, authorities, additional = struct.unpack("!HHH", found.counts)
-    body = found.orders[query.identity % len(found.orders)]
-    if query.edns_version >= 0:
-        body += wire.opt_record()
-        additional += 1
-    flags = wire.QR | wire.AUTHORITATIVE | wire.RECURSION_AVAILABLE | (query.flags & wire.RECURSION_DESIRED)
-    head = struct.pack("!HHHHHH", query.identity, flags, 1, answers, authorities, additional)
-    return head + query.question + body
+OPT, OPT_DNSSEC = wire.opt_record(), wire.opt_record(0, True)
 
 
-def fitting(query: Query, answer: bytes, udp: bool) -> bytes:
-    """Return the answer, or for UDP that it must be asked for by TCP when it is too long (RFC 2181 section 9)."""
-    if not udp or len(answer) <= query.udp_size:
-        return answer
-    flags = struct.unpack_from("!H", answer, 2)[0] & ~wire.QR
-    return wire.message(query, (flags & (wire.AUTHORITATIVE | 0xF)) | wire.TRUNCATED, [], [], [])
+def refusal(query: Query) -> int:
+    """Return why a query is not looked at, 0 where it is."""
+    if query.flags & wire.OPCODE:
+        return wire.NOT_IMPLEMENTED
+    if query.edns_version > 0:
+        return wire.BAD_VERSION >> 4 << 16 | wire.BAD_VERSION & 0xF
+    if query.class_ != wire.IN or query.type in REFUSED_TYPES:
+        return wire.REFUSED
+    return 0
+
+
+def of_others(outside: Outside, answered: Answered, age: int, by: str) -> Found:
+    """Return the answer of others as records, behind the aliases that led to them."""
+    try:
+        answers, authorities = answered.records(age)
+    except WireError:
+        return Found(wire.SERVER_FAILURE, [], [], [], False, by)
+    authentic = bool(answered.flags & AUTHENTIC_DATA) and not outside.aliases
+    return Found(answered.code, [*outside.aliases, *answers], authorities, [], False, by, authentic)
+
+
+def turned(records: list[bytes], number: int) -> list[bytes]:
+    """Return records with the addresses behind the aliases in another order."""
+    first = next((at for at, one in enumerate(records) if _is_address(one)), len(records))
+    aliases, addresses = records[:first], records[first:]
+    if len(addresses) < 2 or not all(map(_is_address, addresses)):
+        return records
+    turn = number % len(addresses)
+    return [*aliases, *addresses[turn:], *addresses[:turn]]
+
+
+def _is_address(record: bytes) -> bool:
+    end = wire.skip_name(record, 0)
+    return record[end : end + 2] in (b"\0\x01", b"\0\x1c")

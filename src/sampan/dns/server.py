@@ -1,200 +1,248 @@
-"""The DNS server of a cluster: UDP and TCP, from a zone that follows Services, EndpointSlices and Namespaces.
+"""The DNS server of a cluster: UDP and TCP, from a zone that follows Services, EndpointSlices, Namespaces and Pods.
 
 ``serve`` binds its sockets first and reads them when the zone is whole: what is asked meanwhile waits in the sockets, and
-is not told that a name does not exist. ``ready`` is called when it reads and the Service kube-dns is there.
-Source: Kubernetes DNS specification 1.1, RFC 7766 (TCP).
+is not told that a name does not exist. ``ready`` is called when it reads and the Service kube-dns is there. A changed
+Corefile is put in place whole, or not at all. Source: Kubernetes DNS specification 1.1, RFC 7766 (TCP).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-import socket
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
+from sampan.api.metrics.exposition import lines
 from sampan.client.errors import ApiError
+from sampan.client.events import EventRecorder
 from sampan.client.http import HttpClient
-from sampan.client.informer import Informer, key_of
-from sampan.client.kubeconfig import load
+from sampan.client.kubeconfig import Connection
 from sampan.client.protocol import Client
-from sampan.client.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
-from sampan.dns import cluster_service, wire
-from sampan.dns.forwarder import RESOLV_CONF, Forwarder
-from sampan.dns.records import Records, checked, records_of
-from sampan.dns.responder import Outside, Responder, fitting
-from sampan.dns.zone import Zone
-from sampan.schema.objects import Object
+from sampan.dns import cluster_service
+from sampan.dns.batches import Datagrams, bind
+from sampan.dns.configuration import DEFAULT, Configuration, read, with_domain
+from sampan.dns.corefile import CorefileError
+from sampan.dns.corefile_source import ConfigMapSource, FileSource, FixedSource, Source, Text
+from sampan.dns.following import Follower
+from sampan.dns.forwarder import Forwarder
+from sampan.dns.gateway_names import GatewayNames
+from sampan.dns.gateway_watch import GatewayWatch
+from sampan.dns.hosts import Hosts
+from sampan.dns.http_pages import Page, Pages
+from sampan.dns.metrics import Metrics
+from sampan.dns.pending import Waiting
+from sampan.dns.records import Options
+from sampan.dns.responder import Responder, Way
+from sampan.dns.streams import Streams
+from sampan.dns.upstreams import RESOLV_CONF, searches
 
 logger = logging.getLogger("sampan.dns")
 
-SERVICE_NAME = "kubernetes.io/service-name"
-TCP_IDLE_SECONDS = 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class DnsConfig:
-    kubeconfig: Path
+    connection: Connection
     listen: str
-    service_ip: str
-    cluster_domain: str
+    service_ips: tuple[str, ...]
+    """What the name of the server itself answers."""
+    cluster_domain: str = "cluster.local"
     port: int = 53
     resolv_conf: Path = RESOLV_CONF
+    corefile: Path | None = None
+    config_map: str = ""
+    """``namespace/name`` of the ConfigMap with the Corefile."""
+    makes_service: bool = False
+    """Whether it makes the Service kube-dns, its EndpointSlice and its ConfigMap, where they are not."""
 
 
 class Server:
-    """Answers from the zone, asks others for the rest. ``group`` owns the questions that wait for others."""
+    """Everything at work. ``spawn`` starts a task of the group that ends with it."""
 
-    def __init__(self, zone: Zone, forwarder: Forwarder, group: asyncio.TaskGroup) -> None:
-        self.responder = Responder(zone)
-        self.forwarder = forwarder
-        self.group = group
+    def __init__(self, client: Client, config: DnsConfig, spawn: Callable[..., asyncio.Task[Any]]) -> None:
+        self.config = config
+        self.client = client
+        host = f"[{config.listen}]" if ":" in config.listen else config.listen
+        self.metrics = Metrics(f"dns://{host}:{config.port}", ".", "2" if ":" in config.listen else "1")
+        self.events = EventRecorder(client, "sampan-dns")
+        addresses = tuple(map(ip_address, config.service_ips))
+        self.follower = Follower(client, Options(domain=config.cluster_domain), addresses)
+        self.follower.programmed = lambda kind, seconds: self.metrics.programming.observe(seconds)
+        self.follower.collided = self._on_collision
+        self.waiting = Waiting(spawn)
+        self.streams = Streams(lambda: self.responder, self.waiting)
+        self.pages = Pages()
+        self.gateways = GatewayWatch(client, spawn)
+        self.responder: Responder
+        self.is_ready = False
+        self._spawn = spawn
+        self._turn = True
+        self._pods: asyncio.Task[Any] | None = None
 
-    async def forwarded(self, data: bytes, outside: Outside, *, udp: bool) -> bytes:
-        """Return the answer that others give; SERVFAIL when none does."""
-        query = outside.query
-        if not outside.aliases:
-            answer = await self.forwarder.ask(data, udp=udp)
-            if answer is not None:
-                return answer
-            return wire.message(query, wire.SERVER_FAILURE, [], [], [])
-        asked = struct.pack("!HHHHHH", 0, wire.RECURSION_DESIRED, 1, 0, 0, 0) + outside.name
-        answer = await self.forwarder.ask_wholly(asked + struct.pack("!HH", query.type, wire.IN))
+    # configuration
+
+    def read(self, text: Text) -> Configuration:
+        """Return what a Corefile asks for. Raises ``CorefileError``."""
+        return read(text.text, port=self.config.port, files=text.files)
+
+    def default(self) -> Configuration:
+        return with_domain(read(DEFAULT.replace(":53", f":{self.config.port}", 1), port=self.config.port), self.domain)
+
+    @property
+    def domain(self) -> str:
+        return self.config.cluster_domain
+
+    async def apply(self, configuration: Configuration) -> None:
+        """Put a configuration in place. Raises ``OSError`` where one of its HTTP addresses cannot be had."""
+        await self.pages.serve(self._pages(configuration))
+        if configuration.watches_pods and self._pods is None:
+            self._pods = self._spawn(self.follower.pods.run(), name="dns-pods")
+            await self.follower.pods.synced()
+        options = configuration.kubernetes or Options(domain=self.domain)
+        turn = any(block.loadbalance for block in configuration.blocks if block.kubernetes is not None)
+        if (options, turn) != (self.follower.zone.options, self._turn):
+            self._turn = turn
+            await self.follower.become(self.follower.new_zone(options, turn=turn))
+        before = self.responder.ways if hasattr(self, "responder") else []
+        ways = [self._way(block, before) for block in configuration.blocks]
         try:
-            code, records = wire.answer_records(answer or b"")
-        except wire.WireError:
-            code, records = wire.SERVER_FAILURE, []
-        return fitting(query, wire.message(query, code, [*outside.aliases, *records], [], []), udp)
+            host_searches = searches(self.config.resolv_conf.read_text())
+        except OSError:
+            host_searches = ()
+        zone, follower = self.follower.zone, self.follower
+        self.responder = Responder(zone, follower, configuration, ways, self.metrics, host_searches=host_searches)
+        for way in ways:
+            if way.block.loop and way.forwarder is not None:
+                self._spawn(way.forwarder.look_for_circles(), name="dns-loop")
 
-    async def tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection's questions, one after the other."""
-        try:
-            while True:
-                async with asyncio.timeout(TCP_IDLE_SECONDS):
-                    (size,) = struct.unpack("!H", await reader.readexactly(2))
-                    data = await reader.readexactly(size)
-                answer = self.responder.answer(data, udp=False)
-                if isinstance(answer, Outside):
-                    answer = await self.forwarded(data, answer, udp=False)
-                if answer is None:
-                    return
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
+    def _way(self, block: Any, before: list[Way]) -> Way:
+        excluded = {self.config.listen, *self.config.service_ips}
+        forwards = [
+            replace(one, files=tuple(self.config.resolv_conf if file == RESOLV_CONF else file for file in one.files))
+            for one in block.forwards
+        ]
+        forwarder = None
+        for old in before:  # what is kept of others' answers stays, where nothing about it changed
+            if (old.block.zones, old.block.forwards, old.block.cache) == (block.zones, block.forwards, block.cache):
+                forwarder = old.forwarder
+        if forwarder is None and forwards:
+            forwarder = Forwarder(forwards, block.cache, excluded, self._spawn)
+        gateway = GatewayNames(block.gateway) if block.gateway is not None else None
+        if gateway is not None:
+            self.gateways.feed(gateway)
+        return Way(block, forwarder, Hosts(block.hosts) if block.hosts is not None else None, gateway)
 
+    def _pages(self, configuration: Configuration) -> dict[tuple[str, int], dict[str, Page]]:
+        found: dict[tuple[str, int], dict[str, Page]] = {}
+        listening = configuration.listening
+        for where, path, page in (
+            (listening.health, "/health", lambda: (200, "OK")),
+            (listening.ready, "/ready", lambda: (200, "OK") if self.is_ready else (503, "kubernetes")),
+            (listening.metrics, "/metrics", lambda: (200, self._exposed())),
+        ):
+            if where is not None:
+                found.setdefault(where, {})[path] = page
+        return found
 
-class Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.transport: asyncio.DatagramTransport
+    def _exposed(self) -> str:
+        return "\n".join([*lines(self.metrics.families(self.responder)), ""]) if hasattr(self, "responder") else ""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport) or hasattr(transport, "sendto")
-        self.transport = transport  # type: ignore[assignment]
+    async def follow(self, source: Source, started: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Put each Corefile in place; ``started`` is awaited with the first. One that is wrong leaves the present one."""
+        async for text in source.texts():
+            first = not hasattr(self, "responder")
+            if not first and not self.responder.configuration.reload:
+                continue
+            try:
+                await self.apply(self.read(text))
+                self.metrics.configuration_hash = hashlib.sha512(text.text.encode()).hexdigest()
+                if not first:
+                    logger.info("the Corefile changed and is in force")
+                    if text.about is not None:
+                        self.events.normal(text.about, "Reloaded", "the Corefile is in force")
+            except (CorefileError, OSError) as error:
+                self.metrics.reloads_failed += 1
+                kept = "the default" if first else "the one before"
+                logger.error("%s; %s is in force", error, kept)
+                if text.about is not None:
+                    self.events.warning(text.about, "InvalidCorefile", f"{error}; {kept} is in force")
+                if first:
+                    await self.apply(self.default())
+            if first:
+                await started()
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        answer = self.server.responder.answer(data)
-        if isinstance(answer, Outside):
-            self.server.group.create_task(self._forward(data, answer, addr))
-        elif answer is not None:
-            self.transport.sendto(answer, addr)
-
-    async def _forward(self, data: bytes, outside: Outside, addr: tuple[str, int]) -> None:
-        answer = await self.server.forwarded(data, outside, udp=True)
-        if not self.transport.is_closing():
-            self.transport.sendto(answer, addr)
-
-
-class Follower:
-    """Keeps the zone equal to the API's objects, change by change."""
-
-    def __init__(self, zone: Zone, services: Informer, slices: Informer, namespaces: Informer) -> None:
-        self.zone = zone
-        self._services = services
-        self._slices = slices
-        slices.add_index("service", service_keys)
-        services.add_handler(lambda change, old, new: self._update([key_of(new)]))
-        slices.add_handler(lambda change, old, new: self._update({*service_keys(new), *service_keys(old or new)}))
-        namespaces.add_handler(
-            lambda change, old, new: zone.set_namespace(str(new["metadata"]["name"]), change != "DELETED")
-        )
-
-    def _update(self, keys: list[str] | set[str]) -> None:
-        self.zone.update({key: self._records(key) for key in keys})
-
-    def _records(self, key: str) -> Records:
-        service = self._services.get(key)
-        if service is None:
-            return {}
-        try:
-            return checked(records_of(service, self._slices.by_index("service", key), self.zone.domain))
-        except wire.WireError as error:
-            logger.warning("Service %s has no records: %s", key, error)
-            return {}
-
-
-def service_keys(piece: Object) -> list[str]:
-    """Return the key of the Service that an EndpointSlice belongs to."""
-    name = (piece["metadata"].get("labels") or {}).get(SERVICE_NAME)
-    return [f"{piece['metadata'].get('namespace')}/{name}"] if name else []
+    def _on_collision(self, key: str, pods: dict[str, str]) -> None:
+        namespace, _, name = key.partition("/")
+        about = {"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name}}
+        for pod, other in sorted(pods.items()):
+            message = f"Pod {pod} cannot be called {pod}.{name}: that is the hostname of {other or 'another endpoint'}"
+            self.events.warning(about, "PodNameTaken", message)
 
 
 async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
-    """Serve until cancelled."""
-    zone = Zone(config.cluster_domain, config.service_ip)
-    forwarder = Forwarder({config.listen, config.service_ip}, config.resolv_conf)
-    client = HttpClient(load(config.kubeconfig), agent="sampan-dns")
+    """Serve until cancelled. Raises ``OSError`` where an address is taken or the Corefile's file cannot be read,
+    ``ExceptionGroup`` of what ends a task."""
+    sockets = bind(config.listen, config.port)
+    config = replace(config, port=sockets[0].getsockname()[1])
+    client = HttpClient(config.connection, agent="sampan-dns")
     try:
-        informers = [Informer(client, resource) for resource in (SERVICES, ENDPOINT_SLICES, NAMESPACES)]
-        Follower(zone, *informers)
         async with asyncio.TaskGroup() as group:
-            sockets = bind(config.listen, config.port)
-            for informer in informers:
-                group.create_task(informer.run(), name=f"dns-{informer.resource.plural}")
-            await _ensure_service(client, config)
-            for informer in informers:
-                await informer.synced()
-            await listen(Server(zone, forwarder, group), sockets, group)
-            ready()
+            server = Server(client, config, group.create_task)
+            source: Source = FixedSource(DEFAULT)
+            if config.config_map:
+                namespace, _, name = config.config_map.partition("/")
+                default = DEFAULT.replace("cluster.local", config.cluster_domain)
+                source = ConfigMapSource(client, namespace, name, default)
+                group.create_task(source.run(), name="dns-corefile")
+            elif config.corefile is not None:
+                source = FileSource(config.corefile)
+            group.create_task(server.events.run(), name="dns-events")
+            for table in server.follower.tables:
+                group.create_task(table.run(), name=f"dns-{table.resource.plural}")
+
+            async def started() -> None:
+                datagrams = Datagrams(sockets[0], lambda: server.responder, server.waiting.take)
+                datagrams.start()
+                streams = await asyncio.start_server(server.streams.serve, sock=sockets[1])
+                group.create_task(_hold(datagrams, streams), name="dns-sockets")
+                server.is_ready = True
+                ready()
+
+            if config.makes_service:
+                await _ensure_service(client, config)
+            for table in server.follower.tables:
+                await table.synced()
+            server.follower.begin()
+            try:
+                await server.follow(source, started)
+            except asyncio.CancelledError:
+                await _leave(server)
+                raise
     finally:
+        for one in sockets:
+            one.close()
         await client.close()
 
 
-def bind(address: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """Return bound sockets for UDP and TCP. Raises ``OSError`` when the port is taken."""
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    streams = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    for made in (datagrams, streams):
-        made.setblocking(False)
-        made.bind((address, port))
-        # an unset port is the same for both
-        port = made.getsockname()[1]
-    streams.listen(128)
-    return datagrams, streams
+async def _leave(server: Server) -> None:
+    """Answer for a while yet, and say that we go: who asks the Service is sent elsewhere meanwhile."""
+    server.is_ready = False
+    if hasattr(server, "responder"):
+        await asyncio.sleep(server.responder.configuration.listening.lameduck_seconds)
+    server.pages.close()
 
 
-async def listen(server: Server, sockets: tuple[socket.socket, socket.socket], group: asyncio.TaskGroup) -> None:
-    """Read the sockets from now on, as a task of the group."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(server), sock=sockets[0])
-    streams = await asyncio.start_server(server.tcp, sock=sockets[1])
-
-    async def hold() -> None:
-        try:
-            async with streams:
-                await streams.serve_forever()
-        finally:
-            transport.close()
-
-    group.create_task(hold(), name="dns-sockets")
+async def _hold(datagrams: Datagrams, streams: asyncio.Server) -> None:
+    try:
+        async with streams:
+            await streams.serve_forever()
+    finally:
+        datagrams.stop()
 
 
 async def _ensure_service(client: Client, config: DnsConfig) -> None:
@@ -202,7 +250,10 @@ async def _ensure_service(client: Client, config: DnsConfig) -> None:
     pause, said = FIRST_PAUSE_SECONDS, ""
     while True:
         try:
-            await cluster_service.ensure(client, config.service_ip, config.listen, config.port)
+            await cluster_service.ensure(client, config.service_ips[0], config.listen, config.port)
+            if config.config_map:
+                corefile = DEFAULT.replace("cluster.local", config.cluster_domain)
+                await cluster_service.ensure_config_map(client, config.config_map, corefile)
             return
         except (ApiError, OSError) as error:
             if str(error) != said:

@@ -10,8 +10,21 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV, OPT, AXFR, ANY = 1, 2, 5, 6, 12, 16, 28, 33, 41, 252, 255
+A, NS, CNAME, SOA, PTR, HINFO, MX, TXT, AAAA, SRV, OPT, IXFR, AXFR, ANY = (
+    1, 2, 5, 6, 12, 13, 15, 16, 28, 33, 41, 251, 252, 255,
+)  # fmt: skip
 IN = 1
+TYPES = {
+    A: "A", NS: "NS", CNAME: "CNAME", SOA: "SOA", PTR: "PTR", HINFO: "HINFO", MX: "MX", TXT: "TXT", AAAA: "AAAA", SRV: "SRV",
+    35: "NAPTR", 43: "DS", 46: "RRSIG", 47: "NSEC", 48: "DNSKEY", 50: "NSEC3", 64: "SVCB", 65: "HTTPS", IXFR: "IXFR",
+    AXFR: "AXFR", ANY: "ANY",
+}  # fmt: skip
+CODES = (
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE",
+)  # fmt: skip
+BAD_VERSION = 16
+"""Its upper bits go into the OPT record (RFC 6891 section 6.1.3)."""
+DNSSEC_OK = 0x8000
 NO_ERROR, FORMAT_ERROR, SERVER_FAILURE, NAME_ERROR, NOT_IMPLEMENTED, REFUSED = 0, 1, 2, 3, 4, 5
 QR, AUTHORITATIVE, TRUNCATED, RECURSION_DESIRED, RECURSION_AVAILABLE, OPCODE = 0x8000, 0x400, 0x200, 0x100, 0x80, 0x7800
 HEADER_SIZE = 12
@@ -40,6 +53,7 @@ class Query(NamedTuple):
     udp_size: int
     edns_version: int
     """-1 without EDNS."""
+    dnssec_ok: bool = False
 
 
 def parse_query(data: bytes) -> Query:
@@ -56,8 +70,8 @@ def parse_query(data: bytes) -> Query:
         raise WireError("the question is cut off")
     name = data[HEADER_SIZE : end - 4].lower()
     kind, class_ = struct.unpack_from("!HH", data, end - 4)
-    size, version = _edns(data, end, authorities, additional)
-    return Query(identity, flags, name, kind, class_, data[HEADER_SIZE:end], size, version)
+    size, version, dnssec_ok = _edns(data, end, authorities, additional)
+    return Query(identity, flags, name, kind, class_, data[HEADER_SIZE:end], size, version, dnssec_ok)
 
 
 def skip_name(data: bytes, offset: int, *, pointers: bool = False) -> int:
@@ -80,9 +94,11 @@ def skip_name(data: bytes, offset: int, *, pointers: bool = False) -> int:
             raise WireError("a name is longer than 255 bytes")
 
 
-def _edns(data: bytes, offset: int, authorities: int, additional: int) -> tuple[int, int]:
-    """Return (UDP size, version) of the OPT record behind the question."""
+def _edns(data: bytes, offset: int, authorities: int, additional: int) -> tuple[int, int, bool]:
+    """Return (UDP size, version, whether DNSSEC's records are wanted) of the OPT record behind the question."""
+    found = UDP_SIZE, -1, False
     for _ in range(authorities + additional):
+        start = offset
         offset = skip_name(data, offset, pointers=True)
         if offset + 10 > len(data):
             raise WireError("a record is cut off")
@@ -91,8 +107,10 @@ def _edns(data: bytes, offset: int, authorities: int, additional: int) -> tuple[
         if offset > len(data):
             raise WireError("a record's data is cut off")
         if kind == OPT:
-            return min(max(class_, UDP_SIZE), LONGEST_UDP_SIZE), (ttl >> 16) & 0xFF
-    return UDP_SIZE, -1
+            if found[1] >= 0 or data[start]:
+                raise WireError("two OPT records, or one with a name")
+            found = min(max(class_, UDP_SIZE), LONGEST_UDP_SIZE), (ttl >> 16) & 0xFF, bool(ttl & DNSSEC_OK)
+    return found
 
 
 def name_to_wire(name: str) -> bytes:
@@ -106,6 +124,16 @@ def name_to_wire(name: str) -> bytes:
     if len(made) > 254:
         raise WireError(f"longer than 255 bytes: {name!r}")
     return bytes(made) + b"\0"
+
+
+def is_below(name: bytes, zone: bytes) -> bool:
+    """Whether a name in wire form is a zone's or below it (its suffix at a label's border)."""
+    if not name.endswith(zone):
+        return False
+    border, offset = len(name) - len(zone), 0
+    while offset < border:
+        offset += name[offset] + 1
+    return offset == border
 
 
 def wire_to_name(wire: bytes) -> str:
@@ -139,18 +167,44 @@ def soa_data(server: bytes, contact: bytes, serial: int, minimum: int) -> bytes:
 
 
 def message(query: Query, flags: int, answers: list[bytes], authorities: list[bytes], additional: list[bytes]) -> bytes:
-    """Return an answer to a query; an OPT record is added when the query had one."""
-    extra = list(additional)
+    """Return an answer to a query; an OPT record is added when the query had one. ``flags`` above 16 bits are the upper
+    part of the response code. Records of the name that was asked for get a pointer to it."""
+    name = query.name
+    pointed = [
+        [POINTER_TO_QUESTION + one[len(name) :] if one.startswith(name) else one for one in section]
+        for section in (answers, authorities, additional)
+    ]
     if query.edns_version >= 0:
-        extra.append(opt_record(flags))
+        pointed[2].append(opt_record(flags, query.dnssec_ok))
     flags = QR | RECURSION_AVAILABLE | (query.flags & (RECURSION_DESIRED | OPCODE)) | (flags & 0xFFFF)
-    head = _header.pack(query.identity, flags, 1, len(answers), len(authorities), len(extra))
-    return b"".join([head, query.question, *answers, *authorities, *extra])
+    head = _header.pack(query.identity, flags, 1, *map(len, pointed))
+    return b"".join([head, query.question, *pointed[0], *pointed[1], *pointed[2]])
 
 
-def opt_record(flags: int = 0) -> bytes:
+def fitting(
+    query: Query, flags: int, answers: list[bytes], authorities: list[bytes], additional: list[bytes], most: int
+) -> bytes:
+    """Return an answer of at most so many bytes (0: any number): what goes along is left out first, then it is marked as cut
+    short and keeps as many answers as fit, for who cannot ask by TCP (RFC 2181 section 9)."""
+    made = message(query, flags, answers, authorities, additional)
+    if not most or len(made) <= most:
+        return made
+    if additional and len(made := message(query, flags, answers, authorities, [])) <= most:
+        return made
+    room = most - len(message(query, flags, [], [], []))
+    kept = []
+    for one in answers:
+        room -= len(one) - (len(query.name) - 2 if one.startswith(query.name) else 0)
+        if room < 0:
+            break
+        kept.append(one)
+    return message(query, flags | TRUNCATED, kept, [], [])
+
+
+def opt_record(flags: int = 0, dnssec_ok: bool = False) -> bytes:
     """Return our OPT record; the bits of ``flags`` above 16 are the upper part of the response code."""
-    return b"\0" + struct.pack("!HHIH", OPT, OUR_UDP_SIZE, (flags >> 16) << 24, 0)
+    extended = (flags >> 16) << 24 | (DNSSEC_OK if dnssec_ok else 0)
+    return b"\0" + struct.pack("!HHIH", OPT, OUR_UDP_SIZE, extended, 0)
 
 
 def failure(data: bytes, code: int) -> bytes:
@@ -178,27 +232,3 @@ def expand_name(data: bytes, offset: int) -> bytes:
             made += data[offset : offset + length + 1]
             offset += length + 1
     raise WireError("a name without end")
-
-
-def answer_records(data: bytes) -> tuple[int, list[bytes]]:
-    """Return the response code of an answer and its A, AAAA and CNAME records, names written out. Raises ``WireError``."""
-    if len(data) < HEADER_SIZE:
-        raise WireError("shorter than a header")
-    _, flags, questions, answers, _, _ = _header.unpack_from(data)
-    offset = HEADER_SIZE
-    for _ in range(questions):
-        offset = skip_name(data, offset, pointers=True) + 4
-    found = []
-    for _ in range(answers):
-        owner = expand_name(data, offset)
-        offset = skip_name(data, offset, pointers=True)
-        if offset + 10 > len(data):
-            raise WireError("a record is cut off")
-        kind, class_, ttl, length = struct.unpack_from("!HHIH", data, offset)
-        offset += 10
-        if class_ == IN and kind == CNAME:
-            found.append(record(owner, kind, ttl, expand_name(data, offset)))
-        elif class_ == IN and kind in (A, AAAA):
-            found.append(record(owner, kind, ttl, data[offset : offset + length]))
-        offset += length
-    return flags & 0xF, found

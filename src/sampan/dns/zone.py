@@ -1,166 +1,252 @@
-"""The cluster's zone, compiled: question bytes (lower-cased name, type, class) to the records of the answer as bytes.
+"""The cluster's zone, compiled: question bytes (lower-cased name, type, class) to the bytes of the answer.
 
-A change of a Service recompiles the names it had and has, nothing else. Records that many hold (a reverse name, a name above
-others) go with their last holder. Several addresses are kept in several orders, so that clients spread over them.
+A change of a Service recompiles the questions it had and has, nothing else. The zone keeps no records, only answers and
+whose they are: what several Services answer together (a reverse name) is compiled from the records of all of them, computed
+anew. What is too much to compile ahead (names of pods, of zones) is computed when it is asked for, in ``asked.py``.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from sampan.dns import wire
-from sampan.dns.records import Data, Key, Records, ServiceTarget, ancestors, pod_address
+from sampan.dns.entries import Ip
+from sampan.dns.records import Data, Options, Records, ServiceTarget, ancestors, type_of
 
-TTL_SECONDS = 5
-ORDERS_AT_MOST = 16
+FLAGS = wire.QR | wire.AUTHORITATIVE | wire.RECURSION_DESIRED | wire.RECURSION_AVAILABLE
+KINDS = (wire.A, wire.AAAA, wire.SRV, wire.PTR, wire.TXT, wire.SOA, wire.NS)
+VERSION = "1.1.0"
+"""Of the specification: what ``dns-version`` says."""
 
 
 class Answer(NamedTuple):
-    """The counts and records behind the question; the owner's name is a pointer to the question's."""
+    """What a compiled answer is made of, around the question: the owner's name is a pointer to it."""
 
-    counts: bytes
-    """ANCOUNT, NSCOUNT, ARCOUNT."""
-    orders: tuple[bytes, ...]
-    additional: int
+    head: bytes
+    """Flags and counts: the header without its identity."""
+    body: bytes
+    turns: int
+    """How many records of one size the body begins with: they are given in turn. 1: they stay."""
+    size: int
+    """Of one of those, in bytes."""
+
+
+class Found(NamedTuple):
+    """An answer as records, their names written out."""
+
+    code: int
+    answers: list[bytes]
+    authorities: list[bytes]
+    additional: list[bytes]
+    authoritative: bool = True
+    by: str = "kubernetes"
+    """Who found it: the directive's name."""
+    authentic: bool = False
+    """Whether a resolver vouches for it (the AD bit)."""
 
 
 class Zone:
-    def __init__(self, domain: str, server_ip: str) -> None:
-        self.domain = domain.lower().strip(".")
+    """``records_of`` returns the records of a Service by its key, as they are now."""
+
+    def __init__(
+        self,
+        options: Options,
+        server_addresses: Iterable[Ip],
+        records_of: Callable[[str], Records],
+        *,
+        turn: bool = True,
+    ) -> None:
+        self.options = options
+        self.domain = options.domain
         self.suffix = wire.name_to_wire(self.domain)
+        self.reverse = tuple(wire.name_to_wire(zone) for zone in options.reverse)
         self.answers: dict[bytes, Answer] = {}
-        self.aliases: dict[bytes, str] = {}
-        """Names of ExternalName Services (wire form) and where they point."""
+        self.aliases: dict[bytes, bytes] = {}
+        """Names of ExternalName Services and where they point, in wire form."""
         self.namespaces: set[str] = set()
-        self._contributions: dict[str, Records] = {}
-        self._holders: dict[Key, dict[str, list[Data]]] = {}
-        self._existing: dict[bytes, int] = {}
-        server = wire.name_to_wire(f"ns.dns.{self.domain}")
-        # a minimum and a TTL of 0: "no such name" is not to be remembered, it may exist in a moment
-        self.soa = wire.record(
-            self.suffix, wire.SOA, 0, wire.soa_data(server, wire.name_to_wire(f"hostmaster.{self.domain}"), 1, 0)
-        )
-        for name in (self.domain, f"svc.{self.domain}", f"pod.{self.domain}"):
-            self._exist(name, 1)
+        self._turn = turn
+        self._records_of = records_of
+        self._questions: dict[str, tuple[bytes, ...]] = {}
+        """The questions of a Service, by its key."""
+        self._holders: dict[bytes, str | set[str]] = {}
+        """Whose an answer is: one key, or several."""
+        self._between: dict[bytes, int] = {}
+        """Names that exist because others are below them, and how many those are."""
+        # a TTL and a minimum of 0: "no such name" is not to be remembered, it may exist in a moment
+        server, contact = (wire.name_to_wire(f"{one}.{self.domain}") for one in ("ns.dns", "hostmaster"))
+        soa = wire.soa_data(server, contact, 1, 0)
+        self.soa = wire.record(self.suffix, wire.SOA, 0, soa)
+        for name in (self.domain, f"svc.{self.domain}", f"pod.{self.domain}", f"dns.{self.domain}"):
+            self._between[wire.name_to_wire(name)] = 1
+        self._compile_apex(server_addresses, soa)
+
+    def _compile_apex(self, server_addresses: Iterable[Ip], soa: bytes) -> None:
         apex: Records = {
-            (f"ns.dns.{self.domain}", wire.A): [IPv4Address(server_ip)],
             (self.domain, wire.NS): [f"ns.dns.{self.domain}"],
-            (f"dns-version.{self.domain}", wire.TXT): ["1.1.0"],
+            (f"dns-version.{self.domain}", wire.TXT): [VERSION],
         }
-        self.update({"": apex})
-        soa = wire.record(wire.POINTER_TO_QUESTION, wire.SOA, 0, self.soa[len(self.suffix) + 10 :])
-        self.answers[question_key(self.suffix, wire.SOA)] = Answer(struct.pack("!HHH", 1, 0, 0), (soa,), 0)
+        for address in server_addresses:
+            apex.setdefault((f"ns.dns.{self.domain}", type_of(address)), []).append(address)
+        for (name, kind), data in apex.items():
+            self._compile(question_key(wire.name_to_wire(name), kind), kind, data, apex)
+        self.answers[question_key(self.suffix, wire.SOA)] = compiled(
+            [wire.record(b"\xc0\x0c", wire.SOA, 0, soa)], [], 1
+        )
 
     # changes
 
-    def update(self, changed: dict[str, Records]) -> None:
-        """Take over the records of some Services (by key); an empty one is gone."""
-        touched: set[Key] = set()
-        for key, new in changed.items():
-            old = self._contributions.pop(key, {})
-            for record in old:
-                if record not in new:
-                    holders = self._holders[record]
-                    del holders[key]
-                    if not holders:
-                        del self._holders[record]
-                    self._exist_below(record[0], -1)
-            for record, data in new.items():
-                self._holders.setdefault(record, {})[key] = data
-                if record not in old:
-                    self._exist_below(record[0], 1)
-            if new:
-                self._contributions[key] = new
-            touched.update(old)
-            touched.update(new)
-        # SRV answers carry their targets' addresses: those last
-        for record in sorted(touched, key=lambda record: record[1] == wire.SRV):
-            self._compile(record)
+    def update(self, key: str, records: Records) -> None:
+        """Take over the records of a Service; none: it is gone."""
+        before = self._questions.pop(key, ())
+        now = {question_key(wire.name_to_wire(name), kind): (name, kind) for name, kind in records}
+        for question in before:
+            if question not in now:
+                self._leave(question, key, records)
+        for question, (name, kind) in now.items():
+            holders = self._holders.get(question)
+            if holders is None:
+                self._holders[question] = key
+                self._exist(name, 1)
+            elif holders != key:
+                (shared := {holders} if isinstance(holders, str) else holders).add(key)
+                self._holders[question] = shared
+            self._compile(question, kind, self._data(question, (name, kind), key, records), records)
+        if now:
+            self._questions[key] = tuple(now)
+
+    def _leave(self, question: bytes, key: str, records: Records) -> None:
+        name, kind = wire.wire_to_name(question[:-4]), int.from_bytes(question[-4:-2])
+        holders = self._holders[question]
+        if isinstance(holders, str) or len(holders) == 1:
+            del self._holders[question]
+            self._exist(name, -1)
+            self._compile(question, kind, [], records)
+            return
+        holders.discard(key)
+        self._compile(question, kind, self._data(question, (name, kind), "", {}), records)
+
+    def _data(self, question: bytes, record: tuple[str, int], key: str, records: Records) -> list[Data]:
+        """Return what all that hold a question say, each once."""
+        holders = self._holders[question]
+        if isinstance(holders, str):
+            return records[record]
+        found: dict[Data, None] = {}
+        for holder in sorted(holders):
+            own = records if holder == key else self._records_of(holder)
+            found.update(dict.fromkeys(own.get(record, ())))
+        return list(found)
+
+    def _exist(self, name: str, step: int) -> None:
+        for above in ancestors(name, self.domain):
+            key = wire.name_to_wire(above)
+            count = self._between.get(key, 0) + step
+            if count:
+                self._between[key] = count
+            else:
+                del self._between[key]
 
     def set_namespace(self, name: str, present: bool) -> None:
         """A namespace's own names exist as long as it does."""
-        if present == (name in self.namespaces):
+        if present == (name in self.namespaces) or not self.options.exposes(name):
             return
         (self.namespaces.add if present else self.namespaces.discard)(name)
         for tree in ("svc", "pod"):
-            self._exist(f"{name}.{tree}.{self.domain}", 1 if present else -1)
+            key = wire.name_to_wire(f"{name}.{tree}.{self.domain}")
+            if present:
+                self._between[key] = 1
+            else:
+                self._between.pop(key, None)
 
-    def _exist_below(self, name: str, step: int) -> None:
-        self._exist(name, step)
-        for above in ancestors(name, self.domain):
-            self._exist(above, step)
-
-    def _exist(self, name: str, step: int) -> None:
-        key = wire.name_to_wire(name)
-        count = self._existing.get(key, 0) + step
-        if count:
-            self._existing[key] = count
-        else:
-            self._existing.pop(key, None)
-
-    def _compile(self, record: Key) -> None:
-        name, kind = record
-        key = wire.name_to_wire(name)
-        data = _distinct(self._holders.get(record, {}).values())
+    def _compile(self, question: bytes, kind: int, data: list[Data], records: Records) -> None:
         if kind == wire.CNAME:
             if data:
-                self.aliases[key] = str(data[0])
+                self.aliases[question[:-4]] = wire.name_to_wire(str(data[0]))
             else:
-                self.aliases.pop(key, None)
+                self.aliases.pop(question[:-4], None)
             return
         if not data:
-            self.answers.pop(question_key(key, kind), None)
+            self.answers.pop(question, None)
             return
-        records = [wire.record(wire.POINTER_TO_QUESTION, kind, TTL_SECONDS, to_wire(kind, item)) for item in data]
-        additional = self._targets(data) if kind == wire.SRV else []
-        orders = [
-            b"".join([*records[turn:], *records[:turn], *additional])
-            for turn in range(min(len(records), ORDERS_AT_MOST))
-        ]
-        counts = struct.pack("!HHH", len(records), 0, len(additional))
-        self.answers[question_key(key, kind)] = Answer(counts, tuple(orders), len(additional))
-
-    def records(self, name: bytes, kind: int) -> list[bytes]:
-        """Return the records of a name (lower-cased, wire form), each with its owner written out."""
-        data = _distinct(self._holders.get((wire.wire_to_name(name), kind), {}).values())
-        return [wire.record(name, kind, TTL_SECONDS, to_wire(kind, item)) for item in data]
-
-    def _targets(self, data: list[Data]) -> list[bytes]:
-        found = []
-        for name in dict.fromkeys(item.target for item in data if isinstance(item, ServiceTarget)):
-            for kind in (wire.A, wire.AAAA):
-                found += self.records(wire.name_to_wire(name.lower()), kind)
-        return found
+        ttl = self.options.ttl
+        made = [wire.record(wire.POINTER_TO_QUESTION, kind, ttl, to_wire(kind, item)) for item in data]
+        beside = targets(data, records, ttl) if kind == wire.SRV else []
+        turns = len(made) if self._turn and kind in (wire.A, wire.AAAA) else 1
+        self.answers[question] = compiled(made, beside, turns)
 
     # questions
 
     def contains(self, name: bytes) -> bool:
-        """Whether a lower-cased name in wire form is of the zone (its suffix at a label's border)."""
-        if not name.endswith(self.suffix):
-            return False
-        border = len(name) - len(self.suffix)
-        offset = 0
-        while offset < border:
-            offset += name[offset] + 1
-        return offset == border
+        """Whether a lower-cased name in wire form is one that we alone answer for."""
+        return wire.is_below(name, self.suffix)
+
+    def reverses(self, name: bytes) -> bool:
+        return any(wire.is_below(name, zone) for zone in self.reverse)
 
     def exists(self, name: bytes) -> bool:
-        return name in self._existing or name in self.aliases
+        """Whether a name is there, with whatever records."""
+        return (
+            name in self._between
+            or name in self.aliases
+            or any(question_key(name, kind) in self.answers for kind in KINDS)
+        )
 
-    def pod(self, name: bytes) -> IPv4Address | IPv6Address | None:
-        """Return the address of a pod's name, ``<address with dashes>.<namespace>.pod.<zone>``."""
-        label, _, rest = wire.wire_to_name(name).partition(".")
-        namespace, _, tree = rest.partition(".")
-        if tree != f"pod.{self.domain}" or namespace not in self.namespaces:
+    def holders(self, name: bytes, kind: int) -> list[str]:
+        """Return the keys of the Services whose answer it is."""
+        kind = wire.CNAME if name in self.aliases else kind
+        holders = self._holders.get(question_key(name, kind), ())
+        return [holders] if isinstance(holders, str) else sorted(holders)
+
+    def compiled(self, name: bytes, kind: int) -> Found | None:
+        """Return the answer to a question as records, None where it is not among the compiled ones."""
+        answer = self.answers.get(question_key(name, kind))
+        if answer is None and kind == wire.ANY:  # one set of records is an answer to ANY (RFC 8482)
+            answer = next((one for kind in KINDS if (one := self.answers.get(question_key(name, kind)))), None)
+        if answer is None:
             return None
-        return pod_address(label)
+        pieces = [name + piece[2:] if piece[:2] == wire.POINTER_TO_QUESTION else piece for piece in split(answer.body)]
+        (count,) = struct.unpack_from("!H", answer.head, 4)
+        return Found(wire.NO_ERROR, pieces[:count], [], pieces[count:])
+
+    def denial(self, *, exists: bool) -> Found:
+        return Found(wire.NO_ERROR if exists else wire.NAME_ERROR, [], [self.soa], [])
+
+
+def compiled(records: list[bytes], beside: list[bytes], turns: int) -> Answer:
+    head = _heads.setdefault((len(records), len(beside)), struct.pack("!HHHHH", FLAGS, 1, len(records), 0, len(beside)))
+    return Answer(head, b"".join((*records, *beside)), turns, len(records[0]))
+
+
+_heads: dict[tuple[int, int], bytes] = {}
+"""Many answers have the same."""
+
+
+def targets(data: list[Data], records: Records, ttl: int) -> list[bytes]:
+    """Return the addresses of what SRV records lead to: names of the same Service."""
+    found = []
+    for name in dict.fromkeys(item.target for item in data if isinstance(item, ServiceTarget)):
+        owner = wire.name_to_wire(name.lower())
+        for kind in (wire.A, wire.AAAA):
+            found += [
+                wire.record(owner, kind, ttl, to_wire(kind, one)) for one in records.get((name.lower(), kind), ())
+            ]
+    return found
 
 
 def question_key(name: bytes, kind: int) -> bytes:
     return name + struct.pack("!HH", kind, wire.IN)
+
+
+def split(body: bytes) -> list[bytes]:
+    """Return the records of a compiled body one by one."""
+    found, offset = [], 0
+    while offset < len(body):
+        end = wire.skip_name(body, offset, pointers=True) + 10
+        end += int.from_bytes(body[end - 2 : end])
+        found.append(body[offset:end])
+        offset = end
+    return found
 
 
 def to_wire(kind: int, data: Data) -> bytes:
@@ -169,8 +255,4 @@ def to_wire(kind: int, data: Data) -> bytes:
         return wire.srv_data(0, data.weight, data.port, wire.name_to_wire(data.target))
     if isinstance(data, str):
         return wire.txt_data(data) if kind == wire.TXT else wire.name_to_wire(data)
-    return wire.address_data(data)
-
-
-def _distinct(lists: Iterable[list[Data]]) -> list[Data]:
-    return list(dict.fromkeys(item for listed in lists for item in listed))
+    return data.packed
