@@ -38,8 +38,9 @@ class NotAdmitted(Exception):
 class PolicyAgent:
     """``node``: the node whose pods are subject to policies here; empty for every pod that is seen."""
 
-    def __init__(self, client: Client, node: str = "") -> None:
+    def __init__(self, client: Client, node: str = "", *, admission_seconds: float = ADMISSION_SECONDS) -> None:
         self.client = client
+        self.admission_seconds = admission_seconds
         self.state = PolicyState(node)
         self.policies = Informer(client, NETWORK_POLICIES)
         self.definitions = Informer(
@@ -68,7 +69,7 @@ class PolicyAgent:
     async def admit(self, pod: str, uid: str, addresses: tuple[Address, ...]) -> None:
         """Return when the kernel has what policies say of a pod with these addresses. Raises ``NotAdmitted``."""
         try:
-            async with asyncio.timeout(ADMISSION_SECONDS):
+            async with asyncio.timeout(self.admission_seconds):
                 await self._listed.wait()
                 self.attach(pod, uid, addresses)
                 if not self.state.policies:
@@ -77,14 +78,18 @@ class PolicyAgent:
                 while not self._knows(pod, uid):
                     self._pulse.clear()
                     await self._pulse.wait()
-                applied = asyncio.get_running_loop().create_future()
-                self._waiting.append(applied)
-                self._wake.set()
-                await applied
+                await self.applied()
         except TimeoutError:
             self.detach(pod)
             missing = "the API has not told its policies" if not self._followed.is_set() else "the API does not know it"
             raise NotAdmitted(f"pod {pod} waits for its policies: {missing}") from None
+
+    async def applied(self) -> None:
+        """Return when all that is known now is in the kernel."""
+        applied = asyncio.get_running_loop().create_future()
+        self._waiting.append(applied)
+        self._wake.set()
+        await applied
 
     def _knows(self, pod: str, uid: str) -> bool:
         record = self.state.pods.get(pod)
