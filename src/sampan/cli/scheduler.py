@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from sampan.scheduler.configuration import ConfigurationError
+    from sampan.scheduler.reading import ConfigurationError
 
     try:
         return check(Path(options.config)) if options.verb == "check" else serve(options)

@@ -168,7 +168,8 @@ def read_kubelet_config(file: Path) -> dict[str, Any]:
 def read_scheduler_config(file: Path) -> str:
     """Return the path of a ``--scheduler-config`` that a scheduler can be made of. Raises ``ClusterError``."""
     from sampan.cluster.lifecycle import ClusterError
-    from sampan.scheduler.configuration import ConfigurationError, embedded, profiles_of, read
+    from sampan.scheduler.configuration import embedded, profiles_of, read
+    from sampan.scheduler.reading import ConfigurationError
 
     try:
         profiles_of(embedded(read(file)))

@@ -19,10 +19,12 @@ from sampan.api.flags import duration
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.scheduler.cluster_state import ClusterState
+from sampan.scheduler.extender_settings import ExtenderSpec, extenders_of
 from sampan.scheduler.framework import Handle, Plugin, defines
 from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.profile import POINTS, Profile
 from sampan.scheduler.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from sampan.scheduler.reading import ConfigurationError, known, mapping, number
 from sampan.scheduler.registry import PLUGINS
 from sampan.schema.objects import Object
 
@@ -36,20 +38,7 @@ POINT_NAMES = {
 QUEUE_SORT = "PrioritySort"
 """The only way to sort the queue."""
 FIELDS = ("apiVersion", "kind", "clientConnection", "leaderElection", "percentageOfNodesToScore",
-          "podInitialBackoffSeconds", "podMaxBackoffSeconds", "profiles")  # fmt: skip
-NO_EFFECT = {
-    "parallelism": "cycles run one after another in one loop",
-    "extenders": "write a plugin instead, it is called in the process",
-    "enableProfiling": "there is nothing to profile with",
-    "enableContentionProfiling": "there are no locks",
-    "healthzBindAddress": "the health of the scheduler is that of its process",
-    "metricsBindAddress": "metrics are on the API's own page",
-    "delayCacheUntilActive": "the cache is filled when the scheduler leads",
-}
-
-
-class ConfigurationError(ValueError):
-    """The configuration cannot be used; the message begins with the field."""
+          "podInitialBackoffSeconds", "podMaxBackoffSeconds", "profiles", "extenders")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,6 +77,7 @@ class Configuration:
     pauses: tuple[float, float] = (FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     kubeconfig: str = ""
     election: Election = Election()
+    extenders: Sequence[ExtenderSpec] = ()
     directory: Path = field(default_factory=Path)
     """Where files of plugins are looked for."""
 
@@ -127,6 +117,7 @@ def parse(found: Object, directory: Path) -> Configuration:
         pauses=(float(first), float(longest)),
         kubeconfig=connection.get("kubeconfig", ""),
         election=election_of(mapping(found, "leaderElection", "")),
+        extenders=extenders_of(found.get("extenders"), directory),
         directory=directory,
     )
 
@@ -200,33 +191,6 @@ def args_of(found: Sequence[Object], at: str) -> dict[str, Object]:
     return args
 
 
-def known(found: object, names: Sequence[str], at: str) -> None:
-    if not isinstance(found, dict):
-        raise ConfigurationError(f"{at.rstrip('.') or 'configuration'}: expected an object")
-    for name in found:
-        if name not in names:
-            why = f": it would have no effect: {NO_EFFECT[name]}" if name in NO_EFFECT and not at else ""
-            raise ConfigurationError(f'unknown field "{at}{name}"{why}')
-
-
-def mapping(found: Object, name: str, at: str) -> Object:
-    value = found.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{at}{name}: expected an object")
-    return value
-
-
-def number(found: Object, name: str, at: str, otherwise: int, *, lowest: int = 0, highest: int = 2**31) -> int:
-    value = found.get(name)
-    if value is None:
-        return otherwise
-    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-        raise ConfigurationError(f"{at}{name}: Invalid value: {value}: must be a number from {lowest} to {highest}")
-    return value
-
-
 def embedded(configuration: Configuration) -> Configuration:
     """Return the configuration if a cluster's own scheduler can use it: who leads and which cluster it is are settled there.
     Raises ``ConfigurationError``."""
@@ -268,6 +232,9 @@ def build(spec: ProfileSpec, configuration: Configuration, handle: Handle) -> Pr
         if aliases.get(name, name) not in (*classes, QUEUE_SORT, "*"):
             raise ConfigurationError(f'{at}: plugin "{name}" does not exist')
     args = {aliases.get(name, name): value for name, value in spec.args.items()}
+    if ignored := sorted(name for one in configuration.extenders for name in one.ignored_by_scheduler):
+        fit = args.get("NodeResourcesFit", {})
+        args["NodeResourcesFit"] = {**fit, "ignoredResources": [*(fit.get("ignoredResources") or ()), *ignored]}
     wanted = dict.fromkeys(name for names in chosen.values() for name, _ in names)
     plugins = {name: made(classes[name], args.get(name, {}), handle, at) for name in wanted}
     enabled: dict[str, list[Plugin]] = {}

@@ -6,10 +6,11 @@ A cycle waits for nothing: it sees one state of the world. Source: pkg/scheduler
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sampan.scheduler.cluster_state import ClusterState
+from sampan.scheduler.extenders import Extenders
 from sampan.scheduler.framework import Code, CycleState, NodeStatuses, Status, unresolvable
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.pod_info import PodInfo
@@ -85,6 +86,8 @@ class Cycles:
     def __init__(self, cluster: ClusterState) -> None:
         self.cluster = cluster
         self._begin = 0
+        self._refused: dict[str, Status] = {}
+        """Why nodes of the last cycle will not do, where others will."""
         self._memories: dict[str, Memory] = {}
 
     def choose(self, profile: Profile, state: CycleState, pod: PodInfo) -> NodeInfo | Refusal | Status:
@@ -101,6 +104,53 @@ class Cycles:
         if isinstance(scores, Status):
             return scores
         return found[scores.index(max(scores))]
+
+    async def choose_with(
+        self, extenders: Extenders, profile: Profile, state: CycleState, pod: PodInfo
+    ) -> NodeInfo | Refusal | Status:
+        """Return the best node for a pod that extenders are asked about. The world goes on while they think: the node must
+        still do when they have answered, and ``state`` is that of then."""
+        if not self.cluster.nodes:
+            return Refusal(0)
+        answers = self._memories.setdefault(profile.name, Memory()).of(pod, self.cluster.version)
+        found = self.fitting(profile, state, pod, answers)
+        if isinstance(found, Refusal | Status):
+            return found
+        statuses, scores = self._refused, dict.fromkeys((node.name for node in found), 0)
+        if len(found) > 1:
+            points = profile.scores(state, pod, found, answers)
+            if isinstance(points, Status):
+                return points
+            scores = dict(zip(scores, points, strict=True))
+        kept = await extenders.filter(pod, found)
+        if isinstance(kept, Status):
+            return kept
+        nodes, refused = kept
+        if not nodes:
+            return Refusal(len(self.cluster.nodes), NodeStatuses({**statuses, **refused}, unresolvable()))
+        if len(nodes) > 1:
+            for name, more in (await extenders.points(pod, nodes)).items():
+                scores[name] = scores.get(name, 0) + more
+        return self._still(profile, state, pod, sorted(nodes, key=lambda node: -scores[node.name]))
+
+    def _still(
+        self, profile: Profile, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]
+    ) -> NodeInfo | Refusal | Status:
+        """Return the first of the nodes that the plugins let through as things are now."""
+        state.clear()
+        names, status, _ = profile.pre_filter(state, pod, self.cluster.ordered())
+        if status is not None:
+            refusal = Refusal(len(self.cluster.nodes), NodeStatuses({}, status._replace(reasons=())), status)
+            return status if status.code is Code.ERROR else refusal
+        statuses: dict[str, Status] = {}
+        for node in nodes:
+            if self.cluster.nodes.get(node.name) is not node or (names is not None and node.name not in names):
+                continue
+            why = profile.filter_with_nominated(state, pod, node)
+            if why is None:
+                return node
+            statuses[node.name] = why
+        return Refusal(len(self.cluster.nodes), NodeStatuses(statuses, unresolvable()))
 
     def fitting(
         self, profile: Profile, state: CycleState, pod: PodInfo, answers: Answers
@@ -131,6 +181,7 @@ class Cycles:
         if error is not None and not found:
             return error
         if found:
+            self._refused = statuses
             return found
         others = unresolvable()
         if names is not None:

@@ -9,9 +9,10 @@ are taken when nothing else waits), pkg/scheduler/backend/queue.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sampan.client.protocol import ResourceType
@@ -27,6 +28,8 @@ LONGEST_WAIT_SECONDS = 300.0
 NOBODY = ""
 """Who refuses a pod where there are no nodes: it waits for the first."""
 
+Happening = tuple[ResourceType, str, "Object | None", "Object | None"] | None
+"""An event; None: the pod itself changed."""
 EnqueueCheck = Callable[[PodInfo], "Status | None"]
 
 
@@ -74,6 +77,8 @@ class SchedulingQueue:
             for one in found:
                 for action in one.actions:
                     self._listeners.setdefault((one.resource, action), []).append((plugin, one.hint))
+        self._meanwhile: dict[str, list[Happening]] = {}
+        """What happens while pods are being tried that others are asked about, by their keys."""
         self.incoming: dict[tuple[str, str], int] = {}
         """How many pods came into each part, by part and event: a metric."""
 
@@ -110,6 +115,8 @@ class SchedulingQueue:
             return
         before, queued.pod = queued.pod, pod
         queued.order = (-pod.priority, *queued.order[1:])
+        if pod.key in self._meanwhile and (before.spec != pod.spec or before.labels != pod.labels):
+            self._meanwhile[pod.key].append(None)
         if queued.where == "gated" or (
             queued.where == "unschedulable" and (before.spec != pod.spec or before.labels != pod.labels)
         ):
@@ -151,7 +158,10 @@ class SchedulingQueue:
             return
         queued.refused_by, queued.pending, queued.errors = frozenset(plugins) or frozenset({NOBODY}), is_pending, 0
         queued.failed_at = self._now()
-        self._wait(queued, "unschedulable", "ScheduleAttemptFailure")
+        if any(self._may_help(queued, one) for one in self._meanwhile.get(queued.pod.key, ())):
+            self._enter(queued, "ScheduleAttemptFailure")
+        else:
+            self._wait(queued, "unschedulable", "ScheduleAttemptFailure")
 
     def failed(self, queued: QueuedPod) -> None:
         """Put back a pod whose cycle or binding ended with an error: it is tried again after its pause."""
@@ -184,8 +194,32 @@ class SchedulingQueue:
         if queued is not None and queued.where == "gated":
             self.activate(key)
 
+    def meanwhile(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Note what happens while a pod is being tried, if that takes longer than a moment: a refusal may be out of date."""
+
+        @contextlib.contextmanager
+        def noted() -> Iterator[None]:
+            self._meanwhile[key] = []
+            try:
+                yield
+            finally:
+                del self._meanwhile[key]
+
+        return noted()
+
+    def _may_help(self, queued: QueuedPod, happening: Happening) -> bool:
+        if happening is None:
+            return True
+        resource, action, old, new = happening
+        return any(
+            plugin in queued.refused_by and (hint is None or hint(queued.pod, old, new))
+            for plugin, hint in self._listeners.get((resource, action), ())
+        )
+
     def event(self, resource: ResourceType, action: str, old: Object | None, new: Object | None) -> None:
         """Try again who may have waited for this."""
+        for noted in self._meanwhile.values():
+            noted.append((resource, action, old, new))
         if not self._refused:
             return
         found: dict[str, QueuedPod] = {}

@@ -22,6 +22,7 @@ from sampan.scheduler.binding import Binding
 from sampan.scheduler.cluster_state import ClusterState
 from sampan.scheduler.configuration import Configuration, build
 from sampan.scheduler.cycle import Cycles, Refusal
+from sampan.scheduler.extenders import Extenders
 from sampan.scheduler.framework import (
     ADD,
     DELETE,
@@ -47,6 +48,7 @@ from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.scheduler")
 
+Choose = Callable[[Profile, CycleState, PodInfo], "NodeInfo | Refusal | Status"]
 BINDINGS = 64
 """How many pods are being bound at a time; waiting for volumes or a permit does not count."""
 
@@ -85,7 +87,9 @@ class Scheduler:
                 lambda key: self.queue.later(key), lambda *event: self.queue.event(*event),
             )  # fmt: skip
             self.profiles[spec.scheduler_name] = build(spec, configuration, handle)
-        interests = {name: found for one in self.profiles.values() for name, found in one.interests().items()}
+        self.extenders = Extenders(configuration.extenders)
+        interests = self.extenders.interests()
+        interests |= {name: found for one in self.profiles.values() for name, found in one.interests().items()}
         self.queue = SchedulingQueue(self._may_enter, interests, configuration.pauses)
         self.nodes.add_handler(self._on_node)
         self.namespaces.add_handler(self._on_namespace)
@@ -102,10 +106,14 @@ class Scheduler:
             try:
                 while True:
                     queued = await self.queue.pop()
-                    self._schedule(queued)
+                    if self.extenders.all and self.extenders.are_asked_about(queued.pod):
+                        await self._schedule_with_extenders(queued)
+                    else:
+                        self._schedule(queued)
                     await asyncio.sleep(0)  # whoever shares the loop gets on between two cycles
             finally:
                 self._is_ending = True
+                await self.extenders.close()
 
     def _follow(self, resource: ResourceType) -> Informer:
         informer = self._informer_of(resource)
@@ -238,10 +246,25 @@ class Scheduler:
     # one pod
 
     def _schedule(self, queued: QueuedPod) -> None:
-        pod, profile, state = queued.pod, self._profile(queued.pod), CycleState()
-        begun = perf_counter()
+        self._go_on(queued, CycleState(), perf_counter(), lambda *cycle: self.cycles.choose(*cycle))
+
+    async def _schedule_with_extenders(self, queued: QueuedPod) -> None:
+        """Schedule a pod that extenders are asked about: one at a time, while everything else goes on."""
+        profile, state, begun = self._profile(queued.pod), CycleState(), perf_counter()
+        with self.queue.meanwhile(queued.pod.key):
+            try:
+                chosen = await self.cycles.choose_with(self.extenders, profile, state, queued.pod)
+            except Exception as error:
+                logger.exception("%s: a plugin failed", queued.pod.key)
+                chosen = failure(f"running the plugins: {type(error).__name__}: {error}")
+            if self.queue.get(queued.pod.key) is queued:  # it may have gone meanwhile
+                self._go_on(queued, state, begun, lambda *cycle: chosen)
+
+    def _go_on(self, queued: QueuedPod, state: CycleState, begun: float, choose: Choose) -> None:
+        """Take a pod from the choice of its node to what follows."""
+        pod, profile = queued.pod, self._profile(queued.pod)
         try:
-            chosen = self.cycles.choose(profile, state, pod)
+            chosen = choose(profile, state, pod)
             found = self._assume(profile, state, pod, chosen.name) if isinstance(chosen, NodeInfo) else chosen
             if isinstance(found, Refusal):
                 self._refuse(profile, state, queued, found)
@@ -325,7 +348,8 @@ class Scheduler:
             status = await profile.permit(state, pod, node) or await profile.pre_bind(state, pod, node)
             if status is None:
                 async with self._slots:
-                    status = await profile.bind(state, pod, node)
+                    extender = self.extenders.binder(pod)
+                    status = await (extender.bind(pod, node) if extender else profile.bind(state, pod, node))
         except Exception as error:
             logger.exception("%s: a plugin failed", pod.key)
             status = failure(f"{type(error).__name__}: {error}")

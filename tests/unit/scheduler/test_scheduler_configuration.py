@@ -9,8 +9,9 @@ import pytest
 
 from sampan.cli.main import main
 from sampan.client.resources import PODS
-from sampan.scheduler.configuration import Configuration, ConfigurationError, embedded, parse, profiles_of, read
+from sampan.scheduler.configuration import Configuration, embedded, parse, profiles_of, read
 from sampan.scheduler.profile import Profile
+from sampan.scheduler.reading import ConfigurationError
 from sampan.schema.objects import Object
 from tests.unit.scheduler.conftest import Start
 from tests.unit.scheduler.made import node
@@ -64,11 +65,25 @@ def test_everything_off_but_what_is_named() -> None:
     assert list(found.plugins) == ["NodeName", "DefaultBinder"]
 
 
+EXTENDER = {"urlPrefix": "http://127.0.0.1:1"}
+
+
+def of_extenders(**fields: Any) -> Object:
+    return {"extenders": [{**EXTENDER, **fields}]}
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"parallelism": 4}, 'unknown field "parallelism": it would have no effect: cycles run one after another'),
-        ({"extenders": []}, "write a plugin instead"),
+        ({"extenders": [{}]}, 'extenders[0].urlPrefix: Invalid value: ""'),
+        (of_extenders(prioritizeVerb="p"), "extenders[0].weight: Invalid value: 0: must have a positive weight"),
+        (of_extenders(preemptVerb="p"), 'unknown field "extenders[0].preemptVerb": it would have no effect'),
+        (of_extenders(httpTimeout="soon"), "extenders[0].httpTimeout"),
+        (of_extenders(tlsConfig={"x": 1}), 'unknown field "extenders[0].tlsConfig.x"'),
+        (of_extenders(managedResources=[{"name": "cpu"}]), "cpu is an invalid extended resource name"),
+        ({"extenders": [{**EXTENDER, "bindVerb": "b"}] * 2}, "found 2 extenders implementing bind"),
+        ({"extenders": [{**EXTENDER, "managedResources": [{"name": "a/b"}]}] * 2}, 'resource name "a/b"'),
         ({"wrong": 1}, 'unknown field "wrong"'),
         ({"percentageOfNodesToScore": 101}, "percentageOfNodesToScore: Invalid value: 101"),
         ({"podInitialBackoffSeconds": 5, "podMaxBackoffSeconds": 2}, "podMaxBackoffSeconds: Invalid value: 2"),

@@ -112,3 +112,18 @@ async def test_one_made_anew_under_the_same_name_is_another() -> None:
     queue.add(PodInfo(other))
     queue.refused(queued, {"Fit"})
     assert (await queue.pop()).pod.uid == "other"
+
+
+async def test_a_refusal_that_is_out_of_date_is_no_reason_to_wait() -> None:
+    queue = queue_of({"Fit": (interest(NODES, ADD),), "Ports": (interest(PODS, DELETE),)}, pauses=(1000.0, 1000.0))
+    queue.add(PodInfo(pod("a")))
+    queued = await queue.pop()
+    for happened, where in ((lambda: queue.event(PODS, DELETE, pod("x"), None), "unschedulable"),
+                            (lambda: queue.event(NODES, ADD, None, node("n")), "backoff"),
+                            (lambda: queue.add(PodInfo(pod("a", labels={"new": "label"}))), "backoff")):  # fmt: skip
+        with queue.meanwhile("ns/a"):
+            happened()
+            queue.refused(queued, {"Fit"})
+        assert queued.where == where
+        queue.activate("ns/a")
+        assert await queue.pop() is queued
