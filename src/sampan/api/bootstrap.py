@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sampan.api import metadata, policy_roles, policy_system_roles
+from sampan.api.admission.service_ranges import networks_of
 from sampan.api.catalog import Served
 from sampan.api.flowcontrol import bootstrap as flowcontrol
 from sampan.api.rbac_reconciling import BINDINGS, ROLES, reconciled
@@ -185,7 +186,8 @@ def front_proxy(config: ApiConfig) -> Object:
 def kubernetes_service(config: ApiConfig) -> Iterator[Object]:
     """Yield default/kubernetes with its Endpoints and EndpointSlice: the address the API is reached at from inside."""
     host, port = config.advertise
-    address = str(ipaddress.ip_network(config.service_cidr)[1])
+    main = networks_of(config.service_cidr)[0]
+    address, family = str(main[1]), f"IPv{main.version}"
     labels = {"component": "apiserver", "provider": "kubernetes"}
     yield {
         "apiVersion": "v1",
@@ -195,7 +197,7 @@ def kubernetes_service(config: ApiConfig) -> Iterator[Object]:
             "clusterIP": address,
             "clusterIPs": [address],
             "internalTrafficPolicy": "Cluster",
-            "ipFamilies": ["IPv4"],
+            "ipFamilies": [family],
             "ipFamilyPolicy": "SingleStack",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
             "sessionAffinity": "None",
@@ -222,7 +224,7 @@ def kubernetes_service(config: ApiConfig) -> Iterator[Object]:
             "generation": 1,
             "labels": {"kubernetes.io/service-name": "kubernetes"},
         },
-        "addressType": "IPv4",
+        "addressType": f"IPv{ipaddress.ip_address(host).version}",
         "endpoints": [{"addresses": [host], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     }

@@ -58,6 +58,7 @@ class ApiConfig:
     """Bound sockets; each serves HTTPS."""
     kubernetes_version: str = "1.37"
     service_cidr: str = "10.96.0.0/18"
+    """One range, or one of each family with a comma between, the main one first."""
     pod_cidr: str = "10.244.0.0/18"
     advertise: tuple[str, int] = ("127.0.0.1", 6443)
     """Address and port of the Service default/kubernetes' endpoint."""

@@ -122,7 +122,7 @@ class ServiceCidrController(Controller):
     async def _make_default(self) -> None:
         made = {"apiVersion": SERVICE_CIDRS.api_version, "kind": SERVICE_CIDRS.kind, "metadata": {"name": DEFAULT}}
         try:
-            await self.client.create(SERVICE_CIDRS, {**made, "spec": {"cidrs": [self.own]}})
+            await self.client.create(SERVICE_CIDRS, {**made, "spec": {"cidrs": self.own.split(",")}})
         except ApiError as error:
             if not error.already_exists:
                 raise

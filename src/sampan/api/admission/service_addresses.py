@@ -37,9 +37,9 @@ STATIC_BAND = 256
 class ServiceAddresses:
     """The allocator of one API. Owners are ``namespace/name``."""
 
-    def __init__(self, api: Api, cidr: str, node_ports: tuple[int, int]) -> None:
+    def __init__(self, api: Api, cidrs: str, node_ports: tuple[int, int]) -> None:
         self.api = api
-        self.ranges = ServiceRanges(api, cidr)
+        self.ranges = ServiceRanges(api, cidrs)
         self.node_ports = node_ports
         self.claims = Claims(api.store)
         self._addresses: dict[str, str] = {}
@@ -121,28 +121,37 @@ class ServiceAddresses:
                 if admission.old is not None:
                     spec.pop(key, None)
             return
-        causes = settle_families(spec, mapping(admission.old, "spec"), f"IPv{self.ranges.own.version}")
+        causes = settle_families(spec, mapping(admission.old, "spec"), self.ranges.families)
         if causes:
             raise invalid(admission.resource, admission.name, causes)
-        wanted = spec.get("clusterIP") or next(iter(items(spec, "clusterIPs")), "")
-        if wanted == "None":
-            pass
-        elif not wanted:
-            elsewhere: set[str] = set()  # given out by another server this moment
-            while (wanted := self._free_address(elsewhere)) and not await self.claims.claim(
-                wanted, owner, admission.dry_run
-            ):
-                elsewhere.add(wanted)
-            if not wanted:
-                raise StatusError(
-                    500, "InternalError", "Internal error occurred: failed to allocate a serviceIP: range is full"
-                )
-            self._addresses[wanted] = owner
-        else:
-            await self._take_address(admission, wanted, owner)
-        spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+        given = list(items(spec, "clusterIPs")) or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+        if given[:1] == ["None"]:
+            spec["clusterIP"], spec["clusterIPs"] = "None", ["None"]
+            return
+        families = items(spec, "ipFamilies") or self.ranges.families[:1]
+        for index, family in enumerate(families):
+            wanted = given[index] if index < len(given) else ""
+            if wanted:
+                await self._take_address(admission, wanted, owner, given)
+            else:
+                given[index:] = [await self._new_address(admission, family, owner)]
+            # said at once: what is refused next gives back what was given before
+            spec["clusterIP"], spec["clusterIPs"] = given[0], given
 
-    async def _take_address(self, admission: Admission, wanted: str, owner: str) -> None:
+    async def _new_address(self, admission: Admission, family: str, owner: str) -> str:
+        elsewhere: set[str] = set()  # given out by another server this moment
+        while (found := self._free_address(family, elsewhere)) and not await self.claims.claim(
+            found, owner, admission.dry_run
+        ):
+            elsewhere.add(found)
+        if not found:
+            raise StatusError(
+                500, "InternalError", "Internal error occurred: failed to allocate a serviceIP: range is full"
+            )
+        self._addresses[found] = owner
+        return found
+
+    async def _take_address(self, admission: Admission, wanted: str, owner: str, every: list[str]) -> None:
         held_by = self._addresses.get(wanted)
         if held_by == owner:
             return
@@ -154,17 +163,18 @@ class ServiceAddresses:
             raise refused(
                 admission,
                 "spec.clusterIPs",
-                [wanted],
+                every,
                 f"failed to allocate IP {wanted}: provided IP is already allocated",
             )
         if not inside:
-            valid = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self.ranges.own}"
+            own = next((one for one in self.ranges.own if one.version == ipaddress.ip_address(wanted).version), "")
+            valid = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {own}"
             why = f"failed to allocate IP {wanted}: {valid}"
-            raise refused(admission, "spec.clusterIPs", [wanted], why)
+            raise refused(admission, "spec.clusterIPs", every, why)
         self._addresses[wanted] = owner
 
-    def _free_address(self, elsewhere: set[str]) -> str:
-        return next((free for network in self.ranges if (free := self._free_in(network, elsewhere))), "")
+    def _free_address(self, family: str, elsewhere: set[str]) -> str:
+        return next((free for network in self.ranges.of(family) if (free := self._free_in(network, elsewhere))), "")
 
     def _free_in(self, network: Network, elsewhere: set[str]) -> str:
         first, size = int(network.network_address), min(network.num_addresses, 2**20)

@@ -1,6 +1,8 @@
-"""The address families of a Service, on a cluster that has one family. Source: registry/core/service/storage/alloc.go."""
+"""The address families of a Service, of those that the cluster has. Source: registry/core/service/storage/alloc.go."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sampan.api.resource import Cause
 from sampan.api.resources.addresses import family
@@ -14,10 +16,11 @@ POLICY = "spec.ipFamilyPolicy"
 SAME_KEYS = ("ipFamilyPolicy", "ipFamilies", "clusterIPs")
 
 
-def settle_families(spec: Object, before: Object, own: str) -> list[Cause]:
+def settle_families(spec: Object, before: Object, own: Sequence[str]) -> list[Cause]:
     """Fill in ``ipFamilyPolicy`` and ``ipFamilies``; return why a Service cannot have those that it asks for.
 
-    ``own`` is the family of the cluster, ``before`` the spec of the stored Service (empty on create).
+    ``own`` are the families of the cluster, the main one first; ``before`` is the spec of the stored Service (empty on
+    create). A Service that prefers both families and was made when there was one stays as it is (``SAME_KEYS``).
     """
     if spec.get("ipFamilyPolicy") == PREFER and all(spec.get(key) == before.get(key) for key in SAME_KEYS):
         return []
@@ -35,17 +38,23 @@ def settle_families(spec: Object, before: Object, own: str) -> list[Cause]:
     causes = inferred(spec, own)
     if causes:
         return causes
-    families = spec.setdefault("ipFamilies", [own])
+    families = spec.setdefault("ipFamilies", [own[0]])
     if selectorless:  # it has the addresses of others: any family will do
         if len(families) < 2 and policy != SINGLE:
-            spec["ipFamilies"] = [families[0], next(kind for kind in FAMILIES if kind != families[0])]
+            spec["ipFamilies"] = [families[0], other(families[0])]
         return []
-    if policy == REQUIRE:
+    if policy == REQUIRE and len(own) < 2:
         causes.append(invalid(POLICY, policy, "this cluster is not configured for dual-stack services"))
     for index, kind in enumerate(families):
-        if kind != own:
+        if kind not in own:
             causes.append(invalid(f"spec.ipFamilies[{index}]", kind, "not configured on this cluster"))
+    if not causes and policy != SINGLE and len(families) == 1 and len(own) == 2:
+        spec["ipFamilies"] = [families[0], other(families[0])]
     return causes
+
+
+def other(family: str) -> str:
+    return next(kind for kind in FAMILIES if kind != family)
 
 
 def reduced(spec: Object, before: Object, policy: str) -> list[Cause]:
@@ -61,7 +70,7 @@ def reduced(spec: Object, before: Object, policy: str) -> list[Cause]:
     return causes
 
 
-def inferred(spec: Object, own: str) -> list[Cause]:
+def inferred(spec: Object, own: Sequence[str]) -> list[Cause]:
     """Take the families that are not named from the addresses that are."""
     families, addresses = list(items(spec, "ipFamilies")), items(spec, "clusterIPs")
     causes = []
@@ -70,7 +79,7 @@ def inferred(spec: Object, own: str) -> list[Cause]:
             break
         if index >= len(families):
             kind = family(address)
-            if kind == own:
+            if kind in own:
                 families.append(kind)
             else:
                 why = f"{kind} is not configured on this cluster"

@@ -21,10 +21,20 @@ PREFIX = prefix_of("servicecidrs.networking.k8s.io")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def networks_of(cidrs: str) -> tuple[Network, ...]:
+    """Return the ranges of ``service-cluster-ip-range``: one, or two of different families with a comma between. Raises
+    ``ValueError``."""
+    found = tuple(ipaddress.ip_network(text.strip()) for text in cidrs.split(","))
+    if len(found) > 2 or len({network.version for network in found}) != len(found):
+        raise ValueError(f"{cidrs!r}: one range, or one of IPv4 and one of IPv6")
+    return found
+
+
 class ServiceRanges:
-    def __init__(self, api: Api, cidr: str) -> None:
+    def __init__(self, api: Api, cidrs: str) -> None:
         self._api = api
-        self.own = ipaddress.ip_network(cidr)
+        self.own = networks_of(cidrs)
+        """One range, or one of each family, the main one first."""
         self._added: dict[str, list[Network]] = {}
 
     async def load(self) -> None:
@@ -42,13 +52,22 @@ class ServiceRanges:
     def _take(self, key: str, service_cidr: Object) -> None:
         if "deletionTimestamp" not in service_cidr["metadata"]:
             networks = [ipaddress.ip_network(one) for one in items(service_cidr, "spec", "cidrs")]
-            self._added[key] = [one for one in networks if one.version == self.own.version and one != self.own]
+            known = {network.version for network in self.own}
+            self._added[key] = [one for one in networks if one.version in known and one not in self.own]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Return the families that Services can have, the main one first."""
+        return tuple(f"IPv{network.version}" for network in self.own)
 
     def __iter__(self) -> Iterator[Network]:
         """Yield the ranges, the server's own first."""
-        yield self.own
+        yield from self.own
         for networks in self._added.values():
             yield from networks
+
+    def of(self, family: str) -> list[Network]:
+        return [network for network in self if f"IPv{network.version}" == family]
 
     def have(self, address: str) -> bool:
         """Whether an address is in one of the ranges. Raises ``ValueError`` for what is none."""
