@@ -48,12 +48,13 @@ class NodeProxy:
             raise not_found(served.resource, name)
         if not port:
             return self._kubelets.address(node)
-        addresses = {entry["type"]: entry["address"] for entry in node.get("status", {}).get("addresses") or ()}
-        if "InternalIP" not in addresses:
+        host = self._kubelets.host(node)
+        if not host:
+            addresses = node.get("status", {}).get("addresses") or []
             raise StatusError(500, "InternalError", f"no preferred addresses found; known addresses: {addresses}")
         kubelet = node.get("status", {}).get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port")
         scheme = scheme or ("https" if port == str(kubelet) else "http")
-        return f"{scheme}://{addresses['InternalIP']}:{port}"
+        return f"{scheme}://{host}:{port}"
 
     def _in_process(self, request: Request) -> Asgi | None:
         return self._api.kubelet_of(request.attributes.name)

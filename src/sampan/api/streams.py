@@ -108,16 +108,23 @@ class Kubelets:
         record = self._api.store.get(served.key("", name))
         return None if record is None else self._api.parsed(record)
 
+    @staticmethod
+    def host(node: Object) -> str:
+        """Return a node's first InternalIP as URLs have it; ``""``: it has none."""
+        listed = node.get("status", {}).get("addresses") or ()
+        found = next((str(entry["address"]) for entry in listed if entry["type"] == "InternalIP"), "")
+        return f"[{found}]" if ":" in found else found
+
     def address(self, node: Object) -> str:
         """Return the URL of a node's kubelet. Raises 500 where it has none."""
         name, status = node["metadata"]["name"], node.get("status", {})
-        addresses = {entry["type"]: entry["address"] for entry in status.get("addresses") or ()}
+        host = self.host(node)
         port = status.get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port")
-        if "InternalIP" not in addresses or not port:
+        if not host or not port:
             raise StatusError(
                 500, "InternalError", f"node {name} has no kubelet: its pods have no logs and cannot be entered"
             )
-        return f"https://{addresses['InternalIP']}:{port}"
+        return f"https://{host}:{port}"
 
     async def log(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve ``pods/log``."""

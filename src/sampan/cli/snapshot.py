@@ -71,7 +71,7 @@ def save(options: argparse.Namespace) -> int:
     about = {
         "cluster": settings.name,
         "pods": settings.pods,
-        "serviceCIDR": str(settings.service_cidr),
+        "serviceCIDR": ",".join(map(str, settings.service_cidrs)),
         "nodeName": settings.node_name,
     }
     answer = request(options, "PUT", options.snapshot, about)
@@ -137,11 +137,13 @@ def fork(options: argparse.Namespace) -> int:
     about = snapshot.about(path_of(options.snapshot))
     if options.cluster in lifecycle.names():
         raise lifecycle.ClusterError(f"cluster {options.cluster!r} exists", "give the fork another name")
-    chosen: dict[str, Any] = {}
+    ranges = [ipaddress.ip_network(text) for text in about["serviceCIDR"].split(",")]
+    family = "dual" if len(ranges) == 2 else f"ipv{ranges[0].version}"
+    chosen: dict[str, Any] = {"ip_family": family}
     sealing = None
     if about.get("cluster") in lifecycle.names():
         saved = lifecycle.load(about["cluster"])
-        chosen = {name: getattr(saved, name) for name in ("api_flags", "kubelet_config", "scheduler_config")}
+        chosen |= {name: getattr(saved, name) for name in ("api_flags", "kubelet_config", "scheduler_config")}
         file = parse(saved.api_flags).encryption_provider_config
         sealing = encryption.read(file) if file else None
     found = snapshot.read(path_of(options.snapshot), sealing)
@@ -152,8 +154,8 @@ def fork(options: argparse.Namespace) -> int:
     up.check(starting)
     settings = lifecycle.choose(starting.name, starting.pods, starting.kubernetes_version, None, **chosen)
     folders = Folders(settings.volumes_dir if settings.pods == "real" else None)
-    old = (ipaddress.IPv4Network(about["serviceCIDR"]), about["nodeName"])
-    puts = rehomed(found.image.records.values(), old, (settings.service_cidr, settings.node_name), folders)
+    old = (ranges, about["nodeName"])
+    puts = rehomed(found.image.records.values(), old, (settings.service_cidrs, settings.node_name), folders)
 
     async def fill() -> None:
         store = SqliteStore(settings.store_path, encryption=sealing)

@@ -58,6 +58,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a container runtime that runs already (unix:///run/crio/crio.sock); its network is its own (docs/node.md)",
     )
     parser.add_argument(
+        "--ip-family",
+        choices=("ipv4", "ipv6", "dual"),
+        help="addresses of pods, Services and the node: of IPv4 (the default), of IPv6, or of both",
+    )
+    parser.add_argument(
         "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
     )
 
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         kubelet,
         endpoint,
         scheduler_config=scheduler,
+        ip_family=options.ip_family,
     )
     file = kubeconfig.user_file(options.kubeconfig)
 
@@ -212,11 +218,19 @@ def check(options: argparse.Namespace) -> None:
     if options.api_port is not None and not 0 < options.api_port < 65536:
         raise ClusterError(f"{options.api_port} is not a port", "a number from 1 to 65535")
     if options.pods != "real":
+        if options.ip_family not in (None, "ipv4"):
+            raise ClusterError(f"--pods={options.pods} has IPv4 only", "--ip-family is for real pods")
         return
     if sys.platform != "linux":
         raise ClusterError("real pods need Linux", "`sampan up --pods=simulated` works on any system")
     if os.geteuid() != 0:
         raise ClusterError("real pods need root", "`sudo sampan up`, or `sampan up --pods=simulated`")
+    if options.ip_family in ("ipv6", "dual"):
+        from sampan.network.cluster_link import ipv6_works
+
+        if not ipv6_works():
+            why = "this machine has no IPv6, or it is switched off for new interfaces"
+            raise ClusterError(why, "sysctl net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0")
     missing = sorted({package for program, package in PROGRAMS.items() if not which(program)})
     if missing:
         raise ClusterError(f"this machine lacks {', '.join(missing)}", f"apt-get install -y {' '.join(missing)}")

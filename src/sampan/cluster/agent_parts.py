@@ -17,14 +17,14 @@ async def run_node(settings: Settings, ready: Ready) -> None:
         cni_socket=settings.cni_socket,
         cni_dir=settings.run_dir / "cni",
         state_dir=settings.state_dir / "network",
-        pod_cidrs=(settings.pod_cidr,),
-        node_ips=(settings.node_ip,),
-        cluster_cidrs=(settings.cluster_cidr,),
-        load_balancer_cidrs=(settings.load_balancer_cidr,),
+        pod_cidrs=settings.pod_cidrs,
+        node_ips=settings.node_ips,
+        cluster_cidrs=settings.cluster_cidrs,
+        load_balancer_cidrs=settings.load_balancer_cidrs,
     )
     config = NodeConfig(
         name=settings.node_name,
-        ip=str(settings.node_ip),
+        ips=tuple(map(str, settings.node_ips)),
         kubeconfig=settings.kubeconfig("node"),
         containerd_socket=settings.containerd_socket,
         kubelet_dir=settings.kubelet_dir,
@@ -48,7 +48,7 @@ async def run_dns(settings: Settings, ready: Ready) -> None:
     config = DnsConfig(
         connection=load(settings.kubeconfig("dns")),
         listen=str(settings.node_ip),
-        service_ips=(str(settings.dns_service_ip),),
+        service_ips=tuple(map(str, settings.dns_service_ips)),
         cluster_domain=settings.cluster_domain,
         config_map="kube-system/coredns",
         makes_service=True,

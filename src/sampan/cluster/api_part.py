@@ -37,7 +37,7 @@ async def run_api(settings: Settings, sockets: tuple[socket.socket, ...], ready:
         snapshots_dir=snapshots_root(),
         sockets=sockets,
         kubernetes_version=settings.kubernetes_version,
-        service_cidr=str(settings.service_cidr),
+        service_cidr=",".join(map(str, settings.service_cidrs)),
         pod_cidr=str(settings.pod_cidr),
         advertise=(str(settings.node_ip) if real else "127.0.0.1", settings.api_port),
         cluster_domain=settings.cluster_domain,

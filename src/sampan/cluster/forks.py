@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from sampan.cluster.settings import Network
 from sampan.controllers.local_provisioner import PROVISIONER, Folders
 from sampan.schema.canonical import dumps
 from sampan.schema.quantity import parse
@@ -30,13 +31,14 @@ NODE_LEASES = prefix_of("leases.coordination.k8s.io") + "kube-node-lease/"
 LEASES = prefix_of("leases.coordination.k8s.io") + "kube-system/"
 ENDED = ("Succeeded", "Failed")
 
-Network = ipaddress.IPv4Network
+Networks = Sequence[Network]
+"""Of Services: one range, or one of each family."""
 
 
 def rehomed(
-    records: Iterable[Record], old: tuple[Network, str], new: tuple[Network, str], folders: Folders | None = None
+    records: Iterable[Record], old: tuple[Networks, str], new: tuple[Networks, str], folders: Folders | None = None
 ) -> list[Put]:
-    """Return the writes of a new cluster. ``old`` and ``new`` are range of Services and name of the node; ``folders``:
+    """Return the writes of a new cluster. ``old`` and ``new`` are ranges of Services and name of the node; ``folders``:
     where the volumes of the new node are, and nothing is made there."""
     puts = []
     for record in records:
@@ -57,13 +59,16 @@ def rehomed(
     return puts
 
 
-def readdress(service: dict[str, Any], old: Network, new: Network) -> None:
+def readdress(service: dict[str, Any], old: Networks, new: Networks) -> None:
     def moved(address: str) -> str:
         try:
-            at = ipaddress.IPv4Address(address)
+            at = ipaddress.ip_address(address)
         except ValueError:
-            return address  # "None", or IPv6
-        return str(new[int(at) - int(old.network_address)]) if at in old else address
+            return address  # "None"
+        for was, now in zip(old, new, strict=False):
+            if at in was:
+                return str(now[int(at) - int(was[0])])
+        return address
 
     spec = service["spec"]
     if spec.get("clusterIP"):

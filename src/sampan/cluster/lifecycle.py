@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from sampan.cluster import cgroups, kubeconfig, namespaces, pki
-from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION, PodsMode, Settings, run_root, snapshots_root, state_root
+from sampan.cluster.settings import (
+    DEFAULT_KUBERNETES_VERSION,
+    IPFamily,
+    PodsMode,
+    Settings,
+    run_root,
+    snapshots_root,
+    state_root,
+)
 
 CLUSTERS_AT_MOST = 16
 IP_FREEBIND = 15
@@ -74,10 +82,19 @@ def recover(name: str) -> Settings:
             servers = [(folder / f"{user}.kubeconfig").read_text() for user in ("admin", "node")]
         except OSError:
             raise spoilt from None
-        ports, nodes = (re.findall(r"server: https://([0-9.]+):(\d+)", text) for text in servers)
-        inside = nodes[0][0].split(".")
-        pods: PodsMode = "real" if inside[0] == "10" else "simulated"
-        return Settings(name, int(inside[1]) - 240 if pods == "real" else 0, pods, "", int(ports[0][1]))
+        ports, nodes = (re.findall(r"server: https://([0-9.]+|\[[0-9a-f:]+\]):(\d+)", text) for text in servers)
+        return _recovered(name, nodes[0][0], int(ports[0][1]))
+
+
+def _recovered(name: str, node: str, port: int) -> Settings:
+    """Return what the address of a node tells. A cluster of IPv4 may have been one of both: more is taken down then, not
+    less."""
+    if node.startswith("["):
+        return Settings(name, int(node.split(":")[2], 16) - 0xF0, "real", "", port, ip_family="ipv6")
+    inside = node.split(".")
+    if inside[0] != "10":
+        return Settings(name, 0, "simulated", "", port)
+    return Settings(name, int(inside[1]) - 240, "real", "", port, ip_family="dual")
 
 
 def ask(settings: Settings, command: str) -> dict[str, Any] | None:
@@ -112,6 +129,7 @@ def choose(
     kubelet_config: dict[str, Any] | None = None,
     cri_endpoint: str | None = None,
     scheduler_config: str | None = None,
+    ip_family: IPFamily | None = None,
 ) -> Settings:
     """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
     What is None stays as it was.
@@ -126,6 +144,9 @@ def choose(
             if store_url not in (None, settings.store_url):
                 kept = settings.store_url or settings.store_path
                 raise ClusterError(f"cluster {name!r} keeps its state in {kept}", f"`sampan down --name {name}` first")
+            if ip_family not in (None, settings.ip_family):
+                made = f"--ip-family={settings.ip_family}"
+                raise ClusterError(f"cluster {name!r} exists with {made}", f"`sampan down --name {name}` first")
             if api_port not in (None, settings.api_port) and ask(settings, "status") is None:
                 settings = replace(settings, api_port=api_port)
                 api_socket(settings).close()
@@ -142,7 +163,7 @@ def choose(
                 changed = {"scheduler_config": scheduler_config}
                 settings = _changed(settings, "other settings of its scheduler", "--scheduler-config", **changed)
             return settings
-        index = _free_index(pods)
+        index = _free_index(pods, ip_family or "ipv4")
         port = api_port or _free_port()
         settings = Settings(
             name,
@@ -155,6 +176,7 @@ def choose(
             cri_endpoint=cri_endpoint or "",
             store_url=store_url or "",
             scheduler_config=scheduler_config or "",
+            ip_family=ip_family or "ipv4",
         )
         check_sockets(settings)
         api_socket(settings).close()
@@ -184,13 +206,13 @@ def _changed(settings: Settings, what: str, option: str, **changes: Any) -> Sett
     return settings
 
 
-def _free_index(pods: PodsMode) -> int:
+def _free_index(pods: PodsMode, ip_family: IPFamily) -> int:
     from sampan.network.cluster_link import clashing_route
 
     taken = {recover(name).index for name in names()}
     for index in range(CLUSTERS_AT_MOST):
-        candidate = Settings("", index, pods, "", 0)
-        if index not in taken and (pods != "real" or not clashing_route(candidate.cluster_cidr)):
+        ranges = Settings("", index, pods, "", 0, ip_family=ip_family).cluster_cidrs
+        if index not in taken and (pods != "real" or not any(map(clashing_route, ranges))):
             return index
     raise ClusterError(
         f"no address range is free for another cluster ({len(taken)} are up)", "`sampan ls`, `sampan down`"
@@ -310,9 +332,10 @@ def _become_supervisor(settings: Settings, listener: socket.socket, report: int,
 
             be_lean()
             if settings.pods == "real":
-                inner = socket.socket()
+                inner = socket.socket(socket.AF_INET if settings.node_ip.version == 4 else socket.AF_INET6)
                 inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                inner.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)  # the link that has this address is on its way
+                # the link that has this address is on its way; the option is one of IPv6 sockets, too
+                inner.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
                 inner.bind((str(settings.node_ip), settings.api_port))
                 sockets.append(inner)
             # whoever asks before the API serves waits, and is not refused
@@ -399,9 +422,9 @@ def link_config(settings: Settings) -> Any:
         index=settings.index,
         netns_path=settings.netns_path,
         state_dir=settings.state_dir,
-        cluster_cidrs=(settings.cluster_cidr,),
-        host_ips=(settings.host_ip,),
-        node_ips=(settings.node_ip,),
+        cluster_cidrs=settings.cluster_cidrs,
+        host_ips=settings.host_ips,
+        node_ips=settings.node_ips,
     )
 
 

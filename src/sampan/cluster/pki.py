@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampan.api.der import certificates_of, validity
-from sampan.cluster.settings import Settings
+from sampan.cluster.settings import Address, Settings
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -121,7 +121,7 @@ def make_front_proxy(settings: Settings) -> None:
 
 def servants(settings: Settings) -> dict[str, Callable[[Pair], Pair]]:
     """Return how each pair of the control plane is issued, by the stem of its files."""
-    node, addresses = settings.node_name, (str(settings.node_ip), "127.0.0.1")
+    node, addresses = settings.node_name, (*map(str, settings.node_ips), "127.0.0.1", "::1")
     return {
         "apiserver": lambda authority: api_server_pair(settings, authority),
         "apiserver-kubelet-client": lambda authority: issue(
@@ -167,7 +167,7 @@ def write_user(settings: Settings, user: str, authority: Pair) -> None:
     name, groups = users(settings)[user]
     pair = issue(name, authority, organizations=groups)
     # inside the cluster's namespace the node's address answers, outside of it 127.0.0.1 does
-    host = "127.0.0.1" if user == "admin" or settings.pods != "real" else str(settings.node_ip)
+    host = "127.0.0.1" if user == "admin" or settings.pods != "real" else url_host(settings.node_ip)
     text = kubeconfig_text(settings.name, f"https://{host}:{settings.api_port}", authority, pair)
     write_secret(settings.kubeconfig(user), text.encode())
 
@@ -214,7 +214,9 @@ def pem_ends_soon(pem: bytes) -> bool:
 def move(settings: Settings) -> None:
     """Write the API's port of ``settings`` into the kubeconfigs there are."""
     for file in settings.kubeconfig("admin").parent.glob("*.kubeconfig"):
-        text = re.sub(r"(server: https://[0-9.]+:)\d+", rf"\g<1>{settings.api_port}", file.read_text())
+        text = re.sub(
+            r"(server: https://(?:[0-9.]+|\[[0-9a-f:]+\]):)\d+", rf"\g<1>{settings.api_port}", file.read_text()
+        )
         write_secret(file, text.encode())
 
 
@@ -222,8 +224,12 @@ def api_server_pair(settings: Settings, authority: Pair) -> Pair:
     """Return the API's serving pair, for every name and address it is reached by."""
     service = "kubernetes.default.svc"
     names = ("localhost", "kubernetes", "kubernetes.default", service, f"{service}.{settings.cluster_domain}")
-    addresses = ("127.0.0.1", "::1", str(settings.node_ip), str(settings.kubernetes_service_ip))
+    addresses = ("127.0.0.1", "::1", *map(str, settings.node_ips), str(settings.kubernetes_service_ip))
     return issue("kube-apiserver", authority, names=names, addresses=addresses, server=True)
+
+
+def url_host(address: Address) -> str:
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def kubeconfig_text(name: str, server: str, authority: Pair, client: Pair) -> str:

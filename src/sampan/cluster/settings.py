@@ -1,7 +1,8 @@
 """Where a cluster lives and which addresses are its own: the one source of every path, port and range.
 
 Every cluster has an index (0-15) that no other cluster on the machine has; its ranges follow from it:
-``10.(240+i).0.0/16`` = pods /18, services /18, LoadBalancer pool /20, link to the host /30.
+``10.(240+i).0.0/16`` = pods /18, services /18, LoadBalancer pool /20, link to the host /30; and of IPv6, where it is asked
+for, ``fd53:6d70:<f0+i>::/48`` (a unique local range, RFC 4193) = pods /64, services /112, LoadBalancer pool /112, link /126.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 PodsMode = Literal["real", "simulated", "none"]
+IPFamily = Literal["ipv4", "ipv6", "dual"]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 DEFAULT_KUBERNETES_VERSION = "1.37"
 
 
@@ -34,6 +38,46 @@ def run_root() -> Path:
     if os.geteuid() == 0:
         return Path("/run/sampan")
     return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/sampan-{os.getuid()}") / "sampan"
+
+
+IPV6_BASE = int(ipaddress.IPv6Address("fd53:6d70::"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """What a cluster has of one family: a range, and where in it the others begin."""
+
+    cluster: Network
+    pod_prefix: int
+    service: tuple[int, int]
+    """Number of the first address, length of the prefix."""
+    load_balancer: tuple[int, int]
+    link: int
+
+    @property
+    def pods(self) -> Network:
+        return self._part(0, self.pod_prefix)
+
+    @property
+    def services(self) -> Network:
+        return self._part(*self.service)
+
+    @property
+    def load_balancers(self) -> Network:
+        return self._part(*self.load_balancer)
+
+    @property
+    def host_ip(self) -> Address:
+        return self.cluster[self.link + 1]
+
+    @property
+    def node_ip(self) -> Address:
+        return self.cluster[self.link + 2]
+
+    def _part(self, first: int, prefix: int) -> Network:
+        if self.cluster.version == 4:
+            return ipaddress.IPv4Network((int(self.cluster[first]), prefix))
+        return ipaddress.IPv6Network((int(self.cluster[first]), prefix))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +101,8 @@ class Settings:
 
     scheduler_config: str = ""
     """``--scheduler-config``: the path of a KubeSchedulerConfiguration."""
+    ip_family: IPFamily = "ipv4"
+    """``--ip-family``: dual is both, IPv4 the main one."""
 
     # directories
     @property
@@ -144,40 +190,71 @@ class Settings:
     def node_name(self) -> str:
         return f"{self.name}-node"
 
-    # addresses
+    # addresses: of one family or of both, the main one first; what has one name is of the main family
     @property
-    def cluster_cidr(self) -> ipaddress.IPv4Network:
-        return ipaddress.IPv4Network((0x0AF00000 + (self.index << 16), 16))
+    def ranges(self) -> tuple[Ranges, ...]:
+        number = 0xF0 + self.index
+        four = Ranges(
+            ipaddress.IPv4Network((number << 16 | 0x0A000000, 16)), 18, (64 << 8, 18), (128 << 8, 20), 255 << 8
+        )
+        six = Ranges(
+            ipaddress.IPv6Network((IPV6_BASE + (number << 80), 48)), 64, (1 << 64, 112), (2 << 64, 112), 255 << 64
+        )
+        return {"ipv4": (four,), "ipv6": (six,), "dual": (four, six)}[self.ip_family]
 
     @property
-    def pod_cidr(self) -> ipaddress.IPv4Network:
-        return ipaddress.IPv4Network((self.cluster_cidr[0], 18))
+    def cluster_cidrs(self) -> tuple[Network, ...]:
+        return tuple(one.cluster for one in self.ranges)
 
     @property
-    def service_cidr(self) -> ipaddress.IPv4Network:
-        return ipaddress.IPv4Network((self.cluster_cidr[64 << 8], 18))
+    def pod_cidrs(self) -> tuple[Network, ...]:
+        return tuple(one.pods for one in self.ranges)
 
     @property
-    def load_balancer_cidr(self) -> ipaddress.IPv4Network:
-        return ipaddress.IPv4Network((self.cluster_cidr[128 << 8], 20))
+    def service_cidrs(self) -> tuple[Network, ...]:
+        return tuple(one.services for one in self.ranges)
 
     @property
-    def host_ip(self) -> ipaddress.IPv4Address:
+    def load_balancer_cidrs(self) -> tuple[Network, ...]:
+        return tuple(one.load_balancers for one in self.ranges)
+
+    @property
+    def host_ips(self) -> tuple[Address, ...]:
         """The host's end of the link, seen from the cluster as its gateway."""
-        return self.cluster_cidr[(255 << 8) + 1]
+        return tuple(one.host_ip for one in self.ranges)
 
     @property
-    def node_ip(self) -> ipaddress.IPv4Address:
-        """The cluster's end of the link: the address of the one node."""
-        return self.cluster_cidr[(255 << 8) + 2]
+    def node_ips(self) -> tuple[Address, ...]:
+        """The cluster's end of the link: the addresses of the one node."""
+        return tuple(one.node_ip for one in self.ranges)
 
     @property
-    def kubernetes_service_ip(self) -> ipaddress.IPv4Address:
+    def pod_cidr(self) -> Network:
+        return self.pod_cidrs[0]
+
+    @property
+    def service_cidr(self) -> Network:
+        return self.service_cidrs[0]
+
+    @property
+    def host_ip(self) -> Address:
+        return self.host_ips[0]
+
+    @property
+    def node_ip(self) -> Address:
+        return self.node_ips[0]
+
+    @property
+    def kubernetes_service_ip(self) -> Address:
         return self.service_cidr[1]
 
     @property
-    def dns_service_ip(self) -> ipaddress.IPv4Address:
-        return self.service_cidr[10]
+    def dns_service_ips(self) -> tuple[Address, ...]:
+        return tuple(network[10] for network in self.service_cidrs)
+
+    @property
+    def dns_service_ip(self) -> Address:
+        return self.dns_service_ips[0]
 
     @property
     def cluster_domain(self) -> str:

@@ -65,7 +65,7 @@ def rules_of(
     affinities: dict[Affinity, frozenset[Endpoint]] = {}
     datagrams: dict[Frontend, frozenset[Endpoint]] = {}
     listed = [one for one in slices if HEADLESS not in (one["metadata"].get("labels") or {})]
-    local: set[Address] = set()
+    local: dict[Family, set[Address]] = {}
     without: set[str] = set()
     for family in config.families:
         cluster_ip = cluster_ip_of(service, family)
@@ -75,7 +75,8 @@ def rules_of(
             if (port.get("protocol") or "TCP") not in PROTOCOLS:
                 continue
             found = candidates(listed, port, family, place)
-            local |= {one.endpoint.address for one in found if one.local and one.ready}
+            here = {one.endpoint.address for one in found if one.local and one.ready}
+            local.setdefault(family, set()).update(here)
             one = PortRules(service, port, family, config, cluster_ip, choose(found, place))
             elements.update(one.elements())
             affinities.update(one.affinity())
@@ -83,9 +84,8 @@ def rules_of(
                 serving = frozenset(each.endpoint for each in found if each.serving)
                 datagrams.update(dict.fromkeys(one.frontends(), serving))
             without |= one.without_local()
-    return ServiceRules(
-        elements, affinities, datagrams, health_check_port(service), len(local), frozenset(without)
-    )  # fmt: skip
+    most = max(map(len, local.values()), default=0)
+    return ServiceRules(elements, affinities, datagrams, health_check_port(service), most, frozenset(without))
 
 
 class PortRules:

@@ -57,7 +57,8 @@ RUNTIME_SECONDS = 30.0
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
     name: str
-    ip: str
+    ips: tuple[str, ...]
+    """One of each family, the main one first: the kubelet answers at it."""
     kubeconfig: Path
     containerd_socket: Path
     kubelet_dir: Path
@@ -71,6 +72,10 @@ class NodeConfig:
     kubelet: KubeletConfig = field(default_factory=KubeletConfig)
     own_runtime: bool = True
     """Whether the runtime is the cluster's own containerd."""
+
+    @property
+    def ip(self) -> str:
+        return self.ips[0]
 
 
 async def serve(config: NodeConfig, ready: Callable[[], None]) -> None:
@@ -96,8 +101,8 @@ async def run(
         client,
         runtime,
         name=config.name,
-        ip=config.ip,
-        pod_cidr=str(config.network.pod_cidrs[0]),
+        ips=config.ips,
+        pod_cidrs=tuple(map(str, config.network.pod_cidrs)),
         kubernetes_version=config.kubernetes_version,
         kubelet_dir=config.kubelet_dir,
         kubelet=config.kubelet,
@@ -244,7 +249,7 @@ def context_of(
 ) -> NodeContext:
     return NodeContext(
         node_name=config.name,
-        node_ip=config.ip,
+        node_ips=config.ips,
         client=client,
         runtime=runtime,
         images=ImagePuller(

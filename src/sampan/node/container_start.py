@@ -131,7 +131,7 @@ class ContainerStarter:
             lambda kind, reason, text: local.tell(kind, reason, text, name),
         )
         check_non_root(pod, container, image)
-        lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(local.view.ip)
+        lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(local.ips)
         environment = environment_of(pod, container, lookup, context.service_links(pod), facts, self._env_file)
         devices = devices_of(container, self._setup.volumes)
         recursive = context.host.recursive_read_only
@@ -144,7 +144,7 @@ class ContainerStarter:
             recursive=recursive,
             parts=context.own_runtime,
         )
-        mounts += context.own_mounts(pod, container, local.directory, attempt, local.view.ip)
+        mounts += context.own_mounts(pod, container, local.directory, attempt, local.ips)
         userns = self._setup.user_namespace()
         resources = linux_resources(container, oom_score(pod, container, context.memory_bytes))
         config = container_config(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class NodeContext:
     """The node as its pod workers see it."""
 
     node_name: str
-    node_ip: str
+    node_ips: tuple[str, ...]
+    """One of each family, the main one first."""
     client: Client
     runtime: Runtime
     images: ImagePuller
@@ -113,8 +114,15 @@ class NodeContext:
         own = pod["spec"].get("enableServiceLinks", True)
         return service_links(self.services.all(), pod["metadata"]["namespace"], own=own)
 
-    def facts(self, pod_ip: str) -> dict[str, str]:
-        return {"hostIP": self.node_ip, "podIP": pod_ip, **self.allocatable}
+    def facts(self, pod_ips: Sequence[str]) -> dict[str, str]:
+        """Return what the downward API knows of a pod from its node."""
+        return {
+            "hostIP": self.node_ips[0],
+            "hostIPs": ",".join(self.node_ips),
+            "podIP": next(iter(pod_ips), ""),
+            "podIPs": ",".join(pod_ips),
+            **self.allocatable,
+        }
 
     def dns(self) -> DnsSettings:
         try:
@@ -123,14 +131,16 @@ class NodeContext:
             host = ((), (), ())
         return DnsSettings(self.cluster_dns, self.cluster_domain, *host)
 
-    def own_mounts(self, pod: Object, container: Object, pod_dir: Path, restarts: int, ip: str) -> list[cri.Mount]:
+    def own_mounts(
+        self, pod: Object, container: Object, pod_dir: Path, restarts: int, ips: Sequence[str]
+    ) -> list[cri.Mount]:
         """Return the mounts that every container gets: /etc/hosts and the file of its termination message."""
         taken = {mount["mountPath"] for mount in container.get("volumeMounts") or ()}
         mounts = []
         if "/etc/hosts" not in taken:
             hosts = pod_dir / "etc-hosts"
             hosts.parent.mkdir(parents=True, exist_ok=True)
-            hosts.write_text(hosts_file(pod, ip, self.cluster_domain))
+            hosts.write_text(hosts_file(pod, ips, self.cluster_domain))
             mounts.append(cri.Mount(container_path="/etc/hosts", host_path=str(hosts)))
         folder = pod_dir / "containers" / container["name"]
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +166,7 @@ class NodeContext:
         remove(cgroup_parent(self.cgroup, pod))
 
 
-def hosts_file(pod: Object, ip: str, cluster_domain: str) -> str:
+def hosts_file(pod: Object, ips: Sequence[str], cluster_domain: str) -> str:
     """Return the pod's /etc/hosts: its own names, then its hostAliases."""
     spec = pod["spec"]
     lines = [
@@ -173,11 +183,11 @@ def hosts_file(pod: Object, ip: str, cluster_domain: str) -> str:
             lines = ["# Kubernetes-managed hosts file (host network).", Path("/etc/hosts").read_text().rstrip()]
         except OSError:
             lines = lines[:2]
-    elif ip:
+    elif ips:
         name = hostname_of(pod)
         subdomain = spec.get("subdomain")
         full = f"{name}.{subdomain}.{pod['metadata']['namespace']}.svc.{cluster_domain}\t" if subdomain else ""
-        lines.append(f"{ip}\t{full}{name}")
+        lines += [f"{ip}\t{full}{name}" for ip in ips]
     aliases, tab = spec.get("hostAliases") or (), "\t"
     if aliases:
         lines += ["", "# Entries added by HostAliases."]

@@ -148,9 +148,9 @@ def field_value(pod: Object, path: str, node: Mapping[str, str]) -> str:
         "spec.nodeName": spec.get("nodeName", ""),
         "spec.serviceAccountName": spec.get("serviceAccountName", ""),
         "status.hostIP": node.get("hostIP", ""),
-        "status.hostIPs": node.get("hostIP", ""),
+        "status.hostIPs": node.get("hostIPs", ""),
         "status.podIP": node.get("podIP", ""),
-        "status.podIPs": node.get("podIP", ""),
+        "status.podIPs": node.get("podIPs", ""),
     }
     if path not in values:
         raise ConfigError(f"unsupported fieldPath: {path}")

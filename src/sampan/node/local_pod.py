@@ -100,12 +100,17 @@ class LocalPod:
     def container(self, name: str) -> Object | None:
         return next((c for c in every_container(self.pod["spec"]) if c["name"] == name), None)
 
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """The pod's addresses: the node's, where it has the node's network."""
+        return self.context.node_ips if self.pod["spec"].get("hostNetwork") else self.view.ips
+
     def target(self, container: Object) -> Target | None:
         """Return where probes and hooks of a container go; None where it was never made."""
         current = self.view.of(container["name"]).current
         if current is None:
             return None
-        ip = self.context.node_ip if self.pod["spec"].get("hostNetwork") else self.view.ip
+        ip = next(iter(self.ips), "")
         return Target(container, current.id, ip)
 
     def told(self, name: str, container_id: str) -> Object:

@@ -171,14 +171,14 @@ class NodeReporter:
         runtime: Runtime,
         *,
         name: str,
-        ip: str,
-        pod_cidr: str,
+        ips: tuple[str, ...],
+        pod_cidrs: tuple[str, ...],
         kubernetes_version: str,
         kubelet_dir: Path,
         kubelet: KubeletConfig,
     ) -> None:
         self.client, self.runtime = client, runtime
-        self.name, self.ip, self.pod_cidr = name, ip, pod_cidr
+        self.name, self.ips, self.pod_cidrs = name, ips, pod_cidrs
         self.kubernetes_version = kubernetes_version
         self.kubelet = kubelet
         self.capacity = capacity(kubelet_dir, kubelet.max_pods)
@@ -219,7 +219,7 @@ class NodeReporter:
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {"name": self.name, "labels": self.labels()},
-            "spec": {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]},
+            "spec": {"podCIDR": self.pod_cidrs[0], "podCIDRs": list(self.pod_cidrs)},
         }
         if self.kubelet.register_with_taints:
             node["spec"]["taints"] = list(self.kubelet.register_with_taints)
@@ -282,7 +282,7 @@ class NodeReporter:
             "capacity": {**self.capacity, **(self.devices.capacity if self.devices else {})},
             "allocatable": self.allocatable(),
             "addresses": [
-                {"type": "InternalIP", "address": self.ip},
+                *({"type": "InternalIP", "address": ip} for ip in self.ips),
                 {"type": "Hostname", "address": self.name},
             ],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},

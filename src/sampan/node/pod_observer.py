@@ -17,7 +17,7 @@ from sampan.node.container_config import MESSAGE_POLICY
 from sampan.node.context import NodeContext
 from sampan.node.log_files import tail_of
 from sampan.node.pod_config import CONTAINER, NAME, NAMESPACE, UID
-from sampan.node.pod_view import PodView
+from sampan.node.pod_view import PodView, addresses_of
 
 MESSAGE_BYTES = 4096
 UNTIL_RUNTIME_KNOWS_SECONDS = 2.0
@@ -87,7 +87,7 @@ class PodObserver:
             view.sandbox_id, view.sandbox_ready = "", False
         elif newest.id != view.sandbox_id:
             status = await self._context.runtime.pod_sandbox_status(newest.id)
-            view.sandbox_id, view.sandbox_ready, view.ip = newest.id, True, status.network.ip
+            view.sandbox_id, view.sandbox_ready, view.ips = newest.id, True, addresses_of(status)
 
     async def _look_at(self, name: str, instances: list[cri.Container]) -> None:
         view = self.view.of(name)

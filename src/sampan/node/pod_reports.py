@@ -30,7 +30,7 @@ class PodReports:
         local, pod = self._local, self._local.pod
         if static := is_static(pod):  # its own status is what was told of it
             pod = {**pod, "status": self._written or {}}
-        status = status_of(pod, local.view, local.context.node_ip, timestamp(), over=over)
+        status = status_of(pod, local.view, local.context.node_ips, timestamp(), over=over)
         if status == self._written:
             return
         metadata = local.pod["metadata"]

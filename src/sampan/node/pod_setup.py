@@ -14,6 +14,7 @@ from sampan.client.resources import RUNTIME_CLASSES
 from sampan.node import cri_pb2 as cri
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import NameTooLong, log_directory, sandbox_config
+from sampan.node.pod_view import addresses_of
 from sampan.node.resources import pod_limits
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.user_namespaces import user_namespace
@@ -52,7 +53,7 @@ class PodSetup:
 
     async def _prepare_volume(self, entry: Object) -> None:
         local = self._local
-        volume = kinds.volume_of(entry, local.pod, local.context, local.directory, local.view.ip)
+        volume = kinds.volume_of(entry, local.pod, local.context, local.directory, local.ips)
         self.volumes[entry["name"]] = await kinds.set_up(volume)
 
     def user_namespace(self) -> cri.UserNamespace | None:
@@ -102,7 +103,7 @@ class PodSetup:
         sandbox_id = await context.runtime.run_pod_sandbox(config, self._handler)
         local.owns(sandbox_id)
         status = await context.runtime.pod_sandbox_status(sandbox_id)
-        view.sandbox_id, view.sandbox_ready, view.ip = sandbox_id, True, status.network.ip
+        view.sandbox_id, view.sandbox_ready, view.ips = sandbox_id, True, addresses_of(status)
         for container in view.containers.values():
             container.stale = container.current is not None
             container.ready = container.started = False

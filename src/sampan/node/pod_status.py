@@ -5,6 +5,8 @@ Source: core/v1 PodStatus, the pod lifecycle page of Kubernetes (phase, conditio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_status import container_status
 from sampan.node.pod_plan import ENDED, has_begun, initialized
@@ -115,7 +117,7 @@ def stamped(new: list[Object], old: list[Object], now: str) -> list[Object]:
     return result + [entry for entry in before.values() if entry["type"] not in PASSING]
 
 
-def status_of(pod: Object, view: PodView, host_ip: str, now: str, *, over: bool = False) -> Object:
+def status_of(pod: Object, view: PodView, host_ips: Sequence[str], now: str, *, over: bool = False) -> Object:
     """Return the whole status of the pod. A phase that has ended stays as it is told; ``over``: see ``phase_of``."""
     spec, old = pod["spec"], pod.get("status", {})
     phase = old["phase"] if old.get("phase") in ENDED else phase_of(pod, view, over=over)
@@ -124,15 +126,15 @@ def status_of(pod: Object, view: PodView, host_ip: str, now: str, *, over: bool 
     status: Object = {
         "phase": phase,
         "conditions": stamped(conditions_of(pod, view, phase), old.get("conditions") or [], now),
-        "hostIP": host_ip,
-        "hostIPs": [{"ip": host_ip}],
+        "hostIP": host_ips[0],
+        "hostIPs": [{"ip": ip} for ip in host_ips],
         "startTime": old.get("startTime", now),
         "qosClass": qos_class(pod),
         "observedGeneration": pod["metadata"].get("generation", 1),
     }
-    ip = host_ip if spec.get("hostNetwork") else view.ip or old.get("podIP", "")
-    if ip:
-        status |= {"podIP": ip, "podIPs": [{"ip": ip}]}
+    told = [{"ip": ip} for ip in (host_ips if spec.get("hostNetwork") else view.ips)] or old.get("podIPs") or []
+    if told:
+        status |= {"podIP": told[0]["ip"], "podIPs": told}
     if view.failed_reason:
         status |= {"reason": view.failed_reason, "message": view.failed_message}
     for key, field_name, waiting in (

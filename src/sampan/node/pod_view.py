@@ -67,7 +67,8 @@ class PodView:
     """The runtime's name, which the ids of containers are told with."""
     sandbox_id: str = ""
     sandbox_ready: bool = False
-    ip: str = ""
+    ips: tuple[str, ...] = ()
+    """Its addresses, one of each family, the main one first."""
     failed_reason: str = ""
     failed_message: str = ""
     disrupted: bool = False
@@ -82,5 +83,15 @@ class PodView:
     """It was given other resources that are not in force yet; ``resize_problem``: why they could not be."""
     resize_problem: str = ""
 
+    @property
+    def ip(self) -> str:
+        return self.ips[0] if self.ips else ""
+
     def of(self, name: str) -> ContainerView:
         return self.containers.setdefault(name, ContainerView())
+
+
+def addresses_of(status: cri.PodSandboxStatus) -> tuple[str, ...]:
+    """Return a sandbox's addresses, the main one first."""
+    found = (status.network.ip, *(more.ip for more in status.network.additional_ips))
+    return tuple(ip for ip in found if ip)

@@ -115,7 +115,8 @@ async def get_once(action: Object, target: Target) -> tuple[int, str]:
     port = port_of(action["port"], target.container)
     secure = action.get("scheme", "HTTP") == "HTTPS"
     context = ssl._create_unverified_context() if secure else None
-    headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.37", "Accept": "*/*", "Connection": "close"}
+    named = f"[{host}]" if ":" in host else host
+    headers = {"Host": f"{named}:{port}", "User-Agent": "kube-probe/1.37", "Accept": "*/*", "Connection": "close"}
     headers |= {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
     path = action.get("path") or "/"
     head = f"GET {path if path.startswith('/') else '/' + path} HTTP/1.1\r\n"
@@ -123,7 +124,7 @@ async def get_once(action: Object, target: Target) -> tuple[int, str]:
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
     except OSError as error:
-        url = f"{action.get('scheme', 'HTTP').lower()}://{host}:{port}{path}"
+        url = f"{action.get('scheme', 'HTTP').lower()}://{named}:{port}{path}"
         raise HttpFault(f'Get "{url}": {error.strerror or error}') from error
     try:
         writer.write(head.encode("latin-1", "replace"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -49,10 +50,27 @@ def test_without_root_real_pods_are_refused_with_the_way_out(monkeypatch: pytest
     from sampan.cluster.lifecycle import ClusterError
 
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    options = type("Options", (), {"name": "x", "pods": "real", "kubernetes_version": None, "api_port": None})()
+    parser = argparse.ArgumentParser()
+    up.arguments(parser)
+    options = parser.parse_args(["--name", "x"])
     with pytest.raises(ClusterError, match="real pods need root") as caught:
         up.check(options)
     assert "--pods=simulated" in caught.value.hint
+
+
+def test_ipv6_is_for_real_pods_on_a_machine_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.network import cluster_link
+
+    parser = argparse.ArgumentParser()
+    up.arguments(parser)
+    with pytest.raises(ClusterError, match="--pods=simulated has IPv4 only"):
+        up.check(parser.parse_args(["--pods", "simulated", "--ip-family", "dual"]))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cluster_link, "ipv6_works", lambda: False)
+    with pytest.raises(ClusterError, match="has no IPv6") as caught:
+        up.check(parser.parse_args(["--ip-family", "ipv6"]))
+    assert "disable_ipv6=0" in caught.value.hint
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +78,9 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(up, "which", lambda program: None if program == "nft" else Path("/usr/bin") / program)
-    options = type("Options", (), {"name": "x", "pods": "real", "kubernetes_version": None, "api_port": None})()
+    parser = argparse.ArgumentParser()
+    up.arguments(parser)
+    options = parser.parse_args(["--name", "x"])
     with pytest.raises(ClusterError, match="lacks nftables") as caught:
         up.check(options)
     assert caught.value.hint == "apt-get install -y nftables"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -24,20 +27,42 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_ranges_of_a_cluster_are_inside_its_own_and_apart() -> None:
-    one = of(3)
-    assert str(one.cluster_cidr) == "10.243.0.0/16"
-    ranges = [one.pod_cidr, one.service_cidr, one.load_balancer_cidr]
-    for at, first in enumerate(ranges):
-        assert first.subnet_of(one.cluster_cidr)
-        assert not any(first.overlaps(other) for other in ranges[at + 1 :])
-        assert one.node_ip not in first and one.host_ip not in first
+    one = replace(of(3), ip_family="dual")
+    assert list(map(str, one.cluster_cidrs)) == ["10.243.0.0/16", "fd53:6d70:f3::/48"]
+    for family, cluster in enumerate(one.cluster_cidrs):
+        ranges = [one.pod_cidrs[family], one.service_cidrs[family], one.load_balancer_cidrs[family]]
+        for at, first in enumerate(ranges):
+            assert first[0] in cluster and first[-1] in cluster
+            assert not any(first[0] in other or other[0] in first for other in ranges[at + 1 :])
+            assert one.node_ips[family] not in first and one.host_ips[family] not in first
+        assert one.node_ips[family] in cluster and one.dns_service_ips[family] in one.service_cidrs[family]
     assert one.kubernetes_service_ip in one.service_cidr and one.dns_service_ip in one.service_cidr
+    assert list(map(str, one.service_cidrs)) == ["10.243.64.0/18", "fd53:6d70:f3:1::/112"]
+    assert list(map(str, one.node_ips)) == ["10.243.255.2", "fd53:6d70:f3:ff::2"]
+
+
+def test_a_cluster_has_the_families_it_was_made_with() -> None:
+    assert [network.version for network in of(0).cluster_cidrs] == [4]
+    assert [network.version for network in replace(of(0), ip_family="ipv6").pod_cidrs] == [6]
 
 
 def test_no_two_clusters_share_an_address() -> None:
-    ranges = [of(index).cluster_cidr for index in range(16)]
-    assert len(set(ranges)) == 16
-    assert str(ranges[15]) == "10.255.0.0/16"
+    ranges = [network for index in range(16) for network in replace(of(index), ip_family="dual").cluster_cidrs]
+    assert len(set(ranges)) == 32
+    assert list(map(str, ranges[-2:])) == ["10.255.0.0/16", "fd53:6d70:ff::/48"]
+
+
+@pytest.mark.parametrize("ip_family, host", [("ipv4", "10.245.255.2"), ("ipv6", "[fd53:6d70:f5:ff::2]")])
+def test_a_cluster_whose_file_is_spoilt_is_known_by_its_kubeconfigs(home: Path, ip_family: Any, host: str) -> None:
+    folder = settings_module.state_root() / "lost" / "kubeconfig"
+    folder.mkdir(parents=True)
+    (folder / "admin.kubeconfig").write_text("    server: https://127.0.0.1:4567\n")
+    (folder / "node.kubeconfig").write_text(f"    server: https://{host}:4567\n")
+    (folder.parent / "cluster.json").write_text("{")
+    with patch.object(lifecycle, "state_root", settings_module.state_root):
+        found = lifecycle.recover("lost")
+    assert (found.index, found.pods, found.api_port) == (5, "real", 4567)
+    assert set(replace(of(5), ip_family=ip_family).cluster_cidrs) <= set(found.cluster_cidrs)
 
 
 def test_settings_come_back_as_they_were_saved(home: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from sampan.cluster.forks import make_folders, rehomed
 from sampan.controllers.local_provisioner import Folders, volume_for
 from sampan.store import Record
 
-OLD, NEW = (IPv4Network("10.243.64.0/18"), "a-node"), (IPv4Network("10.244.64.0/18"), "b-node")
+OLD = ((IPv4Network("10.243.64.0/18"), IPv6Network("fd53:6d70:f3:1::/112")), "a-node")
+NEW = ((IPv4Network("10.244.64.0/18"), IPv6Network("fd53:6d70:f4:1::/112")), "b-node")
 CLAIM: dict[str, Any] = {
     "metadata": {"name": "data", "namespace": "default", "uid": "u1", "resourceVersion": "7"},
     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
@@ -75,7 +76,7 @@ def test_services_keep_their_place_and_pods_are_new_ones(tmp_path: Path) -> None
     }
     service: dict[str, Any] = {
         "metadata": {"name": "s"},
-        "spec": {"clusterIP": "10.243.70.25", "clusterIPs": ["10.243.70.25"]},
+        "spec": {"clusterIP": "10.243.70.25", "clusterIPs": ["10.243.70.25", "fd53:6d70:f3:1::99"]},
         "status": {},
     }
     node: dict[str, Any] = {"metadata": {"name": "a-node"}}
@@ -83,7 +84,7 @@ def test_services_keep_their_place_and_pods_are_new_ones(tmp_path: Path) -> None
         {"services/specs/d/s": service, "pods/d/p": pod, "pods/d/ended": ended, "minions/a-node": node},
         Folders(tmp_path),
     )
-    assert found["services/specs/d/s"]["spec"]["clusterIPs"] == ["10.244.70.25"]
+    assert found["services/specs/d/s"]["spec"]["clusterIPs"] == ["10.244.70.25", "fd53:6d70:f4:1::99"]
     assert found["pods/d/p"]["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
     assert "nodeName" not in found["pods/d/p"]["spec"] and found["pods/d/p"]["metadata"]["uid"] != "old"
     assert found["pods/d/ended"].items() >= ended.items() and "minions/a-node" not in found

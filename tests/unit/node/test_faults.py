@@ -101,8 +101,8 @@ async def test_a_node_says_that_its_runtime_is_down_when_it_stays_away(tmp_path:
         None,  # type: ignore[arg-type]
         runtime,  # type: ignore[arg-type]
         name="n",
-        ip="10.0.0.1",
-        pod_cidr="10.1.0.0/24",
+        ips=("10.0.0.1",),
+        pod_cidrs=("10.1.0.0/24",),
         kubernetes_version="1.37.0",
         kubelet_dir=tmp_path,
         kubelet=KubeletConfig(),

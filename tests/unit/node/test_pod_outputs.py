@@ -67,7 +67,7 @@ def test_a_pod_waits_for_its_init_containers() -> None:
     view.of("main").current = None
     view.of("init").current = status(RUNNING)
     assert phase_of(pod(init=True), view) == "Pending"
-    found = status_of(pod(init=True), view, "10.0.0.1", NOW)
+    found = status_of(pod(init=True), view, ("10.0.0.1",), NOW)
     waiting = found["containerStatuses"][0]["state"]["waiting"]
     assert waiting["reason"] == "PodInitializing"
     conditions = {c["type"]: c for c in found["conditions"]}
@@ -77,16 +77,17 @@ def test_a_pod_waits_for_its_init_containers() -> None:
 
 
 def test_a_crash_loop_shows_both_states() -> None:
-    view = PodView(sandbox_ready=True, ip="10.1.0.9")
+    view = PodView(sandbox_ready=True, ips=("10.1.0.9", "fd00::9"))
     seen = view.of("main")
     seen.current, seen.message = status(EXITED, 7, attempt=2), "dying\n"
     seen.waiting_reason = "CrashLoopBackOff"
-    found = status_of(pod(), view, "10.0.0.1", NOW)
+    found = status_of(pod(), view, ("10.0.0.1",), NOW)
     container = found["containerStatuses"][0]
     assert container["state"] == {"waiting": {"reason": "CrashLoopBackOff"}}
     assert container["lastState"]["terminated"]["exitCode"] == 7
     assert container["lastState"]["terminated"]["message"] == "dying\n"
     assert container["restartCount"] == 2 and found["podIP"] == "10.1.0.9"
+    assert found["podIPs"] == [{"ip": "10.1.0.9"}, {"ip": "fd00::9"}] and found["hostIPs"] == [{"ip": "10.0.0.1"}]
 
 
 def test_readiness_gates() -> None:
@@ -95,10 +96,10 @@ def test_readiness_gates() -> None:
     view = PodView(sandbox_ready=True)
     seen = view.of("main")
     seen.current, seen.ready, seen.started = status(RUNNING), True, True
-    conditions = {c["type"]: c["status"] for c in status_of(gated, view, "h", NOW)["conditions"]}
+    conditions = {c["type"]: c["status"] for c in status_of(gated, view, ("h",), NOW)["conditions"]}
     assert (conditions["ContainersReady"], conditions["Ready"]) == ("True", "False")
     gated["status"] = {"conditions": [{"type": "example/open", "status": "True", "lastTransitionTime": NOW}]}
-    again = status_of(gated, view, "h", NOW)["conditions"]
+    again = status_of(gated, view, ("h",), NOW)["conditions"]
     assert {c["type"]: c["status"] for c in again}["Ready"] == "True"
     assert any(c["type"] == "example/open" for c in again), "conditions of others stay"
 

@@ -277,7 +277,7 @@ async def test_kinds_that_a_node_does_not_have_are_refused(tmp_path: Path) -> No
     context: Any = SimpleNamespace()
     entry = {"name": "v", "rbd": {"image": "i"}}
     with pytest.raises(VolumeError, match="of a kind that this node does not have: rbd"):
-        await set_up(volume_of(entry, pod(), context, tmp_path, ""))
+        await set_up(volume_of(entry, pod(), context, tmp_path, ()))
 
 
 def test_what_is_mounted_is_known() -> None:

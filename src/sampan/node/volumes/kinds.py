@@ -31,11 +31,11 @@ def follows(volume: Object) -> bool:
     return any(kind in volume for kind in WRITTEN)
 
 
-def volume_of(entry: Object, pod: Object, context: NodeContext, pod_dir: Path, pod_ip: str) -> Volume:
+def volume_of(entry: Object, pod: Object, context: NodeContext, pod_dir: Path, pod_ips: tuple[str, ...]) -> Volume:
     """Return an entry of ``spec.volumes`` as what is to be set up."""
     kind = next((key for key in entry if key != "name" and entry[key] is not None), "emptyDir")
     source = entry.get(kind) or {}
-    return Volume(str(entry["name"]), kind, source, pod, context, pod_dir, pod_ip, bool(source.get("readOnly")))
+    return Volume(str(entry["name"]), kind, source, pod, context, pod_dir, pod_ips, bool(source.get("readOnly")))
 
 
 async def set_up(volume: Volume) -> Mounted:

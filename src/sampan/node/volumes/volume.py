@@ -54,7 +54,7 @@ class Volume:
     pod: Object
     context: NodeContext
     pod_dir: Path
-    pod_ip: str = ""
+    pod_ips: tuple[str, ...] = ()
     read_only: bool = False
     persistent: Object | None = field(default=None, repr=False)
     claim: Object | None = field(default=None, repr=False)

@@ -51,7 +51,7 @@ async def set_up(volume: Volume) -> Mounted:
         # secrets are never on a disk
         volume.folder.mkdir(parents=True, exist_ok=True)
         mounts.mount("tmpfs", volume.folder, "tmpfs", options="mode=0777")
-    lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(volume.pod_ip)
+    lookup, facts = context.lookup(pod["metadata"]["namespace"]), context.facts(volume.pod_ips)
     sources = Sources(lookup, token_for, facts, trust_for, certificate_for)
     files = await material_of({"name": volume.name, volume.kind: volume.source}, pod, sources)
     write_material(volume.folder, files, volume.fs_group)
