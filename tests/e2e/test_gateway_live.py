@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import http.client
 import json
 import subprocess
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .eventually import eventually
 from .up_down_cluster import Cluster
@@ -228,6 +233,29 @@ def test_twenty_flips_of_a_route_fail_no_request(front: tuple[Cluster, str, Path
     assert set(load.codes) == {200} and load.codes[200] > 20, load.codes
 
 
+def certificate(bits: int) -> tuple[bytes, bytes]:
+    """Return a self-signed certificate and its RSA key, as PEM."""
+    key = rsa.generate_private_key(65537, bits)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weak.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    signed = builder.sign(key, hashes.SHA256())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return signed.public_bytes(Encoding.PEM), private
+
+
+def secret(name: str, chain: bytes, key: bytes) -> dict[str, Any]:
+    data = {"tls.crt": base64.b64encode(chain).decode(), "tls.key": base64.b64encode(key).decode()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": data,
+    }
+
+
 def conditions_of(cluster: Cluster, kind: str, name: str) -> dict[str, dict[str, Any]]:
     status = cluster.get("-n", NAMESPACE, kind, name).get("status", {})
     found = status["parents"][0] if status.get("parents") else status
@@ -240,22 +268,21 @@ def test_what_cannot_be_served_holds_back_nobody_else(front: tuple[Cluster, str,
     expression["spec"]["rules"][0]["matches"] = [{"path": {"type": "RegularExpression", "value": "/a(b"}}]
     bodiless = route("bodiless", "/bodiless", "red")
     bodiless["spec"]["rules"].append({"filters": [{"type": "RequestHeaderModifier"}]})
-    nonsense = base64.b64encode(b"no certificate").decode()
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "nonsense", "namespace": NAMESPACE},
-        "data": {"tls.crt": nonsense, "tls.key": nonsense},
-    }
-    listener = {"name": "s", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "nonsense"}]}}
+    listeners = [
+        {"name": name, "port": 443, "hostname": f"{name}.example", "protocol": "HTTPS",
+         "tls": {"certificateRefs": [{"name": name}]}}
+        for name in ("nonsense", "weak")
+    ]  # fmt: skip
     refused = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
         "metadata": {"name": "refused", "namespace": NAMESPACE},
-        "spec": {"gatewayClassName": "sampan", "listeners": [listener]},
+        "spec": {"gatewayClassName": "sampan", "listeners": listeners},
     }
+    nonsense = secret("nonsense", b"no certificate", b"no key")
+    weak = secret("weak", *certificate(1024))  # well formed, and too weak for Envoy
     try:
-        apply(cluster, secret, refused, expression, bodiless)
+        apply(cluster, nonsense, weak, refused, expression, bodiless)
         apply(cluster, route("later", "/later", "blue"))
         eventually("a later route is served", lambda: get(address, "/later")[0] == 200)
         assert get(address, "/bodiless")[0] == 200
@@ -264,10 +291,13 @@ def test_what_cannot_be_served_holds_back_nobody_else(front: tuple[Cluster, str,
             accepted = conditions_of(cluster, "httproute", "expression").get("Accepted", {})
             partial = conditions_of(cluster, "httproute", "bodiless").get("PartiallyInvalid", {})
             programmed = conditions_of(cluster, "gateway", "refused").get("Programmed", {})
+            listeners = cluster.get("-n", NAMESPACE, "gateway", "refused")["status"]["listeners"]
+            resolved = next(c for c in listeners[0]["conditions"] if c["type"] == "ResolvedRefs")
             return (
                 accepted.get("reason") == "UnsupportedValue"
                 and "requestHeaderModifier" in partial.get("message", "")
                 and "Envoy refused it" in programmed.get("message", "")
+                and resolved["reason"] == "InvalidCertificateRef"
             )
 
         eventually("each says what is wrong with it", told)

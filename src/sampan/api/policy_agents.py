@@ -62,6 +62,7 @@ CONTROLLERS: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 GATEWAY_API = "gateway.networking.k8s.io"
+GATEWAY_API_EXPERIMENTAL = "gateway.networking.x-k8s.io"
 SAMPAN = {
     "dns": [
         rule("core", "services pods namespaces endpoints", READ),
@@ -77,7 +78,11 @@ SAMPAN = {
         rule("core", "services", (*READ, "create", "delete", "patch", "update")),
         rule("core", "endpoints pods namespaces nodes configmaps secrets", READ),
         rule("discovery.k8s.io", "endpointslices", (*READ, "create", "delete", "patch", "update")),
-        rule(f"{GATEWAY_API} gateway.sampan.dev gateway.sampan.io sampan.dev sampan.io", "*", ALL),
+        rule(
+            f"{GATEWAY_API} {GATEWAY_API_EXPERIMENTAL} gateway.sampan.dev gateway.sampan.io sampan.dev sampan.io",
+            "*",
+            ALL,
+        ),
         rule("networking.k8s.io", "ingresses ingressclasses", READ),
         rule("networking.k8s.io", "ingresses/status", "patch update"),
         rule("apiextensions.k8s.io", "customresourcedefinitions", (*READ, "create", "patch", "update")),

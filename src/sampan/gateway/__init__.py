@@ -1,7 +1,6 @@
-"""Gateway API on Envoy, with plugins in Python.
+"""Gateway API on Envoy, with Python plugins: from objects to a running proxy, and back to their status.
 
-In: GatewayClass, Gateway, HTTPRoute, Middleware and Plugin objects, Services and EndpointSlices. Out: Envoy's configuration,
-pushed over delta ADS as it changes, and conditions that are true (Programmed once Envoy has taken it). What a route means is
-computed by pure functions (``translate.py`` and its neighbours) into plain dicts in the words of Envoy's API, which
-``encode.py`` turns into protobuf bytes by a table of field numbers (``messages.py``). Begin with ``agent.py``.
+Folders, in the order of the flow: ``kinds/`` (what objects look like), ``model/`` (what they mean), ``filters/`` (what a
+route does to a request: one file each), ``plugins/`` (Python beside Envoy), ``xds/`` (what Envoy is told), ``status/``
+(what is written back). ``pipeline.py`` joins them, ``agent.py`` runs it. Begin with ``pipeline.py``.
 """

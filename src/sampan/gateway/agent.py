@@ -1,8 +1,8 @@
-"""The gateway as a long-running part: watches, translates, pushes to Envoy, and writes what is true into the status.
+"""The gateway as a long-running part: watches, brings Envoy up to date, and writes what is true into the status.
 
-One loop: a change of any watched object sets ``dirty``; the loop waits for the burst of a tick to end, translates the world,
-publishes the difference, and, when Envoy has answered, writes the statuses that changed. Endpoints go the same way, which
-takes a few milliseconds. It needs a kubeconfig and nothing else, so it runs on any Kubernetes.
+Two loops. ``_follow``: a change of a watched object sets ``dirty``; the loop lets the tick end, has the pipeline work off
+what changed, and makes sure of each Gateway's Service. ``_tell``: when Envoy has answered, the statuses that are due are
+written, those that differ. It needs a kubeconfig and nothing else, so it runs on any Kubernetes.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from typing import Any
 from sampan.client.errors import ApiError
 from sampan.client.events import timestamp
 from sampan.client.http import HttpClient
-from sampan.client.informer import Informer
+from sampan.client.informer import Handler, Informer, key_of
 from sampan.client.kubeconfig import load
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS, ENDPOINT_SLICES, NAMESPACES, SECRETS, SERVICES
-from sampan.gateway import addresses, ads, kinds, status
+from sampan.client.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, SECRETS, SERVICES
+from sampan.gateway import infrastructure
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
-from sampan.gateway.plugins import Plugins
-from sampan.gateway.resources import Translation, translate
-from sampan.gateway.routes import plugin_filter
-from sampan.gateway.world import World
+from sampan.gateway.install import install
+from sampan.gateway.kinds import resources as kinds
+from sampan.gateway.model.world import Surroundings
+from sampan.gateway.pipeline import Pipeline
+from sampan.gateway.plugins.loader import Plugins
+from sampan.gateway.status import Moment
+from sampan.gateway.xds import ads
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.gateway")
 
-BURST_SECONDS = 0.005
 SETTLE_SECONDS = 10.0
 """How long Envoy may take to answer before the status says that it has not."""
-SERVICE_INDEX = "service"
+STATUS_WRITERS = 8
+WATCHED = (*kinds.DEFINED, SERVICES, ENDPOINT_SLICES, SECRETS, CONFIG_MAPS, NAMESPACES)
+RESOURCES = {resource.kind: resource for resource in WATCHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +50,6 @@ class GatewayConfig:
     run_dir: Path
     state_dir: Path
     log_dir: Path
-
-
-WATCHED = (
-    kinds.GATEWAY_CLASSES,
-    kinds.GATEWAYS,
-    kinds.HTTP_ROUTES,
-    kinds.REFERENCE_GRANTS,
-    kinds.MIDDLEWARES,
-    kinds.PLUGINS,
-    SERVICES,
-    ENDPOINT_SLICES,
-    SECRETS,
-    NAMESPACES,
-)
 
 
 async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
@@ -79,154 +69,82 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
         await client.close()
 
 
-async def install(client: Client) -> None:
-    """Make sure the kinds and the GatewayClass are there. What exists already stays as it is."""
-    for definition in kinds.definitions():
-        await create_if_missing(client, CUSTOM_RESOURCE_DEFINITIONS, definition)
-    for resource in WATCHED[:6]:
-        await until_served(client, resource)
-    spec = {"controllerName": kinds.CONTROLLER, "description": "Envoy with Python plugins, by Sampan"}
-    gateway_class = {
-        "apiVersion": kinds.GATEWAY_CLASSES.api_version,
-        "kind": "GatewayClass",
-        "metadata": {"name": kinds.CLASS},
-        "spec": spec,
-    }
-    await create_if_missing(client, kinds.GATEWAY_CLASSES, gateway_class)
-
-
-async def create_if_missing(client: Client, resource: ResourceType, obj: Object) -> None:
-    pause = 0.02
-    while True:
-        try:
-            await client.create(resource, obj)
-            return
-        except ApiError as error:
-            if error.already_exists:
-                return
-            raise
-        except Exception as error:
-            # the API is forked at the same moment as we are; nothing tells when it listens
-            if not (isinstance(error, OSError) or type(error).__module__.startswith("aiohttp")):
-                raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 1.0)
-
-
-async def until_served(client: Client, resource: ResourceType) -> None:
-    """Return when a new kind is served (a foreign API takes a moment to establish it)."""
-    while True:
-        try:
-            await client.list(resource)
-            return
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
-            await asyncio.sleep(0.1)
-
-
-def service_key(endpoint_slice: Object) -> list[str]:
-    metadata = endpoint_slice["metadata"]
-    name = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
-    return [f"{metadata['namespace']}/{name}"] if name else []
-
-
 class Agent:
-    """The loop and what it keeps: informers, plugins, the ADS server, Envoy's task."""
+    """The loops and what they keep: informers, the pipeline, plugins, Envoy's task."""
 
     def __init__(self, config: GatewayConfig, client: Client, group: asyncio.TaskGroup) -> None:
         self.config, self.client, self.group = config, client, group
         self.ads = ads.Ads()
-        self.dirty = asyncio.Event()
-        self.informers = {resource: Informer(client, resource) for resource in WATCHED}
-        self.informers[ENDPOINT_SLICES].add_index(SERVICE_INDEX, service_key)
-        self.plugins = Plugins(config.state_dir / "plugins", self.dirty.set, group)
         module = importlib.util.find_spec("pyvoy._pyvoy")
-        self._pyvoy_module = str(module.origin) if module else ""
+        surroundings = Surroundings(
+            node_ip=config.node_ip,
+            plugin_sockets=str(config.run_dir),
+            pyvoy_module=str(module.origin) if module else "",
+            log_dir=str(config.log_dir),
+        )
+        self.pipeline = Pipeline(surroundings, self.ads)
+        self.dirty, self.news = asyncio.Event(), asyncio.Event()
+        self.informers = {resource: Informer(client, resource) for resource in WATCHED}
+        self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
         self._envoy: asyncio.Task[None] | None = None
-        self._written: dict[tuple[str, str], Object] = {}
-        self._settled_at = asyncio.get_running_loop().time()
+        self._services: dict[str, Object] = {}
+        self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
+        """Object → the first and last push its status waits for, and since when."""
 
     async def run(self, ready: Callable[[], None]) -> None:
-        for informer in self.informers.values():
-            self._task(informer.run(), f"informer-{informer.resource.plural}")
-            informer.add_handler(lambda change, old, new: self.dirty.set())
+        for resource, informer in self.informers.items():
+            self._task(informer.run(), f"informer-{resource.plural}")
+            informer.add_handler(self._handler(resource.kind))
         self.informers[kinds.PLUGINS].add_handler(self.plugins.on_plugin)
         for informer in self.informers.values():
             await informer.synced()
         await self.plugins.loaded()
-        self.dirty.set()
+        self._plugins_changed()
+        self.pipeline.ports.learn(self.informers[ENDPOINT_SLICES].all())
+        self._task(self._tell(), "status")
+        self._task(self._follow(), "follow")
         ready()
-        while True:
-            await self.dirty.wait()
-            await asyncio.sleep(BURST_SECONDS)
-            self.dirty.clear()
-            try:
-                await self._round()
-            except ApiError as error:
-                logger.warning("%s", error)
-                self._again(1.0)
-            except Exception as error:
-                if not (isinstance(error, OSError) or type(error).__module__.startswith("aiohttp")):
-                    raise
-                logger.warning("%s: %s", type(error).__name__, error)
-                self._again(1.0)
+
+    def _handler(self, kind: str) -> Handler:
+        def changed(change: str, old: Object | None, new: Object) -> None:
+            self.pipeline.put(kind, key_of(new), None if change == "DELETED" else new)
+            self.dirty.set()
+
+        return changed
+
+    def _plugins_changed(self) -> None:
+        for key in {*self.plugins.live, *self.plugins.problems, *self.pipeline.world.all("LivePlugin")}:
+            self.pipeline.put_plugin(str(key), self.plugins.live.get(str(key)), self.plugins.problems.get(str(key), ""))
+        self.dirty.set()
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self.group.create_task(work, name=name)
 
-    def _again(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self.dirty.set)
+    # from the world to Envoy
 
-    def world(self) -> World:
-        """Return the world as the informers have it now."""
-        objects = {resource: informer.objects for resource, informer in self.informers.items()}
-        slices = self.informers[ENDPOINT_SLICES]
-        by_service: dict[str, list[Object]] = {}
-        for endpoint_slice in slices:
-            for key in service_key(endpoint_slice):
-                by_service.setdefault(key, []).append(endpoint_slice)
-        world = World(
-            classes=objects[kinds.GATEWAY_CLASSES],
-            gateways=objects[kinds.GATEWAYS],
-            routes=objects[kinds.HTTP_ROUTES],
-            services=objects[SERVICES],
-            slices=by_service,
-            secrets=objects[SECRETS],
-            namespaces=objects[NAMESPACES],
-            grants=objects[kinds.REFERENCE_GRANTS],
-            middlewares=objects[kinds.MIDDLEWARES],
-            plugins=objects[kinds.PLUGINS],
-            live_plugins=dict(self.plugins.live),
-            plugin_problems=dict(self.plugins.problems),
-            node_ip=self.config.node_ip,
-            plugin_sockets=str(self.config.run_dir),
-            pyvoy_module=self._pyvoy_module,
-        )
-        ports = addresses.assign(world.our_gateways(), addresses.ports_of(slices.all()))
-        return World(**{**world.__dict__, "ports": ports})
+    async def _follow(self) -> None:
+        self.dirty.set()
+        while True:
+            await self.dirty.wait()
+            self.dirty.clear()
+            await asyncio.sleep(0)  # the events of this tick go together
+            number = self.pipeline.update()
+            self._note_due(number)
+            if self.pipeline.gateways:
+                self._ensure_envoy()
+            for key in list(self.pipeline.gateways):
+                await self._ensure_service(key)
+            for key in [key for key in self._services if key not in self.pipeline.gateways]:
+                del self._services[key]
 
-    async def _round(self) -> None:
-        """Bring Envoy and the statuses up to date with the world."""
-        world = self.world()
-        gateways = world.our_gateways()
-        if gateways:
-            self._ensure_envoy()
-        translation = translate(world)
-        self.ads.publish(translation.snapshot)
-        for key, gateway in gateways:
-            await self._ensure_address(world, key, gateway)
-        live = await self._until_settled() if gateways else True
+    def _note_due(self, number: int) -> None:
         now = asyncio.get_running_loop().time()
-        if live:
-            self._settled_at = now
-        elif self.dirty.is_set() and now - self._settled_at < SETTLE_SECONDS:
-            return  # a change overtook Envoy's answer: the next round says what became of both
-        await self._write_statuses(world, translation, live)
-        if live:
-            self.plugins.sweep()
-        else:
-            self.dirty.set()  # the status is to follow when Envoy answers after all
+        for entry in self.pipeline.due:
+            first, _, since = self._due.get(entry, (number, number, now))
+            self._due[entry] = first, number, since
+        if self.pipeline.due:
+            self.pipeline.due.clear()
+            self.news.set()
 
     def _ensure_envoy(self) -> None:
         if self._envoy is None:
@@ -238,63 +156,132 @@ class Agent:
             )
             self._envoy = self._task(run_envoy(config), "envoy")
 
-    async def _ensure_address(self, world: World, key: str, gateway: Object) -> None:
-        ports = {entry: number for entry, number in world.ports.items() if entry[0] == key}
-        wanted = {"ports": sorted(ports.items()), "generation": gateway["metadata"].get("generation", 0)}
-        there = world.services.get(key) is not None
-        if self._written.get(("address", key)) == wanted and there:
+    async def _ensure_service(self, key: str) -> None:
+        """Make the Service of a Gateway as it should be, when it should be otherwise than last time or is gone."""
+        gateway = self.informers[kinds.GATEWAYS].get(key)
+        if gateway is None or "deletionTimestamp" in gateway["metadata"]:
             return
-        if "deletionTimestamp" in gateway["metadata"]:
+        model, ports = self.pipeline.gateways[key], self.pipeline.gateway_ports(key)
+        name = infrastructure.generated_name(gateway)
+        wanted = {
+            "ports": sorted(ports.items()),
+            "addresses": model.addresses,
+            "infrastructure": gateway["spec"].get("infrastructure"),
+            "uid": gateway["metadata"]["uid"],
+            "name": name,
+        }
+        there = self.informers[SERVICES].get(f"{gateway['metadata']['namespace']}/{name}")
+        if self._services.get(key) == wanted and (there is not None or not ports):
             return
-        await addresses.ensure(self.client, gateway, key, ports, self.config.node_ip)
-        self._written["address", key] = wanted
-
-    async def _until_settled(self) -> bool:
-        """Wait for Envoy's answer; a change that comes meanwhile goes first."""
-        settled = asyncio.ensure_future(self.ads.settled())
-        changed = asyncio.ensure_future(self.dirty.wait())
+        if not ports:
+            return
+        self._services[key] = wanted
         try:
-            await asyncio.wait((settled, changed), timeout=SETTLE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            return settled.done()
+            await infrastructure.ensure(self.client, gateway, ports, model.addresses, self.config.node_ip)
+        except Exception as error:
+            self._services.pop(key, None)
+            if not expected(error):
+                raise
+            logger.warning("gateway %s: %s", key, error)
+            asyncio.get_running_loop().call_later(1.0, self.dirty.set)
+
+    # from Envoy to the statuses
+
+    async def _tell(self) -> None:
+        """Write the statuses that are due and answered for; those that Envoy does not answer for say so after a time."""
+        writers = asyncio.Semaphore(STATUS_WRITERS)
+        while True:
+            self.news.clear()
+            ripe, live = self._ripe()
+            if not ripe:
+                await self._news()
+                continue
+            for entry in ripe:
+                self._due.pop(entry, None)
+            moment = Moment(timestamp(), live)
+            async with asyncio.TaskGroup() as group:
+                for kind, key in ripe:
+                    group.create_task(self._write(kind, key, moment, writers), name=f"status-{kind}-{key}")
+            if not live:
+                number = self.ads.sequence
+                now = asyncio.get_running_loop().time()
+                for entry in ripe:  # they are to follow when Envoy answers after all
+                    self._due.setdefault(entry, (number, number, now))
+            self.plugins.sweep()
+
+    def _ripe(self) -> tuple[list[tuple[str, str]], bool]:
+        """Return the statuses to write now, and whether Envoy has answered for them."""
+        done = self.ads.acknowledged if self._envoy is not None else self.ads.sequence
+        now = asyncio.get_running_loop().time()
+        ripe = [
+            entry
+            for entry, (first, last, since) in self._due.items()
+            if last <= done or (first <= done and now - since > 1.0)
+        ]
+        if ripe:
+            return ripe, True
+        return [entry for entry, (_, _, since) in self._due.items() if now - since > SETTLE_SECONDS], False
+
+    async def _news(self) -> None:
+        """Return when there may be something to write."""
+        waiting = {asyncio.ensure_future(self.news.wait()), asyncio.ensure_future(self.ads.answered())}
+        since = min((entry[2] for entry in self._due.values()), default=None)
+        timeout = None
+        if since is not None:
+            age = asyncio.get_running_loop().time() - since
+            timeout = 1.05 - age if age < 1.0 else max(0.05, SETTLE_SECONDS + 0.05 - age)
+        try:
+            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            settled.cancel()
-            changed.cancel()
+            for future in waiting:
+                future.cancel()
+        if self.pipeline.world.dirty:
+            self.dirty.set()  # what Envoy refused is part of the world
 
-    async def _write_statuses(self, world: World, translation: Translation, live: bool) -> None:
-        now = timestamp()
-        listeners, routes = (self.ads.refusals(kind) for kind in (ads.LISTENER, ads.ROUTES))
-        plugins = self.ads.refusals(ads.EXTENSION)
-        by_gateway = {name.rpartition("/")[0]: text for name, text in listeners.items()}
-        clusters = next(iter(self.ads.refusals(ads.CLUSTER).values()), "")
-        # a route configuration is <namespace>/<gateway>/<port> and, for TLS, /<listener>
-        routes = {"/".join(name.split("/")[:2]): text for name, text in routes.items()}
-        for name, obj in world.classes.items():
-            if obj["spec"]["controllerName"] == kinds.CONTROLLER:
-                await self._write(kinds.GATEWAY_CLASSES, name, obj, status.class_status(obj, now))
-        for key, gateway in world.our_gateways():
-            address = addresses.address_of(world.services.get(key))
-            refusal = by_gateway.get(key, clusters)
-            new = status.gateway_status(world, translation, key, gateway, address, live, refusal, now)
-            await self._write(kinds.GATEWAYS, key, gateway, new)
-        for key, route in world.routes.items():
-            found = status.route_status(world, translation, key, route, now, routes)
-            if found is not None:
-                await self._write(kinds.HTTP_ROUTES, key, route, found)
-        for key, plugin in world.plugins.items():
-            refusal = plugins.get(plugin_filter(key), "")
-            await self._write(kinds.PLUGINS, key, plugin, status.plugin_status(world, key, plugin, now, refusal))
-
-    async def _write(self, resource: ResourceType, key: str, obj: Object, new: Object) -> None:
+    async def _write(self, kind: str, key: str, moment: Moment, writers: asyncio.Semaphore) -> None:
         """Write a status unless it is there already."""
-        if obj.get("status") == new:
+        resource = RESOURCES[kind]
+        new = self.pipeline.status(kind, key, moment)
+        obj = self.informers[resource].get(key)
+        if new is None or obj is None or obj.get("status") == new:
             return
         metadata = obj["metadata"]
-        with contextlib.suppress(ApiError):  # gone or changed meanwhile: its event brings us back
-            await self.client.patch(
-                resource,
-                metadata["name"],
-                {"status": new},
-                metadata.get("namespace"),
-                type="merge",
-                subresource="status",
-            )
+        patch = {**dict.fromkeys(obj.get("status") or {}), **new}  # what is not said any more is taken away
+        async with writers:
+            try:
+                await self.client.patch(
+                    resource,
+                    metadata["name"],
+                    {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch},
+                    metadata.get("namespace"),
+                    type="merge",
+                    subresource="status",
+                )
+            except Exception as error:
+                if not expected(error):
+                    raise
+                gone = isinstance(error, ApiError) and (error.is_not_found or error.is_conflict)
+                if not gone:  # else its event brings us back
+                    logger.warning("status of %s %s: %s", kind, key, error)
+                    self._later(resource, kind, key)
+                elif isinstance(error, ApiError) and error.is_conflict:
+                    self._later(resource, kind, key)
+
+    def _later(self, resource: ResourceType, kind: str, key: str) -> None:
+        loop = asyncio.get_running_loop()
+
+        def again() -> None:
+            self._due.setdefault((kind, key), (self.ads.sequence, self.ads.sequence, loop.time()))
+            self.news.set()
+
+        loop.call_later(0.2, again)
+
+
+def expected(error: Exception) -> bool:
+    """Whether an error is the API's or the network's, to be tried again."""
+    with contextlib.suppress(ImportError):
+        import aiohttp
+
+        if isinstance(error, aiohttp.ClientError):
+            return True
+    return isinstance(error, (ApiError, OSError, TimeoutError))

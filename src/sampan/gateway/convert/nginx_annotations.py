@@ -16,7 +16,7 @@ from sampan.gateway.convert import nginx_authentication, nginx_traffic
 from sampan.gateway.convert.nginx_values import Annotations, BadValue
 from sampan.gateway.convert.notes import Notes
 from sampan.gateway.convert.sources import name_from
-from sampan.gateway.kinds import OWN_GROUP
+from sampan.gateway.kinds.resources import OWN_GROUP
 from sampan.schema.objects import Object
 
 PREFIX = "nginx.ingress.kubernetes.io/"

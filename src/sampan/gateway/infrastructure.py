@@ -1,0 +1,169 @@
+"""The way to a Gateway: a Service of type LoadBalancer in its namespace, and the EndpointSlice that leads to Envoy.
+
+Envoy listens on the node's address at a port of its own for each Gateway, port and transport; the numbers are read back
+from the slices, so they stay over restarts. The address is what the Service is given. Source: GEP-1762 (names and labels of
+what is generated).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from sampan.client.errors import ApiError
+from sampan.client.protocol import Client
+from sampan.client.resources import ENDPOINT_SLICES, SERVICES
+from sampan.gateway.kinds.resources import GATEWAYS
+from sampan.schema.objects import Object
+
+FIRST_PORT, LAST_PORT = 10300, 19999
+LONGEST_NAME = 63
+NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
+MANAGED = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "gateway.sampan.dev"
+FIELD_MANAGER = "sampan-gateway"
+
+
+class Port(NamedTuple):
+    """A port of a Gateway."""
+
+    gateway: str
+    number: int
+    transport: str
+
+    @property
+    def name(self) -> str:
+        return f"{'udp' if self.transport == 'UDP' else 'port'}-{self.number}"
+
+
+class Ports:
+    """Which port Envoy has for each port of a Gateway: the one it had, or the first that is free."""
+
+    def __init__(self) -> None:
+        self.known: dict[Port, int] = {}
+        self._taken: set[int] = set()
+        self._last = FIRST_PORT - 1
+
+    def learn(self, slices: list[Object]) -> None:
+        """Take over what the slices of Gateways already say."""
+        for endpoint_slice in slices:
+            metadata = endpoint_slice["metadata"]
+            labels = metadata.get("labels") or {}
+            if labels.get(MANAGED) == MANAGER and NAME_LABEL in labels:
+                key = f"{metadata['namespace']}/{labels[NAME_LABEL]}"
+                for entry in endpoint_slice.get("ports") or ():
+                    number = int(entry["name"].rpartition("-")[2])
+                    self.known[Port(key, number, entry.get("protocol", "TCP"))] = entry["port"]
+                    self._taken.add(entry["port"])
+                    self._last = max(self._last, entry["port"])
+
+    def of(self, port: Port) -> int:
+        number = self.known.get(port)
+        if number is None:
+            # the next one after the last: one that was given back may still be Envoy's for a moment
+            after = [*range(self._last + 1, LAST_PORT), *range(FIRST_PORT, self._last + 1)]
+            number = self._last = next(n for n in after if n not in self._taken)
+            self.known[port] = number
+            self._taken.add(number)
+        return number
+
+    def release(self, gateway: str) -> None:
+        for port in [port for port in self.known if port.gateway == gateway]:
+            self._taken.discard(self.known.pop(port))
+
+
+def generated_name(gateway: Object) -> str:
+    """Return the name of what is generated for a Gateway: ``NAME-CLASS``, cut with a hash where it would be too long."""
+    name = f"{gateway['metadata']['name']}-{gateway['spec']['gatewayClassName']}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9].rstrip('-.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def owner(gateway: Object) -> Object:
+    metadata = gateway["metadata"]
+    return {
+        "apiVersion": GATEWAYS.api_version,
+        "kind": GATEWAYS.kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
+
+
+def metadata_of(gateway: Object, name: str, labels: dict[str, str]) -> Object:
+    """Return the metadata of something generated: the Gateway's labels and annotations for its infrastructure on it."""
+    infrastructure = gateway["spec"].get("infrastructure") or {}
+    own = {NAME_LABEL: gateway["metadata"]["name"], CLASS_LABEL: gateway["spec"]["gatewayClassName"]}
+    return {
+        "name": name,
+        "namespace": gateway["metadata"]["namespace"],
+        "labels": {**(infrastructure.get("labels") or {}), **own, **labels},
+        "annotations": dict(infrastructure.get("annotations") or {}),
+        "ownerReferences": [owner(gateway)],
+    }
+
+
+def service_of(gateway: Object, ports: dict[Port, int], addresses: tuple[str, ...]) -> Object:
+    """Return the Service of a Gateway. It asks for the first of the Gateway's addresses: a Service has one."""
+    spec: Object = {
+        "type": "LoadBalancer",
+        "ports": [
+            {"name": port.name, "port": port.number, "targetPort": number, "protocol": port.transport}
+            for port, number in sorted(ports.items())
+        ],
+    }
+    if addresses:
+        spec["loadBalancerIP"] = addresses[0]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata_of(gateway, generated_name(gateway), {}),
+        "spec": spec,
+    }
+
+
+def slice_of(gateway: Object, ports: dict[Port, int], node_ip: str) -> Object:
+    """Return the EndpointSlice that leads to Envoy."""
+    name = generated_name(gateway)
+    labels = {"kubernetes.io/service-name": name, MANAGED: MANAGER}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": metadata_of(gateway, f"{name}-envoy", labels),
+        "addressType": "IPv4",
+        "ports": [
+            {"name": port.name, "port": number, "protocol": port.transport} for port, number in sorted(ports.items())
+        ],
+        "endpoints": [{"addresses": [node_ip], "conditions": {"ready": True, "serving": True, "terminating": False}}],
+    }
+
+
+async def ensure(
+    client: Client, gateway: Object, ports: dict[Port, int], addresses: tuple[str, ...], node_ip: str
+) -> None:
+    """Make the Service and the slice of a Gateway as they should be. Raises ``ApiError``; a Service of that name that is
+    not the Gateway's own is left alone."""
+    name, namespace = generated_name(gateway), gateway["metadata"]["namespace"]
+    try:
+        there = await client.get(SERVICES, name, namespace)
+        if not any(r["uid"] == gateway["metadata"]["uid"] for r in there["metadata"].get("ownerReferences") or ()):
+            reason = {"reason": "Conflict", "message": f"Service {namespace}/{name} exists and is not the Gateway's"}
+            raise ApiError(409, reason)
+    except ApiError as error:
+        if not error.is_not_found:
+            raise
+    for resource, obj in (
+        (SERVICES, service_of(gateway, ports, addresses)),
+        (ENDPOINT_SLICES, slice_of(gateway, ports, node_ip)),
+    ):
+        await client.patch(
+            resource, obj["metadata"]["name"], obj, namespace, type="apply", field_manager=FIELD_MANAGER, force=True
+        )
+
+
+def addresses_given(service: Object | None) -> list[str]:
+    """Return the addresses a LoadBalancer Service was given."""
+    ingress = ((service or {}).get("status", {}).get("loadBalancer") or {}).get("ingress") or []
+    return [str(entry["ip"]) for entry in ingress if entry.get("ip")]

@@ -1,0 +1,57 @@
+"""The kinds and the GatewayClass are there before anything is watched. What exists already stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sampan.client.errors import ApiError
+from sampan.client.protocol import Client, ResourceType
+from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS
+from sampan.gateway import kinds
+from sampan.gateway.kinds import resources as r
+from sampan.schema.objects import Object
+
+
+async def install(client: Client) -> None:
+    for definition in kinds.definitions():
+        await create_if_missing(client, CUSTOM_RESOURCE_DEFINITIONS, definition)
+    for resource in r.DEFINED:
+        await until_served(client, resource)
+    spec = {"controllerName": r.CONTROLLER, "description": "Envoy with Python plugins, by Sampan"}
+    gateway_class = {
+        "apiVersion": r.GATEWAY_CLASSES.api_version,
+        "kind": "GatewayClass",
+        "metadata": {"name": r.CLASS},
+        "spec": spec,
+    }
+    await create_if_missing(client, r.GATEWAY_CLASSES, gateway_class)
+
+
+async def create_if_missing(client: Client, resource: ResourceType, obj: Object) -> None:
+    pause = 0.02
+    while True:
+        try:
+            await client.create(resource, obj)
+            return
+        except ApiError as error:
+            if error.already_exists:
+                return
+            raise
+        except Exception as error:
+            # the API is forked at the same moment as we are; nothing tells when it listens
+            if not (isinstance(error, OSError) or type(error).__module__.startswith("aiohttp")):
+                raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+
+async def until_served(client: Client, resource: ResourceType) -> None:
+    """Return when a new kind is served (a foreign API takes a moment to establish it)."""
+    while True:
+        try:
+            await client.list(resource)
+            return
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            await asyncio.sleep(0.1)

@@ -1,0 +1,51 @@
+"""Our own kinds: Middleware, Plugin, and GatewayParameters (access log and tracing of a Gateway or of the class)."""
+
+from __future__ import annotations
+
+from sampan.gateway.kinds import schema as s
+from sampan.gateway.kinds.resources import MIDDLEWARES, PARAMETERS, PLUGINS
+from sampan.schema.objects import Object
+
+VALUES: s.Schema = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 4096}}
+MIDDLEWARE_SPEC = s.struct(
+    headers=s.struct(customRequestHeaders=VALUES, customResponseHeaders=VALUES),
+)
+PLUGIN_SPEC = s.struct(
+    path=s.text(4096, 1, description="A directory on the gateway's machine, watched for changes."),
+    source=s.text(262144, 1, description="The text of a module, instead of a directory."),
+    entryPoint=s.text(253, 3, default="plugin:request", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"),
+)
+PLUGIN_STATUS = s.struct(
+    conditions=s.CONDITIONS, liveVersion=s.text(64), liveSince={"type": "string", "format": "date-time"}
+)
+PARAMETERS_SPEC = s.struct(
+    accessLog=s.struct(
+        path=s.text(4096, 1, description="A file on the gateway's machine; without it, access.log beside envoy.log."),
+        format=s.text(4096, 1, description="Envoy's format string for a line."),
+        json={
+            "type": "object",
+            "additionalProperties": {"type": "string", "maxLength": 1024},
+            "description": "A JSON object a line: key → Envoy's format string.",
+        },
+    ),
+    tracing=s.struct(
+        ("backendRef",),
+        backendRef=s.struct(("name",), **s.BACKEND_REF),
+        serviceName=s.text(253, 1, default="sampan-gateway"),
+        samplingPercent=s.number(0, 100, default=100),
+    ),
+    http3=s.BOOLEAN,
+)
+
+
+def middleware_definition() -> Object:
+    return s.definition(MIDDLEWARES, ("v1alpha1",), MIDDLEWARE_SPEC, None, ("mw",))
+
+
+def plugin_definition() -> Object:
+    columns = (s.condition_column("Live"), ("Version", "string", ".status.liveVersion"), s.AGE)
+    return s.definition(PLUGINS, ("v1alpha1",), PLUGIN_SPEC, PLUGIN_STATUS, (), columns)
+
+
+def parameters_definition() -> Object:
+    return s.definition(PARAMETERS, ("v1alpha1",), PARAMETERS_SPEC, None, ("gwparams",))

@@ -1,0 +1,46 @@
+"""The resources the gateway reads and writes, by the versions it speaks. Source: Gateway API v1.6."""
+
+from __future__ import annotations
+
+from sampan.client.protocol import ResourceType
+
+GROUP = "gateway.networking.k8s.io"
+EXPERIMENTAL_GROUP = "gateway.networking.x-k8s.io"
+OWN_GROUP = "gateway.sampan.dev"
+CONTROLLER = "sampan.dev/gateway"
+CLASS = "sampan"
+BUNDLE_VERSION = "v1.6.1"
+
+GATEWAY_CLASSES = ResourceType(GROUP, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
+GATEWAYS = ResourceType(GROUP, "v1", "gateways", "Gateway")
+LISTENER_SETS = ResourceType(GROUP, "v1", "listenersets", "ListenerSet")
+HTTP_ROUTES = ResourceType(GROUP, "v1", "httproutes", "HTTPRoute")
+GRPC_ROUTES = ResourceType(GROUP, "v1", "grpcroutes", "GRPCRoute")
+TLS_ROUTES = ResourceType(GROUP, "v1", "tlsroutes", "TLSRoute")
+TCP_ROUTES = ResourceType(GROUP, "v1", "tcproutes", "TCPRoute")
+UDP_ROUTES = ResourceType(GROUP, "v1", "udproutes", "UDPRoute")
+REFERENCE_GRANTS = ResourceType(GROUP, "v1", "referencegrants", "ReferenceGrant")
+BACKEND_TLS_POLICIES = ResourceType(GROUP, "v1", "backendtlspolicies", "BackendTLSPolicy")
+BACKENDS = ResourceType(EXPERIMENTAL_GROUP, "v1alpha1", "xbackends", "XBackend")
+BACKEND_TRAFFIC_POLICIES = ResourceType(
+    EXPERIMENTAL_GROUP, "v1alpha1", "xbackendtrafficpolicies", "XBackendTrafficPolicy"
+)
+MIDDLEWARES = ResourceType(OWN_GROUP, "v1alpha1", "middlewares", "Middleware")
+PLUGINS = ResourceType(OWN_GROUP, "v1alpha1", "plugins", "Plugin")
+PARAMETERS = ResourceType(OWN_GROUP, "v1alpha1", "gatewayparameters", "GatewayParameters")
+
+ROUTES = (HTTP_ROUTES, GRPC_ROUTES, TLS_ROUTES, TCP_ROUTES, UDP_ROUTES)
+DEFINED = (
+    GATEWAY_CLASSES,
+    GATEWAYS,
+    LISTENER_SETS,
+    *ROUTES,
+    REFERENCE_GRANTS,
+    BACKEND_TLS_POLICIES,
+    BACKENDS,
+    BACKEND_TRAFFIC_POLICIES,
+    MIDDLEWARES,
+    PLUGINS,
+    PARAMETERS,
+)
+"""What a CustomResourceDefinition is needed for."""

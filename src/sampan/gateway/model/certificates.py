@@ -1,0 +1,136 @@
+"""Certificates and authorities that objects refer to: whether the reference holds, and the name Envoy asks for (SDS).
+
+A listener or a cluster carries only the name; the content is a resource of its own (``secret_of``), so that a rotation
+touches no listener and no connection. Source: Gateway API v1, SecretObjectReference and FrontendTLSValidation; GEP-1897.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import lru_cache
+from typing import Any
+
+from sampan.gateway.model.grants import granted
+from sampan.gateway.model.verdicts import Unresolved
+from sampan.gateway.model.world import World
+from sampan.schema.objects import Object
+
+CERTIFICATE, AUTHORITIES = "certificate ", "authorities "
+
+
+def certificate(world: World, kind: str, namespace: str, reference: Object, reason: str) -> str:
+    """Return the SDS name of the certificate an object of ``kind`` in ``namespace`` refers to.
+
+    Raises ``Unresolved`` with ``reason``, or ``RefNotPermitted``."""
+    name = reference["name"]
+    if reference.get("group", "") not in ("", "core") or reference.get("kind", "Secret") != "Secret":
+        raise Unresolved(reason, f"{reference.get('kind')} {name}: only Secrets hold certificates")
+    target = reference.get("namespace") or namespace
+    if not granted(world, kind, namespace, "Secret", target, name):
+        raise Unresolved("RefNotPermitted", f"no ReferenceGrant of {target} permits the Secret {name}")
+    secret = world.get("Secret", f"{target}/{name}")
+    if secret is None:
+        raise Unresolved(reason, f"Secret {target}/{name} does not exist")
+    problem = pair_problem(field(secret, "tls.crt"), field(secret, "tls.key"))
+    if problem:
+        raise Unresolved(reason, f"Secret {target}/{name}: {problem}")
+    return f"{CERTIFICATE}{target}/{name}"
+
+
+def field(obj: Object, name: str) -> bytes:
+    """Return a field of a Secret or ConfigMap as bytes, empty when it is not there or no base64."""
+    if name in (obj.get("binaryData") or {}):
+        obj = {"data": obj["binaryData"], "kind": "Secret"}
+    text = (obj.get("data") or {}).get(name) or ""
+    if obj.get("kind") == "ConfigMap":
+        return str(text).encode()
+    try:
+        return base64.b64decode(text)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+@lru_cache(1024)
+def pair_problem(chain: bytes, key: bytes) -> str:
+    """Return why a certificate chain and a private key are none, ``""`` when they are."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificates
+
+    if not chain or not key:
+        return "it has no tls.crt or no tls.key"
+    try:
+        certificates = load_pem_x509_certificates(chain)
+        private = load_pem_private_key(key, None)
+    except (ValueError, TypeError) as error:
+        return f"tls.crt and tls.key are not a PEM certificate and key: {str(error).splitlines()[0][:120]}"
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    if certificates[0].public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
+        return "tls.key is not the key of the certificate in tls.crt"
+    return ""
+
+
+@lru_cache(1024)
+def authority_problem(content: bytes) -> str:
+    """Return why a bundle of authorities is none."""
+    from cryptography.x509 import load_pem_x509_certificates
+
+    if not content:
+        return "it has no ca.crt"
+    try:
+        load_pem_x509_certificates(content)
+    except ValueError:
+        return "ca.crt has no PEM certificate"
+    return ""
+
+
+def authorities(
+    world: World, kind: str, namespace: str, references: list[Object], bad_kind: str, bad_reference: str
+) -> tuple[str, list[Unresolved]]:
+    """Return the SDS name of the bundle that all well references make (``""``: none is well), and what is wrong with others.
+
+    ``bad_kind`` and ``bad_reference`` are the reasons for a kind that holds no authorities and for content that is none."""
+    good: list[str] = []
+    problems: list[Unresolved] = []
+    for reference in references:
+        name, target_kind = reference["name"], reference.get("kind", "ConfigMap")
+        target = reference.get("namespace") or namespace
+        if reference.get("group", "") not in ("", "core") or target_kind not in ("ConfigMap", "Secret"):
+            problems.append(Unresolved(bad_kind, f"{target_kind} {name}: only ConfigMaps and Secrets hold authorities"))
+            continue
+        if not granted(world, kind, namespace, target_kind, target, name):
+            message = f"no ReferenceGrant of {target} permits the {target_kind} {name}"
+            problems.append(Unresolved("RefNotPermitted", message))
+            continue
+        obj = world.get(target_kind, f"{target}/{name}")
+        problem = (
+            "it does not exist" if obj is None else authority_problem(field({**obj, "kind": target_kind}, "ca.crt"))
+        )
+        if problem:
+            problems.append(Unresolved(bad_reference, f"{target_kind} {target}/{name}: {problem}"))
+        else:
+            good.append(f"{target_kind} {target}/{name}")
+    return (AUTHORITIES + ",".join(good) if good else ""), problems
+
+
+def secret_of(world: World, name: str) -> dict[str, Any] | None:
+    """Return Envoy's ``Secret`` message for an SDS name, None when its source is gone."""
+    if name.startswith(CERTIFICATE):
+        secret = world.get("Secret", name.removeprefix(CERTIFICATE))
+        if secret is None or pair_problem(field(secret, "tls.crt"), field(secret, "tls.key")):
+            return None
+        pair = {
+            "certificate_chain": {"inline_bytes": field(secret, "tls.crt")},
+            "private_key": {"inline_bytes": field(secret, "tls.key")},
+        }
+        return {"name": name, "tls_certificate": pair}
+    bundle = []
+    for entry in name.removeprefix(AUTHORITIES).split(","):
+        kind, _, key = entry.partition(" ")
+        obj = world.get(kind, key)
+        content = field({**obj, "kind": kind}, "ca.crt") if obj is not None else b""
+        if not authority_problem(content):
+            bundle.append(content.rstrip(b"\n"))
+    return (
+        {"name": name, "validation_context": {"trusted_ca": {"inline_bytes": b"\n".join(bundle)}}} if bundle else None
+    )

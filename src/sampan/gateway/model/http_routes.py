@@ -1,0 +1,191 @@
+"""HTTPRoute and GRPCRoute as Envoy routes: matches, filters, backends.
+
+Every match of every rule becomes an encoded route with its rank: exact before expression before prefix, longer paths first,
+a method, more headers, more parameters, then the older route, then the earlier rule. A rule that cannot be served is
+dropped; one whose references lead nowhere answers 500. Source: Gateway API v1 HTTPRoute and GRPCRoute; Envoy's
+``config.route.v3``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, session
+from sampan.gateway.model import matches
+from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
+from sampan.gateway.model.durations import duration, milliseconds
+from sampan.gateway.model.parents import attach
+from sampan.gateway.model.policies import traffic_policy
+from sampan.gateway.model.routes import Place, Ranked, RouteId, RouteModel
+from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
+from sampan.gateway.model.world import World, age_key, key_of
+from sampan.gateway.xds.encode import encode
+from sampan.schema.objects import Object
+
+ROUTE = "envoy.config.route.v3.Route"
+SAFE_RETRY: dict[str, Any] = {
+    "retry_on": "connect-failure,refused-stream,reset-before-request",
+    "num_retries": {"value": 2},
+}
+"""A request that no backend has seen may be sent again: pods come and go."""
+EVERYTHING = {"http": {"path": {"type": "PathPrefix", "value": "/"}}, "grpc": {}}
+
+
+@dataclass
+class Compiled:
+    """The routes of one HTTPRoute for one kind of listener."""
+
+    ranked: list[Ranked] = field(default_factory=list)
+    clusters: set[ClusterRef] = field(default_factory=set)
+    backends: set[ClusterRef] = field(default_factory=set)
+    http_filters: set[HttpFilter] = field(default_factory=set)
+    problems: list[Verdict] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
+    """Return what an HTTPRoute or GRPCRoute comes to, None when it is gone or has no parent of ours."""
+    route = world.get(kind, key)
+    if route is None:
+        return None
+    route = {**route, "kind": kind}
+    parents = attach(world, route)
+    if not parents:
+        return None
+    compiled: dict[tuple[int, str], Compiled] = {}
+    places: dict[Place, tuple[Ranked, ...]] = {}
+    filters: dict[str, frozenset[HttpFilter]] = {}
+    for parent in parents:
+        gateway = world.get("GatewayModel", parent.gateway)
+        for attachment in parent.attachments:
+            context = attachment.listener.port, gateway.client_certificate
+            if context not in compiled:
+                compiled[context] = compile_rules(world, route, *context)
+            table = attachment.listener.table(parent.gateway)
+            filters[table] = filters.get(table, frozenset()) | frozenset(compiled[context].http_filters)
+            for hostname in attachment.hostnames:
+                place = Place(table, attachment.listener.hostname, hostname)
+                places[place] = tuple(compiled[context].ranked)
+    if not compiled:  # not attached: what is wrong with its references is told all the same
+        compiled[0, ""] = compile_rules(world, route, 80, "")
+        compiled[0, ""].clusters.clear()
+    first = next(iter(compiled.values()))
+    return RouteModel(
+        RouteId(kind, key),
+        tuple(parents),
+        places,
+        {},
+        frozenset().union(*(entry.clusters for entry in compiled.values())),
+        frozenset().union(*(entry.backends for entry in compiled.values())),
+        filters,
+        tuple(dict.fromkeys(first.problems)),
+        tuple(first.dropped),
+        len(route["spec"].get("rules") or ()),
+    )
+
+
+def compile_rules(world: World, route: Object, port: int, client_certificate: str) -> Compiled:
+    """Return the Envoy routes of all rules, for listeners of that port and Gateways with that client certificate."""
+    result = Compiled()
+    grpc = route["kind"] == "GRPCRoute"
+    to_match, rank = (matches.grpc_match, matches.grpc_rank) if grpc else (matches.http_match, matches.http_rank)
+    age, key = age_key(route), key_of(route)
+    for number, rule in enumerate(route["spec"].get("rules") or ()):
+        entries = rule.get("matches") or [EVERYTHING["grpc" if grpc else "http"]]
+        try:
+            ranked = []
+            for index, match in enumerate(entries):
+                site = Site(world, route, rule, match, port, client_certificate, result.clusters)
+                message = {"name": f"{key}/{number}", "match": to_match(match), **action(site, result)}
+                ranked.append(Ranked((*rank(match), age, route["kind"], number, index), encode(ROUTE, message)))
+            result.ranked += ranked
+        except Unsupported as error:
+            result.dropped.append(f"rule {number}: {error}")
+    return result
+
+
+def action(site: Site, result: Compiled) -> dict[str, Any]:
+    """Return what happens to a request that matches: header changes, filters, and where it goes."""
+    rule, draft = site.rule, Draft()
+    try:
+        for item in rule.get("filters") or ():
+            apply_filter(item, draft, site)
+        keep_sessions(draft, site)
+    except Unresolved as error:
+        result.problems.append(error.verdict)
+        draft = Draft(direct_response={"status": 500})
+    result.http_filters |= draft.http_filters - set(ALWAYS)
+    result.problems += [Verdict(*note) for note in draft.notes]
+    if draft.redirect is not None:
+        return {**draft.route, "redirect": draft.redirect}
+    target = target_of(site, draft, result)
+    if draft.direct_response is not None or target is None:
+        return {**draft.route, "direct_response": draft.direct_response or {"status": 500}}
+    return {**draft.route, "route": {**limits(rule), **draft.forward, **target}}
+
+
+def keep_sessions(draft: Draft, site: Site) -> None:
+    """Apply the rule's session persistence, or that of its backends' traffic policy."""
+    settings = site.rule.get("sessionPersistence")
+    if settings is None:
+        for reference in site.rule.get("backendRefs") or ():
+            target = (
+                f"{reference.get('kind', 'Service')} {reference.get('namespace') or site.namespace}/{reference['name']}"
+            )
+            policy = traffic_policy(site.world, target)
+            settings = settings or ((policy or {}).get("spec") or {}).get("sessionPersistence")
+    if settings is not None:
+        session.apply(settings, draft, site)
+
+
+def limits(rule: Object) -> dict[str, Any]:
+    """Return timeouts and retries. Source: GEP-1742, GEP-1731."""
+    timeouts, retry = rule.get("timeouts") or {}, rule.get("retry")
+    result: dict[str, Any] = {"timeout": duration(timeouts.get("request") or "0s")}
+    policy = dict(SAFE_RETRY)
+    if retry is not None:
+        policy["retry_on"] = "connect-failure,refused-stream,reset,retriable-status-codes"
+        policy["num_retries"] = {"value": retry.get("attempts", 2)}
+        policy["retriable_status_codes"] = list(retry.get("codes") or ())
+        if retry.get("backoff"):
+            policy["retry_back_off"] = {"base_interval": duration(retry["backoff"])}
+    each = timeouts.get("backendRequest")
+    if each and milliseconds(each):
+        policy["per_try_timeout"] = duration(each)
+    result["retry_policy"] = policy
+    return result
+
+
+def target_of(site: Site, draft: Draft, result: Compiled) -> dict[str, Any] | None:
+    """Return the cluster or weighted clusters; None when nothing can be reached. Notes the problems of backends."""
+    shares = []
+    protocol = "h2" if site.route["kind"] == "GRPCRoute" else ""
+    for reference in site.rule.get("backendRefs") or ():
+        weight = reference.get("weight", 1)
+        name = REFUSING_CLUSTER
+        try:
+            cluster = site.cluster(reference, protocol)
+            name = cluster.name if cluster is not None else REFUSING_CLUSTER
+            kind, namespace = reference.get("kind", "Service"), reference.get("namespace") or site.namespace
+            result.backends.add(ClusterRef(kind, f"{namespace}/{reference['name']}", 0))
+        except Unresolved as error:
+            result.problems.append(error.verdict)
+        backend = Draft()
+        for item in reference.get("filters") or ():
+            on_backend = Site(
+                site.world, site.route, site.rule, site.match, site.listener_port, "", site.clusters, on_backend=True
+            )
+            apply_filter(item, backend, on_backend)
+        if weight > 0:
+            shares.append({"name": name, "weight": {"value": weight}, **backend.route})
+    if not shares or all(share["name"] == REFUSING_CLUSTER for share in shares):
+        return None
+    if any(share["name"] == REFUSING_CLUSTER for share in shares):
+        result.clusters.add(REFUSES)
+    if len(shares) == 1 and len(shares[0]) == 2:
+        return {"cluster": shares[0]["name"]}
+    return {"weighted_clusters": {"clusters": shares}}
+
+
+REFUSES = ClusterRef("Refusing", REFUSING_CLUSTER, 0)

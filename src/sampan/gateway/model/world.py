@@ -1,0 +1,167 @@
+"""What computations look at, and which of them must run again when something changes.
+
+``World`` holds objects by kind and key, as the informers have them, and what computations made of them (under kinds of our
+own, as ``GatewayModel``). A computation is a tuple, as ``("route", "HTTPRoute", "shop/web")``. While it runs, every ``get``
+and ``find`` is noted; ``put`` returns nothing but marks the computations that read what changed. Equal values change
+nothing, so a change ends where it makes no difference. This is why a change of one route among ten thousand costs what it
+touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sampan.schema.objects import Object
+
+Computation = tuple[Hashable, ...]
+Token = tuple[str, Hashable]
+IndexFunction = Callable[[Object], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where this gateway runs; it does not change."""
+
+    node_ip: str = "127.0.0.1"
+    plugin_sockets: str = "/run"
+    """Directory of the sockets that plugins answer on."""
+    pyvoy_module: str = ""
+    log_dir: str = ""
+
+
+def meaning(obj: Object) -> tuple[Any, ...]:
+    """Return what of an API object a computation may depend on: not its status, not its version."""
+    metadata = obj["metadata"]
+    rest = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+    return (
+        rest,
+        metadata.get("labels"),
+        metadata.get("uid"),
+        metadata.get("generation"),
+        metadata.get("annotations"),
+        metadata.get("deletionTimestamp"),
+    )
+
+
+class World:
+    def __init__(self, surroundings: Surroundings | None = None) -> None:
+        self.surroundings = surroundings or Surroundings()
+        self.dirty: set[Computation] = set()
+        self._values: dict[str, dict[Hashable, Any]] = {}
+        self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
+        self._indexes: dict[str, dict[str, dict[Hashable, Any]]] = {}
+        self._readers: dict[Token, set[Computation]] = {}
+        self._reads: dict[Computation, set[Token]] = {}
+        self._current: set[Token] | None = None
+
+    # reading
+
+    def get(self, kind: str, key: Hashable) -> Any:
+        """Return a value, or None. ``<kind> status`` as kind reads an object whole, its status included."""
+        if self._current is not None:
+            self._current.add((kind, key))
+        return self._values.get(kind.removesuffix(" status"), {}).get(key)
+
+    def find(self, index: str, value: str) -> list[Any]:
+        """Return the objects that an index has under a value."""
+        if self._current is not None:
+            self._current.add((index, value))
+        return list(self._indexes[index].get(value, {}).values())
+
+    def all(self, kind: str) -> dict[Hashable, Any]:
+        """Return all values of a kind. Not noted: a computation must not call it."""
+        return self._values.get(kind, {})
+
+    # changing
+
+    def add_index(self, name: str, kind: str, function: IndexFunction) -> None:
+        self._index_functions.setdefault(kind, []).append((name, function))
+        self._indexes[name] = {}
+
+    def put_object(self, kind: str, key: str, obj: Object | None) -> bool:
+        """Take over an API object (None: it is gone). Return whether it means something else than before."""
+        old = self._values.get(kind, {}).get(key)
+        self._changed((f"{kind} status", key))
+        if old is not None and obj is not None and meaning(old) == meaning(obj):
+            self._values[kind][key] = obj
+            for name, function in self._index_functions.get(kind, ()):
+                for value in function(obj):
+                    self._indexes[name][value][key] = obj
+            return False
+        for name, function in self._index_functions.get(kind, ()):
+            table = self._indexes[name]
+            for value in set(function(old)) if old is not None else ():
+                bucket = table[value]
+                bucket.pop(key, None)
+                if not bucket:
+                    del table[value]
+                self._changed((name, value))
+            for value in set(function(obj)) if obj is not None else ():
+                table.setdefault(value, {})[key] = obj
+                self._changed((name, value))
+        self._set(kind, key, obj)
+        return True
+
+    def put(self, kind: str, key: Hashable, value: Any) -> bool:
+        """Take over what a computation made (None: nothing any more). Return whether it differs."""
+        if self._values.get(kind, {}).get(key) == value:
+            return False
+        self._set(kind, key, value)
+        return True
+
+    def _set(self, kind: str, key: Hashable, value: Any) -> None:
+        values = self._values.setdefault(kind, {})
+        if value is None:
+            values.pop(key, None)
+        else:
+            values[key] = value
+        self._changed((kind, key))
+
+    def _changed(self, token: Token) -> None:
+        readers = self._readers.get(token)
+        if readers:
+            self.dirty |= readers
+
+    # computing
+
+    @contextmanager
+    def computing(self, computation: Computation) -> Iterator[None]:
+        """Note what is read inside, in place of what the computation read before."""
+        before, self._current = self._current, set()
+        reads = self._current
+        try:
+            yield
+        finally:
+            self._current = before
+            old = self._reads.get(computation, set())
+            for token in old - reads:
+                self._forget_reader(token, computation)
+            for token in reads - old:
+                self._readers.setdefault(token, set()).add(computation)
+            self._reads[computation] = reads
+
+    def drop(self, computation: Computation) -> None:
+        """Forget a computation that is not needed any more."""
+        for token in self._reads.pop(computation, ()):
+            self._forget_reader(token, computation)
+        self.dirty.discard(computation)
+
+    def _forget_reader(self, token: Token, computation: Computation) -> None:
+        readers = self._readers[token]
+        readers.discard(computation)
+        if not readers:
+            del self._readers[token]
+
+
+def age_key(obj: Object) -> tuple[str, str, str]:
+    """Sort key of the specification's tie-breaks: oldest first, then by name."""
+    metadata = obj["metadata"]
+    return metadata.get("creationTimestamp", ""), metadata.get("namespace", ""), metadata["name"]
+
+
+def key_of(obj: Object) -> str:
+    metadata = obj["metadata"]
+    return f"{metadata['namespace']}/{metadata['name']}" if metadata.get("namespace") else str(metadata["name"])

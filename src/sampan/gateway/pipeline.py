@@ -1,0 +1,368 @@
+"""From objects to Envoy's resources, step by step, and only where something changed.
+
+    objects ──put──▶ World ──gateways──▶ routes ──▶ tables, clusters, secrets, listeners ──▶ Ads
+                                                                        └──▶ statuses that are due
+
+Each step is a computation of ``World``, which knows what it read: ``update`` runs those that are dirty, in the order of
+``STAGES``, until none is. A step hands on by ``world.put`` or by saying what it uses (``_use``): a cluster is there for as
+long as somebody uses it. What a status depends on makes it due; it is written when Envoy has answered to the push.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from sampan.gateway.infrastructure import Port, Ports
+from sampan.gateway.kinds import resources as r
+from sampan.gateway.model.backends import ClusterRef
+from sampan.gateway.model.certificates import secret_of
+from sampan.gateway.model.gateways import GatewayModel, gateway_model
+from sampan.gateway.model.http_routes import REFUSES, http_route_model
+from sampan.gateway.model.indexes import GATEWAYS, add_indexes
+from sampan.gateway.model.listeners import ListenerId
+from sampan.gateway.model.policies import SYSTEM
+from sampan.gateway.model.routes import RouteId, RouteModel, Stream
+from sampan.gateway.model.stream_routes import stream_route_model
+from sampan.gateway.model.world import Computation, Surroundings, World
+from sampan.gateway.status import STATUSES
+from sampan.gateway.xds import clusters, listeners, plugins
+from sampan.gateway.xds.ads import Ads
+from sampan.gateway.xds.encode import encode
+from sampan.gateway.xds.tables import Tables
+from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PREFIX, ROUTES, SECRET
+from sampan.schema.objects import Object
+
+STAGES = ("gateway", "route", "plugin", "merged", "cluster", "endpoints", "listener", "secret")
+"""Computations in the order in which they run; ``status`` is not run here but noted as due."""
+ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
+    "HTTPRoute": http_route_model,
+    "GRPCRoute": http_route_model,
+    "TLSRoute": stream_route_model,
+    "TCPRoute": stream_route_model,
+    "UDPRoute": stream_route_model,
+}
+User = tuple[Any, ...]
+
+
+class Uses:
+    """Who uses what; tells when the first comes and the last goes."""
+
+    def __init__(self, begin: Callable[[Any], None], end: Callable[[Any], None]) -> None:
+        self._begin, self._end = begin, end
+        self._users: Counter[Any] = Counter()
+        self._of: dict[User, frozenset[Any]] = {}
+
+    def set(self, user: User, things: frozenset[Any]) -> None:
+        old = self._of.get(user, frozenset())
+        if things:
+            self._of[user] = things
+        else:
+            self._of.pop(user, None)
+        for thing in things - old:
+            self._users[thing] += 1
+            if self._users[thing] == 1:
+                self._begin(thing)
+        for thing in old - things:
+            self._users[thing] -= 1
+            if not self._users[thing]:
+                del self._users[thing]
+                self._end(thing)
+
+
+class Pipeline:
+    def __init__(self, surroundings: Surroundings, ads: Ads) -> None:
+        self.world = World(surroundings)
+        add_indexes(self.world)
+        self.ads = ads
+        self.ads.on_answer = self._on_answer
+        self.ports = Ports()
+        self.tables = Tables()
+        self.due: set[tuple[str, str]] = set()
+        """``(kind, key)`` of objects whose status may have to be written."""
+        self.gateways: dict[str, GatewayModel] = {}
+        self.routes: dict[RouteId, RouteModel] = {}
+        self._clusters = Uses(self._cluster_begins, self._cluster_ends)
+        self._secrets = Uses(self._secret_begins, self._secret_ends)
+        self._refs: dict[str, ClusterRef] = {}
+        self._streams: dict[ListenerId, dict[RouteId, Stream]] = {}
+        self._merged: dict[str, Stream] = {}
+        self._attached: dict[ListenerId, set[RouteId]] = {}
+        self._filters: dict[str, Counter[Any]] = {}
+        self._users: dict[str, Counter[str]] = {}
+
+    # in
+
+    def put(self, kind: str, key: str, obj: Object | None) -> None:
+        """Take over an object of the cluster; None: it is gone."""
+        changed = self.world.put_object(kind, key, obj)
+        if kind in STATUSES:
+            self.world.dirty.add(("status", kind, key))
+        if not changed:
+            return
+        if kind == r.GATEWAYS.kind:
+            self.world.dirty.add(("gateway", key))
+        elif kind in ROUTE_MODELS:
+            self.world.dirty.add(("route", kind, key))
+        elif kind == r.GATEWAY_CLASSES.kind:
+            for gateway in self.world.find(GATEWAYS, key):
+                metadata = gateway["metadata"]
+                self.world.dirty.add(("gateway", f"{metadata['namespace']}/{metadata['name']}"))
+
+    def put_plugin(self, key: str, live: Any, problem: str) -> None:
+        """Take over which version of a plugin is live (None: none), and why a newer one is not."""
+        self.world.put("PluginProblem", key, problem or None)
+        if self.world.put("LivePlugin", key, live):
+            self.world.dirty.add(("plugin", key))
+
+    def _on_answer(self, type_url: str, name: str, text: str) -> None:
+        self.world.put("Refusal", (type_url, name), text or None)
+
+    # through
+
+    def update(self) -> int:
+        """Bring Envoy's resources up to date; return the number of the push that has them all."""
+        dirty = self.world.dirty
+        while dirty:
+            statuses = {entry for entry in dirty if entry[0] == "status"}
+            if statuses:
+                dirty -= statuses
+                self.due |= {(str(kind), str(key)) for _, kind, key in statuses}
+            stage = next((stage for stage in STAGES if any(entry[0] == stage for entry in dirty)), None)
+            if stage is None:
+                continue
+            batch = [entry for entry in dirty if entry[0] == stage]
+            dirty.difference_update(batch)
+            step = getattr(self, f"_compute_{stage}")
+            for computation in batch:
+                with self.world.computing(computation):
+                    step(*computation[1:])
+        for name, content in self.tables.encoded().items():
+            self.ads.change(ROUTES, name, content)
+        return self.ads.push()
+
+    def _emit(self, type_url: str, name: str, message: dict[str, Any] | None) -> None:
+        content = encode(type_url.removeprefix(PREFIX), message) if message is not None else None
+        self.ads.change(type_url, name, content)
+
+    def _compute_gateway(self, key: str) -> None:
+        old, new = self.gateways.get(key), gateway_model(self.world, key)
+        if new is not None:
+            self.gateways[key] = new
+        else:
+            self.gateways.pop(key, None)
+        self.world.put("GatewayModel", key, new)
+        self._set_tables(key, old, new)
+        before = set(old.ports) if old is not None and old.is_accepted else set()
+        after = set(new.ports) if new is not None and new.is_accepted else set()
+        for number, transport in before - after:
+            self._drop_listener(key, number, transport)
+        self.world.dirty |= {("listener", key, number, transport) for number, transport in after - before}
+        self.world.dirty.add(("status", "Gateway", key))
+        for set_key, _ in (*(old.listener_sets if old else ()), *(new.listener_sets if new else ())):
+            self.world.dirty.add(("status", "ListenerSet", set_key))
+        if new is None:
+            self.ports.release(key)
+
+    def _set_tables(self, key: str, old: GatewayModel | None, new: GatewayModel | None) -> None:
+        """Say which listeners share each table. Hosts of other TLS listeners of the port are known as theirs."""
+        wanted: dict[str, tuple[set[str], set[str]]] = {}
+        serving = [entry for entry in new.listeners if entry.serves] if new is not None and new.is_accepted else []
+        for listener in serving:
+            if listener.protocol not in ("HTTP", "HTTPS"):
+                continue
+            same = {
+                other.hostname
+                for other in serving
+                if other.port == listener.port and other.protocol == listener.protocol
+            }
+            all_hosts, own = wanted.setdefault(listener.table(key), (set(), set()))
+            all_hosts |= same
+            own |= same if listener.protocol == "HTTP" else {listener.hostname}
+        for listener in old.listeners if old is not None else ():
+            name = listener.table(key)
+            if name not in wanted and name in self.tables.tables:
+                self.tables.drop(name)
+        for name, (all_hosts, own) in wanted.items():
+            self.tables.set_listeners(name, all_hosts, own)
+
+    def _compute_route(self, kind: str, key: str) -> None:
+        identity = RouteId(kind, key)
+        old, new = self.routes.get(identity), ROUTE_MODELS[kind](self.world, kind, key)
+        if new is not None:
+            self.routes[identity] = new
+        elif old is not None:
+            del self.routes[identity]
+        self.world.put("RouteModel", identity, new)
+        self.world.dirty.add(("status", kind, key))
+        self.tables.put(identity, old.places if old else {}, new.places if new else {})
+        self._set_streams(identity, old, new)
+        self._set_filters(old, new)
+        self._set_attached(identity, old, new)
+        self._set_users(old, new)
+        self._clusters.set(("route", *identity), new.clusters if new is not None else frozenset())
+        if self.world.get("RouteRefusal", identity) is not None:
+            self.world.put("RouteRefusal", identity, None)
+
+    def _set_streams(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
+        before, after = old.streams if old else {}, new.streams if new else {}
+        for listener in before.keys() | after.keys():
+            streams = self._streams.setdefault(listener, {})
+            if listener in after:
+                streams[identity] = after[listener]
+            else:
+                streams.pop(identity, None)
+            self.world.put("Streams", listener, tuple(streams.values()) or None)
+        merged = next(iter(after.values()), None)
+        if merged is not None and (identity.kind != "UDPRoute" or len(merged.shares) < 2):
+            merged = None
+        name = f"merged/{identity.key}"
+        if merged is not None:
+            self._merged[name] = merged
+            self.world.dirty.add(("merged", name))
+        elif identity.kind == "UDPRoute" and self._merged.pop(name, None) is not None:
+            self.world.drop(("merged", name))
+            self._emit(ENDPOINTS, name, None)
+            self._emit(CLUSTER, name, None)
+
+    def _set_filters(self, old: RouteModel | None, new: RouteModel | None) -> None:
+        before, after = old.http_filters if old else {}, new.http_filters if new else {}
+        for table in before.keys() | after.keys():
+            if before.get(table) == after.get(table):
+                continue
+            counts = self._filters.setdefault(table, Counter())
+            counts.update(after.get(table, ()))
+            counts.subtract(before.get(table, ()))
+            for entry in [entry for entry, count in counts.items() if count <= 0]:
+                del counts[entry]
+            self.world.put("HttpFilters", table, tuple(sorted(counts)) or None)
+
+    def _set_attached(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
+        before, after = listener_ids(old), listener_ids(new)
+        for listener in before | after:
+            routes = self._attached.setdefault(listener, set())
+            (routes.add if listener in after else routes.discard)(identity)
+            self.world.put("Attached", listener, len(routes) or None)
+
+    def _set_users(self, old: RouteModel | None, new: RouteModel | None) -> None:
+        """Keep which Gateways lead to which backends: policies tell it in their status."""
+        before, after = uses_of(old), uses_of(new)
+        for target, gateway in before ^ after:
+            counts = self._users.setdefault(target, Counter())
+            counts[gateway] += 1 if (target, gateway) in after else -1
+            if counts[gateway] <= 0:
+                del counts[gateway]
+            self.world.put("Users", target, frozenset(counts) or None)
+
+    def _compute_plugin(self, key: str) -> None:
+        loaded = self.world.get("LivePlugin", key)
+        for type_url, name, message in plugins.resources(self.world, key, loaded):
+            self._emit(type_url, name, message)
+
+    def _compute_merged(self, name: str) -> None:
+        stream = self._merged.get(name)
+        if stream is not None:
+            self._emit(CLUSTER, name, clusters.datagram_cluster(name))
+            self._emit(ENDPOINTS, name, clusters.merged_load_assignment(self.world, name, stream.shares))
+
+    def _cluster_begins(self, ref: ClusterRef) -> None:
+        if ref == REFUSES:
+            self._emit(CLUSTER, ref.key, clusters.refusing_cluster(self.world))
+            self._emit(LISTENER, ref.key, listeners.refusing_listener(self.world))
+            return
+        self._refs[ref.name] = ref
+        self.world.dirty |= {("cluster", ref.name), ("endpoints", ref.name)}
+
+    def _cluster_ends(self, ref: ClusterRef) -> None:
+        if ref == REFUSES:
+            self._emit(CLUSTER, ref.key, None)
+            self._emit(LISTENER, ref.key, None)
+            return
+        del self._refs[ref.name]
+        for stage, type_url in (("cluster", CLUSTER), ("endpoints", ENDPOINTS)):
+            self.world.drop((stage, ref.name))
+            self._emit(type_url, ref.name, None)
+        self._secrets.set(("cluster", ref.name), frozenset())
+
+    def _compute_cluster(self, name: str) -> None:
+        ref = self._refs.get(name)
+        if ref is None:
+            return
+        message = clusters.service_cluster(self.world, ref)
+        self._emit(CLUSTER, name, message)
+        self._secrets.set(("cluster", name), frozenset(clusters.secrets_of(self.world, ref)))
+
+    def _compute_endpoints(self, name: str) -> None:
+        ref = self._refs.get(name)
+        if ref is not None and ref.kind == "Service":
+            self._emit(ENDPOINTS, name, clusters.service_load_assignment(self.world, ref))
+
+    def _compute_listener(self, key: str, number: int, transport: str) -> None:
+        gateway = self.gateways.get(key)
+        if gateway is None or not gateway.is_accepted or (number, transport) not in gateway.ports:
+            self.world.get("GatewayModel", key)
+            return
+        self.world.get("GatewayModel", key)
+        envoy_port = self.ports.of(Port(key, number, transport))
+        found = listeners.gateway_listener(self.world, gateway, number, transport, envoy_port)
+        name = f"{key}/{number}" + ("/udp" if transport == "UDP" else "")
+        self._emit(LISTENER, name, found.message if found is not None else None)
+        user = "listener", name
+        self._secrets.set(user, frozenset(found.secrets if found is not None else ()))
+        self._clusters.set(user, frozenset(found.clusters if found is not None else ()))
+
+    def _drop_listener(self, key: str, number: int, transport: str) -> None:
+        name = f"{key}/{number}" + ("/udp" if transport == "UDP" else "")
+        self.world.drop(("listener", key, number, transport))
+        self._emit(LISTENER, name, None)
+        self._secrets.set(("listener", name), frozenset())
+        self._clusters.set(("listener", name), frozenset())
+
+    def _secret_begins(self, name: str) -> None:
+        if name != SYSTEM:
+            self.world.dirty.add(("secret", name))
+
+    def _secret_ends(self, name: str) -> None:
+        self.world.drop(("secret", name))
+        self._emit(SECRET, name, None)
+
+    def _compute_secret(self, name: str) -> None:
+        message = secret_of(self.world, name)
+        if message is not None:  # a certificate that is gone or broken leaves the one before in service
+            self._emit(SECRET, name, message)
+
+    # out
+
+    def gateway_ports(self, key: str) -> dict[Port, int]:
+        """Return Envoy's port for each port of a Gateway."""
+        model = self.gateways[key]
+        every = {(listener.port, listener.transport) for listener in model.listeners if listener.is_accepted}
+        ports = [Port(key, number, transport) for number, transport in every]
+        return {port: self.ports.of(port) for port in ports}
+
+    def status(self, kind: str, key: str, moment: Any) -> Object | None:
+        """Return the status that an object should have; None when we have nothing to say."""
+        computation: Computation = ("status", kind, key)
+        with self.world.computing(computation):
+            result = STATUSES[kind](self.world, key, moment)
+        if self.world.all(kind).get(key) is None:
+            self.world.drop(computation)
+        return result
+
+
+def listener_ids(model: RouteModel | None) -> set[ListenerId]:
+    if model is None:
+        return set()
+    return {attachment.listener.id for parent in model.parents for attachment in parent.attachments}
+
+
+def uses_of(model: RouteModel | None) -> set[tuple[str, str]]:
+    """Return ``(kind ns/name of a backend, Gateway)`` for what a route leads to."""
+    if model is None:
+        return set()
+    gateways = {parent.gateway for parent in model.parents if parent.attachments}
+    return {(f"{ref.kind} {ref.key}", gateway) for ref in model.backends for gateway in gateways}
+
+
+__all__ = ["EXTENSION", "Pipeline"]

@@ -1,0 +1,200 @@
+"""Plugins as they are loaded: found, copied under the name of their content, tried, and watched for changes.
+
+``Plugin`` objects lead to a ``Loaded`` version each: a package ``sampan_plugin_<hash>`` in Envoy's plugin directory. A
+version is tried in a process of its own first; when its import fails, the error (file and line) is the plugin's condition and
+the version before stays live. A directory is watched by inotify, so an edit is live without a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.client.informer import key_of
+from sampan.node.inotify import changes_of
+from sampan.schema.objects import Object
+
+SETTLE_SECONDS = 0.03
+"""An editor writes a file in several steps; the directory is read when it has been quiet for so long."""
+CHECK_SECONDS = 20.0
+CHECK = "import sys; from sampan.gateway.plugins.host import load; load(sys.argv[1], sys.argv[2])"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The live version of a plugin: its content's hash, and the module pyvoy runs (``<module>:app``)."""
+
+    version: str
+    module: str
+
+
+class PluginError(Exception):
+    """A plugin that cannot be loaded; the message is Python's own last words with file and line."""
+
+
+def content_of(plugin: Object) -> dict[str, bytes]:
+    """Return the Python files of a plugin. Raises ``PluginError``."""
+    spec = plugin["spec"]
+    if spec.get("source"):
+        return {"plugin.py": spec["source"].encode()}
+    path = Path(spec.get("path") or "")
+    if not spec.get("path"):
+        raise PluginError("spec.path or spec.source is required")
+    if not path.is_dir():
+        raise PluginError(f"{path} is not a directory on the gateway's machine")
+    files = {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*.py")) if file.is_file()}
+    if not files:
+        raise PluginError(f"{path} has no Python file")
+    return files
+
+
+def version_of(files: dict[str, bytes], entry_point: str) -> str:
+    digest = hashlib.sha256(entry_point.encode())
+    for name, content in files.items():
+        digest.update(name.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def write_package(plugin_dir: Path, package: str, files: dict[str, bytes], entry_point: str) -> None:
+    """Write a version as a package, with the module beside it that pyvoy imports."""
+    folder = plugin_dir / package
+    for name, content in {"__init__.py": b"", **files}.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    text = f"from sampan.gateway.plugins.host import host\n\napp = host({package!r}, {entry_point!r})\n"
+    (plugin_dir / f"{package}_app.py").write_text(text)
+
+
+async def try_package(plugin_dir: Path, package: str, entry_point: str, origin: str) -> None:
+    """Import a version in a process of its own. Raises ``PluginError`` with what Python said."""
+    paths = os.pathsep.join([str(plugin_dir), *sys.path])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CHECK, package, entry_point),
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            _, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise PluginError(f"its import does not end within {CHECK_SECONDS:.0f} s") from None
+    if process.returncode:
+        raise PluginError(last_words(errors.decode(errors="replace"), str(plugin_dir / package), origin))
+
+
+def last_words(text: str, folder: str, origin: str) -> str:
+    """Return the error of a traceback with the plugin's own file and line."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    place = next((line for line in reversed(lines) if line.startswith("File ") and folder in line), "")
+    place = place.replace(folder, origin).removeprefix("File ")
+    message = lines[-1] if lines else "its import failed without a word"
+    return f"{message} ({place})" if place else message
+
+
+class Plugins:
+    """All plugins: ``live`` is what serves, ``problems`` why a newer version does not; both by ``ns/name``."""
+
+    def __init__(self, plugin_dir: Path, changed: Callable[[], None], group: asyncio.TaskGroup) -> None:
+        self.live: dict[str, Loaded] = {}
+        self.problems: dict[str, str] = {}
+        self._dir = plugin_dir
+        self._changed = changed
+        self._group = group
+        self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        self._loading: set[str] = set()
+        self._trying: dict[str, str] = {}
+        self._loaded = asyncio.Event()
+        self._loaded.set()
+
+    async def loaded(self) -> None:
+        """Return when every plugin that is known has been tried once: until then its routes would answer 500."""
+        await self._loaded.wait()
+
+    def _tried(self, key: str) -> None:
+        self._loading.discard(key)
+        if not self._loading:
+            self._loaded.set()
+
+    def on_plugin(self, change: str, old: Object | None, new: Object) -> None:
+        """Informer handler: follow a plugin for as long as its spec stays."""
+        key = key_of(new)
+        known = self._tasks.get(key)
+        identity = f"{new['metadata']['uid']}{new['metadata'].get('generation')}"
+        if known is not None and change != "DELETED" and known[0] == identity:
+            return
+        if known is not None:
+            known[1].cancel()
+            del self._tasks[key]
+        if change == "DELETED":
+            self._tried(key)
+            self.live.pop(key, None)
+            self.problems.pop(key, None)
+            self._changed()
+            return
+        if key not in self.live:
+            self._loading.add(key)
+            self._loaded.clear()
+        task = self._group.create_task(self._follow(key, new), name=f"plugin-{key}")
+        self._tasks[key] = (identity, task)
+
+    async def _follow(self, key: str, plugin: Object) -> None:
+        path = plugin["spec"].get("path")
+        while True:
+            try:
+                if not path or plugin["spec"].get("source"):
+                    await self._load(key, plugin)
+                    return
+                async with changes_of(Path(path)) as changed:
+                    while True:
+                        await self._load(key, plugin)
+                        await changed.wait()
+                        while changed.is_set():
+                            changed.clear()
+                            await asyncio.sleep(SETTLE_SECONDS)
+            except OSError as error:  # the directory is not there (any more)
+                self.problems[key] = f"{path}: {error.strerror or error}"
+                self._tried(key)
+                self._changed()
+                await asyncio.sleep(1.0)
+
+    async def _load(self, key: str, plugin: Object) -> None:
+        entry_point = plugin["spec"].get("entryPoint", "plugin:request")
+        try:
+            files = await asyncio.to_thread(content_of, plugin)
+            version = version_of(files, entry_point)
+            package = f"sampan_plugin_{version}"
+            live = self.live.get(key)
+            if live is None or live.version != version:
+                self._trying[key] = package  # not live yet, and not to be swept
+                await asyncio.to_thread(write_package, self._dir, package, files, entry_point)
+                await try_package(self._dir, package, entry_point, plugin["spec"].get("path") or "plugin")
+                self.live[key] = Loaded(version, f"{package}_app")
+            had_problem = self.problems.pop(key, None)
+            if had_problem is None and live is not None and live.version == version:
+                return
+        except PluginError as error:
+            self.problems[key] = str(error)
+        finally:
+            self._trying.pop(key, None)
+            self._tried(key)
+        self._changed()
+
+    def sweep(self) -> None:
+        """Remove versions that no plugin has live or is about to."""
+        kept = {f"sampan_plugin_{loaded.version}" for loaded in self.live.values()} | set(self._trying.values())
+        for entry in self._dir.glob("sampan_plugin_*"):
+            if entry.name.removesuffix(".py").removesuffix("_app") in kept:
+                continue
+            with contextlib.suppress(OSError):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

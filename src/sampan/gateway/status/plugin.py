@@ -1,0 +1,31 @@
+"""Plugin: which version is live since when, and what a newer one lacks. Envoy's refusal counts: the one before serves on."""
+
+from __future__ import annotations
+
+from sampan.gateway.filters.hook import filter_name
+from sampan.gateway.model.world import World
+from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
+from sampan.gateway.xds.types import EXTENSION
+from sampan.schema.objects import Object
+
+
+def status(world: World, key: str, moment: Moment) -> Object | None:
+    plugin = world.get("Plugin status", key)
+    if plugin is None:
+        return None
+    generation, old = generation_of(plugin), plugin.get("status") or {}
+    live, problem = world.get("LivePlugin", key), world.get("PluginProblem", key) or ""
+    refusal = world.get("Refusal", (EXTENSION, filter_name(key))) or ""
+    problem = problem or (refusal and f"Envoy refused it: {refusal}")
+    version = live.version if live is not None else ""
+    if refusal:
+        version = old.get("liveVersion", "")
+    accepted = condition("Accepted", not problem, "Accepted" if not problem else "Invalid", problem, generation)
+    text = f"version {version} is live" if version else "no version is live"
+    serving = condition("Live", bool(version), "Live" if version else "NotLive", text, generation)
+    result: Object = {"conditions": stamped([accepted, serving], old.get("conditions") or [], moment.now)}
+    if version:
+        result["liveVersion"] = version
+        same = old.get("liveVersion") == version
+        result["liveSince"] = old["liveSince"] if same and old.get("liveSince") else moment.now
+    return result

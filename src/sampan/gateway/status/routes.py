@@ -1,0 +1,72 @@
+"""Routes: a condition set for each parentRef that is ours. Other controllers' entries stay."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sampan.gateway.kinds.resources import CONTROLLER
+from sampan.gateway.model.parents import ParentVerdict
+from sampan.gateway.model.routes import RouteId, RouteModel
+from sampan.gateway.model.world import World
+from sampan.gateway.status.conditions import Moment, Status, condition, generation_of, judged, stamped
+from sampan.gateway.xds.types import ROUTES
+from sampan.schema.objects import Object
+
+
+def status_function(kind: str) -> Status:
+    return partial(status, kind)
+
+
+def status(kind: str, world: World, key: str, moment: Moment) -> Object | None:
+    obj = world.get(f"{kind} status", key)
+    if obj is None:
+        return None
+    model: RouteModel | None = world.get("RouteModel", RouteId(kind, key))
+    generation = generation_of(obj)
+    old = (obj.get("status") or {}).get("parents") or []
+    others = [parent for parent in old if parent["controllerName"] != CONTROLLER]
+    mine: list[dict[str, Any]] = []
+    for parent in model.parents if model is not None else ():
+        before: list[Object] = next(
+            (
+                p.get("conditions") or []
+                for p in old
+                if p["controllerName"] == CONTROLLER and p["parentRef"] == parent.reference
+            ),
+            [],
+        )
+        assert model is not None
+        conditions = stamped(conditions_of(world, model, parent, generation), before, moment.now)
+        mine.append({"parentRef": parent.reference, "controllerName": CONTROLLER, "conditions": conditions})
+    if not mine and len(others) == len(old):
+        return None
+    return {"parents": [*others, *mine]}
+
+
+def conditions_of(world: World, model: RouteModel, parent: ParentVerdict, generation: int) -> list[Object]:
+    accepted = judged("Accepted", parent.verdict, "Accepted", generation)
+    well = parent.verdict.reason == "Accepted"
+    partial_: list[Object] = []
+    refusal = world.get("RouteRefusal", model.id) or refusal_of(world, parent)
+    if well and refusal:
+        accepted = condition("Accepted", False, "UnsupportedValue", f"Envoy refused it: {refusal}", generation)
+    elif well and model.dropped and len(model.dropped) == model.rules:
+        accepted = condition("Accepted", False, "UnsupportedValue", "; ".join(model.dropped), generation)
+    elif well and model.dropped:
+        text = f"Dropped Rule: {'; '.join(model.dropped)}"
+        partial_ = [condition("PartiallyInvalid", True, "UnsupportedValue", text, generation)]
+    resolved = condition("ResolvedRefs", True, "ResolvedRefs", "all references are resolved", generation)
+    if model.problems:
+        text = "; ".join(dict.fromkeys(problem.message for problem in model.problems))
+        resolved = condition("ResolvedRefs", False, model.problems[0].reason, text, generation)
+    return [accepted, resolved, *partial_]
+
+
+def refusal_of(world: World, parent: ParentVerdict) -> str:
+    """Return Envoy's words against a table that the route stands in while nobody knows whose fault it is."""
+    for attachment in parent.attachments:
+        text = world.get("Refusal", (ROUTES, attachment.listener.table(parent.gateway)))
+        if text:
+            return str(text)
+    return ""

@@ -1,0 +1,296 @@
+"""The delta ADS server: gives each Envoy what it asks for, once and again when it changes, and hears what it thinks of it.
+
+``change`` notes one resource, ``push`` sends what was noted, in the order of ``types.ORDER``, each type only after the one
+before was taken (so that no route names a cluster Envoy does not have; removals go in the reverse order). Every push has a
+number; ``acknowledged`` is the last number up to which every connected Envoy has answered to everything. ``problems`` has
+the texts of what it refused, by type and name (an answer with several resources that Envoy refuses is sent again one by
+one, to know which it was). The work of a push is that of the resources that changed. Source: the incremental aggregated
+discovery service of xDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sampan.gateway.xds.encode import EncodingError, any_of, decode, delimited, encode
+from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER, PREFIX, WILDCARD
+
+logger = logging.getLogger("sampan.gateway")
+
+METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+OnAnswer = Callable[[str, str, str], None]
+"""``(type, name, Envoy's words)``; the words are empty when it took the resource."""
+
+
+def fingerprint(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+class Raw:
+    """A message that is bytes already, as grpclib's codec sees it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+class RawCodec:
+    """grpclib codec that carries bytes: our table encodes, not generated classes."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:
+        content: bytes = message.content
+        return content
+
+    def decode(self, data: bytes, message_type: Any) -> Raw:
+        return Raw(data)
+
+
+class Connection:
+    """One Envoy: what it subscribed to, what it has, what it is to get, what is on its way."""
+
+    def __init__(self) -> None:
+        self.subscribed: dict[str, set[str]] = {}
+        self.has: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
+        self.due: dict[str, dict[str, int]] = {type_url: {} for type_url in ORDER}
+        """Type → name → the push that made it due."""
+        self.waiting: dict[str, tuple[str, dict[str, int]]] = {}
+        """Type → nonce and resources (with their push) of the answer that has not been acknowledged."""
+        self.alone: set[tuple[str, str]] = set()
+        """Resources of an answer that was refused: they go one by one."""
+        self.out: asyncio.Queue[bytes] = asyncio.Queue()
+        self.count = 0
+
+    def wants(self, type_url: str, name: str) -> bool:
+        names = self.subscribed.get(type_url)
+        if names is None:
+            return False
+        return type_url in WILDCARD or name in names or "*" in names
+
+    def oldest(self) -> int | None:
+        """Return the first push that is not answered, None when all are."""
+        numbers = [min(due.values()) for due in self.due.values() if due]
+        numbers += [min(sent.values()) for _, sent in self.waiting.values() if sent]
+        return min(numbers) if numbers else None
+
+
+class Ads:
+    """The server. ``change`` and ``push`` may be called at any time; Envoys come and go."""
+
+    def __init__(self) -> None:
+        self.resources: dict[str, dict[str, bytes]] = {type_url: {} for type_url in ORDER}
+        self.versions: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
+        self.problems: dict[tuple[str, str], str] = {}
+        """``(type, resource name) -> Envoy's words``, for as long as the refused resource is wanted."""
+        self.sequence = 0
+        self.on_answer: OnAnswer = lambda type_url, name, text: None
+        self._noted: dict[str, dict[str, None]] = {type_url: {} for type_url in ORDER}
+        self._connections: set[Connection] = set()
+        self._answered = asyncio.Event()
+
+    def __mapping__(self) -> dict[str, Any]:
+        from grpclib.const import Cardinality, Handler
+
+        return {METHOD: Handler(self._serve, Cardinality.STREAM_STREAM, Raw, Raw)}
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._connections)
+
+    @property
+    def acknowledged(self) -> int:
+        """The number of the last push that every Envoy has taken or refused; -1 while none is connected."""
+        if not self._connections:
+            return -1
+        oldest = [connection.oldest() for connection in self._connections]
+        return min((number - 1 for number in oldest if number is not None), default=self.sequence)
+
+    async def answered(self) -> None:
+        """Return at the next answer of an Envoy, or when one comes or goes."""
+        self._answered.clear()
+        await self._answered.wait()
+
+    def change(self, type_url: str, name: str, content: bytes | None) -> bool:
+        """Note what a resource is from now on (None: gone). Return whether that is news."""
+        resources = self.resources[type_url]
+        if resources.get(name) == content:
+            return False
+        if content is None:
+            del resources[name]
+            self.versions[type_url].pop(name, None)
+            self.problems.pop((type_url, name), None)
+        else:
+            resources[name] = content
+            self.versions[type_url][name] = fingerprint(content)
+        self._noted[type_url][name] = None
+        return True
+
+    def push(self) -> int:
+        """Send what was noted; return the number of the push."""
+        if any(self._noted.values()):
+            self.sequence += 1
+            for type_url, names in self._noted.items():
+                for connection in self._connections:
+                    for name in names:
+                        self._owe(connection, type_url, name, self.sequence)
+                names.clear()
+        for connection in self._connections:
+            self._send_due(connection)
+        return self.sequence
+
+    def _owe(self, connection: Connection, type_url: str, name: str, number: int) -> None:
+        """Make a resource due when the Envoy wants it and has it otherwise."""
+        version = self.versions[type_url].get(name)
+        has = connection.has[type_url].get(name)
+        if version == has or (version is not None and not connection.wants(type_url, name)):
+            connection.due[type_url].pop(name, None)
+        else:
+            connection.due[type_url].setdefault(name, number)
+
+    def _send_due(self, connection: Connection) -> None:
+        """Send the next type that has something due. Additions go in order; removals of a type wait until later types
+        are done. What clusters and listeners wait for does not wait for their acknowledgement: Envoy holds that back until
+        they are warm."""
+        for type_url in ORDER:
+            if type_url in connection.waiting:
+                if type_url == CLUSTER:
+                    continue
+                return
+            if CLUSTER in connection.waiting and type_url not in EAGER:
+                return
+            due = connection.due[type_url]
+            if not due:
+                continue
+            known = self.versions[type_url]
+            changed = [name for name in due if name in known]
+            removed = [name for name in due if name not in known]
+            later = self._later_due(connection, type_url)
+            if not changed and later:
+                continue
+            if later:
+                removed = []
+            lone = [name for name in changed if (type_url, name) in connection.alone]
+            if lone:
+                together = [name for name in changed if name not in lone]
+                changed, removed = together or lone[:1], removed if together else []
+            self._send(connection, type_url, changed, removed)
+            if type_url in (ENDPOINTS, LISTENER):
+                return
+
+    def _later_due(self, connection: Connection, type_url: str) -> bool:
+        later = ORDER[ORDER.index(type_url) + 1 :]
+        return any(connection.due[other] or other in connection.waiting for other in later)
+
+    def _send(self, connection: Connection, type_url: str, changed: list[str], removed: list[str]) -> None:
+        connection.count += 1
+        nonce = str(connection.count)
+        has, due = connection.has[type_url], connection.due[type_url]
+        sent = {name: due.pop(name) for name in (*changed, *removed)}
+        message = type_url.removeprefix(PREFIX)
+        resources = []
+        for name in changed:
+            content = self.resources[type_url][name]
+            has[name] = self.versions[type_url][name]
+            if type_url == CLUSTER and connection.wants(ENDPOINTS, name) and name in self.versions[ENDPOINTS]:
+                # a changed cluster warms anew, and Envoy does not ask again for what it subscribed to
+                connection.has[ENDPOINTS].pop(name, None)
+                connection.due[ENDPOINTS].setdefault(name, sent[name])
+            resource = {"name": name, "version": has[name], "resource": any_of(message, content)}
+            resources.append(delimited(2, encode("envoy.service.discovery.v3.Resource", resource)))
+        for name in removed:
+            has.pop(name, None)
+        head = {"type_url": type_url, "removed_resources": removed, "nonce": nonce, "system_version_info": nonce}
+        connection.waiting[type_url] = nonce, sent
+        connection.out.put_nowait(
+            b"".join((encode("envoy.service.discovery.v3.DeltaDiscoveryResponse", head), *resources))
+        )
+
+    def on_request(self, connection: Connection, request: dict[str, Any]) -> None:
+        """Take an Envoy's request: an acknowledgement, a refusal, a subscription, or several of these."""
+        type_url = request.get("type_url", "")
+        if type_url not in self.resources:
+            return
+        nonce = request.get("response_nonce", "")
+        if nonce and type_url in connection.waiting and connection.waiting[type_url][0] == nonce:
+            _, sent = connection.waiting.pop(type_url)
+            self._on_answer(connection, type_url, sent, request.get("error_detail"))
+        first = type_url not in connection.subscribed
+        if first or "resource_names_subscribe" in request or "resource_names_unsubscribe" in request:
+            names = connection.subscribed.setdefault(type_url, set())
+            asked = request.get("resource_names_subscribe", [])
+            names.update(asked)
+            for name in asked:  # asked again means: send again
+                connection.has[type_url].pop(name, None)
+            for name in request.get("resource_names_unsubscribe", []):
+                names.discard(name)
+                connection.has[type_url].pop(name, None)
+                connection.due[type_url].pop(name, None)
+            wildcard = type_url in WILDCARD or "*" in names
+            for name in self.resources[type_url] if first and wildcard else asked:
+                if name in self.resources[type_url]:
+                    self._owe(connection, type_url, name, self.sequence)
+        self._send_due(connection)
+        self._answered.set()
+
+    def _on_answer(
+        self, connection: Connection, type_url: str, sent: dict[str, int], error: dict[str, Any] | None
+    ) -> None:
+        """Note what Envoy says of the resources it was sent."""
+        names = [name for name in sent if name in self.resources[type_url]]
+        if error is None:
+            for name in names:
+                self.problems.pop((type_url, name), None)
+                connection.alone.discard((type_url, name))
+                self.on_answer(type_url, name, "")
+            return
+        text = error.get("message", "refused")
+        if len(names) > 1:
+            for name in names:
+                connection.has[type_url].pop(name, None)
+                connection.alone.add((type_url, name))
+                connection.due[type_url].setdefault(name, sent[name])
+            return
+        for name in names:
+            self.problems[type_url, name] = text
+            logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
+            self.on_answer(type_url, name, text)
+
+    async def _serve(self, stream: Any) -> None:
+        connection = Connection()
+        self._connections.add(connection)
+        try:
+            async with asyncio.TaskGroup() as group:
+                sender = group.create_task(self._send_out(connection, stream), name="ads-out")
+                while (message := await stream.recv_message()) is not None:
+                    try:
+                        request = decode("envoy.service.discovery.v3.DeltaDiscoveryRequest", message.content)
+                    except EncodingError as error:
+                        logger.error("a request of envoy cannot be read: %s", error)
+                        break
+                    self.on_request(connection, request)
+                sender.cancel()
+        finally:
+            self._connections.discard(connection)
+            self._answered.set()
+
+    async def _send_out(self, connection: Connection, stream: Any) -> None:
+        while True:
+            await stream.send_message(Raw(await connection.out.get()))
+
+
+async def serve_ads(ads: Ads, socket: Path) -> None:
+    """Serve ADS on a Unix socket until cancelled. The folder exists, the socket of an earlier run does not."""
+    from grpclib.server import Server
+
+    server = Server([ads], codec=RawCodec())
+    await server.start(path=str(socket))
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+        await server.wait_closed()

@@ -1,0 +1,201 @@
+"""Envoy's listeners: one for each port of a Gateway, with a filter chain for each server name where there is TLS.
+
+Chains with a name of their own are what lets Envoy change one and keep the connections of the others. Source: Envoy's
+``config.listener.v3``; Gateway API v1 (which listener serves a connection).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sampan.gateway.filters import ALWAYS
+from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
+from sampan.gateway.model.gateways import GatewayModel
+from sampan.gateway.model.hostnames import owner
+from sampan.gateway.model.listeners import Listener
+from sampan.gateway.model.routes import Share, Stream
+from sampan.gateway.model.world import World
+from sampan.gateway.xds.http import ROUTER, access_log, connection_manager, static_manager
+from sampan.gateway.xds.tls import downstream_socket
+from sampan.schema.objects import Object
+
+TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+UDP_PROXY = "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig"
+UDP_ROUTE = "envoy.extensions.filters.udp.udp_proxy.v3.Route"
+TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
+UDP = 1
+NOWHERE = "sampan/nowhere"
+"""No such cluster: what is sent there is closed."""
+
+
+@dataclass
+class EnvoyListener:
+    """A listener's message, and what else it names."""
+
+    message: dict[str, Any]
+    secrets: set[str] = field(default_factory=set)
+    clusters: set[ClusterRef] = field(default_factory=set)
+
+
+def gateway_listener(
+    world: World, gateway: GatewayModel, port: int, transport: str, envoy_port: int
+) -> EnvoyListener | None:
+    """Return the Envoy listener for a port of a Gateway, None when there is nothing to tell Envoy."""
+    serving = [entry for entry in gateway.listeners if (entry.port, entry.transport) == (port, transport)]
+    serving = [entry for entry in serving if entry.serves]
+    address: dict[str, Any] = {"address": world.surroundings.node_ip, "port_value": envoy_port}
+    name = f"{gateway.key}/{port}"
+    result = EnvoyListener({"name": name, "address": {"socket_address": address}})
+    if transport == "UDP":
+        address["protocol"] = UDP
+        result.message["name"] += "/udp"
+        return udp_listener(world, serving, result)
+    tracing = tracing_cluster(world, gateway, result)
+    chains: list[dict[str, Any]] = []
+    plain = [entry for entry in serving if entry.protocol == "HTTP"]
+    if plain:
+        chains.append({"name": name, "filters": [manager(world, gateway, plain[0], tracing)]})
+    for entry in serving:
+        if entry.protocol == "HTTPS":
+            socket = downstream_socket(entry, ["h2", "http/1.1"])
+            chains.append(
+                {
+                    "name": entry.table(gateway.key),
+                    "filter_chain_match": server_name_match(entry.hostname),
+                    "filters": [manager(world, gateway, entry, tracing)],
+                    "transport_socket": socket,
+                }
+            )
+        elif entry.protocol == "TLS":
+            chains += tls_chains(world, gateway, entry, serving)
+        elif entry.protocol == "TCP":
+            stream = oldest(world, entry)
+            if stream is not None:
+                chains.append({"name": name, "filters": [tcp_proxy(gateway, stream.shares, world)]})
+        result.secrets |= {*entry.certificates, *([entry.client_authorities] if entry.client_authorities else [])}
+    if not chains:
+        return None
+    result.message["filter_chains"] = chains
+    if any(entry.protocol in ("HTTPS", "TLS") for entry in serving):
+        result.message["listener_filters"] = [{"name": "tls_inspector", "typed_config": {"@type": TLS_INSPECTOR}}]
+    return result
+
+
+def manager(world: World, gateway: GatewayModel, entry: Listener, tracing: str) -> dict[str, Any]:
+    table = entry.table(gateway.key)
+    return connection_manager(
+        table,
+        {*ALWAYS, *(world.get("HttpFilters", table) or ())},
+        gateway.parameters,
+        world.surroundings,
+        tracing_cluster=tracing,
+        client_certificates=bool(entry.client_authorities),
+    )
+
+
+def tracing_cluster(world: World, gateway: GatewayModel, result: EnvoyListener) -> str:
+    """Return the cluster that spans go to, and note that it is used."""
+    settings = gateway.parameters.get("tracing")
+    if not settings:
+        return ""
+    reference = settings["backendRef"]
+    namespace = reference.get("namespace") or gateway.key.partition("/")[0]
+    ref = ClusterRef("Service", f"{namespace}/{reference['name']}", int(reference.get("port") or 4317), "h2")
+    result.clusters.add(ref)
+    return ref.name
+
+
+def server_name_match(hostname: str) -> dict[str, Any]:
+    match: dict[str, Any] = {"transport_protocol": "tls"}
+    if hostname != "*":
+        match["server_names"] = [hostname]
+    return match
+
+
+def streams_of(world: World, entry: Listener) -> list[Stream]:
+    """Return the routes of a listener, oldest first."""
+    return sorted(world.get("Streams", entry.id) or (), key=lambda stream: stream.age)
+
+
+def oldest(world: World, entry: Listener) -> Stream | None:
+    return next(iter(streams_of(world, entry)), None)
+
+
+def tls_chains(world: World, gateway: GatewayModel, entry: Listener, serving: list[Listener]) -> list[dict[str, Any]]:
+    """Return a chain for each host name of a TLS listener's routes; a name that another listener owns is left to it."""
+    hosts = [other.hostname for other in serving]
+    chains: dict[str, dict[str, Any]] = {}
+    for stream in streams_of(world, entry):
+        for hostname in stream.hostnames:
+            if hostname in chains or owner(hosts, hostname) != entry.hostname:
+                continue
+            chain: dict[str, Any] = {
+                "name": f"{entry.table(gateway.key)}/{hostname}",
+                "filter_chain_match": server_name_match(hostname),
+                "filters": [tcp_proxy(gateway, stream.shares, world)],
+            }
+            if entry.mode == "Terminate":
+                chain["transport_socket"] = downstream_socket(entry, [])
+            chains[hostname] = chain
+    return list(chains.values())
+
+
+def tcp_proxy(gateway: GatewayModel, shares: tuple[Share, ...], world: World) -> dict[str, Any]:
+    """Return the filter that forwards connections by weight; a share without a backend is closed."""
+    named = [(share.cluster.name if share.cluster else NOWHERE, share.weight) for share in shares]
+    config: dict[str, Any] = {"@type": TCP_PROXY, "stat_prefix": "tcp", "idle_timeout": {"seconds": 0}}
+    if len(named) > 1:
+        config["weighted_clusters"] = {"clusters": [{"name": name, "weight": weight} for name, weight in named]}
+    else:
+        config["cluster"] = named[0][0] if named else NOWHERE
+    log = access_log(gateway.parameters.get("accessLog"), world.surroundings)
+    if log is not None:
+        config["access_log"] = [log]
+    return {"name": "tcp", "typed_config": config}
+
+
+def udp_listener(world: World, serving: list[Listener], result: EnvoyListener) -> EnvoyListener | None:
+    stream = oldest(world, serving[0]) if serving else None
+    if stream is None:
+        return None
+    action = {"name": "route", "typed_config": {"@type": UDP_ROUTE, "cluster": datagram_cluster(stream)}}
+    proxy = {"@type": UDP_PROXY, "stat_prefix": "udp", "matcher": {"on_no_match": {"action": action}}}
+    result.message["udp_listener_config"] = {"downstream_socket_config": {}}
+    result.message["listener_filters"] = [{"name": "udp_proxy", "typed_config": proxy}]
+    return result
+
+
+def datagram_cluster(stream: Stream) -> str:
+    """Return the cluster of a UDPRoute: its backend's, or one of its own that merges several by weight."""
+    if len(stream.shares) == 1:
+        cluster = stream.shares[0].cluster
+        return cluster.name if cluster is not None else NOWHERE
+    return merged_cluster(stream)
+
+
+def merged_cluster(stream: Stream) -> str:
+    return f"merged/{stream.route.key}"
+
+
+def pipe_listener(name: str, path: str, manager: dict[str, Any]) -> dict[str, Any]:
+    """Return a listener on a Unix socket, inside this Envoy."""
+    return {
+        "name": name,
+        "address": {"pipe": {"path": path, "mode": 0o600}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+def refusing_listener(world: World) -> Object:
+    """Return the listener behind ``REFUSING_CLUSTER``: 500 to everything."""
+    hosts = [
+        {
+            "name": "all",
+            "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 500}}],
+        }
+    ]
+    router = [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}]
+    path = f"{world.surroundings.plugin_sockets}/refuses.sock"
+    return pipe_listener(REFUSING_CLUSTER, path, static_manager("refuses", hosts, router))

@@ -1,0 +1,322 @@
+"""Envoy's messages as data: the fields we use of each, with their numbers and types.
+
+One message a line: ``name: field=number:type …``. A type is a scalar (``string``, ``uint32``, ``enum`` …) or a message, after
+``*`` for repeated, after ``%`` for a map with string keys. Names begin with a short word of ``PREFIXES``, or are full.
+``encode.py`` is the one engine that reads this. Source: the protobuf definitions of Envoy's API v3, ``google.rpc.Status``.
+"""
+
+from __future__ import annotations
+
+PREFIXES = {
+    "auth": "envoy.service.auth.v3",
+    "cluster": "envoy.config.cluster.v3",
+    "core": "envoy.config.core.v3",
+    "discovery": "envoy.service.discovery.v3",
+    "endpoint": "envoy.config.endpoint.v3",
+    "hcm": "envoy.extensions.filters.network.http_connection_manager.v3",
+    "http": "envoy.extensions.filters.http",
+    "listener": "envoy.config.listener.v3",
+    "matcher": "envoy.type.matcher.v3",
+    "pb": "google.protobuf",
+    "route": "envoy.config.route.v3",
+    "tls": "envoy.extensions.transport_sockets.tls.v3",
+}
+
+TABLE = """
+auth.AttributeContext: request=4:auth.AttributeContext.Request source=1:auth.AttributeContext.Peer
+auth.AttributeContext.HttpRequest: id=1:string method=2:string headers=3:%string path=4:string host=5:string
+    scheme=6:string query=7:string body=11:string raw_body=12:bytes
+auth.AttributeContext.Peer: address=1:core.Address
+auth.AttributeContext.Request: http=2:auth.AttributeContext.HttpRequest
+auth.CheckRequest: attributes=1:auth.AttributeContext
+auth.CheckResponse: status=1:google.rpc.Status denied_response=2:auth.DeniedHttpResponse
+    ok_response=3:auth.OkHttpResponse
+auth.DeniedHttpResponse: status=1:envoy.type.v3.HttpStatus headers=2:*core.HeaderValueOption body=3:string
+auth.OkHttpResponse: headers=2:*core.HeaderValueOption headers_to_remove=5:*string
+    response_headers_to_add=6:*core.HeaderValueOption
+cluster.CircuitBreakers: thresholds=1:*cluster.CircuitBreakers.Thresholds
+cluster.CircuitBreakers.Thresholds: priority=1:enum max_connections=2:pb.UInt32Value
+    max_pending_requests=3:pb.UInt32Value max_requests=4:pb.UInt32Value max_retries=5:pb.UInt32Value
+    retry_budget=8:cluster.CircuitBreakers.Thresholds.RetryBudget
+cluster.CircuitBreakers.Thresholds.RetryBudget: budget_percent=1:envoy.type.v3.Percent
+    min_retry_concurrency=2:pb.UInt32Value
+cluster.Cluster: name=1:string type=2:enum eds_cluster_config=3:cluster.Cluster.EdsClusterConfig
+    connect_timeout=4:pb.Duration load_assignment=33:endpoint.ClusterLoadAssignment
+    typed_extension_protocol_options=36:%pb.Any ignore_health_on_host_removal=32:bool
+    circuit_breakers=10:cluster.CircuitBreakers lb_policy=6:enum transport_socket=24:core.TransportSocket
+    common_lb_config=27:cluster.Cluster.CommonLbConfig dns_lookup_family=17:enum respect_dns_ttl=39:bool
+    dns_refresh_rate=16:pb.Duration upstream_connection_options=30:cluster.UpstreamConnectionOptions
+    outlier_detection=19:cluster.OutlierDetection health_checks=8:*core.HealthCheck alt_stat_name=28:string
+cluster.Cluster.CommonLbConfig: healthy_panic_threshold=1:envoy.type.v3.Percent
+    close_connections_on_host_set_change=6:bool
+cluster.Cluster.EdsClusterConfig: eds_config=1:core.ConfigSource service_name=2:string
+cluster.OutlierDetection: consecutive_5xx=1:pb.UInt32Value interval=2:pb.Duration base_ejection_time=3:pb.Duration
+    max_ejection_percent=4:pb.UInt32Value
+cluster.UpstreamConnectionOptions: tcp_keepalive=1:core.TcpKeepalive
+core.Address: socket_address=1:core.SocketAddress pipe=2:core.Pipe
+core.AggregatedConfigSource:
+core.AsyncDataSource: local=1:core.DataSource
+core.BindConfig: source_address=1:core.SocketAddress
+core.CidrRange: address_prefix=1:string prefix_len=2:pb.UInt32Value
+core.ConfigSource: ads=3:core.AggregatedConfigSource initial_fetch_timeout=4:pb.Duration resource_api_version=6:enum
+core.DataSource: filename=1:string inline_string=3:string inline_bytes=2:bytes
+core.ExtensionConfigSource: config_source=1:core.ConfigSource type_urls=4:*string
+core.GrpcService: envoy_grpc=1:core.GrpcService.EnvoyGrpc timeout=3:pb.Duration
+core.GrpcService.EnvoyGrpc: cluster_name=1:string authority=2:string
+core.HeaderValue: key=1:string value=2:string
+core.HeaderValueOption: header=1:core.HeaderValue append_action=3:enum
+core.HealthCheck: timeout=1:pb.Duration interval=2:pb.Duration unhealthy_threshold=4:pb.UInt32Value
+    healthy_threshold=5:pb.UInt32Value
+core.Http1ProtocolOptions:
+core.Http2ProtocolOptions: max_concurrent_streams=2:pb.UInt32Value initial_stream_window_size=3:pb.UInt32Value
+    initial_connection_window_size=4:pb.UInt32Value allow_connect=5:bool
+core.Http3ProtocolOptions:
+core.HttpProtocolOptions: idle_timeout=1:pb.Duration max_connection_duration=3:pb.Duration
+    max_requests_per_connection=6:pb.UInt32Value headers_with_underscores_action=5:enum
+core.HttpService: http_uri=1:core.HttpUri request_headers_to_add=2:*core.HeaderValueOption
+core.HttpUri: uri=1:string cluster=2:string timeout=3:pb.Duration
+core.Locality: region=1:string zone=2:string sub_zone=3:string
+core.Metadata: filter_metadata=1:%pb.Struct
+core.Pipe: path=1:string mode=2:uint32
+core.RuntimeFractionalPercent: default_value=1:envoy.type.v3.FractionalPercent runtime_key=2:string
+core.RuntimeUInt32: default_value=2:uint32 runtime_key=3:string
+core.SocketAddress: address=2:string port_value=3:uint32 protocol=1:enum network_namespace_filepath=7:string
+core.SubstitutionFormatString: text_format_source=5:core.DataSource json_format=2:pb.Struct omit_empty_values=3:bool
+core.TcpKeepalive: keepalive_time=2:pb.UInt32Value
+core.TransportSocket: name=1:string typed_config=3:pb.Any
+core.TypedExtensionConfig: name=1:string typed_config=2:pb.Any
+core.UdpSocketConfig: prefer_gro=2:pb.BoolValue
+discovery.DeltaDiscoveryRequest: type_url=2:string resource_names_subscribe=3:*string
+    resource_names_unsubscribe=4:*string response_nonce=6:string error_detail=7:google.rpc.Status
+    initial_resource_versions=5:%string
+discovery.DeltaDiscoveryResponse: system_version_info=1:string resources=2:*discovery.Resource type_url=4:string
+    removed_resources=6:*string nonce=5:string
+discovery.Resource: name=3:string version=1:string resource=2:pb.Any
+endpoint.ClusterLoadAssignment: cluster_name=1:string endpoints=2:*endpoint.LocalityLbEndpoints
+endpoint.Endpoint: address=1:core.Address hostname=3:string
+endpoint.LbEndpoint: endpoint=1:endpoint.Endpoint health_status=2:enum load_balancing_weight=4:pb.UInt32Value
+endpoint.LocalityLbEndpoints: lb_endpoints=2:*endpoint.LbEndpoint load_balancing_weight=3:pb.UInt32Value
+    priority=5:uint32 locality=1:core.Locality
+envoy.config.accesslog.v3.AccessLog: name=1:string filter=2:envoy.config.accesslog.v3.AccessLogFilter
+    typed_config=4:pb.Any
+envoy.config.accesslog.v3.AccessLogFilter: status_code_filter=1:envoy.config.accesslog.v3.StatusCodeFilter
+envoy.config.accesslog.v3.ComparisonFilter: op=1:enum value=2:core.RuntimeUInt32
+envoy.config.accesslog.v3.StatusCodeFilter: comparison=1:envoy.config.accesslog.v3.ComparisonFilter
+envoy.config.trace.v3.OpenTelemetryConfig: grpc_service=1:core.GrpcService http_service=3:core.HttpService
+    service_name=2:string
+envoy.config.trace.v3.Tracing.Http: name=1:string typed_config=3:pb.Any
+envoy.extensions.access_loggers.file.v3.FileAccessLog: path=1:string log_format=5:core.SubstitutionFormatString
+envoy.extensions.dynamic_modules.v3.DynamicModuleConfig: name=1:string do_not_close=3:bool module=6:core.AsyncDataSource
+envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix=1:string cluster=2:string
+    weighted_clusters=10:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
+    idle_timeout=8:pb.Duration access_log=5:*envoy.config.accesslog.v3.AccessLog
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster:
+    clusters=1:*envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight: name=1:string weight=2:uint32
+envoy.extensions.filters.udp.udp_proxy.v3.Route: cluster=1:string
+envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig: stat_prefix=1:string matcher=9:xds.type.matcher.v3.Matcher
+    idle_timeout=3:pb.Duration use_per_packet_load_balancing=7:bool access_log=8:*envoy.config.accesslog.v3.AccessLog
+envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState: cookie=1:envoy.type.http.v3.Cookie
+envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState: name=1:string
+envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate:
+envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport: downstream_tls_context=1:tls.DownstreamTlsContext
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+    explicit_http_config=3:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
+    auto_config=5:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
+    common_http_protocol_options=1:core.HttpProtocolOptions
+    use_downstream_protocol_config=4:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig:
+    http_protocol_options=1:core.Http1ProtocolOptions http2_protocol_options=2:core.Http2ProtocolOptions
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig:
+    http_protocol_options=1:core.Http1ProtocolOptions http2_protocol_options=2:core.Http2ProtocolOptions
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig:
+    http_protocol_options=1:core.Http1ProtocolOptions http2_protocol_options=2:core.Http2ProtocolOptions
+envoy.type.http.v3.Cookie: name=1:string ttl=2:pb.Duration path=3:string
+    attributes=4:*envoy.type.http.v3.CookieAttribute
+envoy.type.http.v3.CookieAttribute: name=1:string value=2:string
+envoy.type.v3.FractionalPercent: numerator=1:uint32 denominator=2:enum
+envoy.type.v3.HttpStatus: code=1:enum
+envoy.type.v3.Percent: value=1:double
+google.rpc.Status: code=1:int32 message=2:string
+hcm.HttpConnectionManager: codec_type=1:enum stat_prefix=2:string rds=3:hcm.Rds
+    route_config=4:route.RouteConfiguration http_filters=5:*hcm.HttpFilter use_remote_address=14:pb.BoolValue
+    upgrade_configs=23:*hcm.HttpConnectionManager.UpgradeConfig strip_any_host_port=42:bool
+    normalize_path=30:pb.BoolValue stream_idle_timeout=24:pb.Duration server_header_transformation=34:enum
+    access_log=13:*envoy.config.accesslog.v3.AccessLog tracing=7:hcm.HttpConnectionManager.Tracing
+    http3_protocol_options=44:core.Http3ProtocolOptions request_headers_timeout=41:pb.Duration
+    path_with_escaped_slashes_action=45:enum merge_slashes=33:bool forward_client_cert_details=16:enum
+    set_current_client_cert_details=17:hcm.HttpConnectionManager.SetCurrentClientCertDetails
+    common_http_protocol_options=35:core.HttpProtocolOptions http2_protocol_options=9:core.Http2ProtocolOptions
+    local_reply_config=38:hcm.LocalReplyConfig xff_num_trusted_hops=19:uint32 scoped_routes=31:hcm.ScopedRoutes
+    max_request_headers_kb=29:pb.UInt32Value strip_matching_host_port=39:bool generate_request_id=15:pb.BoolValue
+    drain_timeout=12:pb.Duration http_protocol_options=8:core.Http1ProtocolOptions
+    early_header_mutation_extensions=52:*core.TypedExtensionConfig
+    internal_address_config=25:hcm.HttpConnectionManager.InternalAddressConfig
+hcm.HttpConnectionManager.InternalAddressConfig: unix_sockets=1:bool cidr_ranges=2:*core.CidrRange
+hcm.HttpConnectionManager.SetCurrentClientCertDetails: subject=1:pb.BoolValue cert=3:bool chain=6:bool dns=4:bool
+    uri=5:bool
+hcm.HttpConnectionManager.Tracing: random_sampling=4:envoy.type.v3.Percent overall_sampling=5:envoy.type.v3.Percent
+    client_sampling=3:envoy.type.v3.Percent provider=9:envoy.config.trace.v3.Tracing.Http
+    spawn_upstream_span=10:pb.BoolValue
+hcm.HttpConnectionManager.UpgradeConfig: upgrade_type=1:string
+hcm.HttpFilter: name=1:string typed_config=4:pb.Any config_discovery=5:core.ExtensionConfigSource disabled=7:bool
+hcm.Rds: config_source=1:core.ConfigSource route_config_name=2:string
+hcm.ScopedRds: scoped_rds_config_source=1:core.ConfigSource srds_resources_locator=2:string
+hcm.ScopedRoutes: name=1:string scope_key_builder=2:hcm.ScopedRoutes.ScopeKeyBuilder
+    rds_config_source=3:core.ConfigSource scoped_rds=5:hcm.ScopedRds
+hcm.ScopedRoutes.ScopeKeyBuilder: fragments=1:*hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder
+hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder:
+    header_value_extractor=1:hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor
+hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor: name=1:string index=3:uint32
+    element_separator=2:string
+http.cors.v3.Cors:
+http.cors.v3.CorsPolicy: allow_origin_string_match=1:*matcher.StringMatcher allow_methods=2:string
+    allow_headers=3:string expose_headers=4:string max_age=5:string allow_credentials=6:pb.BoolValue
+    filter_enabled=7:core.RuntimeFractionalPercent forward_not_matching_preflights=10:pb.BoolValue
+http.dynamic_modules.v3.DynamicModuleFilter:
+    dynamic_module_config=1:envoy.extensions.dynamic_modules.v3.DynamicModuleConfig filter_name=2:string
+    filter_config=3:pb.Any terminal_filter=4:bool
+http.ext_authz.v3.AuthorizationRequest: headers_to_add=2:*core.HeaderValue allowed_headers=1:matcher.ListStringMatcher
+http.ext_authz.v3.AuthorizationResponse: allowed_upstream_headers=1:matcher.ListStringMatcher
+    allowed_client_headers=2:matcher.ListStringMatcher
+http.ext_authz.v3.BufferSettings: max_request_bytes=1:uint32 allow_partial_message=2:bool
+http.ext_authz.v3.CheckSettings: context_extensions=1:%string disable_request_body_buffering=2:bool
+    with_request_body=3:http.ext_authz.v3.BufferSettings grpc_service=4:core.GrpcService
+    http_service=5:http.ext_authz.v3.HttpService
+http.ext_authz.v3.ExtAuthz: grpc_service=1:core.GrpcService failure_mode_allow=2:bool
+    status_on_error=7:envoy.type.v3.HttpStatus transport_api_version=12:enum
+    with_request_body=5:http.ext_authz.v3.BufferSettings http_service=3:http.ext_authz.v3.HttpService
+    allowed_headers=17:matcher.ListStringMatcher clear_route_cache=6:bool
+http.ext_authz.v3.ExtAuthzPerRoute: disabled=1:bool check_settings=2:http.ext_authz.v3.CheckSettings
+http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
+    authorization_request=7:http.ext_authz.v3.AuthorizationRequest
+    authorization_response=8:http.ext_authz.v3.AuthorizationResponse
+http.grpc_web.v3.GrpcWeb:
+http.router.v3.Router: suppress_envoy_headers=4:bool
+http.stateful_session.v3.StatefulSession: session_state=1:core.TypedExtensionConfig strict=2:bool
+http.stateful_session.v3.StatefulSessionPerRoute: disabled=1:bool
+    stateful_session=2:http.stateful_session.v3.StatefulSession
+listener.Filter: name=1:string typed_config=4:pb.Any
+listener.FilterChain: filter_chain_match=1:listener.FilterChainMatch filters=3:*listener.Filter
+    transport_socket=6:core.TransportSocket name=7:string
+listener.FilterChainMatch: server_names=11:*string transport_protocol=9:string application_protocols=10:*string
+listener.Listener: name=1:string address=2:core.Address filter_chains=3:*listener.FilterChain
+    listener_filters=9:*listener.ListenerFilter default_filter_chain=25:listener.FilterChain
+    udp_listener_config=18:listener.UdpListenerConfig enable_reuse_port=29:pb.BoolValue
+    per_connection_buffer_limit_bytes=5:pb.UInt32Value drain_type=8:enum listener_filters_timeout=15:pb.Duration
+    continue_on_listener_filters_timeout=17:bool access_log=22:*envoy.config.accesslog.v3.AccessLog
+    stat_prefix=28:string
+listener.ListenerFilter: name=1:string typed_config=3:pb.Any
+listener.QuicProtocolOptions: idle_timeout=2:pb.Duration
+listener.UdpListenerConfig: quic_options=7:listener.QuicProtocolOptions
+    downstream_socket_config=5:core.UdpSocketConfig
+matcher.ListStringMatcher: patterns=1:*matcher.StringMatcher
+matcher.RegexMatchAndSubstitute: pattern=1:matcher.RegexMatcher substitution=2:string
+matcher.RegexMatcher: regex=2:string
+matcher.StringMatcher: exact=1:string safe_regex=5:matcher.RegexMatcher prefix=2:string suffix=3:string
+    contains=7:string ignore_case=6:bool
+pb.BoolValue: value=1:bool
+pb.Duration: seconds=1:int64 nanos=2:int32
+pb.StringValue: value=1:string
+pb.Struct: fields=1:%pb.Value
+pb.UInt32Value: value=1:uint32
+pb.UInt64Value: value=1:uint64
+pb.Value: null_value=1:enum number_value=2:double string_value=3:string bool_value=4:bool struct_value=5:pb.Struct
+route.DirectResponseAction: status=1:uint32 body=2:core.DataSource
+route.FilterConfig: config=1:pb.Any is_optional=2:bool disabled=3:bool
+route.HeaderMatcher: name=1:string string_match=13:matcher.StringMatcher present_match=7:bool invert_match=8:bool
+    treat_missing_header_as_empty=14:bool
+route.QueryParameterMatcher: name=1:string string_match=5:matcher.StringMatcher present_match=6:bool
+route.RedirectAction: scheme_redirect=7:string host_redirect=1:string port_redirect=8:uint32 path_redirect=2:string
+    prefix_rewrite=5:string response_code=3:enum regex_rewrite=9:matcher.RegexMatchAndSubstitute strip_query=6:bool
+route.RetryPolicy: retry_on=1:string num_retries=2:pb.UInt32Value per_try_timeout=3:pb.Duration
+    retriable_status_codes=7:*uint32 retry_back_off=8:route.RetryPolicy.RetryBackOff
+    retry_host_predicate=5:*route.RetryPolicy.RetryHostPredicate host_selection_retry_max_attempts=6:int64
+route.RetryPolicy.RetryBackOff: base_interval=1:pb.Duration max_interval=2:pb.Duration
+route.RetryPolicy.RetryHostPredicate: name=1:string typed_config=3:pb.Any
+route.Route: name=14:string match=1:route.RouteMatch route=2:route.RouteAction redirect=3:route.RedirectAction
+    direct_response=7:route.DirectResponseAction typed_per_filter_config=13:%pb.Any
+    request_headers_to_add=9:*core.HeaderValueOption request_headers_to_remove=12:*string
+    response_headers_to_add=10:*core.HeaderValueOption response_headers_to_remove=11:*string metadata=4:core.Metadata
+    stat_prefix=19:string decorator=5:route.Decorator
+route.RouteAction: cluster=1:string weighted_clusters=3:route.WeightedCluster prefix_rewrite=5:string
+    regex_rewrite=32:matcher.RegexMatchAndSubstitute host_rewrite_literal=6:string timeout=8:pb.Duration
+    request_mirror_policies=30:*route.RouteAction.RequestMirrorPolicy retry_policy=9:route.RetryPolicy
+    hash_policy=15:*route.RouteAction.HashPolicy idle_timeout=24:pb.Duration
+    max_stream_duration=36:route.RouteAction.MaxStreamDuration auto_host_rewrite=7:pb.BoolValue
+    upgrade_configs=25:*route.RouteAction.UpgradeConfig cluster_not_found_response_code=20:enum
+route.RouteAction.MaxStreamDuration: max_stream_duration=1:pb.Duration grpc_timeout_header_max=2:pb.Duration
+route.RouteAction.RequestMirrorPolicy: cluster=1:string runtime_fraction=3:core.RuntimeFractionalPercent
+    disable_shadow_host_suffix_append=6:bool
+route.RouteAction.UpgradeConfig: upgrade_type=1:string enabled=2:pb.BoolValue
+route.RouteConfiguration: name=1:string virtual_hosts=2:*route.VirtualHost ignore_port_in_host_matching=14:bool
+    max_direct_response_body_size_bytes=11:pb.UInt32Value
+route.RouteMatch: prefix=1:string path=2:string safe_regex=10:matcher.RegexMatcher path_separated_prefix=14:string
+    headers=6:*route.HeaderMatcher query_parameters=7:*route.QueryParameterMatcher
+    runtime_fraction=9:core.RuntimeFractionalPercent grpc=8:route.RouteMatch.GrpcRouteMatchOptions
+    connect_matcher=12:route.RouteMatch.ConnectMatcher
+route.RouteMatch.ConnectMatcher:
+route.RouteMatch.GrpcRouteMatchOptions:
+route.ScopedRouteConfiguration: name=1:string route_configuration_name=2:string
+    key=3:route.ScopedRouteConfiguration.Key on_demand=4:bool
+route.ScopedRouteConfiguration.Key: fragments=1:*route.ScopedRouteConfiguration.Key.Fragment
+route.ScopedRouteConfiguration.Key.Fragment: string_key=1:string
+route.VirtualHost: name=1:string domains=2:*string routes=3:*route.Route
+    request_headers_to_add=7:*core.HeaderValueOption response_headers_to_add=10:*core.HeaderValueOption
+    typed_per_filter_config=15:%pb.Any include_request_attempt_count=14:bool
+route.WeightedCluster: clusters=1:*route.WeightedCluster.ClusterWeight
+route.WeightedCluster.ClusterWeight: name=1:string weight=2:pb.UInt32Value
+    request_headers_to_add=4:*core.HeaderValueOption request_headers_to_remove=9:*string
+    response_headers_to_add=5:*core.HeaderValueOption response_headers_to_remove=6:*string
+    host_rewrite_literal=11:string typed_per_filter_config=10:%pb.Any
+tls.CertificateValidationContext: trusted_ca=1:core.DataSource
+    match_typed_subject_alt_names=15:*tls.SubjectAltNameMatcher trust_chain_verification=10:enum
+    system_root_certs=17:tls.CertificateValidationContext.SystemRootCerts
+tls.CertificateValidationContext.SystemRootCerts:
+tls.CommonTlsContext: tls_certificates=2:*tls.TlsCertificate alpn_protocols=4:*string
+    tls_certificate_sds_secret_configs=6:*tls.SdsSecretConfig validation_context=3:tls.CertificateValidationContext
+    validation_context_sds_secret_config=7:tls.SdsSecretConfig
+    combined_validation_context=8:tls.CommonTlsContext.CombinedCertificateValidationContext
+    tls_params=1:tls.TlsParameters
+tls.CommonTlsContext.CombinedCertificateValidationContext:
+    default_validation_context=1:tls.CertificateValidationContext
+    validation_context_sds_secret_config=2:tls.SdsSecretConfig
+tls.DownstreamTlsContext: common_tls_context=1:tls.CommonTlsContext require_client_certificate=2:pb.BoolValue
+tls.GenericSecret: secret=1:core.DataSource
+tls.SdsSecretConfig: name=1:string sds_config=2:core.ConfigSource
+tls.Secret: name=1:string tls_certificate=2:tls.TlsCertificate validation_context=4:tls.CertificateValidationContext
+    generic_secret=5:tls.GenericSecret
+tls.SubjectAltNameMatcher: san_type=1:enum matcher=2:matcher.StringMatcher
+tls.TlsCertificate: certificate_chain=1:core.DataSource private_key=2:core.DataSource
+tls.TlsParameters: tls_minimum_protocol_version=1:enum tls_maximum_protocol_version=2:enum cipher_suites=3:*string
+tls.UpstreamTlsContext: common_tls_context=1:tls.CommonTlsContext sni=2:string
+xds.TypedExtensionConfig: name=1:string typed_config=2:pb.Any
+xds.type.matcher.v3.Matcher: on_no_match=3:xds.type.matcher.v3.Matcher.OnMatch
+xds.type.matcher.v3.Matcher.OnMatch: action=2:xds.TypedExtensionConfig
+"""
+
+Fields = dict[str, tuple[int, str]]
+
+
+def full_name(name: str) -> str:
+    """Return a message's full name (``core.Address`` → ``envoy.config.core.v3.Address``); scalars stay."""
+    first, dot, rest = name.partition(".")
+    return f"{PREFIXES[first]}.{rest}" if dot and first in PREFIXES else name
+
+
+def parse(table: str) -> dict[str, Fields]:
+    """Return full message name → field → (number, type); a type has ``* `` or ``map `` before it."""
+    messages: dict[str, Fields] = {}
+    for line in table.replace("\n    ", " ").strip().splitlines():
+        name, _, rest = line.partition(":")
+        fields = messages[full_name(name)] = {}
+        for entry in rest.split():
+            field, _, what = entry.partition("=")
+            number, _, kind = what.partition(":")
+            prefix = {"*": "* ", "%": "map "}.get(kind[0], "")
+            fields[field] = int(number), prefix + full_name(kind.lstrip("*%"))
+    return messages
+
+
+MESSAGES = parse(TABLE)

@@ -1,0 +1,51 @@
+"""A live plugin in Envoy: a cluster, the listener behind it, and the filter, which alone changes with an edit (ECDS)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from sampan.gateway.filters.hook import filter_name
+from sampan.gateway.model.world import World
+from sampan.gateway.plugins.loader import Loaded
+from sampan.gateway.xds.clusters import pipe_cluster
+from sampan.gateway.xds.http import static_manager
+from sampan.gateway.xds.listeners import pipe_listener
+from sampan.gateway.xds.tls import ADS_SOURCE
+from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER, PREFIX
+
+MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+HTTP2 = 2
+
+
+def resources(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+    """Yield ``(type, name, message)`` of what a plugin needs; messages are None when it is not live any more."""
+    name = filter_name(key)
+    if loaded is None:
+        for type_url in (EXTENSION, LISTENER, CLUSTER):
+            yield type_url, name, None
+        return
+    path = socket_path(world, key)
+    yield CLUSTER, name, pipe_cluster(name, path, http2=True)
+    discovery = {"config_source": ADS_SOURCE, "type_urls": [PREFIX + MODULE_FILTER]}
+    nothing = [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]
+    hosts = [{"name": "all", "domains": ["*"], "routes": nothing}]
+    manager = static_manager(name, hosts, [{"name": name, "config_discovery": discovery}])
+    yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": HTTP2})
+    options = {"interface": "asgi", "root_path": "", "loop": "asyncio", "lifespan": False}
+    settings = json.dumps({"app": f"{loaded.module}:app", **options})
+    module = {
+        "@type": MODULE_FILTER,
+        "dynamic_module_config": {"module": {"local": {"filename": world.surroundings.pyvoy_module}}},
+        "filter_name": "pyvoy",
+        "terminal_filter": True,
+        "filter_config": {"@type": "google.protobuf.StringValue", "value": settings},
+    }
+    yield EXTENSION, name, {"name": name, "typed_config": module}
+
+
+def socket_path(world: World, key: str) -> str:
+    """Return the path of a plugin's socket: short, whatever the names (107 bytes at most)."""
+    return f"{world.surroundings.plugin_sockets}/{hashlib.sha256(key.encode()).hexdigest()[:12]}.sock"

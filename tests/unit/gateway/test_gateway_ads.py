@@ -1,0 +1,127 @@
+"""What the delta ADS server sends when, and what it remembers of Envoy's answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.gateway.xds.ads import Ads, Connection
+from sampan.gateway.xds.encode import decode
+from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+
+RESPONSE = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
+
+
+class Envoy:
+    """An Envoy that takes everything but resources with the content ``bad``."""
+
+    def __init__(self, server: Ads) -> None:
+        self.server, self.connection = server, Connection()
+        server._connections.add(self.connection)
+
+    def subscribe(self, type_url: str, *names: str) -> None:
+        self.server.on_request(self.connection, {"type_url": type_url, "resource_names_subscribe": list(names)})
+
+    def received(self) -> list[dict[str, Any]]:
+        found = []
+        while not self.connection.out.empty():
+            found.append(decode(RESPONSE, self.connection.out.get_nowait()))
+        return found
+
+    def answer(self, *types: str) -> list[tuple[str, list[str], list[str]]]:
+        """Answer to all that comes (of these types) until nothing comes; return type, names and removed names."""
+        seen = []
+        held = []
+        while messages := self.received():
+            for message in messages:
+                names = [resource["name"] for resource in message.get("resources", [])]
+                seen.append((message["type_url"], names, message.get("removed_resources", [])))
+                if types and message["type_url"] not in types:
+                    held.append(message)
+                    continue
+                request: dict[str, Any] = {"type_url": message["type_url"], "response_nonce": message["nonce"]}
+                if any(self.server.resources[message["type_url"]].get(name) == b"bad" for name in names):
+                    request["error_detail"] = {"message": "no"}
+                self.server.on_request(self.connection, request)
+        return seen
+
+
+def test_a_refusal_belongs_to_its_resource_until_that_is_mended() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.subscribe(ROUTES, "a", "b", "c")
+
+    def publish(**routes: bytes) -> dict[str, str]:
+        for name in ("a", "b", "c"):
+            server.change(ROUTES, name, routes.get(name))
+        server.push()
+        envoy.answer()
+        assert server.acknowledged == server.sequence
+        return {name: text for (_, name), text in server.problems.items()}
+
+    assert publish(a=b"1", b=b"bad", c=b"3") == {"b": "no"}
+    assert publish(a=b"2", b=b"bad", c=b"3") == {"b": "no"}, "another resource's acknowledgement clears nothing"
+    assert publish(a=b"2", b=b"4", c=b"3") == {}
+    assert publish(a=b"2", b=b"bad", c=b"3") == {"b": "no"}
+    assert publish(a=b"2", c=b"3") == {}, "what is gone is no problem"
+
+
+def test_only_what_changed_is_sent() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.subscribe(ROUTES, "a", "b")
+    for name in ("a", "b", "unasked"):
+        server.change(ROUTES, name, b"1")
+    server.push()
+    assert [names for _, names, _ in envoy.answer()] == [["a", "b"]]
+    assert not server.change(ROUTES, "a", b"1")
+    server.change(ROUTES, "b", b"2")
+    server.push()
+    assert envoy.answer() == [(ROUTES, ["b"], [])]
+    server.push()
+    assert envoy.answer() == []
+
+
+def test_additions_go_in_order_and_removals_after_them() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    for type_url in (CLUSTER, ENDPOINTS, LISTENER, ROUTES):
+        envoy.subscribe(type_url, *([] if type_url in (CLUSTER, LISTENER) else ["old", "new"]))
+        server.change(type_url, "old", b"1")
+    server.push()
+    envoy.answer()
+    for type_url in (CLUSTER, ENDPOINTS, LISTENER, ROUTES):
+        server.change(type_url, "old", None)
+        server.change(type_url, "new", b"1")
+    server.push()
+    seen = [(kind, "+" if names else "-") for kind, names, _ in envoy.answer()]
+    added = [kind for kind, sign in seen if sign == "+"]
+    assert added == [CLUSTER, ENDPOINTS, LISTENER, ROUTES]
+    assert seen.index((CLUSTER, "-")) > seen.index((ROUTES, "+")), seen
+
+
+def test_routes_wait_for_clusters_and_endpoints_do_not() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.subscribe(CLUSTER)
+    envoy.subscribe(ENDPOINTS, "web")
+    envoy.subscribe(ROUTES, "table")
+    for type_url, name in ((CLUSTER, "web"), (ENDPOINTS, "web"), (ROUTES, "table")):
+        server.change(type_url, name, b"1")
+    number = server.push()
+    assert [kind for kind, _, _ in envoy.answer(ENDPOINTS)] == [CLUSTER, ENDPOINTS]
+    assert server.acknowledged < number
+    nonce = envoy.connection.waiting[CLUSTER][0]
+    server.on_request(envoy.connection, {"type_url": CLUSTER, "response_nonce": nonce})
+    assert envoy.answer() == [(ROUTES, ["table"], [])]
+    assert server.acknowledged == number
+
+
+def test_an_envoy_that_comes_gets_what_it_asks_for() -> None:
+    server = Ads()
+    assert server.acknowledged == -1
+    server.change(CLUSTER, "web", b"1")
+    server.push()
+    envoy = Envoy(server)
+    envoy.subscribe(CLUSTER)
+    assert envoy.answer() == [(CLUSTER, ["web"], [])]
+    assert server.acknowledged == server.sequence
