@@ -21,7 +21,7 @@ from sampan.controllers.job_view import (
     phase,
     waits_for_phase,
 )
-from sampan.controllers.replica_set import deletion_rank
+from sampan.controllers.pod_ranking import ranked
 from sampan.schema.objects import Object
 
 AT_A_TIME = 500
@@ -104,11 +104,11 @@ def successor(job: Object, index: int, before: Object | None) -> New:
 def removable(view: View, at_least: int) -> list[Object]:
     """Return active pods to delete: those of indexes that the Job has not, or has twice, then as many as there are too
     many, in the order in which ReplicaSets delete."""
-    ranked = sorted(view.active, key=deletion_rank)
+    in_order = ranked(view.active)
     if not is_indexed(view.job):
-        return ranked[:at_least]
+        return in_order[:at_least]
     found, rest, seen = [], [], set()
-    for pod in reversed(ranked):  # of several with one index the best one stays
+    for pod in reversed(in_order):  # of several with one index the best one stays
         index = index_of(pod)
         if not view.has_index(pod) or index in seen:
             found.append(pod)

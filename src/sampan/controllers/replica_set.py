@@ -1,12 +1,13 @@
 """ReplicaSet and ReplicationController: as many pods of a template as asked for, the right ones deleted first, a status
 that counts them. The two differ in how they write their selector, so the second is the first with another one.
 
-``desired`` is pure: it says which pods are to be deleted and how many made. Source: the ReplicaSet controller's
-documented ranking of pods for deletion, KEP-2185 (random ties), KEP-2255 (pod-deletion-cost).
+``desired`` is pure: it says which pods are to be deleted and how many made; ``pod_ranking.py`` says which of them are worth
+least.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sampan.client.controller import Controller
@@ -19,6 +20,7 @@ from sampan.controllers.claiming import ORPHANS, claim, namespace_of_orphan, orp
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
 from sampan.controllers.ownership import (
     BY_OWNER,
+    controller_of,
     controller_uid,
     is_pod_active,
     is_pod_ready,
@@ -28,12 +30,12 @@ from sampan.controllers.ownership import (
 )
 from sampan.controllers.pod_availability import seconds_until_available, soonest_available
 from sampan.controllers.pod_control import PodControl, expectation_observer, name_by_chance, pod_of
+from sampan.controllers.pod_ranking import counted_by_node, ranked
 from sampan.controllers.pod_tally import Tallies, Tally, tally_of
 from sampan.schema.objects import Object
 from sampan.schema.selectors import LabelSelector, label_selector
 
 BURST = 500
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
 class Plan(NamedTuple):
@@ -41,29 +43,15 @@ class Plan(NamedTuple):
     delete: list[Object]
 
 
-def desired(replica_set: Object, pods: list[Object]) -> Plan:
-    """Return what brings the active pods to ``spec.replicas``."""
+def desired(replica_set: Object, pods: list[Object], related: Iterable[Object] = ()) -> Plan:
+    """Return what brings the active pods to ``spec.replicas``. ``related``: the pods of all ReplicaSets of the same owner; of
+    a node that has many of them one goes first."""
     wanted = replica_set["spec"].get("replicas", 1)
     active = [pod for pod in pods if is_pod_active(pod)]
     if len(active) <= wanted:
         return Plan(min(wanted - len(active), BURST), [])
-    ranked = sorted(active, key=deletion_rank)
-    return Plan(0, ranked[: min(len(active) - wanted, BURST)])
-
-
-def deletion_rank(pod: Object) -> tuple[bool, int, bool, int, int, str]:
-    """Sort key: unassigned before assigned, pending before running, not ready before ready, cheap before dear, many
-    restarts before few, young before old."""
-    status = pod.get("status", {})
-    phase_rank = {"Pending": 0, "Unknown": 1, "Running": 2}.get(status.get("phase", "Pending"), 0)
-    try:
-        cost = int(pod["metadata"].get("annotations", {}).get(DELETION_COST, 0))
-    except ValueError:
-        cost = 0
-    restarts = max((c.get("restartCount", 0) for c in status.get("containerStatuses") or ()), default=0)
-    created = pod["metadata"].get("creationTimestamp", "")
-    young_first = "".join(chr(255 - ord(char)) for char in created)
-    return bool(pod["spec"].get("nodeName")), phase_rank, is_pod_ready(pod), cost, -restarts, young_first
+    first = ranked(active, counted_by_node(related))
+    return Plan(0, first[: min(len(active) - wanted, BURST)])
 
 
 def status_of(replica_set: Object, pods: Tally, available: int, failure: str | None) -> Object:
@@ -112,6 +100,7 @@ class ReplicaSetController(Controller):
         self.expectations = Expectations()
         self.pod_control = PodControl(client, events, self.expectations)
         pods.add_index(BY_OWNER, controller_uid)
+        replica_sets.add_index(BY_OWNER, controller_uid)
         pods.add_index(ORPHANS, namespace_of_orphan)
         self.tallies = Tallies(pods, self.resource.kind)
         pods.add_handler(expectation_observer(self.expectations, self.resource.kind))
@@ -137,12 +126,19 @@ class ReplicaSetController(Controller):
             except ApiError as error:
                 failure = str(error)
             if missing < 0:
-                surplus = desired(replica_set, owned_by(self.pods, replica_set)).delete
+                surplus = desired(replica_set, owned_by(self.pods, replica_set), self._related(replica_set)).delete
                 await self.pod_control.delete(key, replica_set, surplus)
         wait = await self._write_status(replica_set, self.tallies.of(uid), failure)
         if failure is not None:
             raise ApiError(422, {"reason": "FailedCreate", "message": failure})
         return wait if self.expectations.satisfied(key) else BELIEVED_SECONDS
+
+    def _related(self, replica_set: Object) -> Iterator[Object]:
+        """Yield the pods of all ReplicaSets that the same owner has: the old and the new ones of a Deployment."""
+        owner = controller_of(replica_set)
+        siblings = self.replica_sets.by_index(BY_OWNER, owner["uid"]) if owner is not None else [replica_set]
+        for one in siblings:
+            yield from owned_by(self.pods, one)
 
     async def _claimed(self, replica_set: Object) -> Tally:
         """Return the tally of the ReplicaSet's pods, once strays are let go and orphans adopted, where there are any."""

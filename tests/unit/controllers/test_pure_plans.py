@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.controllers import deployment_plan as plan
-from sampan.controllers import node_conditions, replica_set
+from sampan.controllers import node_conditions, pod_ranking, replica_set
 from sampan.controllers.ownership import with_condition
 from sampan.controllers.service_endpoints import endpoints_of, legacy_subsets, port_number, within_capacity
 from sampan.schema.objects import Object
@@ -143,22 +144,50 @@ def pod(name: str, **changes: Any) -> Object:
 
 
 def test_which_pods_a_replica_set_deletes_first() -> None:
-    cost = {replica_set.DELETION_COST: "-5"}
+    cost = {pod_ranking.DELETION_COST: "-5"}
+    restarted = pod("restarted")
+    restarted["status"]["containerStatuses"] = [{"restartCount": 3}]
     pods = [
         pod("old"),
-        pod("young", created="2026-01-02T00:00:00Z"),
+        pod("young", created="2026-06-02T00:00:00Z"),
+        restarted,
         pod("cheap", annotations=cost),
         pod("unready", ready=False),
         pod("pending", phase="Pending", ready=False),
         pod("unassigned", phase="Pending", ready=False, node=""),
     ]
-    ranked = [p["metadata"]["name"] for p in sorted(pods, key=replica_set.deletion_rank)]
-    assert ranked == ["unassigned", "pending", "unready", "cheap", "young", "old"]
+    in_order = [p["metadata"]["name"] for p in pod_ranking.ranked(pods)]
+    assert in_order == ["unassigned", "pending", "unready", "cheap", "restarted", "young", "old"]
     wanted = replica_set.desired(
-        {"spec": {"replicas": 4}}, [*pods, pod("gone", leaving=True), pod("done", phase="Failed")]
+        {"spec": {"replicas": 5}}, [*pods, pod("gone", leaving=True), pod("done", phase="Failed")]
     )
     assert [p["metadata"]["name"] for p in wanted.delete] == ["unassigned", "pending"]
-    assert replica_set.desired({"spec": {"replicas": 9}}, pods) == (3, [])
+    assert replica_set.desired({"spec": {"replicas": 9}}, pods) == (2, [])
+
+
+def since(found: Object, moment: str) -> Object:
+    found["status"]["conditions"][0]["lastTransitionTime"] = moment
+    return found
+
+
+def test_of_a_node_with_many_pods_one_goes_first() -> None:
+    pods = [pod("a", node="one"), pod("b", node="two"), pod("c", node="two"), pod("d", node="three")]
+    # pods of the Deployment's other ReplicaSets count, those that end do not
+    others = [pod("x", node="three"), pod("y", node="three"), pod("z", node="one", leaving=True)]
+    wanted = replica_set.desired({"spec": {"replicas": 2}}, pods, [*pods, *others])
+    assert [p["metadata"]["name"] for p in wanted.delete] == ["d", "b"]
+
+
+def test_who_is_ready_for_a_shorter_time_goes_first_within_powers_of_two() -> None:
+    def ago(**delta: float) -> str:
+        return (datetime.now(UTC) - timedelta(**delta)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    moments = (("minutes", ago(minutes=3)), ("weeks", ago(days=20)), ("days", ago(days=3)))
+    pods = [since(pod(name), moment) for name, moment in moments]
+    assert [p["metadata"]["name"] for p in pod_ranking.ranked(pods)] == ["minutes", "days", "weeks"]
+    # about as old: by chance, not always the youngest
+    pods = [since(pod("b"), ago(days=20)), since(pod("a"), ago(days=21))]
+    assert [p["metadata"]["name"] for p in pod_ranking.ranked(pods)] == ["a", "b"]
 
 
 def service(*ports: Object, **spec: Any) -> Object:
