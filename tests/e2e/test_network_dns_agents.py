@@ -38,7 +38,7 @@ async def main():
         IPv4Address("10.250.255.2"), IPv4Network("10.250.0.0/16"), IPv4Network("10.250.128.0/20"),
     )
     dns_config = dns.DnsConfig(
-        load(dns_user), "10.250.255.2", (sys.argv[4],), resolv_conf=resolv, config_map="kube-system/coredns",
+        load(dns_user), ("10.250.255.2",), (sys.argv[4],), resolv_conf=resolv, config_map="kube-system/coredns",
         makes_service=True,
     )
     waiting = ["network", "dns"]

@@ -47,7 +47,7 @@ async def run_dns(settings: Settings, ready: Ready) -> None:
 
     config = DnsConfig(
         connection=load(settings.kubeconfig("dns")),
-        listen=str(settings.node_ip),
+        listen=tuple(map(str, settings.node_ips)),
         service_ips=tuple(map(str, settings.dns_service_ips)),
         cluster_domain=settings.cluster_domain,
         config_map="kube-system/coredns",

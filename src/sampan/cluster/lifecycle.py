@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sampan.cluster import cgroups, kubeconfig, namespaces, pki
+from sampan.cluster import cgroups, host_names, kubeconfig, namespaces, pki
 from sampan.cluster.settings import (
     DEFAULT_KUBERNETES_VERSION,
     IPFamily,
@@ -472,6 +472,8 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     elif answer is not None:
         _wait_for_end(settings)
     kubeconfig.remove(kubeconfig_file, f"sampan-{settings.name}")
+    if os.geteuid() == 0:
+        host_names.remove(settings.name)
     import shutil
 
     for folder in (settings.run_dir, settings.state_dir):

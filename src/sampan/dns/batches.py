@@ -31,6 +31,7 @@ BIND_ATTEMPTS = 20
 SO_RCVBUFFORCE = 33
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
+IPV6_FREEBIND = 78
 
 
 class iovec(ctypes.Structure):
@@ -224,6 +225,8 @@ def _bind(host: str, port: int) -> tuple[socket.socket, socket.socket]:
             datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for made in (datagrams, streams):
+            if family == socket.AF_INET6:  # a fresh address of ours may still be looked for on the link
+                made.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
             if host == "::":
                 made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             made.bind((host, port))

@@ -98,15 +98,15 @@ class GatewayNames:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
-        self._objects: dict[str, dict[str, Named]] = {kind: {} for kind in RESOURCES if kind in settings.resources}
+        self.objects: dict[str, dict[str, Named]] = {kind: {} for kind in RESOURCES if kind in settings.resources}
         self._hosts: dict[bytes, list[Ip]] | None = None
 
     def take(self, kind: str, key: str, one: Named | None) -> None:
-        if kind in self._objects:
+        if kind in self.objects:
             if one is None:
-                self._objects[kind].pop(key, None)
+                self.objects[kind].pop(key, None)
             else:
-                self._objects[kind][key] = one
+                self.objects[kind][key] = one
             self._hosts = None
 
     def _table(self) -> dict[bytes, list[Ip]]:
@@ -114,7 +114,7 @@ class GatewayNames:
         if self._hosts is None:
             self._hosts = {}
             zones = [wire.wire_to_name(zone) for zone in self.settings.zones]
-            for host, address, _ in hosts_of(self._objects, zones):
+            for host, address, _ in hosts_of(self.objects, zones):
                 listed = self._hosts.setdefault(wire.name_to_wire(host), [])
                 if address not in listed:
                     listed.append(address)

@@ -48,7 +48,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 @dataclass(frozen=True, slots=True)
 class DnsConfig:
     connection: Connection
-    listen: str
+    listen: tuple[str, ...]
+    """The addresses it listens on, one of a family."""
     service_ips: tuple[str, ...]
     """What the name of the server itself answers."""
     cluster_domain: str = "cluster.local"
@@ -67,8 +68,8 @@ class Server:
     def __init__(self, client: Client, config: DnsConfig, spawn: Callable[..., asyncio.Task[Any]]) -> None:
         self.config = config
         self.client = client
-        host = f"[{config.listen}]" if ":" in config.listen else config.listen
-        self.metrics = Metrics(f"dns://{host}:{config.port}", ".", "2" if ":" in config.listen else "1")
+        host = f"[{config.listen[0]}]" if ":" in config.listen[0] else config.listen[0]
+        self.metrics = Metrics(f"dns://{host}:{config.port}", ".", "2" if ":" in config.listen[0] else "1")
         self.events = EventRecorder(client, "sampan-dns")
         addresses = tuple(map(ip_address, config.service_ips))
         self.follower = Follower(client, Options(domain=config.cluster_domain), addresses)
@@ -121,7 +122,7 @@ class Server:
                 self._spawn(way.forwarder.look_for_circles(), name="dns-loop")
 
     def _way(self, block: Any, before: list[Way]) -> Way:
-        excluded = {self.config.listen, *self.config.service_ips}
+        excluded = {*self.config.listen, *self.config.service_ips}
         forwards = [
             replace(one, files=tuple(self.config.resolv_conf if file == RESOLV_CONF else file for file in one.files))
             for one in block.forwards
@@ -187,8 +188,9 @@ class Server:
 async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
     """Serve until cancelled. Raises ``OSError`` where an address is taken or the Corefile's file cannot be read,
     ``ExceptionGroup`` of what ends a task."""
-    sockets = bind(config.listen, config.port)
-    config = replace(config, port=sockets[0].getsockname()[1])
+    pairs = [bind(config.listen[0], config.port)]
+    config = replace(config, port=pairs[0][0].getsockname()[1])
+    pairs += [bind(address, config.port) for address in config.listen[1:]]
     client = HttpClient(config.connection, agent="sampan-dns")
     try:
         async with asyncio.TaskGroup() as group:
@@ -206,10 +208,11 @@ async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
                 group.create_task(table.run(), name=f"dns-{table.resource.plural}")
 
             async def started() -> None:
-                datagrams = Datagrams(sockets[0], lambda: server.responder, server.waiting.take)
-                datagrams.start()
-                streams = await asyncio.start_server(server.streams.serve, sock=sockets[1])
-                group.create_task(_hold(datagrams, streams), name="dns-sockets")
+                for one, other in pairs:
+                    datagrams = Datagrams(one, lambda: server.responder, server.waiting.take)
+                    datagrams.start()
+                    streams = await asyncio.start_server(server.streams.serve, sock=other)
+                    group.create_task(_hold(datagrams, streams), name="dns-sockets")
                 server.is_ready = True
                 ready()
 
@@ -224,7 +227,7 @@ async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
                 await _leave(server)
                 raise
     finally:
-        for one in sockets:
+        for one in (made for pair in pairs for made in pair):
             one.close()
         await client.close()
 
@@ -250,7 +253,7 @@ async def _ensure_service(client: Client, config: DnsConfig) -> None:
     pause, said = FIRST_PAUSE_SECONDS, ""
     while True:
         try:
-            await cluster_service.ensure(client, config.service_ips[0], config.listen, config.port)
+            await cluster_service.ensure(client, config.service_ips, config.listen, config.port)
             if config.config_map:
                 corefile = DEFAULT.replace("cluster.local", config.cluster_domain)
                 await cluster_service.ensure_config_map(client, config.config_map, corefile)
