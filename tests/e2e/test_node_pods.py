@@ -7,6 +7,7 @@ import http.client
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,10 @@ def test_a_pod_speaks_with_the_api_and_the_dns(space: Space) -> None:
 
 def test_the_node_part_dies_and_nothing_is_doubled(space: Space) -> None:
     killed_after = (1, 4)
+    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+    space.apply(pod("steady", "sleep 1000", readinessProbe=probe))
+    space.ready("steady")
+    ready = condition(space, "steady", "Ready")
     for number in range(6):
         space.apply(pod(f"p{number}", "sleep 1000"))
         if number in killed_after:
@@ -210,6 +215,11 @@ def test_the_node_part_dies_and_nothing_is_doubled(space: Space) -> None:
         told = state(space, f"p{number}")
         assert told["restartCount"] <= sum(number <= kill for kill in killed_after)
         assert not told["restartCount"] or told["lastState"]["terminated"]["reason"] == "StartError"
+    assert condition(space, "steady", "Ready") == ready, "it was ready all the time"
+
+
+def condition(space: Space, name: str, type: str) -> dict[str, Any]:
+    return next(dict(one) for one in space.pod(name)["status"]["conditions"] if one["type"] == type)
 
 
 def running_containers(space: Space, name: str) -> int:

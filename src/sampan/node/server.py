@@ -103,7 +103,7 @@ class KubeletServer:
         name = request.match_info["container"]
         view = worker.view.containers.get(name)
         if view is None or view.current is None:
-            raise web.HTTPNotFound(text=f"container not found ({name!r})")
+            raise web.HTTPNotFound(text=f'container not found ("{name}")')
         if view.current.state != cri.CONTAINER_RUNNING:
             raise web.HTTPBadRequest(text=f"container {name} is not running")
         return str(view.current.id)
