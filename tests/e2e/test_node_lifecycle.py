@@ -86,5 +86,8 @@ def test_containers_start_again_by_their_rules(space: Space) -> None:
     arguments = ["--image=busybox:1", "--target=main", "-c", "look", "--image-pull-policy=Never", "--profile=general"]
     space("debug", "named", *arguments, "--", "cat", "/proc/1/cmdline")
     eventually("it has looked", lambda: "1234" in space.run("logs", "named", "-c", "look").stdout)
+    space("debug", "named", "--image=busybox:1", "-c", "again", "--image-pull-policy=Never", "--", "echo", "second")
+    eventually("another has, too", lambda: space.run("logs", "named", "-c", "again").stdout == "second\n")
+    assert len(space.pod("named")["status"]["ephemeralContainerStatuses"]) == 2
     events = json.loads(space("get", "events", "-o", "json"))["items"]
     assert any("FQDN" in event["message"] and "is too long" in event["message"] for event in events)

@@ -77,6 +77,67 @@ def test_a_running_pod_is_resized_without_a_restart_and_with_one(space: Space) -
     assert "PodResizePending" not in conditions(space, "sized")
 
 
+def test_many_containers_are_resized_at_once_up_and_down(space: Space) -> None:
+    def sized(name: str, resources: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "image": "busybox:1", "command": ["sleep", "1000"], "resources": resources}
+
+    def asked(**requests: str) -> dict[str, Any]:
+        return {"requests": requests}
+
+    guaranteed = [sized(f"c{number}", amounts("100m", "32Mi")) for number in (1, 2, 3)]
+    both = {"requests": {"cpu": "20m", "memory": "16Mi"}, "limits": {"cpu": "50m", "memory": "32Mi"}}
+    burstable = [sized("full", both), sized("asks", asked(cpu="20m", memory="16Mi")), sized("cpu", asked(cpu="20m"))]
+    burstable += [sized("memory", asked(memory="16Mi")), sized("nothing", {}), sized("least", asked(cpu="1m"))]
+    space.apply(pod("three", "", {"containers": guaranteed}), pod("six", "", {"containers": burstable}))
+    space.ready("three")
+    space.ready("six")
+
+    def resize(name: str, **containers: dict[str, Any]) -> None:
+        change = {"spec": {"containers": [{"name": one, "resources": what} for one, what in containers.items()]}}
+        space("patch", "pod", name, "--subresource", "resize", "-p", json.dumps(change))
+
+    def in_force(name: str) -> dict[str, Any]:
+        pod = space.pod(name)
+        if any(one["type"].startswith("PodResize") for one in pod["status"]["conditions"]):
+            return {}
+        assert all(entry["restartCount"] == 0 for entry in pod["status"]["containerStatuses"])
+        return {entry["name"]: entry["resources"] for entry in pod["status"]["containerStatuses"]}
+
+    def limits(name: str) -> tuple[dict[str, str], str, str]:
+        """Return quotas by container, and the pod's quota and limit of memory, as the kernel has them."""
+        found = space.pod(name)
+        uid = found["metadata"]["uid"]
+        ids = {e["name"]: e["containerID"].partition("://")[2] for e in found["status"]["containerStatuses"]}
+        file = ("cpu/cpu.cfs_quota_us", "cpu.max")
+        quotas = {one: cgroup_file(space, uid, *file, below).split()[0] for one, below in ids.items()}
+        memory = cgroup_file(space, uid, "memory/memory.limit_in_bytes", "memory.max")
+        return quotas, cgroup_file(space, uid, *file).split()[0], memory
+
+    net_more = {"c1": amounts("200m", "64Mi"), "c2": amounts("150m", "48Mi"), "c3": amounts("50m", "16Mi")}
+    net_less = {"c1": amounts("250m", "72Mi"), "c2": amounts("50m", "24Mi"), "c3": amounts("20m", "16Mi")}
+    mixed = {"c1": amounts("260m", "72Mi"), "c2": amounts("40m", "40Mi"), "c3": amounts("30m", "20Mi")}
+    for step in (net_more, net_less, mixed):
+        resize("three", **step)
+        eventually("it is in force", lambda step=step: in_force("three") == step)  # type: ignore[misc]
+        cpu = {name: int(what["limits"]["cpu"].removesuffix("m")) for name, what in step.items()}
+        memory = sum(int(what["limits"]["memory"].removesuffix("Mi")) << 20 for what in step.values())
+        quotas = {name: str(amount * 100) for name, amount in cpu.items()}
+        assert limits("three") == (quotas, str(sum(cpu.values()) * 100), str(memory))
+    more = {"requests": {"cpu": "30m", "memory": "16Mi"}, "limits": {"cpu": "60m", "memory": "48Mi"}}
+    limited = {**asked(cpu="20m", memory="16Mi"), "limits": {"cpu": "40m", "memory": "24Mi"}}
+    steps = {
+        "full": more,
+        "asks": limited,
+        "cpu": asked(cpu="40m"),
+        "memory": asked(memory="24Mi"),
+        "least": asked(cpu="2m"),
+    }
+    resize("six", **steps)
+    eventually("all of it is in force", lambda: in_force("six") == {**steps, "nothing": {}})
+    quotas, of_pod, memory = limits("six")
+    assert (quotas["full"], quotas["asks"], of_pod) == ("6000", "4000", "-1" if not V2 else "max")
+
+
 def test_pods_that_do_not_fit_are_refused_by_the_node(space: Space) -> None:
     node = space.cluster.settings.node_name
     big = pod("big", "sleep 1000", {"nodeName": node}, resources={"requests": {"cpu": "900"}})

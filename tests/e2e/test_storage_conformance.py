@@ -5,6 +5,8 @@ Three pods print what they see: as root, as another user, and one whose sources 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from typing import Any
 
@@ -155,7 +157,9 @@ def test_optional_sources_come_change_and_go(space: Space) -> None:
         ]}}
         for name in names
     ]  # fmt: skip
-    facts = {"name": "facts", "downwardAPI": {"items": [field("annotations", "metadata.annotations['a']")]}}
+    followed = [field("annotations", "metadata.annotations['a']"), field("labels", "metadata.labels['l']")]
+    followed.append(amount("memory", "limits.memory", "1Ki"))
+    facts = {"name": "facts", "downwardAPI": {"items": followed}}
     shared = {"name": "shared", "emptyDir": {}}
     helper = {
         "name": "helper",
@@ -164,7 +168,7 @@ def test_optional_sources_come_change_and_go(space: Space) -> None:
         "volumeMounts": mounts("shared"),
     }
     made = pod("live", "sleep 1000", volumeMounts=mounts(*(volume["name"] for volume in volumes), "facts", "shared"))
-    made["metadata"]["annotations"] = {"a": "one"}
+    made["metadata"] |= {"annotations": {"a": "one"}, "labels": {"l": "first"}}
     made["spec"]["volumes"] = [*volumes, facts, shared]
     made["spec"]["containers"].append(helper)
     there = [config_map(name, k="v1") for name in names[1:]] + [secret(name, k="v1") for name in names[1:]]
@@ -172,38 +176,44 @@ def test_optional_sources_come_change_and_go(space: Space) -> None:
     space.ready("live")
     look = "; ".join(f"echo {v['name']}=$(cat /{v['name']}/* 2>/dev/null)" for v in volumes)
 
+    look += "; echo a=$(cat /facts/annotations /shared/file) l=$(cat /facts/labels); echo memory=$(cat /facts/memory)"
+    whole = space.cluster.get("node", space.cluster.settings.node_name)["status"]["allocatable"]["memory"]
+
     def seen() -> dict[str, str]:
-        found = space(
-            "exec", "live", "-c", "main", "--", "sh", "-c", f"{look}; echo a=$(cat /facts/annotations /shared/file)"
-        )
-        return dict(line.split("=", 1) for line in found.splitlines() if "=" in line)
+        found = space("exec", "live", "-c", "main", "--", "sh", "-c", look)
+        lines = dict(line.split("=", 1) for line in found.splitlines() if "=" in line)
+        assert f"{lines.pop('memory')}Ki" == whole, "of one that has no limit: what the node has"
+        return lines
 
     before = {"c-create": "", "c-update": "v1", "c-delete": "v1", "s-create": "", "s-update": "v1", "s-delete": "v1"}
-    before |= {"p-create": "", "p-update": "v1v1", "p-delete": "v1v1", "a": "onefrom-helper"}
+    before |= {"p-create": "", "p-update": "v1v1", "p-delete": "v1v1", "a": "onefrom-helper l=first"}
     assert seen() == before
     for what in ("configmap", "secret"):
         space("delete", what, "delete")
     space("annotate", "pod", "live", "a=two", "--overwrite")
+    space("label", "pod", "live", "l=second", "--overwrite")
     both = (config_map, secret)
     space.apply(*(make(name, k="v2") for make in both for name in ("create", "update")))
     after = {"c-create": "v2", "c-update": "v2", "c-delete": "", "s-create": "v2", "s-update": "v2", "s-delete": ""}
-    after |= {"p-create": "v2v2", "p-update": "v2v2", "p-delete": "", "a": "twofrom-helper"}
+    after |= {"p-create": "v2v2", "p-update": "v2v2", "p-delete": "", "a": "twofrom-helper l=second"}
     eventually("all of it is seen", lambda: seen() == after)
 
 
 def test_many_volumes_at_once_and_none_left_of_ended_pods(space: Space) -> None:
     maps = [config_map(f"m-{number}", k=str(number)) for number in range(50)]
+    maps[0]["binaryData"] = {"raw": base64.b64encode(bytes(range(256))).decode()}
     volumes = [{"name": f"m-{number}", "configMap": {"name": f"m-{number}"}} for number in range(50)]
     volumes.append({"name": "disk", "emptyDir": {"medium": "Memory"}})
     names = [volume["name"] for volume in volumes]
-    script = "echo sum=$(cat /m-*/k | busybox wc -c)"
+    script = "echo sum=$(cat /m-*/k | busybox wc -c); echo raw=$(busybox md5sum < /m-0/raw)"
     pods = [pod(f"r-{number}", script, volumeMounts=mounts(*names)) for number in range(5)]
     for one in pods:
         one["spec"] |= {"volumes": volumes, "restartPolicy": "Never"}
     space.apply(*maps, *pods)
     for one in pods:
         space("wait", f"pod/{one['metadata']['name']}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
-    assert lines(space, "r-4") == {"sum": "90"}
+    raw = hashlib.md5(bytes(range(256)), usedforsecurity=False).hexdigest()
+    assert lines(space, "r-4") == {"sum": "90", "raw": f"{raw} -"}
     kubelet = space.cluster.settings.kubelet_dir / "pods"
 
     def left() -> bool:

@@ -305,7 +305,8 @@ class Registry:
             await self.api.chain.admit(admission)
             if self.api.chain.changes(admission):
                 self.default(served, new)
-            if resource.generation and old["metadata"].get("generation") and meta.spec_changed(new, old):
+            counted = resource.generation and subresource != "binding"  # where a pod runs is not what it is
+            if counted and old["metadata"].get("generation") and meta.spec_changed(new, old):
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
             self.validate(served, new, old, subresource, admission.warnings)
             if resource.warn is not None and not subresource:

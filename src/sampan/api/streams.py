@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from sampan.api import node_proxy
+from sampan.api import log_sockets, node_proxy
 from sampan.api.asgi import all_of
 from sampan.api.errors import StatusError, bad_request, not_found
 from sampan.api.request import Asgi, Receive, Request, Scope, Send
@@ -127,7 +127,11 @@ class Kubelets:
         return f"https://{host}:{port}"
 
     async def log(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve ``pods/log``."""
+        """Serve ``pods/log``; over a WebSocket, too."""
+        if scope["type"] == "websocket":
+            http = {**scope, "type": "http", "method": "GET"}
+            await log_sockets.serve(lambda heard, tell: self.log(request, http, heard, tell), scope, receive, send)
+            return
         pod = self._pod(request)
         check_log_options(request.query)
         container = choose_container(pod, request.query.get("container", ""))

@@ -83,6 +83,8 @@ def recover(name: str) -> Settings:
         except OSError:
             raise spoilt from None
         ports, nodes = (re.findall(r"server: https://([0-9.]+|\[[0-9a-f:]+\]):(\d+)", text) for text in servers)
+        if not ports or not nodes:
+            raise spoilt from None
         return _recovered(name, nodes[0][0], int(ports[0][1]))
 
 
@@ -209,7 +211,7 @@ def _changed(settings: Settings, what: str, option: str, **changes: Any) -> Sett
 def _free_index(pods: PodsMode, ip_family: IPFamily) -> int:
     from sampan.network.cluster_link import clashing_route
 
-    taken = {recover(name).index for name in names()}
+    taken = {index_of(name) for name in names()}
     for index in range(CLUSTERS_AT_MOST):
         ranges = Settings("", index, pods, "", 0, ip_family=ip_family).cluster_cidrs
         if index not in taken and (pods != "real" or not any(map(clashing_route, ranges))):
@@ -217,6 +219,13 @@ def _free_index(pods: PodsMode, ip_family: IPFamily) -> int:
     raise ClusterError(
         f"no address range is free for another cluster ({len(taken)} are up)", "`sampan ls`, `sampan down`"
     )
+
+
+def index_of(name: str) -> int:
+    """Return a cluster's index, also of one that a newer version made, with settings that this one does not know."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return int(json.loads((state_root() / name / "cluster.json").read_text())["index"])
+    return recover(name).index
 
 
 def _free_port() -> int:

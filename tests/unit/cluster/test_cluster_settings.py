@@ -73,6 +73,22 @@ def test_settings_come_back_as_they_were_saved(home: Path) -> None:
         Settings.load("other")
 
 
+def test_a_cluster_of_a_newer_version_keeps_its_range(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "state_root", settings_module.state_root)
+    of(7).save()
+    file = of(7).state_dir / "cluster.json"
+    file.write_text(file.read_text().replace('"index": 7', '"index": 7, "warp": 9'))
+    assert lifecycle.index_of("c7") == 7
+    with pytest.raises(lifecycle.ClusterError, match="cannot be read"):
+        lifecycle.load("c7")
+    (of(7).state_dir / "kubeconfig").mkdir()
+    for user in ("admin", "node"):
+        of(7).kubeconfig(user).touch()
+    file.write_text("{")
+    with pytest.raises(lifecycle.ClusterError, match="cannot be read"):
+        lifecycle.index_of("c7")
+
+
 def test_a_name_too_long_for_the_kernel_is_refused_before_anything_is_made(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

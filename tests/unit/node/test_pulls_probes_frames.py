@@ -8,6 +8,9 @@ import zlib
 from typing import Any, cast
 
 import pytest
+from grpclib.health.check import ServiceStatus
+from grpclib.health.service import Health
+from grpclib.server import Server
 
 from sampan.node import cri_pb2 as cri
 from sampan.node.image_puller import ImagePuller
@@ -88,6 +91,35 @@ async def test_tcp_probes() -> None:
     server.close()
     await server.wait_closed()
     assert not (await ask(runtime, probe, target)).well
+
+
+class Named:
+    """A service, as the health service of grpclib knows it by name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __mapping__(self) -> dict[str, Any]:
+        return {f"/{self._name}/Any": None}
+
+
+async def test_grpc_probes() -> None:
+    good, bad = ServiceStatus(), ServiceStatus()
+    good.set(True)
+    bad.set(False)
+    server = Server([Health({Named("good"): [good], Named("bad"): [bad]})])  # type: ignore[dict-item]
+    await server.start("127.0.0.1", 0)
+    assert server._server is not None
+    port = server._server.sockets[0].getsockname()[1]
+    target = Target({"name": "c"}, "id", "127.0.0.1")
+    answers = {
+        service: await ask(cast("Runtime", None), {"grpc": {"port": port, "service": service}}, target)
+        for service in ("good", "bad", "unknown")
+    }
+    server.close()
+    assert answers["good"].well and not answers["bad"].well and "NOT_FOUND" in answers["unknown"].message.upper()
+    gone = await ask(cast("Runtime", None), {"grpc": {"port": port}}, target)
+    assert not gone.well and gone.message.startswith("health rpc failed: ")
 
 
 async def test_a_startup_probe_holds_readiness_back() -> None:

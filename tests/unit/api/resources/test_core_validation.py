@@ -62,6 +62,8 @@ QUOTA: dict[str, Any] = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1
         ("ResourceQuota", QUOTA, "spec.hard", {"pods": "-1"}, "spec.hard[pods]",
          'Invalid value: "-1": must be greater than or equal to 0'),
         ("ConfigMap", {"data": {}}, "data", {"a b": "x"}, "data[a b]", None),
+        ("ConfigMap", {"data": {}}, "data", {"": "x"}, "data[]", None),
+        ("Secret", {"data": {}}, "data", {"": "eA=="}, "data[]", None),
         ("ConfigMap", {"data": {"a": "x"}}, "binaryData", {"a": "eA=="}, "data[a]",
          'Invalid value: "a": duplicate of key present in binaryData'),
         ("ConfigMap", {}, "data", {"a": "é" * 600_000}, "", "Too long: may not be more than 1048576 bytes"),
