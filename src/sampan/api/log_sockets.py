@@ -8,12 +8,12 @@ that a client knows it is heard before the container says something), a message 
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from sampan.api.asgi import Response, refuse_websocket
+from sampan.api.asgi import refuse_websocket
 from sampan.api.errors import bad_request
-from sampan.api.request import Receive, Scope, Send
+from sampan.api.request import Receive, Response, Scope, Send
 
 BINARY, TEXT = "binary.k8s.io", "base64.binary.k8s.io"
 
@@ -43,7 +43,7 @@ async def serve(handle: Callable[[Receive, Send], Awaitable[None]], scope: Scope
             continue
         return {"type": "http.disconnect"}
 
-    async def tell(part: dict[str, Any]) -> None:
+    async def tell(part: MutableMapping[str, Any]) -> None:
         nonlocal refused, said
         if part["type"] == "http.response.start":
             refused = part["status"] if part["status"] >= 400 else 0
@@ -56,7 +56,7 @@ async def serve(handle: Callable[[Receive, Send], Awaitable[None]], scope: Scope
         if refused:
             said += body
             if not more:
-                await refuse_websocket(scope, send, Response(refused, said))
+                await refuse_websocket(scope, send, Response(said, refused, "text/plain"))
             return
         if body:
             await send(message(body))
