@@ -132,7 +132,7 @@ def slice_of(gateway: Object, ports: dict[Port, int], node_ip: str) -> Object:
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": metadata_of(gateway, f"{name}-envoy", labels),
-        "addressType": "IPv4",
+        "addressType": "IPv6" if ":" in node_ip else "IPv4",
         "ports": [
             {"name": port.name, "port": number, "protocol": port.transport} for port, number in sorted(ports.items())
         ],
