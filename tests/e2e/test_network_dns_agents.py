@@ -34,8 +34,8 @@ async def main():
     resolv = directory / "resolv.conf"
     resolv.write_text("")
     network_config = network.NetworkConfig(
-        network_user, directory / "cni.sock", directory / "cni", directory, IPv4Network("10.250.0.0/18"),
-        IPv4Address("10.250.255.2"), IPv4Network("10.250.0.0/16"), IPv4Network("10.250.128.0/20"),
+        "node", network_user, directory / "cni.sock", directory / "cni", directory, (IPv4Network("10.250.0.0/18"),),
+        (IPv4Address("10.250.255.2"),), (IPv4Network("10.250.0.0/16"),), (IPv4Network("10.250.128.0/20"),),
     )
     dns_config = dns.DnsConfig(
         load(dns_user), ("10.250.255.2",), (sys.argv[4],), resolv_conf=resolv, config_map="kube-system/coredns",

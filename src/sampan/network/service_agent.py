@@ -7,12 +7,15 @@ in the place of kube-proxy.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
+from sampan.client.leases import Elector, LeaseConfig, LostLease
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, NODES, SERVICES
 from sampan.network.families import Network
@@ -36,6 +39,8 @@ class ServicesConfig:
     """Whether Services that name no class get an address, too."""
     healthz_port: int = HEALTHZ_PORT
     metrics_port: int = METRICS_PORT
+    many_nodes: bool = False
+    """Whether other nodes have such agents, too: one of all gives addresses to LoadBalancers, as a Lease says."""
 
 
 async def run(
@@ -71,8 +76,17 @@ async def run(
                 default=config.default_load_balancer,
             )
             group.create_task(events.run(), name="events")
-            group.create_task(balancers.run(), name="load-balancers")
+            work = lead(client, balancers, node_name) if config.many_nodes else balancers.run()
+            group.create_task(work, name="load-balancers")
         group.create_task(proxy.run(ready), name="service-proxy")
+
+
+async def lead(client: Client, balancers: LoadBalancers, node_name: str) -> None:
+    """Give addresses to LoadBalancers while this node is the one to do so."""
+    elector = Elector(client, LeaseConfig("sampan-load-balancers", f"{node_name}_{os.getpid()}"))
+    while True:
+        with contextlib.suppress(LostLease):
+            await elector.run(balancers.run)
 
 
 async def serve(client: Client, config: ServicesConfig, ready: Callable[[], None]) -> None:

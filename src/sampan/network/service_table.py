@@ -74,6 +74,11 @@ def whole(config: ProxyConfig) -> str:
     )
 
 
+def removal() -> str:
+    """Return the text that deletes the tables, if they are there."""
+    return "".join(f"table {family.nft} {TABLE}\ndelete table {family.nft} {TABLE}\n" for family in FAMILIES)
+
+
 def mark(config: ProxyConfig) -> str:
     """Return what names this very layout of the tables: it stands in their comment."""
     every = "".join(text(family, config, "") for family in config.families)
