@@ -6,6 +6,7 @@ descriptors: ``close``, or the end of the process in any way, and the kernel rem
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterable
 
@@ -83,6 +84,21 @@ class Fabric:
                 self.new_node(node)
                 continue
             self.change_node(before.nodes[name], node, list(requests.changed_node(before.nodes[name], node, went)))
+
+        self.forget_moved(before, after)
+
+    def forget_moved(self, before: Plan, after: Plan) -> None:
+        """Have nodes forget whom they knew by an address that somebody else has now."""
+        owners = {address.ip: one.mac for one in before.interfaces() for address in one.addresses}
+        for subnet in after.subnets.values():
+            members = [after.nodes[node].interface(name) for node, name in subnet.members]
+            moved = [
+                address.ip for one in members for address in one.addresses if owners.get(address.ip, one.mac) != one.mac
+            ]
+            for one in members if moved else ():
+                forgotten = [links.forget_neighbour(one.number, address) for address in moved]
+                with contextlib.suppress(NetlinkError):  # it did not know it
+                    self.places[one.node].netlink.batch(forgotten)
 
     def change_node(self, before: PlannedNode, after: PlannedNode, asked: list[requests.Request]) -> None:
         if before.router and not after.router:

@@ -43,7 +43,7 @@ class Loss:
     sender: str = ""
     """Only what this end sends; "" is both."""
     seed: int | None = None
-    """With a seed the same frames are lost every time, counted from the fault's beginning."""
+    """With a seed the same packets are lost every time, counted from the fault's beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,19 +199,26 @@ def rules_of(faults: Iterable[Fault], plan: Plan, *, shaping: bool) -> Rules:
                 if isinstance(fault, OneWay):
                     add(plug, "counter drop")
                 elif isinstance(fault, Loss):
-                    add(plug, f"{_lost(fault, plug)} counter drop")
+                    add(plug, *(f"{which} counter drop".strip() for which in _lost(fault, plug)))
                 elif not shaping:
                     rate = max(fault.bits // 8, 1)
                     add(plug, f"limit rate over {rate} bytes/second burst {BURST_BYTES} bytes counter drop")
     return rules
 
 
-def _lost(fault: Loss, plug: Plug) -> str:
+SEEDED = ("meta protocol ip", "meta protocol ip6 meta l4proto != ipv6-icmp", "icmpv6 type { echo-request, echo-reply }")
+"""What counts for a seeded loss, each by itself: not how neighbours find each other, which comes when the kernel likes."""
+
+
+def _lost(fault: Loss, plug: Plug) -> list[str]:
+    if fault.percent >= 100:
+        return [""]
     if fault.seed is None:
-        return f"numgen random mod 100000 < {round(fault.percent * 1000)}"
+        return [f"numgen random mod 100000 < {round(fault.percent * 1000)}"]
     chosen = random.Random(f"{fault.seed}/{fault.link}/{plug.shown}")
     slots = sorted(chosen.sample(range(LOSS_SLOTS), max(round(fault.percent / 100 * LOSS_SLOTS), 1)))
-    return f"numgen inc mod {LOSS_SLOTS} {{ {', '.join(map(str, slots))} }}"
+    among = ", ".join(map(str, slots))
+    return [f"{which} numgen inc mod {LOSS_SLOTS} {{ {among} }}" for which in SEEDED]
 
 
 def _cables_of(plan: Plan, node: str) -> list[Cable]:

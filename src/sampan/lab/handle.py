@@ -7,6 +7,7 @@ with Lab("examples/labs/classic.yaml") as lab:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -290,7 +291,7 @@ class Lab:
     def apply(self, source: str | Path | Mapping[str, Any], *, check: bool = True) -> dict[str, list[str]]:
         """Change it by difference while it runs; return what was ``added``, ``removed`` and ``changed``."""
         answer = self._ask({"ask": "apply", "check": check, **topology_message(source)})
-        self.topology = load(source)
+        self.topology = dataclasses.replace(load(source), name=self.topology.name)
         self.plan = plan(self.topology, self.plan)
         return answer
 

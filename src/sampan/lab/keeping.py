@@ -6,6 +6,7 @@ Everything here is called by the one thread of the keeper. ``serving.py`` is the
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import signal
@@ -23,7 +24,7 @@ from sampan.lab.plan import FABRIC, Plan
 from sampan.lab.planning import plan as planned
 from sampan.lab.processes import kill_all, of_namespace
 from sampan.lab.programs import World
-from sampan.lab.reachability import expected
+from sampan.lab.reachability import covering
 from sampan.lab.topology import Service, Topology
 
 LISTEN_SECONDS = 30
@@ -64,7 +65,7 @@ class Keeping:
 
     def check(self) -> None:
         """Hold all pairs against the plan. Raises ``LabError`` with those that differ."""
-        self.checked = echo.check(self.fabric.places, self.plan, expected(self.plan))
+        self.checked = echo.check(self.fabric.places, self.plan, covering(self.plan))
         if not self.checked.well:
             lines = "\n  ".join(self.checked.lines())
             raise LabError(f"laboratory {self.options.name!r} is not as planned:\n  {lines}")
@@ -208,7 +209,8 @@ class Keeping:
         """Make this another laboratory, by difference; return what was changed. Raises ``LabError``; it is then what it was
         as far as the kernel lets."""
         features.require(topology)
-        before, after = self.plan, planned(topology, self.plan)
+        # hardware addresses follow from the name
+        before, after = self.plan, planned(dataclasses.replace(topology, name=self.plan.name), self.plan)
         again = [name for name, node in after.nodes.items() if _programs_differ(before, after, name)]
         for name in [*again, *(name for name in before.nodes if name not in after.nodes)]:
             if name in before.nodes:

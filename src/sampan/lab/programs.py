@@ -187,11 +187,14 @@ def spawn(
     cwd: str,
     stdio: Sequence[int],
 ) -> int:
-    """Start a program in a node; return its pid. What cannot be run ends with 126 or 127 and says why on its standard error.
+    """Start a program in a node; return its pid once it runs there. What cannot be run ends with 126 or 127 and says why on
+    its standard error.
 
     Called in a process of one thread."""
+    entering, entered = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.close(entering)
         try:
             os.setsid()
             for number in SIGNALS:
@@ -205,6 +208,9 @@ def spawn(
             os.write(2, f"sampan lab: {error}\n".encode())
         finally:
             os._exit(NOT_RUNNABLE)
+    os.close(entered)
+    os.read(entering, 1)  # it is closed by exec, or by the end
+    os.close(entering)
     return pid
 
 

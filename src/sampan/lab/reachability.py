@@ -35,6 +35,8 @@ class Pair(NamedTuple):
     symmetric: bool
     """The answer comes from an address that is reached from there alike: the other way round is proved by it, too."""
     sent_from: Address | None
+    back: tuple[str, ...] = ()
+    """The nodes the answer passes."""
 
 
 class _Table:
@@ -88,17 +90,19 @@ class Reachability:
         self.steps: dict[tuple[str, int, int], tuple[Step, str] | None] = {}
         self.translating = {(node.name, name) for node in plan.nodes.values() for name in node.nat}
 
-    def pairs(self) -> Iterator[Pair]:
-        """Yield every node with every address of every other."""
-        for source in self.plan.nodes.values():
-            families = {address.version for one in source.interfaces for address in one.addresses}
-            for target in self.plan.nodes.values():
-                if target is source:
-                    continue
-                for one in target.interfaces:
-                    for address in one.addresses:
+    def asked(self) -> Iterator[tuple[str, str, Address]]:
+        """Yield every node with every address of every other, of the families that it has itself."""
+        addresses = {
+            node.name: [address.ip for one in node.interfaces for address in one.addresses]
+            for node in self.plan.nodes.values()
+        }
+        for source, own in addresses.items():
+            families = {address.version for address in own}
+            for target, others in addresses.items():
+                if target != source:
+                    for address in others:
                         if address.version in families:
-                            yield self.pair(source.name, target.name, address.ip)
+                            yield source, target, address
 
     def pair(self, source: str, target: str, address: Address) -> Pair:
         version, number = address.version, int(address)
@@ -110,12 +114,12 @@ class Reachability:
         arrived, path, seen = self.walk(source, version, number, sender, translated, new=True)
         if not arrived:
             return Pair(source, target, address, False, path, False, _address(version, sender))
-        back, _, _ = self.walk(path[-1], version, seen, number, translated, new=False)
+        back, way_back, _ = self.walk(path[-1], version, seen, number, translated, new=False)
         symmetric = False
         if back and not translated:
             reverse = self.step(target, version, sender)
             symmetric = reverse is not None and reverse[0].source == number
-        return Pair(source, target, address, back, path, symmetric, _address(version, sender))
+        return Pair(source, target, address, back, path, symmetric, _address(version, sender), way_back)
 
     def walk(
         self, node: str, version: int, target: int, sender: int, translated: dict[tuple[str, int], int], *, new: bool
@@ -160,6 +164,28 @@ def _address(version: int, number: int) -> Address:
     return IPv4Address(number) if version == 4 else IPv6Address(number)
 
 
-def expected(plan: Plan) -> list[Pair]:
-    """Return all pairs of a plan."""
-    return list(Reachability(plan).pairs())
+def every(plan: Plan) -> list[Pair]:
+    """Return every node with every address of every other."""
+    reachability = Reachability(plan)
+    return [reachability.pair(*asked) for asked in reachability.asked()]
+
+
+def covering(plan: Plan) -> list[Pair]:
+    """Return pairs enough that every node is asked by every other, in each family, and every address by somebody.
+
+    An echo and its answer prove both ways where the answer's way is that of an echo the other way round."""
+    reachability = Reachability(plan)
+    nodes: set[tuple[str, str, int]] = set()
+    addresses: set[Address] = set()
+    found: list[Pair] = []
+    for source, target, address in reachability.asked():
+        if (source, target, address.version) in nodes and address in addresses:
+            continue
+        pair = reachability.pair(source, target, address)
+        nodes.add((source, target, address.version))
+        addresses.add(address)
+        if pair.symmetric and pair.sent_from is not None:
+            nodes.add((target, source, address.version))
+            addresses.add(pair.sent_from)
+        found.append(pair)
+    return found

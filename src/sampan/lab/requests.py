@@ -6,6 +6,7 @@ Each request goes with the words for what it is about, for the error when it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from sampan.lab.plan import FABRIC, Cable, Plan, PlannedBridge, PlannedInterface, PlannedNode, PlannedRoute, Plug
@@ -32,15 +33,13 @@ def bridges(made: Mapping[str, PlannedBridge], fabric: int) -> Iterator[Request]
 def cables(made: Mapping[str, Cable], plan: Plan, places: Descriptors) -> Iterator[Request]:
     """Both ends of every cable where they belong; a port of a bridge is up at once, an interface of a node not yet."""
 
-    def end(plug: Plug) -> links.End:
+    def end(plug: Plug, *, up: bool) -> links.End:
         master = plan.bridges[plug.bridge].number if plug.bridge else 0
-        return links.End(
-            places[plug.place], plug.name, plug.number, plug.mac, plug.mtu, master, up=plug.place == FABRIC
-        )
+        return links.End(places[plug.place], plug.name, plug.number, plug.mac, plug.mtu, master, up=up)
 
     for name, cable in made.items():
         one, other = cable.ends
-        yield Request(links.add_pair(end(one), end(other)), f"link {name}")
+        yield Request(links.add_pair(end(one, up=one.place == FABRIC), end(other, up=False)), f"link {name}")
         if other.bridge:  # the second end of a cable between bridges
             master = plan.bridges[other.bridge].number
             yield Request(links.set_master(other.number, master), f"link {name}")
@@ -59,9 +58,19 @@ def interface(one: PlannedInterface, node: PlannedNode) -> Iterator[Request]:
 
 
 def addresses(one: PlannedInterface, path: str) -> Iterator[Request]:
+    if any(address.version == 6 for address in one.addresses):
+        # a router asks for its neighbours from this one (RFC 4861 7.2.2); given out here, it need not be proved unique
+        yield Request(netlink.add_address(one.number, link_local(one.mac), 64), f"link-local address of {path}")
     for address in one.addresses:
         message = netlink.add_address(one.number, address.ip, address.network.prefixlen)
         yield Request(message, f"address {address} of {path}")
+
+
+def link_local(mac: str) -> IPv6Address:
+    """Return the link-local address of a hardware address (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
 
 
 def route(node: PlannedNode, planned: PlannedRoute) -> Request:

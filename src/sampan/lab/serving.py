@@ -20,7 +20,7 @@ from sampan.lab.address import peer
 from sampan.lab.errors import LabError
 from sampan.lab.faults import Cut, Fault
 from sampan.lab.keeping import Keeping
-from sampan.lab.reachability import Reachability, expected
+from sampan.lab.reachability import Reachability, every
 from sampan.lab.reading import read
 
 Message = dict[str, Any]
@@ -226,7 +226,7 @@ class Serving:
         await ended
 
     def check(self) -> Message:
-        verdict = echo.check(self.keeping.fabric.places, self.keeping.plan, expected(self.keeping.plan))
+        verdict = echo.check(self.keeping.fabric.places, self.keeping.plan, every(self.keeping.plan))
         return {"checked": verdict.checked, "well": verdict.well, "lines": verdict.lines()}
 
     def ping(self, message: Message) -> Message:

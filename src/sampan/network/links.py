@@ -93,7 +93,8 @@ def _of_kind(kind: str, data: bytes = b"") -> bytes:
 
 
 def add_pair(one: End, other: End) -> bytes:
-    """A veth pair. ``one`` is the port of its master at once; the rest is asked for in each end's namespace (``settle``)."""
+    """A veth pair. ``one`` may be up and the port of its master at once, which the kernel refuses ``other``; the rest is
+    asked for in each end's namespace (``settle``)."""
     body = _described(one) + _of_kind("veth", attribute(VETH_PEER | NESTED, _described(other)))
     if one.master:
         body += _u32(IFLA["master"], one.master)
@@ -126,7 +127,8 @@ def set_state(number: int, *, up: bool) -> bytes:
 
 
 def set_master(number: int, master: int) -> bytes:
-    return message(NEW_LINK, ACK, _header(number) + _u32(IFLA["master"], master))
+    """Make a link a bridge's port, and up."""
+    return message(NEW_LINK, ACK, _header(number, IFF_UP, IFF_UP) + _u32(IFLA["master"], master))
 
 
 def set_settings(number: int, settings: bytes) -> bytes:

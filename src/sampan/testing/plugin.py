@@ -2,7 +2,7 @@
 
 In an async test the fixtures' calls are awaited, in a plain one they block; ``.aio`` and ``.blocking`` give the other form.
 The plugin imports nothing of Sampan until a test uses it. Fixtures: ``cluster``, ``cluster_factory``, ``kubectl``, ``apply``,
-``wait_for``, ``kopf_runner``, ``kubernetes_version``.
+``wait_for``, ``kopf_runner``, ``kubernetes_version``; ``lab``, ``lab_factory`` for network laboratories.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from kopf.testing import KopfRunner
 
+    from sampan.lab.handle import Lab
     from sampan.testing.cluster import BlockingCluster
     from sampan.testing.handle import AsyncCluster
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NEWEST = "1.37"
 OPTIONS = ("pods", "nodes", "controllers", "crds", "manifests")
 STARTED = pytest.StashKey[list[Any]]()
+LABS = pytest.StashKey[list[Any]]()
 FIXTURES = {"cluster", "cluster_factory"}
 
 
@@ -41,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "kubernetes(*versions, pods='simulated', nodes=1, controllers=True, crds=(), manifests=()): "
         "run the test for each Kubernetes version, on a cluster made so",
+    )
+    config.addinivalue_line(
+        "markers",
+        "lab(file=None, /, **topology): the network laboratory of the fixture `lab`, by its file (from the test's folder) or "
+        "by nodes=…, subnets=…, links=…",
     )
 
 
@@ -71,6 +78,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call" and report.failed:
         for running in item.stash.get(STARTED, []):
             report.sections.append((f"sampan: cluster {running.url}", state_of(running)))
+        for lab in item.stash.get(LABS, []):
+            report.sections.append((f"sampan: laboratory {lab.name}", state_of_lab(lab)))
     return report
 
 
@@ -91,6 +100,18 @@ def state_of(running: Any) -> str:
         log = []
     wrong = [line for line in log if " ERROR " in line or " WARNING " in line or line.startswith("Traceback")]
     return "\n".join([text, *(f"api log    {line}" for line in wrong[-20:])])
+
+
+def state_of_lab(lab: Lab) -> str:
+    """Return what a failing test should show of a laboratory: its links, its faults, what its services wrote. Never fails."""
+    try:
+        lines = [lab.graph()]
+        for node in lab.status()["nodes"]:
+            lines += [f"{node['name']}: ended: {ended}" for ended in node["ended"]]
+            lines += [f"{node['name']}: {line}" for line in lab.logs(node["name"]).splitlines()[-10:]]
+    except Exception as error:
+        return f"the laboratory could not be asked: {type(error).__name__}: {error}"
+    return "\n".join(lines)
 
 
 @pytest.fixture
@@ -206,3 +227,33 @@ def registry_of(cluster: AnyCluster) -> Any:
         )
 
     return registry
+
+
+@pytest.fixture
+def lab_factory(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
+    """Make network laboratories: ``lab_factory("file.yaml")`` or ``lab_factory(nodes=[…], subnets=[…], links=[…])``.
+
+    All end with the test, and with the test's process, however that ends."""
+    from sampan.lab.handle import Lab
+
+    started = request.node.stash.setdefault(LABS, [])
+
+    def make(source: Any = None, /, **topology: Any) -> Lab:
+        if isinstance(source, str):
+            source = request.path.parent / source
+        lab = Lab(source, **topology).up()
+        started.append(lab)
+        return lab
+
+    yield make
+    for lab in reversed(started):
+        lab.down()
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, lab_factory: Callable[..., Lab]) -> Lab:
+    """The network laboratory that the test's mark ``lab`` describes, up and checked."""
+    mark = request.node.get_closest_marker("lab")
+    if mark is None:
+        raise pytest.UsageError("the fixture lab needs to know which: @pytest.mark.lab('file.yaml') or (nodes=[…], …)")
+    return lab_factory(*mark.args, **mark.kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+NAMES_ITSELF = True
 SUMMARY = "break something: cut, flap, one-way, loss, rate, delay, pause, partition"
 LINK = "a link, or `any`: the seed chooses"
 
@@ -13,6 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     def kind(name: str, help: str, thing: str = "link") -> argparse.ArgumentParser:
         made = kinds.add_parser(name, help=help, description=help)
+        made.add_argument("--name", help="the laboratory (default: the only one that runs)")
         if thing:
             made.add_argument(thing, help=LINK if thing == "link" else "a node, or `any`: the seed chooses")
             made.add_argument("--seed", type=int, help="chance that can be repeated")

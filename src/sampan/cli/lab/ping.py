@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     if options.source is None:
         answer, _ = call(name, {"ask": "check"})
         if answer["well"]:
-            print(f"all as planned: {answer['checked']} pairs")
+            print(f"all as planned: {answer['checked']} echoes, every node to every address")
             return 0
         print("\n".join(answer["lines"]), file=sys.stderr)
         return 1

@@ -28,6 +28,6 @@ def run(options: argparse.Namespace) -> int:
     said = keeper.fork(topology, chosen)
     took = time.perf_counter() - begun
     counted = f"{said['nodes']} nodes, {said['links']} links"
-    checked = f"{said['checked']} pairs checked" if not options.no_check else "not checked"
-    print(f"laboratory {said['name']} is up: {counted}, {checked} ({took:.2f} s, keeper {said['pid']})")
+    checked = "not checked" if options.no_check else f"all pairs as planned ({said['checked']} echoes)"
+    print(f"laboratory {said['name']} is up: {counted}, {checked}, in {took:.2f} s, keeper {said['pid']}")
     return 0

@@ -1,0 +1,85 @@
+"""Laboratories by chance in real namespaces: who reaches whom is what the plan says, before and after changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from sampan.lab import echo
+from sampan.lab.fabric import Fabric
+from sampan.lab.plan import Plan
+from sampan.lab.planning import plan
+from sampan.lab.reachability import covering, every
+from sampan.lab.reading import read
+from tests.unit.lab.topologies import topologies
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root")
+REAL = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@contextmanager
+def real(made: Plan) -> Iterator[Fabric]:
+    fabric = Fabric()
+    try:
+        fabric.build(made)
+        yield fabric
+    finally:
+        fabric.close()
+
+
+def held(fabric: Fabric, made: Plan) -> None:
+    verdict = echo.check(fabric.places, made, every(made))
+    assert verdict.well, verdict.lines()
+
+
+@REAL
+@given(topologies())
+def test_what_is_planned_is_what_answers(topology: dict[str, Any]) -> None:
+    made = plan(read(topology))
+    with real(made) as fabric:
+        held(fabric, made)
+
+
+@REAL
+@given(topologies(most_nodes=5), topologies(most_nodes=5))
+def test_one_becomes_the_other_by_difference(one: dict[str, Any], other: dict[str, Any]) -> None:
+    before = plan(read(one))
+    after = plan(read(other), before)
+    with real(before) as fabric:
+        fabric.change(before, after)
+        held(fabric, after)
+
+
+def test_a_check_finds_what_is_not_as_planned() -> None:
+    made = plan(read({"subnets": ["lan"], "nodes": [{"name": name, "interfaces": ["lan"]} for name in "abc"]}))
+    with real(made) as fabric:
+        fabric.nft(
+            "b", "table inet t {\n chain c {\n type filter hook input priority 0\n icmp type echo-request drop\n }\n}\n"
+        )
+        verdict = echo.check(fabric.places, made, covering(made), patient=False)
+        assert {(pair.source, pair.target) for pair in verdict.missing} == {("a", "b")}
+        assert not verdict.unexpected
+
+
+def test_a_check_finds_ways_that_must_not_be() -> None:
+    topology = {
+        "subnets": ["one", "two"],
+        "nodes": [
+            {"name": "a", "interfaces": ["one"], "planned_routes": False},
+            {"name": "r", "router": True, "interfaces": ["one", "two"]},
+            {"name": "b", "interfaces": ["two"]},
+        ],
+    }
+    closed, opened = (
+        read(topology),
+        read({**topology, "nodes": [{**topology["nodes"][0], "planned_routes": True}, *topology["nodes"][1:]]}),
+    )  # type: ignore[dict-item, call-overload]
+    with real(plan(opened)) as fabric:
+        verdict = echo.check(fabric.places, plan(closed), every(plan(closed)), patient=False)
+        assert ("a", "b") in {(pair.source, pair.target) for pair in verdict.unexpected}
