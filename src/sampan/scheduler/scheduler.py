@@ -15,7 +15,7 @@ from typing import Any
 
 from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder
-from sampan.client.informer import Informer, key_of
+from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import NAMESPACES, NODES, PODS
 from sampan.scheduler.binding import Binding
@@ -24,9 +24,7 @@ from sampan.scheduler.configuration import Configuration, build
 from sampan.scheduler.cycle import Cycles, Refusal
 from sampan.scheduler.extenders import Extenders
 from sampan.scheduler.framework import (
-    ADD,
     DELETE,
-    UPDATE,
     Code,
     CycleState,
     Handle,
@@ -39,12 +37,11 @@ from sampan.scheduler.metrics import ERROR, SCHEDULED, Metrics
 from sampan.scheduler.metrics import UNSCHEDULABLE as REFUSED
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.nominations import Nominations
-from sampan.scheduler.pod_events import counts_anew, matters, node_changes, pod_changes
-from sampan.scheduler.pod_info import OVER, PodInfo
+from sampan.scheduler.observer import Observer
+from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
 from sampan.scheduler.telling import SCHEDULER_ERROR, UNSCHEDULABLE, Teller
-from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.scheduler")
 
@@ -67,7 +64,7 @@ class Scheduler:
         kubernetes_version: tuple[int, int] = (1, 37),
     ) -> None:
         configuration = configuration or Configuration()
-        self.cluster, self.nominations = ClusterState(), Nominations()
+        self.cluster, self.nominations = ClusterState(), Nominations(self._room_is_left)
         self.pods, self.nodes, self.namespaces = (informer_of(one) for one in (PODS, NODES, NAMESPACES))
         self.teller = Teller(client, events)
         self._informer_of = informer_of
@@ -91,11 +88,12 @@ class Scheduler:
         interests = self.extenders.interests()
         interests |= {name: found for one in self.profiles.values() for name, found in one.interests().items()}
         self.queue = SchedulingQueue(self._may_enter, interests, configuration.pauses)
-        self.nodes.add_handler(self._on_node)
-        self.namespaces.add_handler(self._on_namespace)
-        self.pods.add_handler(self._on_pod)
+        observer = Observer(self.cluster, self.nominations, self.queue, self.profiles, self._cancel)
+        self.nodes.add_handler(observer.on_node)
+        self.namespaces.add_handler(observer.on_namespace)
+        self.pods.add_handler(observer.on_pod)
         for resource in {one.resource for found in interests.values() for one in found} - {NODES, PODS, NAMESPACES}:
-            self._follow(resource).add_handler(self._telling_of(resource))
+            self._follow(resource).add_handler(observer.on_any(resource))
 
     async def run(self) -> None:
         """Work until cancelled, once every informer that a plugin uses is whole."""
@@ -138,104 +136,14 @@ class Scheduler:
         else:
             self._group.create_task(guarded(), name=name)
 
-    # events
+    def _cancel(self, key: str) -> None:
+        """End the binding of a pod, if one is under way."""
+        if (task := self._tasks.get(key)) is not None:
+            task.cancel()
 
-    def _ours(self, pod: Object) -> bool:
-        """Whether a pod is ours to place: no node yet, and not going away."""
-        return (
-            not pod["spec"].get("nodeName")
-            and pod["spec"].get("schedulerName", "default-scheduler") in self.profiles
-            and "deletionTimestamp" not in pod["metadata"]
-            and (pod.get("status") or {}).get("phase") not in OVER
-        )
-
-    def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
-        key = key_of(new)
-        if change == "DELETED" or (new.get("status") or {}).get("phase") in OVER:
-            if (task := self._tasks.get(key)) is not None:
-                task.cancel()
-            counted = key in self.cluster.placed
-            self.cluster.remove(key)
-            self._forget(new)
-            if counted:
-                self.queue.event(PODS, DELETE, new, None)
-        elif new["spec"].get("nodeName"):
-            self._on_placed(key, old, new)
-        elif self._ours(new):
-            info = PodInfo(new)
-            if key not in self.cluster.assumed:
-                told = old is None or PodInfo(old).nominated != info.nominated
-                self._nominate(info, info.nominated if told else self.nominations.node_of(key))
-            self.queue.add(info)
-        else:
-            self._forget(new)
-
-    def _forget(self, pod: Object) -> None:
-        self.queue.delete(key_of(pod))
-        self._nominate(PodInfo(pod), "")
-
-    def _nominate(self, pod: PodInfo, node: str) -> None:
-        """Have room kept for a pod on a node, or nowhere (with an empty name)."""
-        before = self.nominations.node_of(pod.key)
-        self.nominations.set(pod, node)
-        self._leave_room(pod, before, node)
-
-    def _leave_room(self, pod: PodInfo, before: str, node: str) -> None:
-        if before and before != node:
-            # the room that was kept for it there is anybody's
-            self.queue.event(PODS, DELETE, pod.placed_on(before).object, None)
-
-    def _on_placed(self, key: str, old: Object | None, new: Object) -> None:
-        if old is not None and key in self.cluster.placed and key not in self.cluster.assumed:
-            if counts_anew(old, new):
-                self.cluster.add(PodInfo(new))
-            for action in pod_changes(old, new):
-                self.queue.event(PODS, action, old, new)
-            return
-        self.queue.delete(key)
-        assumed = self.cluster.assumed.get(key)
-        if assumed is not None and confirms(assumed, new):
-            self.cluster.confirm(assumed.renewed(new))
-        else:
-            if assumed is not None and (task := self._tasks.get(key)) is not None:
-                task.cancel()  # somebody else has bound it elsewhere: what was reserved for it is taken back
-            self.cluster.add(PodInfo(new))
-        info = self.cluster.placed[key]
-        self._leave_room(info, self.nominations.drop(key), info.node)
-        self.queue.event(PODS, ADD, None, new)
-
-    def _on_node(self, change: str, old: Object | None, new: Object) -> None:
-        if change == "DELETED":
-            self.cluster.remove_node(new["metadata"]["name"])
-            self.queue.event(NODES, DELETE, new, None)
-            return
-        if old is not None and not matters(old, new):
-            return
-        self.cluster.set_node(new)
-        for action in [ADD] if old is None else node_changes(old, new):
-            self.queue.event(NODES, action, old, new)
-
-    def _on_namespace(self, change: str, old: Object | None, new: Object) -> None:
-        name = new["metadata"]["name"]
-        if change == "DELETED":
-            self.cluster.namespaces.pop(name, None)
-            self.cluster.counts.forget(name)
-            return
-        labels = new["metadata"].get("labels") or {}
-        if self.cluster.namespaces.get(name) != labels:
-            self.cluster.namespaces[name] = labels
-            self.queue.event(NAMESPACES, ADD if old is None else UPDATE, old, new)
-
-    def _telling_of(self, resource: ResourceType) -> Callable[[str, Object | None, Object], None]:
-        actions = {"ADDED": ADD, "MODIFIED": UPDATE, "DELETED": DELETE}
-
-        def on_change(change: str, old: Object | None, new: Object) -> None:
-            if change == "DELETED":
-                self.queue.event(resource, DELETE, new, None)
-            else:
-                self.queue.event(resource, actions[change], old, new)
-
-        return on_change
+    def _room_is_left(self, pod: PodInfo, node: str) -> None:
+        """Have pods tried that may have waited for the room that was kept for another."""
+        self.queue.event(PODS, DELETE, pod.placed_on(node).object, None)
 
     def _may_enter(self, pod: PodInfo) -> Status | None:
         return self._profile(pod).pre_enqueue(pod)
@@ -292,7 +200,7 @@ class Scheduler:
             profile.unreserve(state, placed, node)
             self.cluster.remove(pod.key)
             return self._refusal(status, node) if status.code is not Code.ERROR else status
-        self._leave_room(pod, self.nominations.drop(pod.key), node)
+        self.nominations.drop(pod.key, node)
         return placed
 
     def _refusal(self, status: Status, node: str) -> Refusal:
@@ -307,7 +215,7 @@ class Scheduler:
             if result.status is not None:
                 why.post_filter = result.status.message
             if nominated is not None:
-                self._nominate(pod, nominated)
+                self.nominations.set(pod, nominated)
         self.queue.refused(queued, why.plugins, is_pending=why.pending)
         self._spawn(pod.key, self.teller.refused(pod, UNSCHEDULABLE, why.message, nominated), "refusal")
 
@@ -378,10 +286,6 @@ class Scheduler:
             self.queue.event(PODS, DELETE, pod.object, None)
         queued = binding.queued
         if self.queue.get(pod.key) is queued:
-            self._nominate(queued.pod, queued.pod.nominated)  # the room that was made for it is still meant for it
-
-
-def confirms(assumed: PodInfo, pod: Object) -> bool:
-    """Whether a pod that the API shows is the one that was assumed, and counts the same."""
-    same = assumed.node == pod["spec"].get("nodeName") and assumed.uid == pod["metadata"].get("uid", "")
-    return same and not counts_anew(assumed.object, pod)
+            self.nominations.set(
+                queued.pod, queued.pod.nominated
+            )  # the room that was made for it is still meant for it
