@@ -1,7 +1,7 @@
 # The one interface for developers. Every target sets up what it needs first; run again, it costs nothing.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: setup demo test check bench docs proto lock
+.PHONY: setup demo test check bench docs proto lock conformance-gateway
 
 setup:
 	@scripts/setup
@@ -24,6 +24,10 @@ bench: setup
 
 docs: setup
 	@.venv/bin/python scripts/check_docs.py
+
+# the official suite of Gateway API, in a cluster of its own (needs Go); its words: T="--test HTTPRouteWeight --keep"
+conformance-gateway: setup
+	@.venv/bin/python tests/conformance/gateway/run.py $(T)
 
 proto: setup
 	scripts/proto

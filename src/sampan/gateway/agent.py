@@ -235,7 +235,7 @@ class Agent:
         finally:
             for future in waiting:
                 future.cancel()
-        if self.pipeline.world.dirty:
+        if self.pipeline.world.dirty or self.pipeline.tables.changed:
             self.dirty.set()  # what Envoy refused is part of the world
 
     async def _write(self, kind: str, key: str, moment: Moment, writers: asyncio.Semaphore) -> None:

@@ -116,8 +116,11 @@ class Pipeline:
         if self.world.put("LivePlugin", key, live):
             self.world.dirty.add(("plugin", key))
 
-    def _on_answer(self, type_url: str, name: str, text: str) -> None:
+    def _on_answer(self, type_url: str, name: str, number: int, text: str) -> None:
         self.world.put("Refusal", (type_url, name), text or None)
+        if type_url == ROUTES:
+            for route, words in self.tables.answered(name, number, text).items():
+                self.world.put("RouteRefusal", route, words)
 
     # through
 
@@ -138,7 +141,7 @@ class Pipeline:
             for computation in batch:
                 with self.world.computing(computation):
                     step(*computation[1:])
-        for name, content in self.tables.encoded().items():
+        for name, content in self.tables.encoded(self.ads.sequence + 1).items():
             self.ads.change(ROUTES, name, content)
         return self.ads.push()
 
@@ -197,13 +200,13 @@ class Pipeline:
         self.world.put("RouteModel", identity, new)
         self.world.dirty.add(("status", kind, key))
         self.tables.put(identity, old.places if old else {}, new.places if new else {})
+        self.tables.forgive(identity, (*(old.places if old else ()), *(new.places if new else ())))
+        self.world.put("RouteRefusal", identity, None)
         self._set_streams(identity, old, new)
         self._set_filters(old, new)
         self._set_attached(identity, old, new)
         self._set_users(old, new)
         self._clusters.set(("route", *identity), new.clusters if new is not None else frozenset())
-        if self.world.get("RouteRefusal", identity) is not None:
-            self.world.put("RouteRefusal", identity, None)
 
     def _set_streams(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
         before, after = old.streams if old else {}, new.streams if new else {}

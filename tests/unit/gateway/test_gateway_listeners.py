@@ -8,7 +8,7 @@ import pytest
 
 from sampan.gateway.infrastructure import Port, Ports, generated_name
 from sampan.gateway.model.hostnames import shared
-from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, LISTENER
 
 from .situation import BACKEND, HTTP, Situation, gateway, obj, path_rule, route, service
 
@@ -53,14 +53,12 @@ def test_what_envoy_refuses_stands_with_the_gateway_it_belongs_to() -> None:
     there = Situation(gateway(name="other"), route("r", path_rule("PathPrefix", "/")))
     given = {"status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}}}
     there.put({**service("gw-sampan"), **given}, {**service("other-sampan"), **given})
-    there.pipeline.ads.on_answer(LISTENER, "shop/gw/80", "no such port")
-    there.pipeline.ads.on_answer(ROUTES, "shop/gw/80", "no such field")
+    there.pipeline.ads.on_answer(LISTENER, "shop/gw/80", 1, "no such port")
     there.pipeline.update()
     assert ("Gateway", "shop/gw") in there.pipeline.due
     assert "no such port" in there.conditions("Gateway", "gw")["Programmed"]["message"]
     assert there.conditions("Gateway", "other")["Programmed"]["status"] == "True"
-    assert "no such field" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
-    there.pipeline.ads.on_answer(LISTENER, "shop/gw/80", "")
+    there.pipeline.ads.on_answer(LISTENER, "shop/gw/80", 1, "")
     assert there.conditions("Gateway", "gw")["Programmed"]["status"] == "True"
 
 

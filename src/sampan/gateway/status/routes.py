@@ -10,7 +10,7 @@ from sampan.gateway.model.parents import ParentVerdict
 from sampan.gateway.model.routes import RouteId, RouteModel
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, Status, condition, generation_of, judged, stamped
-from sampan.gateway.xds.types import ROUTES
+from sampan.gateway.xds.types import CLUSTER
 from sampan.schema.objects import Object
 
 
@@ -48,7 +48,7 @@ def conditions_of(world: World, model: RouteModel, parent: ParentVerdict, genera
     accepted = judged("Accepted", parent.verdict, "Accepted", generation)
     well = parent.verdict.reason == "Accepted"
     partial_: list[Object] = []
-    refusal = world.get("RouteRefusal", model.id) or refusal_of(world, parent)
+    refusal = refusal_of(world, model)
     if well and refusal:
         accepted = condition("Accepted", False, "UnsupportedValue", f"Envoy refused it: {refusal}", generation)
     elif well and model.dropped and len(model.dropped) == model.rules:
@@ -63,10 +63,7 @@ def conditions_of(world: World, model: RouteModel, parent: ParentVerdict, genera
     return [accepted, resolved, *partial_]
 
 
-def refusal_of(world: World, parent: ParentVerdict) -> str:
-    """Return Envoy's words against a table that the route stands in while nobody knows whose fault it is."""
-    for attachment in parent.attachments:
-        text = world.get("Refusal", (ROUTES, attachment.listener.table(parent.gateway)))
-        if text:
-            return str(text)
-    return ""
+def refusal_of(world: World, model: RouteModel) -> str:
+    """Return Envoy's words against the route, or against a cluster that it leads to."""
+    texts = [world.get("RouteRefusal", model.id), *(world.get("Refusal", (CLUSTER, c.name)) for c in model.clusters)]
+    return next((str(text) for text in texts if text), "")

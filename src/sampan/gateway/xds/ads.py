@@ -23,8 +23,8 @@ from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER,
 logger = logging.getLogger("sampan.gateway")
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-OnAnswer = Callable[[str, str, str], None]
-"""``(type, name, Envoy's words)``; the words are empty when it took the resource."""
+OnAnswer = Callable[[str, str, int, str], None]
+"""``(type, name, push, Envoy's words)``; the words are empty when it took the resource."""
 
 
 def fingerprint(content: bytes) -> str:
@@ -88,7 +88,7 @@ class Ads:
         self.problems: dict[tuple[str, str], str] = {}
         """``(type, resource name) -> Envoy's words``, for as long as the refused resource is wanted."""
         self.sequence = 0
-        self.on_answer: OnAnswer = lambda type_url, name, text: None
+        self.on_answer: OnAnswer = lambda type_url, name, number, text: None
         self._noted: dict[str, dict[str, None]] = {type_url: {} for type_url in ORDER}
         self._connections: set[Connection] = set()
         self._answered = asyncio.Event()
@@ -246,7 +246,7 @@ class Ads:
             for name in names:
                 self.problems.pop((type_url, name), None)
                 connection.alone.discard((type_url, name))
-                self.on_answer(type_url, name, "")
+                self.on_answer(type_url, name, sent[name], "")
             return
         text = error.get("message", "refused")
         if len(names) > 1:
@@ -258,7 +258,7 @@ class Ads:
         for name in names:
             self.problems[type_url, name] = text
             logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
-            self.on_answer(type_url, name, text)
+            self.on_answer(type_url, name, sent[name], text)
 
     async def _serve(self, stream: Any) -> None:
         connection = Connection()

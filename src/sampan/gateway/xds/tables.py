@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from sampan.gateway.model.hostnames import covers, owner, specificity
 from sampan.gateway.model.routes import Place, Ranked, RouteId
 from sampan.gateway.xds.encode import delimited, encode
+from sampan.gateway.xds.trials import Trials, Wanted
 
 VIRTUAL_HOST = "envoy.config.route.v3.VirtualHost"
 CONFIGURATION = "envoy.config.route.v3.RouteConfiguration"
 MISDIRECTED = encode("envoy.config.route.v3.Route", {"match": {"prefix": "/"}, "direct_response": {"status": 421}})
 Bucket = dict[RouteId, tuple[Ranked, ...]]
+Hosts = tuple[str, str]
+"""A listener's host name, and the host name of routes under it."""
 
 
 @dataclass
@@ -29,13 +32,13 @@ class Table:
     """Host names of all listeners of the port."""
     own: frozenset[str] = frozenset()
     """Those whose requests are looked up here."""
-    buckets: dict[tuple[str, str], Bucket] = field(default_factory=dict)
-    """``(listener's host name, host name) -> routes``."""
+    buckets: dict[Hosts, Bucket] = field(default_factory=dict)
     wide: dict[str, set[str]] = field(default_factory=dict)
     """Listener's host name → wildcards under it."""
     hosts: dict[str, bytes] = field(default_factory=dict)
     """Domain → its virtual host, as a field of the configuration."""
     dirty: set[str] = field(default_factory=set)
+    trials: Trials = field(default_factory=Trials)
 
     def domains(self) -> set[str]:
         own = {host for listener, host in self.buckets if listener in self.own}
@@ -46,6 +49,23 @@ class Table:
         self.dirty.add(hostname)
         if hostname.startswith("*"):
             self.dirty.update(domain for domain in self.hosts if covers(hostname, domain))
+
+    def apply(self, route: RouteId, hosts: Hosts, after: tuple[Ranked, ...]) -> tuple[Ranked, ...]:
+        """Set what a route puts for a host name; return what stood there."""
+        listener, hostname = hosts
+        bucket = self.buckets.setdefault(hosts, {})
+        before = bucket.pop(route, ())
+        if after:
+            bucket[route] = after
+        wide = self.wide.setdefault(listener, set())
+        if not bucket:
+            del self.buckets[hosts]
+            wide.discard(hostname)
+        elif hostname.startswith("*"):
+            wide.add(hostname)
+        if before != after:
+            self.touch(hostname)
+        return before
 
     def virtual_host(self, domain: str) -> bytes | None:
         """Return the bytes of a virtual host, None when there is none of that name."""
@@ -95,26 +115,52 @@ class Tables:
         """Take over what a route puts where."""
         for place in old.keys() | new.keys():
             before, after = old.get(place, ()), new.get(place, ())
-            if before == after:
-                continue
             table = self.tables.setdefault(place.table, Table())
+            if before == after and route not in table.trials.blamed:
+                continue
             key = place.listener_hostname, place.hostname
-            bucket = table.buckets.setdefault(key, {})
-            if after:
-                bucket[route] = after
+            if table.trials.under_way:
+                table.trials.wait(route, key, after)
             else:
-                bucket.pop(route, None)
-            wide = table.wide.setdefault(place.listener_hostname, set())
-            if not bucket:
-                del table.buckets[key]
-                wide.discard(place.hostname)
-            elif place.hostname.startswith("*"):
-                wide.add(place.hostname)
-            table.touch(place.hostname)
+                table.trials.note(route, key, table.apply(route, key, after))
             self.changed.add(place.table)
 
-    def encoded(self) -> dict[str, bytes | None]:
-        """Return the tables that changed since the last call; None for one that is gone."""
+    def answered(self, name: str, number: int, text: str) -> dict[RouteId, str]:
+        """Take Envoy's answer to a table (its words; empty: taken). Return the routes whose fault a refusal is found to be.
+
+        What was taken is the new ground; what was refused is taken back, and put there again route by route."""
+        table = self.tables.get(name)
+        if table is None:
+            return {}
+        trials = table.trials
+        if text:
+            suspects = trials.suspects()
+            self.changed.add(name)
+            blamed = {suspects[0]: text} if len(suspects) == 1 else {}
+            trials.blamed.update(blamed)
+            refused: dict[RouteId, Wanted] = {}
+            for route in suspects:
+                for hosts, accepted in trials.take_back(route).items():
+                    refused.setdefault(route, {})[hosts] = table.apply(route, hosts, accepted)
+            if not blamed and refused:
+                trials.halve(refused)
+            return blamed
+        trials.taken(number)
+        if not trials.open:
+            for route, wanted in trials.following().items():
+                self.changed.add(name)
+                for hosts, after in wanted.items():
+                    trials.note(route, hosts, table.apply(route, hosts, after))
+        return {}
+
+    def forgive(self, route: RouteId, places: Iterable[Place]) -> None:
+        """Forget that a route was refused: it has changed."""
+        for place in places:
+            if place.table in self.tables:
+                self.tables[place.table].trials.blamed.discard(route)
+
+    def encoded(self, number: int) -> dict[str, bytes | None]:
+        """Return the tables that changed since the last call; None for one that is gone. ``number``: of the push to come."""
         result: dict[str, bytes | None] = {}
         for name in self.changed:
             table = self.tables[name]
@@ -125,6 +171,7 @@ class Tables:
                 else:
                     table.hosts[domain] = content
             table.dirty.clear()
+            table.trials.sent(number)
             if not table.listeners:
                 result[name] = None
                 if not table.buckets:

@@ -1,0 +1,75 @@
+"""Whose fault it is when Envoy refuses a table: what changed since it last took one is tried again, half by half.
+
+Envoy takes a ``RouteConfiguration`` whole or not at all, and its words seldom name the route. So what each route had put
+before is remembered until Envoy has taken what is there now. A refusal takes the changed routes back; if it was one, it is to
+blame, if several, they are put there again in two halves, one after the other. What changes meanwhile goes to the end of the
+line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sampan.gateway.model.routes import Ranked, RouteId
+
+Wanted = dict[tuple[str, str], tuple[Ranked, ...]]
+
+
+@dataclass
+class Trials:
+    blamed: set[RouteId] = field(default_factory=set)
+    _before: dict[RouteId, Wanted] = field(default_factory=dict)
+    """What stood there when Envoy last took the table, for each route that has changed since."""
+    _pushes: dict[RouteId, int] = field(default_factory=dict)
+    _line: list[dict[RouteId, Wanted]] = field(default_factory=list)
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self._line)
+
+    @property
+    def open(self) -> bool:
+        """Whether something is there that Envoy has not taken yet."""
+        return bool(self._before)
+
+    def note(self, route: RouteId, hosts: tuple[str, str], before: tuple[Ranked, ...]) -> None:
+        """Remember what stood there before a change."""
+        self._before.setdefault(route, {}).setdefault(hosts, before)
+        self._pushes.pop(route, None)
+
+    def sent(self, number: int) -> None:
+        """Say with which push the changes go."""
+        for route in self._before:
+            self._pushes.setdefault(route, number)
+
+    def taken(self, number: int) -> None:
+        """Forget what was before the changes up to a push: Envoy has taken them."""
+        for route in [route for route, push in self._pushes.items() if push <= number]:
+            del self._pushes[route]
+            self._before.pop(route, None)
+
+    def suspects(self) -> list[RouteId]:
+        return list(self._before)
+
+    def take_back(self, route: RouteId) -> Wanted:
+        """Return what stood there before the route's changes, to be put there again."""
+        self._pushes.pop(route, None)
+        return self._before.pop(route)
+
+    def wait(self, route: RouteId, hosts: tuple[str, str], after: tuple[Ranked, ...]) -> None:
+        """Put a change in the line: where its route stands, or at the end."""
+        for batch in self._line:
+            if route in batch:
+                batch[route][hosts] = after
+                return
+        self._line.append({route: {hosts: after}})
+
+    def halve(self, batch: dict[RouteId, Wanted]) -> None:
+        """Put what was refused together at the head of the line, in two halves."""
+        entries = list(batch.items())
+        middle = len(entries) // 2
+        self._line[:0] = [dict(entries[:middle]), dict(entries[middle:])]
+
+    def following(self) -> dict[RouteId, Wanted]:
+        """Return the next changes of the line, empty when it is at its end."""
+        return self._line.pop(0) if self._line else {}
