@@ -14,6 +14,7 @@ from sampan.api.admission.service_ranges import networks_of
 from sampan.api.catalog import Served
 from sampan.api.flowcontrol import bootstrap as flowcontrol
 from sampan.api.rbac_reconciling import BINDINGS, ROLES, reconciled
+from sampan.api.resources import enabling, scheduling
 from sampan.api.resources.versions import CONVERSIONS
 from sampan.api.version import minor
 from sampan.schema.canonical import dumps
@@ -152,7 +153,9 @@ def objects(config: ApiConfig) -> Iterator[Object]:
     if authority.exists():
         yield front_proxy(config)
     version = minor(config.kubernetes_version)
-    yield from policy_roles.cluster_roles(version)
+    wanted = enabling.runtime_config(config.flags.runtime_config)
+    gangs = any(enabling.enabled(one, wanted) for one in scheduling.POD_GROUPS)
+    yield from policy_roles.cluster_roles(version, gangs=gangs)
     yield from policy_roles.bindings(version)
     yield from policy_system_roles.objects()
     yield from flowcontrol.objects()

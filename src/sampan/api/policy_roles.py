@@ -128,7 +128,12 @@ def node_rules(minor: int = NEWEST) -> Rules:
     return [*node_role_rules(minor), *OWN_NODE_RULES]
 
 
-def scheduler_rules(minor: int) -> Rules:
+def scheduler_rules(minor: int, *, gangs: bool = False) -> Rules:
+    """``gangs``: whether PodGroups are served, which are scheduled as a whole."""
+    groups = [
+        rule("scheduling.k8s.io", "podgroups", READ),
+        rule("scheduling.k8s.io", "podgroups/status", "patch update"),
+    ]
     lock = "get list update watch" if minor >= COORDINATED else "get update"
     return [
         EVENTS,
@@ -158,6 +163,7 @@ def scheduler_rules(minor: int) -> Rules:
             rule("resource.k8s.io", "resourceclaims resourceclaims/status", "get list patch update watch"),
             rule("core", "pods/finalizers", "get list patch update watch"),
         ),
+        *(groups if gangs else ()),
     ]
 
 
@@ -200,8 +206,8 @@ PUBLIC = "/healthz /livez /readyz /version /version/"
 ISSUER = "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
 
 
-def cluster_roles(minor: int = NEWEST) -> Iterator[Object]:
-    """Yield every bootstrap ClusterRole."""
+def cluster_roles(minor: int = NEWEST, *, gangs: bool = False) -> Iterator[Object]:
+    """Yield every bootstrap ClusterRole. ``gangs``: whether PodGroups are served."""
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
     view, edit = view_rules(minor), edit_rules(minor)
     yield cluster_role("cluster-admin", everything)
@@ -224,7 +230,7 @@ def cluster_roles(minor: int = NEWEST) -> Iterator[Object]:
     ]
     yield cluster_role("system:auth-delegator", delegator)
     yield cluster_role("system:node", node_role_rules(minor))
-    yield cluster_role("system:kube-scheduler", scheduler_rules(minor))
+    yield cluster_role("system:kube-scheduler", scheduler_rules(minor, gangs=gangs))
     yield cluster_role("system:kube-controller-manager", CONTROLLER_MANAGER_RULES)
     yield cluster_role("system:node-proxier", proxier_rules(minor))
     kubelet = [

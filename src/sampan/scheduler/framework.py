@@ -144,6 +144,15 @@ class PostFilterResult(NamedTuple):
     nominated_node: str | None = None
 
 
+class Together(NamedTuple):
+    """Pods that are scheduled together or not at all: what they are called, the keys of those that have no node yet, and how
+    many of them must find one."""
+
+    name: str
+    waiting: tuple[str, ...]
+    needed: int
+
+
 @dataclass
 class Handle:
     """What a plugin may use of the scheduler it is part of."""
@@ -197,9 +206,19 @@ class Plugin:
         node = (ADD, ALLOCATABLE, NODE_LABELS, TAINTS, CONDITIONS, NODE_ANNOTATIONS)
         return (interest(NODES, *node), interest(PODS, ADD, DELETE, POD_LABELS, SCALED_DOWN))
 
+    async def prepare(self) -> None:
+        """Find out what must be known of the API before anything is scheduled: may follow resources that it serves."""
+
     def pre_enqueue(self, pod: PodInfo) -> Status | None:
         """May the pod be tried at all?"""
         return None
+
+    def together(self, pod: PodInfo) -> Together | None:
+        """Return which pods must be scheduled with this one, None where it stands alone."""
+        return None
+
+    def not_together(self, together: Together, why: str) -> None:
+        """Too few of them found a node: say so."""
 
     def pre_filter(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> PreFilterAnswer:
         """Look at the pod once, before nodes are looked at; ``SKIP``: ``filter`` has nothing to say of it."""

@@ -18,6 +18,7 @@ from sampan.scheduler.framework import (
     PostFilterResult,
     Skip,
     Status,
+    Together,
     defines,
     failure,
     unresolvable,
@@ -57,6 +58,7 @@ class Profile:
         self.plugins = {plugin.name: plugin for point in POINTS for plugin in self.enabled[point]}
         self._changing = [p for p in self.enabled["pre_filter"] if defines(p, "add_pod") or defines(p, "remove_pod")]
         self._reserving = [p for p in self.plugins.values() if defines(p, "reserve") or defines(p, "unreserve")]
+        self._grouping = [p for p in self.plugins.values() if defines(p, "together")]
         for plugin in self.plugins.values():
             plugin.handle.filters = self.filter_with_nominated
             plugin.handle.pods_changed = self.pods_changed
@@ -70,6 +72,20 @@ class Profile:
             if status is not None:
                 return status._replace(plugin=plugin.name)
         return None
+
+    async def prepare(self) -> None:
+        for plugin in self.plugins.values():
+            await plugin.prepare()
+
+    def together(self, pod: PodInfo) -> Together | None:
+        for plugin in self._grouping:
+            if (found := plugin.together(pod)) is not None:
+                return found
+        return None
+
+    def not_together(self, together: Together, why: str) -> None:
+        for plugin in self._grouping:
+            plugin.not_together(together, why)
 
     # which nodes will do
 

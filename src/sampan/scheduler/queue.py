@@ -171,6 +171,16 @@ class SchedulingQueue:
         queued.failed_at = self._now()
         self._enter(queued, "ScheduleAttemptFailure")
 
+    def take(self, key: str) -> QueuedPod | None:
+        """Return a waiting pod, to be tried now with another; None if it is not there, or may not be tried. ``refused``,
+        ``failed`` or ``delete`` must follow."""
+        queued = self._pods.get(key)
+        if queued is None or queued.where not in ("active", "backoff", "unschedulable"):
+            return None
+        self._leave(queued)
+        queued.attempts += 1
+        return queued
+
     def activate(self, key: str) -> None:
         """Try a pod now, whatever it waits for, unless it may not enter at all."""
         queued = self._pods.get(key)

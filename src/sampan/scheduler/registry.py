@@ -8,6 +8,7 @@ from sampan.scheduler.plugins.balanced_allocation import NodeResourcesBalancedAl
 from sampan.scheduler.plugins.default_binder import DefaultBinder
 from sampan.scheduler.plugins.default_preemption import DefaultPreemption
 from sampan.scheduler.plugins.dynamic_resources import DynamicResources
+from sampan.scheduler.plugins.gang_scheduling import GangScheduling
 from sampan.scheduler.plugins.image_locality import ImageLocality
 from sampan.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from sampan.scheduler.plugins.node_affinity import NodeAffinity
@@ -41,6 +42,7 @@ PLUGINS: tuple[tuple[type[Plugin], int], ...] = (
     (DefaultPreemption, 0),
     (NodeResourcesBalancedAllocation, 1),
     (ImageLocality, 1),
+    (GangScheduling, 0),
     (DefaultBinder, 0),
 )
 """Each plugin with the weight of its score, where it has one."""

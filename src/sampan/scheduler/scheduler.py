@@ -30,6 +30,7 @@ from sampan.scheduler.framework import (
     Handle,
     NodeStatuses,
     Status,
+    Together,
     failure,
     unresolvable,
 )
@@ -40,8 +41,9 @@ from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.observer import Observer
 from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.profile import Profile
-from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+from sampan.scheduler.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, QueuedPod, SchedulingQueue
 from sampan.scheduler.telling import SCHEDULER_ERROR, UNSCHEDULABLE, Teller
+from sampan.scheduler.together import Outcome, place_all
 
 logger = logging.getLogger("sampan.scheduler")
 
@@ -97,6 +99,8 @@ class Scheduler:
 
     async def run(self) -> None:
         """Work until cancelled, once every informer that a plugin uses is whole."""
+        for profile in self.profiles.values():
+            await self._prepared(profile)
         for informer in self._followed:
             await informer.synced()
         async with asyncio.TaskGroup() as group:
@@ -104,7 +108,9 @@ class Scheduler:
             try:
                 while True:
                     queued = await self.queue.pop()
-                    if self.extenders.all and self.extenders.are_asked_about(queued.pod):
+                    if (gang := self._profile(queued.pod).together(queued.pod)) is not None:
+                        self._schedule_together(queued, gang)
+                    elif self.extenders.all and self.extenders.are_asked_about(queued.pod):
                         await self._schedule_with_extenders(queued)
                     else:
                         self._schedule(queued)
@@ -112,6 +118,18 @@ class Scheduler:
             finally:
                 self._is_ending = True
                 await self.extenders.close()
+
+    async def _prepared(self, profile: Profile) -> None:
+        pause, longest = FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+        while True:
+            try:
+                await profile.prepare()
+            except (ApiError, OSError) as error:
+                logger.warning("profile %s: %s", profile.name, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, longest)
+            else:
+                return
 
     def _follow(self, resource: ResourceType) -> Informer:
         informer = self._informer_of(resource)
@@ -154,11 +172,11 @@ class Scheduler:
     # one pod
 
     def _schedule(self, queued: QueuedPod) -> None:
-        self._go_on(queued, CycleState(), perf_counter(), lambda *cycle: self.cycles.choose(*cycle))
+        self._go_on(queued, CycleState(), lambda *cycle: self.cycles.choose(*cycle))
 
     async def _schedule_with_extenders(self, queued: QueuedPod) -> None:
         """Schedule a pod that extenders are asked about: one at a time, while everything else goes on."""
-        profile, state, begun = self._profile(queued.pod), CycleState(), perf_counter()
+        profile, state = self._profile(queued.pod), CycleState()
         with self.queue.meanwhile(queued.pod.key):
             try:
                 chosen = await self.cycles.choose_with(self.extenders, profile, state, queued.pod)
@@ -166,26 +184,74 @@ class Scheduler:
                 logger.exception("%s: a plugin failed", queued.pod.key)
                 chosen = failure(f"running the plugins: {type(error).__name__}: {error}")
             if self.queue.get(queued.pod.key) is queued:  # it may have gone meanwhile
-                self._go_on(queued, state, begun, lambda *cycle: chosen)
+                self._go_on(queued, state, lambda *cycle: chosen)
 
-    def _go_on(self, queued: QueuedPod, state: CycleState, begun: float, choose: Choose) -> None:
-        """Take a pod from the choice of its node to what follows."""
-        pod, profile = queued.pod, self._profile(queued.pod)
+    def _schedule_together(self, queued: QueuedPod, group: Together) -> None:
+        """Schedule a pod with all that belong to it, or none of them."""
+        others = (self.queue.take(key) for key in group.waiting if key != queued.pod.key)
+        outcome = place_all([queued, *(one for one in others if one is not None)], self._place_in_group)
+        bound = len(outcome.placed) >= group.needed
+        for one, state, placed in outcome.placed if bound else ():
+            self._begin(Binding(self._profile(one.pod), state, one, placed))
+        if bound:
+            for refused in outcome.refused:
+                self._conclude(*refused)
+            return
+        for one, state, placed in reversed(outcome.placed):
+            self._profile(one.pod).unreserve(state, placed, placed.node)
+            self.cluster.remove(placed.key)
+        why = outcome.message(group.name, group.needed)
+        self._profile(queued.pod).not_together(group, why)
+        for refused in outcome.refused:
+            self._refuse_in_group(refused.queued, outcome, refused.why, f"{refused.why.message} {why}.")
+        for one, _, _ in outcome.placed:
+            self._refuse_in_group(one, outcome, None, f"{why}.")
+
+    def _refuse_in_group(self, queued: QueuedPod, outcome: Outcome, why: Refusal | Status | None, message: str) -> None:
+        if isinstance(why, Status):
+            self._fail(queued, SCHEDULER_ERROR, why.message)
+            return
+        self.queue.refused(queued, outcome.plugins)
+        self._spawn(queued.pod.key, self.teller.refused(queued.pod, UNSCHEDULABLE, message), "refusal")
+
+    def _place_in_group(self, queued: QueuedPod, state: CycleState) -> PodInfo | Refusal | Status:
+        if self.extenders.are_asked_about(queued.pod):
+            return failure("extenders are not asked about pods that are scheduled together")
+        return self._place(queued, state, lambda *cycle: self.cycles.choose(*cycle))
+
+    def _place(self, queued: QueuedPod, state: CycleState, choose: Choose) -> PodInfo | Refusal | Status:
+        """Choose a node for a pod and count it there."""
+        pod, profile, begun = queued.pod, self._profile(queued.pod), perf_counter()
+        found: PodInfo | Refusal | Status
         try:
             chosen = choose(profile, state, pod)
             found = self._assume(profile, state, pod, chosen.name) if isinstance(chosen, NodeInfo) else chosen
-            if isinstance(found, Refusal):
-                self._refuse(profile, state, queued, found)
         except Exception as error:
             # one pod that a plugin cannot read must not end everybody's scheduler
             logger.exception("%s: a plugin failed", pod.key)
             found = failure(f"running the plugins: {type(error).__name__}: {error}")
         result = ERROR if isinstance(found, Status) else REFUSED if isinstance(found, Refusal) else SCHEDULED
         self.metrics.attempts.observe(perf_counter() - begun, profile.name, result)
-        if isinstance(found, Status):
-            self._fail(queued, SCHEDULER_ERROR, found.message)
-        elif isinstance(found, PodInfo):
-            self._begin(Binding(profile, state, queued, found))
+        return found
+
+    def _go_on(self, queued: QueuedPod, state: CycleState, choose: Choose) -> None:
+        """Take a pod from the choice of its node to what follows."""
+        found = self._place(queued, state, choose)
+        if isinstance(found, PodInfo):
+            self._begin(Binding(self._profile(queued.pod), state, queued, found))
+        else:
+            self._conclude(queued, state, found)
+
+    def _conclude(self, queued: QueuedPod, state: CycleState, why: Refusal | Status) -> None:
+        """Put back a pod that found no node, or whose plugins failed."""
+        if isinstance(why, Refusal):
+            try:
+                self._refuse(self._profile(queued.pod), state, queued, why)
+                return
+            except Exception as error:
+                logger.exception("%s: a plugin failed", queued.pod.key)
+                why = failure(f"running the plugins: {type(error).__name__}: {error}")
+        self._fail(queued, SCHEDULER_ERROR, why.message)
 
     def _assume(self, profile: Profile, state: CycleState, pod: PodInfo, node: str) -> PodInfo | Refusal | Status:
         """Count the pod on its node and let plugins note it."""

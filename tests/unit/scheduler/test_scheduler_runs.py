@@ -175,3 +175,9 @@ async def test_pods_of_a_service_spread_by_default(setting: Setting) -> None:
         found = await setting.until(f"web-{number}", lambda p: p["spec"].get("nodeName"))
         nodes.append(found["spec"]["nodeName"])
     assert sorted(nodes) == ["one", "three", "two"]
+
+
+async def test_pods_stand_alone_where_no_pod_groups_are_served(setting: Setting) -> None:
+    await setting.add_node(node("one"))
+    await setting.client.create(PODS, pod("web", schedulingGroup={"podGroupName": "nowhere"}))
+    await setting.until("web", lambda p: p["spec"].get("nodeName"))

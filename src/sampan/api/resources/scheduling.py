@@ -186,9 +186,10 @@ def pod_group(version: str, kind: str = "PodGroup") -> Resource:
     )
 
 
+POD_GROUPS = tuple(pod_group(version) for version in ("v1beta1", "v1alpha3", "v1alpha2"))
 RESOURCES = (
     PRIORITY_CLASS,
     *(workload(version) for version in ("v1beta1", "v1alpha3", "v1alpha2", "v1alpha1")),
-    *(pod_group(version) for version in ("v1beta1", "v1alpha3", "v1alpha2")),
+    *POD_GROUPS,
     pod_group("v1alpha3", "CompositePodGroup"),
 )
