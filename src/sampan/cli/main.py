@@ -15,7 +15,7 @@ import sys
 
 VERBS = (
     "up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security", "oci",
-    "scheduler", "dns", "gateway", "lab",
+    "scheduler", "dns", "gateway", "lab", "net",
 )  # fmt: skip
 PASSED_THROUGH = ("kubectl",)
 """Verbs whose arguments belong to another program."""

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from sampan.network import cni_attachment, cni_bandwidth, netlink
 from sampan.network.addresses import NoFreeAddress
-from sampan.network.cni_attachment import Attachment, added, link_name, opened
+from sampan.network.cni_attachment import Attachment, added, link_name, loopback, opened
 from sampan.network.cni_call import (
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
@@ -37,7 +37,6 @@ from sampan.network.cni_call import (
     check_version,
     failure,
     parse_call,
-    result,
     supported,
 )
 from sampan.network.families import Address, Network, family_of
@@ -260,16 +259,6 @@ def valid_links(call: Call) -> set[str]:
     if not isinstance(valid, list):
         raise CniError(INVALID_CONFIG, "cni.dev/valid-attachments is missing")
     return {link_name(entry.get("containerID", ""), entry.get("ifname", "")) for entry in valid}
-
-
-def loopback(call: Call) -> dict[str, Any] | None:
-    """What the plugin ``loopback`` does; containerd 1.x wants it for every pod."""
-    if call.need("COMMAND") != "ADD":
-        return None
-    with opened(call.need("NETNS")) as netns, Netlink(netns) as pod:
-        pod.request(netlink.set_up("lo"))
-    interface = {"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": call.need("NETNS")}
-    return result(call, [interface], [("127.0.0.1/8", "")])
 
 
 def _printed(code: int, document: dict[str, Any] | None) -> bytes:

@@ -162,6 +162,16 @@ def inspect(name: str, interface: str, bridge: int, netns: int, expected: Sequen
                 raise CniError(NOT_AS_ADDED, f"{interface} has lost its default route of {family.name}")
 
 
+def loopback(call: Call) -> dict[str, Any] | None:
+    """What the plugin ``loopback`` does; containerd 1.x wants it for every pod."""
+    if call.need("COMMAND") != "ADD":
+        return None
+    with opened(call.need("NETNS")) as netns, Netlink(netns) as pod:
+        pod.request(netlink.set_up("lo"))
+    interface = {"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": call.need("NETNS")}
+    return result(call, [interface], [("127.0.0.1/8", "")])
+
+
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
     """Open a pod's namespace. Raises ``CniError``."""

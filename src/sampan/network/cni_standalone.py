@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.network import cni_attachment, cni_bandwidth, cni_ipam
-from sampan.network.cni_attachment import Attachment, added, link_name, opened
+from sampan.network.cni_attachment import Attachment, added, link_name, loopback, opened
 from sampan.network.cni_call import (
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
@@ -36,6 +36,7 @@ from sampan.network.cni_call import (
     supported,
 )
 from sampan.network.cni_ipam import Lent
+from sampan.network.cni_leases import ranges_of
 from sampan.network.families import Address
 from sampan.network.netlink import Netlink, NetlinkError
 from sampan.network.pod_addresses import INNER, OUTER, mac_of
@@ -49,22 +50,24 @@ KNOWN = ("portMappings", "bandwidth", "ips", "mac")
 def main() -> int:
     """Answer one call; return the exit code."""
     variables = {name[4:]: value for name, value in os.environ.items() if name.startswith("CNI_")}
-    document, code = run(variables, sys.stdin.buffer.read())
+    document, code = run(variables, sys.stdin.buffer.read(), Path(sys.argv[0]).name)
     if document is not None:
         print(json.dumps(document))
     return code
 
 
-def run(variables: dict[str, str], data: bytes) -> tuple[dict[str, Any] | None, int]:
-    """Return what to print and the exit code."""
+def run(variables: dict[str, str], data: bytes, plugin: str = "sampan") -> tuple[dict[str, Any] | None, int]:
+    """Return what to print and the exit code. ``plugin``: the name under which we were called."""
     version = ""
     try:
-        call = Call("sampan", variables, parse_config(data))
+        call = Call(plugin, variables, parse_config(data))
         version = call.version
         command = call.need("COMMAND")
         if command == "VERSION":
             return supported(call), 0
         check_version(call)
+        if plugin == "loopback":
+            return loopback(call), 0
         if command not in VERBS:
             raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
         return VERBS[command](call), 0
@@ -224,8 +227,10 @@ def masquerade(call: Call, lent: list[Lent]) -> None:
     """What leaves a network's own subnet for elsewhere leaves as the host. Raises ``CniError``."""
     table = f"sampan-cni-{hashlib.sha256(str(call.config['name']).encode()).hexdigest()[:12]}"
     rules = []
-    for each in lent:
-        subnet = ip_network((each.address, each.prefix_length), strict=False)
+    subnets = {ip_network((each.address, each.prefix_length), strict=False) for each in lent}
+    if not cni_ipam.delegated(call):
+        subnets |= {each.subnet for choices in ranges_of(cni_ipam.ipam_of(call)) for each in choices}
+    for subnet in sorted(subnets, key=str):
         word, group = ("ip", "224.0.0.0/4") if subnet.version == 4 else ("ip6", "ff00::/8")
         rules.append(f"{word} saddr {subnet} {word} daddr != {{ {subnet}, {group} }} masquerade")
     text = (

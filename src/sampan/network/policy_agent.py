@@ -84,6 +84,12 @@ class PolicyAgent:
             missing = "the API has not told its policies" if not self._followed.is_set() else "the API does not know it"
             raise NotAdmitted(f"pod {pod} waits for its policies: {missing}") from None
 
+    async def listed(self) -> None:
+        """Return when the policies are known and, where there are any, in the kernel."""
+        await self._listed.wait()
+        if self.state.policies:
+            await self._followed.wait()
+
     async def applied(self) -> None:
         """Return when all that is known now is in the kernel."""
         applied = asyncio.get_running_loop().create_future()

@@ -30,10 +30,11 @@ def _request(kind: int, flags: int, number: int, name: str = "", options: bytes 
     return message(kind, ACK | flags, body)
 
 
-def shape(number: int, rate_bits: int) -> bytes:
-    """Let a link send no more than ``rate_bits`` a second; what waits longer than 50 ms is dropped."""
+def shape(number: int, rate_bits: int, burst_bytes: int = 0) -> bytes:
+    """Let a link send no more than ``rate_bits`` a second; what waits longer than 50 ms is dropped. ``burst_bytes`` may be
+    sent at once after a pause; 0: what 4 ms take."""
     rate = max(rate_bits // 8, 1)
-    burst = max(rate // 250, 2 * 1514)
+    burst = max(burst_bytes or rate // 250, 2 * 1514)
     limit = burst + int(rate * QUEUE_SECONDS)
     spec = struct.pack("=BBHhHI", 0, LINK_LAYER_ETHERNET, 0, -1, 0, min(rate, RATE_MAX))
     ticks = min(burst * 1_000_000_000 // rate // TICK_NANOSECONDS, RATE_MAX)
