@@ -59,32 +59,35 @@ def mappings_of(runtime_config: Mapping[str, Any]) -> list[PortMapping]:
 
 
 def base_table(family: Family, bridge: str) -> str:
-    """Return the table of a family without any port, as nft text; what is in its maps already stays."""
+    """Return the text that makes the table of a family anew, without any port."""
     ip, addr, name = family.nft, family.address_type, f"{family.nft} {TABLE}"
     to = f"{ip} daddr . th dport"
-    chains = ("lookup", "prerouting", "nat-output", "postrouting")
     own = f'ct status dnat ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade' if family.version == 4 else ""
-    rules = (
-        f"lookup {CARRIED} dnat {ip} to {ip} daddr . meta l4proto . th dport map @address_ports",
-        f"lookup fib daddr type local {CARRIED} dnat {ip} to meta l4proto . th dport map @ports",
-        "prerouting jump lookup",
-        "nat-output jump lookup",
-        f"postrouting {own}" if own else "",
-        f"postrouting ct status dnat {ip} saddr . {ip} daddr @pods masquerade",
-    )
-    flushed = "".join(f"flush chain {name} {chain}\n" for chain in chains)
-    added = "".join(f"add rule {name} {rule}\n" for rule in rules if rule)
-    made = f"""table {name} {{
+    return f"""table {name}
+delete table {name}
+table {name} {{
+  comment "sampan 2"
   map ports {{ typeof meta l4proto . th dport : {to}; }}
   map address_ports {{ typeof {ip} daddr . meta l4proto . th dport : {to}; }}
   set pods {{ type {addr} . {addr}; }}
-  chain lookup {{ }}
-  chain prerouting {{ type nat hook prerouting priority -101; policy accept; }}
-  chain nat-output {{ type nat hook output priority -101; policy accept; }}
-  chain postrouting {{ type nat hook postrouting priority 99; policy accept; }}
+  chain lookup {{
+    {CARRIED} dnat {ip} to {ip} daddr . meta l4proto . th dport map @address_ports
+    fib daddr type local {CARRIED} dnat {ip} to meta l4proto . th dport map @ports
+  }}
+  chain prerouting {{ type nat hook prerouting priority -101; policy accept; jump lookup; }}
+  chain nat-output {{ type nat hook output priority -101; policy accept; jump lookup; }}
+  chain postrouting {{
+    type nat hook postrouting priority 99; policy accept;
+    {own}
+    ct status dnat {ip} saddr . {ip} daddr @pods masquerade
+  }}
 }}
 """
-    return made + flushed + added
+
+
+def is_ours(listed: str) -> bool:
+    """Whether a table that is there has the layout of ``base_table``: nft (1.0.6) cannot add rules to it later on."""
+    return 'comment "sampan 2"' in listed
 
 
 def hairpin(address: Address) -> Element:
@@ -103,7 +106,7 @@ class HostPorts:
 
     def prepare(self, addresses: Iterable[Address]) -> None:
         """Read off the kernel what there is, and forget the ports of pods that are gone."""
-        if not all(nft.listed("table", family.nft, TABLE) for family in self._families):
+        if not all(is_ours(nft.listed("table", family.nft, TABLE)) for family in self._families):
             return
         elements = self._ready()
         known = {address.packed for address in addresses}
@@ -140,7 +143,8 @@ class HostPorts:
     def _ready(self) -> Elements:
         if self._elements is None:
             for family in self._families:
-                nft.run(base_table(family, self._bridge))
+                if not is_ours(nft.listed("table", family.nft, TABLE)):
+                    nft.run(base_table(family, self._bridge))
                 if family.version == 4:
                     # packets to 127.0.0.1 may leave the node for its own pods
                     Path(f"/proc/sys/net/ipv4/conf/{self._bridge}/route_localnet").write_text("1")

@@ -71,11 +71,14 @@ class Elements:
 
     def change(self, removed: Iterable[Element], added: Mapping[Element, Value]) -> None:
         """Have all removed, then added, in one transaction: all of it is there after, or nothing. Raises ``NftError``."""
-        requests = [
+        self.transact(self.requests(removed, added))
+
+    def requests(self, removed: Iterable[Element], added: Mapping[Element, Value]) -> list[bytes]:
+        """Return what removes and adds elements, for a transaction."""
+        return [
             *self._requests(DELETE_ELEMENT, 0, dict.fromkeys(removed)),
             *self._requests(NEW_ELEMENT, CREATE, added),
         ]
-        self.transact(requests)
 
     def transact(self, requests: Sequence[bytes]) -> None:
         """Have all requests carried out, or none. Raises ``NftError``."""

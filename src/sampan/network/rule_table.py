@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sampan.network import service_table
 from sampan.network.nft_elements import Element, Value
 from sampan.network.service_endpoints import Endpoint
-from sampan.network.service_table import READY_MADE, TABLE, ProxyConfig
+from sampan.network.service_table import ProxyConfig
 from sampan.network.services import NOTHING, Affinity, ServiceRules
 
 
@@ -20,19 +19,18 @@ from sampan.network.services import NOTHING, Affinity, ServiceRules
 class Change:
     """A difference, in the order in which it is applied."""
 
-    before: str = ""
-    """nft text: the chains and maps that the elements need."""
+    numbers: list[int] = field(default_factory=list)
+    """Of how many endpoints chains are missing."""
     affinities: list[Affinity] = field(default_factory=list)
-    """Of these, the maps are among them."""
+    """Those that are missing."""
     removed: list[Element] = field(default_factory=list)
     added: dict[Element, Value] = field(default_factory=dict)
-    after: str = ""
-    """nft text: what no element needs any more is deleted."""
     remembered: dict[Affinity, frozenset[Endpoint]] = field(default_factory=dict)
-    """Maps of affinity whose clients may only go to these endpoints now."""
+    """Those whose clients may only go to these endpoints now."""
+    obsolete: list[Affinity] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.before or self.removed or self.added or self.after)
+        return bool(self.numbers or self.affinities or self.removed or self.added or self.obsolete)
 
 
 class RuleTable:
@@ -42,10 +40,8 @@ class RuleTable:
         self.config = config
         self.services: dict[str, ServiceRules] = {}
         self._holders: dict[Element, dict[str, Value]] = {}
-        self._picked = READY_MADE
-        """Up to how many endpoints there are chains for."""
-        self._others: set[int] = set()
-        """Further numbers of endpoints that there are chains for."""
+        self._numbers: set[int] = set()
+        """Of how many endpoints there are chains."""
 
     def elements(self) -> dict[Element, Value]:
         """Return all elements there should be."""
@@ -75,8 +71,14 @@ class RuleTable:
                     change.removed.append(element)
                 if now is not None:
                     change.added[element] = now[0]
-        change.before += self._chains(change.added.values())
+        missing = {number for value in change.added.values() if (number := picked_of(value))} - self._numbers
+        self._numbers |= missing
+        change.numbers = sorted(missing)
         return change
+
+    def made(self, numbers: Iterable[int]) -> None:
+        """Note of how many endpoints the kernel has chains."""
+        self._numbers = set(numbers)
 
     def _hold(self, key: str, old: ServiceRules, new: ServiceRules) -> None:
         for element in old.elements:
@@ -91,44 +93,16 @@ class RuleTable:
     def _restructure(self, old: ServiceRules, new: ServiceRules, change: Change) -> None:
         for affinity, endpoints in new.affinities.items():
             if affinity not in old.affinities:
-                change.before += affinity_text(affinity)
                 change.affinities.append(affinity)
             elif not old.affinities[affinity] <= endpoints:
                 change.remembered[affinity] = endpoints
-        for affinity in old.affinities:
-            if affinity not in new.affinities:
-                change.after += without_affinity(affinity.family.nft, affinity.name)
-
-    def _chains(self, values: Iterable[Value]) -> str:
-        """Return the chains that are missing for verdicts ``goto pick-N``."""
-        wanted = {
-            number
-            for value in values
-            if isinstance(value, str) and (number := picked_of(value)) > self._picked and number not in self._others
-        }
-        self._others |= wanted
-        return "".join(
-            f"table {family.nft} {TABLE} {{\n{service_table.picking(family, number)}}}\n"
-            for number in sorted(wanted)
-            for family in self.config.families
-        )
+        change.obsolete += [affinity for affinity in old.affinities if affinity not in new.affinities]
 
 
-def affinity_text(affinity: Affinity) -> str:
-    made = service_table.sticky(affinity.family, affinity.name)
-    return f"table {affinity.family.nft} {TABLE} {{\n{made}}}\n"
-
-
-def without_affinity(family: str, name: str) -> str:
-    """Return the text that deletes the map and chains of an affinity."""
-    both = (name, f"{name}-remember")
-    flushed = "".join(f"flush chain {family} {TABLE} {chain}\n" for chain in both)
-    deleted = "".join(f"delete chain {family} {TABLE} {chain}\n" for chain in both)
-    return f"{flushed}{deleted}delete map {family} {TABLE} {name}\n"
-
-
-def picked_of(verdict: str) -> int:
+def picked_of(verdict: Value) -> int:
     """Return from how many endpoints a verdict picks; 0 for another."""
+    if not isinstance(verdict, str):
+        return 0
     words, _, number = verdict.rpartition("-")
     return int(number) if words.startswith(("goto pick", "goto inside")) else 0
 

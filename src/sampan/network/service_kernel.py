@@ -6,40 +6,63 @@ there should be, so that a restart interrupts nobody. Every method blocks.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 
 from sampan.network import nft, service_table
-from sampan.network.affinity_rules import remembering
+from sampan.network.families import FAMILIES, Family
+from sampan.network.nft import NftError
 from sampan.network.nft_elements import Element, Elements, Value
-from sampan.network.rule_table import Change, RuleTable, affinity_text, picked_of, without_affinity
+from sampan.network.rule_table import Change, RuleTable, picked_of
+from sampan.network.service_chains import new_affinity, picking, without_affinity
 from sampan.network.service_endpoints import endpoint_data
 from sampan.network.service_table import PLAIN, RANGES, TABLE, ProxyConfig
 from sampan.network.services import Affinity
+
+logger = logging.getLogger("sampan.network")
 
 
 class ServiceKernel:
     def __init__(self, config: ProxyConfig) -> None:
         self.config = config
         self.elements = Elements(TABLE, RANGES)
+        self._obsolete: set[tuple[Family, str]] = set()
+        """Affinities that no Service has any more."""
 
     def close(self) -> None:
         self.elements.close()
 
     def apply(self, change: Change) -> None:
-        """Bring a difference into the kernel. The elements, which is what packets follow, change in one transaction; what
-        they need is made before, what nobody needs goes after. Raises ``NftError``."""
-        self._make(change.before, change.affinities)
-        self.elements.change(change.removed, change.added)
+        """Bring a difference into the kernel: one transaction for what packets follow, and what nobody needs goes after it.
+        Raises ``NftError``."""
+        requests = self._structure(change.numbers, change.affinities)
+        self.elements.transact([*requests, *self.elements.requests(change.removed, change.added)])
         for affinity, endpoints in change.remembered.items():
             self._forget(affinity, frozenset(map(endpoint_data, endpoints)))
-        if change.after:
-            nft.run(change.after)
+        self._clear(change.obsolete)
 
-    def _make(self, text: str, affinities: Iterable[Affinity]) -> None:
-        if text:
-            nft.run(text)
-        self.elements.transact([remembering(one.family, one.name, one.seconds) for one in affinities])
+    def _structure(self, numbers: Iterable[int], affinities: Iterable[Affinity]) -> list[bytes]:
+        """Return the requests for chains and maps that are missing."""
+        picks = [request for family in self.config.families for n in numbers for request in picking(family, n)]
+        sticky = [
+            request
+            for number, one in enumerate(affinities, 1)
+            for request in new_affinity(one.family, one.name, one.seconds, number)
+        ]
+        return picks + sticky
+
+    def _clear(self, obsolete: Iterable[Affinity]) -> None:
+        self._obsolete.update((one.family, one.name) for one in obsolete)
+        if not self._obsolete:
+            return
+        try:
+            self.elements.transact([r for family, name in self._obsolete for r in without_affinity(family, name)])
+        except NftError as error:
+            # an old kernel (before 6.2) notices a moment later that no element leads to them: with the next change
+            logger.info("what is left of session affinity stays for now: %s", error)
+            return
+        self._obsolete.clear()
 
     def _forget(self, affinity: Affinity, kept: frozenset[bytes]) -> None:
         """Forget the clients that are remembered to go to endpoints which are no more."""
@@ -50,41 +73,31 @@ class ServiceKernel:
         """Bring the kernel to what a table holds, whatever is there. Raises ``NftError``."""
         wanted = table.elements()
         affinities = {one: to for rules in table.services.values() for one, to in rules.affinities.items()}
-        listed = {family.nft: nft.listed("table", family.nft, TABLE) for family in self.config.families}
-        fresh = all(f'"sampan {service_table.mark(self.config)}"' in text for text in listed.values())
+        listed = {family.nft: nft.listed("table", family.nft, TABLE) for family in FAMILIES}
+        marked = f'"sampan {service_table.mark(self.config)}"'
+        fresh = all((marked in listed[f.nft]) if f in self.config.families else not listed[f.nft] for f in FAMILIES)
         if not fresh:
             nft.run(service_table.whole(self.config))
             listed = dict.fromkeys(listed, "")
-        self._structure(affinities, listed, wanted)
         held: dict[Element, Value] = {}
         if fresh:
             for family in self.config.families:
                 for name in PLAIN:
                     held.update(self.elements.held(family.nft, name))
         removed = [element for element, value in held.items() if wanted.get(element, ...) != value]
-        self.elements.change(removed, {e: v for e, v in wanted.items() if e not in held or held[e] != v})
-        for affinity, endpoints in affinities.items():
-            self._forget(affinity, frozenset(map(endpoint_data, endpoints)))
-        known = {affinity.name for affinity in affinities}
-        for nft_family, text in listed.items():
-            for name in re.findall(r"^\tmap (affinity-\S+) {", text, re.M):
-                if name not in known:
-                    nft.run(without_affinity(nft_family, name))
-
-    def _structure(self, affinities: Iterable[Affinity], listed: dict[str, str], wanted: dict[Element, Value]) -> None:
-        """Make the chains that elements will lead to, where they are missing or were left half made."""
-        numbers = sorted({picked_of(value) for value in wanted.values() if isinstance(value, str)})
-        made, unfinished = "", []
-        for family in self.config.families:
-            text = listed[family.nft]
-            for number in numbers:
-                if number > service_table.READY_MADE and f"chain pick-{number} {{" not in text:
-                    made += f"table {family.nft} {TABLE} {{\n{service_table.picking(family, number)}}}\n"
-        for affinity in affinities:
-            text = listed[affinity.family.nft]
-            if f"chain {affinity.name} {{" not in text:
-                made += affinity_text(affinity)
-                unfinished.append(affinity)
-            elif f"chain {affinity.name}-remember {{\n\t}}" in text:
-                unfinished.append(affinity)
-        self._make(made, unfinished)
+        added = {e: v for e, v in wanted.items() if e not in held or held[e] != v}
+        numbers = {number for value in wanted.values() if (number := picked_of(value))}
+        there = {int(number) for number in re.findall(r"^\tchain pick-(\d+) {", "".join(listed.values()), re.M)}
+        known = {
+            (family, name)
+            for family in self.config.families
+            for name in re.findall(r"^\tmap (affinity-\S+) {", listed[family.nft], re.M)
+        }
+        missing = [one for one in affinities if (one.family, one.name) not in known]
+        requests = self._structure(sorted(numbers - there), missing)
+        self.elements.transact([*requests, *self.elements.requests(removed, added)])
+        table.made(numbers | there)
+        for one, endpoints in affinities.items():
+            self._forget(one, frozenset(map(endpoint_data, endpoints)))
+        self._obsolete = known - {(one.family, one.name) for one in affinities}
+        self._clear(())

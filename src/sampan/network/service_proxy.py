@@ -124,7 +124,7 @@ class ServiceProxy:
     async def _apply(self, kernel: ServiceKernel, change: Change, whole: bool) -> None:
         if whole:
             await asyncio.to_thread(kernel.adopt, self.table)
-        elif change.before or change.after or change.remembered or len(change.added) > INLINE_ELEMENTS:
+        elif len(change.added) + len(change.removed) > INLINE_ELEMENTS:
             await asyncio.to_thread(kernel.apply, change)
         elif change:
             kernel.apply(change)

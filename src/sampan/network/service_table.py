@@ -1,11 +1,12 @@
 """The nftables tables ``sampan-services``, one for each family of IP, without what is in their maps.
 
 A packet to a Service is looked up in a few maps, however many Services there are: ``service_ips`` (or ``node_ports``) says
-how many endpoints there are to pick from (``goto pick-3``), and ``endpoints`` which the picked number is. Chains are
-shared by all Services with as many endpoints. The other maps and sets hold for what is asked of few: ``sources`` for
-loadBalancerSourceRanges, ``sticky_ips`` for ClientIP affinity, ``inside_ips`` for those within the cluster whom
-externalTrafficPolicy ``Local`` does not bind, ``no_endpoint_ips`` for what is refused, ``hairpins`` for pods that reach
-themselves. Source: the behaviour of kube-proxy's nftables mode (KEP-3866).
+how many endpoints there are to pick from (``goto pick-3``), and ``endpoints`` which the picked number is. Chains are shared
+by all Services with as many endpoints, and made with the first of them (``service_chains.py``). The other maps and sets
+hold for what is asked of few: ``sources`` for loadBalancerSourceRanges, ``sticky_ips`` and ``remembered_ips`` for ClientIP
+affinity, ``inside_ips`` for those within the cluster whom externalTrafficPolicy ``Local`` does not bind,
+``no_endpoint_ips`` for what is refused, ``hairpins`` for pods that reach themselves. Source: the behaviour of kube-proxy's
+nftables mode (KEP-3866).
 """
 
 from __future__ import annotations
@@ -27,11 +28,9 @@ PLAIN = (
 """All maps and sets that Services have elements in."""
 INSIDE_OFFSET = 1 << 15
 """Where the numbers begin that those inside the cluster pick from, where they may go elsewhere than others."""
-READY_MADE = 24
-"""Up to how many endpoints there is a chain for from the start."""
 PROTOCOLS = ("tcp", "udp", "sctp")
 CARRIED = "meta l4proto { tcp, udp, sctp }"
-AFFINITY_AT_MOST = 1 << 17
+"""What nft wants to hear before a port is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,6 @@ def text(family: Family, config: ProxyConfig, named: str | None = None) -> str:
   chain masquerade-all {{ masquerade fully-random; }}
   chain masquerade-outside {{ {_unless(f"{ip} saddr", inside)} masquerade fully-random; }}
   chain masquerade-own {{ fib saddr type local masquerade fully-random; }}
-{"".join(picking(family, number) for number in range(1, READY_MADE + 1))}
   chain inside {{
     {to} vmap @inside_ips
     {at_node} vmap @inside_ports
@@ -164,39 +162,6 @@ def text(family: Family, config: ProxyConfig, named: str | None = None) -> str:
   chain forward {{ type filter hook forward priority filter; policy accept; ct state new jump unanswered; }}
   chain output {{ type filter hook output priority filter; policy accept; ct state new jump unanswered; }}
 }}
-"""
-
-
-def picking(family: Family, number: int) -> str:
-    """Return the chains that pick one of a number of endpoints, as nft text inside a table. The first endpoint is there for
-    the packet that was on its way while the number became smaller."""
-    ip, to, ports = family.nft, destination(family), "meta l4proto . th dport"
-
-    def chain(name: str, key: str, lookup: str, offset: str = "") -> str:
-        dnat = f"    {CARRIED} dnat {ip} to {key} . numgen random mod"
-        rules = "".join(f"{dnat} {modulus}{offset} map @{lookup}\n" for modulus in (number, 1))
-        return f"  chain {name}-{number} {{\n{rules}  }}\n"
-
-    offset = f" offset {INSIDE_OFFSET}"
-    return (
-        chain("pick", to, "endpoints")
-        + chain("pick-port", ports, "port_endpoints")
-        + chain("inside", to, "endpoints", offset)
-        + chain("inside-port", ports, "port_endpoints", offset)
-    )
-
-
-def sticky(family: Family, name: str) -> str:
-    """Return the map of who went where within the time, and the chains that read and fill it, as nft text inside a table.
-    ``affinity_rules.py`` has the rule of the second one."""
-    ip = family.nft
-    return f"""  map {name} {{
-    typeof {ip} saddr : {ip} daddr . th dport
-    flags dynamic,timeout
-    size {AFFINITY_AT_MOST}
-  }}
-  chain {name} {{ {CARRIED} dnat {ip} to {ip} saddr map @{name}; }}
-  chain {name}-remember {{ }}
 """
 
 
