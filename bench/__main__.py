@@ -7,7 +7,19 @@ import sys
 
 from bench.table import show
 
-SUBJECTS = ("start", "testing", "api", "pods", "rollout", "workloads", "security", "gateway", "scheduling", "memory")
+SUBJECTS = (
+    "start",
+    "testing",
+    "api",
+    "pods",
+    "rollout",
+    "workloads",
+    "security",
+    "gateway",
+    "scheduling",
+    "memory",
+    "lab",
+)
 
 
 def main(names: list[str]) -> int:

@@ -57,16 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_verb(run: object, options: argparse.Namespace) -> int:
     """Run a verb; an error of the cluster is one line and a hint."""
-    from sampan.cluster.lifecycle import ClusterError
-
     assert callable(run)
     try:
         return int(run(options))
-    except ClusterError as error:
-        print(f"sampan: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  hint: {error.hint}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
@@ -77,6 +70,15 @@ def run_verb(run: object, options: argparse.Namespace) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        # not imported here: verbs that know no cluster start quicker without
+        lifecycle = sys.modules.get("sampan.cluster.lifecycle")
+        if lifecycle is None or not isinstance(error, lifecycle.ClusterError):
+            raise
+        print(f"sampan: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {error.hint}", file=sys.stderr)
+        return 1
 
 
 def usage() -> str:
