@@ -64,4 +64,4 @@ async def answer(request: Request) -> Response:
     selector = parse_label_selector(request.query.get("labelSelector", ""))
     found = [status_of(name, check()) for name, check in api.components.items() if selector.matches({})]
     records = [Record(f"/componentstatuses/{one['metadata']['name']}", orjson.dumps(one), 0, 0) for one in found]
-    return list_response(request, served, Listed(records, api.store.revision))
+    return await list_response(request, served, Listed(records, api.store.revision))

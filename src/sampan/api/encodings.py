@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from sampan.api import cbor, wire
@@ -24,12 +23,13 @@ from sampan.api.negotiation import (
     unsupported_media_type,
 )
 from sampan.api.request import Request, Response
+from sampan.api.turns import Threads, beside
 from sampan.schema.decode import Decoded, DecodeError, decode
 
 IN_A_THREAD_BYTES = 32 * 1024
 """Larger answers are encoded beside the loop (about 2 ms)."""
 
-encoding = ThreadPoolExecutor(1, "sampan-encoding")
+encoding = Threads("sampan-encoding")
 
 
 class Coder(NamedTuple):
@@ -100,7 +100,7 @@ def decoded(request: Request) -> None:
 async def read_beside(request: Request) -> None:
     """Read a large YAML body beside the loop, which would stand still for as long as a second."""
     if len(request.body) > IN_A_THREAD_BYTES and "yaml" in request.headers.get("content-type", ""):
-        request.decoded = await asyncio.to_thread(decoded_or_not, request.body)
+        request.decoded = await beside(decoded_or_not, request.body)
 
 
 def decoded_or_not(body: bytes) -> Decoded | DecodeError:
@@ -116,7 +116,7 @@ async def encoded(response: Response, media: str) -> Response:
         return response
     if len(response.body) > IN_A_THREAD_BYTES:
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(encoding, encode, response.body, media)
+        body = await loop.run_in_executor(encoding.executor(), encode, response.body, media)
     else:
         body = encode(response.body, media)
     return Response(body, response.status, media, response.headers)

@@ -7,8 +7,10 @@ gone the answer is 410 with a token for an inconsistent rest, as Kubernetes does
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from operator import itemgetter
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.api.catalog import Served
@@ -17,6 +19,7 @@ from sampan.api.errors import StatusError, bad_request
 from sampan.api.list_options import list_options, too_large
 from sampan.api.long_answers import ListResponse
 from sampan.api.request import Request
+from sampan.api.turns import LOOKS, TURN_SECONDS
 from sampan.schema.objects import Object
 from sampan.schema.selectors import (
     FieldSelector,
@@ -130,7 +133,11 @@ async def list_records(api: Api, request: Request, served: Served, namespace: st
 async def _list_chosen(api: Api, chosen: Selection, prefix: str, limit: int, after: str, revision: int) -> Listed:
     page = await candidates(api, chosen, prefix, after, revision)
     found: list[Record] = []
+    begun = perf_counter()
     for index, record in enumerate(page.records):
+        if not index % LOOKS and perf_counter() - begun > TURN_SECONDS:
+            await asyncio.sleep(0)
+            begun = perf_counter()
         if chosen.matches(api.parsed(record)):
             found.append(record)
             if limit and len(found) == limit and index + 1 < len(page.records):

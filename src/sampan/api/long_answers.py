@@ -25,6 +25,16 @@ class ListResponse(Response):
         self._size = len(head) + sum(map(len, values)) + max(len(values) - 1, 0) + len(tail)
 
     @property
+    def head(self) -> bytes:
+        """The list with nothing in it."""
+        return self._head + self._tail
+
+    @property
+    def values(self) -> Sequence[bytes]:
+        """The objects in it."""
+        return self._values
+
+    @property
     def body(self) -> bytes:  # type: ignore[override]
         return b"".join([self._head, b",".join(self._values), self._tail])
 

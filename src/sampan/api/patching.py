@@ -20,6 +20,7 @@ from sampan.api.options import check_type, decode_body
 from sampan.api.registry import Registry, Written
 from sampan.api.request import Request
 from sampan.api.resource import Cause
+from sampan.api.turns import LARGE_BODY_BYTES, beside
 from sampan.schema.apply import ApplyError, Conflicts, apply, typed_error
 from sampan.schema.decode import repeated_keys
 from sampan.schema.objects import Object, split_api_version
@@ -60,7 +61,8 @@ async def patch(
         return await _apply(registry, request, served, namespace, name, subresource)
     if force is not None:
         raise _patch_options("force", "Forbidden", "Forbidden: may not be specified for non-apply patch")
-    decoded, duplicates = decode_patch(request)
+    large = len(request.body) > LARGE_BODY_BYTES
+    decoded, duplicates = await beside(decode_patch, request) if large else decode_patch(request)
     applied = patcher(media, decoded, served)
     warned = len(request.warnings)
 
@@ -164,7 +166,11 @@ async def _apply(
     registry: Registry, request: Request, served: Served, namespace: str, name: str, subresource: str
 ) -> Written:
     existing = registry.api.store.get(served.key(namespace, name))
-    config, loose = _configuration(request, served, namespace, name, new=existing is None)
+    new = existing is None
+    if len(request.body) > LARGE_BODY_BYTES:
+        config, loose = await beside(_configuration, request, served, namespace, name, new)
+    else:
+        config, loose = _configuration(request, served, namespace, name, new)
     config = _applied_part(config, served, subresource)
     return await apply_to(registry, request, served, namespace, name, config, subresource, loose=loose)
 
@@ -221,7 +227,9 @@ async def apply_to(
             why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
             raise conflict(served.resource, name, why)
         try:
-            return await registry.create(request, served, namespace, change(None), track=False)
+            large = len(request.body) > LARGE_BODY_BYTES
+            made = await beside(change, None) if large else change(None)
+            return await registry.create(request, served, namespace, made, track=False)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise

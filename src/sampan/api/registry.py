@@ -27,6 +27,7 @@ from sampan.api.errors import (
 )
 from sampan.api.options import field_manager
 from sampan.api.request import Admission, Request
+from sampan.api.turns import LARGE_BODY_BYTES, beside
 from sampan.schema.apply import SAME, Version, Versions, same, track_update
 from sampan.schema.canonical import dumps
 from sampan.schema.names import validate_metadata
@@ -160,12 +161,27 @@ class Registry:
         self, request: Request, served: Served, namespace: str, obj: Object, *, track: bool = True
     ) -> Written:
         """Create an object. ``track=False``: its managedFields are already right. Raises 400, 403, 404, 409, 422."""
-        resource = served.resource
         given = obj["metadata"]
         if given.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         base = given.get("generateName") if not given.get("name") else None
-        at = meta.now()
+        if len(request.body) > LARGE_BODY_BYTES:
+            await beside(self._begin, request, served, namespace, obj, track)
+        else:
+            self._begin(request, served, namespace, obj, track)
+        for attempt in range(NAME_ATTEMPTS):
+            if base:
+                obj["metadata"]["name"] = meta.generate_name(str(base))
+            try:
+                return await self._create(request, served, namespace, obj)
+            except StatusError as error:
+                if error.reason != "AlreadyExists" or not base or attempt == NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _begin(self, request: Request, served: Served, namespace: str, obj: Object, track: bool) -> None:
+        """Make a new object of what was sent: what only the server sets, defaults, owners, strategy."""
+        resource, at = served.resource, meta.now()
         meta.on_create(obj, namespace if resource.namespaced else "", resource.generation, at)
         if resource.status and not resource.status_on_create:
             obj.pop("status", None)
@@ -177,15 +193,6 @@ class Registry:
         if resource.prepare is not None:
             resource.prepare(obj, None)
             self.default(served, obj)
-        for attempt in range(NAME_ATTEMPTS):
-            if base:
-                obj["metadata"]["name"] = meta.generate_name(str(base))
-            try:
-                return await self._create(request, served, namespace, obj)
-            except StatusError as error:
-                if error.reason != "AlreadyExists" or not base or attempt == NAME_ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
 
     async def _create(self, request: Request, served: Served, namespace: str, obj: Object) -> Written:
         resource = served.resource
@@ -197,9 +204,10 @@ class Registry:
             await self.api.chain.admit(admission)
             if self.api.chain.changes(admission):
                 self.default(served, obj)
-            self.validate(served, obj, None, warnings=admission.warnings)
-            if resource.warn is not None:
-                request.warnings += resource.warn(obj, None)
+            if len(request.body) > LARGE_BODY_BYTES:
+                await beside(self._judge, served, admission, "", obj, None)
+            else:
+                self._judge(served, admission, "", obj, None)
             await self.api.chain.validate(admission)
             if self.api.store.get(key) is not None:
                 raise already_exists(resource, name)
@@ -234,7 +242,7 @@ class Registry:
         for _ in range(CONFLICT_ATTEMPTS):
             record = await self.current(served, namespace, name)
             old = self.decode(served, record.value)
-            new = change(old)
+            new = change(old) if len(request.body) <= LARGE_BODY_BYTES else await beside(change, old)
             if not isinstance(new.get("metadata"), dict):
                 raise bad_request("metadata must be an object")
             try:
@@ -285,6 +293,35 @@ class Registry:
         if uid and uid != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
             raise conflict(resource, name, why)
+        if len(request.body) > LARGE_BODY_BYTES:
+            new = await beside(self._renew, request, served, new, old, subresource, track)
+        else:
+            new = self._renew(request, served, new, old, subresource, track)
+        admission = self.admission(request, served, operation, subresource, namespace, name, new, old)
+        written = False
+        try:
+            await self.api.chain.admit(admission)
+            if self.api.chain.changes(admission):
+                self.default(served, new)
+            counted = resource.generation and subresource != "binding"  # where a pod runs is not what it is
+            if counted and old["metadata"].get("generation") and meta.spec_changed(new, old):
+                new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+            if len(request.body) > LARGE_BODY_BYTES:
+                await beside(self._judge, served, admission, subresource, new, old)
+            else:
+                self._judge(served, admission, subresource, new, old)
+            await self.api.chain.validate(admission)
+            result = await self._store(request, served, record, new, old)
+            written = not request.dry_run
+        finally:
+            await self.api.chain.finish(admission, written)
+        return result
+
+    def _renew(
+        self, request: Request, served: Served, new: Object, old: Object, subresource: str, track: bool
+    ) -> Object:
+        """Return what a write makes of an object: it keeps what the path may not touch; defaults, owners, strategy."""
+        resource = served.resource
         meta.on_update(new, old)
         if subresource == "status":
             new = meta.merge_status(new, old, resource.custom)
@@ -299,24 +336,14 @@ class Registry:
         if prepare is not None:
             prepare(new, old)
             self.default(served, new)
-        admission = self.admission(request, served, operation, subresource, namespace, name, new, old)
-        written = False
-        try:
-            await self.api.chain.admit(admission)
-            if self.api.chain.changes(admission):
-                self.default(served, new)
-            counted = resource.generation and subresource != "binding"  # where a pod runs is not what it is
-            if counted and old["metadata"].get("generation") and meta.spec_changed(new, old):
-                new["metadata"]["generation"] = old["metadata"]["generation"] + 1
-            self.validate(served, new, old, subresource, admission.warnings)
-            if resource.warn is not None and not subresource:
-                request.warnings += resource.warn(new, old)
-            await self.api.chain.validate(admission)
-            result = await self._store(request, served, record, new, old)
-            written = not request.dry_run
-        finally:
-            await self.api.chain.finish(admission, written)
-        return result
+        return new
+
+    def _judge(self, served: Served, admission: Admission, subresource: str, new: Object, old: Object | None) -> None:
+        """Validate an object, and warn of it (``request.warnings`` are those of the admission). Raises 422."""
+        self.validate(served, new, old, subresource, admission.warnings)
+        warn = served.resource.warn
+        if warn is not None and not subresource:
+            admission.warnings += warn(new, old)
 
     def _track(self, request: Request, served: Served, old: Object, new: Object, subresource: str) -> None:
         track_update(

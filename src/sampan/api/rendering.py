@@ -12,11 +12,15 @@ from sampan.api.catalog import Served
 from sampan.api.encodings import encode
 from sampan.api.errors import StatusError
 from sampan.api.listing import Listed, list_answer
+from sampan.api.long_answers import ListResponse
 from sampan.api.negotiation import JSON, PLAIN, YAML, Accepted, accepted, clauses, negotiate, not_acceptable
 from sampan.api.request import Request, Response
 from sampan.api.resource import Resource
-from sampan.api.tables import partial, partial_list, table
+from sampan.api.tables import columns_of, partial, partial_list, row, table
+from sampan.api.turns import in_turns
 from sampan.api.wire import has_message
+from sampan.schema import yaml_text
+from sampan.store import Record
 
 
 def wanted(request: Request) -> Accepted:
@@ -54,25 +58,51 @@ def object_response(request: Request, served: Served, value: bytes, status: int 
     return json_response(request, value, status, form)
 
 
-def list_response(request: Request, served: Served, listed: Listed) -> Response:
+async def list_response(request: Request, served: Served, listed: Listed) -> Response:
     """Answer with a list: a join of bytes unless it must be transformed."""
     api, form = request.api, wanted(request)
     if not form.transform:
         answer = list_answer(api, served, listed)
-        plain = form.media != YAML and "pretty" not in request.query
-        return answer if plain else json_response(request, answer.body, 200, form)
+        if form.media == YAML:
+            return Response(await yaml_list(answer.head, answer.values), 200, YAML)
+        return answer if "pretty" not in request.query else json_response(request, answer.body, 200, form)
     metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
     if listed.token:
         metadata["continue"] = listed.token
     if listed.remaining:
         metadata["remainingItemCount"] = listed.remaining
-    objects = [api.registry.decode(served, record.value) for record in listed.records]
+    decode = api.registry.decode
     if form.transform == "Table":
-        include = request.query.get("includeObject", "")
-        made = table(served.resource, objects, metadata, version=form.version, include=include)
+        columns, include = columns_of(served.resource), request.query.get("includeObject", "")
+        made = table(served.resource, [], metadata, version=form.version, include=include)
+        field = "rows"
+
+        def one(record: Record) -> bytes:
+            return orjson.dumps(row(columns, decode(served, record.value), include, form.version))
     else:
-        made = partial_list(objects, metadata, form.version)
-    return json_response(request, orjson.dumps(made), 200, form)
+        made, field = partial_list(metadata, form.version), "items"
+
+        def one(record: Record) -> bytes:
+            return orjson.dumps(partial(decode(served, record.value), form.version))
+
+    values = await in_turns(one, listed.records)
+    head = orjson.dumps(made)
+    assert head.endswith(b"[]}")
+    head = head.removesuffix(b"[]}")
+    if form.media == YAML:
+        return Response(await yaml_list(head + b"[]}", values, field), 200, YAML)
+    answer = ListResponse(head + b"[", values, b"]}")
+    return answer if "pretty" not in request.query else json_response(request, answer.body, 200, form)
+
+
+async def yaml_list(head: bytes, values: Sequence[bytes], field: str = "items") -> bytes:
+    """Return a list in YAML: of ``head``, the list with nothing in it, and its objects. Some at a time, for it takes long."""
+    made: dict[str, Any] = orjson.loads(head)
+    if not values:
+        return as_yaml(made)
+    del made[field]
+    items = await in_turns(lambda value: yaml_text.item(orjson.loads(value)), values)
+    return "".join([yaml_text.dump(made), field, ":\n", *items]).encode()
 
 
 def event_transform(request: Request, served: Served) -> Callable[[bytes], bytes] | None:
@@ -123,10 +153,7 @@ def error_response(error: StatusError, accept: str = "") -> Response:
 
 
 def as_yaml(value: Any) -> bytes:
-    import yaml  # heavy, and few ask for it
-
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-    return text.encode()
+    return yaml_text.dump(value).encode()
 
 
 def objects_list(served: Served, values: Sequence[bytes], revision: int) -> bytes:

@@ -28,7 +28,7 @@ def table(
     definitions: bool = True,
 ) -> Object:
     """Return a Table. ``include`` is ``includeObject``: None, Metadata (also "") or Object."""
-    columns = resource.columns or DEFAULT_COLUMNS
+    columns = columns_of(resource)
     described = [definition(column) for column in columns] if definitions else []
     rows = [row(columns, obj, include, version) for obj in objects]
     return {
@@ -38,6 +38,10 @@ def table(
         "columnDefinitions": described,
         "rows": rows,
     }
+
+
+def columns_of(resource: Resource) -> Sequence[Column]:
+    return resource.columns or DEFAULT_COLUMNS
 
 
 def definition(column: Column) -> Object:
@@ -90,10 +94,11 @@ def partial(obj: Object, version: str) -> Object:
     }
 
 
-def partial_list(objects: Sequence[Object], metadata: Object, version: str) -> Object:
+def partial_list(metadata: Object, version: str) -> Object:
+    """Return a list of metadata with nothing in it yet."""
     return {
         "kind": "PartialObjectMetadataList",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": metadata,
-        "items": [partial(obj, version) for obj in objects],
+        "items": [],
     }

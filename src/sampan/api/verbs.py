@@ -21,6 +21,7 @@ from sampan.api.rendering import event_transform, list_response, object_response
 from sampan.api.request import Request, Response
 from sampan.api.resource import Cause
 from sampan.api.scaling import scale
+from sampan.api.turns import LARGE_BODY_BYTES, beside
 from sampan.api.watching import WatchStream
 from sampan.schema.objects import Object
 
@@ -38,7 +39,7 @@ async def get(request: Request, served: Served) -> Answer:
 async def list_(request: Request, served: Served) -> Answer:
     wanted(request)
     listed = await list_records(request.api, request, served, request.attributes.namespace)
-    return list_response(request, served, listed)
+    return await list_response(request, served, listed)
 
 
 async def watch(request: Request, served: Served) -> Answer:
@@ -53,7 +54,7 @@ async def create(request: Request, served: Served) -> Answer:
     check_write_options(request, "CreateOptions")
     if resource.namespaced and not at.namespace:
         raise method_not_allowed()
-    obj = decode_object(request, served)
+    obj = await read_object(request, served)
     check_namespace(served, obj, at.namespace)
     metadata = obj["metadata"]
     if not metadata.get("name") and not metadata.get("generateName"):
@@ -62,6 +63,13 @@ async def create(request: Request, served: Served) -> Answer:
     metadata.pop("managedFields", None)
     written = await request.api.registry.create(request, served, at.namespace, obj)
     return object_response(request, served, written.value, 201)
+
+
+async def read_object(request: Request, served: Served) -> Object:
+    """Return the object of a body. Raises 400, 415 and 422."""
+    if len(request.body) > LARGE_BODY_BYTES:
+        return await beside(decode_object, request, served)
+    return decode_object(request, served)
 
 
 def check_namespace(served: Served, obj: Object, namespace: str) -> None:
@@ -78,7 +86,7 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
     wanted(request)
     at, resource = request.attributes, served.resource
     check_write_options(request, "UpdateOptions")
-    obj = decode_object(request, served)
+    obj = await read_object(request, served)
     check_namespace(served, obj, at.namespace)
     metadata = obj["metadata"]
     if metadata.get("name", "") != at.name:

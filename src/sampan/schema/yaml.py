@@ -73,6 +73,13 @@ class _Frame:
         self.nodes, self.size, self.depth = 1, 0, 0
 
 
+class _Merge(str):
+    """The key that merges, told by what it is from the text that has its letters."""
+
+
+MERGE = _Merge("<<")
+
+
 class _Reader:
     def __init__(self) -> None:
         self.stack: list[_Frame] = []
@@ -137,7 +144,7 @@ class _Reader:
         top.key = key
 
     def take_value(self, top: _Frame, value: Any) -> None:
-        if top.key == "<<":
+        if top.key is MERGE:
             sources = value if isinstance(value, list) else [value]
             if not all(isinstance(source, dict) for source in sources):
                 raise YAMLError("map merge requires map or sequence of maps as the value")
@@ -167,6 +174,10 @@ class _Reader:
         weight = Weight(1, len(event.value), 0)
         if event.anchor:
             self.anchors[event.anchor] = (value, weight)
+        if value == "<<" and not event.style and self.stack:
+            top = self.stack[-1]
+            if top.key is None and isinstance(top.value, dict):
+                value = MERGE  # in quotes it is a key as others are
         self.add(value, weight)
 
 

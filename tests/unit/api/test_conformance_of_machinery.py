@@ -365,6 +365,21 @@ async def test_definitions_are_published_renamed_and_withdrawn(http: Asgi) -> No
         assert {*names("v2", "v4"), "com.example.v5.Bar"} <= found
 
 
+async def test_definitions_of_several_groups_versions_and_kinds_are_published(http: Asgi) -> None:
+    for group, plural, one in (
+        ("example.com", "foos", "v1"),
+        ("example.com", "bars", "v1"),
+        ("example.com", "bazes", "v2"),
+        ("other.example.com", "foos", "v1"),
+    ):
+        made = definition(version(one, SCHEMA, storage=True), plural=plural)
+        made["metadata"]["name"], made["spec"]["group"] = f"{plural}.{group}", group
+        await create(http, CRDS, made)
+    names = {"com.example.v1.Foo", "com.example.v1.Bar", "com.example.v2.Baze", "com.example.other.v1.Foo"}
+    for found in await published(http):
+        assert names <= found
+
+
 # strict fields
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,12 @@ def test_logs_and_exec_are_answered() -> None:
         cluster.wait_for("pod/p")
         kubectl = cluster.kubectl
         assert kubectl("logs", "p").out == "simulated container main of shop:1\n"
-        assert kubectl("logs", "p", "--timestamps", "--tail=1").out.split(" ", 1)[1].startswith("simulated")
+        stamped = kubectl("logs", "p", "--timestamps", "--tail=1").out
+        assert stamped.split(" ", 1)[1].startswith("simulated")
+        assert datetime.fromisoformat(stamped.split(" ", 1)[0])
+        assert kubectl("logs", "p", "--limit-bytes=1").out == "s"
+        assert kubectl("logs", "p", "--tail=0").out == ""
+        assert kubectl("logs", "p", "--since=24h").out == "simulated container main of shop:1\n"
         assert kubectl("exec", "p", "--", "cat", "/etc/ready").out == "yes\n"
         failed = kubectl("exec", "p", "--", "fail", check=False)
         assert (failed.code, failed.err.splitlines()[0]) == (3, "no")

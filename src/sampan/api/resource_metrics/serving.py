@@ -103,7 +103,7 @@ class ResourceMetrics:
         rows = await (self.nodes(chosen) if resource is NODE_METRICS else self.pods(chosen))
         rows.sort(key=lambda one: (one["metadata"].get("namespace", ""), one["metadata"]["name"]))
         records = [Record(f"/metrics/{number}", orjson.dumps(one), 0, 0) for number, one in enumerate(rows)]
-        return list_response(request, served, Listed(records, request.api.store.revision))
+        return await list_response(request, served, Listed(records, request.api.store.revision))
 
     async def _named(self, resource: Resource, namespace: str, name: str) -> Object:
         if resource is NODE_METRICS:
