@@ -1,0 +1,246 @@
+"""Whatever changes while requests run, none fails: certificates, listeners, weights, endpoints, pods that end."""
+
+from __future__ import annotations
+
+import datetime
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from .eventually import eventually
+from .test_gateway_live import apply, secret
+from .up_down_cluster import Cluster
+
+NAMESPACE = "gateway-changes"
+HOST = "shop.example"
+
+
+def deployment(name: str, replicas: int) -> list[dict[str, Any]]:
+    """Pods that answer with their Deployment's name, and their Service."""
+    script = f"mkdir -p /www && echo {name} > /www/index.html && exec httpd -f -p 8080 -h /www"
+    container = {
+        "name": "web",
+        "image": "busybox:1",
+        "command": ["sh", "-c", script],
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
+    }
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 4}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}]
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": named(name), "spec": spec},
+        {"apiVersion": "v1", "kind": "Service", "metadata": named(name), "spec": {"selector": labels, "ports": ports}},
+    ]
+
+
+def named(name: str) -> dict[str, str]:
+    return {"name": name, "namespace": NAMESPACE}
+
+
+def certificate(serial: int) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), serial)
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
+    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def gateway(*more: dict[str, Any]) -> dict[str, Any]:
+    tls = {"certificateRefs": [{"name": "certificate"}]}
+    listeners = [
+        {"name": "http", "port": 80, "protocol": "HTTP"},
+        {"name": "https", "port": 443, "protocol": "HTTPS", "hostname": HOST, "tls": tls},
+        *more,
+    ]
+    spec = {"gatewayClassName": "sampan", "listeners": listeners}
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": named("front"), "spec": spec}
+
+
+def route(kind: str, name: str, *backends: tuple[str, int], section: str = "", **more: Any) -> dict[str, Any]:
+    parent = {"name": "front", **({"sectionName": section} if section else {})}
+    references = [{"name": backend, "port": 80, "weight": weight} for backend, weight in backends]
+    spec = {"parentRefs": [parent], "rules": [{"backendRefs": references}], **more}
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": named(name), "spec": spec}
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection to an address, with TLS for ``HOST`` when a context is given."""
+
+    def __init__(self, address: str, port: int, context: ssl.SSLContext | None = None) -> None:
+        super().__init__(address, port, timeout=10)
+        self.context = context
+        self.opened = 0
+
+    def connect(self) -> None:
+        super().connect()
+        self.opened += 1
+        if self.context is not None:
+            self.sock = self.context.wrap_socket(self.sock, server_hostname=HOST)
+
+
+def any_certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+class Load(threading.Thread):
+    """Requests one after the other on one kept connection; counts codes and bodies."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(daemon=True)
+        self.connection = connection
+        self.codes: Counter[int | str] = Counter()
+        self.bodies: Counter[str] = Counter()
+        self.ending = threading.Event()
+
+    def run(self) -> None:
+        while not self.ending.is_set():
+            try:
+                self.connection.request("GET", "/", headers={"Host": HOST})
+                answer = self.connection.getresponse()
+                self.bodies[answer.read().decode().strip()] += 1
+                self.codes[answer.status] += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.codes[f"{type(error).__name__}: {error}"] += 1
+                self.connection.close()
+
+    def __enter__(self) -> Load:
+        self.start()
+        eventually("requests run", lambda: sum(self.codes.values()) > 3)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ending.set()
+        self.join(15)
+        if error[0] is None:
+            assert set(self.codes) == {200}, self.codes
+
+
+@pytest.fixture(scope="module")
+def front(real_cluster: Cluster) -> Iterator[tuple[Cluster, str]]:
+    """The cluster and the Gateway's address: two replicas of ``red`` and ``blue`` behind it."""
+    real_cluster.kubectl("create", "namespace", NAMESPACE)
+    apply(
+        real_cluster,
+        {**secret("certificate", *certificate(1)), "metadata": named("certificate")},
+        gateway(),
+        *deployment("red", 2),
+        *deployment("blue", 2),
+        route("HTTPRoute", "shop", ("red", 1)),
+    )
+    kubectl = real_cluster.kubectl
+    kubectl("-n", NAMESPACE, "wait", "deployment", "--all", "--for=condition=Available", "--timeout=60s")
+    kubectl("-n", NAMESPACE, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=30s")
+    found = real_cluster.get("-n", NAMESPACE, "gateway", "front")
+    address = found["status"]["addresses"][0]["value"]
+
+    def answers() -> bool:
+        connection = Connection(address, 80)
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+
+    eventually("the gateway answers", answers)
+    yield real_cluster, address
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def serial(address: str) -> int:
+    """Return the serial number of the certificate that a new connection is shown."""
+    plain = socket.create_connection((address, 443), timeout=10)
+    with plain, any_certificate().wrap_socket(plain, server_hostname=HOST) as wrapped:
+        found = wrapped.getpeercert(binary_form=True)
+    assert found is not None
+    return x509.load_der_x509_certificate(found).serial_number
+
+
+def test_a_certificate_is_exchanged_and_the_connection_stays(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    assert serial(address) == 1
+    connection = Connection(address, 443, any_certificate())
+    with Load(connection):
+        for number in (2, 3):
+            apply(cluster, {**secret("certificate", *certificate(number)), "metadata": named("certificate")})
+            eventually(f"certificate {number} is shown", lambda number=number: serial(address) == number)  # type: ignore[misc]
+    assert connection.opened == 1
+
+
+def test_listeners_come_and_go_and_the_others_connections_stay(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    more = [
+        {"name": "other", "port": 80, "protocol": "HTTP", "hostname": "other.example"},
+        {"name": "tcp", "port": 9000, "protocol": "TCP"},
+        {
+            "name": "secure",
+            "port": 443,
+            "protocol": "TLS",
+            "hostname": "tls.example",
+            "tls": {"mode": "Terminate", "certificateRefs": [{"name": "certificate"}]},
+        },
+    ]
+    plain, secure = Connection(address, 80), Connection(address, 443, any_certificate())
+    tcp = route("TCPRoute", "tcp", ("blue", 1), section="tcp")
+    tls = route("TLSRoute", "tls", ("blue", 1), section="secure", hostnames=["tls.example"])
+
+    def reaches_blue(port: int, name: str) -> bool:
+        try:
+            with socket.create_connection((address, port), timeout=5) as raw:
+                stream = any_certificate().wrap_socket(raw, server_hostname=name) if name else raw
+                stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return b"blue" in b"".join(iter(lambda: stream.recv(4096), b""))
+        except OSError:
+            return False
+
+    with Load(plain), Load(secure):
+        apply(cluster, gateway(*more), tcp, tls)
+        eventually("the TCP listener serves", lambda: reaches_blue(9000, ""))
+        eventually("the TLS listener serves", lambda: reaches_blue(443, "tls.example"))
+        apply(cluster, gateway())
+        eventually("the TCP listener is gone", lambda: not reaches_blue(9000, ""))
+        for name in ("tcproute/tcp", "tlsroute/tls"):
+            cluster.kubectl("-n", NAMESPACE, "delete", name, "--wait=false")
+    assert (plain.opened, secure.opened) == (1, 1)
+
+
+def test_weights_and_pods_change_under_load(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    with Load(Connection(address, 80)) as load:
+        for weights in ((1, 1), (0, 1), (1, 0)):
+            apply(cluster, route("HTTPRoute", "shop", ("red", weights[0]), ("blue", weights[1])))
+            wanted = {name for name, weight in zip(("red", "blue"), weights, strict=True) if weight}
+
+            def served(wanted: set[str] = wanted) -> bool:
+                load.bodies.clear()
+                total = sum(load.codes.values())
+                eventually("more requests", lambda: sum(load.codes.values()) > total + 40)
+                return set(load.bodies) == wanted
+
+            eventually(f"answers from {wanted}", served)
+        for turn in range(2):
+            cluster.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/red")
+            cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/red", "--timeout=90s")
+            found = cluster.get("-n", NAMESPACE, "pods", "-l", "app=red")
+            assert len(found["items"]) >= 2, turn
+        patch = json.dumps({"spec": {"replicas": 1}})
+        cluster.kubectl("-n", NAMESPACE, "patch", "deployment", "red", "-p", patch)
+        eventually(
+            "one pod is left",
+            lambda: len(cluster.get("-n", NAMESPACE, "pods", "-l", "app=red")["items"]) == 1,
+            60,
+        )
