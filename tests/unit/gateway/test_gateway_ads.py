@@ -27,6 +27,12 @@ class Envoy:
             found.append(decode(RESPONSE, self.connection.out.get_nowait()))
         return found
 
+    def begin(self, *tables: str) -> None:
+        """Ask for what every Envoy asks for at once, and for these tables."""
+        for type_url in (CLUSTER, LISTENER):
+            self.subscribe(type_url)
+        self.subscribe(ROUTES, *tables)
+
     def answer(self, *types: str) -> list[tuple[str, list[str], list[str]]]:
         """Answer to all that comes (of these types) until nothing comes; return type, names and removed names."""
         seen = []
@@ -48,7 +54,7 @@ class Envoy:
 def test_a_refusal_belongs_to_its_resource_until_that_is_mended() -> None:
     server = Ads()
     envoy = Envoy(server)
-    envoy.subscribe(ROUTES, "a", "b", "c")
+    envoy.begin("a", "b", "c")
 
     def publish(**routes: bytes) -> dict[str, str]:
         for name in ("a", "b", "c"):
@@ -102,9 +108,9 @@ def test_additions_go_in_order_and_removals_after_them() -> None:
 def test_routes_wait_for_clusters_and_endpoints_do_not() -> None:
     server = Ads()
     envoy = Envoy(server)
-    envoy.subscribe(CLUSTER)
+    envoy.begin("table")
+    envoy.answer()
     envoy.subscribe(ENDPOINTS, "web")
-    envoy.subscribe(ROUTES, "table")
     for type_url, name in ((CLUSTER, "web"), (ENDPOINTS, "web"), (ROUTES, "table")):
         server.change(type_url, name, b"1")
     number = server.push()
@@ -119,9 +125,27 @@ def test_routes_wait_for_clusters_and_endpoints_do_not() -> None:
 def test_an_envoy_that_comes_gets_what_it_asks_for() -> None:
     server = Ads()
     assert server.acknowledged == -1
-    server.change(CLUSTER, "web", b"1")
+    for type_url, name in ((CLUSTER, "web"), (LISTENER, "gw/80"), (ROUTES, "gw/80")):
+        server.change(type_url, name, b"1")
     server.push()
     envoy = Envoy(server)
     envoy.subscribe(CLUSTER)
     assert envoy.answer() == [(CLUSTER, ["web"], [])]
+    assert server.acknowledged < server.sequence, "it has not even asked for listeners"
+    envoy.subscribe(LISTENER)
+    assert envoy.answer() == [(LISTENER, ["gw/80"], [])]
+    assert server.acknowledged < server.sequence, "it has not asked for the listener's routes"
+    envoy.subscribe(ROUTES, "gw/80")
+    assert envoy.answer() == [(ROUTES, ["gw/80"], [])]
+    assert server.acknowledged == server.sequence
+
+
+def test_routes_of_a_refused_listener_are_not_waited_for() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin()
+    for type_url, name, content in ((LISTENER, "gw/80", b"bad"), (ROUTES, "gw/80", b"1"), (ROUTES, "gw/80/a", b"1")):
+        server.change(type_url, name, content)
+    server.push()
+    envoy.answer()
     assert server.acknowledged == server.sequence

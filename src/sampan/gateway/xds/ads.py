@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.gateway.xds.encode import EncodingError, any_of, decode, delimited, encode
-from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER, PREFIX, WILDCARD
+from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER, PREFIX, ROUTES, WILDCARD
 
 logger = logging.getLogger("sampan.gateway")
 
@@ -59,6 +59,8 @@ class Connection:
         self.has: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
         self.due: dict[str, dict[str, int]] = {type_url: {} for type_url in ORDER}
         """Type → name → the push that made it due."""
+        self.awaited: dict[str, int] = {}
+        """Tables of routes that this Envoy will ask for, with the push that made them: it has their listener, or will."""
         self.waiting: dict[str, tuple[str, dict[str, int]]] = {}
         """Type → nonce and resources (with their push) of the answer that has not been acknowledged."""
         self.alone: set[tuple[str, str]] = set()
@@ -74,8 +76,12 @@ class Connection:
 
     def oldest(self) -> int | None:
         """Return the first push that is not answered, None when all are."""
+        if LISTENER not in self.subscribed:
+            return 0
         numbers = [min(due.values()) for due in self.due.values() if due]
         numbers += [min(sent.values()) for _, sent in self.waiting.values() if sent]
+        if self.awaited:
+            numbers.append(min(self.awaited.values()))
         return min(numbers) if numbers else None
 
 
@@ -147,7 +153,13 @@ class Ads:
         """Make a resource due when the Envoy wants it and has it otherwise."""
         version = self.versions[type_url].get(name)
         has = connection.has[type_url].get(name)
-        if version == has or (version is not None and not connection.wants(type_url, name)):
+        wanted = connection.wants(type_url, name)
+        if type_url == ROUTES:
+            if version is not None and not wanted:
+                connection.awaited.setdefault(name, number)
+            else:
+                connection.awaited.pop(name, None)
+        if version == has or (version is not None and not wanted):
             connection.due[type_url].pop(name, None)
         else:
             connection.due[type_url].setdefault(name, number)
@@ -230,10 +242,15 @@ class Ads:
                 names.discard(name)
                 connection.has[type_url].pop(name, None)
                 connection.due[type_url].pop(name, None)
+            if first and type_url == LISTENER:
+                for name in self.resources[ROUTES]:
+                    self._owe(connection, ROUTES, name, self.sequence)
             wildcard = type_url in WILDCARD or "*" in names
             for name in self.resources[type_url] if first and wildcard else asked:
                 if name in self.resources[type_url]:
                     self._owe(connection, type_url, name, self.sequence)
+            if first and wildcard and not connection.due[type_url]:
+                self._send(connection, type_url, [], [])  # there is nothing: Envoy would wait 15 s to be told so
         self._send_due(connection)
         self._answered.set()
 
@@ -258,6 +275,9 @@ class Ads:
         for name in names:
             self.problems[type_url, name] = text
             logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
+            if type_url == LISTENER:  # nobody will ask for its routes
+                for table in [table for table in connection.awaited if f"{table}/".startswith(f"{name}/")]:
+                    del connection.awaited[table]
             self.on_answer(type_url, name, sent[name], text)
 
     async def _serve(self, stream: Any) -> None:
