@@ -8,6 +8,7 @@ Source: kubernetes pkg/controller/volume/attachdetach, pkg/volume/csi (csi_attac
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import NODES, VOLUME_ATTACHMENTS
+from sampan.controllers.node_conditions import is_ready
 from sampan.controllers.volume_protection import BY_CLAIM
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import claims_of
@@ -26,6 +28,10 @@ BY_NODE = "node"
 OVER = ("Succeeded", "Failed")
 OUR_NAME = re.compile(r"csi-[0-9a-f]{64}")
 EXCLUSIVE = ("ReadWriteOnce", "ReadWriteOncePod")
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""Somebody has made sure that the node is off: what it says of its volumes no longer counts."""
+FORCED_SECONDS = 360.0
+"""How long a node that is not well may go without saying that it let go of a volume (maxWaitForUnmountDuration)."""
 
 
 def unique_name(volume: Object) -> str:
@@ -64,6 +70,10 @@ def is_ours(found: Object, volume: Object | None) -> bool:
     return bool(volume["spec"].get("csi")) and name == attachment_name(volume, found["spec"]["nodeName"])
 
 
+def is_out_of_service(node: Object) -> bool:
+    return any(taint["key"] == OUT_OF_SERVICE for taint in (node.get("spec") or {}).get("taints") or ())
+
+
 def node_of(pod: Object) -> list[str]:
     """Index function: the node that a pod runs on."""
     node = pod["spec"].get("nodeName")
@@ -92,6 +102,11 @@ class AttachDetach(Controller):
         self._told: dict[str, str] = {}
         self._held_off: dict[str, set[str]] = {}
         """Nodes that wait until another lets go of a volume, by the volume's name."""
+        self._attaching: dict[str, str] = {}
+        """Nodes that volumes are being attached to, by the attachment's name, until the informer shows that."""
+        self._unwanted: dict[str, float] = {}
+        """Since when attachments are not wanted any more that their node still uses."""
+        attachments.add_handler(self._on_attachment)
         pods.add_index(BY_NODE, node_of)
         pods.add_index(BY_CLAIM, claims_of)
         attachments.add_index(BY_NODE, lambda one: [one["spec"]["nodeName"]])
@@ -100,6 +115,11 @@ class AttachDetach(Controller):
         self.watch(attachments, self._nodes_of_attachment)
         self.watch(nodes, self._if_attached)
         self.watch(drivers, lambda driver: {node for pod in self.pods for node in self._node_of_pod(pod)})
+
+    def _on_attachment(self, change: str, old: Object | None, new: Object) -> None:
+        self._attaching.pop(new["metadata"]["name"], None)
+        if change == "DELETED":
+            self._unwanted.pop(new["metadata"]["name"], None)
 
     def _node_of_pod(self, pod: Object) -> list[str]:
         node = pod["spec"].get("nodeName")
@@ -125,18 +145,20 @@ class AttachDetach(Controller):
         wanted = self._wanted(key)
         self._forget_unwanted(key, {volume["metadata"]["name"] for volume, _ in wanted.values()})
         there = {one["metadata"]["name"]: one for one in self.attachments.by_index(BY_NODE, key)}
+        waits = []
         for name, (volume, pods) in wanted.items():
+            self._unwanted.pop(name, None)
             if name not in there:
                 await self._attach(key, volume, pods)
             elif "deletionTimestamp" not in there[name]["metadata"]:
                 self._tell(there[name], volume, pods)
         node = self.nodes.get(key)
         for name, found in there.items():
-            if name not in wanted:
-                await self._detach(node, found)
+            if name not in wanted and (wait := await self._detach(node, found)) is not None:
+                waits.append(wait)
         if node is not None:
             await self._write(node, there)
-        return None
+        return min(waits, default=None)
 
     def _forget_unwanted(self, node: str, wanted: set[str]) -> None:
         for volume in [name for name, nodes in self._held_off.items() if node in nodes and name not in wanted]:
@@ -168,16 +190,29 @@ class AttachDetach(Controller):
         elsewhere = self._nodes_that_have(volume) - {node}
         if elsewhere and not set(volume["spec"].get("accessModes") or ()) - set(EXCLUSIVE):
             self._held_off.setdefault(name, set()).add(node)
+            users = sorted(pod["metadata"]["name"] for other in elsewhere for pod in self._users(volume, other))
             message = "Volume is already exclusively attached to one node and can't be attached to another"
+            if users:
+                message = f"Volume is already used by pod(s) {', '.join(users)}"
             whole = f'Multi-Attach error for volume "{name}" {message}'
             self._once(f"{node}/{name}", whole, "FailedAttachVolume", pods)
             return
         self._no_longer_held_off(name, node)
+        made = attachment(volume, node)
+        self._attaching[made["metadata"]["name"]] = node
         try:
-            await self.client.create(VOLUME_ATTACHMENTS, attachment(volume, node))
-        except ApiError as error:
-            if not error.already_exists:
+            await self.client.create(VOLUME_ATTACHMENTS, made)
+        except BaseException as error:
+            self._attaching.pop(made["metadata"]["name"], None)
+            if not (isinstance(error, ApiError) and error.already_exists):
                 raise
+
+    def _users(self, volume: Object, node: str) -> Iterator[Object]:
+        """Yield the pods of a node that use a volume."""
+        reference = volume["spec"].get("claimRef") or {}
+        for pod in self.pods.by_index(BY_CLAIM, f"{reference.get('namespace')}/{reference.get('name')}"):
+            if node in node_of(pod):
+                yield pod
 
     def _no_longer_held_off(self, volume: str, node: str) -> None:
         nodes = self._held_off.get(volume)
@@ -188,11 +223,13 @@ class AttachDetach(Controller):
 
     def _nodes_that_have(self, volume: Object) -> set[str]:
         name = volume["metadata"]["name"]
-        return {
+        shown = {
             one["spec"]["nodeName"]
             for one in self.attachments
             if (one["spec"].get("source") or {}).get("persistentVolumeName") == name
         }
+        made = self._attaching.items()
+        return shown | {node for one, node in made if one == attachment_name(volume, node)}
 
     def _tell(self, found: Object, volume: Object, pods: list[Object]) -> None:
         """Tell the pods that their volume is attached, or why it is not."""
@@ -210,18 +247,23 @@ class AttachDetach(Controller):
         for pod in pods:
             self.events.record(pod, "Normal" if reason == "SuccessfulAttachVolume" else "Warning", reason, message)
 
-    async def _detach(self, node: Object | None, found: Object) -> None:
-        """Take an attachment of ours back once its node does not use the volume any more, or is not there."""
+    async def _detach(self, node: Object | None, found: Object) -> float | None:
+        """Take an attachment of ours back once its node does not use the volume any more, is not there, or is not well for so
+        long that it will not say; return in how many seconds that would be."""
         name = (found["spec"].get("source") or {}).get("persistentVolumeName") or ""
         volume = self.volumes.get(name)
         if "deletionTimestamp" in found["metadata"] or not is_ours(found, volume):
-            return
+            return None
         in_use = ((node or {}).get("status") or {}).get("volumesInUse") or ()
         held = unique_name(volume) if volume is not None else f"kubernetes.io/csi/{found['spec']['attacher']}^"
-        if any(one == held or (volume is None and one.startswith(held)) for one in in_use):
-            return
+        if node is not None and any(one == held or (volume is None and one.startswith(held)) for one in in_use):
+            now = asyncio.get_running_loop().time()
+            left = FORCED_SECONDS - (now - self._unwanted.setdefault(found["metadata"]["name"], now))
+            if not is_out_of_service(node) and (is_ready(node) or left > 0):
+                return None if is_ready(node) else left
         self._told.pop(f"{found['spec']['nodeName']}/{name}", None)
         await self.client.delete(VOLUME_ATTACHMENTS, found["metadata"]["name"], uid=found["metadata"]["uid"])
+        return None
 
     async def _write(self, node: Object, there: dict[str, Object]) -> None:
         """Say in the Node's status what is attached."""

@@ -6,6 +6,7 @@ A cycle waits for nothing: it sees one state of the world. Source: pkg/scheduler
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -80,6 +81,13 @@ def enough(nodes: int, percentage: int) -> int:
     return max(nodes * share // 100, FEWEST_NODES)
 
 
+def one_of_the_best(nodes: Sequence[NodeInfo], scores: Sequence[int]) -> NodeInfo:
+    """Return a node with the highest score: any of several, as kube-scheduler does, so that not one of many equal nodes gets
+    all pods until its score falls."""
+    highest = max(scores)
+    return random.choice([node for node, score in zip(nodes, scores, strict=True) if score == highest])
+
+
 class Cycles:
     """Runs cycles over one cluster, and remembers which node to begin with."""
 
@@ -103,7 +111,7 @@ class Cycles:
         scores = profile.scores(state, pod, found, answers)
         if isinstance(scores, Status):
             return scores
-        return found[scores.index(max(scores))]
+        return one_of_the_best(found, scores)
 
     async def choose_with(
         self, extenders: Extenders, profile: Profile, state: CycleState, pod: PodInfo
@@ -131,6 +139,7 @@ class Cycles:
         if len(nodes) > 1:
             for name, more in (await extenders.points(pod, nodes)).items():
                 scores[name] = scores.get(name, 0) + more
+        random.shuffle(nodes)  # any of several that are equal
         return self._still(profile, state, pod, sorted(nodes, key=lambda node: -scores[node.name]))
 
     def _still(

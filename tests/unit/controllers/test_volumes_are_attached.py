@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from sampan.client.resources import (
     CSI_DRIVERS,
     EVENTS,
@@ -14,6 +16,7 @@ from sampan.client.resources import (
     PODS,
     VOLUME_ATTACHMENTS,
 )
+from sampan.controllers import attach_detach
 from sampan.schema.objects import Object
 
 HANDLE = "disk-1"
@@ -82,6 +85,8 @@ async def test_a_volume_for_one_node_is_not_attached_to_two(cluster: Any) -> Non
     assert "no such disk" in (await cluster.event("FailedAttachVolume"))["message"]
     await pod(cluster, "q", "other")
     events = await cluster.until_all(EVENTS, lambda all: any("Multi-Attach" in one["message"] for one in all))
+    told = next(one["message"] for one in events if "Multi-Attach" in one["message"])
+    assert told == 'Multi-Attach error for volume "v" Volume is already used by pod(s) p'
     assert any(one["involvedObject"]["name"] == "q" for one in events if "Multi-Attach" in one["message"])
     assert len((await cluster.client.list(VOLUME_ATTACHMENTS)).items) == 1
     # the first node lets go: whoever was refused gets it
@@ -92,6 +97,29 @@ async def test_a_volume_for_one_node_is_not_attached_to_two(cluster: Any) -> Non
         ):
             if event.type == "ADDED" and event.object["spec"]["nodeName"] == "other":
                 break
+
+
+@pytest.mark.parametrize("why", ["out of service", "silent for long"])
+async def test_a_node_that_is_not_well_has_to_let_go(cluster: Any, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    await with_volume(cluster)
+    unique = f"kubernetes.io/csi/disk.example^{HANDLE}"
+    ready = {"type": "Ready", "status": "True", "reason": "Test", "message": ""}
+    await cluster.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "lost"}})
+    status = {"status": {"conditions": [ready], "volumesInUse": [unique]}}
+    await cluster.client.patch(NODES, "lost", status, subresource="status")
+    await pod(cluster, "p", "lost")
+    await attachments(cluster, 1)
+    await cluster.client.delete(PODS, "p", "default", grace_period_seconds=0)
+    await cluster.gone(PODS, "p")
+    assert await attachments(cluster, 1), "the node still uses it"
+    if why == "out of service":
+        taint = {"key": attach_detach.OUT_OF_SERVICE, "effect": "NoExecute", "value": "nodeshutdown"}
+        await cluster.client.patch(NODES, "lost", {"spec": {"taints": [taint]}})
+    else:
+        monkeypatch.setattr(attach_detach, "FORCED_SECONDS", 0.05)
+        silent = {"status": {"conditions": [{**ready, "status": "Unknown"}]}}
+        await cluster.client.patch(NODES, "lost", silent, subresource="status")
+    await attachments(cluster, 0)
 
 
 async def test_attachments_of_others_are_left_alone(cluster: Any) -> None:

@@ -91,15 +91,15 @@ def test_preferred_affinity_of_the_pod_and_of_those_that_are_there(choose: Choos
     waiting = pod(labels={"app": "db"})
     assert choose(waiting, cluster_of(ZONES, [guard])).startswith(outcome)
     ignoring: dict[str, Object] = {"InterPodAffinity": {"ignorePreferredTermsOfExistingPods": True}}
-    # without it the emptiest node is best
-    assert choose(waiting, cluster_of(ZONES, [guard]), ignoring) == "a1"
+    # without it the emptiest nodes are best
+    assert choose(waiting, cluster_of(ZONES, [guard]), ignoring) in ("a1", "a2")
 
 
 def test_required_affinity_of_those_that_are_there_draws(choose: Choose) -> None:
     follower = pod("f", on="b1", labels={"app": "db"}, affinity={"podAffinity": {REQUIRED: [term("zone", app="db")]}})
     assert choose(pod(labels={"app": "db"}), cluster_of(ZONES, [follower])) == "b1"
     none: dict[str, Object] = {"InterPodAffinity": {"hardPodAffinityWeight": 0}}
-    assert choose(pod(labels={"app": "db"}), cluster_of(ZONES, [follower]), none) == "a1"
+    assert choose(pod(labels={"app": "db"}), cluster_of(ZONES, [follower]), none) in ("a1", "a2")
 
 
 def spread_over(key: str, **changes: Any) -> Object:

@@ -224,3 +224,9 @@ def test_of_very_many_nodes_some_are_compared(chosen: Callable[..., NodeInfo | R
 )  # fmt: skip
 def test_how_many_nodes_are_looked_for(nodes: int, percentage: int, looked_for: int) -> None:
     assert enough(nodes, percentage) == looked_for
+
+
+def test_of_equal_nodes_any_is_chosen(placed: Placed) -> None:
+    """Else the first of many gets every pod until its score falls by a whole point."""
+    nodes = [node(name, cpu="64", memory="256Gi") for name in "abcd"]
+    assert {placed(pod(), nodes) for _ in range(100)} == set("abcd")

@@ -32,5 +32,5 @@ class ImageLocality(Plugin):
     def score(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> int:
         most: int
         spread, most = state[self.name]
-        there = int(sum(node.images.get(image, 0) * share for image, share in spread))
+        there = sum(int(node.images.get(image, 0) * share) for image, share in spread)
         return HIGHEST_SCORE * (min(max(there, SMALL), most) - SMALL) // (most - SMALL)
