@@ -265,4 +265,23 @@ def test_a_change_leaves_alone_what_stays(lab_factory: Callable[..., Lab]) -> No
     with pytest.raises(TopologyError, match=r"nodes\[0\].colour: unknown field"):
         lab.apply({"nodes": [{"name": "a", "colour": 1}]})
     lab.check()
-    assert lab.apply(changed) == {"added": [], "removed": [], "changed": []}
+    assert lab.apply(changed) == {"added": [], "removed": [], "changed": [], "faults": []}
+
+
+def test_faults_of_links_that_stay_stay(lab_factory: Callable[..., Lab]) -> None:
+    """A link that is cut does not come back for a moment; one that is made anew is whole."""
+    ends = [["a", "b"], ["b", "c"], ["c", "d"]]
+    topology: dict[str, Any] = {"nodes": [{"name": name} for name in "abcd"], "links": [{"ends": two} for two in ends]}
+    lab = lab_factory(topology)
+    for link in ("a-b", "b-c", "c-d"):
+        lab.cut(link)
+    lab.loss("a-b", 100)
+    lab.loss("b-c", 100)
+    with lab.start("a", "ip", "monitor", "link") as looking:
+        changed = {**topology, "links": [{"ends": ["a", "b"]}, {"ends": ["b", "c:other"]}]}
+        assert lab.apply(changed)["faults"] == ["cut a-b", "cut b-c", "loss a-b 100%", "loss b-c 100%"]
+        assert looking.code is None
+    assert "NO-CARRIER" in lab.exec("a", "ip", "link", "show", "eth0").out
+    assert "NO-CARRIER" in lab.exec("b", "ip", "link", "show", "eth1").out, "the fault is on the new cable of that name"
+    lab.heal()
+    lab.check()

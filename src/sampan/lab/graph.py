@@ -47,6 +47,8 @@ def text(plan: Plan, inflicted: Sequence[Fault] = ()) -> str:
             + (f"  !! {'; '.join(hurt[cable.name])}" if hurt[cable.name] else "")
             for cable in trunks
         ]
+    if alone := [name for name, node in plan.nodes.items() if not node.interfaces]:
+        lines += ["", f"without links: {', '.join(alone)}"]
     others = [fault for fault in inflicted if not hasattr(fault, "link")]
     if others:
         lines += ["", *(f"!! {faults.describe(fault)}" for fault in others)]

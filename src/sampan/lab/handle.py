@@ -289,7 +289,8 @@ class Lab:
     # changes and faults
 
     def apply(self, source: str | Path | Mapping[str, Any], *, check: bool = True) -> dict[str, list[str]]:
-        """Change it by difference while it runs; return what was ``added``, ``removed`` and ``changed``."""
+        """Change it by difference while it runs; return what was ``added``, ``removed`` and ``changed``, and the
+        ``faults`` in force, with which it was not checked."""
         answer = self._ask({"ask": "apply", "check": check, **topology_message(source)})
         self.topology = dataclasses.replace(load(source), name=self.topology.name)
         self.plan = plan(self.topology, self.plan)

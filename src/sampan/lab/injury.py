@@ -11,10 +11,10 @@ from sampan.lab import features
 from sampan.lab.errors import LabError
 from sampan.lab.fabric import Fabric
 from sampan.lab.faults import Fault
-from sampan.lab.plan import Plan, Plug
-from sampan.lab.processes import of_namespace, signal_all
+from sampan.lab.plan import Cable, Plan, Plug
+from sampan.lab.processes import signal_all
 from sampan.lab.topology import Impairment
-from sampan.network import links, netlink, qdiscs
+from sampan.network import links, qdiscs
 from sampan.network.netlink import NetlinkError
 
 
@@ -99,7 +99,7 @@ class Injury:
             if name in self.down:
                 continue
             place = self.fabric.places[plug.place]
-            kept = netlink.kept_by(place.netlink, plug.number) if plug.place else []
+            kept = links.kept_by(place.netlink, plug.number) if plug.place else []
             place.netlink.batch([links.set_state(plug.number, up=False)])
             self.down[name], self.routes[name] = plug, kept
 
@@ -111,6 +111,10 @@ class Injury:
         for name in [name for name, plug in self.down.items() if plug.place == place]:
             del self.down[name], self.routes[name]
 
-    def stopped(self, node: str) -> int:
-        """Return how many processes a node has."""
-        return len(of_namespace(self.fabric.places[node].netns))
+    def forget_cable(self, cable: Cable) -> None:
+        """A cable is gone, perhaps for another one of its name: what was done to it is gone, too."""
+        for plug in cable.ends:
+            self.filtered.pop(plug.place, None)
+            self.shaped.pop((plug.place, plug.number), None)
+        self.down.pop(cable.name, None)
+        self.routes.pop(cable.name, None)

@@ -206,8 +206,9 @@ class Keeping:
         self.start_services([node])
 
     def apply(self, topology: Topology, *, check: bool) -> dict[str, list[str]]:
-        """Make this another laboratory, by difference; return what was changed. Raises ``LabError``; it is then what it was
-        as far as the kernel lets."""
+        """Make this another laboratory, by difference; return what was ``added``, ``removed``, ``changed``, and the ``faults``
+        that people made and that are in force: with those it is not checked. Raises ``LabError``; it is then what it was as
+        far as the kernel lets."""
         features.require(topology)
         # hardware addresses follow from the name
         before, after = self.plan, planned(dataclasses.replace(topology, name=self.plan.name), self.plan)
@@ -216,7 +217,6 @@ class Keeping:
             if name in before.nodes:
                 self.stop_programs(name)
         kept = [fault for fault in self.inflicted if self.still_there(fault, after)]
-        self.injury.inflict(before, [])
         try:
             self.fabric.change(before, after)
         except LabError:
@@ -225,14 +225,18 @@ class Keeping:
             raise
         for name in before.nodes.keys() - after.nodes.keys():
             self.injury.forget(name)
+        for name, cable in before.cables.items():
+            if after.cables.get(name) != cable:
+                self.injury.forget_cable(cable)
         self.plan = after
         if before.hosts() != after.hosts():
             self.rename_hosts(after)
-        if check:
+        if check and not kept:
+            self.injury.inflict(after, [])  # what links suffer by the file is none of the check's business
             self.check()
         self.suffer(kept)
         self.start_services(again)
-        return difference(before, after)
+        return {**difference(before, after), "faults": [faults.describe(fault) for fault in kept]}
 
     def still_there(self, fault: Fault, after: Plan) -> bool:
         try:

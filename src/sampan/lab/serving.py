@@ -1,6 +1,7 @@
-"""What the keeper is asked: one connection a question, one function an answer, in one event loop.
+"""The conversation of the keeper: one connection a question, in one event loop.
 
-What takes long (checks, pings) is answered by a fork of the keeper, so that nobody waits for it.
+What takes long (checks, pings) is answered by a fork of the keeper, so that nobody waits for it. ``answers.py`` has the
+answers.
 """
 
 from __future__ import annotations
@@ -8,35 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import socket
-import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from sampan.lab import calls, echo, faults, graph, programs
+from sampan.lab import calls, programs
 from sampan.lab.address import peer
+from sampan.lab.answers import QUICK, SLOW, Answer, Answers, Message
 from sampan.lab.errors import LabError
-from sampan.lab.faults import Cut, Fault
+from sampan.lab.flaps import Flaps
 from sampan.lab.keeping import Keeping
-from sampan.lab.reachability import Reachability, every
-from sampan.lab.reading import read
-
-Message = dict[str, Any]
-Answer = tuple[Message, list[int]]
-"""What is said, and descriptors that are given away with it."""
-KINDS: dict[str, type[Fault]] = {
-    "cut": faults.Cut,
-    "one-way": faults.OneWay,
-    "loss": faults.Loss,
-    "rate": faults.Rate,
-    "delay": faults.Delay,
-    "pause": faults.Pause,
-    "partition": faults.Partition,
-}
-ETH_P_ALL = 3
-PING_SECONDS = 1.0
 
 
 def serve(keeping: Keeping, listener: socket.socket) -> None:
@@ -50,7 +33,6 @@ class Serving:
         self.listener = listener
         self.stopped = asyncio.Event()
         self.exits: dict[int, asyncio.Future[int]] = {}
-        self.flaps: dict[str, tuple[asyncio.Task[None], str]] = {}
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -64,6 +46,7 @@ class Serving:
         self.listener.setblocking(False)
         async with asyncio.TaskGroup() as tasks:
             self.tasks = tasks
+            self.answers = Answers(self.keeping, Flaps(self.keeping, tasks))
             accepting = tasks.create_task(self.accept(), name="accept")
             await self.stopped.wait()
             # programs, namespaces and what is said right now end with the process
@@ -108,94 +91,20 @@ class Serving:
         asked = message.get("ask")
         if asked == "run":
             await self.run_program(line, message, descriptors)
-        elif asked in ("check", "ping"):
-            await self.in_fork(line, self.check if asked == "check" else lambda: self.ping(message))
         elif asked == "down":
             line.send({})
             self.stopped.set()
-        elif asked == "flap":
-            line.send(self.flap(message))
-        else:
-            known: dict[str, Callable[[Message], Answer]] = {
-                "identity": lambda _: ({"pid": self.keeping.pid}, []),
-                "status": self.status,
-                "enter": self.enter,
-                "socket": self.socket,
-                "capture": self.capture,
-                "fault": self.fault,
-                "heal": self.heal,
-                "apply": self.apply,
-                "restart": self.restart,
-                "logs": self.logs,
-                "graph": self.graph,
-                "addresses": self.addresses,
-            }
-            if asked not in known:
-                raise LabError(f"the keeper knows no {asked!r}: is it of another version of Sampan?")
-            answer, given = known[asked](message)
+        elif asked in SLOW:
+            await self.in_fork(line, lambda: getattr(self.answers, asked)(message))
+        elif asked in QUICK:
+            said, given = getattr(self.answers, asked)(message)
             try:
-                line.send(answer, given)
+                line.send(said, given)
             finally:
                 for descriptor in given:
                     os.close(descriptor)
-
-    # looking
-
-    def status(self, message: Message) -> Answer:
-        keeping = self.keeping
-        nodes = [
-            {
-                "name": name,
-                "router": node.router,
-                "addresses": [str(address) for one in node.interfaces for address in one.addresses],
-                "processes": keeping.processes(name),
-                "ended": keeping.ended.get(name, []),
-            }
-            for name, node in keeping.plan.nodes.items()
-        ]
-        flapping = [f"flap {link}: {said}" for link, (_, said) in self.flaps.items()]
-        return {
-            "name": keeping.options.name,
-            "pid": keeping.pid,
-            "seconds": time.time() - keeping.started,
-            "source": keeping.plan.topology.source,
-            "nodes": nodes,
-            "links": list(keeping.plan.cables),
-            "faults": [faults.describe(fault) for fault in keeping.injury.faults] + flapping,
-        }, []
-
-    def graph(self, message: Message) -> Answer:
-        drawn = graph.svg if message["form"] == "svg" else graph.text
-        return {"text": drawn(self.keeping.plan, self.keeping.injury.faults)}, []
-
-    def logs(self, message: Message) -> Answer:
-        self.known_node(message["node"])
-        log = self.keeping.log(message["node"])
-        return {"text": log.read_text(errors="replace") if log.exists() else ""}, []
-
-    def addresses(self, message: Message) -> Answer:
-        self.known_node(message["node"])
-        found = echo.addresses_of(self.keeping.plan, message["node"])
-        return {"addresses": [str(address) for address in found]}, []
-
-    def known_node(self, name: str) -> None:
-        if name not in self.keeping.plan.nodes:
-            raise LabError(f"there is no node {name!r}", f"there are {', '.join(list(self.keeping.plan.nodes)[:20])}")
-
-    # programs and sockets
-
-    def enter(self, message: Message) -> Answer:
-        """Give the namespaces of a node: user and pid first, in the order in which they are entered."""
-        world = self.keeping.world(message["node"])
-        own = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in ("user", "pid")]
-        env = self.keeping.environment(message["node"], {})
-        return {"env": env}, [*own, *(os.dup(descriptor) for descriptor in (world.net, world.uts, world.mount))]
-
-    def socket(self, message: Message) -> Answer:
-        self.known_node(message["node"])
-        place = self.keeping.fabric.places[message["node"]]
-        made = place.run(lambda: socket.socket(message["family"], message["type"], message["protocol"]))
-        return {}, [made.detach()]
+        else:
+            raise LabError(f"the keeper knows no {asked!r}: is it of another version of Sampan?")
 
     async def run_program(self, line: calls.Line, message: Message, descriptors: list[int]) -> None:
         if len(descriptors) != 3:
@@ -218,122 +127,12 @@ class Serving:
         finally:
             left.cancel()
 
-    async def in_fork(self, line: calls.Line, work: Callable[[], Message]) -> None:
+    async def in_fork(self, line: calls.Line, work: Callable[[], Answer]) -> None:
         pid = os.fork()
         if pid == 0:
             answer_and_end(line, work)
         ended = self.exits.setdefault(pid, asyncio.get_running_loop().create_future())
         await ended
-
-    def check(self) -> Message:
-        verdict = echo.check(self.keeping.fabric.places, self.keeping.plan, every(self.keeping.plan))
-        return {"checked": verdict.checked, "well": verdict.well, "lines": verdict.lines()}
-
-    def ping(self, message: Message) -> Message:
-        source, target = message["source"], message["target"]
-        self.known_node(source)
-        self.known_node(target)
-        reach = Reachability(self.keeping.plan)
-        found = []
-        for address in echo.addresses_of(self.keeping.plan, target):
-            pair = reach.pair(source, target, address)
-            pinger = echo.Pinger(self.keeping.fabric.places[source], address.version)
-            answers = echo.ping(pinger, str(address), message["count"], message.get("seconds", PING_SECONDS))
-            pinger.close()
-            found.append(
-                {"address": str(address), "expected": pair.reachable, "path": list(pair.path), "answers": answers}
-            )
-        return {"targets": found}
-
-    def capture(self, message: Message) -> Answer:
-        """Give a packet socket at one end of each link."""
-        made: list[int] = []
-        ends = []
-        for asked in message["links"]:
-            name, _, wanted = asked.partition("@")
-            if name not in self.keeping.plan.cables:
-                faults.validate(Cut(name), self.keeping.plan)
-            cable = self.keeping.plan.cables[name]
-            shown = [plug.shown for plug in cable.ends]
-            if wanted and wanted not in shown:
-                raise LabError(f"link {name!r} has the ends {' and '.join(shown)}, not {wanted!r}")
-            plug = cable.ends[shown.index(wanted)] if wanted else cable.ends[-1]
-            place = self.keeping.fabric.places[plug.place]
-            opened = place.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
-            opened.bind((plug.name, ETH_P_ALL))
-            made.append(opened.detach())
-            ends.append({"link": name, "end": plug.shown, "interface": plug.name, "mac": plug.mac})
-        return {"ends": ends}, made
-
-    # faults and changes
-
-    def fault(self, message: Message) -> Answer:
-        kind, given = message["kind"], dict(message["given"])
-        seed = message.get("seed")
-        for key in ("link", "node"):
-            if given.get(key) == "any":
-                if seed is None:
-                    raise LabError(f"which {key} is any? a seed is needed to choose")
-                given[key] = self.keeping.choose(key, seed)
-        if kind == "partition":
-            given["groups"] = tuple(tuple(group) for group in given["groups"])
-        fault = KINDS[kind](**given)
-        self.keeping.inflict(fault)
-        return {"fault": faults.describe(fault)}, []
-
-    def flap(self, message: Message) -> Message:
-        link = message["link"]
-        if link == "any":
-            link = self.keeping.choose("link", message["seed"])
-        faults.validate(Cut(link), self.keeping.plan)
-        if not (message["down"] > 0 and message["up"] > 0 and message["times"] >= 1):
-            raise LabError("a link flaps at least once, and is down and up for more than no time")
-        self.end_flap(link)
-        said = f"{message['times']} times, down {message['down']:g}s, up {message['up']:g}s, seed {message['seed']}"
-        task = self.tasks.create_task(self.flapping(link, message), name=f"flap {link}")
-        self.flaps[link] = (task, said)
-        return {"fault": f"flap {link}: {said}"}
-
-    async def flapping(self, link: str, message: Message) -> None:
-        """Cut and heal a link; each time lasts from half to one and a half of what was asked, as the seed has it."""
-        chance = random.Random(f"{message['seed']}/{link}")
-        try:
-            for _ in range(message["times"]):
-                self.keeping.inflict(Cut(link))
-                await asyncio.sleep(message["down"] * chance.uniform(0.5, 1.5))
-                self.uncut(link)
-                await asyncio.sleep(message["up"] * chance.uniform(0.5, 1.5))
-        finally:
-            if self.flaps.get(link, (None,))[0] is asyncio.current_task():
-                del self.flaps[link]
-            self.uncut(link)
-
-    def uncut(self, link: str) -> None:
-        if Cut(link) in self.keeping.inflicted and link in self.keeping.plan.cables:
-            self.keeping.suffer([fault for fault in self.keeping.inflicted if fault != Cut(link)])
-
-    def end_flap(self, link: str) -> bool:
-        if link not in self.flaps:
-            return False
-        task, _ = self.flaps.pop(link)
-        task.cancel()
-        return True
-
-    def heal(self, message: Message) -> Answer:
-        name = message.get("name", "")
-        flaps = [link for link in self.flaps if name in ("", link)]
-        ended = sum(self.end_flap(link) for link in flaps)
-        return {"healed": self.keeping.heal(name) + ended}, []
-
-    def apply(self, message: Message) -> Answer:
-        topology = read(message["topology"], message.get("name", "lab"), message.get("source", ""))
-        for link in list(self.flaps):
-            self.end_flap(link)
-        return self.keeping.apply(topology, check=message["check"]), []
-
-    def restart(self, message: Message) -> Answer:
-        self.keeping.restart(message["node"])
-        return {}, []
 
 
 async def readable(descriptor: socket.socket) -> None:
@@ -366,11 +165,11 @@ async def gone(line: calls.Line) -> None:
         await readable(line.socket)
 
 
-def answer_and_end(line: calls.Line, work: Callable[[], Message]) -> NoReturn:
+def answer_and_end(line: calls.Line, work: Callable[[], Answer]) -> NoReturn:
     """In a fork of the keeper: answer and be gone."""
     try:
         try:
-            line.send(work())
+            line.send(*work())
         except LabError as error:
             line.send(calls.failure(error))
         except Exception as error:

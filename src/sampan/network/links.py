@@ -18,14 +18,22 @@ from sampan.network.netlink import (
     CREATE,
     DELETE_LINK,
     EXCLUSIVE,
+    GET_ADDRESS,
     GET_LINK,
+    GET_ROUTE,
+    IFA_NO_DAD,
     IFF_UP,
     IFLA,
     INFO_DATA,
     INFO_KIND,
     NESTED,
+    NEW_ADDRESS,
     NEW_LINK,
+    NEW_ROUTE,
+    NEXTHOP_ONLINK,
+    REPLACE,
     ROOT_MATCH,
+    RTA_INTERFACE,
     VETH_PEER,
     Address,
     Netlink,
@@ -40,6 +48,7 @@ VLAN_ID = 1
 BRIDGE_MULTICAST_SNOOPING = 23
 AF_INET_CONFIGURATION, FORWARDING, REVERSE_PATH_FILTER = 1, 1, 8
 NEIGHBOUR_DESTINATION = 1
+PROTOCOL_KERNEL, RTA_CACHE_INFORMATION = 2, 12
 OPERATIONAL = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 
 
@@ -175,3 +184,27 @@ def traffic(netlink: Netlink) -> list[Traffic]:
         counters = struct.unpack_from("=4Q", parts.get(IFLA_STATISTICS_64, bytes(32)))
         found.append(Traffic(number, name, state, *counters))
     return found
+
+
+def kept_by(channel: Netlink, index: int) -> list[bytes]:
+    """Return requests that put back a link's routes and IPv6 addresses after it was down, as they are now."""
+    found = []
+    for body in channel.dump(message(GET_ADDRESS, ROOT_MATCH, struct.pack("=BBBBi", socket.AF_INET6, 0, 0, 0, 0))):
+        if struct.unpack_from("=i", body, 4)[0] == index:
+            flags = bytes([body[2] | IFA_NO_DAD])
+            found.append(message(NEW_ADDRESS, ACK | CREATE | REPLACE, body[:2] + flags + body[3:8] + body[8:]))
+    routes = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
+        for body in channel.dump(message(GET_ROUTE, ROOT_MATCH, header)):
+            parts = attributes(body[12:])
+            # the kernel makes those of addresses itself
+            if body[5] != PROTOCOL_KERNEL and int.from_bytes(parts.get(RTA_INTERFACE, b"\0"), "little") == index:
+                routes.append(message(NEW_ROUTE, ACK | CREATE | REPLACE, _asked_again(body, parts)))
+    return found + routes
+
+
+def _asked_again(body: bytes, parts: dict[int, bytes]) -> bytes:
+    """Return a dumped route without what is only told (flags of its state, cache information)."""
+    told = body[:8] + struct.pack("=I", int.from_bytes(body[8:12], "little") & NEXTHOP_ONLINK)
+    return told + b"".join(attribute(kind, value) for kind, value in parts.items() if kind != RTA_CACHE_INFORMATION)

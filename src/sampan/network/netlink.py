@@ -51,10 +51,10 @@ PORT_HAIRPIN = 4
 ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFA_NO_DAD = 2
-RTA_DESTINATION, RTA_INTERFACE, RTA_GATEWAY, RTA_SOURCE, RTA_CACHE_INFORMATION = 1, 4, 5, 7, 12
+RTA_DESTINATION, RTA_INTERFACE, RTA_GATEWAY, RTA_SOURCE = 1, 4, 5, 7
 IFF_UP = 1
 NESTED = 0x8000
-TABLE_MAIN, PROTOCOL_KERNEL, PROTOCOL_STATIC, ROUTE_UNICAST = 254, 2, 4, 1
+TABLE_MAIN, PROTOCOL_STATIC, ROUTE_UNICAST = 254, 4, 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 NEXTHOP_ONLINK = 4
 BATCH_BYTES = 1 << 16
@@ -413,30 +413,6 @@ def _new_socket() -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     made.settimeout(10)
     return made
-
-
-def kept_by(channel: Netlink, index: int) -> list[bytes]:
-    """Return requests that put back a link's routes and IPv6 addresses after it was down, as they are now."""
-    found = []
-    for body in channel.dump(message(GET_ADDRESS, ROOT_MATCH, struct.pack("=BBBBi", socket.AF_INET6, 0, 0, 0, 0))):
-        if struct.unpack_from("=i", body, 4)[0] == index:
-            flags = bytes([body[2] | IFA_NO_DAD])
-            found.append(message(NEW_ADDRESS, ACK | CREATE | REPLACE, body[:2] + flags + body[3:8] + body[8:]))
-    routes = []
-    for family in (socket.AF_INET, socket.AF_INET6):
-        header = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
-        for body in channel.dump(message(GET_ROUTE, ROOT_MATCH, header)):
-            parts = attributes(body[12:])
-            # the kernel makes those of addresses itself
-            if body[5] != PROTOCOL_KERNEL and int.from_bytes(parts.get(RTA_INTERFACE, b"\0"), "little") == index:
-                routes.append(message(NEW_ROUTE, ACK | CREATE | REPLACE, _asked_again(body, parts)))
-    return found + routes
-
-
-def _asked_again(body: bytes, parts: dict[int, bytes]) -> bytes:
-    """Return a dumped route without what is only told (flags of its state, cache information)."""
-    told = body[:8] + struct.pack("=I", int.from_bytes(body[8:12], "little") & NEXTHOP_ONLINK)
-    return told + b"".join(attribute(kind, value) for kind, value in parts.items() if kind != RTA_CACHE_INFORMATION)
 
 
 def _socket_in(netns: int) -> socket.socket:

@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     for kind in ("added", "removed", "changed"):
         for thing in answer[kind]:
             print(f"{kind:8} {thing}")
-    if not any(answer.values()):
+    if not any(answer[kind] for kind in ("added", "removed", "changed")):
         print("nothing differs")
+    if answer["faults"] and not options.no_check:
+        print(f"not checked, because faults are in force: {'; '.join(answer['faults'])}")
     return 0

@@ -52,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
 def message_of(options: argparse.Namespace) -> dict[str, object]:
     """Return what the keeper is asked. Raises ``TopologyError`` for a quantity that is none."""
     from sampan.lab.errors import TopologyError
-    from sampan.lab.reading import SECONDS, Reader
+    from sampan.lab.fields import SECONDS, Fields
 
-    reader = Reader()
+    reader = Fields()
     kind: str = options.kind
     given: dict[str, object]
     if kind == "partition":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-SUMMARY = "show nodes, links, services that ended, faults"
+SUMMARY = "show nodes, services that ended, links with their counters, faults"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"{node['name']:{width}}  {role:6}  {' '.join(node['addresses'])}  {running}".rstrip())
         for ended in node["ended"]:
             print(f"{'':{width}}  ended: {ended}")
-    print(f"links: {' '.join(status['links'])}")
+    print()
+    width = max((len(link["name"]) for link in status["links"]), default=4)
+    for link in status["links"]:
+        print(f"{link['name']:{width}}  {link['state']:6}  {link['packets']:>9} packets  {link['bytes']:>12} bytes")
     for fault in status["faults"]:
         print(f"fault: {fault}")
     return 0
