@@ -206,7 +206,7 @@ class Keeping:
         self.start_services([node])
 
     def apply(self, topology: Topology, *, check: bool) -> dict[str, list[str]]:
-        """Make this another laboratory, by difference; return what was ``added``, ``removed``, ``changed``, and the ``faults``
+        """Make this another laboratory, by difference; return what was ``added``, ``removed``, ``changed``, and ``faults``
         that people made and that are in force: with those it is not checked. Raises ``LabError``; it is then what it was as
         far as the kernel lets."""
         features.require(topology)
