@@ -17,6 +17,7 @@ SUBJECTS = (
     "security",
     "gateway",
     "scheduling",
+    "network",
     "memory",
     "lab",
 )
