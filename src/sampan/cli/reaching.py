@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser, *, namespace: bool = True) -> None:
     parser.add_argument("--name", default="default", help="the cluster's name (default: %(default)s)")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="any Kubernetes, instead of a cluster of ours")
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="any Kubernetes, instead of a cluster of ours (in a pod: the pod's own account)",
+    )
     if namespace:
         parser.add_argument("-n", "--namespace", default="default", help="the namespace (default: %(default)s)")
 
@@ -26,12 +31,15 @@ async def api(options: argparse.Namespace) -> AsyncIterator[HttpClient]:
     """Connect to the API that the options name. Raises ``ClusterError`` where that cannot be done."""
     from sampan.client.errors import ApiError, ApiUnreachable
     from sampan.client.http import HttpClient
-    from sampan.client.kubeconfig import KubeconfigError, load
+    from sampan.client.kubeconfig import KubeconfigError, in_cluster, load
     from sampan.cluster import lifecycle
 
-    file = Path(options.kubeconfig) if options.kubeconfig else lifecycle.load(options.name).kubeconfig("admin")
     try:
-        client = HttpClient(load(file))
+        if not options.kubeconfig and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            client = HttpClient(in_cluster())  # a pod has its own account
+        else:
+            file = options.kubeconfig or lifecycle.load(options.name).kubeconfig("admin")
+            client = HttpClient(load(Path(file)))
     except KubeconfigError as error:
         raise lifecycle.ClusterError(str(error)) from error
     try:

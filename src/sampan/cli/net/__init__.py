@@ -10,8 +10,8 @@ import argparse
 import importlib
 from types import ModuleType
 
-SUMMARY = "where a packet goes and who may send it: trace, policies, agent, cni"
-VERBS = ("trace", "policies", "agent", "cni")
+SUMMARY = "where a packet goes and who may send it: trace, policies, proxy, agent, cni"
+VERBS = ("trace", "policies", "proxy", "agent", "cni")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
