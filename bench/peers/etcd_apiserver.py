@@ -40,10 +40,10 @@ class Peer:
 @contextmanager
 def running(port: int = 18443, etcd_port: int = 18379) -> Iterator[Peer]:
     """Yield the peer, serving. Raises ``PeerMissing`` where etcd or Go are not installed."""
-    build()
     for taken in (port, etcd_port, etcd_port + 1):
         if somebody_listens(taken):
             raise PeerMissing(f"port {taken} is in use: what answers there would be measured in the peer's place")
+    build()
     with tempfile.TemporaryDirectory(prefix="sampan-bench-") as directory:
         home = Path(directory)
         (home / "kubeconfig").write_text(KUBECONFIG)

@@ -12,17 +12,20 @@ from collections.abc import Iterator, Sequence
 from sampan.api.request import Response
 
 PART_BYTES = 64 * 1024
+LARGE_PART_BYTES = 16 * PART_BYTES
 
 
 class ListResponse(Response):
     """A list as the answer to a request. Its ``body`` is made for those who need it whole."""
 
-    __slots__ = ("_head", "_size", "_tail", "_values")
+    __slots__ = ("_head", "_largest", "_size", "_tail", "_values")
 
     def __init__(self, head: bytes, values: Sequence[bytes], tail: bytes) -> None:
         self._head, self._values, self._tail = head, values, tail
         self.status, self.content_type, self.headers = 200, "application/json", ()
-        self._size = len(head) + sum(map(len, values)) + max(len(values) - 1, 0) + len(tail)
+        sizes = list(map(len, values))
+        self._size = len(head) + sum(sizes) + max(len(values) - 1, 0) + len(tail)
+        self._largest = max(sizes, default=0)
 
     @property
     def head(self) -> bytes:
@@ -45,9 +48,21 @@ class ListResponse(Response):
     def parts(self) -> Iterator[bytes]:
         values, count = self._values, len(self._values)
         step = max(count * PART_BYTES // self._size, 1)
-        head = self._head
-        for start in range(0, count - step, step):
-            yield head + b",".join([*values[start : start + step], b""])
+        even = step * self._largest <= LARGE_PART_BYTES
+        head, start = self._head, 0
+        while start + step < count:
+            several = values[start : start + step]
+            for piece in (several,) if even else pieces(several):
+                yield head + b",".join([*piece, b""])
+                head = b""
+            start += step
+        *before, last = pieces(values[start:])
+        for piece in before:
+            yield head + b",".join([*piece, b""])
             head = b""
-        rest = (count - 1) // step * step if count else 0
-        yield head + b",".join(values[rest:]) + self._tail
+        yield head + b",".join(last) + self._tail
+
+
+def pieces(values: Sequence[bytes]) -> Sequence[Sequence[bytes]]:
+    """Return values of about a part: together, unless they are large (large objects stand side by side)."""
+    return [values] if sum(map(len, values)) <= LARGE_PART_BYTES else [(value,) for value in values]

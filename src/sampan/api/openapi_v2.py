@@ -17,6 +17,7 @@ from sampan.api.errors import StatusError
 from sampan.api.openapi_merging import merged
 from sampan.api.openapi_paths import paths_of
 from sampan.api.request import Request, Response
+from sampan.api.turns import beside, in_turns
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -54,20 +55,27 @@ class Documents:
         if self._generation != self.api.catalog.generation:
             self._generation = self.api.catalog.generation
             self._known.clear()
-        if media not in self._known:
-            body = self._document(media, await remote_parts(self.api, media) if self.api.remotes else [])
-            self._known[media] = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
-        body, tag = self._known[media]
+        known = self._known.get(media)
+        if known is None:
+            generation = self._generation
+            body = await self._document(media, await remote_parts(self.api, media) if self.api.remotes else [])
+            known = body, f'"{hashlib.sha256(body).hexdigest().upper()}"'
+            if generation == self.api.catalog.generation:
+                self._known[media] = known
+        body, tag = known
         headers = (("ETag", tag), ("Vary", "Accept"))
         if request.headers.get("if-none-match") == tag:
             return Response(b"", 304, media, headers)
         return Response(body, 200, media, headers)
 
-    def _document(self, media: str, elsewhere: list[Part]) -> bytes:
-        known = self._parts[media]
-        parts: dict[Served | None, Part] = {None: known.get(None) or builtin_part(self.api, media)}
-        for served in self.api.catalog:
-            parts[served] = known.get(served) or resource_part(self.api, served, media)
+    async def _document(self, media: str, elsewhere: list[Part]) -> bytes:
+        known, all_served = self._parts[media], list(self.api.catalog)
+        builtin = known.get(None)
+        if builtin is None:
+            builtin = await beside(builtin_part, self.api, media)
+        parts: dict[Served | None, Part] = {None: builtin}
+        made = await in_turns(lambda one: known.get(one) or resource_part(self.api, one, media), all_served)
+        parts.update(zip(all_served, made, strict=True))
         self._parts[media] = parts  # what is no longer served is forgotten
         title = {"title": "Kubernetes", "version": f"v{self.api.types.version}.0"}
         return joined([*parts.values(), *elsewhere], title, media)

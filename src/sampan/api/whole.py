@@ -8,11 +8,14 @@ own way, and sees the same.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from sampan.api.request import Response
+
+logger = logging.getLogger("sampan.api")
 
 WHOLE = "sampan.whole"
 JOINED_BYTES = 64 * 1024
@@ -60,7 +63,11 @@ class Outbox:
         waiting, self.waiting = self.waiting, []
         for transport, data in waiting:
             if not transport.is_closing():
-                transport.write(data)
+                try:
+                    transport.write(data)
+                except Exception:  # one connection that broke keeps no answer from the others
+                    logger.exception("an answer was not written")
+                    transport.abort()
 
 
 class Whole:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SUMMARY = "start a cluster, or continue one"
+GATE = re.compile(r"[A-Za-z0-9]+=(?:true|false)")
 PROGRAMS = {
     "containerd": "containerd",
     "runc": "runc",
@@ -47,6 +48,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--api-config", metavar="FILE", help="settings of the API, by the names of kube-apiserver's flags (YAML)"
     )
     parser.add_argument(
+        "--feature-gates",
+        metavar="NAME=true,…",
+        help="gates of the emulated Kubernetes; with --api-config they go before those in the file",
+    )
+    parser.add_argument(
         "--kubelet-config", metavar="FILE", help="settings of the kubelet: a KubeletConfiguration (YAML; docs/node.md)"
     )
     parser.add_argument(
@@ -73,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     check(options)
     flags = None if options.api_config is None else read_flags(Path(options.api_config))
+    if options.feature_gates is not None:
+        flags = with_gates(flags or {}, options.feature_gates)
     store = None if options.store is None else read_store(options.store)
     kubelet = None if options.kubelet_config is None else read_kubelet_config(Path(options.kubelet_config))
     endpoint = None if options.cri_endpoint is None else read_endpoint(options.cri_endpoint)
@@ -140,6 +148,19 @@ def read_flags(file: Path) -> dict[str, Any]:
         if not named.is_file():
             raise ClusterError(f"{file} names {named}, which is no file")
     return made
+
+
+def with_gates(given: dict[str, Any], gates: str) -> dict[str, Any]:
+    """Return settings of the API with ``--feature-gates``. Raises ``ClusterError`` for what are none."""
+    from sampan.api import flags
+    from sampan.cluster.lifecycle import ClusterError
+
+    named = [gate for gate in gates.split(",") if gate]
+    if not named or not all(GATE.fullmatch(gate) for gate in named):
+        raise ClusterError(f"--feature-gates {gates!r} is not NAME=true or NAME=false, separated by commas")
+    chosen = {gate.partition("=")[0] for gate in named}
+    before = [gate for gate in flags.parse(given).feature_gates if gate.partition("=")[0] not in chosen]
+    return {**given, "feature-gates": [*before, *named]}
 
 
 def read_endpoint(endpoint: str) -> str:

@@ -120,7 +120,19 @@ async def test_a_body_is_taken_only_when_it_is_all_there() -> None:
     assert whole(Cycle(b"body", disconnected=True)).body() is None
 
 
-@pytest.mark.parametrize("sizes", [[], [10], [10, 20], [300_000, 1, 2], [1000] * 700, [1, 400_000, *[100] * 5000]])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [],
+        [10],
+        [10, 20],
+        [300_000, 1, 2],
+        [1000] * 700,
+        [1, 400_000, *[100] * 5000],
+        [*[10] * 10_000, *[1_000_000] * 6, 10],
+        [*[1_000_000] * 6, *[10] * 10_000],
+    ],
+)
 async def test_a_list_is_sent_in_parts_that_make_it_up(sizes: list[int]) -> None:
     values = [b"v" * size for size in sizes]
     answer = ListResponse(b'{"items":[', values, b"]}\n")
@@ -173,3 +185,20 @@ async def test_answers_of_one_turn_are_written_in_order_after_it() -> None:
     await Whole(Cycle(), first, outbox).answer(head_of(200, "a", True), (), Response(b"4"), True)
     await Whole(Cycle(keep_alive=False), second, outbox).answer(head_of(200, "a", True), (), Response(b"5"), True)
     assert order[3:] == [b"4", b"5"] and second.closed  # it is closed at once: nothing may wait
+
+
+async def test_a_connection_that_breaks_keeps_no_answer_from_the_others() -> None:
+    class Broken(Transport):
+        aborted = False
+
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("the record layer is gone")
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    outbox, broken, other = Outbox(asyncio.get_running_loop()), Broken(), Transport()
+    for transport in (broken, other):
+        await Whole(Cycle(), transport, outbox).answer(head_of(200, "a", True), (), Response(b"1"), True)
+    await asyncio.sleep(0)
+    assert broken.aborted and b"".join(other.written).endswith(b"\r\n\r\n1")

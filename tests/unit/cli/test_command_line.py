@@ -110,6 +110,21 @@ def test_the_settings_of_an_api_are_checked_before_anything_is_made(tmp_path: Pa
             read_flags(file)
 
 
+def test_gates_of_the_command_line_go_before_those_of_the_file() -> None:
+    from sampan.cli.up import with_gates
+    from sampan.cluster.lifecycle import ClusterError
+
+    given = {"anonymous-auth": False, "feature-gates": ["WatchList=false", "A=true"]}
+    assert with_gates(given, "WatchList=true,B=false") == {
+        "anonymous-auth": False,
+        "feature-gates": ["A=true", "WatchList=true", "B=false"],
+    }
+    assert with_gates({}, "A=true") == {"feature-gates": ["A=true"]}
+    for wrong in ("", "A", "A=yes", "=true", "A=true;B=true"):
+        with pytest.raises(ClusterError, match="is not NAME=true"):
+            with_gates({}, wrong)
+
+
 def test_the_last_snapshot_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "sampan"
     monkeypatch.setattr("sampan.cluster.settings.state_root", lambda: root)
