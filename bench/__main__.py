@@ -18,6 +18,7 @@ SUBJECTS = (
     "gateway",
     "scheduling",
     "network",
+    "dns",
     "memory",
     "lab",
 )

@@ -4,6 +4,7 @@ package main
 
 import (
 	"github.com/coredns/coredns/core/dnsserver"
+	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/forward"
@@ -17,7 +18,7 @@ import (
 
 func init() {
 	// the order in which CoreDNS itself has them
-	dnsserver.Directives = []string{"ready", "prometheus", "errors", "loadbalance", "cache", "kubernetes", "forward"}
+	dnsserver.Directives = []string{"bind", "ready", "prometheus", "errors", "loadbalance", "cache", "kubernetes", "forward"}
 }
 
 func main() {

@@ -18,7 +18,7 @@ from sampan.client.reflector import Reflector, key_of
 from sampan.client.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from sampan.dns import wire
 from sampan.dns.entries import Endpoint, Ip, PodEntry, ServiceEntry, SliceEntry, pod_entry, service_entry, slice_entry
-from sampan.dns.records import Options, Records, checked, collisions, ready, records_of
+from sampan.dns.records import Options, Records, changed_records, checked, collisions, ready, records_of
 from sampan.dns.zone import Zone
 from sampan.schema.objects import Object
 
@@ -146,9 +146,11 @@ class Follower:
                 if not pieces:
                     del self._slices_of[piece.service]
         for key in {piece.service for piece in (old, new) if piece is not None and piece.service}:
+            changed = differing(old, new) if old is None or new is None or old.service == new.service else None
             addresses = {endpoint.address for piece in (old, new) if piece for endpoint in piece.endpoints}
             self._place(key, addresses)
-            self._update(key)
+            if changed is None or not self._change(key, changed):
+                self._update(key)
 
     def _place(self, key: str, addresses: set[Ip]) -> None:
         """Note at which of some addresses a Service has endpoints."""
@@ -196,6 +198,23 @@ class Follower:
         if service is not None:
             self._tell_collisions(key, service)
 
+    def _change(self, key: str, changed: set[Endpoint]) -> bool:
+        """Tell of some endpoints of a headless Service that has them; False where it must be told as a whole."""
+        service = self.service(key)
+        if service is None or not self._begun:
+            return False
+        endpoints = list(self.endpoints(key))
+        for zone in self._zones():
+            found = changed_records(service, endpoints, changed, zone.options)
+            if found is None:
+                return False
+            try:
+                zone.change(key, checked(found[0]), found[1])
+            except wire.WireError:
+                return False  # it says so as a whole
+        self._tell_collisions(key, service)
+        return True
+
     def records(self, key: str, options: Options | None = None) -> Records:
         """Return the records of a Service as it is now; none where it is gone or its names cannot be sent."""
         service = self.service(key)
@@ -241,3 +260,9 @@ class Follower:
             self.zone = zone
         finally:
             self._next = None
+
+
+def differing(old: SliceEntry | None, new: SliceEntry | None) -> set[Endpoint]:
+    """Return the endpoints that are in one of two slices only."""
+    before = set(old.endpoints) if old is not None else set()
+    return before.symmetric_difference(new.endpoints if new is not None else ())

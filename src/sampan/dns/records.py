@@ -107,6 +107,60 @@ def _headless(records: Records, name: str, endpoints: list[Endpoint], pod_names:
                 _add(records, f"_{port_name}._{protocol}.{name}", wire.SRV, ServiceTarget(weight, port, hosts[0]))
 
 
+def changed_records(
+    service: ServiceEntry, endpoints: Iterable[Endpoint], changed: Iterable[Endpoint], options: Options
+) -> tuple[Records, Records] | None:
+    """Return of a headless Service with one that changed among many endpoints only what that changes: ``(records, targets)``,
+    a name without data being gone, and the addresses that SRV records lead to. None where all may change.
+
+    ``endpoints``: as they are now; ``changed``: those that came or went, as they were and are."""
+    if service.kind != "Headless" or options.no_endpoints or not options.exposes(service.namespace):
+        return None
+    name = f"{service.name}.{service.namespace}.svc.{options.domain}"
+    now, gone = ready(service, endpoints), list(changed)
+    pods = {endpoint.pod.lower() for endpoint in (*now, *gone) if endpoint.pod}
+    if any(one.hostname and one.hostname != one.pod and one.hostname.lower() in pods for one in gone):
+        return None  # a pod's name is a hostname now, or no more
+    called = labels(now, options.endpoint_pod_names)
+    touched = {label.lower() for found in labels(gone, options.endpoint_pod_names).values() for label in found}
+    addresses = {endpoint.address for endpoint in gone}
+    records: Records = {(name.lower(), kind): [] for kind in (wire.A, wire.AAAA)}
+    records |= {(f"{label}.{name}".lower(), kind): [] for label in touched for kind in (wire.A, wire.AAAA)}
+    records |= {(address.reverse_pointer, wire.PTR): [] for address in addresses}
+    for endpoint in gone:
+        records |= {
+            (f"_{port}._{protocol}.{name}".lower(), wire.SRV): [] for port, protocol, _ in endpoint.ports if port
+        }
+    beside: Records = {}
+    weight = max(100 // len(now), 1) if now else 0
+    for endpoint in now:
+        _of_endpoint(records, beside, endpoint, called[endpoint], name, weight, touched, addresses)
+    return records, beside
+
+
+def _of_endpoint(
+    records: Records,
+    beside: Records,
+    endpoint: Endpoint,
+    called: list[str],
+    name: str,
+    weight: int,
+    touched: set[str],
+    addresses: set[Ip],
+) -> None:
+    kind, first = type_of(endpoint.address), f"{called[0]}.{name}"
+    _add(records, name, kind, endpoint.address)
+    _add(beside, first, kind, endpoint.address)
+    for label in called:
+        if label.lower() in touched:
+            _add(records, f"{label}.{name}", kind, endpoint.address)
+    if endpoint.address in addresses:
+        _add(records, endpoint.address.reverse_pointer, wire.PTR, first)
+    for port_name, protocol, port in endpoint.ports:
+        if port_name:
+            _add(records, f"_{port_name}._{protocol}.{name}", wire.SRV, ServiceTarget(weight, port, first))
+
+
 def ready(service: ServiceEntry, endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """Return the endpoints that have names, sorted by address, each address once with the ports of all its slices."""
     found: dict[Ip, Endpoint] = {}

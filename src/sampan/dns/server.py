@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from sampan.api.memory import settle
 from sampan.api.metrics.exposition import lines
 from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder
@@ -215,6 +216,7 @@ async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
                     group.create_task(_hold(datagrams, streams), name="dns-sockets")
                 server.is_ready = True
                 ready()
+                settle()  # what is compiled stays: later collections pass it over
 
             if config.makes_service:
                 await _ensure_service(client, config)

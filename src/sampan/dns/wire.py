@@ -7,6 +7,7 @@ Source: RFC 1035 section 4, RFC 2181, RFC 2782 (SRV), RFC 6891 (EDNS0).
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -113,6 +114,7 @@ def _edns(data: bytes, offset: int, authorities: int, additional: int) -> tuple[
     return found
 
 
+@lru_cache(4096)  # the names of one Service are asked for several times while it is compiled
 def name_to_wire(name: str) -> bytes:
     """Return a name (``a.b.c``, with or without a closing dot) in wire form. Raises ``WireError``."""
     made = bytearray()

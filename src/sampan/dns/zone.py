@@ -68,8 +68,8 @@ class Zone:
         self.namespaces: set[str] = set()
         self._turn = turn
         self._records_of = records_of
-        self._questions: dict[str, tuple[bytes, ...]] = {}
-        """The questions of a Service, by its key."""
+        self._questions: dict[str, tuple[bytes, ...] | set[bytes]] = {}
+        """The questions of a Service, by its key; a set of one that changes piece by piece."""
         self._holders: dict[bytes, str | set[str]] = {}
         """Whose an answer is: one key, or several."""
         self._between: dict[bytes, int] = {}
@@ -104,17 +104,37 @@ class Zone:
         for question in before:
             if question not in now:
                 self._leave(question, key, records)
-        for question, (name, kind) in now.items():
-            holders = self._holders.get(question)
-            if holders is None:
-                self._holders[question] = key
-                self._exist(name, 1)
-            elif holders != key:
-                (shared := {holders} if isinstance(holders, str) else holders).add(key)
-                self._holders[question] = shared
-            self._compile(question, kind, self._data(question, (name, kind), key, records), records)
+        for question, record in now.items():
+            self._hold(question, record, key, records, records)
         if now:
             self._questions[key] = tuple(now)
+
+    def change(self, key: str, records: Records, beside: Records) -> None:
+        """Take over some records of a Service that has many; those without data are gone. ``beside``: the addresses that its
+        SRV records lead to."""
+        questions = self._questions.get(key, ())
+        known = questions if isinstance(questions, set) else set(questions)
+        for record, data in records.items():
+            question = question_key(wire.name_to_wire(record[0]), record[1])
+            if data:
+                known.add(question)
+                self._hold(question, record, key, records, beside)
+            elif question in known:
+                known.discard(question)
+                self._leave(question, key, beside)
+        self._questions.pop(key, None)
+        if known:
+            self._questions[key] = known
+
+    def _hold(self, question: bytes, record: tuple[str, int], key: str, records: Records, beside: Records) -> None:
+        holders = self._holders.get(question)
+        if holders is None:
+            self._holders[question] = key
+            self._exist(record[0], 1)
+        elif holders != key:
+            (shared := {holders} if isinstance(holders, str) else holders).add(key)
+            self._holders[question] = shared
+        self._compile(question, record[1], self._data(question, record, key, records), beside)
 
     def _leave(self, question: bytes, key: str, records: Records) -> None:
         name, kind = wire.wire_to_name(question[:-4]), int.from_bytes(question[-4:-2])
