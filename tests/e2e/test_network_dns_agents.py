@@ -48,7 +48,7 @@ async def main():
             print("ready", flush=True)
     async with asyncio.TaskGroup() as group:
         group.create_task(network.serve(network_config, ready))
-        group.create_task(dns.serve(dns_config, ready))
+        group.create_task(dns.serve(dns_config, lambda port: ready()))
 
 import uvloop
 uvloop.run(main())

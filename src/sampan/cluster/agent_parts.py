@@ -53,7 +53,7 @@ async def run_dns(settings: Settings, ready: Ready) -> None:
         config_map="kube-system/coredns",
         makes_service=True,
     )
-    await serve(config, ready)
+    await serve(config, lambda port: ready())
 
 
 async def run_gateway(settings: Settings, ready: Ready) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sampan.dns import wire
@@ -207,11 +207,3 @@ def zones_of(text: str, refuse: Callable[[str], Exception]) -> list[str]:
     except wire.WireError as error:
         raise refuse(str(error)) from error
     return [name]
-
-
-def with_domain(configuration: Configuration, domain: str) -> Configuration:
-    """Return the default configuration for a cluster whose domain is another."""
-    for block in configuration.blocks:
-        if block.kubernetes is not None:
-            block.kubernetes = replace(block.kubernetes, domain=domain)
-    return configuration

@@ -105,6 +105,7 @@ def _headless(records: Records, name: str, endpoints: list[Endpoint], pod_names:
         for port_name, protocol, port in endpoint.ports:
             if port_name:
                 _add(records, f"_{port_name}._{protocol}.{name}", wire.SRV, ServiceTarget(weight, port, hosts[0]))
+    _distinct_targets(records)
 
 
 def changed_records(
@@ -135,7 +136,7 @@ def changed_records(
     weight = max(100 // len(now), 1) if now else 0
     for endpoint in now:
         _of_endpoint(records, beside, endpoint, called[endpoint], name, weight, touched, addresses)
-    return records, beside
+    return _distinct_targets(records), beside
 
 
 def _of_endpoint(
@@ -247,8 +248,15 @@ def in_zone(endpoints: Iterable[Endpoint], zone: str) -> list[Endpoint]:
 
 def _add(records: Records, name: str, kind: int, data: Data) -> None:
     listed = records.setdefault((name.lower(), kind), [])
-    if data not in listed:
-        listed.append(data)
+    listed.append(data)
+
+
+def _distinct_targets(records: Records) -> Records:
+    """Leave out SRV targets that are there already."""
+    for (_, kind), data in records.items():
+        if kind == wire.SRV:
+            data[:] = dict.fromkeys(data)
+    return records
 
 
 def type_of(address: Ip) -> int:

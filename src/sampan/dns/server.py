@@ -25,7 +25,7 @@ from sampan.client.kubeconfig import Connection
 from sampan.client.protocol import Client
 from sampan.dns import cluster_service
 from sampan.dns.batches import Datagrams, bind
-from sampan.dns.configuration import DEFAULT, Configuration, read, with_domain
+from sampan.dns.configuration import DEFAULT, Configuration, read
 from sampan.dns.corefile import CorefileError
 from sampan.dns.corefile_source import ConfigMapSource, FileSource, FixedSource, Source, Text
 from sampan.dns.following import Follower
@@ -93,7 +93,7 @@ class Server:
         return read(text.text, port=self.config.port, files=text.files)
 
     def default(self) -> Configuration:
-        return with_domain(read(DEFAULT.replace(":53", f":{self.config.port}", 1), port=self.config.port), self.domain)
+        return self.read(Text(default_corefile(self.config)))
 
     @property
     def domain(self) -> str:
@@ -186,9 +186,9 @@ class Server:
             self.events.warning(about, "PodNameTaken", message)
 
 
-async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
-    """Serve until cancelled. Raises ``OSError`` where an address is taken or the Corefile's file cannot be read,
-    ``ExceptionGroup`` of what ends a task."""
+async def serve(config: DnsConfig, ready: Callable[[int], None]) -> None:
+    """Serve until cancelled; ``ready`` is told the port. Raises ``OSError`` where an address is taken or the Corefile's file
+    cannot be read, ``ExceptionGroup`` of what ends a task."""
     pairs = [bind(config.listen[0], config.port)]
     config = replace(config, port=pairs[0][0].getsockname()[1])
     pairs += [bind(address, config.port) for address in config.listen[1:]]
@@ -196,11 +196,10 @@ async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             server = Server(client, config, group.create_task)
-            source: Source = FixedSource(DEFAULT)
+            source: Source = FixedSource(default_corefile(config))
             if config.config_map:
                 namespace, _, name = config.config_map.partition("/")
-                default = DEFAULT.replace("cluster.local", config.cluster_domain)
-                source = ConfigMapSource(client, namespace, name, default)
+                source = ConfigMapSource(client, namespace, name, default_corefile(config))
                 group.create_task(source.run(), name="dns-corefile")
             elif config.corefile is not None:
                 source = FileSource(config.corefile)
@@ -215,7 +214,7 @@ async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
                     streams = await asyncio.start_server(server.streams.serve, sock=other)
                     group.create_task(_hold(datagrams, streams), name="dns-sockets")
                 server.is_ready = True
-                ready()
+                ready(config.port)
                 settle()  # what is compiled stays: later collections pass it over
 
             if config.makes_service:
@@ -232,6 +231,11 @@ async def serve(config: DnsConfig, ready: Callable[[], None]) -> None:
         for one in (made for pair in pairs for made in pair):
             one.close()
         await client.close()
+
+
+def default_corefile(config: DnsConfig) -> str:
+    """Return what is served without a Corefile."""
+    return DEFAULT.replace(":53", f":{config.port}", 1).replace("cluster.local", config.cluster_domain)
 
 
 async def _leave(server: Server) -> None:
@@ -257,8 +261,7 @@ async def _ensure_service(client: Client, config: DnsConfig) -> None:
         try:
             await cluster_service.ensure(client, config.service_ips, config.listen, config.port)
             if config.config_map:
-                corefile = DEFAULT.replace("cluster.local", config.cluster_domain)
-                await cluster_service.ensure_config_map(client, config.config_map, corefile)
+                await cluster_service.ensure_config_map(client, config.config_map, default_corefile(config))
             return
         except (ApiError, OSError) as error:
             if str(error) != said:

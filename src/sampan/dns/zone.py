@@ -17,6 +17,7 @@ from sampan.dns.records import Data, Options, Records, ServiceTarget, ancestors,
 
 FLAGS = wire.QR | wire.AUTHORITATIVE | wire.RECURSION_DESIRED | wire.RECURSION_AVAILABLE
 KINDS = (wire.A, wire.AAAA, wire.SRV, wire.PTR, wire.TXT, wire.SOA, wire.NS)
+MOST_TARGETS = 256
 VERSION = "1.1.0"
 """Of the specification: what ``dns-version`` says."""
 
@@ -243,8 +244,11 @@ _heads: dict[tuple[int, int], bytes] = {}
 
 
 def targets(data: list[Data], records: Records, ttl: int) -> list[bytes]:
-    """Return the addresses of what SRV records lead to: names of the same Service."""
-    found = []
+    """Return the addresses of what SRV records lead to: names of the same Service. None of very many, whose answer has no
+    room for them."""
+    found: list[bytes] = []
+    if len(data) > MOST_TARGETS:
+        return found
     for name in dict.fromkeys(item.target for item in data if isinstance(item, ServiceTarget)):
         owner = wire.name_to_wire(name.lower())
         for kind in (wire.A, wire.AAAA):

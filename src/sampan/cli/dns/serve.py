@@ -79,7 +79,7 @@ async def serve(options: argparse.Namespace, listen: tuple[str, ...], port: int)
         corefile=Path(options.config) if options.config else None,
         config_map=options.config_map or "",
     )
-    await until_told(serve_dns(config, lambda: print(f"ready {', '.join(listen)} port {port}", flush=True)))
+    await until_told(serve_dns(config, lambda port: print(f"ready {', '.join(listen)} port {port}", flush=True)))
 
 
 def connection_of(file: str | None) -> Connection:
