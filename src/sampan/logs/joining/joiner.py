@@ -1,0 +1,268 @@
+"""The joiner of one stream: which lines are one record.
+
+A line joins the open record if the trace that this is in goes on (``machine.py``), if it cannot stand alone (indented, a
+closing brace), or if the stream has a learned beginning of records and this is none (``learning.py``). Lines that may
+belong to it, should the trace go on, are held; if it does not, they are taken anew as if they had come just now.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sampan.logs.joining.languages import LANGUAGES
+from sampan.logs.joining.learning import NOTHING_LEARNED, Learner
+from sampan.logs.joining.machine import Entered, Machine, State
+
+BUILT_IN = Machine(LANGUAGES)
+LEVEL = (
+    rb"TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|ERR|FATAL|CRIT(?:ICAL)?|SEVERE|ALERT|EMERG|PANIC|"
+    rb"trace|debug|info|notice|warn(?:ing)?|error|fatal|critical"
+)
+PREFIX = re.compile(
+    rb"[\[(<]?(?:\d{4}[-/]\d\d[-/]\d\d|\d\d:\d\d:\d\d|\d\d/[A-Z]?[a-z0-9]{2,3}/\d{2,4})|"
+    rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d|[IWEF]\d{4} \d\d:|"
+    rb"\[?(?:" + LEVEL + rb")[\]: \t(]|(?:time|level|ts|t|lvl|severity)=|\{\"|<\d+>\d? ?|\d+\.\d+\.\d+\.\d+ "
+)
+"""How lines of a log begin that say when, or how bad."""
+HARMLESS = re.compile(
+    rb"\b(?:INFO|DEBUG|TRACE|NOTICE|FINE|FINER|FINEST|CONFIG|VERBOSE)\b|"
+    rb"(?:level|lvl|severity)\"?[=:] ?\"?(?:info|debug|trace|notice)|^I\d{4} |\[(?:info|debug|trace|notice)\]"
+)
+HARMLESS_BYTES = 160
+BULLET = re.compile(rb"\s+[*>-] ")
+CLOSER = re.compile(rb"[}\])]+[;,]?\s*$")
+OPENER = re.compile(rb"[{\[(]\s*$")
+SPACES = frozenset(b" \t")
+TRACEBACK_ENDS = (b"last):", b"ast):\r")
+new_record = tuple.__new__
+NEAR_NANOSECONDS = 1_000_000
+MANY_TENTATIVE = 100
+"""Lines held for a trace that may never come."""
+
+
+class Record(NamedTuple):
+    """One record. ``text`` has its lines with ``\\n`` between them."""
+
+    time: bytes
+    """Of its first line."""
+    text: bytes
+    lines: int
+    rule: str
+    """What joined it: a language, ``indentation``, ``learned``, a user's rule; ``""`` for a single line."""
+    why: str
+    """Why it ended: ``next``, ``complete``, ``timeout``, ``limit``, ``end``."""
+    id: str = ""
+    part: int = 0
+    """Records over the limits go on in further ones with the same ``id``: parts 1, 2, ..."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one record; what is over continues in a marked next one, nothing is cut off."""
+
+    lines: int = 1000
+    bytes: int = 1 << 20
+
+
+def near(earlier: bytes, later: bytes) -> bool:
+    """Whether two times of RFC 3339 in one zone are within a millisecond."""
+    if not earlier or earlier[:19] != later[:19]:
+        return False
+    first, second = (int(time[20:].rstrip(b"Z").ljust(9, b"0")[:9] or b"0") for time in (earlier, later))
+    return second - first < NEAR_NANOSECONDS
+
+
+class Joiner:
+    """Joins the lines of one stream. ``done`` collects the records; ``start`` is a user's beginning of records."""
+
+    def __init__(self, machine: Machine = BUILT_IN, limits: Limits | None = None, learns: bool = True) -> None:
+        self.done: list[Record] = []
+        self._learner = Learner() if learns else NOTHING_LEARNED
+        self._by_byte = machine.by_byte
+        self._limits = limits or Limits()
+        self._lines: list[bytes] = []
+        self._times: list[bytes] = []
+        self._firm = 0
+        """How many of the open record's lines are its for certain."""
+        self._state: State | None = None
+        self._rule = ""
+        self._size = 0
+        self._part = 0
+        self._split = 0
+        self._id = ""
+
+    @property
+    def learned(self) -> bytes:
+        """The beginning of this stream's records as a regular expression, ``b""`` where none is known."""
+        return self._learner.pattern
+
+    @property
+    def open(self) -> bool:
+        """Whether lines are held that a flush would let go."""
+        return bool(self._lines)
+
+    def feed(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take ``(time, line)`` in their order."""
+        take = self.take
+        for time, line in lines:
+            take(time, line)
+
+    def take(self, time: bytes, line: bytes) -> None:
+        """Take one line, without its newline."""
+        state = self._state
+        if state is None:
+            start = self._learner.start
+            if start is not None and start.match(line) is not None and line[-6:] not in TRACEBACK_ENDS:
+                # most lines of most streams: a record begins, as this stream's do
+                self._open(time, line, None)
+                return
+        elif self._goes_on(time, line, state):
+            return
+        entries = self._by_byte[line[0]] if line else None
+        entered = entries.enter(line) if entries is not None else None
+        if entered is not None:
+            self._enter(time, line, entered)
+        elif self._lines and (rule := self._continues(line)):
+            self._rule = self._rule or rule
+            self._append(time, line, None)
+        else:
+            self._learner.see(line)
+            self._open(time, line, None)
+
+    def _goes_on(self, time: bytes, line: bytes, state: State) -> bool:
+        """Whether the trace of the open record has dealt with a line; where it has not, it has ended."""
+        following = state.next(line)
+        if following is None and (state.text or state.near) and not self._begins(line):
+            following = state.text
+            if following is None and state.fits_near(line) and near(self._times[-1], time):
+                following = state.near
+        if following is not None and len(self._lines) - self._firm < MANY_TENTATIVE:
+            self._append(time, line, following)
+            return True
+        self._state = None
+        if self._firm < len(self._lines):
+            self._take_anew(time, line)
+            return True
+        return False
+
+    def flush(self, why: str = "timeout") -> None:
+        """Let go of what is held: no more is coming for now."""
+        while self._lines:
+            if self._firm < len(self._lines):
+                rest = self._rest()
+                self._close(why)
+                for time, line in rest:
+                    self.take(time, line)
+            else:
+                self._close(why)
+
+    def _begins(self, line: bytes) -> bool:
+        """Whether a line looks like the beginning of a record of a log."""
+        start = self._learner.start
+        return (start is not None and start.match(line) is not None) or PREFIX.match(line) is not None
+
+    def _enter(self, time: bytes, line: bytes, entered: Entered) -> None:
+        joins = bool(self._lines) and entered.joins != "never"
+        if joins and entered.joins == "error":
+            joins = self._rule in ("", "indentation", "learned") and self._is_trouble(self._lines[0])
+        if joins:
+            self._append(time, line, entered.state)
+        else:
+            self._open(time, line, entered.state)
+
+    def _is_trouble(self, head: bytes) -> bool:
+        """Whether a trace may belong to the line before it: a line of a log, and not one that says all is well."""
+        return self._begins(head) and HARMLESS.search(head, 0, HARMLESS_BYTES) is None
+
+    def _continues(self, line: bytes) -> str:
+        """Return by what rule a line without a trace continues the open record, ``""`` where it does not."""
+        start = self._learner.start
+        if start is not None and start.match(line) is not None:
+            return ""
+        if line[:1] in (b" ", b"\t"):
+            indented = len(line) - len(line.lstrip(b" \t"))
+            head = self._lines[0]
+            if indented < len(line) and (indented > 1 or line[0] == 9) and BULLET.match(line) is None:
+                return "indentation" if head[:1] not in (b" ", b"\t") else ""
+        if (
+            line[:1] in (b"}", b"]", b")")
+            and CLOSER.match(line) is not None
+            and OPENER.search(self._lines[0]) is not None
+        ):
+            return "indentation"
+        if start is not None and line and PREFIX.match(line) is None:
+            self._learner.miss()
+            return "learned" if self._learned_head() else ""
+        return ""
+
+    def _learned_head(self) -> bool:
+        start = self._learner.start
+        return start is not None and start.match(self._lines[0]) is not None
+
+    def _open(self, time: bytes, line: bytes, state: State | None) -> None:
+        lines = self._lines
+        if len(lines) == 1 and not self._id:
+            self.done.append(new_record(Record, (self._times[0], lines[0], 1, "", "next", "", 0)))
+            self._rule = ""
+        elif lines:
+            self._close("next")
+        self._lines, self._times, self._firm, self._size = [line], [time], 1, len(line)
+        self._state = state
+        if self._size > self._limits.bytes:
+            self._cut()
+        elif state is not None and state.last:
+            self._close("complete")
+
+    def _append(self, time: bytes, line: bytes, state: State | None) -> None:
+        self._lines.append(line)
+        self._times.append(time)
+        self._size += len(line) + 1
+        self._state = state
+        if state is None or not state.tentative:
+            self._firm = len(self._lines)
+            if state is not None:
+                self._rule = state.language
+                if state.last:
+                    self._close("complete")
+                    return
+        if self._size > self._limits.bytes or len(self._lines) >= self._limits.lines:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Let go of what the open record has, and go on with the same one."""
+        state, rule = self._state, self._rule
+        self._firm = len(self._lines)
+        if not self._id:
+            self._split += 1
+            self._id = f"{self._times[0].decode('utf-8', 'replace')}-{self._split}"
+        part, identity = self._part, self._id
+        self._close("limit")
+        self._state, self._rule, self._part, self._id = state, rule, part + 1, identity
+
+    def _rest(self) -> list[tuple[bytes, bytes]]:
+        """Take the lines off the open record that are not its for certain."""
+        firm = self._firm
+        rest = list(zip(self._times[firm:], self._lines[firm:], strict=True))
+        del self._lines[firm:], self._times[firm:]
+        self._state = None
+        return rest
+
+    def _take_anew(self, time: bytes, line: bytes) -> None:
+        """The trace did not go on: what was held for it was not its."""
+        rest = self._rest()
+        self._close("next")
+        for earlier_time, earlier in rest:
+            self.take(earlier_time, earlier)
+        self.take(time, line)
+
+    def _close(self, why: str) -> None:
+        lines = self._lines
+        if lines:
+            rule = self._rule if len(lines) > 1 else ""
+            text = lines[0] if len(lines) == 1 else b"\n".join(lines)
+            self.done.append(Record(self._times[0], text, len(lines), rule, why, self._id, self._part))
+        self._lines, self._times, self._firm, self._size = [], [], 0, 0
+        self._state, self._rule, self._part, self._id = None, "", 0, ""

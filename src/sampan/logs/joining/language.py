@@ -1,0 +1,50 @@
+"""How a language's traces are described: lines that begin one, and from each state the lines that may follow.
+
+A state may be tentative: its lines belong to the record only if a firm state follows (a blank line after a Python trace
+does if "During handling of the above exception" comes next). Patterns are bytes regular expressions, matched at the start
+of a line, without capturing groups. ``TEXT`` stands for any line that does not look like the beginning of a record,
+``NEAR``, alone or before a pattern, for lines that were written within a millisecond of the line before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TEXT = b"\x00text"
+NEAR = b"\x00near"
+LETTERS = bytes(range(65, 91)) + bytes(range(97, 123)) + b"_$"
+PATHS = LETTERS + b"/.-(<0123456789"
+SPACES = b" \t"
+EVERY = bytes(range(256))
+BLANK = rb"\s*$"
+INDENTED = rb'\s+(?!File "|[+|][ +|]*Exception Group)\S'
+"""An indented line that begins no trace of its own."""
+
+
+class Entry(NamedTuple):
+    """A line that begins a trace."""
+
+    pattern: bytes
+    state: str
+    joins: str = "error"
+    """Whether it joins the line before it: ``always`` (it cannot stand alone), ``error`` (where that is a line of a log that
+    does not say it is harmless), ``never``."""
+    begins: bytes = b""
+    """The bytes that its lines may begin with; found in the pattern where that begins with letters."""
+
+
+class Step(NamedTuple):
+    pattern: bytes
+    state: str
+
+
+@dataclass(frozen=True)
+class Language:
+    name: str
+    entries: tuple[Entry, ...]
+    steps: Mapping[str, tuple[Step, ...]]
+    tentative: frozenset[str] = frozenset()
+    last: frozenset[str] = frozenset()
+    """States after which nothing follows."""

@@ -1,0 +1,12 @@
+"""JSON printed over several lines: from a lone brace or bracket to the one that closes it."""
+
+from __future__ import annotations
+
+from sampan.logs.joining.language import INDENTED, Entry, Language, Step
+
+LANGUAGE = Language(
+    "json",
+    (Entry(rb"(?:\{|\[|\[\s*\{)\s*$", "body", "never", b"{["),),
+    {"body": (Step(INDENTED, "body"), Step(rb"[}\]\s]+,?\s*$", "end"))},
+    last=frozenset({"end"}),
+)

@@ -1,0 +1,69 @@
+"""Python 2.7 to 3.14: tracebacks with carets (PEP 657), exception groups (PEP 654) and notes (PEP 678), chains, syntax
+errors, folded recursion, and what asyncio, threading and logging print before one. Source: Lib/traceback.py, and the
+interpreters' own output.
+"""
+
+from __future__ import annotations
+
+from sampan.logs.joining.language import BLANK, EVERY, INDENTED, NEAR, SPACES, Entry, Language, Step
+
+TRACEBACK = rb".*Traceback \(most recent call last\):\s*$"
+FRAME = rb'\s+File ".*", line \d+'
+CHAIN = (
+    rb"(?:During handling of the above exception, another exception occurred|"
+    rb"The above exception was the direct cause of the following exception):\s*$"
+)
+PREAMBLE = (
+    rb"(?:Exception ignored in|Exception in (?:thread .*:\s*$|callback|default)|--- Logging error ---|"
+    rb"(?:Task|Future) exception was never retrieved|Error in (?:atexit|sys)\b|Unhandled exception in |Fatal Python error: )"
+)
+GROUP_LINE = rb"\s+[|+]"
+
+LANGUAGE = Language(
+    "python",
+    (
+        Entry(rb"\s*[+|][ +|]*Exception Group Traceback \(most recent call last\):", "group", begins=b" \t+|"),
+        Entry(TRACEBACK, "frames", begins=EVERY),
+        Entry(FRAME, "frames", begins=SPACES),
+        Entry(PREAMBLE, "preamble", begins=b"ETF-U"),
+    ),
+    {
+        "preamble": (
+            Step(TRACEBACK, "frames"),
+            Step(rb"\s*[+|][ +|]*Exception Group Traceback", "group"),
+            Step(
+                rb"(?:future|task|handle|protocol|transport|context|message|source_traceback|object \w*): ?", "preamble"
+            ),
+            Step(rb"(?:Current thread|Thread) 0x", "dump"),
+            Step(rb"Python runtime state: ", "preamble"),
+            Step(BLANK, "preamble_gap"),
+            Step(INDENTED, "preamble"),
+        ),
+        "preamble_gap": (Step(rb"(?:Current thread|Thread) 0x", "dump"), Step(TRACEBACK, "frames")),
+        "dump": (Step(rb"\s+\S", "dump"), Step(BLANK, "dump_gap")),
+        "dump_gap": (Step(rb"(?:Current thread|Thread) 0x|Extension modules: ", "dump"),),
+        "frames": (
+            Step(rb"\s+\S", "frames"),
+            Step(rb"[A-Za-z_][\w.<>]*(?::|\s*$| \[)", "raised"),
+            Step(rb"\S+:\d+:in ", "raised"),
+            Step(BLANK, "frames_gap"),
+        ),
+        # a source line may be blank, and so may be a line of a message
+        "frames_gap": (Step(FRAME, "frames"),),
+        "raised": (
+            Step(BLANK, "gap"),
+            Step(INDENTED, "raised"),
+            Step(rb"Call stack:|Message: |Arguments: ", "raised"),
+            Step(NEAR, "raised"),
+        ),
+        "gap": (Step(CHAIN, "chained"), Step(BLANK, "gap")),
+        "chained": (
+            Step(BLANK, "chained"),
+            Step(TRACEBACK, "frames"),
+            Step(rb"\s*[+|][ +|]*Exception Group Traceback", "group"),
+            Step(FRAME, "frames"),
+        ),
+        "group": (Step(GROUP_LINE, "group"), Step(BLANK, "gap")),
+    },
+    tentative=frozenset({"preamble_gap", "dump_gap", "frames_gap", "gap"}),
+)
