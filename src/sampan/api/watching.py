@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -22,6 +23,7 @@ from sampan.api.listing import Selection, candidates, selection
 from sampan.api.negotiation import JSON
 from sampan.api.remembered import Remembered
 from sampan.api.request import Receive, Request, Scope, Send
+from sampan.api.turns import in_turns
 from sampan.store import Compacted, Concern, Event, Record, StoreError, Watch, restamped
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ EARLY_SECONDS = 0.005
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 FRAMES, FRAMES_BYTES = 4096, 4 << 20
 """How many of the newest frames are kept, and how large they may be together."""
+
+
+PORTION_EVENTS, PORTION_BYTES = 256, 256 * 1024
+"""How much of a long batch (the state at the start, the past) is made and sent at a time."""
 
 
 class Change(NamedTuple):
@@ -58,7 +64,9 @@ async def changes(
         raise too_large(options.not_older_than, api.store.revision)
     if options.initial:
         page = await candidates(api, chosen, served.prefix(namespace), "", 0)
-        records = [record for record in page.records if not chosen or chosen.matches(api.parsed(record))]
+        records = list(page.records)
+        if chosen:
+            records = list(compress(records, await in_turns(lambda one: chosen.matches(api.parsed(one)), records)))
         since = page.revision
         if records:
             yield [Change("ADDED", record.value, record.revision, record) for record in records]
@@ -205,7 +213,7 @@ class WatchStream:
         """What is sent beside the headers of every watch."""
 
     async def frames(self) -> AsyncIterator[list[bytes]]:
-        """Yield the frames of each batch; errors are the last frame."""
+        """Yield the frames of each batch, those of a long one in portions; errors are the last frame."""
         batches = changes(self._api, self._served, self._namespace, self.chosen, self.options)
         sent, resource = self._api.metrics.watch_events, self._served.resource
         kind = (resource.group, resource.version, resource.kind)
@@ -213,9 +221,17 @@ class WatchStream:
         try:
             async for batch in batches:
                 sent[kind] = sent.get(kind, 0) + len(batch)
-                frames = [self._frame(change) for change in batch]
-                if measured.watched:
-                    for frame in frames:
+                frames: list[bytes] = []
+                portion = 0
+                for change in batch:
+                    if portion > PORTION_BYTES or len(frames) >= PORTION_EVENTS:
+                        yield frames
+                        await asyncio.sleep(0)  # others have their turn, and the client reads
+                        frames, portion = [], 0
+                    frame = self._frame(change)
+                    portion += len(frame)
+                    frames.append(frame)
+                    if measured.watched:
                         measured.observe("apiserver_watch_events_sizes", len(frame), *sized)
                 yield frames
         except StatusError as error:

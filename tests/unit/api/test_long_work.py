@@ -78,6 +78,39 @@ async def test_a_long_list_is_made_some_at_a_time(http: Asgi, others: Others, qu
         assert found == plain
 
 
+@pytest.mark.parametrize("accept", ["", TABLE, PARTIAL.replace("List", "")])
+async def test_a_watch_begins_with_what_there_is_some_at_a_time(
+    http: Asgi, others: Others, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    monkeypatch.setattr("sampan.api.watching.PORTION_EVENTS", 20)
+    for number in range(COUNT):
+        assert (await http("POST", CONFIGMAPS, {"metadata": {"name": f"c{number:03}"}})).status == 201
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    headers = [(b"accept", accept.encode())] if accept else []
+    scope = {"type": "http", "method": "GET", "path": CONFIGMAPS, "query_string": query.encode(), "headers": headers}
+    sent: list[bytes] = []
+    before, ended = others.turns, asyncio.Event()
+
+    async def receive() -> Any:
+        await ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        body = message.get("body", b"")
+        sent.append(body)
+        if b"initial-events-end" in body:
+            ended.set()
+
+    async with asyncio.timeout(20):
+        await http.api(scope, receive, send)
+    events = [orjson.loads(line) for line in b"".join(sent).splitlines()]
+    assert [event["type"] for event in events] == ["ADDED"] * COUNT + ["BOOKMARK"]
+    portions = [body.count(b"\n") for body in sent if body]
+    assert max(portions) == 20 and others.turns - before >= COUNT // 20
+    wanted = "Table" if accept == TABLE else "PartialObjectMetadata" if accept else "ConfigMap"
+    assert {event["object"]["kind"] for event in events[:-1]} == {wanted}
+
+
 async def test_empty_lists_are_lists(http: Asgi) -> None:
     for accept in ("application/yaml", TABLE, PARTIAL, f"application/yaml;{PARTIAL.partition(';')[2]}"):
         answer = await http("GET", CONFIGMAPS, headers={"accept": accept})
