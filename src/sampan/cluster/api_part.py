@@ -11,6 +11,7 @@ import importlib
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,11 +178,13 @@ async def run_controllers(
         return made
 
     from sampan.controllers import job_metrics
+    from sampan.controllers.autoscaling_to_zero import zero_of
     from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
 
+    zero = zero_of(int(api.types.version.split(".")[1]), api.features.enabled("HPAScaleToZero"))
     config = ControllersConfig(
         root_ca,
-        autoscaler or AutoscalerConfig(),
+        replace(autoscaler or AutoscalerConfig(), zero=zero),
         pki_dir,
         service_cidr=service_cidr if api.catalog.get("networking.k8s.io", "v1", "servicecidrs") is not None else "",
         device_claims=api.catalog.get("resource.k8s.io", "v1", "resourceclaims") is not None,

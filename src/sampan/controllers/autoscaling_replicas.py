@@ -107,21 +107,51 @@ def is_starting(pod: Object, metric: Measured, startup: Startup, now: float) -> 
 
 
 def requests_of(pods: list[Object], resource: str, container: str) -> dict[str, int]:
-    """Return pod → what its containers (or the one named) request. Raises ``MetricError``."""
-    found: dict[str, int] = {}
-    for pod in pods:
-        total = 0
-        sidecars = [c for c in pod["spec"].get("initContainers") or () if c.get("restartPolicy") == "Always"]
-        for one in [*pod["spec"]["containers"], *sidecars]:
-            if container and one["name"] != container:
-                continue
-            request = ((one.get("resources") or {}).get("requests") or {}).get(resource)
-            if request is None:
-                name = pod["metadata"]["name"]
-                raise MetricError(f"missing request for {resource} in container {one['name']} of Pod {name}")
-            total += parse(request).milli()
-        found[pod["metadata"]["name"]] = total
-    return found
+    """Return pod → what it (or its container of that name) requests. Raises ``MetricError``."""
+    return {
+        pod["metadata"]["name"]: requests_of_pod(pod, resource)
+        if not container and (pod["spec"].get("resources") or {}).get("requests")
+        else requests_of_containers(pod, resource, container)
+        for pod in pods
+    }
+
+
+def requests_of_pod(pod: Object, resource: str) -> int:
+    """Return what a pod requests that says so as a whole (KEP-2837); of what it does not say, what its containers do."""
+    spec, total, peak = pod["spec"], 0, 0
+    for one in spec.get("initContainers") or ():
+        peak = max(peak, total + (request_of(one, resource) or 0))
+        if one.get("restartPolicy") == "Always":
+            total += request_of(one, resource) or 0
+    asked = [*spec["containers"], *(spec.get("initContainers") or ())]
+    total = max(peak, total + sum(request_of(one, resource) or 0 for one in spec["containers"]))
+    whole = request_of(spec, resource)
+    if whole is None and all(request_of(one, resource) is None for one in asked):
+        raise MetricError(f"missing pod-level request for {resource} in Pod {pod['metadata']['name']}")
+    overhead = (spec.get("overhead") or {}).get(resource, "0")
+    return (total if whole is None else whole) + parse(overhead).milli()
+
+
+def request_of(spec: Object, resource: str) -> int | None:
+    """Return what a container, or the spec of a pod, requests itself."""
+    found = ((spec.get("resources") or {}).get("requests") or {}).get(resource)
+    return None if found is None else parse(found).milli()
+
+
+def requests_of_containers(pod: Object, resource: str, container: str) -> int:
+    """Return what all that run all the time request, or one of them."""
+    name, total = pod["metadata"]["name"], 0
+    sidecars = [c for c in pod["spec"].get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    containers = [*pod["spec"]["containers"], *sidecars]
+    chosen = [one for one in containers if not container or one["name"] == container]
+    if not chosen:
+        raise MetricError(f"container {container} not found in Pod {name}")
+    for one in chosen:
+        request = request_of(one, resource)
+        if request is None:
+            raise MetricError(f"missing request for {resource} in container {one['name']} of Pod {name}")
+        total += request
+    return total
 
 
 def utilization_of(metrics: Mapping[str, int], requests: Mapping[str, int], target: int) -> tuple[float, int, int]:

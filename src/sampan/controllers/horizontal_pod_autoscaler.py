@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import orjson
-
 from sampan.client.controller import Controller
 from sampan.client.discovery import ResourceMap, UnknownResource
 from sampan.client.errors import ApiError
@@ -25,6 +23,8 @@ from sampan.controllers import autoscaling_limits as limits
 from sampan.controllers.autoscaling_metrics import Metrics
 from sampan.controllers.autoscaling_proposals import Proposals, Target
 from sampan.controllers.autoscaling_replicas import MetricError, Startup, Tolerance
+from sampan.controllers.autoscaling_scale import read_scale, write_scale
+from sampan.controllers.autoscaling_to_zero import SCALED_TO_ZERO, Zero, mark, wakes
 from sampan.controllers.ownership import BY_NAMESPACE, namespace_of
 from sampan.schema.objects import Object
 from sampan.schema.quantity import parse
@@ -32,6 +32,7 @@ from sampan.schema.selectors import LabelSelector, SelectorError, parse_label_se
 
 HORIZONTAL_POD_AUTOSCALERS = ResourceType("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 ABLE, ACTIVE, LIMITED = "AbleToScale", "ScalingActive", "ScalingLimited"
+BELOW = "Current number of replicas below Spec.MinReplicas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class AutoscalerConfig:
     downscale_stabilization_seconds: float = limits.DOWNSCALE_SECONDS
     tolerance: float = 0.1
     startup: Startup = field(default_factory=Startup)
+    zero: Zero = Zero.MARKED
 
 
 class Stopped(Exception):
@@ -160,18 +162,23 @@ class Look:
         history.begin(self.now, current)
         wish = Wish(0, "", [])
         failure: MetricError | None = None
-        if current == 0 and least != 0:
+        zero = self.controller.config.zero
+        if zero is Zero.OFF:
+            self.conditions.pop(SCALED_TO_ZERO, None)
+        if current == 0 and not wakes(zero, self.spec, self.conditions):
             why = "scaling is disabled since the replica count of the target is zero"
             self.tell(ACTIVE, "False", "ScalingDisabled", why)
             desired, reason = 0, ""
         elif current > most:
             desired, reason = most, "Current number of replicas above Spec.MaxReplicas"
-        elif current < least:
-            desired, reason = least, "Current number of replicas below Spec.MinReplicas"
+        elif 0 < current < least:
+            desired, reason = least, BELOW
         else:
             self.status["currentReplicas"] = current
             wish, failure = await self._wish(scale, current)
             desired, reason = self._limited(history, current, wish)
+            if current == 0 and desired < least:  # which was raised meanwhile
+                desired, reason = least, reason or BELOW
         if desired != current:
             await self._rescale(resource, scale, current, desired, reason)
             history.record(self.spec.get("behavior"), self.now, current, desired)
@@ -190,11 +197,7 @@ class Look:
         reference = self.spec["scaleTargetRef"]
         try:
             resource = await self.controller.resources.of_kind(reference.get("apiVersion") or "v1", reference["kind"])
-            path = resource.path(self.namespace, reference["name"], "scale")
-            status, body = await self.controller.client.raw("GET", path)
-            found: Object = orjson.loads(body)
-            if status != 200:
-                raise ApiError(status, found)
+            found = await read_scale(self.controller.client, resource, self.namespace, reference["name"])
         except (ApiError, UnknownResource) as error:
             self.warn("FailedGetScale", str(error))
             why = f"the HPA controller was unable to get the target's current scale: {error}"
@@ -203,9 +206,8 @@ class Look:
         return resource, found
 
     async def _rescale(self, resource: ResourceType, scale: Object, current: int, desired: int, reason: str) -> None:
-        wanted = {**scale, "spec": {**(scale.get("spec") or {}), "replicas": desired}}
         try:
-            await self.controller.client.update(resource, wanted, subresource="scale")
+            await write_scale(self.controller.client, resource, scale, desired)
         except ApiError as error:
             self.warn("FailedRescale", f"New size: {desired}; reason: {reason}; error: {error}")
             why = f"the HPA controller was unable to update the target scale: {error}"
@@ -214,6 +216,8 @@ class Look:
             raise Stopped(why) from error
         why = f"the HPA controller was able to update the target scale to {desired}"
         self.tell(ABLE, "True", "SucceededRescale", why)
+        if self.controller.config.zero is Zero.MARKED:
+            self.tell(SCALED_TO_ZERO, *mark(self.spec, current, desired))
         self.controller.events.normal(self.autoscaler, "SuccessfulRescale", f"New size: {desired}; reason: {reason}")
 
     def _limited(self, history: limits.History, current: int, wish: Wish) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""minReplicas: 0 is for those who switched HPAScaleToZero on."""
+"""minReplicas: 0 is for those with HPAScaleToZero: on since 1.37, and before where it was switched on."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ def autoscaler(name: str, metric: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
 
 
-@pytest.mark.parametrize("on", [False, True])
-async def test_the_gate(throwaway_pki: Path, on: bool) -> None:
-    given = flags.parse({"feature-gates": "HPAScaleToZero=true"} if on else {})
-    api = await open_api(ApiConfig(pki_dir=throwaway_pki, flags=given))
+@pytest.mark.parametrize(
+    ("version", "gate", "on"),
+    [("1.37", "", True), ("1.37", "false", False), ("1.36", "", False), ("1.36", "true", True)],
+)
+async def test_the_gate(throwaway_pki: Path, version: str, gate: str, on: bool) -> None:
+    given = flags.parse({"feature-gates": f"HPAScaleToZero={gate}"} if gate else {})
+    api = await open_api(ApiConfig(pki_dir=throwaway_pki, flags=given, kubernetes_version=version))
     try:
         client = LocalClient(api, User("admin", ("system:masters",)))
         if on:

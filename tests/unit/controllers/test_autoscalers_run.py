@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.client.protocol import ResourceType
-from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, PODS
+from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, EVENTS, PODS
 from sampan.controllers.horizontal_pod_autoscaler import HORIZONTAL_POD_AUTOSCALERS as AUTOSCALERS
 from sampan.schema.objects import Object
 from sampan.simulation.kinds import RESOURCE_USAGES
@@ -157,3 +157,57 @@ async def test_a_custom_resource_with_a_scale(cluster: Any) -> None:
     reference = {"apiVersion": "sea.example.com/v1", "kind": "Fleet", "name": "f"}
     await cluster.client.create(AUTOSCALERS, autoscaler("f", metrics=[CPU], scaleTargetRef=reference))
     await cluster.until(fleets, "f", lambda obj: obj["spec"]["replicas"] == 8)
+
+
+EXTERNAL = {"type": "External", "external": {"metric": {"name": "q"}, "target": {"type": "Value", "value": "100"}}}
+
+
+async def test_to_zero_and_back(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The autoscaler wakes what it put to sleep, and leaves alone what somebody else did (KEP-2021)."""
+    waiting = {"q": 0}
+
+    async def external(self: Any, name: str, namespace: str, metric: Object | None) -> int:
+        return waiting[name] * 1000
+
+    monkeypatch.setattr("sampan.controllers.autoscaling_metrics.Metrics.external", external)
+    await web(cluster)
+    await cluster.client.create(AUTOSCALERS, autoscaler("web", minReplicas=0, metrics=[EXTERNAL]))
+    await cluster.until(DEPLOYMENTS, "web", lambda obj: obj["spec"]["replicas"] == 0)
+    slept = await cluster.until(AUTOSCALERS, "web", lambda obj: condition(obj, "ScaledToZero")[0] == "True")
+    assert condition(slept, "ScaledToZero") == ("True", "ScaledToZero")
+    waiting["q"] = 300
+    await cluster.until(DEPLOYMENTS, "web", lambda obj: obj["spec"]["replicas"] == 3)
+    woken = await cluster.until(AUTOSCALERS, "web", lambda obj: condition(obj, "ScaledToZero")[0] == "False")
+    message = next(c["message"] for c in woken["status"]["conditions"] if c["type"] == "ScaledToZero")
+    assert message == "the HPA controller did not scale the workload to zero"
+    await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 0}}, "default")
+    off = await cluster.until(AUTOSCALERS, "web", lambda obj: condition(obj, "ScalingActive")[0] == "False")
+    assert condition(off, "ScalingActive") == ("False", "ScalingDisabled")
+    assert (await cluster.client.get(DEPLOYMENTS, "web", "default"))["spec"]["replicas"] == 0
+
+
+async def test_a_target_that_somebody_else_changes_is_scaled_all_the_same(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await web(cluster, 2, request="")
+    times = 0
+
+    async def crossed(client: Any, resource: ResourceType, *given: Any) -> Object:
+        nonlocal times
+        scale = await read(client, resource, *given)
+        if times < 2:
+            times += 1
+            labels = {"metadata": {"labels": {"times": str(times)}}}
+            await cluster.client.patch(DEPLOYMENTS, "web", labels, "default")
+        return scale
+
+    from sampan.controllers import autoscaling_scale, horizontal_pod_autoscaler
+
+    read = autoscaling_scale.read_scale
+    monkeypatch.setattr(autoscaling_scale, "read_scale", crossed)
+    monkeypatch.setattr(horizontal_pod_autoscaler, "read_scale", crossed)
+    await cluster.client.create(AUTOSCALERS, autoscaler("web", minReplicas=4, metrics=[CPU]))
+    await cluster.until(DEPLOYMENTS, "web", lambda obj: obj["spec"]["replicas"] == 4)
+    events = (await cluster.client.list(EVENTS, "default")).items
+    assert times == 2
+    assert not [event for event in events if event["reason"] == "FailedRescale"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sampan.controllers import autoscaling_limits as limits
 from sampan.controllers import autoscaling_replicas as replicas
+from sampan.controllers import autoscaling_to_zero as to_zero
 from sampan.controllers.autoscaling_metrics import Metrics
 from sampan.controllers.autoscaling_proposals import Found, Proposals, Target
 from sampan.controllers.autoscaling_replicas import Measured, MetricError, Proposal, Startup, Tolerance
@@ -428,3 +429,41 @@ async def test_from_zero_by_a_metric_of_others() -> None:
 async def test_why_a_metric_proposes_nothing(metric: Object, reason: str, message: str) -> None:
     found = await proposed(metric)
     assert (found.reason, found.error, found.status) == (reason, message, {"type": ""})
+
+
+def test_what_a_pod_requests() -> None:
+    """One that says so as a whole (KEP-2837) is taken at its word, unless one of its containers is asked about."""
+    containers = [{"name": name, "resources": {"requests": {"cpu": "300m"}}} for name in ("web", "proxy")]
+    sidecar = {"name": "log", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}}
+    one = pod("one")
+    one["spec"] = {"containers": containers, "initContainers": [sidecar]}
+    assert replicas.requests_of([one], "cpu", "") == {"one": 700}
+    assert replicas.requests_of([one], "cpu", "log") == {"one": 100}
+    with pytest.raises(MetricError, match=r"^container none not found in Pod one$"):
+        replicas.requests_of([one], "cpu", "none")
+    one["spec"] |= {"resources": {"requests": {"cpu": "2"}}, "overhead": {"cpu": "10m"}}
+    assert replicas.requests_of([one], "cpu", "") == {"one": 2010}
+    assert replicas.requests_of([one], "cpu", "web") == {"one": 300}
+    one["spec"]["resources"] = {"requests": {"memory": "1Gi"}}
+    assert replicas.requests_of([one], "cpu", "") == {"one": 710}
+    with pytest.raises(MetricError, match=r"^missing pod-level request for hugepages-2Mi in Pod one$"):
+        replicas.requests_of([one], "hugepages-2Mi", "")
+
+
+@pytest.mark.parametrize(
+    ("minor", "gate", "least", "metric", "by_us", "wakes"),
+    [
+        (37, True, 0, "External", True, True),
+        (37, True, 0, "External", False, False),  # somebody wants it off
+        (37, True, 0, "Resource", True, False),
+        (37, True, 2, "Resource", True, True),  # minReplicas was raised meanwhile
+        (37, True, 2, "External", False, False),
+        (36, False, 0, "External", True, False),
+        (35, False, 0, "External", False, True),
+        (35, True, 1, "External", False, False),
+    ],
+)
+def test_who_wakes_a_target_at_zero(minor: int, gate: bool, least: int, metric: str, by_us: bool, wakes: bool) -> None:
+    spec = {"minReplicas": least, "maxReplicas": 5, "metrics": [{"type": metric}]}
+    conditions = {"ScaledToZero": {"status": str(by_us)}}
+    assert to_zero.wakes(to_zero.zero_of(minor, gate), spec, conditions) == wakes
