@@ -337,3 +337,49 @@ def test_names_on_the_host(made: Space) -> None:
     finally:
         cluster.sampan("dns", "host", "--name", cluster.name, "--undo")
     assert Path("/etc/hosts").read_text() == before
+
+
+def test_what_a_resolver_cannot_take_is_told(made: Space) -> None:
+    config = {"nameservers": ["10.9.9.1", "10.9.9.2", "10.9.9.3"], "searches": [f"s{n}.example" for n in range(32)]}
+    made.apply(pod("limits", "sleep 1000", {"dnsConfig": config}))
+    made.ready("limits")
+    lines = made("exec", "limits", "--", "cat", "/etc/resolv.conf").splitlines()
+    assert sum(line.startswith("nameserver") for line in lines) == 3
+
+    def told() -> str:
+        return made("get", "events", "--field-selector=involvedObject.name=limits,reason=DNSConfigForming")
+
+    eventually("both events", lambda: "Nameserver limits" in told() and "Search Line limits" in told())
+
+
+def test_names_of_a_gateway_and_its_routes(made: Space, dig: Dig) -> None:
+    gateway = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "gate"},
+        "spec": {"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    }
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "parentRefs": [{"name": "gate"}],
+            "hostnames": ["www.shop.example"],
+            "rules": [{"backendRefs": [{"name": "web", "port": 80}]}],
+        },
+    }
+    put_corefile(made, DEFAULT.replace("loadbalance", "loadbalance\n k8s_gateway shop.example"))
+    try:
+        made.apply(gateway, route, service("pay", type="LoadBalancer"))
+        made("wait", "gateway/gate", "--for=condition=Programmed", "--timeout=30s")
+        address = made("get", "gateway", "gate", "-o", "jsonpath={.status.addresses[0].value}")
+        eventually("the route's name", lambda: dig("www.shop.example.") == [address])
+        balancer = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+        given = made("get", "service", "pay", "-o", balancer)
+        eventually("the Service's name", lambda: dig(f"pay.{made.name}.shop.example.") == [given] != [""])
+        assert dig.status("nothing.shop.example.") == "NXDOMAIN"
+        found = made.cluster.sampan("dns", "why", "--name", made.cluster.name, "www.shop.example.").stdout
+        assert f"HTTPRoute {made.name}/shop" in found and f"A {address}" in found
+    finally:
+        put_corefile(made, DEFAULT)

@@ -23,7 +23,8 @@ from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.materials import Materials
 from sampan.node.pod_certificates import PodCertificates
 from sampan.node.pod_cgroups import create, remove
-from sampan.node.pod_config import DnsSettings, hostname_of, read_resolv_conf
+from sampan.node.pod_config import hostname_of
+from sampan.node.pod_dns import DnsSettings, is_stub, read_resolv_conf
 from sampan.node.resources import cgroup_parent
 from sampan.node.runtime import Runtime
 from sampan.node.tokens import Tokens
@@ -31,6 +32,9 @@ from sampan.node.volumes.material import data_of
 from sampan.schema.objects import Object
 from sampan.schema.quantity import parse
 from sampan.security.host import ANY, Host
+
+HOST_RESOLV_CONF = "/etc/resolv.conf"
+BEHIND_STUB = "/run/systemd/resolve/resolv.conf"
 
 
 @dataclass
@@ -125,11 +129,12 @@ class NodeContext:
         }
 
     def dns(self) -> DnsSettings:
-        try:
-            host = read_resolv_conf(Path(self.kubelet.resolv_conf).read_text())
-        except OSError:
-            host = ((), (), ())
-        return DnsSettings(self.cluster_dns, self.cluster_domain, *host)
+        file = self.kubelet.resolv_conf
+        servers, searches, options = _resolv_conf(file)
+        if file == HOST_RESOLV_CONF and is_stub(servers):
+            # systemd-resolved's own list instead of its stub, which no pod reaches
+            servers = _resolv_conf(BEHIND_STUB)[0] or servers
+        return DnsSettings(self.cluster_dns, self.cluster_domain, servers, searches, options, bool(file))
 
     def own_mounts(
         self, pod: Object, container: Object, pod_dir: Path, restarts: int, ips: Sequence[str]
@@ -164,6 +169,13 @@ class NodeContext:
 
     def remove_pod_cgroup(self, pod: Object) -> None:
         remove(cgroup_parent(self.cgroup, pod))
+
+
+def _resolv_conf(file: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    try:
+        return read_resolv_conf(Path(file).read_text()) if file else ((), (), ())
+    except OSError:
+        return (), (), ()
 
 
 def hosts_file(pod: Object, ips: Sequence[str], cluster_domain: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.node import cri_pb2 as cri
+from sampan.node.pod_dns import DnsSettings, dns_config
 from sampan.node.resources import cgroup_parent
 from sampan.schema.objects import Object
 from sampan.security.context import supplemental_groups
@@ -15,77 +14,6 @@ from sampan.security.host import ANY, Host
 NAME, NAMESPACE, UID = "io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid"
 CONTAINER = "io.kubernetes.container.name"
 NODE = "sampan.dev/node"
-
-
-@dataclass(frozen=True, slots=True)
-class DnsSettings:
-    """What pods are told about DNS. ``host`` is the node's own resolv.conf, parsed."""
-
-    cluster_dns: str
-    cluster_domain: str
-    host_servers: tuple[str, ...] = ()
-    host_searches: tuple[str, ...] = ()
-    host_options: tuple[str, ...] = ()
-
-
-def read_resolv_conf(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the servers, searches and options of a resolv.conf (resolv.conf(5))."""
-    servers: list[str] = []
-    searches: Sequence[str] = ()
-    options: list[str] = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) < 2 or words[0][0] in "#;":
-            continue
-        if words[0] == "nameserver":
-            servers.append(words[1])
-        elif words[0] in ("search", "domain"):
-            searches = words[1:]
-        elif words[0] == "options":
-            options += words[1:]
-    return tuple(servers), tuple(searches), tuple(options)
-
-
-def dns_config(pod: Object, settings: DnsSettings) -> cri.DNSConfig:
-    """Return the pod's resolver by its dnsPolicy, with its dnsConfig merged in."""
-    spec = pod["spec"]
-    policy = spec.get("dnsPolicy", "ClusterFirst")
-    if policy == "ClusterFirst" and spec.get("hostNetwork"):
-        policy = "Default"
-    servers: list[str] = []
-    searches: list[str] = []
-    options: list[str] = []
-    if policy in ("ClusterFirst", "ClusterFirstWithHostNet"):
-        domain = settings.cluster_domain
-        namespace = pod["metadata"]["namespace"]
-        servers = [settings.cluster_dns]
-        searches = [f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *settings.host_searches]
-        options = ["ndots:5"]
-    elif policy == "Default":
-        servers, searches, options = (
-            list(settings.host_servers),
-            list(settings.host_searches),
-            list(settings.host_options),
-        )
-    own = spec.get("dnsConfig") or {}
-    servers += [server for server in own.get("nameservers") or () if server not in servers]
-    searches += [search for search in own.get("searches") or () if search not in searches]
-    for option in own.get("options") or ():
-        name, value = option["name"], option.get("value")
-        options = [other for other in options if other.partition(":")[0] != name]
-        options.append(f"{name}:{value}" if value else name)
-    return cri.DNSConfig(servers=servers[:MOST_SERVERS], searches=fitting(searches), options=options)
-
-
-MOST_SERVERS, MOST_SEARCHES, MOST_SEARCH_CHARACTERS = 3, 32, 2048
-
-
-def fitting(searches: Sequence[str]) -> list[str]:
-    """Return as many search domains as a resolver takes."""
-    kept = list(searches[:MOST_SEARCHES])
-    while len(" ".join(kept)) > MOST_SEARCH_CHARACTERS:
-        kept.pop()
-    return kept
 
 
 class NameTooLong(Exception):

@@ -14,6 +14,7 @@ from sampan.client.resources import RUNTIME_CLASSES
 from sampan.node import cri_pb2 as cri
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import NameTooLong, log_directory, sandbox_config
+from sampan.node.pod_dns import formed
 from sampan.node.pod_view import addresses_of
 from sampan.node.resources import pod_limits
 from sampan.node.runtime import RuntimeFailure
@@ -97,6 +98,8 @@ class PodSetup:
             self.sandbox = config
         if view.sandbox_ready:
             return
+        for warning in formed(local.pod, context.dns()).warnings:
+            context.events.warning(local.pod, "DNSConfigForming", warning)
         log_directory(context.pod_log_dir, local.pod).mkdir(parents=True, exist_ok=True)
         limits = pod_limits(local.pod, context.pod_pids_limit)
         await asyncio.to_thread(context.ensure_pod_cgroup, config.linux.cgroup_parent, limits)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sampan.node import cri_pb2 as cri
 from sampan.node.environment import ConfigError, environment_of, expand, service_links
 from sampan.node.images import ImageError, full_name
-from sampan.node.pod_config import DnsSettings, dns_config, read_resolv_conf, sandbox_config
+from sampan.node.pod_config import sandbox_config
+from sampan.node.pod_dns import DnsSettings, dns_config, read_resolv_conf
 from sampan.node.resources import cgroup_parent, linux_resources, qos_class
 from sampan.node.volumes import VolumeError
 from sampan.node.volumes.material import File, Sources, material_of

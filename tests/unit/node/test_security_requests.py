@@ -10,7 +10,8 @@ import pytest
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import check_non_root, container_config
 from sampan.node.environment import ConfigError
-from sampan.node.pod_config import DnsSettings, sandbox_config
+from sampan.node.pod_config import sandbox_config
+from sampan.node.pod_dns import DnsSettings
 from sampan.node.user_namespaces import user_namespace
 from sampan.schema.objects import Object
 from sampan.security.host import ANY, Host

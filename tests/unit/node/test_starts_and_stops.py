@@ -15,7 +15,8 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.container_status import container_status
 from sampan.node.env_files import EnvFileFault, parse
 from sampan.node.environment import ConfigError, environment_of
-from sampan.node.pod_config import DnsSettings, NameTooLong, dns_config, namespace_options, sandbox_hostname
+from sampan.node.pod_config import NameTooLong, namespace_options, sandbox_hostname
+from sampan.node.pod_dns import DnsSettings, dns_config
 from sampan.node.pod_view import ContainerView
 from sampan.node.probes import HttpFault, Target, ask, get
 from sampan.node.restart_backoff import RestartBackoff

@@ -70,12 +70,11 @@ async def resolver_of(client: HttpClient, options: argparse.Namespace, pod: Obje
     """Return what the pod's resolv.conf says, as its node writes it."""
     from sampan.cli.dns.serve import service_ips_of
     from sampan.dns.why import Resolver
-    from sampan.node.pod_config import DnsSettings, dns_config, read_resolv_conf
+    from sampan.node.pod_dns import DnsSettings, dns_config, read_resolv_conf
 
     servers = await service_ips_of(client)
-    host: tuple[tuple[str, ...], ...] = ((), (), ())
-    if not options.kubeconfig:  # the node is this machine
-        host = read_resolv_conf(hosts_resolv_conf())
+    # the node of a cluster of ours is this machine
+    host = read_resolv_conf(hosts_resolv_conf() if not options.kubeconfig else "")
     made = dns_config(pod, DnsSettings(servers[0] if servers else "", options.cluster_domain, *host))
     ndots = next((one.partition(":")[2] for one in made.options if one.startswith("ndots:")), "1")
     return Resolver(tuple(made.servers), tuple(made.searches), int(ndots) if ndots.isdigit() else 1)
