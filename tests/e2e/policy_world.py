@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -29,6 +30,7 @@ from tests.conftest import start_api_server
 
 SPACES, NAMES = "xyz", "abc"
 RANGES = [IPv4Network("10.99.0.0/18"), IPv6Network("fd99::/112")]
+DEBIANS = Path("/usr/lib/cni")
 SERVICE = ("10.99.64.1", "fd99:0:0:1::1")
 CLUSTER_POLICIES = ResourceType(
     "policy.networking.k8s.io", "v1beta1", "clusternetworkpolicies", "ClusterNetworkPolicy", namespaced=False
@@ -153,26 +155,37 @@ class World:
         self.addresses: dict[str, list[str]] = {}
         self.netns: dict[str, str] = {}
 
+    policies: PolicyAgent | None = None
+    spaces, names = SPACES, NAMES
+
     def prepare(self) -> None:
         for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             Path("/proc/sys/net", name).write_text("1")
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
     async def build(self, group: asyncio.TaskGroup) -> None:
-        server = start_api_server(self.directory / "api")
-        self.stack.callback(server.process.kill)
-        self.client = HttpClient(load(server.kubeconfig))
-        agents = HttpClient(load(server.user_kubeconfig("system:sampan-network")))
+        self.server = start_api_server(self.directory / "api")
+        self.stack.callback(self.server.process.kill)
+        self.client = HttpClient(load(self.server.kubeconfig))
+        self.group = group
+        await self.start_agent()
+        for space in self.spaces:
+            await self.client.create(NAMESPACES, {"metadata": {"name": space, "labels": {"ns": space}}})
+            await self.client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, space)
+        pods = [(space, name) for space in self.spaces for name in self.names]
+        await asyncio.gather(*(self.add_pod(space, name, {"pod": name}) for space, name in pods))
+        self.probers["node"] = await Prober.start()
+        self.make_service()
+
+    async def start_agent(self) -> None:
+        agents = HttpClient(load(self.server.user_kubeconfig("system:sampan-network")))
         self.policies = PolicyAgent(agents, admission_seconds=2)
         self.plugin = Plugin(RANGES, admission=self.policies)
         self.plugin.prepare()
-        group.create_task(self.policies.run())
-        for space in SPACES:
-            await self.client.create(NAMESPACES, {"metadata": {"name": space, "labels": {"ns": space}}})
-            await self.client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, space)
-        pods = [(space, name) for space in SPACES for name in NAMES]
-        await asyncio.gather(*(self.add_pod(space, name, {"pod": name}) for space, name in pods))
-        self.probers["node"] = await Prober.start()
+        self.agent = self.group.create_task(self.policies.run())
+
+    def make_service(self) -> None:
+        """Lead an address to x/a, as a Service's address is."""
         first = self.addresses["x/a"]
         rules = "".join(
             f"add rule inet services {chain} {word} daddr {at} tcp dport 80 dnat {word} to {to}\n"
@@ -242,6 +255,8 @@ class World:
     async def heard(self, kind: str, made: dict[str, Any]) -> None:
         """Wait until the agent knows an object and the kernel what follows from it."""
         agent = self.policies
+        if agent is None:  # it is a process of its own
+            return
         informers = {"NetworkPolicy": agent.policies, "Pod": agent.pods, "Namespace": agent.namespaces}
         if kind not in informers or (kind != "NetworkPolicy" and not agent.state.policies):
             return
@@ -265,9 +280,9 @@ class World:
         except ApiError as error:
             if error.code != 404:
                 raise
-        for space in SPACES:
+        for space in self.spaces:
             await self.client.patch(NAMESPACES, space, {"metadata": {"labels": {"ns": space, "extra": None}}})
-            for name in NAMES:
+            for name in self.names:
                 await self.client.patch(PODS, name, {"metadata": {"labels": {"pod": name, "extra": None}}}, space)
 
     async def do_addresses(self) -> dict[str, list[str]]:
@@ -325,6 +340,27 @@ class World:
         self.addresses.pop(key)
         return code
 
+    async def do_restart(self, source: str, host: str, port: int) -> list[bool]:
+        """End the agent and start another one, while a pod tries to reach what it may not: return what came of the trials."""
+        trials: list[bool] = []
+        again = asyncio.Event()
+
+        async def trying() -> None:
+            while not again.is_set():
+                trials.append(await self.do_probe(source, "tcp", host, port, 0.1))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(trying())
+            self.agent.cancel()
+            await asyncio.wait({self.agent})
+            await asyncio.sleep(0.3)  # a node without an agent, as after a crash
+            await self.start_agent()
+            assert self.policies is not None
+            await self.policies.listed()
+            await asyncio.sleep(0.2)  # and some trials more
+            again.set()
+        return trials
+
     async def do_unknown(self) -> tuple[int, dict[str, Any]]:
         """Return what ADD says of a pod that is not in the API."""
         self.netns["x/ghost"] = self.netns["x/a"]
@@ -354,12 +390,47 @@ def _pod(space: str, name: str, labels: dict[str, str]) -> dict[str, Any]:
     }
 
 
-async def main(directory: Path) -> None:
+class Foreign(World):
+    """Pods that Debian's plugin ``ptp`` has made, and ``sampan net agent`` beside it, which knows the API alone."""
+
+    spaces, names = "xy", "ab"
+
+    async def start_agent(self) -> None:
+        kubeconfig = str(self.server.user_kubeconfig("system:sampan-network"))
+        program = str(Path(sys.executable).parent / "sampan")
+        command = [program, "net", "agent", "--kubeconfig", kubeconfig, "--node", "node"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        self.stack.callback(process.kill)
+        assert process.stdout is not None and await process.stdout.readline() == b"ready\n"
+
+    def make_service(self) -> None: ...
+
+    async def cni(self, command: str, key: str, uid: str = "") -> tuple[int, dict[str, Any]]:
+        ipam = {
+            "type": "host-local",
+            "ranges": [[{"subnet": "10.99.0.0/24"}], [{"subnet": "fd99::/112"}]],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+            "dataDir": str(self.directory / "leases"),
+        }
+        config = {"cniVersion": "1.0.0", "name": "foreign", "type": "ptp", "ipam": ipam}
+        environment = {
+            **os.environ, "CNI_COMMAND": command, "CNI_CONTAINERID": key.replace("/", "-"), "CNI_IFNAME": "eth0",
+            "CNI_NETNS": self.netns[key], "CNI_PATH": str(DEBIANS),
+        }  # fmt: skip
+        pipe = asyncio.subprocess.PIPE
+        lo = ("nsenter", f"--net={self.netns[key]}", "ip", "link", "set", "lo", "up")  # what the plugin loopback does
+        assert await (await asyncio.create_subprocess_exec(*lo)).wait() == 0
+        made = await asyncio.create_subprocess_exec(str(DEBIANS / "ptp"), stdin=pipe, stdout=pipe, env=environment)
+        said, _ = await made.communicate(json.dumps(config).encode())
+        return made.returncode or 0, json.loads(said or b"{}")
+
+
+async def main(directory: Path, kind: type[World]) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     with ExitStack() as stack:
-        world = World(directory, stack)
+        world = kind(directory, stack)
         world.prepare()
         async with asyncio.TaskGroup() as group:
             await world.build(group)
@@ -374,4 +445,4 @@ async def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), Foreign if "foreign" in sys.argv else World))

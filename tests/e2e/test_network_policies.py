@@ -26,9 +26,9 @@ Reaches = Callable[[str, str], bool]
 class World:
     """The program ``policy_world.py`` and what it answers."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *words: str) -> None:
         program = Path(__file__).with_name("policy_world.py")
-        command = ["unshare", "--net", sys.executable, str(program), str(directory)]
+        command = ["unshare", "--net", sys.executable, str(program), str(directory), *words]
         root = str(Path(__file__).parents[2])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
         self.process = subprocess.Popen(
@@ -328,6 +328,31 @@ def test_a_pod_that_the_api_does_not_know_gets_no_link(world: World) -> None:
     world.reach(lambda s, t: True)
     code, said = world("unknown")
     assert code == 1 and said["code"] == 11 and "policies" in said["msg"]
+
+
+def test_an_agent_that_ends_and_comes_back_opens_nothing(world: World) -> None:
+    world.policy("deny", "x", podSelector=A, policyTypes=["Ingress"])
+    world.policy("some", "y", podSelector=A, ingress=[{"from": [spaces("x")]}])
+    world.reach(lambda s, t: t != "x/a" and (t != "y/a" or s[0] == "x"))
+    trials = world("restart", source="y/a", host=world("addresses")["x/a"][0], port=80)
+    assert len(trials) > 3 and not any(trials)
+    world.policy("deny", "x", podSelector=A, ingress=[{"from": [spaces("z")]}])
+    world.reach(lambda s, t: (t != "x/a" or s[0] == "z") and (t != "y/a" or s[0] == "x"))
+
+
+@pytest.mark.skipif(not Path("/usr/lib/cni/ptp").exists(), reason="needs containernetworking-plugins")
+def test_the_agent_alone_beside_another_network_plugin(tmp_path: Path) -> None:
+    """``sampan net agent`` on what could be any Kubernetes: it knows pods from the API only."""
+    world = World(tmp_path, "foreign")
+    try:
+        world.reach(lambda s, t: True)
+        world.policy("some", "x", podSelector=A, ingress=[{"from": [spaces("y")], "ports": [{"port": "serve-80-tcp"}]}])
+        world.reach(lambda s, t: t != "x/a" or s[0] == "y")
+        world.reach(lambda s, t: t != "x/a", port=81)
+        world("delete", kind="NetworkPolicy", name="some", namespace="x")
+        world.reach(lambda s, t: True)
+    finally:
+        world.end()
 
 
 def test_tiers_of_cluster_network_policies(world: World) -> None:
