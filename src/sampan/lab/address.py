@@ -8,6 +8,7 @@ Source: unix(7).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -42,6 +43,8 @@ def claim(name: str, uid: int) -> socket.socket:
         listener.bind(path_of(name, uid))
     except OSError as error:
         listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise LabError(f"laboratory {name!r} cannot have its socket: {error}") from error
         raise LabError(
             f"laboratory {name!r} runs already",
             f"`sampan lab apply` changes it, `sampan lab down {name}` removes it, `up --name` starts another one",

@@ -73,7 +73,7 @@ class Addressing:
         kept = {} if self.kept is None else {name: subnet.networks for name, subnet in self.kept.subnets.items()}
         missing = [name for name, networks in self.networks.items() if not networks]
         for name in missing:
-            if name in kept and not any(_overlap(one, other) for one in kept[name] for other in taken):
+            if name in kept and self.fits_still(name, kept[name], pools, taken):
                 self.networks[name] = kept[name]
                 taken += kept[name]
         free = [_Ranges(pool, taken) for pool in pools]
@@ -87,6 +87,17 @@ class Addressing:
                     self.problems.append(f"pools: {pool} has no /{bits} left for subnet {name!r}")
                 else:
                     self.networks[name] += (network,)
+
+    def fits_still(
+        self, name: str, kept: Sequence[Network], pools: Sequence[Network], taken: Sequence[Network]
+    ) -> bool:
+        """Whether ranges that a subnet had are what it would be given, or larger."""
+        needed = {pool.version: self.bits(name, pool) for pool in pools}
+        return (
+            {network.version for network in kept} == needed.keys()
+            and all(network.prefixlen <= needed[network.version] for network in kept)
+            and not any(_overlap(one, other) for one in kept for other in taken)
+        )
 
     def bits(self, name: str, pool: Network) -> int:
         members = len(self.members[name])

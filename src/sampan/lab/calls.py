@@ -25,10 +25,15 @@ class Line:
         self.descriptors: list[int] = []
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send a message by a socket that blocks."""
+        rest = self.begin(message, descriptors)
+        if rest:  # even nothing cannot be sent to one who has read all, answered and gone
+            self.socket.sendall(rest)
+
+    def begin(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> bytes:
+        """Send the descriptors and as much of a message as there is room for; return the rest."""
         data = json.dumps(message).encode() + b"\n"
-        sent = socket.send_fds(self.socket, [data], list(descriptors))
-        if sent < len(data):  # even nothing cannot be sent to one who has read all, answered and gone
-            self.socket.sendall(data[sent:])
+        return data[socket.send_fds(self.socket, [data], list(descriptors)) :]
 
     def feed(self) -> bool:
         """Read what is there; return whether the other side is still there."""

@@ -83,7 +83,7 @@ def svg(plan: Plan, inflicted: Sequence[Fault] = ()) -> str:
             parts.append(_line(places[f"node {member}"], places[f"subnet {subnet.name}"], link, inflicted))
     for subnet in plan.subnets.values():
         x, y = places[f"subnet {subnet.name}"]
-        parts.append(f'<ellipse cx="{x:.0f}" cy="{y:.0f}" rx="62" ry="22"/>')
+        parts.append(f'<ellipse cx="{x:.0f}" cy="{y:.0f}" rx="84" ry="22"/>')
         parts.append(f'<text x="{x:.0f}" y="{y:.0f}">{escape(subnet.name)}</text>')
         parts.append(_small(x, y + 12, ", ".join(str(network) for network in subnet.networks)))
     for node in plan.nodes.values():

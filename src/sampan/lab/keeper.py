@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -107,14 +108,18 @@ def _become_keeper(planned: Plan, options: Options, listener: socket.socket, lin
 
 
 def _enter_namespaces() -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    if uid != 0:
-        unshare(CLONE_NEWUSER)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"0 {uid} 1")
-        _write("/proc/self/gid_map", f"0 {gid} 1")
     # the network, too: one can only come back to a namespace that is one's own
-    unshare(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET)
+    own = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET
+    if os.geteuid() == 0:
+        with contextlib.suppress(PermissionError):  # a root without capabilities, in a container, is like any user
+            unshare(own)
+            return
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER)
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"0 {uid} 1")
+    _write("/proc/self/gid_map", f"0 {gid} 1")
+    unshare(own)
 
 
 def _write(path: str, text: str) -> None:
@@ -141,7 +146,10 @@ def settle() -> None:
 
 
 def detach() -> None:
-    """Let go of the terminal and of the caller's signals."""
+    """Let go of the terminal and of the caller's signals, and of the limit for descriptors: a node takes four."""
+    from sampan.lab.programs import DESCRIPTORS
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS[1], DESCRIPTORS[1]))
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ LAYERS = Path("/dev/shm")
 EMPTY = {"/run": "mode=755"}
 """Folders that begin empty in every node, with the options of their tmpfs."""
 CGROUPS = "/sys/fs/cgroup"
+DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""How many descriptors a process may have, soft and hard: the keeper takes more, programs get these again."""
 NOT_FOUND, NOT_RUNNABLE = 127, 126
 """Exit codes of shells (POSIX 2.8.2)."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD, signal.SIGHUP, signal.SIGXFSZ)
@@ -220,6 +223,7 @@ def become(command: Sequence[str], env: Mapping[str, str], cwd: str) -> NoReturn
         os.chdir(cwd)
     except OSError:
         os.chdir("/")
+    resource.setrlimit(resource.RLIMIT_NOFILE, DESCRIPTORS)
     try:
         os.execvpe(command[0], list(command), dict(env))
     except OSError as error:

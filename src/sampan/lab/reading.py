@@ -64,10 +64,9 @@ class Reader(Fields):
         given = self.fields(data, "", known)
         if isinstance(data, Mapping) and not given.get("nodes"):
             self.wrong("nodes", "a laboratory has at least one node")
+        of_file = re.sub(r"[^a-zA-Z0-9]+", "-", name)[:60].strip("-") or "lab"
         return Topology(
-            name=self.name(given["name"], "name")
-            if "name" in given
-            else re.sub(r"[^a-zA-Z0-9-]+", "-", name).strip("-"),
+            name=self.name(given["name"], "name") if "name" in given else of_file,
             pools=self.networks(given.get("pools"), "pools"),
             subnets=tuple(self.subnet(one, path) for path, one in self.each(given.get("subnets"), "subnets")),
             bridges=tuple(self.bridge(one, path) for path, one in self.each(given.get("bridges"), "bridges")),

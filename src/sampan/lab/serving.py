@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from sampan.lab import calls, programs
@@ -80,9 +80,9 @@ class Serving:
             try:
                 await self.answer(line, message, descriptors)
             except LabError as error:
-                line.send(calls.failure(error))
+                await say(line, calls.failure(error))
             except Exception as error:
-                line.send({"error": f"the keeper failed: {type(error).__name__}: {error}"})
+                await say(line, {"error": f"the keeper failed: {type(error).__name__}: {error}"})
             finally:
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -92,14 +92,14 @@ class Serving:
         if asked == "run":
             await self.run_program(line, message, descriptors)
         elif asked == "down":
-            line.send({})
+            await say(line, {})
             self.stopped.set()
         elif asked in SLOW:
             await self.in_fork(line, lambda: getattr(self.answers, asked)(message))
         elif asked in QUICK:
             said, given = getattr(self.answers, asked)(message)
             try:
-                line.send(said, given)
+                await say(line, said, given)
             finally:
                 for descriptor in given:
                     os.close(descriptor)
@@ -115,12 +115,12 @@ class Serving:
         while descriptors:
             os.close(descriptors.pop())
         ended = self.exits.setdefault(pid, asyncio.get_running_loop().create_future())
-        line.send({"pid": pid})
+        await say(line, {"pid": pid})
         left = asyncio.ensure_future(gone(line))
         try:
             await asyncio.wait((ended, left), return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                line.send({"code": ended.result()})
+                await say(line, {"code": ended.result()})
             else:  # who asked is gone, and so is what was asked for
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
@@ -159,6 +159,13 @@ async def receive(line: calls.Line) -> tuple[Message, list[int]]:
     return message
 
 
+async def say(line: calls.Line, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Send a message, however long the other side takes to read it."""
+    rest = line.begin(message, descriptors)
+    if rest:
+        await asyncio.get_running_loop().sock_sendall(line.socket, rest)
+
+
 async def gone(line: calls.Line) -> None:
     """Return when the other side closes."""
     with contextlib.suppress(OSError):
@@ -168,6 +175,7 @@ async def gone(line: calls.Line) -> None:
 def answer_and_end(line: calls.Line, work: Callable[[], Answer]) -> NoReturn:
     """In a fork of the keeper: answer and be gone."""
     try:
+        line.socket.setblocking(True)  # the keeper itself says nothing more here
         try:
             line.send(*work())
         except LabError as error:

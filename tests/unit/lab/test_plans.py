@@ -152,9 +152,20 @@ def test_covering_pairs_ask_every_node_for_every_other_and_every_address() -> No
     }
 
 
-@given(topologies())
-def test_a_plan_is_sound(topology: dict[str, Any]) -> None:
-    made = planned(**topology)
+def test_a_range_that_has_become_too_small_is_another_one() -> None:
+    before = planned(nodes=[{"name": "a"}, {"name": "b"}], links=[{"ends": ["a", "b"], "subnet": "x"}], subnets=["x"])
+    assert [str(network) for network in before.subnets["x"].networks] == ["10.64.0.0/30"]
+    after = plan(read({"nodes": [{"name": name, "interfaces": ["x"]} for name in "abcd"], "subnets": ["x"]}), before)
+    assert [str(network) for network in after.subnets["x"].networks] == ["10.64.0.0/24"]
+
+
+@given(topologies(), topologies())
+def test_a_plan_is_sound(one: dict[str, Any], other: dict[str, Any]) -> None:
+    sound(planned(**one), one, None)
+    sound(plan(read(other), planned(**one)), other, planned(**one))
+
+
+def sound(made: Plan, topology: dict[str, Any], kept: Plan | None) -> None:
     addresses = [address.ip for one in made.interfaces() for address in one.addresses]
     assert len(set(addresses)) == len(addresses)
     macs = [end.mac for cable in made.cables.values() for end in cable.ends]
@@ -164,4 +175,4 @@ def test_a_plan_is_sound(topology: dict[str, Any]) -> None:
         assert len(set(numbers)) == len(numbers)
         for route in node.routes:
             assert any(route.via in address.network for address in node.interface(route.interface).addresses)
-    assert plan(read(topology)) == made, "the same topology is the same plan"
+    assert plan(read(topology), kept) == made, "the same topology is the same plan"

@@ -32,6 +32,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; what is wrong with a laboratory is told line by line."""
     from sampan.lab.errors import LabError, TopologyError
 
+    if sys.platform != "linux":
+        print(f"sampan: laboratories are made of Linux namespaces; this is {sys.platform}", file=sys.stderr)
+        return 1
     try:
         return int(options.run(options))
     except TopologyError as error:

@@ -18,12 +18,17 @@ def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from sampan.lab import keeper
+    from sampan.lab.errors import TopologyError
+    from sampan.lab.fields import Fields
     from sampan.lab.reading import load
 
     begun = time.perf_counter()
     topology = load(options.file)
     if options.name:
-        topology = dataclasses.replace(topology, name=options.name)
+        fields = Fields()
+        topology = dataclasses.replace(topology, name=fields.name(options.name, "--name"))
+        if fields.problems:
+            raise TopologyError(fields.problems)
     chosen = keeper.Options(topology.name, not options.no_check, cwd=str(Path.cwd()))
     said = keeper.fork(topology, chosen)
     took = time.perf_counter() - begun
