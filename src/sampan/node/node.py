@@ -194,9 +194,9 @@ class Node:
     async def remove_folders(self) -> None:
         """Remove what is left on disk of pods that are not known here; what cannot go yet (its CSI driver is not there) goes
         when a driver comes."""
-        known = {pod["metadata"]["uid"] for pod in self.pods} | self.workers.keys()
         for uid in await asyncio.to_thread(names_in, self.context.kubelet_dir / "pods"):
-            if uid not in known:
+            # asked of each at its turn: pods come while others are removed
+            if uid not in self.workers and not any(pod["metadata"]["uid"] == uid for pod in self.pods):
                 try:
                     await removal.tear_down(self.context, self.context.kubelet_dir / "pods" / uid)
                 except OSError as error:

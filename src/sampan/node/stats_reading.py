@@ -15,7 +15,7 @@ from typing import Protocol
 from sampan.node import cri_pb2 as cri
 from sampan.node.cgroup_limits import ROOT, is_v2
 from sampan.node.pod_config import CONTAINER, UID, log_directory
-from sampan.node.pod_view import PodView
+from sampan.node.pod_view import ContainerView, PodView
 from sampan.node.resources import cgroup_parent
 from sampan.node.stats import NANO, Container, Filesystem, Interface, Pod, Snapshot, Usage
 from sampan.schema.objects import Object
@@ -47,15 +47,23 @@ class Reader:
     async def read(self, runtime: TellsStats, workers: Iterable[HasPod]) -> Snapshot:
         """Return everything as it is. Raises ``RuntimeFailure``."""
         told = {(s.attributes.labels[UID], s.attributes.id): s for s in await runtime.container_stats()}
-        return await asyncio.to_thread(self._read, told, [(worker.pod, worker.view) for worker in workers])
+        # what is read in a thread is taken here: the loop goes on changing the views
+        pods = [(worker.pod, worker.view, dict(worker.view.containers)) for worker in workers]
+        return await asyncio.to_thread(self._read, told, pods)
 
-    def _read(self, told: dict[tuple[str, str], cri.ContainerStats], pods: list[tuple[Object, PodView]]) -> Snapshot:
+    def _read(
+        self,
+        told: dict[tuple[str, str], cri.ContainerStats],
+        pods: list[tuple[Object, PodView, dict[str, ContainerView]]],
+    ) -> Snapshot:
         links = interfaces(text("/proc/net/dev"))
         return Snapshot(
             node=self.node,
             booted=boot_time(text("/proc/stat")),
             usage=machine_usage(text("/proc/stat"), text("/proc/meminfo")),
-            pods=[self._pod(pod, view, told, links) for pod, view in pods if view.sandbox_ready],
+            pods=[
+                self._pod(pod, view, containers, told, links) for pod, view, containers in pods if view.sandbox_ready
+            ],
             interfaces=[link for name, link in links.items() if name != LOOPBACK and not name.startswith("pod")],
             disk=filesystem(self.kubelet_dir),
             largest_pid=int(text("/proc/sys/kernel/pid_max") or 0),
@@ -66,6 +74,7 @@ class Reader:
         self,
         pod: Object,
         view: PodView,
+        containers: dict[str, ContainerView],
         told: dict[tuple[str, str], cri.ContainerStats],
         links: dict[str, Interface],
     ) -> Pod:
@@ -84,7 +93,7 @@ class Reader:
             processes=cgroup_number(cgroup, "pids", "pids.current"),
         )
         logs = log_directory(self.pod_log_dir, pod)
-        for name, container in view.containers.items():
+        for name, container in containers.items():
             current = container.current
             stats = told.get((uid, current.id)) if current is not None else None
             if current is None or stats is None or current.state != cri.CONTAINER_RUNNING:

@@ -108,7 +108,7 @@ class StatsRoutes:
                     counts[STATES[container.current.state]] += 1
         running = sum(view.sandbox_ready for view in views)
         name, version = self._config.name, self._config.kubernetes_version
-        volumes = [stats for worker in self._workers.values() for stats in await worker.volume_stats()]
+        volumes = [stats for worker in list(self._workers.values()) for stats in await worker.volume_stats()]
         return prometheus(stats_metrics.kubelet_page(name, version, running, counts, families(volumes)))
 
 

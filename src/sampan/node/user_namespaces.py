@@ -28,7 +28,9 @@ def user_namespace(pod_dir: Path) -> cri.UserNamespace:
             raise OSError("all ranges of ids for user namespaces are taken")
         mapping = [{"hostId": free, "containerId": 0, "length": LENGTH}]
         pod_dir.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(orjson.dumps({"uidMappings": mapping, "gidMappings": mapping}))
+        temporary = file.with_suffix(".tmp")  # half a file would be in the way of every other pod
+        temporary.write_bytes(orjson.dumps({"uidMappings": mapping, "gidMappings": mapping}))
+        temporary.replace(file)
     ids = [cri.IDMapping(host_id=first_id(file), container_id=0, length=LENGTH)]
     return cri.UserNamespace(mode=cri.POD, uids=ids, gids=ids)
 
