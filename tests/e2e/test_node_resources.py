@@ -113,6 +113,19 @@ def test_many_containers_are_resized_at_once_up_and_down(space: Space) -> None:
         memory = cgroup_file(space, uid, "memory/memory.limit_in_bytes", "memory.max")
         return quotas, cgroup_file(space, uid, *file).split()[0], memory
 
+    swap = ("memory/memory.memsw.limit_in_bytes", "memory.swap.max")
+
+    def without_swap(name: str) -> bool:
+        """Whether what the kernel counts of a container's swap is forbidden."""
+        found = space.pod("three")
+        below = next(e["containerID"] for e in found["status"]["containerStatuses"] if e["name"] == name)
+        try:
+            limit = cgroup_file(space, found["metadata"]["uid"], *swap, below.partition("://")[2])
+        except FileNotFoundError:
+            return True
+        memory = next(c["resources"]["limits"]["memory"] for c in found["spec"]["containers"] if c["name"] == name)
+        return limit == ("0" if V2 else str(int(memory.removesuffix("Mi")) << 20))
+
     net_more = {"c1": amounts("200m", "64Mi"), "c2": amounts("150m", "48Mi"), "c3": amounts("50m", "16Mi")}
     net_less = {"c1": amounts("250m", "72Mi"), "c2": amounts("50m", "24Mi"), "c3": amounts("20m", "16Mi")}
     mixed = {"c1": amounts("260m", "72Mi"), "c2": amounts("40m", "40Mi"), "c3": amounts("30m", "20Mi")}
@@ -123,6 +136,7 @@ def test_many_containers_are_resized_at_once_up_and_down(space: Space) -> None:
         memory = sum(int(what["limits"]["memory"].removesuffix("Mi")) << 20 for what in step.values())
         quotas = {name: str(amount * 100) for name, amount in cpu.items()}
         assert limits("three") == (quotas, str(sum(cpu.values()) * 100), str(memory))
+        assert all(map(without_swap, step))
     more = {"requests": {"cpu": "30m", "memory": "16Mi"}, "limits": {"cpu": "60m", "memory": "48Mi"}}
     limited = {**asked(cpu="20m", memory="16Mi"), "limits": {"cpu": "40m", "memory": "24Mi"}}
     steps = {

@@ -7,6 +7,7 @@ means equal in pages. Source: Documentation/admin-guide/cgroup-v2.rst and cgroup
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,14 @@ class Limits:
 
 def is_v2() -> bool:
     return (ROOT / "cgroup.controllers").exists()
+
+
+@functools.cache
+def swap_is_counted() -> bool:
+    """Whether the kernel counts what cgroups swap, so that it can be forbidden them."""
+    if is_v2():
+        return any(ROOT.glob("*/memory.swap.max"))
+    return (ROOT / "memory" / "memory.memsw.limit_in_bytes").exists()
 
 
 def weight_of(shares: int) -> int:

@@ -217,6 +217,17 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "shutdownGracePeriodByPodPriority": ("shutdown_grace_period_by_pod_priority", phases),
 }
 """KubeletConfiguration's name → ours, and what reads it (or says what it must be)."""
+FIXED: dict[str, tuple[Any, ...]] = {
+    "cgroupDriver": ("cgroupfs",),
+    "cgroupsPerQOS": (True,),
+    "cpuCFSQuota": (True,),
+    "cpuManagerPolicy": ("none",),
+    "failSwapOn": (False,),
+    "memoryManagerPolicy": ("None",),
+    "memorySwap": ({}, {"swapBehavior": ""}, {"swapBehavior": "NoSwap"}),
+    "topologyManagerPolicy": ("none",),
+}
+"""Fields that may be given, as this node is always as they then say."""
 
 
 def read(document: Mapping[str, Any]) -> KubeletConfig:
@@ -227,6 +238,10 @@ def read(document: Mapping[str, Any]) -> KubeletConfig:
             raise ConfigFault(f"{key} is {found!r}, not {expected}")
     made: dict[str, Any] = {}
     for name, value in given.items():
+        if name in FIXED:
+            if value not in FIXED[name]:
+                raise ConfigFault(f"{name} must be {FIXED[name][-1]!r}: this node has nothing else; not {value!r}")
+            continue
         if name not in FIELDS:
             raise ConfigFault(f"{name} is no field that this node honours")
         ours, reader = FIELDS[name]

@@ -90,6 +90,7 @@ class PodResizer:
             wanted.cpu_period, wanted.cpu_quota = 100_000, -1
         if not wanted.memory_limit_in_bytes:
             wanted.memory_limit_in_bytes = -1
+            wanted.memory_swap_limit_in_bytes = -1 if wanted.memory_swap_limit_in_bytes else 0
         await self._local.context.runtime.update_container_resources(container_id, wanted)
         self._in_force[container_id] = key
         seen.resources = container.get("resources") or {}

@@ -8,7 +8,7 @@ QoS rules of Kubernetes, its scores for the kernel's out-of-memory killer.
 from __future__ import annotations
 
 from sampan.node import cri_pb2 as cri
-from sampan.node.cgroup_limits import Limits
+from sampan.node.cgroup_limits import Limits, is_v2, swap_is_counted
 from sampan.scheduler.pod_info import amount, requests_of
 from sampan.schema.objects import Object
 from sampan.schema.quantity import parse
@@ -118,13 +118,17 @@ def page_size(resource: str) -> str:
 
 
 def linux_resources(container: Object, oom_score: int = 0) -> cri.LinuxContainerResources:
-    """Return a container's resources for CRI."""
+    """Return a container's resources for CRI. Containers do not swap (``NoSwap``), where the kernel can forbid it."""
     cpu_limit = milli(container, "limits", "cpu")
     resources = cri.LinuxContainerResources(
         cpu_shares=shares_of(milli(container, "requests", "cpu")),
         memory_limit_in_bytes=milli(container, "limits", "memory"),
         oom_score_adj=oom_score,
     )
+    if swap_is_counted() and is_v2():
+        resources.unified["memory.swap.max"] = "0"
+    elif swap_is_counted():
+        resources.memory_swap_limit_in_bytes = resources.memory_limit_in_bytes  # of both together
     if cpu_limit:
         resources.cpu_period, resources.cpu_quota = PERIOD, quota_of(cpu_limit)
     for name, value in ((container.get("resources") or {}).get("limits") or {}).items():

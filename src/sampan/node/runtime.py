@@ -6,7 +6,6 @@ that is asked for fifty sandboxes at once takes longer for all of them than for 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +16,12 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from sampan.node import cri_pb2 as cri
+from sampan.node.turns import Turns
 from sampan.node.unix_channel import UnixChannel
 
 MAKING_AT_ONCE = 4
+START, END, CREATE, SANDBOX = range(4)
+"""In which order calls have their turn: a pod that is nearly there comes before one that is not begun."""
 RUNTIME = "/runtime.v1.RuntimeService/"
 IMAGES = "/runtime.v1.ImageService/"
 CONTAINERD_IMAGES = "/containerd.services.images.v1.Images/"
@@ -42,7 +44,7 @@ class Runtime:
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self._channel = UnixChannel(socket)
-        self._making = asyncio.Semaphore(MAKING_AT_ONCE)
+        self._making = Turns(MAKING_AT_ONCE)
 
     async def call(
         self,
@@ -74,18 +76,18 @@ class Runtime:
 
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
-        async with self._making:
+        async with self._making.take(SANDBOX):
             answer = await self.call(RUNTIME + "RunPodSandbox", request, cri.RunPodSandboxResponse, 240)
         return str(answer.pod_sandbox_id)
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
-        async with self._making:
+        async with self._making.take(END):
             await self.call(RUNTIME + "StopPodSandbox", request, cri.StopPodSandboxResponse)
 
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)
-        async with self._making:
+        async with self._making.take(END):
             await self.call(RUNTIME + "RemovePodSandbox", request, cri.RemovePodSandboxResponse)
 
     async def pod_sandbox_status(self, sandbox_id: str) -> cri.PodSandboxStatus:
@@ -107,13 +109,13 @@ class Runtime:
         self, sandbox_id: str, config: cri.ContainerConfig, sandbox: cri.PodSandboxConfig
     ) -> str:
         request = cri.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox)
-        async with self._making:
+        async with self._making.take(CREATE):
             answer = await self.call(RUNTIME + "CreateContainer", request, cri.CreateContainerResponse)
         return str(answer.container_id)
 
     async def start_container(self, container_id: str) -> None:
         request = cri.StartContainerRequest(container_id=container_id)
-        async with self._making:
+        async with self._making.take(START):
             await self.call(RUNTIME + "StartContainer", request, cri.StartContainerResponse)
 
     async def stop_container(self, container_id: str, timeout_seconds: int) -> None:

@@ -170,6 +170,9 @@ def test_settings_of_the_kubelet_are_read_and_shown() -> None:
         "evictionSoft": {"memory.available": "10%"},
         "evictionSoftGracePeriod": {"memory.available": "1m30s"},
         "containerLogMaxSize": "1Mi",
+        "cpuManagerPolicy": "none",
+        "memorySwap": {"swapBehavior": "NoSwap"},
+        "shutdownGracePeriodByPodPriority": [{"priority": 10, "shutdownGracePeriodSeconds": 3}],
     }
     config = read(given)
     assert (config.max_pods, config.image_minimum_gc_age, config.crash_loop_back_off_max) == (20, 5400.0, 10.0)
@@ -192,6 +195,11 @@ def test_settings_of_the_kubelet_are_read_and_shown() -> None:
         ({"containerLogMaxFiles": 1}, "at least 2"),
         ({"crashLoopBackOff": {"maxContainerRestartPeriod": "10m"}}, "from 1s to 5m"),
         ({"staticPodPath": "manifests"}, "an absolute path"),
+        ({"cpuManagerPolicy": "static"}, "cpuManagerPolicy must be 'none'"),
+        ({"memorySwap": {"swapBehavior": "LimitedSwap"}}, "this node has nothing else"),
+        ({"shutdownGracePeriod": "500ms"}, "either zero or otherwise >= 1 sec"),
+        ({"shutdownGracePeriodCriticalPods": "5s"}, "must be <= shutdownGracePeriod"),
+        ({"shutdownGracePeriodByPodPriority": [{"priority": 1}]}, "a list of priority and shutdownGracePeriodSeconds"),
     ],
 )
 def test_settings_that_are_wrong_are_named(given: dict[str, Any], message: str) -> None:
