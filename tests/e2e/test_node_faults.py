@@ -31,7 +31,7 @@ def faulty(space: Space) -> Iterator[Space]:
     eventually("earlier pods are gone", lambda: others(space) == 0, 40)
     before = leftovers.of_node(space.cluster)
     yield space
-    space("delete", "pods", "--all", "--grace-period=1", "--timeout=40s")
+    space.run("delete", "pods", "--all", "--grace-period=1", "--timeout=170s", timeout=180)
     after: dict[str, int] = {}
 
     def same() -> bool:
@@ -188,6 +188,32 @@ def test_images_and_probes_that_are_no_good(faulty: Space, tmp_path: Path) -> No
     events = faulty("get", "events", "-o", "jsonpath={range .items[*]}{.involvedObject.name} {.message}{'\\n'}{end}")
     assert "hangs Container main failed liveness probe, will be restarted" in events
     faulty("delete", "pod", "deaf", "--timeout=20s")  # its grace is 1 s
+
+
+def test_many_crash_loops_hold_nobody_up(faulty: Space) -> None:
+    """Sixty here, so that it costs little; SAMPAN_CRASHING_PODS=200 for as many as a node has room for."""
+    count = int(os.environ.get("SAMPAN_CRASHING_PODS", "60"))
+    faulty.apply(*(pod(f"crash{number}", "exit 7") for number in range(count)))
+    faulty.apply(pod("well", "sleep 1000", readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 1}))
+
+    def found() -> dict[str, dict[str, Any]]:
+        items = json.loads(faulty("get", "pods", "-o", "json"))["items"]
+        statuses = {one["metadata"]["name"]: one["status"].get("containerStatuses") or [{}] for one in items}
+        return {name: told[0] for name, told in statuses.items()}
+
+    def loops() -> int:
+        return sum(
+            told.get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff" for told in found().values()
+        )
+
+    eventually("the first of them loop", lambda: loops() > 0, 120)
+    eventually("one that is well is ready", lambda: bool(found()["well"].get("ready")), 240)
+    eventually("all of them loop", lambda: loops() > count * 0.9, 240)  # some run this moment
+    told = found()
+    assert not told["well"]["restartCount"] and told["well"]["ready"]
+    assert all(one["restartCount"] <= 4 for one in told.values()), "backed off, each by itself"
+    node = faulty.cluster.get("nodes")["items"][0]
+    assert next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready") == "True"
 
 
 def test_a_disk_that_is_full_is_told_and_recovered_from(faulty: Space) -> None:
