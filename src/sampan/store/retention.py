@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from sampan.store.history import History
 
 MARK_SECONDS = 60.0
+MOST_BYTES = 1 << 30
+"""It is all in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Limits:
         default = cls()
         factor = max(1.0, keep_seconds / default.keep_seconds)
         most, most_bytes = int(default.keep_at_most * factor), int(default.keep_at_most_bytes * factor)
+        most_bytes = min(most_bytes, MOST_BYTES)
         return cls(keep_seconds, default.keep_at_least, most, most_bytes)
 
 

@@ -253,6 +253,26 @@ async def test_events_are_sent_in_batches() -> None:
     assert [[event["number"] for event in batch] for batch in remote.batches] == [[0, 1, 2, 3, 4], [5, 6, 7], [99]]
 
 
+async def test_events_that_wait_and_batches_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.api.audit.webhook.BUFFER_BYTES", 1000)
+    monkeypatch.setattr("sampan.api.audit.webhook.BATCH_BYTES", 250)
+    remote = Flaky(failures=0)
+    backend = WebhookBackend(remote, Batching(wait_seconds=60))
+    sizes = [100, 100, 100, 300, 10, 300, 500, 10]
+    for number, size in enumerate(sizes):
+        backend.write({"number": number, "filling": "x" * size})
+    assert backend.dropped == 2  # what comes when 1,000 bytes wait, and what would be too much
+    task = asyncio.ensure_future(backend.run())  # a batch is full by its bytes: nobody waits a minute
+    async with asyncio.timeout(5):
+        while sum(map(len, remote.batches)) < 4:
+            await remote.got.wait()
+            remote.got.clear()
+    task.cancel()
+    await backend.close()
+    found = [[event["number"] for event in batch] for batch in remote.batches]
+    assert found == [[0, 1], [2, 3], [4, 7]]  # the last when it ends
+
+
 def first_of(log: Path, user: str, seconds: float = 20) -> dict[str, Any]:
     """Return a user's first event; it is written after the answer that it tells of."""
     deadline = time.monotonic() + seconds

@@ -35,6 +35,7 @@ def test_what_is_older_than_the_age_goes_but_never_too_much() -> None:
 def test_a_longer_age_keeps_more() -> None:
     day = Limits.of(86_400)
     assert day.keep_seconds == 86_400 and day.keep_at_most == 20_000 * 288
+    assert Limits.of(600).keep_at_most_bytes == 2 * Limits().keep_at_most_bytes and day.keep_at_most_bytes == 1 << 30
     assert Limits.of(60).keep_at_most == Limits().keep_at_most
 
 

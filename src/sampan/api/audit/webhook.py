@@ -1,7 +1,8 @@
 """Audit Events sent to a server, many at a time (``--audit-webhook-*``).
 
 A batch goes when it is full or its first Event has waited long enough; one that cannot be sent is tried again with a growing
-pause. What does not fit into the buffer is dropped, and told in the log once a batch: auditing never holds up requests.
+pause. What does not fit into the buffer is dropped, and told in the log once a batch: auditing never holds up requests, nor
+takes more memory than so much: an Event may hold two objects of megabytes.
 Source: k8s.io/apiserver plugin/pkg/audit/buffered and webhook.
 """
 
@@ -20,6 +21,12 @@ from sampan.schema.objects import Object
 logger = logging.getLogger("sampan.api")
 
 
+BUFFER_BYTES = 64 << 20
+BATCH_BYTES = 10 << 20
+"""``--audit-webhook-truncate-max-batch-size`` of kube-apiserver."""
+HEAD, TAIL = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[', b"]}"
+
+
 @dataclass(frozen=True)
 class Batching:
     buffer: int = 10_000
@@ -33,20 +40,26 @@ class Batching:
 class WebhookBackend:
     def __init__(self, remote: Remote, batching: Batching) -> None:
         self._remote, self._batching = remote, batching
-        self._events: deque[Object] = deque()
+        self._events: deque[bytes] = deque()
+        self._bytes = 0
         self._full = asyncio.Event()
         self._some = asyncio.Event()
         self._closing = False
         self.dropped = 0
 
     def write(self, event: Object) -> None:
-        if len(self._events) >= self._batching.buffer:
+        data = orjson.dumps(event)
+        if len(self._events) >= self._batching.buffer or self._bytes + len(data) > BUFFER_BYTES:
             self.dropped += 1
             return
-        self._events.append(event)
+        self._events.append(data)
+        self._bytes += len(data)
         self._some.set()
-        if len(self._events) >= self._batching.batch:
+        if self._is_full():
             self._full.set()
+
+    def _is_full(self) -> bool:
+        return len(self._events) >= self._batching.batch or self._bytes >= BATCH_BYTES
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -64,16 +77,21 @@ class WebhookBackend:
                 told = self.dropped
 
     async def _send_batch(self) -> None:
-        batch = [self._events.popleft() for _ in range(min(len(self._events), self._batching.batch))]
-        if len(self._events) < self._batching.batch:
+        batch: list[bytes] = []
+        size = 0
+        while self._events and len(batch) < self._batching.batch and (not batch or size < BATCH_BYTES):
+            batch.append(self._events.popleft())
+            size += len(batch[-1])
+        self._bytes -= size
+        if not self._is_full():
             self._full.clear()
         if not self._events:
             self._some.clear()
         if batch:
             await self._send(batch)
 
-    async def _send(self, batch: list[Object]) -> None:
-        body = orjson.dumps({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": batch})
+    async def _send(self, batch: list[bytes]) -> None:
+        body = b"".join([HEAD, b",".join(batch), TAIL])
         pause = self._batching.first_backoff_seconds
         for attempt in range(self._batching.attempts):
             try:
