@@ -108,7 +108,7 @@ class NodeProxy:
             raise service_unavailable(f"error trying to reach service: {error}") from error
 
 
-def split(asked: str) -> tuple[str, str, str]:
+def split(asked: str, what: str = "node") -> tuple[str, str, str]:
     """Return scheme, name and port of ``[SCHEME:]NAME[:PORT]``. Raises 400."""
     match asked.split(":"):
         case [name]:
@@ -117,7 +117,7 @@ def split(asked: str) -> tuple[str, str, str]:
             return "", name, port
         case [("http" | "https") as scheme, name, port]:
             return scheme, name, port
-    raise bad_request(f'invalid node request "{asked}"')
+    raise bad_request(f'invalid {what} request "{asked}"')
 
 
 def scope_of(request: Request) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from sampan.api import log_sockets, node_proxy
+from sampan.api import log_sockets, node_proxy, pod_proxy
 from sampan.api.asgi import all_of
 from sampan.api.errors import StatusError, bad_request, not_found
 from sampan.api.request import Asgi, Receive, Request, Scope, Send
@@ -53,6 +53,7 @@ def add(api: Api, pki_dir: Path) -> None:
         kind = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portforward": "PodPortForwardOptions"}[name]
         stream("", "v1", "pods", name, ("GET", "POST"), kubelets.upgrade, kind=kind)
     node_proxy.add(api, kubelets)
+    pod_proxy.add(api)
 
 
 class Kubelets:
