@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sampan.lab import Lab, LabError, ProgramFailed, TopologyError
+from sampan.lab import Lab, LabError, ProgramFailed, TopologyError, address
 from sampan.lab.capture import Recording
 
 from .eventually import eventually
@@ -266,6 +266,28 @@ def test_a_change_leaves_alone_what_stays(lab_factory: Callable[..., Lab]) -> No
         lab.apply({"nodes": [{"name": "a", "colour": 1}]})
     lab.check()
     assert lab.apply(changed) == {"added": [], "removed": [], "changed": [], "faults": []}
+
+
+def test_a_change_that_a_check_does_not_like_is_told_and_made(lab_factory: Callable[..., Lab]) -> None:
+    topology: dict[str, Any] = {"subnets": ["lan"], "nodes": [{"name": name, "interfaces": ["lan"]} for name in "ab"]}
+    lab = lab_factory(topology)
+    rules = "table inet t {\n chain c {\n type filter hook input priority 0\n icmp type echo-request drop\n }\n}\n"
+    lab.exec("b", "nft", "-f", "-", input=rules)
+    more = {"name": "c", "interfaces": ["lan"], "run": [{"command": SERVER, "listens": 80}]}
+    with pytest.raises(LabError, match="a does not reach b"):
+        lab.apply({**topology, "nodes": [*topology["nodes"], more]})
+    assert processes(lab, "c") == 1
+
+
+def test_nonsense_is_refused_and_the_laboratory_goes_on(lab: Lab) -> None:
+    asked = (b"{}", b"", b"[1]", b"nonsense", b'{"ask": "fault"}', b'{"ask": "run", "node": "a"}', b"\xff")
+    for nonsense in (one + b"\n" for one in asked):
+        with address.connect(lab.name) as connection:
+            connection.sendall(nonsense)
+            assert b'"error": ' in connection.recv(4096), nonsense
+    with address.connect(lab.name) as connection:
+        connection.sendall(b"{")
+    lab.check()
 
 
 def test_faults_of_links_that_stay_stay(lab_factory: Callable[..., Lab]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 
@@ -33,9 +34,11 @@ class Flaps:
         self.keeping = keeping
         self.tasks = tasks
         self.running: dict[str, tuple[Flap, asyncio.Task[None]]] = {}
+        self.failed: list[str] = []
 
     def described(self) -> list[str]:
-        return [str(flap) for flap, _ in self.running.values()]
+        """Return those that flap, and those that could not go on."""
+        return [*(str(flap) for flap, _ in self.running.values()), *self.failed]
 
     def begin(self, flap: Flap) -> None:
         """Have a link flap, in place of a flap that it has. Raises ``LabError``."""
@@ -60,10 +63,13 @@ class Flaps:
                 await asyncio.sleep(flap.down * chance.uniform(0.5, 1.5))
                 self.uncut(flap.link)
                 await asyncio.sleep(flap.up * chance.uniform(0.5, 1.5))
+        except (LabError, OSError) as error:  # the others must not end with it
+            self.failed.append(f"{flap} ended: {error}")
         finally:
             if self.running.get(flap.link, (None,))[0] is flap:
                 del self.running[flap.link]
-                self.uncut(flap.link)
+                with contextlib.suppress(LabError, OSError):
+                    self.uncut(flap.link)
 
     def uncut(self, link: str) -> None:
         if Cut(link) in self.keeping.inflicted and link in self.keeping.plan.cables:

@@ -207,8 +207,8 @@ class Keeping:
 
     def apply(self, topology: Topology, *, check: bool) -> dict[str, list[str]]:
         """Make this another laboratory, by difference; return what was ``added``, ``removed``, ``changed``, and ``faults``
-        that people made and that are in force: with those it is not checked. Raises ``LabError``; it is then what it was as
-        far as the kernel lets."""
+        that people made and that are in force: with those it is not checked. Raises ``LabError``: when the kernel refuses
+        something it is what it was, as far as the kernel lets; when a check finds something it is changed none the less."""
         features.require(topology)
         # hardware addresses follow from the name
         before, after = self.plan, planned(dataclasses.replace(topology, name=self.plan.name), self.plan)
@@ -231,11 +231,13 @@ class Keeping:
         self.plan = after
         if before.hosts() != after.hosts():
             self.rename_hosts(after)
-        if check and not kept:
-            self.injury.inflict(after, [])  # what links suffer by the file is none of the check's business
-            self.check()
-        self.suffer(kept)
-        self.start_services(again)
+        try:
+            if check and not kept:
+                self.injury.inflict(after, [])  # what links suffer by the file is none of the check's business
+                self.check()
+        finally:
+            self.suffer(kept)
+            self.start_services(again)
         return {**difference(before, after), "faults": [faults.describe(fault) for fault in kept]}
 
     def still_there(self, fault: Fault, after: Plan) -> bool:

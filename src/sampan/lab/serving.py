@@ -74,17 +74,21 @@ class Serving:
                     waiting.set_result(programs.exit_code(status))
 
     async def converse(self, connection: socket.socket) -> None:
+        """Answer one question. Whatever happens to it, the laboratory goes on."""
         line = calls.Line(connection)
+        descriptors: list[int] = []
         with contextlib.closing(line), contextlib.suppress(EOFError, OSError):
-            message, descriptors = await receive(line)
             try:
+                message, descriptors = await receive(line)
                 await self.answer(line, message, descriptors)
             except LabError as error:
                 await say(line, calls.failure(error))
+            except EOFError:
+                raise
             except Exception as error:
                 await say(line, {"error": f"the keeper failed: {type(error).__name__}: {error}"})
             finally:
-                for descriptor in descriptors:
+                for descriptor in [*descriptors, *line.descriptors]:
                     os.close(descriptor)
 
     async def answer(self, line: calls.Line, message: Message, descriptors: list[int]) -> None:
