@@ -17,6 +17,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sampan.client.errors import ApiError
 from sampan.client.http import HttpClient
 from sampan.client.informer import key_of
@@ -31,6 +33,7 @@ from tests.conftest import start_api_server
 SPACES, NAMES = "xyz", "abc"
 RANGES = [IPv4Network("10.99.0.0/18"), IPv6Network("fd99::/112")]
 DEBIANS = Path("/usr/lib/cni")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SERVICE = ("10.99.64.1", "fd99:0:0:1::1")
 CLUSTER_POLICIES = ResourceType(
     "policy.networking.k8s.io", "v1beta1", "clusternetworkpolicies", "ClusterNetworkPolicy", namespaced=False
@@ -396,7 +399,11 @@ class Foreign(World):
     spaces, names = "xy", "ab"
 
     async def start_agent(self) -> None:
-        kubeconfig = str(self.server.user_kubeconfig("system:sampan-network"))
+        for rights in yaml.safe_load_all((EXAMPLES / "policies" / "agent-rbac.yaml").read_text()):
+            group, _, version = rights["apiVersion"].partition("/")
+            resource = ResourceType(group, version, rights["kind"].lower() + "s", rights["kind"], namespaced=False)
+            await self.client.create(resource, rights)
+        kubeconfig = str(self.server.user_kubeconfig("sampan-net-agent"))
         program = str(Path(sys.executable).parent / "sampan")
         command = [program, "net", "agent", "--kubeconfig", kubeconfig, "--node", "node"]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,19 @@ def test_the_way_of_a_packet_and_who_stops_it(shop: Shop) -> None:
     assert code == 0 and found["branches"][0]["exempt"] == "a pod always reaches its own node"
     code, text = shop.net("policies", "client")
     assert code == 0 and f"NetworkPolicy {space}/out" in text and "192.0.2.0/24" in text and "ingress: open" in text
+
+
+def test_the_example(shop: Shop) -> None:
+    """``examples/policies/shop.yaml``, as ``docs/network-policy.md`` shows it."""
+    shop.space("apply", "-f", str(Path(__file__).parents[2] / "examples" / "policies" / "shop.yaml"))
+    code, found = shop.trace("web:80")
+    assert code == 0, found
+    endpoint = found["branches"][0]["endpoint"]
+    eventually("the client reaches the web", lambda: shop.answers(endpoint))
+    code, text = shop.net("trace", "--from", "web0", "--to", "pod/client:80")
+    assert code == 1 and "deny-all" in text and "egress" in text
+    code, text = shop.net("policies", "web0")
+    assert code == 0 and "web-from-clients" in text and "TCP http" in text
 
 
 def test_what_is_not_there_is_said(shop: Shop) -> None:

@@ -4,4 +4,6 @@
 that namespace: ``agent.py`` is the part, begin there. ``cni.py`` gives pods their links (``cni_shim.py`` is what containerd
 runs), ``services.py`` computes nftables rules from Services and EndpointSlices, ``service_proxy.py`` keeps them in the
 kernel, ``load_balancers.py`` gives out LoadBalancer addresses, ``netlink.py`` speaks to the kernel.
+``policy_agent.py`` keeps NetworkPolicies in the kernel, ``policy_model.py`` and ``policy_rules.py`` say what they mean
+there; ``trace.py`` tells the way of a packet; ``cni_standalone.py`` is the plugin for other runtimes.
 """
