@@ -28,7 +28,7 @@ import dns.message
 import dns.rrset
 import pytest
 
-from sampan.dns.configuration import DEFAULT
+from sampan.dns.corefile.configuration import DEFAULT
 
 from .dig import Dig, dig_archive
 from .eventually import eventually

@@ -17,8 +17,9 @@ from array import array
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
+from sampan.dns.asking import Pending
 from sampan.dns.entries import Ip
-from sampan.dns.responder import Pending, Responder
+from sampan.dns.responder import Responder
 
 MOST = 64
 SLOT = 4096

@@ -11,8 +11,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from sampan.dns.asking import Pending
 from sampan.dns.entries import Ip
-from sampan.dns.responder import Pending
 
 logger = logging.getLogger("sampan.dns")
 

@@ -10,22 +10,19 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from sampan.dns import asked, wire
 from sampan.dns import rewrite as rewriting
 from sampan.dns.asked import World
-from sampan.dns.cache import Entry
-from sampan.dns.configuration import Block, Configuration
+from sampan.dns.asking import Asked, Outside, Pending, Way, of_others, turned
+from sampan.dns.corefile.configuration import Configuration
 from sampan.dns.entries import Ip
-from sampan.dns.forwarder import Forwarder, Rejected
-from sampan.dns.gateway_names import GatewayNames
-from sampan.dns.hosts import Hosts
+from sampan.dns.forwarding.cache import Entry
+from sampan.dns.forwarding.forwarder import Forwarder
+from sampan.dns.forwarding.upstream_answer import AUTHENTIC_DATA
 from sampan.dns.metrics import Metrics
 from sampan.dns.rewrite import Rewritten
 from sampan.dns.search import candidates, search_list
-from sampan.dns.upstream_answer import AUTHENTIC_DATA, Answered
 from sampan.dns.wire import Query, WireError
 from sampan.dns.zone import Found, Zone
 
@@ -37,77 +34,6 @@ REMEMBERED_AT_MOST = 1 << 16
 MOST_TCP = 65535
 REFUSED_TYPES = (wire.AXFR, wire.IXFR, wire.OPT, 249, 250, 253, 254)
 """Zone transfers, and what asks for no records of a name (RFC 6895 section 3.1)."""
-
-
-class Way(NamedTuple):
-    """A server block at work."""
-
-    block: Block
-    forwarder: Forwarder | None
-    hosts: Hosts | None
-    gateway: GatewayNames | None
-
-
-class Outside(NamedTuple):
-    """A name that others must be asked about, with what is to be put before their answer."""
-
-    way: Way
-    name: bytes
-    aliases: tuple[bytes, ...] = ()
-
-
-class Asked(NamedTuple):
-    """A parsed query on its way."""
-
-    query: Query
-    rewritten: Rewritten
-    way: Way
-    names: list[bytes]
-    """The steps of the search; one where it is none."""
-    most: int
-    """How long the answer may be."""
-    source: Ip
-    began: float
-    udp: bool
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An answer that waits for others."""
-
-    responder: Responder
-    asked: Asked
-    step: int
-    outside: Outside
-    refused: tuple[Found, ...]
-    """What the steps before came to."""
-
-    @property
-    def source(self) -> Ip:
-        return self.asked.source
-
-    async def finished(self) -> bytes:
-        pending: bytes | Pending = self
-        while isinstance(pending, Pending):
-            found = await pending._ask()
-            pending = pending.responder._walk(pending.asked, pending.step, found, pending.refused)
-        return pending
-
-    async def _ask(self) -> Found:
-        outside, query = self.outside, self.asked.query
-        assert outside.way.forwarder is not None
-        try:
-            answered = await outside.way.forwarder.ask(outside.name, self.asked.rewritten.kind, query.dnssec_ok)
-        except Rejected:
-            return Found(wire.REFUSED, [], [], [], False, "forward")
-        if answered is None:
-            return Found(wire.SERVER_FAILURE, list(outside.aliases), [], [], False, "forward")
-        return of_others(outside, answered, 0, "forward")
-
-    def rejected(self) -> bytes:
-        """Return the answer to one who asks too much at once."""
-        return self.responder._finish(self.asked, 0, Found(wire.REFUSED, [], [], [], False, "forward"))
 
 
 class Responder:
@@ -216,8 +142,8 @@ class Responder:
         names = self.steps(way, rewritten.name, source)
         asking = Asked(query, rewritten, way, names, most, source, self._now(), udp, len(data))
         if block.loop and way.forwarder is not None and way.forwarder.came_back(query.name):
-            return self._finish(asking, 0, Found(wire.SERVER_FAILURE, [], [], [], False, "loop"))
-        return self._walk(asking, 0, None, ())
+            return self.finish(asking, 0, Found(wire.SERVER_FAILURE, [], [], [], False, "loop"))
+        return self.walk(asking, 0, None, ())
 
     def steps(self, way: Way, name: bytes, source: Ip) -> list[bytes]:
         """Return the names to look for one after the other, as the client would."""
@@ -227,7 +153,7 @@ class Responder:
         searches = search_list(pod, self.zone.domain, self.host_searches)
         return candidates(name, searches, lambda label: self.world.service(f"{pod.namespace}/{label}") is not None)
 
-    def _walk(
+    def walk(
         self, asking: Asked, step: int, found: Found | Outside | None, refused: tuple[Found, ...]
     ) -> bytes | Pending:
         """Go on with a search from a step, of which ``found`` may be known already."""
@@ -249,11 +175,11 @@ class Responder:
                             return whole
                     found = of_others(found, entry.answered, forwarder.age(entry), "cache")
             if found.code != wire.NAME_ERROR or found.answers:
-                return self._finish(asking, step, found)
+                return self.finish(asking, step, found)
             refused = (*refused, found)
             step, found = step + 1, None
             if step == len(asking.names):
-                return self._finish(asking, 0, refused[0])
+                return self.finish(asking, 0, refused[0])
 
     def look(self, way: Way, name: bytes, kind: int) -> Found | Outside:
         """Return what is known of a name without asking others."""
@@ -319,7 +245,7 @@ class Responder:
         )
         return made
 
-    def _finish(self, asking: Asked, step: int, found: Found) -> bytes:
+    def finish(self, asking: Asked, step: int, found: Found) -> bytes:
         """Return the answer as bytes: with the way that the search went, as the rules make it, as long as it may be."""
         query, block = asking.query, asking.way.block
         if step:
@@ -367,28 +293,3 @@ def refusal(query: Query) -> int:
     if query.class_ != wire.IN or query.type in REFUSED_TYPES:
         return wire.REFUSED
     return 0
-
-
-def of_others(outside: Outside, answered: Answered, age: int, by: str) -> Found:
-    """Return the answer of others as records, behind the aliases that led to them."""
-    try:
-        answers, authorities = answered.records(age)
-    except WireError:
-        return Found(wire.SERVER_FAILURE, [], [], [], False, by)
-    authentic = bool(answered.flags & AUTHENTIC_DATA) and not outside.aliases
-    return Found(answered.code, [*outside.aliases, *answers], authorities, [], False, by, authentic)
-
-
-def turned(records: list[bytes], number: int) -> list[bytes]:
-    """Return records with the addresses behind the aliases in another order."""
-    first = next((at for at, one in enumerate(records) if _is_address(one)), len(records))
-    aliases, addresses = records[:first], records[first:]
-    if len(addresses) < 2 or not all(map(_is_address, addresses)):
-        return records
-    turn = number % len(addresses)
-    return [*aliases, *addresses[turn:], *addresses[:turn]]
-
-
-def _is_address(record: bytes) -> bool:
-    end = wire.skip_name(record, 0)
-    return record[end : end + 2] in (b"\0\x01", b"\0\x1c")

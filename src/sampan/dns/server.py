@@ -24,12 +24,14 @@ from sampan.client.http import HttpClient
 from sampan.client.kubeconfig import Connection
 from sampan.client.protocol import Client
 from sampan.dns import cluster_service
+from sampan.dns.asking import Way
 from sampan.dns.batches import Datagrams, bind
-from sampan.dns.configuration import DEFAULT, Configuration, read
-from sampan.dns.corefile import CorefileError
-from sampan.dns.corefile_source import ConfigMapSource, FileSource, FixedSource, Source, Text
+from sampan.dns.corefile.configuration import DEFAULT, Configuration, read
+from sampan.dns.corefile.grammar import CorefileError
+from sampan.dns.corefile.source import ConfigMapSource, FileSource, FixedSource, Source, Text
 from sampan.dns.following import Follower
-from sampan.dns.forwarder import Forwarder
+from sampan.dns.forwarding.forwarder import Forwarder
+from sampan.dns.forwarding.upstreams import RESOLV_CONF, searches
 from sampan.dns.gateway_names import GatewayNames
 from sampan.dns.gateway_watch import GatewayWatch
 from sampan.dns.hosts import Hosts
@@ -37,9 +39,8 @@ from sampan.dns.http_pages import Page, Pages
 from sampan.dns.metrics import Metrics
 from sampan.dns.pending import Waiting
 from sampan.dns.records import Options
-from sampan.dns.responder import Responder, Way
+from sampan.dns.responder import Responder
 from sampan.dns.streams import Streams
-from sampan.dns.upstreams import RESOLV_CONF, searches
 
 logger = logging.getLogger("sampan.dns")
 

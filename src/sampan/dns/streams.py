@@ -13,9 +13,10 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
+from sampan.dns.asking import Pending
 from sampan.dns.entries import Ip
 from sampan.dns.pending import Waiting
-from sampan.dns.responder import Pending, Responder
+from sampan.dns.responder import Responder
 
 IDLE_SECONDS = 10.0
 CONNECTIONS_AT_MOST = 1000

@@ -10,14 +10,15 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
-from sampan.dns.configuration import DEFAULT, Configuration, read
+from sampan.dns.asking import Pending, Way
+from sampan.dns.corefile.configuration import DEFAULT, Configuration, read
 from sampan.dns.following import Follower
-from sampan.dns.forwarder import Forwarder
+from sampan.dns.forwarding.forwarder import Forwarder
 from sampan.dns.gateway_names import GatewayNames
 from sampan.dns.hosts import Hosts
 from sampan.dns.metrics import Metrics
 from sampan.dns.records import Options
-from sampan.dns.responder import Pending, Responder, Way
+from sampan.dns.responder import Responder
 
 DOMAIN = "cluster.local"
 NOBODY = ip_address("192.0.2.77")

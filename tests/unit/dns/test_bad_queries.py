@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.dns import wire
-from sampan.dns.responder import Pending
-from sampan.dns.upstream_answer import read
+from sampan.dns.asking import Pending
+from sampan.dns.forwarding.upstream_answer import read
 
 from .cluster import NOBODY, Cluster, ask, code, query
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.dns import wire
-from sampan.dns.configuration import DEFAULT, read
-from sampan.dns.corefile import CorefileError, parse
-from sampan.dns.exchange import Address
+from sampan.dns.corefile.configuration import DEFAULT, read
+from sampan.dns.corefile.grammar import CorefileError, parse
+from sampan.dns.forwarding.exchange import Address
 
 KUBEADM = """
 .:53 {

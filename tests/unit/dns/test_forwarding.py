@@ -14,11 +14,11 @@ import dns.message
 import pytest
 
 from sampan.dns import wire
-from sampan.dns.cache import CacheSettings, TableSettings
-from sampan.dns.exchange import Address, answers
-from sampan.dns.forwarder import Forwarder, Rejected
-from sampan.dns.upstream_answer import Answered
-from sampan.dns.upstreams import ForwardSettings, Upstreams, nameservers, searches
+from sampan.dns.forwarding.cache import CacheSettings, TableSettings
+from sampan.dns.forwarding.exchange import Address, answers
+from sampan.dns.forwarding.forwarder import Forwarder, Rejected
+from sampan.dns.forwarding.upstream_answer import Answered
+from sampan.dns.forwarding.upstreams import ForwardSettings, Upstreams, nameservers, searches
 
 from .cluster import Cluster, code, data, pending, query
 from .upstream import addresses, running, until

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sampan.dns.configuration import read
+from sampan.dns.corefile.configuration import read
 from sampan.dns.gateway_names import named
 from sampan.dns.responder import Responder
 

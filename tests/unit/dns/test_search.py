@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import dns.message
 import pytest
 
-from sampan.dns.cache import CacheSettings
-from sampan.dns.forwarder import Forwarder
+from sampan.dns.forwarding.cache import CacheSettings
+from sampan.dns.forwarding.forwarder import Forwarder
 from sampan.dns.responder import Responder
 
 from .cluster import Cluster, ask, code, data, pending

@@ -16,7 +16,7 @@ import pytest
 
 from sampan.dns import streams
 from sampan.dns.batches import Datagrams, bind
-from sampan.dns.forwarder import Forwarder
+from sampan.dns.forwarding.forwarder import Forwarder
 from sampan.dns.http_pages import Pages
 from sampan.dns.pending import Waiting
 from sampan.dns.responder import Responder

@@ -15,8 +15,8 @@ import dns.rcode
 import dns.rrset
 
 from sampan.dns.batches import bind
-from sampan.dns.exchange import Address
-from sampan.dns.upstreams import ForwardSettings
+from sampan.dns.forwarding.exchange import Address
+from sampan.dns.forwarding.upstreams import ForwardSettings
 
 Answering = Callable[[dns.message.Message, bool], dns.message.Message | bytes | None]
 SOA = "ns.example.org. admin.example.org. 1 7200 1800 86400 {}"

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from sampan.dns import wire
-from sampan.dns.configuration import Configuration, read
-from sampan.dns.corefile import CorefileError
+from sampan.dns.corefile.configuration import Configuration, read
+from sampan.dns.corefile.grammar import CorefileError
 
 SUMMARY = "read a Corefile and say what it does, or in which line it is wrong"
 

@@ -103,17 +103,17 @@ async def look(options: argparse.Namespace) -> tuple[list[str], list[tuple[str, 
     """Return the zones that the server answers for, and every name with its address."""
     from sampan.client.resources import SERVICES
     from sampan.dns import wire
-    from sampan.dns.configuration import read
-    from sampan.dns.corefile import CorefileError
+    from sampan.dns.corefile.configuration import read
+    from sampan.dns.corefile.grammar import CorefileError
+    from sampan.dns.explaining.world import corefile_of
     from sampan.dns.gateway_names import hosts_of
-    from sampan.dns.why import corefile_of
 
     async with reaching.api(options) as client:
         try:
             configuration = read(*(await corefile_of(client, "kube-system/coredns", "cluster.local"))[:1])
         except CorefileError as error:
             print(f"sampan: {error}", file=sys.stderr)
-            from sampan.dns.configuration import DEFAULT
+            from sampan.dns.corefile.configuration import DEFAULT
 
             configuration = read(DEFAULT)
         kubernetes = configuration.kubernetes
@@ -132,8 +132,8 @@ async def look(options: argparse.Namespace) -> tuple[list[str], list[tuple[str, 
 
 
 async def gateway_objects(client: HttpClient) -> dict[str, dict[str, Named]]:
+    from sampan.dns.explaining.world import listed
     from sampan.dns.gateway_names import RESOURCES, named
-    from sampan.dns.why import listed
 
     found: dict[str, dict[str, Named]] = {}
     for kind in RESOURCES:

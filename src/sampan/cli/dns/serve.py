@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
     from sampan.client.errors import ApiError
     from sampan.client.kubeconfig import KubeconfigError
-    from sampan.dns.corefile import CorefileError
+    from sampan.dns.corefile.grammar import CorefileError
 
     if options.config and options.config_map:
         print("sampan: --config and --config-map exclude each other", file=sys.stderr)
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         listen, port = listening(options.listen or ["[::]:53"])
         if options.config:
-            from sampan.dns.configuration import read
+            from sampan.dns.corefile.configuration import read
 
             read(Path(options.config).read_text(), port=port)  # what is wrong is said before anything starts
         uvloop.run(serve(options, listen, port))

@@ -12,8 +12,8 @@ from sampan.cli import reaching
 
 if TYPE_CHECKING:
     from sampan.client.http import HttpClient
-    from sampan.dns.exchange import Address
-    from sampan.dns.why import Resolver, Why
+    from sampan.dns.explaining.why import Resolver, Why
+    from sampan.dns.forwarding.exchange import Address
     from sampan.schema.objects import Object
 
 SUMMARY = "why a pod gets the answer it gets: its search, the objects, endpoints and TTL"
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from sampan.dns import wire
-    from sampan.dns.corefile import CorefileError
+    from sampan.dns.corefile.grammar import CorefileError
 
     kind = next((number for number, name in wire.TYPES.items() if name == options.type.upper()), None)
     if kind is None:
@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
 async def look(options: argparse.Namespace, kind: int) -> Why:
     from sampan.client.resources import PODS
     from sampan.dns.entries import pod_entry
-    from sampan.dns.why import Resolver, World, why
+    from sampan.dns.explaining.why import Resolver, why
+    from sampan.dns.explaining.world import World
 
     async with reaching.api(options) as client:
         world = await World.of(client, "kube-system/coredns", options.cluster_domain)
@@ -69,7 +70,7 @@ async def look(options: argparse.Namespace, kind: int) -> Why:
 async def resolver_of(client: HttpClient, options: argparse.Namespace, pod: Object) -> Resolver:
     """Return what the pod's resolv.conf says, as its node writes it."""
     from sampan.cli.dns.serve import service_ips_of
-    from sampan.dns.why import Resolver
+    from sampan.dns.explaining.why import Resolver
     from sampan.node.pod_dns import DnsSettings, dns_config, read_resolv_conf
 
     servers = await service_ips_of(client)
@@ -89,7 +90,7 @@ def server_of(options: argparse.Namespace) -> Address | None:
     """Return the server that is asked too. Raises ``ValueError``."""
     from sampan.cli.dns.serve import listening
     from sampan.cluster import lifecycle
-    from sampan.dns.exchange import Address
+    from sampan.dns.forwarding.exchange import Address
 
     if options.server:
         (host, *_), port = listening([options.server])

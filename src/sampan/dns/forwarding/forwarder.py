@@ -15,11 +15,12 @@ import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sampan.dns import exchange, wire
-from sampan.dns.cache import Cache, CacheSettings, Entry
+from sampan.dns import wire
+from sampan.dns.forwarding import exchange
+from sampan.dns.forwarding.cache import Cache, CacheSettings, Entry
+from sampan.dns.forwarding.upstream_answer import Answered, read
+from sampan.dns.forwarding.upstreams import ForwardSettings, Upstreams
 from sampan.dns.observed import Observed
-from sampan.dns.upstream_answer import Answered, read
-from sampan.dns.upstreams import ForwardSettings, Upstreams
 
 logger = logging.getLogger("sampan.dns")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from sampan.dns import wire
-from sampan.dns.exchange import Address, ask
+from sampan.dns.forwarding.exchange import Address, ask
 from sampan.dns.observed import Observed
 
 logger = logging.getLogger("sampan.dns")

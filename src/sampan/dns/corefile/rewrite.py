@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sampan.dns import wire
-from sampan.dns.configuration import Reading
-from sampan.dns.corefile import Directive
-from sampan.dns.directive_arguments import number
+from sampan.dns.corefile.arguments import number
+from sampan.dns.corefile.configuration import Reading
+from sampan.dns.corefile.grammar import Directive
 from sampan.dns.rewrite import MATCHES, Match, Pattern, Renamed, Rule
 
 LONGEST_TTL = 0x7FFFFFFF

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sampan.dns import wire
-from sampan.dns.cache import CacheSettings
-from sampan.dns.corefile import CorefileError, Directive, ServerBlock, parse
+from sampan.dns.corefile.grammar import CorefileError, Directive, ServerBlock, parse
+from sampan.dns.forwarding.cache import CacheSettings
+from sampan.dns.forwarding.upstreams import ForwardSettings
 from sampan.dns.gateway_names import GatewaySettings
 from sampan.dns.hosts import HostsSettings
 from sampan.dns.records import Options
 from sampan.dns.rewrite import Rule
-from sampan.dns.upstreams import ForwardSettings
 
 DEFAULT = """\
 .:53 {
@@ -133,7 +133,7 @@ Reader = Callable[[Reading, Directive], None]
 def read(text: str, *, port: int = 53, files: Mapping[str, str] | None = None) -> Configuration:
     """Return what a Corefile asks for. ``port``: where this server listens; ``files``: what ``hosts`` may name beside the
     files of the disk. Raises ``CorefileError``."""
-    from sampan.dns.directives import DIRECTIVES
+    from sampan.dns.corefile.directives import DIRECTIVES
 
     blocks = parse(text)
     if not blocks:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sampan.dns import wire
-from sampan.dns.configuration import Reading, zones_of
-from sampan.dns.corefile import Directive
-from sampan.dns.directive_arguments import lines_of, number, only, seconds, zones
-from sampan.dns.exchange import Address
-from sampan.dns.upstreams import ForwardSettings
+from sampan.dns.corefile.arguments import lines_of, number, only, seconds, zones
+from sampan.dns.corefile.configuration import Reading, zones_of
+from sampan.dns.corefile.grammar import Directive
+from sampan.dns.forwarding.exchange import Address
+from sampan.dns.forwarding.upstreams import ForwardSettings
 
 MOST_UPSTREAMS = 15
 OPTIONS = (

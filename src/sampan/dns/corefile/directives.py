@@ -10,15 +10,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sampan.dns.cache import CacheSettings, TableSettings
-from sampan.dns.configuration import Reader, Reading, zones_of
-from sampan.dns.corefile import Directive
-from sampan.dns.directive_arguments import address, lines_of, number, only, seconds, without_lines, zones
-from sampan.dns.forward_directive import forward
+from sampan.dns.corefile.arguments import address, lines_of, number, only, seconds, without_lines, zones
+from sampan.dns.corefile.configuration import Reader, Reading, zones_of
+from sampan.dns.corefile.forward import forward
+from sampan.dns.corefile.grammar import Directive
+from sampan.dns.corefile.rewrite import rewrite
+from sampan.dns.forwarding.cache import CacheSettings, TableSettings
 from sampan.dns.gateway_names import RESOURCES, GatewaySettings
 from sampan.dns.hosts import HostsSettings
 from sampan.dns.records import REVERSE, Options
-from sampan.dns.rewrite_directive import rewrite
 
 MOST_TTL = 3600
 

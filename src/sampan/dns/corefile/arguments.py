@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from sampan.dns import wire
-from sampan.dns.configuration import zones_of
-from sampan.dns.corefile import Directive
+from sampan.dns.corefile.configuration import zones_of
+from sampan.dns.corefile.grammar import Directive
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 

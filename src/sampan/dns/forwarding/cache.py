@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sampan.dns import wire
-from sampan.dns.upstream_answer import Answered
+from sampan.dns.forwarding.upstream_answer import Answered
 
 CAPACITY = 9984
 
