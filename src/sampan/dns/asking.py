@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -87,17 +88,19 @@ class Pending:
             return Found(wire.REFUSED, [], [], [], False, "forward")
         if answered is None:
             return Found(wire.SERVER_FAILURE, list(outside.aliases), [], [], False, "forward")
-        return of_others(outside, answered, 0, "forward")
+        return of_others(outside, answered, answered.records, "forward")
 
     def rejected(self) -> bytes:
         """Return the answer to one who asks too much at once."""
         return self.responder.finish(self.asked, 0, Found(wire.REFUSED, [], [], [], False, "forward"))
 
 
-def of_others(outside: Outside, answered: Answered, age: int, by: str) -> Found:
+def of_others(
+    outside: Outside, answered: Answered, records: Callable[[], tuple[list[bytes], list[bytes]]], by: str
+) -> Found:
     """Return the answer of others as records, behind the aliases that led to them."""
     try:
-        answers, authorities = answered.records(age)
+        answers, authorities = records()
     except WireError:
         return Found(wire.SERVER_FAILURE, [], [], [], False, by)
     authentic = bool(answered.flags & AUTHENTIC_DATA) and not outside.aliases

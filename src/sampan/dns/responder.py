@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from functools import partial
 
 from sampan.dns import asked, wire
 from sampan.dns import rewrite as rewriting
@@ -173,7 +174,7 @@ class Responder:
                         whole = self._given(asking, forwarder, entry)
                         if whole is not None:
                             return whole
-                    found = of_others(found, entry.answered, forwarder.age(entry), "cache")
+                    found = of_others(found, entry.answered, partial(forwarder.records, entry), "cache")
             if found.code != wire.NAME_ERROR or found.answers:
                 return self.finish(asking, step, found)
             refused = (*refused, found)
@@ -206,7 +207,7 @@ class Responder:
                 return found
             if zone.exists(name):
                 return zone.denial(exists=True)
-            if not any(wire.is_below(name, wire.name_to_wire(one)) for one in zone.options.fallthrough):
+            if not zone.falls_through(name):
                 return zone.denial(exists=False)
         return Outside(way, name)
 

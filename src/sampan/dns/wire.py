@@ -138,6 +138,7 @@ def is_below(name: bytes, zone: bytes) -> bool:
     return offset == border
 
 
+@lru_cache(4096)
 def wire_to_name(wire: bytes) -> str:
     """Return the text of an uncompressed name, without a closing dot."""
     labels, offset = [], 0

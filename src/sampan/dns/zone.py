@@ -17,6 +17,7 @@ from sampan.dns.records import Data, Options, Records, ServiceTarget, ancestors,
 
 FLAGS = wire.QR | wire.AUTHORITATIVE | wire.RECURSION_DESIRED | wire.RECURSION_AVAILABLE
 KINDS = (wire.A, wire.AAAA, wire.SRV, wire.PTR, wire.TXT, wire.SOA, wire.NS)
+ENDINGS = tuple(struct.pack("!HH", kind, wire.IN) for kind in KINDS)
 MOST_TARGETS = 256
 VERSION = "1.1.0"
 """Of the specification: what ``dns-version`` says."""
@@ -63,6 +64,7 @@ class Zone:
         self.domain = options.domain
         self.suffix = wire.name_to_wire(self.domain)
         self.reverse = tuple(wire.name_to_wire(zone) for zone in options.reverse)
+        self.fallthrough = tuple(wire.name_to_wire(zone) for zone in options.fallthrough)
         self.answers: dict[bytes, Answer] = {}
         self.aliases: dict[bytes, bytes] = {}
         """Names of ExternalName Services and where they point, in wire form."""
@@ -205,13 +207,15 @@ class Zone:
     def reverses(self, name: bytes) -> bool:
         return any(wire.is_below(name, zone) for zone in self.reverse)
 
+    def falls_through(self, name: bytes) -> bool:
+        """Whether others are asked about a name that is not there."""
+        return any(wire.is_below(name, zone) for zone in self.fallthrough)
+
     def exists(self, name: bytes) -> bool:
         """Whether a name is there, with whatever records."""
-        return (
-            name in self._between
-            or name in self.aliases
-            or any(question_key(name, kind) in self.answers for kind in KINDS)
-        )
+        if name in self._between or name in self.aliases:
+            return True
+        return not self.answers.keys().isdisjoint([name + ending for ending in ENDINGS])
 
     def holders(self, name: bytes, kind: int) -> list[str]:
         """Return the keys of the Services whose answer it is."""

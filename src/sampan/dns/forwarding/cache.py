@@ -53,12 +53,22 @@ class Entry:
     refreshing: bool = False
     _second: int = -1
     _tail: bytes = b""
+    _records_second: int = -1
+    _records: tuple[list[bytes], list[bytes]] = ([], [])
 
     def age(self, now: float) -> int:
         return int(now - self.stored)
 
     def is_fresh(self, now: float) -> bool:
         return now - self.stored < self.seconds
+
+    def records(self, now: float) -> tuple[list[bytes], list[bytes]]:
+        """Return the records of the answer and the authority section, as they are at this second; not to be changed. Raises
+        ``WireError``."""
+        second = self.age(now)
+        if second != self._records_second:
+            self._records_second, self._records = second, self.answered.records(second)
+        return self._records
 
     def tail(self, now: float, settings: CacheSettings) -> bytes:
         """Return what stands behind the question, as it is at this second."""

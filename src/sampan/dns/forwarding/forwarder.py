@@ -95,8 +95,9 @@ class Forwarder:
         assert self.cache is not None
         return entry.tail(self._now(), self.cache.settings)
 
-    def age(self, entry: Entry) -> int:
-        return entry.age(self._now())
+    def records(self, entry: Entry) -> tuple[list[bytes], list[bytes]]:
+        """Return a kept answer's records. Raises ``WireError``."""
+        return entry.records(self._now())
 
     # asking
 
