@@ -26,11 +26,14 @@ from sampan.lab import calls
 from sampan.lab.capture import Recording
 from sampan.lab.errors import LabError
 from sampan.lab.planning import plan
-from sampan.lab.reading import load, parse
+from sampan.lab.reading import parse, read
 from sampan.network.netlink import entered
 
 EXEC_SECONDS = 60.0
 DOWN_SECONDS = 30.0
+ROOT = str(Path(__file__).parents[2])
+KEEPER = f"import sys; sys.path.insert(0, {ROOT!r}); from sampan.lab.keeper import main; sys.exit(main())"
+"""Found where this process found it, whatever lies in the folder it runs in."""
 
 
 class Done(NamedTuple):
@@ -100,8 +103,8 @@ class Lab:
     ) -> None:
         if source is not None and topology:
             raise TypeError("a laboratory is declared by a file or by words, not by both")
-        self._given: Any = topology if source is None else source
-        self.topology = load(self._given)
+        self._given = topology_message(topology if source is None else source)
+        self.topology = read(self._given["topology"], self._given["name"], self._given["source"])
         self.plan = plan(self.topology)
         named = "name" in topology or (isinstance(source, Mapping) and "name" in source)
         self.name = self.topology.name if named else f"{self.topology.name[:40]}-{uuid.uuid4().hex[:8]}"
@@ -116,15 +119,8 @@ class Lab:
         """Start it; return it when it is checked and its services listen. Raises ``LabError``."""
         ours, theirs = socket.socketpair()
         ended, self._lifeline = os.pipe()
-        isfile = isinstance(self._given, str | Path)
-        given = {
-            "file": str(Path(self._given).resolve()) if isfile else "",
-            "topology": None if isfile else self._given,
-            "name": self.name,
-            "check": self._check,
-            "cwd": self._cwd,
-        }
-        command = [sys.executable, "-m", "sampan.lab.keeper", str(theirs.fileno()), str(ended)]
+        given = {"topology": self._given, "name": self.name, "check": self._check, "cwd": self._cwd}
+        command = [sys.executable, "-P", "-c", KEEPER, str(theirs.fileno()), str(ended)]
         try:
             # the starter ends as soon as the keeper runs
             starter = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(theirs.fileno(), ended))
@@ -291,8 +287,10 @@ class Lab:
     def apply(self, source: str | Path | Mapping[str, Any], *, check: bool = True) -> dict[str, list[str]]:
         """Change it by difference while it runs; return what was ``added``, ``removed`` and ``changed``, and the
         ``faults`` in force, with which it was not checked."""
-        answer = self._ask({"ask": "apply", "check": check, **topology_message(source)})
-        self.topology = dataclasses.replace(load(source), name=self.topology.name)
+        given = topology_message(source)
+        answer = self._ask({"ask": "apply", "check": check, **given})
+        topology = read(given["topology"], given["name"], given["source"])
+        self.topology = dataclasses.replace(topology, name=self.topology.name)
         self.plan = plan(self.topology, self.plan)
         return answer
 
@@ -342,8 +340,7 @@ class Lab:
 
 
 def topology_message(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the keeper is told of a topology. Raises ``LabError``, ``TopologyError``."""
-    load(source)
+    """Return what a keeper is told of a topology: plain data, and where it is from. Raises ``LabError``."""
     if isinstance(source, Mapping):
-        return {"topology": dict(source)}
+        return {"topology": dict(source), "name": "lab", "source": ""}
     return {"topology": parse(Path(source)), "name": Path(source).stem, "source": str(Path(source).resolve())}

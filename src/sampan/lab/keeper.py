@@ -33,7 +33,7 @@ from sampan.lab.namespaces import (
 )
 from sampan.lab.plan import Plan
 from sampan.lab.planning import plan
-from sampan.lab.reading import load
+from sampan.lab.reading import read
 from sampan.lab.topology import Topology
 
 NEEDS = "run it as root, or allow users their own namespaces"
@@ -160,13 +160,13 @@ def detach() -> None:
 
 
 def main() -> int:
-    """``python -m sampan.lab.keeper``: the way of a process that has threads and must not fork. Reads the topology as JSON
-    from standard input; descriptors are named by the arguments: the channel to tell, the lifeline."""
+    """Be a keeper in a process of its own, the way of a process that has threads and must not fork: reads the topology as
+    JSON from standard input; descriptors are named by the arguments: the channel to tell, the lifeline."""
     given = json.load(sys.stdin)
     channel = socket.socket(fileno=int(sys.argv[1]))
     line = calls.Line(channel)
     try:
-        topology = load(given["file"] if given.get("file") else given["topology"])
+        topology = read(given["topology"]["topology"], given["topology"]["name"], given["topology"]["source"])
         options = Options(given["name"] or topology.name, given["check"], int(sys.argv[2]), given["cwd"])
         planned = plan(topology)
         listener = address.claim(options.name, os.getuid())
@@ -174,7 +174,3 @@ def main() -> int:
         line.send(calls.failure(error))
         return 1
     _become_keeper(planned, options, listener, line)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,8 +11,6 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sampan.lab.errors import LabError, TopologyError
 from sampan.lab.fields import IMPAIRMENT, INTERFACE_NAME_MAX, MAC, VLAN_MAX, Fields, shown
 from sampan.lab.topology import (
@@ -39,6 +37,8 @@ def load(source: str | Path | Mapping[str, Any]) -> Topology:
 
 def parse(path: Path) -> Any:
     """Return the plain data of a YAML file. Raises ``LabError``."""
+    import yaml  # a keeper is told plain data and need not have it
+
     try:
         return yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:
