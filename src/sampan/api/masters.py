@@ -19,14 +19,14 @@ import orjson
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object
 from sampan.store import Conflict, Event, Put, StoreError
-from sampan.store.layout import prefix_of
+from sampan.store.layout import MASTER_LEASES, prefix_of
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
 logger = logging.getLogger("sampan.api")
 
-PREFIX = "/registry/masterleases/"
+PREFIX = MASTER_LEASES
 KEYS = "sampan.io/keys"
 LIVES_SECONDS = 15
 """kube-apiserver's DefaultEndpointReconcilerTTL."""

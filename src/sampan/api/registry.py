@@ -15,22 +15,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 
 from sampan.api import metadata as meta
+from sampan.api import pipeline
 from sampan.api.catalog import Served
 from sampan.api.errors import (
     StatusError,
     already_exists,
     bad_request,
     conflict,
-    invalid,
     not_found,
     service_unavailable,
 )
-from sampan.api.options import field_manager
 from sampan.api.request import Admission, Request
 from sampan.api.turns import LARGE_BODY_BYTES, beside
-from sampan.schema.apply import SAME, Version, Versions, same, track_update
+from sampan.schema.apply import SAME, Version, Versions, same
 from sampan.schema.canonical import dumps
-from sampan.schema.names import validate_metadata
 from sampan.schema.objects import Object, split_api_version
 from sampan.store import (
     Conflict,
@@ -55,14 +53,6 @@ CONFLICT_ATTEMPTS = 50
 
 MAX_OBJECT_BYTES = 1_572_864
 """etcd's default request limit, which is what bounds an object in Kubernetes."""
-
-OPTIONAL_IN_TRUTH = {
-    ("EndpointSlice", "endpoints"),
-    ("ClusterRole", "rules"),
-    ("Role", "rules"),
-    ("StatefulSet", "spec.serviceName"),
-}
-"""Fields that the OpenAPI definitions call required and Kubernetes' validation does not."""
 
 
 def changes_shape(served: Served) -> bool:
@@ -166,9 +156,9 @@ class Registry:
             raise bad_request("resourceVersion should not be set on objects to be created")
         base = given.get("generateName") if not given.get("name") else None
         if len(request.body) > LARGE_BODY_BYTES:
-            await beside(self._begin, request, served, namespace, obj, track)
+            await beside(pipeline.begin, request, served, namespace, obj, track)
         else:
-            self._begin(request, served, namespace, obj, track)
+            pipeline.begin(request, served, namespace, obj, track)
         for attempt in range(NAME_ATTEMPTS):
             if base:
                 obj["metadata"]["name"] = meta.generate_name(str(base))
@@ -179,21 +169,6 @@ class Registry:
                     raise
         raise AssertionError("unreachable")
 
-    def _begin(self, request: Request, served: Served, namespace: str, obj: Object, track: bool) -> None:
-        """Make a new object of what was sent: what only the server sets, defaults, owners, strategy."""
-        resource, at = served.resource, meta.now()
-        meta.on_create(obj, namespace if resource.namespaced else "", resource.generation, at)
-        if resource.status and not resource.status_on_create:
-            obj.pop("status", None)
-        self.default(served, obj)
-        if track:
-            # before strategy and admission, as kube-apiserver does: what those add has no owner
-            manager = field_manager(request)
-            track_update(None, obj, type=served.type, manager=manager, api_version=resource.api_version, now=at)
-        if resource.prepare is not None:
-            resource.prepare(obj, None)
-            self.default(served, obj)
-
     async def _create(self, request: Request, served: Served, namespace: str, obj: Object) -> Written:
         resource = served.resource
         name = str(obj["metadata"].get("name") or "")
@@ -203,11 +178,11 @@ class Registry:
         try:
             await self.api.chain.admit(admission)
             if self.api.chain.changes(admission):
-                self.default(served, obj)
+                pipeline.default(served, obj)
             if len(request.body) > LARGE_BODY_BYTES:
-                await beside(self._judge, served, admission, "", obj, None)
+                await beside(pipeline.judge, served, admission, "", obj, None)
             else:
-                self._judge(served, admission, "", obj, None)
+                pipeline.judge(served, admission, "", obj, None)
             await self.api.chain.validate(admission)
             if self.api.store.get(key) is not None:
                 raise already_exists(resource, name)
@@ -293,69 +268,30 @@ class Registry:
         if uid and uid != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
             raise conflict(resource, name, why)
+        versions = self.versions(served) if track else None
         if len(request.body) > LARGE_BODY_BYTES:
-            new = await beside(self._renew, request, served, new, old, subresource, track)
+            new = await beside(pipeline.renew, request, served, new, old, subresource, versions)
         else:
-            new = self._renew(request, served, new, old, subresource, track)
+            new = pipeline.renew(request, served, new, old, subresource, versions)
         admission = self.admission(request, served, operation, subresource, namespace, name, new, old)
         written = False
         try:
             await self.api.chain.admit(admission)
             if self.api.chain.changes(admission):
-                self.default(served, new)
+                pipeline.default(served, new)
             counted = resource.generation and subresource != "binding"  # where a pod runs is not what it is
             if counted and old["metadata"].get("generation") and meta.spec_changed(new, old):
                 new["metadata"]["generation"] = old["metadata"]["generation"] + 1
             if len(request.body) > LARGE_BODY_BYTES:
-                await beside(self._judge, served, admission, subresource, new, old)
+                await beside(pipeline.judge, served, admission, subresource, new, old)
             else:
-                self._judge(served, admission, subresource, new, old)
+                pipeline.judge(served, admission, subresource, new, old)
             await self.api.chain.validate(admission)
             result = await self._store(request, served, record, new, old)
             written = not request.dry_run
         finally:
             await self.api.chain.finish(admission, written)
         return result
-
-    def _renew(
-        self, request: Request, served: Served, new: Object, old: Object, subresource: str, track: bool
-    ) -> Object:
-        """Return what a write makes of an object: it keeps what the path may not touch; defaults, owners, strategy."""
-        resource = served.resource
-        meta.on_update(new, old)
-        if subresource == "status":
-            new = meta.merge_status(new, old, resource.custom)
-        elif resource.status and not subresource:
-            new.pop("status", None)
-            if "status" in old:
-                new["status"] = old["status"]
-        self.default(served, new)
-        if track:
-            self._track(request, served, old, new, subresource)
-        prepare = resource.prepares.get(subresource) if subresource else resource.prepare
-        if prepare is not None:
-            prepare(new, old)
-            self.default(served, new)
-        return new
-
-    def _judge(self, served: Served, admission: Admission, subresource: str, new: Object, old: Object | None) -> None:
-        """Validate an object, and warn of it (``request.warnings`` are those of the admission). Raises 422."""
-        self.validate(served, new, old, subresource, admission.warnings)
-        warn = served.resource.warn
-        if warn is not None and not subresource:
-            admission.warnings += warn(new, old)
-
-    def _track(self, request: Request, served: Served, old: Object, new: Object, subresource: str) -> None:
-        track_update(
-            old,
-            new,
-            type=served.type,
-            manager=field_manager(request),
-            api_version=served.resource.api_version,
-            now=meta.now(),
-            subresource=subresource,
-            versions=self.versions(served),
-        )
 
     def versions(self, served: Served) -> Versions:
         """Return what finds the other versions of a kind: managers own fields of the version they wrote in."""
@@ -473,43 +409,3 @@ class Registry:
             request.query,
             request=request,
         )
-
-    def default(self, served: Served, obj: Object) -> None:
-        if served.type is not None:
-            served.type.default(obj)
-        if served.resource.default is not None:
-            served.resource.default(obj)
-
-    def validate(
-        self,
-        served: Served,
-        new: Object,
-        old: Object | None,
-        subresource: str = "",
-        warnings: list[str] | None = None,
-    ) -> None:
-        """Raises 422 with every cause found."""
-        resource = served.resource
-        causes = validate_metadata(new, resource.name_is, resource.namespaced)
-        if old is not None:
-            causes += meta.forbidden_finalizers(new, old)
-        if new["metadata"].get("finalizers") and not resource.custom:
-            causes += meta.unknown_finalizers(resource.group, new)
-        if served.type is not None and resource.trusts_definition:
-            found = {cause.field for cause in causes}
-            for cause in served.type.required_missing(new):
-                field = cause.field
-                if field not in found and not field.startswith("status") and not optional(resource.kind, field):
-                    causes.append(cause)
-        if served.type is not None:
-            causes += served.type.validate(new, old, warnings)
-        validate = resource.validates.get(subresource, resource.validate)
-        if validate is not None:
-            found = {cause.field for cause in causes}
-            causes += [cause for cause in validate(new, old) if cause.field not in found]
-        if causes:
-            raise invalid(resource, str(new["metadata"].get("name") or ""), causes)
-
-
-def optional(kind: str, field: str) -> bool:
-    return (kind, field) in OPTIONAL_IN_TRUTH

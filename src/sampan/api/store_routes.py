@@ -23,6 +23,7 @@ from sampan.api.request import Request, Response
 from sampan.api.watching import WatchStream
 from sampan.store import Compacted, Event, FutureRevision, Record, StoreError, snapshot
 from sampan.store.encryption import Encryption, read
+from sampan.store.layout import REGISTRY
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -49,7 +50,7 @@ class StoreRoutes:
 
     async def records(self, request: Request) -> Response:
         """``?prefix=&revision=&keys=true``: the records under a prefix, now or at a revision."""
-        prefix, revision = request.query.get("prefix", "/registry/"), whole(request, "revision")
+        prefix, revision = request.query.get("prefix", REGISTRY), whole(request, "revision")
         await self._fresh()
         try:
             page = await self.api.store.page(prefix, revision=revision)
@@ -72,7 +73,7 @@ class StoreRoutes:
     async def watch(self, request: Request) -> StoreStream:
         """``?prefix=&since=``: changes as they happen, one JSON object a line."""
         await self._fresh()
-        return StoreStream(self.api, request.query.get("prefix", "/registry/"), whole(request, "since"))
+        return StoreStream(self.api, request.query.get("prefix", REGISTRY), whole(request, "since"))
 
     async def snapshots(self, request: Request) -> Response:
         """``PUT …/NAME`` saves, ``POST …/NAME/restore`` restores."""

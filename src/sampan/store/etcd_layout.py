@@ -21,7 +21,7 @@ from sampan.store.encryption import SEALED, Encryption
 from sampan.store.etcd_address import EtcdAddress
 from sampan.store.etcd_client import EtcdClient
 from sampan.store.history import prefix_end
-from sampan.store.layout import BUILT_IN, LAYOUT, custom_prefix, moved, prefix_of
+from sampan.store.layout import BUILT_IN, LAYOUT, MASTER_LEASES, custom_prefix, moved, prefix_of
 from sampan.store.protocol import StoreError
 
 logger = logging.getLogger("sampan.store")
@@ -29,8 +29,6 @@ logger = logging.getLogger("sampan.store")
 OWN = "~sampan/"
 """Below the root, outside every resource: keys of the store itself."""
 KEY = f"{OWN}layout"
-MASTERS = "masterleases/"
-"""Where every server has a key for as long as it lives."""
 AT_ONCE = 500
 LIVES_SECONDS = 15.0
 """For so long a server that was killed is still among the living."""
@@ -105,7 +103,7 @@ class Move:
 
     async def _living(self) -> list[str]:
         """Return the addresses of the servers on this etcd."""
-        first = f"{self._address.root}{MASTERS}".encode()
+        first = self._address.key_of(MASTER_LEASES)
         found = await self._client.range(pb.RangeRequest(key=first, range_end=range_end(first), keys_only=True))
         return [kv.key.decode()[len(first) :] for kv in found.kvs]
 

@@ -16,6 +16,10 @@ from collections.abc import Collection
 LAYOUT = 2
 """Kept with a store: 1 has the groups of built-in resources in their keys."""
 REGISTRY = "/registry/"
+MASTER_LEASES = f"{REGISTRY}masterleases/"
+"""Where every server has a key for as long as it lives."""
+CLAIMS = f"{REGISTRY}ranges/claims/"
+"""Addresses and ports that are being given out."""
 
 BUILT_IN = {
     "": (

@@ -21,7 +21,7 @@ import orjson
 
 from sampan.store.encryption import Encryption
 from sampan.store.image import Image
-from sampan.store.layout import moved, prefix_of
+from sampan.store.layout import CLAIMS, MASTER_LEASES, moved, prefix_of
 from sampan.store.protocol import Conflict, Put, Record, Store, StoreError, without_resource_version
 
 FORMAT = 1002
@@ -35,7 +35,7 @@ CREATE TABLE records (
     key TEXT PRIMARY KEY, create_revision INTEGER NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL
 );
 """
-LEFT_OUT = ("/registry/masterleases/", "/registry/ranges/claims/")
+LEFT_OUT = (MASTER_LEASES, CLAIMS)
 EVENTS = prefix_of("events")
 DEFINITIONS = prefix_of("customresourcedefinitions")
 ATTEMPTS = 3

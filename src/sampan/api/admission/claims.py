@@ -13,8 +13,9 @@ from contextlib import suppress
 import orjson
 
 from sampan.store import Conflict, Put, Store
+from sampan.store.layout import CLAIMS
 
-PREFIX = "/registry/ranges/claims/"
+PREFIX = CLAIMS
 CLAIM_SECONDS = 60
 
 

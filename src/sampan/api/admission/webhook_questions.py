@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from sampan.api import pipeline
 from sampan.api.admission.admission_review import Question, Subject
 from sampan.api.catalog import Served
 from sampan.api.errors import internal_error
@@ -136,7 +137,7 @@ async def take_over(webhooks: Webhooks, asked: Asked, after: Any, admission: Adm
         after = checked.object
     changed = replace(current, after)
     if changed and served is not None:
-        webhooks.api.registry.default(served, current)
+        pipeline.default(served, current)
     return changed
 
 
