@@ -72,3 +72,15 @@ def network() -> Iterator[Finding]:
         yield done.returncode == 0, "nftables", done.stderr.strip()[:44] or "usable", "modprobe nf_tables"
     else:
         yield True, "nftables", "not looked at (root is needed)", ""
+    yield True, "IPv6", ipv6(), ""
+
+
+def ipv6() -> str:
+    """Return what clusters of ``--ip-family dual`` or ``ipv6`` can have here; one of IPv4 needs nothing of it."""
+    from sampan.network.cluster_link import SYSCTL_IPV6, forwards_ipv6, ipv6_works
+
+    if not SYSCTL_IPV6.exists():
+        return "the kernel has none: --ip-family ipv4 only"
+    if not ipv6_works():
+        return "switched off (net.ipv6.conf.*.disable_ipv6): --ip-family ipv4 only"
+    return "usable" if forwards_ipv6() else "usable, pods do not reach the world by it (needs Linux 6.17)"

@@ -113,6 +113,13 @@ def ipv6_works() -> bool:
     return all(switch.exists() and switch.read_text().strip() == "0" for switch in switches)
 
 
+def forwards_ipv6() -> bool:
+    """Whether pods can reach the world by IPv6: single interfaces can be told to forward, or the host does so already."""
+    everywhere = SYSCTL_IPV6 / "all" / "forwarding"
+    alone = (SYSCTL_IPV6 / "lo" / "force_forwarding").exists()
+    return alone or (everywhere.exists() and everywhere.read_text().strip() != "0")
+
+
 def _defaults(host: Netlink) -> set[int]:
     """Return the interfaces that lead out."""
     routes = (route for family in FAMILIES for route in host.routes(family))

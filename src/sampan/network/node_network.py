@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def switch(families: Iterable[Family] = (IPV4,), root: Path = SYSCTL) -> None:
             path.write_text(value)
     for interface in (root / "ipv4" / "conf").iterdir():
         for name, value in OF_INTERFACES.items():
-            (interface / name).write_text(value)
+            with contextlib.suppress(FileNotFoundError):  # a pod's link may go meanwhile
+                (interface / name).write_text(value)
 
 
 def uplink_mtu(interface: str, root: Path = Path("/sys/class/net")) -> int:

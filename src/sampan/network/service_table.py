@@ -116,7 +116,7 @@ def text(family: Family, config: ProxyConfig, named: str | None = None) -> str:
     reject
   }}
   chain masquerade-all {{ masquerade fully-random; }}
-  chain masquerade-outside {{ {_unless(f"{ip} saddr", inside)} masquerade fully-random; }}
+  chain masquerade-outside {{ {_from_outside(ip, inside)} }}
   chain masquerade-own {{ fib saddr type local masquerade fully-random; }}
   chain inside {{
     {to} vmap @inside_ips
@@ -173,8 +173,9 @@ def _joined(listed: list[Address] | list[Network]) -> str:
     return ", ".join(map(str, listed))
 
 
-def _unless(what: str, networks: list[Network]) -> str:
-    return f"{what} != {{ {_joined(networks)} }}" if networks else ""
+def _from_outside(ip: str, inside: list[Network]) -> str:
+    """Return the rule for clients of a ClusterIP from outside; none where nobody knows which are."""
+    return f"{ip} saddr != {{ {_joined(inside)} }} masquerade fully-random;" if inside else ""
 
 
 def _original(family: Family) -> list[tuple[str, str, str]]:

@@ -178,6 +178,8 @@ def test_with_several_nodes_outer_clients_are_masqueraded() -> None:
     assert shown(rules)[f"masquerading_ips {ADDRESS} . tcp . 80"] == "goto masquerade-outside"
     assert shown(rules)["masquerading_ports tcp . 30080"] == "goto masquerade-all"
     assert "masquerading_ips" in service_table.text(IPV4, many).partition("chain postrouting")[2]
+    unknown = service_table.text(IPV4, replace(many, inside=()))
+    assert "chain masquerade-outside {  }" in unknown, "pods are not taken for strangers"
 
 
 @pytest.mark.parametrize(
