@@ -46,10 +46,11 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 BUFFER_BYTES = 64 << 20
 
 Element = tuple[str, str, bytes]
-"""``(table family, set, key)``: ``ip`` or ``ip6``; the key as the kernel has it, in a set of ranges with its end behind."""
+"""``(table family, set, key)``: ``ip``, ``ip6``, ``inet``; the key as the kernel has it, in a set of ranges with its end."""
 Value = bytes | str | None
 """What a map leads to: data, or a verdict as nft writes it (``goto pick-3``, ``drop``); None in a set."""
-AF = {family.nft: family.af for family in FAMILIES}
+NFPROTO_INET = 1
+AF = {**{family.nft: family.af for family in FAMILIES}, "inet": NFPROTO_INET}
 
 
 class Elements:

@@ -10,6 +10,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from sampan.network.families import parse_address
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -58,27 +60,63 @@ class Ledger:
         lines = [f"add set {self.where} {name} {{ {body} }}" for name, body in self.sets.now()]
         lines += [f"add chain {self.where} {name}" for name, _ in self.chains.now()]
         lines += [f"add rule {self.where} {name} {rule}" for name, rules in self.chains.now() for rule in rules]
-        lines += self._elements("add", self.elements.now())
+        lines += _element_lines(self.where, "add", self.elements.now())
         return f"table {self.where}\ndelete table {self.where}\n{self.base}{_joined(lines)}"
 
-    def changes(self) -> str:
-        """Return the transaction for what was taken since the last; empty when nothing changes."""
-        elements, chains, sets = self.elements.changes(), self.chains.changes(), self.sets.changes()
-        lines = self._elements("delete", ((key, "") for key, (was, _) in elements.items() if was is not None))
-        lines += [f"add set {self.where} {name} {{ {now} }}" for name, (was, now) in sets.items() if was is None]
-        lines += [f"add chain {self.where} {name}" for name, (was, _) in chains.items() if was is None]
-        lines += [f"flush chain {self.where} {name}" for name, (was, _) in chains.items() if was is not None]
-        lines += [f"add rule {self.where} {name} {rule}" for name, (_, now) in chains.items() for rule in now or ()]
-        lines += self._elements("add", ((key, now) for key, (_, now) in elements.items() if now is not None))
-        lines += [f"delete chain {self.where} {name}" for name, (_, now) in chains.items() if now is None]
-        lines += [f"delete set {self.where} {name}" for name, (_, now) in sets.items() if now is None]
+    def changes(self) -> Change:
+        """Return what was taken since the last call."""
+        return Change(self.where, self.elements.changes(), self.chains.changes(), self.sets.changes())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was and what is to be of the things that changed."""
+
+    where: str
+    elements: Mapping[Element, tuple[str | None, str | None]]
+    chains: Mapping[str, tuple[tuple[str, ...] | None, tuple[str, ...] | None]]
+    sets: Mapping[str, tuple[str | None, str | None]]
+
+    def __bool__(self) -> bool:
+        return bool(self.elements or self.chains or self.sets)
+
+    @property
+    def elements_only(self) -> bool:
+        return not self.chains and not self.sets
+
+    @property
+    def removed(self) -> list[Element]:
+        return [key for key, (was, _) in self.elements.items() if was is not None]
+
+    @property
+    def added(self) -> dict[Element, str]:
+        return {key: now for key, (_, now) in self.elements.items() if now is not None}
+
+    def text(self) -> str:
+        """Return the transaction as nft text."""
+        where, chains, sets = self.where, self.chains, self.sets
+        lines = _element_lines(where, "delete", ((key, "") for key in self.removed))
+        lines += [f"add set {where} {name} {{ {now} }}" for name, (was, now) in sets.items() if was is None]
+        lines += [f"add chain {where} {name}" for name, (was, _) in chains.items() if was is None]
+        lines += [f"flush chain {where} {name}" for name, (was, _) in chains.items() if was is not None]
+        lines += [f"add rule {where} {name} {rule}" for name, (_, now) in chains.items() for rule in now or ()]
+        lines += _element_lines(where, "add", self.added.items())
+        lines += [f"delete chain {where} {name}" for name, (_, now) in chains.items() if now is None]
+        lines += [f"delete set {where} {name}" for name, (_, now) in sets.items() if now is None]
         return _joined(lines)
 
-    def _elements(self, verb: str, elements: Iterable[tuple[Element, str]]) -> list[str]:
-        groups: dict[str, list[str]] = {}
-        for (name, key), verdict in elements:
-            groups.setdefault(name, []).append(f"{key} : {verdict}" if verdict else key)
-        return [f"{verb} element {self.where} {name} {{ {', '.join(keys)} }}" for name, keys in groups.items()]
+
+def _element_lines(where: str, verb: str, elements: Iterable[tuple[Element, str]]) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for (name, key), verdict in elements:
+        groups.setdefault(name, []).append(f"{key} : {verdict}" if verdict else key)
+    return [f"{verb} element {where} {name} {{ {', '.join(keys)} }}" for name, keys in groups.items()]
+
+
+def packed(key: str) -> bytes:
+    """Return an element's key, of addresses and ports, as the kernel has it: each part filled up to four bytes."""
+    parts = (parse_address(part) or int(part) for part in key.split(" . "))
+    return b"".join(part.to_bytes(2, "big") + b"\0\0" if isinstance(part, int) else part.packed for part in parts)
 
 
 def _joined(lines: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sampan.network.families import Address
-from sampan.network.nft_ledger import NOTHING, Element, Ledger, Needs
+from sampan.network.nft_ledger import NOTHING, Change, Element, Ledger, Needs
 from sampan.network.policy_model import PodFacts, PodSet, Policy, Tier, Way
 from sampan.network.policy_rules import BASE, TABLE, Stack, policy_chains, port_set, sets_of, stack_chains
 
@@ -155,8 +155,8 @@ class PolicyState:
                 return key
         return next(reversed(claims), "")
 
-    def flush(self) -> str:
-        """Return the transaction for all that was told since the last."""
+    def flush(self) -> Change:
+        """Return what follows from all that was told since the last."""
         for key in self._dirty_pods:
             self.ledger.take(f"pod:{key}", self._pod_needs(key))
         for owner in self._dirty_policies:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.network.nft_ledger import packed
 from sampan.network.policy_flows import party
 from sampan.network.policy_model import cluster_network_policy, network_policy, pod_facts
 from sampan.network.policy_state import PolicyState
@@ -389,8 +390,8 @@ def test_transactions_lead_where_a_new_table_would(listed: list[Any]) -> None:
     for kind, what, how in listed:
         change(state, kind, what, how)
         if kind == "flush":
-            table.load(state.flush())
-    table.load(state.flush())
+            table.load(state.flush().text())
+    table.load(state.flush().text())
     anew = PolicyState()
     for name, given_labels in state.namespaces.items():
         anew.set_namespace(name, given_labels)
@@ -436,3 +437,9 @@ def change(state: PolicyState, kind: str, what: Any, how: Any) -> None:
         elif how == "labels":
             altered["metadata"]["labels"] = {"pod": "a"}
         state.set_pod(key, None if how == "gone" else pod_facts(altered))
+
+
+def test_keys_as_the_kernel_has_them() -> None:
+    assert packed("10.0.0.1") == b"\n\0\0\1"
+    assert packed("10.0.0.1 . 80") == b"\n\0\0\1\0\x50\0\0"
+    assert packed("fd00::1 . fd00::2") == b"\xfd" + bytes(14) + b"\1\xfd" + bytes(14) + b"\2"
