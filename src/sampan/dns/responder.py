@@ -63,14 +63,14 @@ class Responder:
         """Questions that no rule and no other block changes, where there are some."""
         self._hits = metrics.hits
 
-    def quick(self, data: bytes, most: int = wire.UDP_SIZE) -> bytes | None:
-        """Return the answer to a query whose question, as it stands, has a compiled one; None for all others."""
+    def quick(self, data: bytes) -> bytes | None:
+        """Return the answer to a query by UDP whose question, as it stands, has a compiled one; None for all others."""
         question = data[12:]
         found = self._answers.get(question)
         if found is None or data[4:12] != ONE_QUESTION or data[2] & 0xFE or not self._plain:
-            return self._nearly(data, most)
+            return self._nearly(data)
         head, body, turns, size = found
-        if len(data) + len(body) > most:
+        if len(data) + len(body) > wire.UDP_SIZE:
             return None
         if turns > 1:
             start, end = data[1] % turns * size, turns * size
@@ -83,18 +83,17 @@ class Responder:
         hits[hit] = hits.get(hit, 0) + 1
         return answer
 
-    def _nearly(self, data: bytes, most: int) -> bytes | None:
+    def _nearly(self, data: bytes) -> bytes | None:
         """The same for capitals, and for an OPT record without options."""
         if len(data) < 17 or data[2] & 0xFE:
             return None
-        counts, opt = data[4:12], b""
+        counts, opt, most = data[4:12], b"", wire.UDP_SIZE
         if counts == ONE_QUESTION:
             question = data[12:]
         elif counts == ONE_QUESTION_AND_OPT and data[-11:-8] == b"\0\0\x29" and data[-2:] == b"\0\0" and not data[-5]:
             question = data[12:-11]
             opt = OPT_DNSSEC if data[-4] & 0x80 else OPT
-            if most == wire.UDP_SIZE:
-                most = min(max(data[-8] << 8 | data[-7], most), wire.LONGEST_UDP_SIZE)
+            most = min(max(data[-8] << 8 | data[-7], most), wire.LONGEST_UDP_SIZE)
         else:
             return None
         key = question[:-4].lower() + question[-4:]
@@ -120,7 +119,7 @@ class Responder:
 
     def answer(self, data: bytes, source: Ip, *, udp: bool = True) -> bytes | Pending | None:
         """Return the answer; None for what deserves none (an answer, less than a header)."""
-        return self.quick(data, wire.UDP_SIZE if udp else MOST_TCP) or self.slowly(data, source, udp=udp)
+        return (self.quick(data) if udp else None) or self.slowly(data, source, udp=udp)
 
     def slowly(self, data: bytes, source: Ip, *, udp: bool = True) -> bytes | Pending | None:
         try:

@@ -14,9 +14,11 @@ import dns.asyncquery
 import dns.message
 import pytest
 
-from sampan.dns import streams
+from sampan.dns import streams, wire
 from sampan.dns.batches import Datagrams, bind
+from sampan.dns.forwarding.exchange import Address
 from sampan.dns.forwarding.forwarder import Forwarder
+from sampan.dns.forwarding.upstreams import ForwardSettings
 from sampan.dns.http_pages import Pages
 from sampan.dns.pending import Waiting
 from sampan.dns.responder import Responder
@@ -182,6 +184,22 @@ async def test_a_client_that_takes_no_answers_is_let_go(monkeypatch: pytest.Monk
                 await writer.drain()
                 await asyncio.sleep(0)
         assert data(await by_udp(server, WEB)) == ["10.240.64.7"]
+
+
+async def test_a_server_that_forwards_to_itself_sees_it() -> None:
+    sockets = bind("127.0.0.1", 0)
+    port = sockets[0].getsockname()[1]
+    async with asyncio.TaskGroup() as group:
+        forwarder = Forwarder([ForwardSettings(addresses=(Address("127.0.0.1", port),))], None, (), group.create_task)
+        responder = Cluster().responder(forwarder=forwarder)
+        datagrams = Datagrams(sockets[0], lambda: responder, Waiting(group.create_task).take)
+        datagrams.start()
+        await forwarder.look_for_circles()
+        assert forwarder.lines[0].looping
+        assert await forwarder.ask(wire.name_to_wire("www.example.org"), wire.A, False) is None
+        datagrams.stop()
+    for one in sockets:
+        one.close()
 
 
 async def test_pages() -> None:
