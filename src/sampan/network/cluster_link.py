@@ -15,6 +15,7 @@ firewall drops what is forwarded (Docker sets that policy), two accepting rules 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -250,12 +251,13 @@ def _switches(family: Family) -> Path:
 
 
 def _restore_forwarding(config: LinkConfig) -> None:
-    """Switch off what ``connect`` switched on; when other clusters still run, the note goes to one of them."""
-    heirs = [path for path in config.state_dir.parent.glob("*/cluster.json") if path.parent != config.state_dir]
+    """Switch off what ``connect`` switched on; when other clusters of the family still run, the note goes to one of them."""
+    others = [path for path in config.state_dir.parent.glob("*/cluster.json") if path.parent != config.state_dir]
     for family, name in ((IPV4, "forwarding"), (IPV6, "force_forwarding")):
         note = config.state_dir / name
         if not note.exists():
             continue
+        heirs = [path for path in others if has_family(path, family)]
         if heirs:
             _note(heirs[0].parent / name, note.read_text().split())
         else:
@@ -264,6 +266,15 @@ def _restore_forwarding(config: LinkConfig) -> None:
                 if switch.exists():
                     switch.write_text("0")
         note.unlink()
+
+
+def has_family(cluster: Path, family: Family) -> bool:
+    """Whether a cluster, by its file, has addresses of a family; one whose file cannot be read may have."""
+    try:
+        of = json.loads(cluster.read_text()).get("ip_family", "ipv4")
+    except (OSError, ValueError):
+        return True
+    return of in ("dual", family.name.lower())
 
 
 def _note(path: Path, interfaces: list[str]) -> None:
