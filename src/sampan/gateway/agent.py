@@ -88,6 +88,7 @@ class Agent:
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
         self._envoy: asyncio.Task[None] | None = None
         self._services: dict[str, Object] = {}
+        self._waypoints: dict[str, Object] = {}
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
         """Object → the first and last push its status waits for, and since when."""
 
@@ -101,6 +102,7 @@ class Agent:
         await self.plugins.loaded()
         self._plugins_changed()
         self.pipeline.ports.learn(self.informers[ENDPOINT_SLICES].all())
+        self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
         self._task(self._tell(), "status")
         self._task(self._follow(), "follow")
         ready()
@@ -130,8 +132,9 @@ class Agent:
             await asyncio.sleep(0)  # the events of this tick go together
             number = self.pipeline.update()
             self._note_due(number)
-            if self.pipeline.gateways:
+            if self.pipeline.gateways or self.pipeline.waypoints:
                 self._ensure_envoy()
+            await self._ensure_waypoints(number)
             for key in list(self.pipeline.gateways):
                 await self._ensure_service(key)
             for key in [key for key in self._services if key not in self.pipeline.gateways]:
@@ -184,6 +187,43 @@ class Agent:
                 raise
             logger.warning("gateway %s: %s", key, error)
             asyncio.get_running_loop().call_later(1.0, self.dirty.set)
+
+    async def _ensure_waypoints(self, number: int) -> None:
+        """Lead Services with routes of their own through Envoy, when it is there, and those without past it."""
+        if not self.pipeline.waypoints and not self._waypoints:
+            return
+        wanted = {
+            key: infrastructure.waypoint_of(service, ports, self.config.node_ip)
+            for key, ports in self.pipeline.waypoints.items()
+            if (service := self.informers[SERVICES].get(key)) is not None
+        }
+        if any(self._waypoints.get(key) != piece for key, piece in wanted.items()):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    while self.ads.acknowledged < number:
+                        await self.ads.answered()
+        for key in wanted.keys() | self._waypoints.keys():
+            if self._waypoints.get(key) == wanted.get(key):
+                continue
+            namespace, _, name = key.partition("/")
+            piece, slice_name = wanted.get(key), infrastructure.waypoint_name(name)
+            try:
+                if piece is None:
+                    self._waypoints.pop(key)
+                    await self.client.delete(ENDPOINT_SLICES, slice_name, namespace)
+                else:
+                    self._waypoints[key] = piece
+                    manager = infrastructure.FIELD_MANAGER
+                    await self.client.patch(
+                        ENDPOINT_SLICES, slice_name, piece, namespace, type="apply", field_manager=manager, force=True
+                    )
+            except Exception as error:
+                if not expected(error):
+                    raise
+                if not (isinstance(error, ApiError) and error.is_not_found):
+                    logger.warning("waypoint of service %s: %s", key, error)
+                    self._waypoints.pop(key, None)
+                    asyncio.get_running_loop().call_later(1.0, self.dirty.set)
 
     # from Envoy to the statuses
 

@@ -20,6 +20,9 @@ FIRST_PORT, LAST_PORT = 10300, 19999
 LONGEST_NAME = 63
 NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
 CLASS_LABEL = "gateway.networking.k8s.io/gateway-class-name"
+WAYPOINT_FOR = "gateway.sampan.dev/waypoint-for"
+PORTS = "gateway.sampan.dev/ports"
+"""Annotation of a waypoint: the Service's ports, in the order of the slice's."""
 MANAGED = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "gateway.sampan.dev"
 FIELD_MANAGER = "sampan-gateway"
@@ -46,10 +49,17 @@ class Ports:
         self._last = FIRST_PORT - 1
 
     def learn(self, slices: list[Object]) -> None:
-        """Take over what the slices of Gateways already say."""
+        """Take over what the slices of Gateways and Services already say."""
         for endpoint_slice in slices:
             metadata = endpoint_slice["metadata"]
             labels = metadata.get("labels") or {}
+            if WAYPOINT_FOR in labels:
+                service = f"service {metadata['namespace']}/{labels[WAYPOINT_FOR]}"
+                numbers = ((metadata.get("annotations") or {}).get(PORTS) or "").split(",")
+                for front, entry in zip(numbers, endpoint_slice.get("ports") or (), strict=False):
+                    self.known[Port(service, int(front), "TCP")] = entry["port"]
+                    self._taken.add(entry["port"])
+                    self._last = max(self._last, entry["port"])
             if labels.get(MANAGED) == MANAGER and NAME_LABEL in labels:
                 key = f"{metadata['namespace']}/{labels[NAME_LABEL]}"
                 for entry in endpoint_slice.get("ports") or ():
@@ -68,8 +78,9 @@ class Ports:
             self._taken.add(number)
         return number
 
-    def release(self, gateway: str) -> None:
-        for port in [port for port in self.known if port.gateway == gateway]:
+    def release(self, gateway: str, number: int = 0) -> None:
+        """Give back the ports of a Gateway, or one of them."""
+        for port in [port for port in self.known if port.gateway == gateway and number in (0, port.number)]:
             self._taken.discard(self.known.pop(port))
 
 
@@ -161,6 +172,44 @@ async def ensure(
         await client.patch(
             resource, obj["metadata"]["name"], obj, namespace, type="apply", field_manager=FIELD_MANAGER, force=True
         )
+
+
+def waypoint_of(service: Object, ports: dict[Port, tuple[str, int]], node_ip: str) -> Object:
+    """Return the EndpointSlice that leads a Service's address through Envoy, for these ports."""
+    metadata = service["metadata"]
+    entries = [
+        {"name": name, "port": number, "protocol": "TCP", "appProtocol": "http"}
+        for _, (name, number) in sorted(ports.items())
+    ]
+    reference = {"apiVersion": "v1", "kind": "Service", "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": waypoint_name(metadata["name"]),
+            "namespace": metadata["namespace"],
+            "labels": {WAYPOINT_FOR: metadata["name"], MANAGED: MANAGER},
+            "annotations": {PORTS: ",".join(str(port.number) for port in sorted(ports))},
+            "ownerReferences": [reference],
+        },
+        "addressType": "IPv4",
+        "ports": entries,
+        "endpoints": [{"addresses": [node_ip], "conditions": {"ready": True, "serving": True, "terminating": False}}],
+    }
+
+
+def waypoints_of(slices: list[Object]) -> dict[str, Object]:
+    """Return the waypoints there are, by the key of their Service."""
+    found = {}
+    for piece in slices:
+        name = (piece["metadata"].get("labels") or {}).get(WAYPOINT_FOR)
+        if name:
+            found[f"{piece['metadata']['namespace']}/{name}"] = piece
+    return found
+
+
+def waypoint_name(service: str) -> str:
+    return f"{service}-waypoint"
 
 
 def addresses_given(service: Object | None) -> list[str]:

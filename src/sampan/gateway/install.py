@@ -1,4 +1,4 @@
-"""The kinds and the GatewayClass are there before anything is watched. What exists already stays as it is."""
+"""The kinds, the GatewayClass and the XMesh are there before anything is watched. What exists already stays as it is."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ async def install(client: Client) -> None:
         "spec": spec,
     }
     await create_if_missing(client, r.GATEWAY_CLASSES, gateway_class)
+    mesh = {"apiVersion": r.MESHES.api_version, "kind": r.MESHES.kind, "metadata": {"name": r.CLASS}}
+    mesh_spec = {"controllerName": r.CONTROLLER, "description": "Routes of Services, without sidecars, by Sampan"}
+    await create_if_missing(client, r.MESHES, {**mesh, "spec": mesh_spec})
 
 
 async def create_if_missing(client: Client, resource: ResourceType, obj: Object) -> None:

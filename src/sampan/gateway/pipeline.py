@@ -22,19 +22,21 @@ from sampan.gateway.model.gateways import GatewayModel, gateway_model
 from sampan.gateway.model.http_routes import REFUSES, http_route_model
 from sampan.gateway.model.indexes import GATEWAYS, add_indexes
 from sampan.gateway.model.listeners import ListenerId
+from sampan.gateway.model.mesh import frontend, http_ports, mesh_key
 from sampan.gateway.model.policies import SYSTEM
 from sampan.gateway.model.routes import RouteId, RouteModel, Stream
 from sampan.gateway.model.stream_routes import stream_route_model
 from sampan.gateway.model.world import Computation, Surroundings, World
 from sampan.gateway.status import STATUSES
-from sampan.gateway.xds import clusters, listeners, plugins
+from sampan.gateway.xds import clusters, listeners, metrics, plugins
 from sampan.gateway.xds.ads import Ads
 from sampan.gateway.xds.encode import encode
+from sampan.gateway.xds.listeners import mesh_listener
 from sampan.gateway.xds.tables import Tables
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PREFIX, ROUTES, SECRET
 from sampan.schema.objects import Object
 
-STAGES = ("gateway", "route", "plugin", "merged", "cluster", "endpoints", "listener", "secret")
+STAGES = ("gateway", "route", "mesh", "plugin", "merged", "cluster", "endpoints", "listener", "secret")
 """Computations in the order in which they run; ``status`` is not run here but noted as due."""
 ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
     "HTTPRoute": http_route_model,
@@ -83,6 +85,8 @@ class Pipeline:
         """``(kind, key)`` of objects whose status may have to be written."""
         self.gateways: dict[str, GatewayModel] = {}
         self.routes: dict[RouteId, RouteModel] = {}
+        self.waypoints: dict[str, dict[Port, tuple[str, int]]] = {}
+        """Service → its ports that routes hang on, each with its name and Envoy's port."""
         self._clusters = Uses(self._cluster_begins, self._cluster_ends)
         self._secrets = Uses(self._secret_begins, self._secret_ends)
         self._refs: dict[str, ClusterRef] = {}
@@ -91,6 +95,8 @@ class Pipeline:
         self._attached: dict[ListenerId, set[RouteId]] = {}
         self._filters: dict[str, Counter[Any]] = {}
         self._users: dict[str, Counter[str]] = {}
+        for type_url, name, message in metrics.resources(self.world):
+            self._emit(type_url, name, message)
 
     # in
 
@@ -247,6 +253,32 @@ class Pipeline:
             routes = self._attached.setdefault(listener, set())
             (routes.add if listener in after else routes.discard)(identity)
             self.world.put("Attached", listener, len(routes) or None)
+            if listener.parent.kind == "Service":
+                self.world.dirty.add(("mesh", listener.parent.key))
+
+    def _compute_mesh(self, key: str) -> None:
+        """Stand before the ports of a Service that routes hang on."""
+        service = self.world.get("Service", key)
+        gateway = mesh_key(key)
+        wanted: dict[Port, tuple[str, int]] = {}
+        for entry in http_ports(service) if service is not None else ():
+            listener = frontend(key, entry)
+            if not self.world.get("Attached", listener.id):
+                continue
+            port = Port(gateway, listener.port, "TCP")
+            wanted[port] = entry.get("name", ""), self.ports.of(port)
+            self._emit(LISTENER, listener.table(gateway), mesh_listener(self.world, gateway, listener, wanted[port][1]))
+            self.tables.set_listeners(listener.table(gateway), ("*",), ("*",))
+        for port in self.waypoints.get(key, {}).keys() - wanted.keys():
+            name = f"{gateway}/{port.number}"
+            self._emit(LISTENER, name, None)
+            self.tables.drop(name)
+            self.ports.release(gateway, port.number)
+        if wanted:
+            self.waypoints[key] = wanted
+        else:
+            self.waypoints.pop(key, None)
+            self.world.drop(("mesh", key))
 
     def _set_users(self, old: RouteModel | None, new: RouteModel | None) -> None:
         """Keep which Gateways lead to which backends: policies tell it in their status."""
@@ -364,7 +396,7 @@ def uses_of(model: RouteModel | None) -> set[tuple[str, str]]:
     """Return ``(kind ns/name of a backend, Gateway)`` for what a route leads to."""
     if model is None:
         return set()
-    gateways = {parent.gateway for parent in model.parents if parent.attachments}
+    gateways = {parent.gateway for parent in model.parents if parent.attachments and " " not in parent.gateway}
     return {(f"{ref.kind} {ref.key}", gateway) for ref in model.backends for gateway in gateways}
 
 

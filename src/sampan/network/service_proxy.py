@@ -15,7 +15,7 @@ from sampan.network.rule_table import Change, RuleTable
 from sampan.network.service_endpoints import Endpoint
 from sampan.network.service_kernel import ServiceKernel
 from sampan.network.service_table import ProxyConfig
-from sampan.network.services import NOTHING, SERVICE_NAME, Frontend, ServiceRules, rules_of
+from sampan.network.services import NOTHING, SERVICE_NAME, WAYPOINT_FOR, Frontend, ServiceRules, rules_of
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.network")
@@ -27,8 +27,9 @@ ZONE = "topology.kubernetes.io/zone"
 
 
 def service_keys(piece: Object) -> Iterable[str]:
-    """Yield the key of the Service that an EndpointSlice belongs to."""
-    name = (piece["metadata"].get("labels") or {}).get(SERVICE_NAME)
+    """Yield the key of the Service that an EndpointSlice belongs to, or leads to a proxy in front of."""
+    labels = piece["metadata"].get("labels") or {}
+    name = labels.get(SERVICE_NAME) or labels.get(WAYPOINT_FOR)
     if name:
         yield f"{piece['metadata'].get('namespace')}/{name}"
 

@@ -20,6 +20,8 @@ from sampan.schema.objects import Object
 SERVICE_NAME = "kubernetes.io/service-name"
 OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
 HEADLESS = "service.kubernetes.io/headless"
+WAYPOINT_FOR = "gateway.sampan.dev/waypoint-for"
+"""Label of an EndpointSlice that leads to a proxy in front of the Service: ports that it has go there instead."""
 PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 DEFAULT_AFFINITY_SECONDS = 10800
 Frontend = tuple[Address | None, int]
@@ -64,7 +66,9 @@ def rules_of(
     elements: dict[Element, Value] = {}
     affinities: dict[Affinity, frozenset[Endpoint]] = {}
     datagrams: dict[Frontend, frozenset[Endpoint]] = {}
-    listed = [one for one in slices if HEADLESS not in (one["metadata"].get("labels") or {})]
+    slices = list(slices)
+    waypoints = [one for one in slices if WAYPOINT_FOR in (one["metadata"].get("labels") or {})]
+    listed = [one for one in slices if not {HEADLESS, WAYPOINT_FOR} & (one["metadata"].get("labels") or {}).keys()]
     local: dict[Family, set[Address]] = {}
     without: set[str] = set()
     for family in config.families:
@@ -74,7 +78,7 @@ def rules_of(
         for port in service["spec"].get("ports") or ():
             if (port.get("protocol") or "TCP") not in PROTOCOLS:
                 continue
-            found = candidates(listed, port, family, place)
+            found = candidates(waypoints, port, family, place) or candidates(listed, port, family, place)
             here = {one.endpoint.address for one in found if one.local and one.ready}
             local.setdefault(family, set()).update(here)
             one = PortRules(service, port, family, config, cluster_ip, choose(found, place))

@@ -77,7 +77,8 @@ class Situation:
         self.pipeline.update()
 
     def names(self, type_url: str) -> list[str]:
-        return sorted(self.pipeline.ads.resources[type_url])
+        """Return the names of what came of the objects."""
+        return sorted(self.pipeline.ads.resources[type_url].keys() - {"sampan/metrics", "sampan/admin"})
 
     def get(self, type_url: str, name: str) -> Object:
         return decode(type_url.removeprefix(PREFIX), self.pipeline.ads.resources[type_url][name])

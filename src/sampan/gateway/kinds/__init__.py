@@ -6,7 +6,7 @@ and bounds. A cluster that has Gateway API's own definitions keeps them (only mi
 
 from __future__ import annotations
 
-from sampan.gateway.kinds import backends, gateway, gateway_class, grpc_route, http_route, own, reference_grant
+from sampan.gateway.kinds import backends, gateway, gateway_class, grpc_route, http_route, mesh, own, reference_grant
 from sampan.gateway.kinds import stream_routes as streams
 from sampan.schema.objects import Object
 
@@ -26,6 +26,7 @@ def definitions() -> list[Object]:
         backends.tls_policy_definition(),
         backends.traffic_policy_definition(),
         backends.backend_definition(),
+        mesh.definition(),
         own.middleware_definition(),
         own.plugin_definition(),
         own.parameters_definition(),

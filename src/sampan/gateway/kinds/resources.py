@@ -25,6 +25,7 @@ BACKENDS = ResourceType(EXPERIMENTAL_GROUP, "v1alpha1", "xbackends", "XBackend")
 BACKEND_TRAFFIC_POLICIES = ResourceType(
     EXPERIMENTAL_GROUP, "v1alpha1", "xbackendtrafficpolicies", "XBackendTrafficPolicy"
 )
+MESHES = ResourceType(EXPERIMENTAL_GROUP, "v1alpha1", "xmeshes", "XMesh", namespaced=False)
 MIDDLEWARES = ResourceType(OWN_GROUP, "v1alpha1", "middlewares", "Middleware")
 PLUGINS = ResourceType(OWN_GROUP, "v1alpha1", "plugins", "Plugin")
 PARAMETERS = ResourceType(OWN_GROUP, "v1alpha1", "gatewayparameters", "GatewayParameters")
@@ -39,6 +40,7 @@ DEFINED = (
     BACKEND_TLS_POLICIES,
     BACKENDS,
     BACKEND_TRAFFIC_POLICIES,
+    MESHES,
     MIDDLEWARES,
     PLUGINS,
     PARAMETERS,

@@ -57,9 +57,9 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     places: dict[Place, tuple[Ranked, ...]] = {}
     filters: dict[str, frozenset[HttpFilter]] = {}
     for parent in parents:
-        gateway = world.get("GatewayModel", parent.gateway)
+        gateway = world.get("GatewayModel", parent.gateway)  # None for a Service
         for attachment in parent.attachments:
-            context = attachment.listener.port, gateway.client_certificate
+            context = attachment.listener.port, gateway.client_certificate if gateway is not None else ""
             if context not in compiled:
                 compiled[context] = compile_rules(world, route, *context)
             table = attachment.listener.table(parent.gateway)

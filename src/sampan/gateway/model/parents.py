@@ -8,6 +8,7 @@ from sampan.gateway.kinds.resources import GROUP
 from sampan.gateway.model.gateways import GatewayModel
 from sampan.gateway.model.hostnames import shared_hostnames
 from sampan.gateway.model.listeners import Listener, Parent
+from sampan.gateway.model.mesh import frontends, mesh_key
 from sampan.gateway.model.selectors import lets_in
 from sampan.gateway.model.verdicts import Verdict
 from sampan.gateway.model.world import World
@@ -65,7 +66,18 @@ def attach(world: World, route: Object) -> list[ParentVerdict]:
         gateway = gateway_of(world, parent) if parent is not None else None
         if parent is not None and gateway is not None:
             result.append(_attach_one(world, gateway, parent, route, reference))
+        elif reference.get("group", GROUP) in ("", "core") and reference.get("kind") == "Service":
+            result.append(_attach_to_service(world, route, reference))
     return result
+
+
+def _attach_to_service(world: World, route: Object, reference: Object) -> ParentVerdict:
+    """Return what became of a parentRef to a Service; host names do not count there."""
+    namespace = route["metadata"]["namespace"]
+    key = f"{reference.get('namespace') or namespace}/{reference['name']}"
+    found, verdict = frontends(world, key, route["kind"], namespace, reference.get("port"))
+    attachments = tuple(Attachment(mesh_key(key), listener, ("*",)) for listener in found)
+    return ParentVerdict(reference, mesh_key(key), verdict, attachments)
 
 
 def _attach_one(world: World, gateway: GatewayModel, parent: Parent, route: Object, reference: Object) -> ParentVerdict:

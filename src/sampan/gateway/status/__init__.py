@@ -12,6 +12,7 @@ from sampan.gateway.status.conditions import Moment, Status
 
 STATUSES: dict[str, Status] = {
     r.GATEWAY_CLASSES.kind: gateway_class.status,
+    r.MESHES.kind: gateway_class.mesh_status,
     r.GATEWAYS.kind: gateway.status,
     r.LISTENER_SETS.kind: listener_set.status,
     **{resource.kind: routes.status_function(resource.kind) for resource in r.ROUTES},

@@ -53,3 +53,16 @@ FEATURES = (
     "TLSRouteModeTerminate",
     "UDPRoute",
 )
+
+MESH_FEATURES = (
+    "Mesh",
+    "MeshClusterIPMatching",
+    "MeshHTTPRouteBackendRequestHeaderModification",
+    "MeshHTTPRouteNamedRouteRule",
+    "MeshHTTPRouteQueryParamMatching",
+    "MeshHTTPRouteRedirectPath",
+    "MeshHTTPRouteRedirectPort",
+    "MeshHTTPRouteRewritePath",
+    "MeshHTTPRouteSchemeRedirect",
+)
+"""Those of the XMesh."""

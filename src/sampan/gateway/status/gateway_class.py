@@ -1,16 +1,23 @@
-"""GatewayClass: accepted when its parameters, if it names some, are ours and there."""
+"""GatewayClass and XMesh: accepted when its parameters, if it names some, are ours and there."""
 
 from __future__ import annotations
 
 from sampan.gateway.kinds.resources import CONTROLLER, OWN_GROUP
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
-from sampan.gateway.status.features import FEATURES
+from sampan.gateway.status.features import FEATURES, MESH_FEATURES
 from sampan.schema.objects import Object
 
 
 def status(world: World, key: str, moment: Moment) -> Object | None:
-    obj = world.get("GatewayClass status", key)
+    return judged(world, world.get("GatewayClass status", key), FEATURES, moment)
+
+
+def mesh_status(world: World, key: str, moment: Moment) -> Object | None:
+    return judged(world, world.get("XMesh status", key), MESH_FEATURES, moment)
+
+
+def judged(world: World, obj: Object | None, features: tuple[str, ...], moment: Moment) -> Object | None:
     if obj is None or obj["spec"]["controllerName"] != CONTROLLER:
         return None
     generation, old = generation_of(obj), obj.get("status") or {}
@@ -19,7 +26,7 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
     accepted = condition("Accepted", not problem, reason, problem or "served by sampan", generation)
     return {
         "conditions": stamped([accepted], old.get("conditions") or [], moment.now),
-        "supportedFeatures": [{"name": name} for name in FEATURES],
+        "supportedFeatures": [{"name": name} for name in features],
     }
 
 

@@ -82,6 +82,15 @@ def gateway_listener(
     return result
 
 
+def mesh_listener(world: World, key: str, listener: Listener, envoy_port: int) -> dict[str, Any]:
+    """Return the listener that stands before a Service's port."""
+    table = listener.table(key)
+    filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
+    address = {"address": world.surroundings.node_ip, "port_value": envoy_port}
+    chain = {"name": table, "filters": [connection_manager(table, filters, {}, world.surroundings)]}
+    return {"name": table, "address": {"socket_address": address}, "filter_chains": [chain]}
+
+
 def manager(world: World, gateway: GatewayModel, entry: Listener, tracing: str) -> dict[str, Any]:
     table = entry.table(gateway.key)
     return connection_manager(

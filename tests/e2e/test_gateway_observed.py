@@ -1,0 +1,143 @@
+"""What is seen of a gateway from outside: its access log, its spans at an OTLP collector, its counters."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from grpclib.const import Cardinality, Handler
+from grpclib.server import Server
+
+from sampan.cluster.settings import Settings
+from sampan.gateway.xds.ads import Raw, RawCodec
+from sampan.gateway.xds.metrics import PORT
+
+from .eventually import eventually
+from .test_gateway_live import apply
+from .up_down_cluster import Cluster
+
+NAMESPACE = "gateway-observed"
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+class Collector(threading.Thread):
+    """An OTLP collector that keeps the bytes of what it is sent."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self.address, self.port = address, 0
+        self.received: list[bytes] = []
+        self.ready = threading.Event()
+        self.loop = asyncio.new_event_loop()
+
+    def __mapping__(self) -> dict[str, Any]:
+        return {EXPORT: Handler(self.export, Cardinality.UNARY_UNARY, Raw, Raw)}
+
+    async def export(self, stream: Any) -> None:
+        message = await stream.recv_message()
+        self.received.append(message.content)
+        await stream.send_message(Raw(b""))
+
+    def run(self) -> None:
+        self.loop.run_until_complete(self.serve())
+
+    async def serve(self) -> None:
+        server = Server([self], codec=RawCodec())
+        await server.start(self.address, 0)
+        assert server._server is not None
+        self.port = server._server.sockets[0].getsockname()[1]
+        self.ending = asyncio.Event()
+        self.ready.set()
+        await self.ending.wait()
+        server.close()
+
+    def finish(self) -> None:
+        self.loop.call_soon_threadsafe(self.ending.set)
+        self.join(10)
+
+
+@pytest.fixture
+def collector(real_cluster: Cluster) -> Iterator[Collector]:
+    there = Collector(str(Settings.load(real_cluster.name).host_ip))
+    there.start()
+    assert there.ready.wait(10)
+    yield there
+    there.finish()
+
+
+def objects(collector: Collector) -> list[dict[str, Any]]:
+    """A Gateway whose one route redirects, and the collector as a Service outside the cluster."""
+
+    def named(kind: str, api_version: str, name: str, **more: Any) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": NAMESPACE, **more.pop("metadata", {})}
+        return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
+
+    group = "gateway.networking.k8s.io/v1"
+    log = {"json": {"code": "%RESPONSE_CODE%", "host": "%REQ(:AUTHORITY)%"}}
+    tracing = {"backendRef": {"name": "collector", "port": 4317}, "serviceName": "front"}
+    reference = {"group": "gateway.sampan.dev", "kind": "GatewayParameters", "name": "seen"}
+    gateway = {
+        "gatewayClassName": "sampan",
+        "infrastructure": {"parametersRef": reference},
+        "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+    }
+    redirect = {"type": "RequestRedirect", "requestRedirect": {"hostname": "elsewhere.example"}}
+    ports = [{"name": "otlp", "port": 4317}]
+    labels = {"kubernetes.io/service-name": "collector"}
+    return [
+        named("GatewayParameters", "gateway.sampan.dev/v1alpha1", "seen", spec={"accessLog": log, "tracing": tracing}),
+        named("Service", "v1", "collector", spec={"ports": ports}),
+        named(
+            "EndpointSlice",
+            "discovery.k8s.io/v1",
+            "collector-1",
+            metadata={"labels": labels},
+            addressType="IPv4",
+            ports=[{"name": "otlp", "port": collector.port}],
+            endpoints=[{"addresses": [collector.address]}],
+        ),
+        named("Gateway", group, "front", spec=gateway),
+        named("HTTPRoute", group, "r", spec={"parentRefs": [{"name": "front"}], "rules": [{"filters": [redirect]}]}),
+    ]
+
+
+def test_requests_are_logged_traced_and_counted(real_cluster: Cluster, collector: Collector) -> None:
+    kubectl = real_cluster.kubectl
+    kubectl("create", "namespace", NAMESPACE)
+    settings = Settings.load(real_cluster.name)
+    try:
+        apply(real_cluster, *objects(collector))
+        kubectl("-n", NAMESPACE, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=30s")
+        address = real_cluster.get("-n", NAMESPACE, "gateway", "front")["status"]["addresses"][0]["value"]
+
+        def redirected() -> bool:
+            connection = http.client.HTTPConnection(address, timeout=5)
+            connection.request("GET", "/", headers={"Host": "seen.example"})
+            return connection.getresponse().status == 302
+
+        eventually("the gateway answers", redirected)
+        log = settings.log_dir / "access.log"
+
+        def logged() -> bool:
+            lines = log.read_text().splitlines() if log.exists() else []
+            return any(json.loads(line) == {"code": 302, "host": "seen.example"} for line in lines)
+
+        eventually("the request is in the access log", logged, 30)
+        eventually("its span is at the collector", lambda: any(b"seen.example" in r for r in collector.received), 30)
+        assert any(b"front" in content for content in collector.received)
+        connection = http.client.HTTPConnection(str(settings.node_ip), PORT, timeout=5)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        assert (
+            'envoy_http_downstream_rq_xx{envoy_response_code_class="3",envoy_http_conn_manager_prefix="gateway"}'
+            in text
+        )
+        connection.request("GET", "/quitquitquit")
+        assert connection.getresponse().status == 404
+    finally:
+        kubectl("delete", "namespace", NAMESPACE, "--wait=false")

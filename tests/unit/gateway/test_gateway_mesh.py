@@ -1,0 +1,59 @@
+"""Services as parents of routes: their address leads through Envoy for as long as a route hangs on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.gateway.infrastructure import Ports, waypoint_of
+from sampan.gateway.xds.types import LISTENER, ROUTES
+
+from .situation import Situation, obj, path_rule, route
+
+PORTS = [
+    {"name": "http", "port": 80},
+    {"name": "alt", "port": 8080, "appProtocol": "http"},
+    {"name": "tcp", "port": 9090},
+    {"name": "grpc", "port": 7070},
+]
+TABLE = "service shop/front/80"
+
+
+def service(**more: Any) -> dict[str, Any]:
+    return obj("Service", "front", {"ports": PORTS, "clusterIP": "10.1.0.1", **more})
+
+
+def on_service(name: str = "r", **more: Any) -> dict[str, Any]:
+    made = route(name, path_rule("PathPrefix", "/"), hostnames=["ignored.example"])
+    made["spec"]["parentRefs"] = [{"group": "", "kind": "Service", "name": "front", **more}]
+    return made
+
+
+def test_a_route_stands_before_the_ports_that_speak_http() -> None:
+    there = Situation(service(), on_service())
+    listeners = [name for name in there.names(LISTENER) if name.startswith("service")]
+    assert listeners == ["service shop/front/7070", "service shop/front/80", "service shop/front/8080"]
+    assert [entry["name"] for entry in there.hosts(TABLE)["*"]] == ["shop/r/0"]
+    assert there.conditions("HTTPRoute", "r")["Accepted"]["status"] == "True"
+    there.put(on_service(port=80))
+    assert [name for name in there.names(LISTENER) if name.startswith("service")] == [TABLE]
+    there.delete(on_service())
+    assert there.names(LISTENER) == ["shop/gw/80"] and TABLE not in there.names(ROUTES)
+    assert there.pipeline.waypoints == {}
+
+
+def test_what_cannot_be_attached_to_a_service_says_so() -> None:
+    there = Situation(on_service())
+    assert there.conditions("HTTPRoute", "r")["Accepted"]["reason"] == "NoMatchingParent"
+    there.put(service(clusterIP="None"))
+    assert "no address" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+    there.put(service(), on_service(port=9090))
+    assert there.conditions("HTTPRoute", "r")["Accepted"]["reason"] == "NoMatchingParent"
+    assert there.pipeline.waypoints == {}
+
+
+def test_the_ports_of_a_waypoint_are_read_back() -> None:
+    there = Situation(service(), on_service())
+    made = there.pipeline.waypoints["shop/front"]
+    ports = Ports()
+    ports.learn([waypoint_of(service(), made, "10.0.0.1")])
+    assert ports.known == {port: number for port, (_, number) in made.items()}
