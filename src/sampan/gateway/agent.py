@@ -22,7 +22,7 @@ from sampan.client.http import HttpClient
 from sampan.client.informer import Handler, Informer, key_of
 from sampan.client.kubeconfig import load
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, SECRETS, SERVICES
+from sampan.client.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, PODS, SECRETS, SERVICES
 from sampan.gateway import infrastructure
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
 from sampan.gateway.install import install
@@ -88,6 +88,7 @@ class Agent:
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
         self._envoy: asyncio.Task[None] | None = None
         self._services: dict[str, Object] = {}
+        self._pods: asyncio.Task[None] | None = None
         self._waypoints: dict[str, Object] = {}
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
         """Object → the first and last push its status waits for, and since when."""
@@ -134,11 +135,25 @@ class Agent:
             self._note_due(number)
             if self.pipeline.gateways or self.pipeline.waypoints:
                 self._ensure_envoy()
+            if self.pipeline.wants_pods and self._pods is None:
+                self._pods = self._task(self._follow_pods(), "pods")
             await self._ensure_waypoints(number)
             for key in list(self.pipeline.gateways):
                 await self._ensure_service(key)
             for key in [key for key in self._services if key not in self.pipeline.gateways]:
                 del self._services[key]
+
+    async def _follow_pods(self) -> None:
+        """Watch all pods' addresses: begun with the first route for the clients of a namespace."""
+        informer = Informer(self.client, PODS)
+
+        def changed(change: str, old: Object | None, new: Object) -> None:
+            self.pipeline.put_pod(key_of(new), None if change == "DELETED" else new)
+            if self.pipeline.world.dirty:
+                self.dirty.set()
+
+        informer.add_handler(changed)
+        await informer.run()
 
     def _note_due(self, number: int) -> None:
         now = asyncio.get_running_loop().time()

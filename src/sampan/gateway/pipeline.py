@@ -21,10 +21,11 @@ from sampan.gateway.model.certificates import secret_of
 from sampan.gateway.model.gateways import GatewayModel, gateway_model
 from sampan.gateway.model.http_routes import REFUSES, http_route_model
 from sampan.gateway.model.indexes import GATEWAYS, add_indexes
-from sampan.gateway.model.listeners import ListenerId
-from sampan.gateway.model.mesh import frontend, http_ports, mesh_key
+from sampan.gateway.model.listeners import Listener, ListenerId
+from sampan.gateway.model.mesh import default_route, frontend, http_ports, is_consumer, mesh_key
 from sampan.gateway.model.policies import SYSTEM
-from sampan.gateway.model.routes import RouteId, RouteModel, Stream
+from sampan.gateway.model.ranked import Ranked
+from sampan.gateway.model.routes import Place, RouteId, RouteModel, Stream
 from sampan.gateway.model.stream_routes import stream_route_model
 from sampan.gateway.model.world import Computation, Surroundings, World
 from sampan.gateway.status import STATUSES
@@ -95,6 +96,8 @@ class Pipeline:
         self._attached: dict[ListenerId, set[RouteId]] = {}
         self._filters: dict[str, Counter[Any]] = {}
         self._users: dict[str, Counter[str]] = {}
+        self._consumers: set[RouteId] = set()
+        self._defaults: dict[Place, tuple[Ranked, ...]] = {}
         for type_url, name, message in metrics.resources(self.world):
             self._emit(type_url, name, message)
 
@@ -115,6 +118,18 @@ class Pipeline:
             for gateway in self.world.find(GATEWAYS, key):
                 metadata = gateway["metadata"]
                 self.world.dirty.add(("gateway", f"{metadata['namespace']}/{metadata['name']}"))
+
+    def put_pod(self, key: str, pod: Object | None) -> None:
+        """Take over the address of a pod (None: it is gone): routes for clients of its namespace are for it."""
+        address = ((pod or {}).get("status") or {}).get("podIP")
+        metadata = {"namespace": key.partition("/")[0], "name": key.partition("/")[2]}
+        entry = {"metadata": metadata, "spec": {"address": address}} if address else None
+        self.world.put_object("PodAddress", key, entry)
+
+    @property
+    def wants_pods(self) -> bool:
+        """Whether there are routes for the clients of some namespace."""
+        return bool(self._consumers)
 
     def put_plugin(self, key: str, live: Any, problem: str) -> None:
         """Take over which version of a plugin is live (None: none), and why a newer one is not."""
@@ -212,6 +227,11 @@ class Pipeline:
         self._set_filters(old, new)
         self._set_attached(identity, old, new)
         self._set_users(old, new)
+        namespace = key.partition("/")[0]
+        if new is not None and any(is_consumer(parent.gateway, namespace) for parent in new.parents):
+            self._consumers.add(identity)
+        else:
+            self._consumers.discard(identity)
         self._clusters.set(("route", *identity), new.clusters if new is not None else frozenset())
 
     def _set_streams(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
@@ -269,16 +289,35 @@ class Pipeline:
             wanted[port] = entry.get("name", ""), self.ports.of(port)
             self._emit(LISTENER, listener.table(gateway), mesh_listener(self.world, gateway, listener, wanted[port][1]))
             self.tables.set_listeners(listener.table(gateway), ("*",), ("*",))
+            self._set_default(key, listener)
         for port in self.waypoints.get(key, {}).keys() - wanted.keys():
             name = f"{gateway}/{port.number}"
             self._emit(LISTENER, name, None)
             self.tables.drop(name)
             self.ports.release(gateway, port.number)
+            self._put_default(key, name, (), frozenset())
         if wanted:
             self.waypoints[key] = wanted
         else:
             self.waypoints.pop(key, None)
             self.world.drop(("mesh", key))
+
+    def _set_default(self, key: str, listener: Listener) -> None:
+        """Let clients pass to the Service itself where all routes are for others: those of another namespace."""
+        table, namespace = listener.table(mesh_key(key)), key.partition("/")[0]
+        if any(route.key.partition("/")[0] == namespace for route in self._attached.get(listener.id, ())):
+            self._put_default(key, table, (), frozenset())
+        else:
+            ranked, cluster = default_route(key, listener.port)
+            self._put_default(key, table, (ranked,), frozenset((cluster,)))
+
+    def _put_default(self, key: str, table: str, ranked: tuple[Ranked, ...], clusters: frozenset[ClusterRef]) -> None:
+        place = Place(table, "*", "*")
+        before = self._defaults.pop(place, ())
+        if ranked:
+            self._defaults[place] = ranked
+        self.tables.put(RouteId("Service", key), {place: before}, {place: ranked})
+        self._clusters.set(("default", table), clusters)
 
     def _set_users(self, old: RouteModel | None, new: RouteModel | None) -> None:
         """Keep which Gateways lead to which backends: policies tell it in their status."""

@@ -57,3 +57,22 @@ def test_the_ports_of_a_waypoint_are_read_back() -> None:
     ports = Ports()
     ports.learn([waypoint_of(service(), made, "10.0.0.1")])
     assert ports.known == {port: number for port, (_, number) in made.items()}
+
+
+def test_a_route_of_another_namespace_is_for_its_own_clients_only() -> None:
+    consumer = on_service(namespace="shop")
+    consumer["metadata"]["namespace"] = "other"
+    there = Situation(service(), consumer)
+    assert there.pipeline.wants_pods
+    pod = {"metadata": {"namespace": "other", "name": "p"}, "status": {"podIP": "10.0.0.7"}}
+    there.pipeline.put_pod("other/p", pod)
+    there.pipeline.update()
+    first, last = there.hosts(TABLE)["*"]
+    match = first["match"]["headers"][0]["string_match"]["safe_regex"]["regex"]
+    assert first["name"] == "other/r/0" and r"10\.0\.0\.7" in match
+    assert last["route"]["cluster"] == "shop/front/80", "others pass"
+    there.put(on_service(name="mine"))
+    assert [entry["name"] for entry in there.hosts(TABLE)["*"]] == ["other/r/0", "shop/mine/0"]
+    there.delete(on_service(name="mine"))
+    there.delete(consumer)
+    assert TABLE not in there.names(ROUTES) and not there.pipeline.wants_pods

@@ -202,6 +202,17 @@ def test_slices_of_headless_services_are_not_looked_at() -> None:
     assert f"no_endpoint_ips {ADDRESS} . tcp . 80" in shown(rules_of(service(), [piece], CONFIG))
 
 
+def test_a_port_with_a_waypoint_goes_there_and_the_others_do_not() -> None:
+    ports = [{"name": "http", "port": 80, "protocol": "TCP"}, {"name": "raw", "port": 90, "protocol": "TCP"}]
+    plain = [endpoints("10.240.0.2"), endpoints("10.240.0.2", name="raw")]
+    waypoint = endpoints("10.240.255.2", port=10300)
+    waypoint["metadata"]["labels"] = {"gateway.sampan.dev/waypoint-for": "web"}
+    before = rules_of(service(ports=ports), plain, CONFIG)
+    found = rules_of(service(ports=ports), [*plain, waypoint], CONFIG)
+    changed = {name for name, value in shown(found).items() if shown(before).get(name) != value}
+    assert [shown(found)[name] for name in changed] == ["10.240.255.2 . 10300"], changed
+
+
 def test_health_of_a_service_counts_its_ready_endpoints_here() -> None:
     balanced = service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=30999)
     pieces = [endpoints("10.240.0.2", "10.240.0.3", nodeName="node"), endpoints("10.240.0.4", nodeName="other")]

@@ -15,9 +15,11 @@ from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter
 from sampan.gateway.model import matches
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
 from sampan.gateway.model.durations import duration, milliseconds
+from sampan.gateway.model.mesh import clients_match, is_consumer
 from sampan.gateway.model.parents import attach
 from sampan.gateway.model.policies import traffic_policy
-from sampan.gateway.model.routes import Place, Ranked, RouteId, RouteModel
+from sampan.gateway.model.ranked import Ranked
+from sampan.gateway.model.routes import Place, RouteId, RouteModel
 from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
 from sampan.gateway.model.world import World, age_key, key_of
 from sampan.gateway.xds.encode import encode
@@ -53,13 +55,15 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     parents = attach(world, route)
     if not parents:
         return None
-    compiled: dict[tuple[int, str], Compiled] = {}
+    compiled: dict[tuple[int, str, bool], Compiled] = {}
+    namespace = key.partition("/")[0]
     places: dict[Place, tuple[Ranked, ...]] = {}
     filters: dict[str, frozenset[HttpFilter]] = {}
     for parent in parents:
         gateway = world.get("GatewayModel", parent.gateway)  # None for a Service
         for attachment in parent.attachments:
-            context = attachment.listener.port, gateway.client_certificate if gateway is not None else ""
+            certificate = gateway.client_certificate if gateway is not None else ""
+            context = attachment.listener.port, certificate, is_consumer(parent.gateway, namespace)
             if context not in compiled:
                 compiled[context] = compile_rules(world, route, *context)
             table = attachment.listener.table(parent.gateway)
@@ -68,8 +72,8 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
                 place = Place(table, attachment.listener.hostname, hostname)
                 places[place] = tuple(compiled[context].ranked)
     if not compiled:  # not attached: what is wrong with its references is told all the same
-        compiled[0, ""] = compile_rules(world, route, 80, "")
-        compiled[0, ""].clusters.clear()
+        compiled[0, "", False] = compile_rules(world, route, 80, "", False)
+        compiled[0, "", False].clusters.clear()
     first = next(iter(compiled.values()))
     return RouteModel(
         RouteId(kind, key),
@@ -85,8 +89,10 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     )
 
 
-def compile_rules(world: World, route: Object, port: int, client_certificate: str) -> Compiled:
-    """Return the Envoy routes of all rules, for listeners of that port and Gateways with that client certificate."""
+def compile_rules(world: World, route: Object, port: int, client_certificate: str, consumer: bool) -> Compiled:
+    """Return the Envoy routes of all rules, for listeners of that port and Gateways with that client certificate.
+
+    ``consumer``: only requests from pods of the route's own namespace are meant."""
     result = Compiled()
     grpc = route["kind"] == "GRPCRoute"
     to_match, rank = (matches.grpc_match, matches.grpc_rank) if grpc else (matches.http_match, matches.http_rank)
@@ -97,8 +103,12 @@ def compile_rules(world: World, route: Object, port: int, client_certificate: st
             ranked = []
             for index, match in enumerate(entries):
                 site = Site(world, route, rule, match, port, client_certificate, result.clusters)
-                message = {"name": f"{key}/{number}", "match": to_match(match), **action(site, result)}
-                ranked.append(Ranked((*rank(match), age, route["kind"], number, index), encode(ROUTE, message)))
+                envoy_match = to_match(match)
+                if consumer:
+                    envoy_match.setdefault("headers", []).append(clients_match(world, site.namespace))
+                message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result)}
+                order = int(not consumer), *rank(match), age, route["kind"], number, index
+                ranked.append(Ranked(order, encode(ROUTE, message)))
             result.ranked += ranked
         except Unsupported as error:
             result.dropped.append(f"rule {number}: {error}")

@@ -14,6 +14,7 @@ SLICES = "slices of a service"
 TLS_POLICIES = "TLS policies of a target"
 TRAFFIC_POLICIES = "traffic policies of a target"
 GATEWAYS = "gateways of a class"
+CLIENTS = "addresses of a namespace"
 
 
 def add_indexes(world: World) -> None:
@@ -22,6 +23,7 @@ def add_indexes(world: World) -> None:
     world.add_index(SLICES, "EndpointSlice", service_of_slice)
     world.add_index(TLS_POLICIES, "BackendTLSPolicy", targets)
     world.add_index(TRAFFIC_POLICIES, "XBackendTrafficPolicy", targets)
+    world.add_index(CLIENTS, "PodAddress", lambda obj: [obj["metadata"]["namespace"]])
     world.add_index(GATEWAYS, "Gateway", lambda obj: [obj["spec"]["gatewayClassName"]])
 
 

@@ -75,7 +75,7 @@ def _attach_to_service(world: World, route: Object, reference: Object) -> Parent
     """Return what became of a parentRef to a Service; host names do not count there."""
     namespace = route["metadata"]["namespace"]
     key = f"{reference.get('namespace') or namespace}/{reference['name']}"
-    found, verdict = frontends(world, key, route["kind"], namespace, reference.get("port"))
+    found, verdict = frontends(world, key, route["kind"], reference.get("port"))
     attachments = tuple(Attachment(mesh_key(key), listener, ("*",)) for listener in found)
     return ParentVerdict(reference, mesh_key(key), verdict, attachments)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.model.backends import ClusterRef
 from sampan.gateway.model.listeners import ListenerId
 from sampan.gateway.model.parents import ParentVerdict
+from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.verdicts import Verdict
 
 
@@ -23,13 +24,6 @@ class Place(NamedTuple):
     table: str
     listener_hostname: str
     hostname: str
-
-
-class Ranked(NamedTuple):
-    """An encoded Envoy route with its place in the order."""
-
-    rank: tuple[Any, ...]
-    route: bytes
 
 
 class Share(NamedTuple):

@@ -57,6 +57,7 @@ FEATURES = (
 MESH_FEATURES = (
     "Mesh",
     "MeshClusterIPMatching",
+    "MeshConsumerRoute",
     "MeshHTTPRouteBackendRequestHeaderModification",
     "MeshHTTPRouteNamedRouteRule",
     "MeshHTTPRouteQueryParamMatching",

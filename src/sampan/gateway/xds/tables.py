@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sampan.gateway.model.hostnames import covers, owner, specificity
-from sampan.gateway.model.routes import Place, Ranked, RouteId
+from sampan.gateway.model.ranked import Ranked
+from sampan.gateway.model.routes import Place, RouteId
 from sampan.gateway.xds.encode import delimited, encode
 from sampan.gateway.xds.trials import Trials, Wanted
 

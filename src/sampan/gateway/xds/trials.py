@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sampan.gateway.model.routes import Ranked, RouteId
+from sampan.gateway.model.ranked import Ranked
+from sampan.gateway.model.routes import RouteId
 
 Wanted = dict[tuple[str, str], tuple[Ranked, ...]]
 
