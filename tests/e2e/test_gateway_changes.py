@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import http.client
 import json
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -244,3 +246,39 @@ def test_weights_and_pods_change_under_load(front: tuple[Cluster, str]) -> None:
             lambda: len(cluster.get("-n", NAMESPACE, "pods", "-l", "app=red")["items"]) == 1,
             60,
         )
+
+
+def test_the_gateway_part_restarts_and_envoy_serves_on(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    leaving = route("HTTPRoute", "leaving", ("blue", 1), hostnames=["leaving.example"])
+    apply(cluster, leaving)
+
+    def status(host: str) -> int:
+        connection = Connection(address, 80)
+        connection.request("GET", "/", headers={"Host": host})
+        return connection.getresponse().status
+
+    def part() -> tuple[int, str]:
+        """Return the pid and state of the gateway part."""
+        lines = cluster.sampan("status", "--name", cluster.name).stdout.splitlines()
+        words = next(line.split() for line in lines if line.startswith("gateway "))
+        return int(words[1]) if words[1].isdigit() else 0, words[4] if "MB" in words else words[-1]
+
+    eventually("the route serves", lambda: status("leaving.example") == 200 and status("x.example") == 200)
+    before, _ = part()
+    connection = Connection(address, 80)
+    with Load(connection):
+        os.kill(before, signal.SIGKILL)
+        cluster.kubectl("-n", NAMESPACE, "delete", "httproute", "leaving")
+        apply(cluster, route("HTTPRoute", "coming", ("blue", 1), hostnames=["coming.example"]))
+        eventually("the part is back", lambda: part()[1] == "ready" and part()[0] not in (0, before), 60)
+
+        def follows() -> bool:
+            connection = Connection(address, 80)
+            connection.request("GET", "/", headers={"Host": "coming.example"})
+            return connection.getresponse().read().strip() == b"blue"
+
+        eventually("what changed meanwhile is served", follows)
+        for name in ("leaving.example", "coming.example"):
+            assert status(name) == 200  # the route without host names takes what the other left
+    assert connection.opened == 1

@@ -39,6 +39,8 @@ logger = logging.getLogger("sampan.gateway")
 SETTLE_SECONDS = 10.0
 """How long Envoy may take to answer before the status says that it has not."""
 STATUS_WRITERS = 8
+PAUSE_SECONDS = 1.0
+"""How long what the API refused is left alone."""
 WATCHED = (*kinds.DEFINED, SERVICES, ENDPOINT_SLICES, SECRETS, CONFIG_MAPS, NAMESPACES)
 RESOURCES = {resource.kind: resource for resource in WATCHED}
 
@@ -56,14 +58,11 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
     """Run until cancelled. ``ready`` is called when the kinds are served and the world is known."""
     for folder in (config.run_dir, config.state_dir / "plugins", config.log_dir):
         folder.mkdir(parents=True, exist_ok=True)
-    socket = config.run_dir / "ads.sock"
-    socket.unlink(missing_ok=True)
     client = HttpClient(load(config.kubeconfig), agent="sampan-gateway")
     try:
         await install(client)
         async with asyncio.TaskGroup() as group:
             agent = Agent(config, client, group)
-            group.create_task(ads.serve_ads(agent.ads, socket), name="ads")
             await agent.run(ready)
     finally:
         await client.close()
@@ -88,6 +87,8 @@ class Agent:
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
         self._envoy: asyncio.Task[None] | None = None
         self._services: dict[str, Object] = {}
+        self._pauses: dict[str, float] = {}
+        """Gateway → before when its Service is not tried again."""
         self._pods: asyncio.Task[None] | None = None
         self._waypoints: dict[str, Object] = {}
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
@@ -104,6 +105,11 @@ class Agent:
         self._plugins_changed()
         self.pipeline.ports.learn(self.informers[ENDPOINT_SLICES].all())
         self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
+        self._note_due(self.pipeline.update())
+        # an Envoy that is there already is told what is gone: only now is it known what should be
+        socket = self.config.run_dir / "ads.sock"
+        socket.unlink(missing_ok=True)
+        self._task(ads.serve_ads(self.ads, socket), "ads")
         self._task(self._tell(), "status")
         self._task(self._follow(), "follow")
         ready()
@@ -189,9 +195,8 @@ class Agent:
             "name": name,
         }
         there = self.informers[SERVICES].get(f"{gateway['metadata']['namespace']}/{name}")
-        if self._services.get(key) == wanted and (there is not None or not ports):
-            return
-        if not ports:
+        now = asyncio.get_running_loop().time()
+        if not ports or (self._services.get(key) == wanted and there is not None) or self._pauses.get(key, 0.0) > now:
             return
         self._services[key] = wanted
         try:
@@ -201,7 +206,8 @@ class Agent:
             if not expected(error):
                 raise
             logger.warning("gateway %s: %s", key, error)
-            asyncio.get_running_loop().call_later(1.0, self.dirty.set)
+            self._pauses[key] = now + PAUSE_SECONDS
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS + 0.01, self.dirty.set)
 
     async def _ensure_waypoints(self, number: int) -> None:
         """Lead Services with routes of their own through Envoy, when it is there, and those without past it."""

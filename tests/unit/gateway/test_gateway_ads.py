@@ -149,3 +149,19 @@ def test_routes_of_a_refused_listener_are_not_waited_for() -> None:
     server.push()
     envoy.answer()
     assert server.acknowledged == server.sequence
+
+
+def test_an_envoy_that_comes_back_gets_what_differs_and_hears_what_is_gone() -> None:
+    server = Ads()
+    for type_url, name in ((CLUSTER, "same"), (CLUSTER, "other"), (LISTENER, "gw/80"), (ROUTES, "gw/80")):
+        server.change(type_url, name, b"1")
+    server.push()
+    envoy = Envoy(server)
+    versions = {"same": server.versions[CLUSTER]["same"], "other": "old", "gone": "old"}
+    server.on_request(envoy.connection, {"type_url": CLUSTER, "initial_resource_versions": versions})
+    for type_url, names in ((LISTENER, []), (ROUTES, ["gw/80"])):
+        kept = {"gw/80": server.versions[type_url]["gw/80"]}
+        request = {"type_url": type_url, "resource_names_subscribe": names, "initial_resource_versions": kept}
+        server.on_request(envoy.connection, request)
+    assert envoy.answer() == [(CLUSTER, ["other"], ["gone"])]
+    assert server.acknowledged == server.sequence

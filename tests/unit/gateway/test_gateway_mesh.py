@@ -62,6 +62,7 @@ def test_the_ports_of_a_waypoint_are_read_back() -> None:
 def test_a_route_of_another_namespace_is_for_its_own_clients_only() -> None:
     consumer = on_service(namespace="shop")
     consumer["metadata"]["namespace"] = "other"
+    consumer["spec"]["rules"][0]["backendRefs"] = [{"name": "front", "namespace": "shop", "port": 8080}]
     there = Situation(service(), consumer)
     assert there.pipeline.wants_pods
     pod = {"metadata": {"namespace": "other", "name": "p"}, "status": {"podIP": "10.0.0.7"}}
@@ -69,6 +70,7 @@ def test_a_route_of_another_namespace_is_for_its_own_clients_only() -> None:
     there.pipeline.update()
     first, last = there.hosts(TABLE)["*"]
     match = first["match"]["headers"][0]["string_match"]["safe_regex"]["regex"]
+    assert first["route"]["cluster"] == "shop/front/8080", "the parent itself needs no grant"
     assert first["name"] == "other/r/0" and r"10\.0\.0\.7" in match
     assert last["route"]["cluster"] == "shop/front/80", "others pass"
     there.put(on_service(name="mine"))

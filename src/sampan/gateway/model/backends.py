@@ -54,7 +54,8 @@ def backend_cluster(
     namespace = reference.get("namespace") or own
     if (group, kind) not in (("", "Service"), ("core", "Service"), (EXPERIMENTAL_GROUP, "XBackend")):
         raise Unresolved("InvalidKind", f"backend {name} is of kind {kind}: only Service and XBackend are known")
-    if not granted(world, route["kind"], own, kind, namespace, name, group.replace("core", "")):
+    permitted = granted(world, route["kind"], own, kind, namespace, name, group.replace("core", ""))
+    if not permitted and not (kind == "Service" and is_parent(route, namespace, name)):
         raise Unresolved("RefNotPermitted", f"no ReferenceGrant of {namespace} permits the {kind} {name}")
     key = f"{namespace}/{name}"
     backend = world.get(kind, key)
@@ -71,6 +72,16 @@ def backend_cluster(
     if policy is not None and not policy.serves:
         return None
     return ClusterRef(kind, key, int(port["port"]), protocol, client_certificate if policy is not None else "")
+
+
+def is_parent(route: Object, namespace: str, name: str) -> bool:
+    """Whether a Service is a parent of the route itself: its clients reach it anyway (GAMMA, consumer routes)."""
+    own = route["metadata"]["namespace"]
+    return any(
+        reference.get("kind") == "Service"
+        and (reference.get("namespace") or own, reference["name"]) == (namespace, name)
+        for reference in route["spec"].get("parentRefs") or ()
+    )
 
 
 def external(world: World, key: str, backend: Object, protocol: str) -> ClusterRef | None:

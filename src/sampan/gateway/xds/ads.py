@@ -233,26 +233,33 @@ class Ads:
             self._on_answer(connection, type_url, sent, request.get("error_detail"))
         first = type_url not in connection.subscribed
         if first or "resource_names_subscribe" in request or "resource_names_unsubscribe" in request:
-            names = connection.subscribed.setdefault(type_url, set())
-            asked = request.get("resource_names_subscribe", [])
-            names.update(asked)
-            for name in asked:  # asked again means: send again
-                connection.has[type_url].pop(name, None)
-            for name in request.get("resource_names_unsubscribe", []):
-                names.discard(name)
-                connection.has[type_url].pop(name, None)
-                connection.due[type_url].pop(name, None)
-            if first and type_url == LISTENER:
-                for name in self.resources[ROUTES]:
-                    self._owe(connection, ROUTES, name, self.sequence)
-            wildcard = type_url in WILDCARD or "*" in names
-            for name in self.resources[type_url] if first and wildcard else asked:
-                if name in self.resources[type_url]:
-                    self._owe(connection, type_url, name, self.sequence)
-            if first and wildcard and not connection.due[type_url]:
-                self._send(connection, type_url, [], [])  # there is nothing: Envoy would wait 15 s to be told so
+            self._on_subscription(connection, type_url, request, first=first)
         self._send_due(connection)
         self._answered.set()
+
+    def _on_subscription(self, connection: Connection, type_url: str, request: dict[str, Any], *, first: bool) -> None:
+        """Note what an Envoy asks for. One that comes back says what it has: only what differs is sent."""
+        names, has = connection.subscribed.setdefault(type_url, set()), connection.has[type_url]
+        asked = request.get("resource_names_subscribe", [])
+        names.update(asked)
+        kept = request.get("initial_resource_versions", {}) if first else {}
+        has.update(kept)
+        for name in asked:  # asked again means: send again
+            if name not in kept:
+                has.pop(name, None)
+        for name in request.get("resource_names_unsubscribe", []):
+            names.discard(name)
+            has.pop(name, None)
+            connection.due[type_url].pop(name, None)
+        if first and type_url == LISTENER:
+            for name in self.resources[ROUTES]:
+                self._owe(connection, ROUTES, name, self.sequence)
+        wildcard = type_url in WILDCARD or "*" in names
+        for name in {**dict.fromkeys(self.resources[type_url] if first and wildcard else asked), **kept}:
+            if name in self.resources[type_url] or name in has:
+                self._owe(connection, type_url, name, self.sequence)
+        if first and wildcard and not kept and not connection.due[type_url]:
+            self._send(connection, type_url, [], [])  # there is nothing: Envoy would wait 15 s to be told so
 
     def _on_answer(
         self, connection: Connection, type_url: str, sent: dict[str, int], error: dict[str, Any] | None
