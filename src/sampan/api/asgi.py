@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from sampan.api.errors import StatusError, timed_out
 from sampan.api.request import Receive, Request, Response, Scope, Send
+from sampan.api.turns import Threads
 from sampan.api.whole import Whole, head_of
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
@@ -28,7 +28,7 @@ COMMON = {
 }  # fmt: skip
 """Headers that nearly every request has."""
 
-compressing = ThreadPoolExecutor(1, "sampan-gzip")
+compressing = Threads("sampan-gzip")
 
 
 class ClientGone(Exception):
@@ -124,7 +124,7 @@ async def respond(
             and compresses(request)
         ):
             loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(compressing, zipped, response)
+            response = await loop.run_in_executor(compressing.executor(), zipped, response)
             headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     method = scope.get("method")
     cached = method == "GET" and response.status == 200

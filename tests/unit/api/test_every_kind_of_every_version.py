@@ -32,10 +32,6 @@ NOT_SERVED = {
 LATER = {
     ("autoscaling", "v2beta2", "HorizontalPodAutoscaler"),
     ("networking.k8s.io", "v1alpha1", "ClusterCIDR"),
-    ("networking.k8s.io", "v1alpha1", "IPAddress"),
-    ("networking.k8s.io", "v1alpha1", "ServiceCIDR"),
-    ("networking.k8s.io", "v1beta1", "IPAddress"),
-    ("networking.k8s.io", "v1beta1", "ServiceCIDR"),
 }
 
 
