@@ -181,13 +181,16 @@ async def run_controllers(
     from sampan.controllers.autoscaling_to_zero import zero_of
     from sampan.controllers.horizontal_pod_autoscaler import AutoscalerConfig
 
-    zero = zero_of(int(api.types.version.split(".")[1]), api.features.enabled("HPAScaleToZero"))
+    minor = int(api.types.version.split(".")[1])
+    zero = zero_of(minor, api.features.enabled("HPAScaleToZero"))
     config = ControllersConfig(
         root_ca,
         replace(autoscaler or AutoscalerConfig(), zero=zero),
         pki_dir,
         service_cidr=service_cidr if api.catalog.get("networking.k8s.io", "v1", "servicecidrs") is not None else "",
         device_claims=api.catalog.get("resource.k8s.io", "v1", "resourceclaims") is not None,
+        unused_claims=minor >= 37,
+        volume_attributes=api.catalog.get("storage.k8s.io", "v1", "volumeattributesclasses") is not None,
         api_server=api_server,
     )
     api.metric_sources.append(job_metrics.families)

@@ -46,6 +46,7 @@ from sampan.client.resources import (
     STATEFUL_SETS,
     STORAGE_CLASSES,
     VOLUME_ATTACHMENTS,
+    VOLUME_ATTRIBUTES_CLASSES,
 )
 from sampan.controllers.attach_detach import AttachDetach
 from sampan.controllers.bootstrap_tokens import BootstrapSigner, TokenCleaner
@@ -93,7 +94,7 @@ from sampan.controllers.ttl_after_finished import TtlAfterFinishedController
 from sampan.controllers.volume_binder import VolumeBinder
 from sampan.controllers.volume_binding import COMPONENT as VOLUME_COMPONENT
 from sampan.controllers.volume_expansion import VolumeExpansion
-from sampan.controllers.volume_protection import ClaimProtection, VolumeProtection
+from sampan.controllers.volume_protection import AttributesProtection, ClaimProtection, VolumeProtection
 
 ClientFor = Callable[[str], Client]
 """A client that acts as the component of that name (``deployment-controller``)."""
@@ -110,6 +111,10 @@ class ControllersConfig:
     """The range of ClusterIPs, where ServiceCIDRs are served (since 1.33); empty: they are not."""
     device_claims: bool = True
     """Whether resource.k8s.io/v1 is served: since 1.34."""
+    unused_claims: bool = True
+    """Whether claims say since when no pod uses them: since 1.37."""
+    volume_attributes: bool = True
+    """Whether VolumeAttributesClasses are served: since 1.34."""
     api_server: str = ""
     """The URL of the API, for ``kube-public/cluster-info``; empty: there is none."""
 
@@ -268,7 +273,7 @@ def controllers_of(
         ServiceAccountTokens(client(ServiceAccountTokens), of(SECRETS), of(SERVICE_ACCOUNTS), config.root_ca),
         NamespaceController(client(NamespaceController), of(NAMESPACES), graph),
         GarbageCollector(client(GarbageCollector), graph),
-        *volume_controllers(client_for, informers, events_of),
+        *volume_controllers(client_for, informers, events_of, config),
         StorageVersionMigrationController(client(StorageVersionMigrationController), graph),
         ResourceQuotaController(client(ResourceQuotaController), of(QUOTAS), graph),
         NodeLifecycleController(
@@ -325,14 +330,22 @@ def identity_controllers(client_for: ClientFor, informers: Informers, config: Co
     return made
 
 
-def volume_controllers(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
+def volume_controllers(
+    client_for: ClientFor, informers: Informers, events_of: EventsOf, config: ControllersConfig
+) -> list[Controller]:
     of = informers.of
     claims, volumes, pods = of(PERSISTENT_VOLUME_CLAIMS), of(PERSISTENT_VOLUMES), of(PODS)
     binder, events = client_for(ClaimBinder.name), events_of(VOLUME_COMPONENT)
+    made: list[Controller] = []
+    if config.volume_attributes:
+        client = client_for(AttributesProtection.name)
+        made.append(AttributesProtection(client, of(VOLUME_ATTRIBUTES_CLASSES), claims, volumes))
+    protection = client_for(ClaimProtection.name)
     return [
+        *made,
         ClaimBinder(binder, claims, volumes, of(STORAGE_CLASSES), pods, events),
         VolumeBinder(binder, volumes, claims, events),
-        ClaimProtection(client_for(ClaimProtection.name), claims, pods),
+        ClaimProtection(protection, claims, pods, tells_unused=config.unused_claims),
         VolumeProtection(client_for(VolumeProtection.name), volumes),
         VolumeExpansion(client_for(VolumeExpansion.name), claims, events_of("volume_expand")),
         AttachDetach(

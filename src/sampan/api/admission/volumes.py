@@ -1,7 +1,7 @@
 """StorageObjectInUseProtection and PersistentVolumeClaimResize.
 
-Volumes and claims carry a finalizer until nobody uses them (``controllers/volume_protection.py`` takes it off); only claims
-whose class allows it grow. Source: kubernetes plugin/pkg/admission/storage.
+Volumes, claims and VolumeAttributesClasses carry a finalizer until nobody uses them (``controllers/volume_protection.py``
+takes it off); only claims whose class allows it grow. Source: kubernetes plugin/pkg/admission/storage.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ ATTRIBUTES_PROTECTION = "kubernetes.io/vac-protection"
 FINALIZERS = {
     ("", "PersistentVolumeClaim"): CLAIM_PROTECTION,
     ("", "PersistentVolume"): VOLUME_PROTECTION,
+    ("storage.k8s.io", "VolumeAttributesClass"): ATTRIBUTES_PROTECTION,
 }
 CLASSES = prefix_of("storageclasses.storage.k8s.io")
 
