@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sampan.client.protocol import ResourceType
 from sampan.client.resources import (
     CSI_DRIVERS,
     CSI_NODES,
@@ -17,6 +18,7 @@ from sampan.client.resources import (
     STORAGE_CLASSES,
     VOLUME_ATTACHMENTS,
 )
+from sampan.scheduler.configuration import ConfigurationError
 from sampan.scheduler.framework import UPDATE, Code
 from sampan.schema.objects import Object
 from tests.unit.scheduler.world import World, reserved
@@ -139,6 +141,44 @@ def test_drivers_say_how_much_room_they_have() -> None:
     assert World([A, B], objects=objects).goes(pod()) == "b"
     objects[PERSISTENT_VOLUME_CLAIMS] = [claim(size="3Gi")]
     assert "2 node(s) did not have enough free storage" in World([A, B], objects=objects).goes(pod())
+
+
+@pytest.mark.parametrize(
+    ("version", "shape", "chosen"), [(37, None, {"b"}), (37, "full", {"a"}), (36, None, {"a", "b"})]
+)
+def test_the_roomiest_node_is_best(version: int, shape: str | None, chosen: set[str]) -> None:
+    """KEP-4049: by volumes that are there, and by the room for new ones."""
+    fullest = [{"utilization": 0, "score": 0}, {"utilization": 100, "score": 10}]
+    args = {"shape": fullest} if shape else {}
+    driver = {"metadata": {"name": "x.example"}, "spec": {"storageCapacity": True}}
+    none = storage_class("none", "kubernetes.io/no-provisioner")
+
+    def capacity(on: str, size: str) -> Object:
+        topology = {"matchLabels": {"kubernetes.io/hostname": on}}
+        metadata = {"name": on, "namespace": "kube-system"}
+        return {"metadata": metadata, "storageClassName": "late", "nodeTopology": topology, "capacity": size}
+
+    made: dict[ResourceType, list[Object]] = {
+        PERSISTENT_VOLUME_CLAIMS: [claim(size="1Gi")],
+        CSI_DRIVERS: [driver],
+        CSI_STORAGE_CAPACITIES: [capacity("a", "2Gi"), capacity("b", "9Gi")],
+    }
+    volumes = [volume("v", "a", storageClassName="none"), volume("w", "b", storageClassName="none")]
+    volumes[0]["spec"]["capacity"], volumes[1]["spec"]["capacity"] = {"storage": "2Gi"}, {"storage": "9Gi"}
+    found: dict[ResourceType, list[Object]] = {
+        PERSISTENT_VOLUME_CLAIMS: [claim(size="1Gi", storageClassName="none")],
+        PERSISTENT_VOLUMES: volumes,
+        STORAGE_CLASSES: [none],
+    }
+    for objects in (made, found):
+        world = World([A, B], objects=objects, version=(1, version), args={"VolumeBinding": args})
+        assert {world.goes(pod()) for _ in range(20)} == chosen
+
+
+def test_a_shape_is_for_those_who_score() -> None:
+    args = {"VolumeBinding": {"shape": [{"utilization": 0, "score": 0}]}}
+    with pytest.raises(ConfigurationError, match="unexpected field `shape`"):
+        World([A], version=(1, 36), args=args)
 
 
 def test_one_pod_means_one_pod() -> None:

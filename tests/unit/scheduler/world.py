@@ -33,6 +33,7 @@ class World:
         there: tuple[Object, ...] = (),
         objects: dict[ResourceType, list[Object]] | None = None,
         version: tuple[int, int] = (1, 37),
+        args: dict[str, Any] | None = None,
     ) -> None:
         client: Any = SimpleNamespace(streams_lists=False, update=self.update, get=self.get)
         self.informers: dict[ResourceType, Informer] = {}
@@ -58,7 +59,7 @@ class World:
             tell=lambda *event: self.told.append(event),
         )
         self.cluster = handle.cluster
-        self.profile = build(ProfileSpec(), Configuration(), handle)
+        self.profile = build(ProfileSpec(args=args or {}), Configuration(), handle)
 
     async def update(self, resource: ResourceType, obj: Object, **_: Any) -> Object:
         if self.is_late:

@@ -31,6 +31,7 @@ from sampan.scheduler.plugins.resource_scores import (
     least_allocated,
     mean,
     most_allocated,
+    shape_of,
     shares,
 )
 from sampan.scheduler.pod_info import PodInfo, amounts, requests_of
@@ -144,6 +145,5 @@ def points_of(strategy: Object) -> Callable[[int, int], int]:
         return most_allocated
     if strategy.get("type") == RATIO:
         shape = strategy["requestedToCapacityRatio"]["shape"]
-        # scores are written as 0 to 10
-        return by_shape(sorted((point.get("utilization", 0), point.get("score", 0) * 10) for point in shape))
+        return by_shape(shape_of(shape))
     return least_allocated

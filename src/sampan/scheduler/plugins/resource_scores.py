@@ -50,6 +50,17 @@ def by_shape(shape: Shape) -> Callable[[int, int], int]:
     return points
 
 
+def shape_of(points: Sequence[Mapping[str, int]]) -> Shape:
+    """Return a ``shape`` of a configuration, whose scores are written as 0 to 10."""
+    return sorted((point.get("utilization", 0), point.get("score", 0) * 10) for point in points)
+
+
+def of_storage(points: Callable[[int, int], int], used: Mapping[str, tuple[int, int]]) -> int:
+    """Return the mean points of StorageClasses: class → ``(used, capacity)``, in bytes."""
+    each = [points(wanted, capacity) if capacity else points(1, 0) for wanted, capacity in used.values()]
+    return rounded(sum(each) / len(each)) if each else 0
+
+
 def mean(scores: Sequence[tuple[int, int]], *, only_positive: bool = False) -> int:
     """Return the mean of ``(score, weight)``; ``only_positive``: what scores nothing does not count, and it is rounded."""
     counted = [(score, weight) for score, weight in scores if score > 0 or not only_positive]

@@ -2,7 +2,8 @@
 
 Claims that wait for their first consumer get a volume that is there and reaches the node, or are given the node's name for
 their provisioner; until all are bound the pod waits. What is promised to pods that are being bound counts as taken.
-Source: pkg/scheduler/framework/plugins/volumebinding; KEP-1472 (storage capacity).
+Since 1.37 nodes score by how much of the volumes that were found, or of the room for new ones, would be used.
+Source: pkg/scheduler/framework/plugins/volumebinding; KEP-1472 (storage capacity), KEP-4049 (scores).
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ from sampan.scheduler.framework import (
     Interest,
     Plugin,
     PreFilterAnswer,
+    Skip,
     Status,
     failure,
     unresolvable,
     unschedulable,
 )
 from sampan.scheduler.node_info import NodeInfo
+from sampan.scheduler.plugins.node_volumes import ROOMIEST, NodeVolumes, in_topology, is_enough
 from sampan.scheduler.plugins.pod_claims import Claims, Storage, csi_interests, interests, is_bound
+from sampan.scheduler.plugins.resource_scores import by_shape, of_storage, shape_of
 from sampan.scheduler.pod_info import PodInfo
 from sampan.scheduler.promises import Promises
 from sampan.schema.objects import Object
-from sampan.schema.quantity import Quantity, parse
 from sampan.schema.selectors import label_selector
 from sampan.schema.volume_matching import (
     NO_PROVISIONER,
@@ -59,19 +62,11 @@ UNBOUND_IMMEDIATE = unresolvable("pod has unbound immediate PersistentVolumeClai
 NOTHING_TO_BIND = unresolvable("node(s) didn't find available persistent volumes to bind")
 NO_SPACE = unresolvable("node(s) did not have enough free storage")
 NO_VOLUME = unresolvable("node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)")
+SCORES_SINCE = (1, 37)
 AFFINITY, AFFINITY_BEFORE_1_34 = (
     unresolvable("node(s) didn't match PersistentVolume's node affinity"),
     unresolvable("node(s) had volume node affinity conflict"),
 )
-
-
-@dataclass
-class NodeVolumes:
-    """What a pod needs done when it goes to a node."""
-
-    bindings: list[tuple[Object, Object]] = field(default_factory=list)
-    """Claims with the volumes found for them."""
-    provisions: list[Object] = field(default_factory=list)
 
 
 @dataclass
@@ -86,7 +81,7 @@ class Wanted:
 
 class VolumeBinding(Plugin):
     name = "VolumeBinding"
-    ARGS: Mapping[str, Any] = {"bindTimeoutSeconds": 600}
+    ARGS: Mapping[str, Any] = {"bindTimeoutSeconds": 600, "shape": ()}
 
     def __init__(self, args: Mapping[str, Any], handle: Handle) -> None:
         super().__init__(args, handle)
@@ -100,6 +95,11 @@ class VolumeBinding(Plugin):
         """Claims that are being provisioned for: key → name of the node."""
         self._waiting: dict[str, list[asyncio.Event]] = {}
         self.storage.claims.add_handler(self._on_claim)
+        if args["shape"] and handle.kubernetes_version < SCORES_SINCE:
+            raise ValueError("shape: Invalid value: unexpected field `shape`, which is known since 1.37")
+        self._points = (
+            by_shape(shape_of(args["shape"] or ROOMIEST)) if handle.kubernetes_version >= SCORES_SINCE else None
+        )
         self._affinity = AFFINITY if handle.kubernetes_version >= (1, 34) else AFFINITY_BEFORE_1_34
 
     def interests(self) -> tuple[Interest, ...]:
@@ -155,10 +155,11 @@ class VolumeBinding(Plugin):
             if volume is not None:
                 taken.append(volume["metadata"]["name"])
                 found.bindings.append((claim, volume))
-            elif status := self._cannot_be_made(claim, node):
-                return status
             else:
-                found.provisions.append(claim)
+                room = self._room_for(claim, node)
+                if isinstance(room, Status):
+                    return room
+                found.provisions.append((claim, room))
         return None
 
     def _volume_for(self, claim: Object, candidates: list[Object], node: NodeInfo, taken: list[str]) -> Object | None:
@@ -167,28 +168,37 @@ class VolumeBinding(Plugin):
         promised = self.promised_volumes.others(key_of(claim))
         return best_match(claim, candidates, node=node.object, excluded=(*taken, *promised), delayed=True)
 
-    def _cannot_be_made(self, claim: Object, node: NodeInfo) -> Status | None:
-        """Return why no volume can be provisioned for a claim on a node."""
+    def _room_for(self, claim: Object, node: NodeInfo) -> Object | Status | None:
+        """Return the CSIStorageCapacity that a claim fits into (None: nobody counts), or why no volume can be provisioned."""
         storage_class = self.storage.classes.get(class_of(claim))
         if storage_class is None or storage_class.get("provisioner") in (None, "", NO_PROVISIONER):
             return NOTHING_TO_BIND
         topologies = storage_class.get("allowedTopologies") or ()
-        if topologies and not any(_in_topology(term, node.labels) for term in topologies):
+        if topologies and not any(in_topology(term, node.labels) for term in topologies):
             return NOTHING_TO_BIND
-        return None if self._has_space(storage_class, claim, node) else NO_SPACE
-
-    def _has_space(self, storage_class: Object, claim: Object, node: NodeInfo) -> bool:
         driver = self.drivers.get(storage_class["provisioner"])
         if driver is None or not (driver.get("spec") or {}).get("storageCapacity"):
-            return True
+            return None
         name, size = storage_class["metadata"]["name"], requested(claim)
-        return any(
-            one.get("storageClassName") == name
-            and _is_enough(one, size)
-            and one.get("nodeTopology") is not None
-            and label_selector(one["nodeTopology"]).matches(node.labels)
-            for one in self.capacities
-        )
+        for one in self.capacities:
+            if (
+                one.get("storageClassName") == name
+                and is_enough(one, size)
+                and one.get("nodeTopology") is not None
+                and label_selector(one["nodeTopology"]).matches(node.labels)
+            ):
+                return one
+        return NO_SPACE
+
+    # which of them is best
+
+    def pre_score(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Status | Skip | None:
+        wanted: Wanted | None = state.get(self.name)
+        return SKIP if self._points is None or wanted is None or not wanted.claims.delayed else None
+
+    def score(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> int:
+        found: NodeVolumes | None = state[self.name].by_node.get(node.name)
+        return of_storage(self._points, found.used()) if found is not None and self._points is not None else 0
 
     # the node is chosen
 
@@ -199,7 +209,7 @@ class VolumeBinding(Plugin):
         volumes = wanted.by_node.get(node, NodeVolumes())
         for claim, volume in volumes.bindings:
             self.promised_volumes.give(volume["metadata"]["name"], key_of(claim), pod.uid)
-        for claim in volumes.provisions:
+        for claim in volumes.to_make:
             self.promised_nodes.give(key_of(claim), node, pod.uid)
         return None
 
@@ -209,7 +219,7 @@ class VolumeBinding(Plugin):
         for _, volume in volumes.bindings:
             if self.promised_volumes.take_back(volume["metadata"]["name"], pod.uid):
                 self.handle.tell(PERSISTENT_VOLUMES, UPDATE, volume, volume)
-        for claim in volumes.provisions:
+        for claim in volumes.to_make:
             if self.promised_nodes.take_back(key_of(claim), pod.uid):
                 self.handle.tell(PERSISTENT_VOLUME_CLAIMS, UPDATE, claim, claim)
 
@@ -223,7 +233,7 @@ class VolumeBinding(Plugin):
                 made = bound_volume(volume, claim)
                 if made is not volume:
                     await client.update(PERSISTENT_VOLUMES, made)
-            for claim in volumes.provisions:
+            for claim in volumes.to_make:
                 if annotations_of(claim).get(SELECTED_NODE) != node:
                     await client.update(PERSISTENT_VOLUME_CLAIMS, with_annotations(claim, {SELECTED_NODE: node}))
             status = await self._until_bound(wanted.claims.delayed, node, volumes)
@@ -237,7 +247,7 @@ class VolumeBinding(Plugin):
 
     async def _until_bound(self, claims: list[Object], node: str, volumes: NodeVolumes) -> Status | None:
         """Wait until every claim is bound to a volume that reaches the node. Raises ``TimeoutError``."""
-        provisioned = {key_of(claim) for claim in volumes.provisions}
+        provisioned = {key_of(claim) for claim in volumes.to_make}
         changed = asyncio.Event()
         keys = [key_of(claim) for claim in claims]
         for key in keys:
@@ -286,13 +296,3 @@ class VolumeBinding(Plugin):
             if place is None or not reaches(volume, place):
                 return failure(f'pv "{name}" node affinity doesn\'t match node "{node}"')
         return None
-
-
-def _in_topology(term: Object, labels: Mapping[str, str]) -> bool:
-    expressions = term.get("matchLabelExpressions") or ()
-    return all(labels.get(one["key"]) in one["values"] for one in expressions)
-
-
-def _is_enough(capacity: Object, size: Quantity) -> bool:
-    limit = capacity.get("maximumVolumeSize") or capacity.get("capacity")
-    return limit is not None and not parse(str(limit)) < size
