@@ -83,3 +83,16 @@ def test_a_check_finds_ways_that_must_not_be() -> None:
     with real(plan(opened)) as fabric:
         verdict = echo.check(fabric.places, plan(closed), every(plan(closed)), patient=False)
         assert ("a", "b") in {(pair.source, pair.target) for pair in verdict.unexpected}
+
+
+def test_a_bridge_that_carries_another_subnet_keeps_its_ports() -> None:
+    def of(subnet: str) -> dict[str, Any]:
+        nodes = [{"name": name, "interfaces": [{"subnet": subnet, "bridge": "sw", "link": name}]} for name in "ab"]
+        return {"subnets": ["one", "two"], "bridges": [{"name": "sw", "subnet": subnet}], "nodes": nodes}
+
+    before = plan(read(of("one")))
+    after = plan(read(of("two")), before)
+    assert before.cables == after.cables
+    with real(before) as fabric:
+        fabric.change(before, after)
+        held(fabric, after)

@@ -74,7 +74,8 @@ class PlannedBridge:
     """The device's name in the fabric."""
     number: int
     mac: str
-    subnet: str
+    subnet: str = field(compare=False)
+    """What is spoken over it: to a bridge it is all the same."""
     mtu: int = field(default=1500, compare=False)
 
 
