@@ -74,6 +74,10 @@ class Reflector:
         """Let go of what was deleted; ``last`` is its last state."""
         raise NotImplementedError
 
+    def reduced(self, obj: Object) -> Object:
+        """Return what of an object ``replace`` needs: what is kept of each while the first list is on its way."""
+        return obj
+
     # whether it is whole
 
     async def synced(self) -> None:
@@ -161,7 +165,7 @@ class Reflector:
                     if event.type == "DELETED":
                         fresh.pop(key_of(event.object), None)
                     elif event.type != "BOOKMARK":
-                        fresh[key_of(event.object)] = event.object
+                        fresh[key_of(event.object)] = self.reduced(event.object)
                     elif (metadata.get("annotations") or {}).get(INITIAL_EVENTS_END) == "true":
                         self._replace(fresh.values(), metadata["resourceVersion"])
                         break

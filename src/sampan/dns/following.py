@@ -26,6 +26,8 @@ logger = logging.getLogger("sampan.dns")
 
 E = TypeVar("E")
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
+READ = "sampan.dev/entry"
+"""Where an object that was read already has its entry."""
 AT_A_TIME = 200
 """How many Services are compiled before others have their turn, while another zone is made."""
 
@@ -55,15 +57,21 @@ class Table(Reflector, Generic[E]):
         for key in [key for key in self.entries if key not in there]:
             self._set(key, None)
 
-    def take(self, obj: Object) -> None:
-        key = key_of(obj)
+    def reduced(self, obj: Object) -> Object:
+        """An object as it is on its way: its names and its entry, instead of a hundred thousand whole ones."""
+        return {"metadata": {name: obj["metadata"].get(name) for name in ("namespace", "name")}, READ: self._read(obj)}
+
+    def _read(self, obj: Object) -> E | None:
         try:
-            entry = self._entry_of(obj)
+            return self._entry_of(obj)
         except Exception:
             # one object that cannot be read must not end the copy of all others
-            logger.exception("%s %s cannot be read", self.resource.plural, key)
-            return
-        self._set(key, entry)
+            logger.exception("%s %s cannot be read", self.resource.plural, key_of(obj))
+            return None
+
+    def take(self, obj: Object) -> None:
+        key = key_of(obj)
+        self._set(key, obj[READ] if READ in obj else self._read(obj))
         if self._seen is not None and self.has_synced:
             self._seen(obj)
 

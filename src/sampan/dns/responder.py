@@ -238,7 +238,8 @@ class Responder:
         counts = answered.counts
         head = struct.pack("!HHHHHH", query.identity, flags, 1, counts[0], counts[1], counts[2] + bool(opt))
         made = b"".join((head, query.question, forwarder.tail(entry), opt))
-        if len(made) > asking.most or asking.way.block.log or asking.rewritten.rules:
+        turns = counts[0] > 1 and asking.way.block.loadbalance
+        if len(made) > asking.most or turns or asking.way.block.log or asking.rewritten.rules:
             return None
         self.metrics.answered(
             query.type, asking.size, len(made), answered.code, "cache", asking.udp, self._now() - asking.began

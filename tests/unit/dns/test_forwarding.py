@@ -258,6 +258,7 @@ async def test_stale_answers_while_no_resolver_answers(group: asyncio.TaskGroup)
             answer = responder.answer(query("www.example.org"), None)  # type: ignore[arg-type]
             raw = answer if isinstance(answer, bytes) else await answer.finished()  # type: ignore[union-attr]
             assert data(dns.message.from_wire(raw)) == ["192.0.2.1"]
+            assert dns.message.from_wire(raw).answer[0].ttl == 0
             clock.now += 3600
             assert one.kept(NAME, wire.A, False) is None
 

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
     import uvloop
 
+    from sampan.api.memory import be_lean
     from sampan.client.errors import ApiError
     from sampan.client.kubeconfig import KubeconfigError
     from sampan.dns.corefile.grammar import CorefileError
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.config and options.config_map:
         print("sampan: --config and --config-map exclude each other", file=sys.stderr)
         return 2
+    be_lean()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         listen, port = listening(options.listen or ["[::]:53"])

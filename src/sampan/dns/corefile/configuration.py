@@ -39,7 +39,7 @@ DEFAULT = """\
     }
     cache 30 {
         prefetch 10
-        serve_stale 1h
+        serve_stale 1h verify 1s
     }
     loop
     reload

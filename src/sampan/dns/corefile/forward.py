@@ -51,9 +51,12 @@ def option(line: Directive) -> dict[str, Any]:
     """Return what one line of its block sets."""
     if line.name == "except":
         return {"excluded": zones(line, line.arguments)}
-    if line.name in ("force_tcp", "prefer_udp"):
+    if line.name == "force_tcp":
         only(line, 0)
-        return {line.name: True}
+        return {"force_tcp": True}
+    if line.name == "prefer_udp":  # it is always so: TCP is for what UDP cuts short
+        only(line, 0)
+        return {}
     if line.name == "failfast_all_unhealthy_upstreams":
         only(line, 0)
         return {"fail_fast": True}

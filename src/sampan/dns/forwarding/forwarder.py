@@ -115,7 +115,7 @@ class Forwarder:
         except TimeoutError:
             answered = None
         if answered is None or answered.code == wire.SERVER_FAILURE:
-            return stale.answered._replace(ttl=0)
+            return stale.answered.with_ttl(self.cache.settings.stale_ttl)
         return answered
 
     def _begin(self, key: bytes, name: bytes, kind: int, dnssec_ok: bool) -> asyncio.Task[object]:

@@ -44,6 +44,10 @@ class Answered(NamedTuple):
             struct.pack_into("!I", made, offset, max(old - seconds, 0) if ttl is None else ttl)
         return bytes(made[self.question_end :])
 
+    def with_ttl(self, ttl: int) -> Answered:
+        """Return the same answer with one TTL for all."""
+        return self._replace(data=self.data[: self.question_end] + self.aged(0, ttl), ttl=ttl)
+
     def records(self, seconds: int = 0) -> tuple[list[bytes], list[bytes]]:
         """Return the records of the answer and the authority section, names written out. Raises ``WireError``."""
         found: tuple[list[bytes], list[bytes]] = ([], [])

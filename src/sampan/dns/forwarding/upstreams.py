@@ -42,7 +42,6 @@ class ForwardSettings:
     files: tuple[Path, ...] = ()
     excluded: tuple[bytes, ...] = ()
     force_tcp: bool = False
-    prefer_udp: bool = False
     policy: Policy = "random"
     max_fails: int = 2
     check_seconds: float = CHECK_SECONDS
