@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,15 @@ class World:
         return str(
             self.spaces.run(netns, sys.executable, "-c", ASK_UDP, str(address), str(port), str(source))
         ).strip()  # fmt: skip
+
+
+@contextmanager
+def living_world(directory: Path) -> Iterator[World]:
+    """A world until the block ends: nothing of it remains."""
+    with sandbox.namespaces() as spaces, ExitStack() as stack:
+        made = World(spaces, directory)
+        stack.callback(lambda: sandbox.within(made.host, lambda: cluster_link.disconnect(made.link)))
+        yield made
 
 
 def service(name: str, number: int, *, node_port: int = 0, balanced: bool = False, **spec: Any) -> dict[str, Any]:

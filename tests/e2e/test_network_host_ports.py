@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from sampan.network import cluster_link
 from sampan.network.cni import BRIDGE
 from sampan.network.families import FAMILIES
 from sampan.network.host_ports import HostPorts, PortMapping, mappings_of
 from sampan.network.nft import listed
 
 from . import netns_sandbox as sandbox
-from .network_world import FIRST, HOST_IPS, NODE_IPS, SECOND, World
+from .network_world import FIRST, HOST_IPS, NODE_IPS, SECOND, World, living_world
 
 pytestmark = sandbox.needs_root
 PODS = [[ip_address(address) for address in pod] for pod in (FIRST, SECOND)]
@@ -24,9 +22,7 @@ PODS = [[ip_address(address) for address in pod] for pod in (FIRST, SECOND)]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with sandbox.namespaces() as spaces, ExitStack() as stack:
-        made = World(spaces, tmp_path_factory.mktemp("world"))
-        stack.callback(lambda: sandbox.within(made.host, lambda: cluster_link.disconnect(made.link)))
+    with living_world(tmp_path_factory.mktemp("world")) as made:
         yield made
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from .network_world import (
     World,
     balancer_ips,
     cluster_ips,
+    living_world,
     service,
     slices,
 )
@@ -39,9 +39,7 @@ FAMILIES = pytest.mark.parametrize("family", [0, 1], ids=["ipv4", "ipv6"])
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with sandbox.namespaces() as spaces, ExitStack() as stack:
-        made = World(spaces, tmp_path_factory.mktemp("world"))
-        stack.callback(lambda: sandbox.within(made.host, lambda: cluster_link.disconnect(made.link)))
+    with living_world(tmp_path_factory.mktemp("world")) as made:
         yield made
 
 

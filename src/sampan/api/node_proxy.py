@@ -76,17 +76,7 @@ class NodeProxy:
             return
         body = None if request.method in ("GET", "HEAD") else body_of(receive, asyncio.Event())
         async with await self._open(request, body) as found:
-            await send({"type": "http.response.start", "status": found.status, "headers": list(headers_of(found))})
-            gone = asyncio.ensure_future(until_gone(receive, None)) if body is None else None
-            try:
-                async for piece in found.content.iter_any():
-                    if gone is not None and gone.done():
-                        return
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            finally:
-                if gone is not None:
-                    gone.cancel()
-        await send({"type": "http.response.body", "body": b""})
+            await relay(found, receive if body is None else None, send)
 
     async def _open(self, request: Request, body: Any) -> aiohttp.ClientResponse:
         """Ask the kubelet; the answer's body is unread. Raises 503 where it cannot be reached."""
@@ -106,6 +96,22 @@ class NodeProxy:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise service_unavailable(f"error trying to reach service: {error}") from error
+
+
+async def relay(found: aiohttp.ClientResponse, receive: Receive | None, send: Send) -> None:
+    """Answer with what another server answers, as it comes. ``receive``: where it is heard that the client has gone, unless a
+    body is read from there."""
+    await send({"type": "http.response.start", "status": found.status, "headers": list(headers_of(found))})
+    gone = asyncio.ensure_future(until_gone(receive, None)) if receive is not None else None
+    try:
+        async for piece in found.content.iter_any():
+            if gone is not None and gone.done():
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        if gone is not None:
+            gone.cancel()
+    await send({"type": "http.response.body", "body": b""})
 
 
 def split(asked: str, what: str = "node") -> tuple[str, str, str]:

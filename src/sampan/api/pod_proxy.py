@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sampan.api.aggregation.backend import without_identity
-from sampan.api.aggregation.proxy import body_of, query_of, until_gone
+from sampan.api.aggregation.proxy import body_of, query_of
 from sampan.api.errors import StatusError, bad_request, not_found, service_unavailable
-from sampan.api.node_proxy import METHODS, headers_of, split
+from sampan.api.node_proxy import METHODS, relay, split
 from sampan.api.request import Receive, Request, Response, Scope, Send
 from sampan.api.resources.reading import items, text
 from sampan.api.service_routes import Address, NoRoute, resolve
@@ -63,17 +63,7 @@ class PodProxy:
         where = f"/{rest}/" if rest and path.endswith("/") else f"/{rest}"
         body = None if request.method in ("GET", "HEAD") else body_of(receive, asyncio.Event())
         async with await self._open(request, where, body) as found:
-            await send({"type": "http.response.start", "status": found.status, "headers": list(headers_of(found))})
-            gone = asyncio.ensure_future(until_gone(receive, None)) if body is None else None
-            try:
-                async for piece in found.content.iter_any():
-                    if gone is not None and gone.done():
-                        return
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            finally:
-                if gone is not None:
-                    gone.cancel()
-        await send({"type": "http.response.body", "body": b""})
+            await relay(found, receive if body is None else None, send)
 
     async def _open(self, request: Request, path: str, body: Any) -> aiohttp.ClientResponse:
         """Ask; the answer's body is unread. Raises 503 where nobody can be reached."""
