@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sampan.network import cluster_link
-from sampan.network.conntrack import forget_stale
+from sampan.network.conntrack import entries, forget_stale
+from sampan.network.families import IPV4, IPV6
 from sampan.network.service_endpoints import Endpoint
 from sampan.network.services import NOTHING, rules_of
 
@@ -142,7 +143,11 @@ def test_source_ranges_and_stale_datagrams(world: World, family: int) -> None:
     wanted = {(cluster_ips(11)[family], 53): frozenset({Endpoint(address, 5353)})}
 
     def forget() -> None:
-        assert forget_stale(wanted) == 1
+        of = (IPV4, IPV6)[family]
+        ports = {entry.to.port for entry in entries(of, (cluster_ips(11)[family], 53))}
+        assert ports == {53}, "the kernel tells of no other ports"
+        assert not list(entries(of, (cluster_ips(11)[family], 54))) and list(entries(of, (None, 53)))
+        assert forget_stale(wanted) == 1 and forget_stale(wanted) == 0
 
     sandbox.within(world.cluster, forget)
     assert world.ask_udp(world.host, cluster_ips(11)[family], source=40405) == "pod0"

@@ -113,7 +113,7 @@ class ServiceProxy:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
             if stale:
-                await asyncio.to_thread(_forget, stale, frozenset(self.config.node_ips))
+                await asyncio.to_thread(_forget, stale, self.config)
             self.metrics.synced(time.perf_counter() - begun, time.time(), whole, changed)
             self._on_synced({**changed, **self.table.services} if whole else changed)
             whole, pause = False, FIRST_PAUSE_SECONDS
@@ -147,8 +147,8 @@ class ServiceProxy:
         return found
 
 
-def _forget(stale: dict[Frontend, frozenset[Endpoint]], node_ips: frozenset[object]) -> None:
+def _forget(stale: dict[Frontend, frozenset[Endpoint]], config: ProxyConfig) -> None:
     try:
-        forget_stale(stale, node_ips)
+        forget_stale(stale, config.node_ips, config.families)
     except OSError as error:
         logger.warning("stale UDP entries of connection tracking stay until they time out: %s", error)
