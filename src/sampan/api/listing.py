@@ -19,7 +19,7 @@ from sampan.api.errors import StatusError, bad_request
 from sampan.api.list_options import list_options, too_large
 from sampan.api.long_answers import ListResponse
 from sampan.api.request import Request
-from sampan.api.turns import LOOKS, TURN_SECONDS
+from sampan.api.turns import LOOKS, TURN_SECONDS, beside
 from sampan.schema.objects import Object
 from sampan.schema.selectors import (
     FieldSelector,
@@ -33,6 +33,8 @@ from sampan.store import Compacted, FutureRevision, Page, Record
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+LONG_SELECTOR = 4096
+"""Characters: a longer one is read beside the loop."""
 VALUE = itemgetter(Record._fields.index("value"))
 TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
@@ -112,7 +114,10 @@ class Listed(NamedTuple):
 
 async def list_records(api: Api, request: Request, served: Served, namespace: str) -> Listed:
     """Return what a LIST asks for. Raises 400, 410, 422 and 504."""
-    chosen = selection(request, served)
+    if len(request.query.get("labelSelector", "")) > LONG_SELECTOR:
+        chosen = await beside(selection, request, served)
+    else:
+        chosen = selection(request, served)
     options = list_options(request)
     limit, revision, after = options.limit, options.revision, ""
     prefix = served.prefix(namespace)

@@ -6,7 +6,6 @@ anew and writes the rules of aggregated ClusterRoles (the clusterrole-aggregatio
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 
 from sampan.api.authz.coverage import Held
@@ -101,9 +100,8 @@ class RbacChanges:
                 rules = aggregated(role, roles.values())
                 record = store.get(PREFIXES["clusterroles"] + name)
                 if rules != items(role, "rules") and record is not None:
-                    changed = copy.deepcopy(role)
-                    changed["metadata"].pop("resourceVersion", None)
-                    changed["rules"] = rules
+                    metadata = {key: value for key, value in role["metadata"].items() if key != "resourceVersion"}
+                    changed = {**role, "metadata": metadata, "rules": rules}
                     puts.append(Put(record.key, dumps(changed), expected=record.revision))
         if puts:
             try:
