@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
 from sampan.lab import requests
 from sampan.lab.errors import LabError
@@ -48,6 +49,9 @@ class Fabric:
 
     def new_node(self, node: PlannedNode) -> None:
         self.forward_ipv6(node)
+        if _read("/proc/sys/net/ipv4/conf/all/rp_filter") != "0":
+            # a new namespace has this one from the machine, and answers may come another way than they are asked for
+            self.places[node.name].write("ipv4/conf/all/rp_filter", "0")
         self.ask(node.name, requests.node(node))
         if node.nat:
             self.nft(node.name, nat_rules(node.nat))
@@ -149,6 +153,10 @@ class Fabric:
         for place in self.places.values():
             place.close()
         self.places.clear()
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text().strip()
 
 
 def _namespaces(names: list[str]) -> list[Place]:

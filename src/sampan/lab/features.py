@@ -48,6 +48,12 @@ def require(topology: Topology) -> None:
     for i, node in enumerate(topology.nodes):
         impaired += [(f"nodes[{i}].interfaces[{j}]", one.impairment) for j, one in enumerate(node.interfaces)]
     wanted += [(f"{path}.delay", "netem") for path, impairment in impaired if impairment.delay_seconds]
-    problems = [f"{path}: this kernel has no {WHERE[feature]}" for path, feature in wanted if not has(feature)]
+    ranges = [
+        (f"subnets[{i}].cidr", network) for i, subnet in enumerate(topology.subnets) for network in subnet.networks
+    ]
+    ranges += [("pools", network) for network in topology.pools]
+    unable = [path for path, network in ranges if network.version == 6 and not links.IPV6.exists()]
+    problems = [f"{path}: this kernel has no IPv6, or was told to have none (ipv6.disable)" for path in unable]
+    problems += [f"{path}: this kernel has no {WHERE[feature]}" for path, feature in wanted if not has(feature)]
     if problems:
         raise TopologyError(problems)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from sampan.network.netlink import (
@@ -42,6 +43,8 @@ from sampan.network.netlink import (
     message,
 )
 
+IPV6 = Path("/proc/sys/net/ipv6")
+"""Is not there where the kernel has no IPv6, or was told to have none (``ipv6.disable=1``)."""
 NEW_NEIGHBOUR, DELETE_NEIGHBOUR, GET_NEIGHBOUR = 28, 29, 30
 IFLA_LINK, IFLA_OPERATIONAL, IFLA_STATISTICS_64 = 5, 16, 23
 VLAN_ID = 1
@@ -84,7 +87,7 @@ def family_settings(forwarding: bool | None, link_local: bool) -> bytes:
     if forwarding is not None:
         values = _u32(FORWARDING, int(forwarding)) + _u32(REVERSE_PATH_FILTER, 0)
         body += attribute(socket.AF_INET | NESTED, attribute(AF_INET_CONFIGURATION | NESTED, values))
-    if not link_local:
+    if not link_local and IPV6.exists():
         body += attribute(socket.AF_INET6 | NESTED, attribute(ADDR_GEN_MODE, bytes([ADDR_GEN_NONE])))
     return attribute(IFLA["af_spec"] | NESTED, body) if body else b""
 
