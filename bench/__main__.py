@@ -18,6 +18,7 @@ SUBJECTS = (
     "gateway",
     "scheduling",
     "network",
+    "policies",
     "dns",
     "memory",
     "lab",

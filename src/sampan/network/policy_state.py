@@ -42,7 +42,9 @@ class PolicyState:
         self.tightened = False
         """Whether something changed that may forbid what was allowed, since the last look."""
         self._by_namespace: dict[str, dict[str, Record]] = {}
-        self._peer_sets: dict[str, PodSet] = {}
+        # what is of one namespace's pods by that namespace, the rest by ""
+        self._policies_of: dict[str, dict[str, Policy]] = {}
+        self._peers_of: dict[str, dict[str, PodSet]] = {}
         self._peer_uses: Counter[str] = Counter()
         self._named_ports: Counter[tuple[str, str]] = Counter()
         self._stacks: Counter[Stack] = Counter()
@@ -105,10 +107,11 @@ class PolicyState:
             return
         self.tightened = True
         self._dirty_policies.add(owner)
-        if policy is None:
-            del self.policies[owner]
-        else:
+        if old is not None:
+            del self.policies[owner], self._policies_of[old.subject.namespace][owner]
+        if policy is not None:
             self.policies[owner] = policy
+            self._policies_of.setdefault(policy.subject.namespace, {})[owner] = policy
         self._count_peers(old, policy)
         for record in self._subjects(old, policy):
             held = owner in record.policies
@@ -215,12 +218,19 @@ class PolicyState:
     def _match(self, record: Record) -> None:
         """Look at every selector again for one pod."""
         facts = record.facts
+        places = ("", facts.namespace)
         policies = {
             owner
-            for owner, policy in self.policies.items()
-            if policy.subject.namespace in ("", facts.namespace) and policy.subject.holds(facts, self.namespaces)
+            for place in places
+            for owner, policy in self._policies_of.get(place, {}).items()
+            if policy.subject.holds(facts, self.namespaces)
         }
-        sets = {name for name, peers in self._peer_sets.items() if peers.holds(facts, self.namespaces)}
+        sets = {
+            name
+            for place in places
+            for name, peers in self._peers_of.get(place, {}).items()
+            if peers.holds(facts, self.namespaces)
+        }
         if record.policies - policies or record.policies ^ policies or record.sets - sets:
             self.tightened = True
         record.policies, record.sets = policies, sets
@@ -228,40 +238,42 @@ class PolicyState:
 
     def _subjects(self, *policies: Policy | None) -> Iterable[Record]:
         spaces = {policy.subject.namespace for policy in policies if policy}
-        if "" in spaces:
-            return list(self.pods.values())
-        return [record for space in spaces for record in self._by_namespace.get(space, {}).values()]
+        return [record for space in ([""] if "" in spaces else spaces) for record in self._within(space)]
 
     def _count_peers(self, old: Policy | None, new: Policy | None) -> None:
         before, after = _peer_sets(old), _peer_sets(new)
-        for peers in after.keys() - before.keys():
-            self._peer_uses[peers] += 1
-            if peers not in self._peer_sets:
-                self._peer_sets[peers] = after[peers]
-                self._join(peers, after[peers])
-        for peers in before.keys() - after.keys():
-            self._peer_uses[peers] -= 1
-            if not self._peer_uses[peers]:
-                del self._peer_uses[peers], self._peer_sets[peers]
-                for key, record in self.pods.items():
-                    if peers in record.sets:
-                        record.sets.discard(peers)
-                        self._dirty_pods.add(key)
-        names = _port_names(new)
-        fresh = names - self._named_ports.keys()
-        self._named_ports.update(names)
+        for name in after.keys() - before.keys():
+            self._peer_uses[name] += 1
+            if self._peer_uses[name] == 1:
+                self._peers_of.setdefault(after[name].namespace, {})[name] = after[name]
+                self._join(name, after[name])
+        for name in before.keys() - after.keys():
+            self._peer_uses[name] -= 1
+            if not self._peer_uses[name]:
+                del self._peer_uses[name], self._peers_of[before[name].namespace][name]
+                for record in self._within(before[name].namespace):
+                    if name in record.sets:
+                        record.sets.discard(name)
+                        self._dirty_pods.add(record.facts.key)
+        ports = _port_names(new)
+        fresh = ports - self._named_ports.keys()
+        self._named_ports.update(ports)
         self._named_ports.subtract(_port_names(old))
-        gone = {name for name, uses in self._named_ports.items() if not uses}
-        for name in gone:
-            del self._named_ports[name]
+        gone = {port for port, uses in self._named_ports.items() if not uses}
+        for port in gone:
+            del self._named_ports[port]
         if fresh or gone:
             self._dirty_pods.update(key for key, held in self.pods.items() if held.facts.ports.keys() & (fresh | gone))
 
     def _join(self, name: str, peers: PodSet) -> None:
-        for key, record in self.pods.items():
+        for record in self._within(peers.namespace):
             if peers.holds(record.facts, self.namespaces):
                 record.sets.add(name)
-                self._dirty_pods.add(key)
+                self._dirty_pods.add(record.facts.key)
+
+    def _within(self, namespace: str) -> Iterable[Record]:
+        """Return the pods of a namespace; of ``""`` all."""
+        return list((self._by_namespace.get(namespace, {}) if namespace else self.pods).values())
 
     def _claim(self, key: str, address: Address) -> None:
         claims = self.holders.setdefault(address, {})
