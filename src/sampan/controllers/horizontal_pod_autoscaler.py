@@ -145,6 +145,8 @@ class Look:
 
     async def write_status(self) -> None:
         status = {**self.status, "conditions": list(self.conditions.values())}
+        if generation := self.autoscaler["metadata"].get("generation"):  # since 1.37
+            status["observedGeneration"] = generation
         status = {name: value for name, value in status.items() if value not in (None, [])}
         if status != self.old:
             updated = {**self.autoscaler, "status": status}

@@ -59,9 +59,11 @@ class StatefulSetController(Controller):
         await self._keep_owners_of_claims(stateful_set, pods)
         doing = plan.desired(stateful_set, pods, current, history.present)
         try:
-            for ordinal, revision in doing.create:
-                await self._create(stateful_set, ordinal, revision)
-            await asyncio.gather(*(self._delete(stateful_set, pod) for pod in doing.delete))
+            try:
+                for ordinal, revision in doing.create:
+                    await self._create(stateful_set, ordinal, revision)
+            finally:  # where pods cannot be made, others can go all the same
+                await asyncio.gather(*(self._delete(stateful_set, pod) for pod in doing.delete))
         finally:
             await self._write_status(stateful_set, list(pods.values()), current, history)
         live = {current["metadata"]["name"], history.present["metadata"]["name"]}

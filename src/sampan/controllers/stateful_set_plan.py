@@ -196,9 +196,8 @@ def status_of(stateful_set: Object, pods: list[Object], current: Object, update:
         "currentReplicas": made_from(names[0]),
         "updatedReplicas": made_from(names[1]),
     }
-    if strategy(stateful_set) == "RollingUpdate" and counts["updatedReplicas"] == status["replicas"] == len(
-        ready
-    ) == len(ordinals(stateful_set)):
+    # of those who delete their pods themselves, too (kubernetes #136833)
+    if counts["updatedReplicas"] == status["replicas"] == len(ready) == len(ordinals(stateful_set)):
         status["currentRevision"] = names[1]
         counts["currentReplicas"] = counts["updatedReplicas"]
     status |= {name: count for name, count in counts.items() if count}

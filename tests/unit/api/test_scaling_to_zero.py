@@ -36,7 +36,8 @@ async def test_the_gate(throwaway_pki: Path, version: str, gate: str, on: bool) 
     try:
         client = LocalClient(api, User("admin", ("system:masters",)))
         if on:
-            await client.create(AUTOSCALERS, autoscaler("queue", EXTERNAL))
+            made = await client.create(AUTOSCALERS, autoscaler("queue", EXTERNAL))
+            assert made["metadata"].get("generation") == (1 if version == "1.37" else None)
             with pytest.raises(ApiError, match="must specify at least one Object or External metric"):
                 await client.create(AUTOSCALERS, autoscaler("cpu", CPU))
         else:

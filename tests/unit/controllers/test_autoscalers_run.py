@@ -72,6 +72,7 @@ async def test_a_load_is_shared_by_as_many_pods_as_it_takes(cluster: Any) -> Non
     assert condition(grown, "ScalingActive") == ("True", "ValidMetricFound")
     assert condition(grown, "ScalingLimited") == ("False", "DesiredWithinRange")
     assert grown["status"]["lastScaleTime"]
+    assert grown["metadata"]["generation"] == grown["status"]["observedGeneration"] == 1
     told = await cluster.event("SuccessfulRescale")
     assert told["message"] == "New size: 8; reason: cpu resource utilization (percentage of request) above target"
     await cluster.rolled_out("web")

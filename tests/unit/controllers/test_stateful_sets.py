@@ -8,6 +8,7 @@ import pytest
 
 from sampan.client.resources import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from sampan.controllers import stateful_set_plan as plan
+from sampan.controllers.resource_quota import QUOTAS
 from sampan.schema.objects import Object
 
 OLD, NEW = {"metadata": {"name": "db-old"}}, {"metadata": {"name": "db-new"}}
@@ -75,6 +76,30 @@ def test_updates_go_from_the_highest_to_the_partition() -> None:
     assert doing(stateful_set(**two), *old) == ([], ["db-2", "db-1"])
     kept = plan.desired(stateful_set(**rolling), {1: old[1], 2: pod(2)}, OLD, NEW).create
     assert kept == [(0, OLD)]
+
+
+@pytest.mark.parametrize("kind", ["RollingUpdate", "OnDelete"])
+def test_a_rollout_is_over_when_all_pods_are_new(kind: str) -> None:
+    wanted = stateful_set(updateStrategy={"type": kind})
+    mixed = plan.status_of(wanted, [pod(0, revision=OLD), pod(1), pod(2)], OLD, NEW, 0)
+    assert (mixed["currentRevision"], mixed["currentReplicas"], mixed["updatedReplicas"]) == ("db-old", 1, 2)
+    over = plan.status_of(wanted, [pod(0), pod(1), pod(2)], OLD, NEW, 0)
+    assert (over["currentRevision"], over["currentReplicas"], over["updatedReplicas"]) == ("db-new", 3, 3)
+
+
+async def test_pods_go_although_others_cannot_be_made(cluster: Any) -> None:
+    """A quota keeps a pod of a parallel StatefulSet from coming back: it shrinks all the same (kubernetes #141057)."""
+    await cluster.client.create(STATEFUL_SETS, stateful_set(4, podManagementPolicy="Parallel"))
+    await until_ready(cluster, 4)
+    metadata = {"name": "none", "namespace": "default"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "1"}}}
+    await cluster.client.create(QUOTAS, quota)
+    await cluster.until(QUOTAS, "none", lambda obj: obj.get("status", {}).get("hard"))
+    await cluster.client.delete(PODS, "db-0", "default")
+    await cluster.event("FailedCreate")
+    await cluster.client.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 2}}, "default")
+    await cluster.gone(PODS, "db-3")
+    await cluster.gone(PODS, "db-2")
 
 
 def test_ordinals_can_begin_later_and_names_must_be_exact() -> None:

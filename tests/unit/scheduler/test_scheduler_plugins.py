@@ -188,6 +188,12 @@ def test_topology_spread_limits_the_skew(placed: Placed) -> None:
     assert placed(pod(labels={"app": "web"}, topologySpreadConstraints=soft), ZONES, there) == "b1"
 
 
+def test_images_that_are_volumes_count_too(placed: Placed) -> None:
+    volumes = [{"name": "model", "image": {"reference": "model:1"}}]
+    there = node("b", images=[{"names": ["model:1"], "sizeBytes": 2**30}])
+    assert placed(pod(volumes=volumes), [node("a"), there]) == "b"
+
+
 def test_scores_prefer_room_images_and_fewer_siblings(placed: Placed) -> None:
     assert placed(pod(requests={"cpu": "1"}), [node("small", cpu="2"), node("large", cpu="32")]) == "large"
     assert placed(pod(), [node("a"), node("b", images=[{"names": ["web:1"], "sizeBytes": 2**30}])]) == "b"

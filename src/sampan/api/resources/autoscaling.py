@@ -98,7 +98,7 @@ V2 = Resource(
     short_names=("hpa",),
     categories=("all",),
     status=True,
-    generation=False,
+    by_version=lambda minor: {"generation": minor >= 37},
     default=default,
     prepare=lambda new, old: new.update(status={"desiredReplicas": 0, "currentMetrics": None}) if old is None else None,
     validate=collect(validate),

@@ -10,7 +10,7 @@ from sampan.scheduler.pod_info import PodInfo
 
 MEGABYTE = 1024 * 1024
 SMALL, LARGE = 23 * MEGABYTE, 1000 * MEGABYTE
-"""Less than SMALL is pulled in no time; LARGE, of each container, is worth all points."""
+"""Less than SMALL is pulled in no time; LARGE, of each container or image volume, is worth all points."""
 
 
 class ImageLocality(Plugin):
@@ -20,7 +20,9 @@ class ImageLocality(Plugin):
     def pre_score(self, state: CycleState, pod: PodInfo, nodes: Sequence[NodeInfo]) -> Skip | None:
         cluster = self.handle.cluster
         containers = (*(pod.spec.get("initContainers") or ()), *(pod.spec.get("containers") or ()))
-        images = [with_tag(container.get("image") or "") for container in containers]
+        names = [container.get("image") or "" for container in containers]
+        names += [one["image"].get("reference") or "" for one in pod.spec.get("volumes") or () if one.get("image")]
+        images = [with_tag(name) for name in names]
         known = [image for image in images if image in cluster.image_nodes]
         if not known:
             return SKIP
