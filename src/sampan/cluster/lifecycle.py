@@ -460,7 +460,8 @@ def leave_seconds(settings: Settings) -> int:
 def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
     answer = ask(settings, "down")
     if answer is not None and (seconds := leave_seconds(settings)):
-        _wait_for_end(settings, seconds + LEAVING_SECONDS)
+        with contextlib.suppress(ClusterError):  # what does not end by itself is killed below
+            _wait_for_end(settings, seconds + LEAVING_SECONDS)
     if settings.cri_endpoint and settings.containerd_socket.exists():
         _leave_runtime(settings)
     if settings.pods == "real":

@@ -29,6 +29,7 @@ from sampan.schema.quantity import NANO, Quantity
 KUBELET_PORT = 10250
 RUNTIME_GRACE_SECONDS = 30.0
 """How long a runtime that answered may be silent before the node says that it is down: as a kubelet."""
+ANNOTATIONS = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 RETRY_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.05
 
@@ -186,6 +187,8 @@ class NodeReporter:
         self.volumes_in_use: Collection[str] = ()
         """Attached volumes that are mounted here, by their unique names."""
         self.devices: Devices | None = None
+        self._registered = False
+        """Whether the Node was seen to have its labels since this process began."""
         self.steady: Callable[[], float] = time.monotonic
         self._answered: float | None = None
         """When the runtime answered last."""
@@ -218,7 +221,7 @@ class NodeReporter:
         node: Object = {
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": self.name, "labels": self.labels()},
+            "metadata": {"name": self.name, "labels": self.labels(), "annotations": ANNOTATIONS},
             "spec": {"podCIDR": self.pod_cidrs[0], "podCIDRs": list(self.pod_cidrs)},
         }
         if self.kubelet.register_with_taints:
@@ -298,6 +301,12 @@ class NodeReporter:
             if not error.is_not_found:
                 raise
             node = await self.client.create(NODES, self.fresh())
+        if not self._registered:  # somebody may have taken a label away while the node was down
+            self._registered = True
+            if lacking := {
+                k: v for k, v in self.labels().items() if (node["metadata"].get("labels") or {}).get(k) != v
+            }:
+                await self.client.patch(NODES, self.name, {"metadata": {"labels": lacking}})
         status = await self.status(node.get("status", {}))
         await self.client.patch(NODES, self.name, {"status": status}, type="merge", subresource="status")
         ready = next(c for c in status["conditions"] if c["type"] == "Ready")

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from sampan.api.app import Api
+from sampan.api.local import LocalClient
+from sampan.api.request import User
+from sampan.client.resources import NODES
 from sampan.node import cri_pb2 as cri
 from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.node_status import RUNTIME_GRACE_SECONDS, NodeReporter
@@ -125,6 +129,34 @@ async def test_a_node_says_that_its_runtime_is_down_when_it_stays_away(tmp_path:
     assert status["nodeInfo"]["containerRuntimeVersion"] == "containerd://1"
     runtime.away = False
     assert (await ready())[0] == "True"
+
+
+async def test_a_node_that_comes_back_has_its_labels_again(tmp_path: Path, local_api: Api) -> None:
+    client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
+
+    def reporter() -> NodeReporter:
+        return NodeReporter(
+            client,
+            SilentRuntime(),  # type: ignore[arg-type]
+            name="n",
+            ips=("10.0.0.1",),
+            pod_cidrs=("10.1.0.0/24",),
+            kubernetes_version="1.37.0",
+            kubelet_dir=tmp_path,
+            kubelet=KubeletConfig(),
+        )
+
+    first = reporter()
+    await first.register()
+    change = {"metadata": {"labels": {"kubernetes.io/os": "solaris", "kubernetes.io/hostname": None, "own": "kept"}}}
+    await client.patch(NODES, "n", change)
+    await first.register()
+    assert "kubernetes.io/hostname" not in (await client.get(NODES, "n"))["metadata"]["labels"], (
+        "while it runs: as said"
+    )
+    await reporter().register()
+    labels = (await client.get(NODES, "n"))["metadata"]["labels"]
+    assert labels.items() >= {**first.labels(), "own": "kept"}.items()
 
 
 async def test_an_event_of_a_container_that_goes_on_is_not_waited_for_for_ever(

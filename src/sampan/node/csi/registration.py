@@ -76,7 +76,7 @@ class CsiPlugins:
 
     async def _look(self) -> bool:
         """Register what is new, forget what has gone; return whether a socket has to be asked again."""
-        there = {path.name for path in self.folder.iterdir() if stat.S_ISSOCK(path.lstat().st_mode)}
+        there = {path.name for path in self.folder.iterdir() if is_socket(path)}
         gone = self._by_socket.keys() - there
         for socket in gone:
             name = self._by_socket.pop(socket)
@@ -165,6 +165,13 @@ class CsiPlugins:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSES[1])
+
+
+def is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:  # it went this moment, and the folder will say so
+        return False
 
 
 def csi_node(node: Object, drivers: list[CsiDriver]) -> Object:

@@ -3,6 +3,7 @@ nothing else. Source: the kubelet's ``vol_data.json`` and its layout of folders.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +29,13 @@ def write(folder: Path, note: Note) -> None:
 
 
 def read(folder: Path) -> Note:
-    data = orjson.loads((folder / NOTES).read_bytes())
-    return Note(data["driverName"], data["volumeHandle"], data["specVolID"])
+    """Return the note of a folder. Raises ``OSError``, also for one that a power failure spoilt."""
+    file = folder / NOTES
+    try:
+        data = orjson.loads(file.read_bytes())
+        return Note(data["driverName"], data["volumeHandle"], data["specVolID"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(errno.EIO, f"it is no note of a volume: {error}", str(file)) from error
 
 
 def staged_folder(kubelet_dir: Path, driver: str, handle: str) -> Path:
