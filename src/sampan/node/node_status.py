@@ -30,6 +30,7 @@ KUBELET_PORT = 10250
 RUNTIME_GRACE_SECONDS = 30.0
 """How long a runtime that answered may be silent before the node says that it is down: as a kubelet."""
 ANNOTATIONS = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+REQUIRED_CONDITIONS = ("RuntimeReady", "NetworkReady")
 RETRY_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 0.05
 
@@ -229,9 +230,10 @@ class NodeReporter:
         return node
 
     async def problem(self) -> str:
-        """Return why the runtime is not ready, or ``""``. Raises ``RuntimeFailure``."""
+        """Return why the runtime is not ready, or ``""``. What else it tells of itself (containerd from 2.0 on: that its
+        configuration is of an old form) is no reason. Raises ``RuntimeFailure``."""
         answer = await self.runtime.status()
-        bad = [condition for condition in answer.status.conditions if not condition.status]
+        bad = [c for c in answer.status.conditions if not c.status and c.type in REQUIRED_CONDITIONS]
         return "; ".join(
             f"container runtime {'network' if c.type == 'NetworkReady' else 'status'} not ready: {c.type}=false "
             f"reason:{c.reason} message:{c.message}"

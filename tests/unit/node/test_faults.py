@@ -95,7 +95,10 @@ class SilentRuntime:
         return await self._answer([])
 
     async def status(self) -> Any:
-        well = cri.RuntimeStatus(conditions=[cri.RuntimeCondition(type="RuntimeReady", status=True)])
+        old = cri.RuntimeCondition(
+            type="ContainerdHasNoDeprecationWarnings", status=False
+        )  # what 2.x says of our settings
+        well = cri.RuntimeStatus(conditions=[cri.RuntimeCondition(type="RuntimeReady", status=True), old])
         return await self._answer(cri.StatusResponse(status=well))
 
 
