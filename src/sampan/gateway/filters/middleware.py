@@ -1,22 +1,15 @@
-"""Middleware (``gateway.sampan.dev``), by ExtensionRef. ``headers`` sets headers; an empty value removes the header."""
+"""Middleware (``gateway.sampan.dev``, and Traefik's own), by ExtensionRef. What it does stands in ``middlewares/``."""
 
 from __future__ import annotations
 
-from sampan.gateway.filters import headers
+from sampan.gateway import middlewares
 from sampan.gateway.filters.seam import Draft, Site
-from sampan.gateway.model.verdicts import Unresolved, Unsupported
+from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
-    body = settings.get("headers") or {}
-    for which, name in (("request", "customRequestHeaders"), ("response", "customResponseHeaders")):
-        values = body.get(name) or {}
-        change = {
-            "set": [{"name": n, "value": v} for n, v in values.items() if v],
-            "remove": [n for n, v in values.items() if not v],
-        }
-        try:
-            headers.change(change, draft, which)
-        except Unsupported as error:
-            raise Unresolved("InvalidMiddleware", f"Middleware: {error}") from error
+    try:
+        middlewares.apply(settings, draft, site)
+    except Unsupported as error:
+        raise Unsupported(f"Middleware {settings['key']}: {error}") from error

@@ -102,10 +102,21 @@ envoy.config.accesslog.v3.AccessLog: name=1:string filter=2:envoy.config.accessl
 envoy.config.accesslog.v3.AccessLogFilter: status_code_filter=1:envoy.config.accesslog.v3.StatusCodeFilter
 envoy.config.accesslog.v3.ComparisonFilter: op=1:enum value=2:core.RuntimeUInt32
 envoy.config.accesslog.v3.StatusCodeFilter: comparison=1:envoy.config.accesslog.v3.ComparisonFilter
+envoy.config.rbac.v3.Permission: any=3:bool
+envoy.config.rbac.v3.Policy: permissions=1:*envoy.config.rbac.v3.Permission principals=2:*envoy.config.rbac.v3.Principal
+envoy.config.rbac.v3.Principal: any=3:bool header=6:route.HeaderMatcher direct_remote_ip=10:core.CidrRange
+    remote_ip=11:core.CidrRange
+envoy.config.rbac.v3.RBAC: action=1:enum policies=2:%envoy.config.rbac.v3.Policy
 envoy.config.trace.v3.OpenTelemetryConfig: grpc_service=1:core.GrpcService http_service=3:core.HttpService
     service_name=2:string
 envoy.config.trace.v3.Tracing.Http: name=1:string typed_config=3:pb.Any
 envoy.extensions.access_loggers.file.v3.FileAccessLog: path=1:string log_format=5:core.SubstitutionFormatString
+envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor:
+    entries=1:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry token_bucket=2:envoy.type.v3.TokenBucket
+envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry: key=1:string value=2:string
+envoy.extensions.compression.brotli.compressor.v3.Brotli:
+envoy.extensions.compression.gzip.compressor.v3.Gzip:
+envoy.extensions.compression.zstd.compressor.v3.Zstd:
 envoy.extensions.dynamic_modules.v3.DynamicModuleConfig: name=1:string do_not_close=3:bool module=6:core.AsyncDataSource
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix=1:string cluster=2:string
@@ -138,6 +149,7 @@ envoy.type.http.v3.CookieAttribute: name=1:string value=2:string
 envoy.type.v3.FractionalPercent: numerator=1:uint32 denominator=2:enum
 envoy.type.v3.HttpStatus: code=1:enum
 envoy.type.v3.Percent: value=1:double
+envoy.type.v3.TokenBucket: max_tokens=1:uint32 tokens_per_fill=2:pb.UInt32Value fill_interval=3:pb.Duration
 google.rpc.Status: code=1:int32 message=2:string
 hcm.HttpConnectionManager: codec_type=1:enum stat_prefix=2:string rds=3:hcm.Rds
     route_config=4:route.RouteConfiguration http_filters=5:*hcm.HttpFilter use_remote_address=14:pb.BoolValue
@@ -170,6 +182,13 @@ hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder:
     header_value_extractor=1:hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor
 hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor: name=1:string index=3:uint32
     element_separator=2:string
+http.buffer.v3.Buffer: max_request_bytes=1:pb.UInt32Value
+http.buffer.v3.BufferPerRoute: disabled=1:bool buffer=2:http.buffer.v3.Buffer
+http.compressor.v3.Compressor: compressor_library=6:core.TypedExtensionConfig
+    response_direction_config=8:http.compressor.v3.Compressor.ResponseDirectionConfig choose_first=9:bool
+http.compressor.v3.Compressor.CommonDirectionConfig: min_content_length=2:pb.UInt32Value content_type=3:*string
+http.compressor.v3.Compressor.ResponseDirectionConfig:
+    common_config=1:http.compressor.v3.Compressor.CommonDirectionConfig
 http.cors.v3.Cors:
 http.cors.v3.CorsPolicy: allow_origin_string_match=1:*matcher.StringMatcher allow_methods=2:string
     allow_headers=3:string expose_headers=4:string max_age=5:string allow_credentials=6:pb.BoolValue
@@ -193,6 +212,13 @@ http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_request=7:http.ext_authz.v3.AuthorizationRequest
     authorization_response=8:http.ext_authz.v3.AuthorizationResponse
 http.grpc_web.v3.GrpcWeb:
+http.local_ratelimit.v3.LocalRateLimit: stat_prefix=1:string token_bucket=3:envoy.type.v3.TokenBucket
+    filter_enabled=4:core.RuntimeFractionalPercent filter_enforced=5:core.RuntimeFractionalPercent
+    descriptors=8:*envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
+    always_consume_default_token_bucket=14:pb.BoolValue rate_limits=17:*route.RateLimit
+    max_dynamic_descriptors=18:pb.UInt32Value
+http.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC
+http.rbac.v3.RBACPerRoute: rbac=2:http.rbac.v3.RBAC
 http.router.v3.Router: suppress_envoy_headers=4:bool
 http.stateful_session.v3.StatefulSession: session_state=1:core.TypedExtensionConfig strict=2:bool
 http.stateful_session.v3.StatefulSessionPerRoute: disabled=1:bool
@@ -228,6 +254,11 @@ route.FilterConfig: config=1:pb.Any is_optional=2:bool disabled=3:bool
 route.HeaderMatcher: name=1:string string_match=13:matcher.StringMatcher present_match=7:bool invert_match=8:bool
     treat_missing_header_as_empty=14:bool
 route.QueryParameterMatcher: name=1:string string_match=5:matcher.StringMatcher present_match=6:bool
+route.RateLimit: actions=3:*route.RateLimit.Action
+route.RateLimit.Action: request_headers=3:route.RateLimit.Action.RequestHeaders
+    remote_address=4:route.RateLimit.Action.RemoteAddress
+route.RateLimit.Action.RemoteAddress:
+route.RateLimit.Action.RequestHeaders: header_name=1:string descriptor_key=2:string
 route.RedirectAction: scheme_redirect=7:string host_redirect=1:string port_redirect=8:uint32 path_redirect=2:string
     prefix_rewrite=5:string response_code=3:enum regex_rewrite=9:matcher.RegexMatchAndSubstitute strip_query=6:bool
 route.RetryPolicy: retry_on=1:string num_retries=2:pb.UInt32Value per_try_timeout=3:pb.Duration

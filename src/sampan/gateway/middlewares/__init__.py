@@ -1,0 +1,86 @@
+"""Middlewares by Traefik's names and options: what stands in the ``spec`` of a Middleware, one file each.
+
+A middleware is a module with ``OPTIONS`` (the names that it honours) and ``apply(settings, draft, site)``, which changes
+the ``Draft`` of an Envoy route as every filter does (``filters/seam.py``). An option that is not in ``OPTIONS``, or whose value
+cannot be honoured, is refused by its path: the rule is not served, and the route's status says why. ``MIDDLEWARES`` is the one
+list. Source: Traefik v3, pkg/config/dynamic/middlewares.go.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from sampan.gateway.filters.seam import Draft, Site
+from sampan.gateway.middlewares import (
+    add_prefix,
+    buffering,
+    chain,
+    compress,
+    grpc_web,
+    headers,
+    ip_allow_list,
+    rate_limit,
+    redirect_regex,
+    redirect_scheme,
+    replace_path,
+    replace_path_regex,
+    retry,
+    strip_prefix,
+    strip_prefix_regex,
+)
+from sampan.gateway.model.verdicts import Unsupported
+from sampan.schema.objects import Object
+
+MIDDLEWARES: dict[str, ModuleType] = {
+    "addPrefix": add_prefix,
+    "buffering": buffering,
+    "chain": chain,
+    "compress": compress,
+    "grpcWeb": grpc_web,
+    "headers": headers,
+    "ipAllowList": ip_allow_list,
+    "rateLimit": rate_limit,
+    "redirectRegex": redirect_regex,
+    "redirectScheme": redirect_scheme,
+    "replacePath": replace_path,
+    "replacePathRegex": replace_path_regex,
+    "retry": retry,
+    "stripPrefix": strip_prefix,
+    "stripPrefixRegex": strip_prefix_regex,
+}
+NOT_SERVED = (
+    "basicAuth",
+    "circuitBreaker",
+    "contentType",
+    "digestAuth",
+    "encodedCharacters",
+    "errors",
+    "forwardAuth",
+    "inFlightReq",
+    "passTLSClientCert",
+    "plugin",
+)
+"""Traefik has them, we do not: a Middleware with one is refused."""
+
+
+def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
+    """Apply the one middleware of a spec. Raises ``Unsupported`` (with what is not honoured), ``Unresolved``."""
+    names = [name for name in spec if name != "key"]
+    if len(names) != 1:
+        raise Unsupported(f"spec: one middleware is expected, not {', '.join(sorted(names)) or 'none'}")
+    name = names[0]
+    module = MIDDLEWARES.get(name)
+    if module is None:
+        raise Unsupported(f"spec.{name}: this middleware is not served")
+    settings = spec[name] or {}
+    unknown = sorted(set(settings) - set(module.OPTIONS))
+    if unknown:
+        raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served")
+    try:
+        if module is chain:
+            for member in chain.members(settings, site, deep):
+                apply(member, draft, site, deep + 1)
+        else:
+            module.apply(settings, draft, site)
+    except Unsupported as error:
+        raise Unsupported(f"spec.{name}.{error}") from error

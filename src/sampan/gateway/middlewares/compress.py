@@ -1,0 +1,46 @@
+"""``compress``: answers are compressed by gzip, Brotli or zstd, as the client prefers.
+
+Envoy's filter decides by a list of content types; a list of those that are not to be compressed cannot be told to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.model.verdicts import Unsupported
+from sampan.schema.objects import Object
+
+OPTIONS = ("includedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding")
+TYPE = "envoy.extensions.filters.http.compressor.v3.Compressor"
+AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
+LIBRARIES = {
+    "gzip": ("gzip", "envoy.extensions.compression.gzip.compressor.v3.Gzip"),
+    "br": ("brotli", "envoy.extensions.compression.brotli.compressor.v3.Brotli"),
+    "zstd": ("zstd", "envoy.extensions.compression.zstd.compressor.v3.Zstd"),
+}
+DEFAULT_ENCODINGS = ("gzip", "br", "zstd")
+DEFAULT_BYTES = 1024
+
+
+def apply(settings: Object, draft: Draft, site: Site) -> None:
+    encodings = settings.get("encodings") or DEFAULT_ENCODINGS
+    default = settings.get("defaultEncoding")
+    if default:
+        raise Unsupported("defaultEncoding: who accepts no encoding gets none")
+    common: dict[str, Any] = {"min_content_length": {"value": settings.get("minResponseBodyBytes") or DEFAULT_BYTES}}
+    if types := settings.get("includedContentTypes"):
+        common["content_type"] = list(types)
+    for place, encoding in enumerate(encodings):
+        if encoding not in LIBRARIES:
+            raise Unsupported(f"encodings: {encoding!r} is none of gzip, br and zstd")
+        short, library = LIBRARIES[encoding]
+        config = {
+            "@type": TYPE,
+            "response_direction_config": {"common_config": common},
+            "compressor_library": {"name": short, "typed_config": {"@type": library}},
+            "choose_first": place == 0,
+        }
+        name = f"compress/{encoding}/{hashlib.sha256(repr(config).encode()).hexdigest()[:8]}"
+        draft.need(HttpFilter.of(80 + place, name, config), AWAKE)
