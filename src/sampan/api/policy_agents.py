@@ -79,7 +79,7 @@ SAMPAN = {
         rule("core", "endpoints pods namespaces nodes configmaps secrets", READ),
         rule("discovery.k8s.io", "endpointslices", (*READ, "create", "delete", "patch", "update")),
         rule(
-            f"{GATEWAY_API} {GATEWAY_API_EXPERIMENTAL} gateway.sampan.dev gateway.sampan.io sampan.dev sampan.io",
+            f"{GATEWAY_API} {GATEWAY_API_EXPERIMENTAL} gateway.sampan.dev gateway.sampan.io sampan.dev sampan.io traefik.io",
             "*",
             ALL,
         ),

@@ -42,7 +42,7 @@ STATUS_WRITERS = 8
 PAUSE_SECONDS = 1.0
 """How long what the API refused is left alone."""
 WATCHED = (*kinds.DEFINED, SERVICES, ENDPOINT_SLICES, SECRETS, CONFIG_MAPS, NAMESPACES)
-RESOURCES = {resource.kind: resource for resource in WATCHED}
+RESOURCES = {kinds.world_kind(resource): resource for resource in WATCHED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Agent:
     async def run(self, ready: Callable[[], None]) -> None:
         for resource, informer in self.informers.items():
             self._task(informer.run(), f"informer-{resource.plural}")
-            informer.add_handler(self._handler(resource.kind))
+            informer.add_handler(self._handler(kinds.world_kind(resource)))
         self.informers[kinds.PLUGINS].add_handler(self.plugins.on_plugin)
         for informer in self.informers.values():
             await informer.synced()

@@ -51,6 +51,8 @@ class Site:
     client_certificate: str
     clusters: set[ClusterRef]
     """The clusters that the route leads to: a filter adds those that it calls."""
+    secure: bool = False
+    """Whether the request came by TLS that ended here."""
     on_backend: bool = False
     """Whether it stands at a backendRef: then only headers can be changed."""
 

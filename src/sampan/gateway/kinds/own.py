@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from sampan.gateway.kinds import schema as s
-from sampan.gateway.kinds.resources import MIDDLEWARES, PARAMETERS, PLUGINS
+from sampan.gateway.kinds.resources import MIDDLEWARES, PARAMETERS, PLUGINS, TRAEFIK_MIDDLEWARES
 from sampan.schema.objects import Object
 
-VALUES: s.Schema = {"type": "object", "additionalProperties": {"type": "string", "maxLength": 4096}}
-MIDDLEWARE_SPEC = s.struct(
-    headers=s.struct(customRequestHeaders=VALUES, customResponseHeaders=VALUES),
-)
+MIDDLEWARE_SPEC: s.Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+"""What it may say is said by ``middlewares/``: an option that is not known is told in the route's status, not pruned."""
 PLUGIN_SPEC = s.struct(
     path=s.text(4096, 1, description="A directory on the gateway's machine, watched for changes."),
     source=s.text(262144, 1, description="The text of a module, instead of a directory."),
@@ -40,6 +38,10 @@ PARAMETERS_SPEC = s.struct(
 
 def middleware_definition() -> Object:
     return s.definition(MIDDLEWARES, ("v1alpha1",), MIDDLEWARE_SPEC, None, ("mw",))
+
+
+def traefik_middleware_definition() -> Object:
+    return s.definition(TRAEFIK_MIDDLEWARES, ("v1alpha1",), MIDDLEWARE_SPEC, None)
 
 
 def plugin_definition() -> Object:

@@ -7,6 +7,7 @@ from sampan.client.protocol import ResourceType
 GROUP = "gateway.networking.k8s.io"
 EXPERIMENTAL_GROUP = "gateway.networking.x-k8s.io"
 OWN_GROUP = "gateway.sampan.dev"
+TRAEFIK_GROUP = "traefik.io"
 CONTROLLER = "sampan.dev/gateway"
 CLASS = "sampan"
 BUNDLE_VERSION = "v1.6.1"
@@ -27,6 +28,7 @@ BACKEND_TRAFFIC_POLICIES = ResourceType(
 )
 MESHES = ResourceType(EXPERIMENTAL_GROUP, "v1alpha1", "xmeshes", "XMesh", namespaced=False)
 MIDDLEWARES = ResourceType(OWN_GROUP, "v1alpha1", "middlewares", "Middleware")
+TRAEFIK_MIDDLEWARES = ResourceType(TRAEFIK_GROUP, "v1alpha1", "middlewares", "Middleware")
 PLUGINS = ResourceType(OWN_GROUP, "v1alpha1", "plugins", "Plugin")
 PARAMETERS = ResourceType(OWN_GROUP, "v1alpha1", "gatewayparameters", "GatewayParameters")
 
@@ -42,7 +44,13 @@ DEFINED = (
     BACKEND_TRAFFIC_POLICIES,
     MESHES,
     MIDDLEWARES,
+    TRAEFIK_MIDDLEWARES,
     PLUGINS,
     PARAMETERS,
 )
 """What a CustomResourceDefinition is needed for."""
+
+
+def world_kind(resource: ResourceType) -> str:
+    """Return under which kind the objects of a resource are known to each other: two groups have a Middleware."""
+    return f"{resource.kind}.{resource.group}" if resource.group == TRAEFIK_GROUP else resource.kind

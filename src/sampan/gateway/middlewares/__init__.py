@@ -1,9 +1,9 @@
 """Middlewares by Traefik's names and options: what stands in the ``spec`` of a Middleware, one file each.
 
 A middleware is a module with ``OPTIONS`` (the names that it honours) and ``apply(settings, draft, site)``, which changes
-the ``Draft`` of an Envoy route as every filter does (``filters/seam.py``). An option that is not in ``OPTIONS``, or whose value
-cannot be honoured, is refused by its path: the rule is not served, and the route's status says why. ``MIDDLEWARES`` is the one
-list. Source: Traefik v3, pkg/config/dynamic/middlewares.go.
+the ``Draft`` of an Envoy route as every filter does (``filters/seam.py``). An option that is not in ``OPTIONS``, or whose
+value cannot be honoured, is refused by its path: the rule is not served, and the route's status says why. ``MIDDLEWARES``
+is the one list. Source: Traefik v3, pkg/config/dynamic/middlewares.go.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ NOT_SERVED = (
 
 def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
     """Apply the one middleware of a spec. Raises ``Unsupported`` (with what is not honoured), ``Unresolved``."""
-    names = [name for name in spec if name != "key"]
+    names = [name for name in spec if name not in ("key", "kind")]
     if len(names) != 1:
         raise Unsupported(f"spec: one middleware is expected, not {', '.join(sorted(names)) or 'none'}")
     name = names[0]
@@ -78,7 +78,7 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
         raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served")
     try:
         if module is chain:
-            for member in chain.members(settings, site, deep):
+            for member in chain.members(settings, spec["kind"], site, deep):
                 apply(member, draft, site, deep + 1)
         else:
             module.apply(settings, draft, site)

@@ -18,4 +18,4 @@ def allow(draft: Draft, name: str, principals: list[dict[str, Any]]) -> None:
     known = draft.route.setdefault("typed_per_filter_config", {})
     number = sum(1 for one in known if one.startswith(f"rbac/{name}"))
     entry = HttpFilter.of(15, f"rbac/{name}/{number}", {"@type": FILTER})
-    draft.need(entry, {"@type": PER_ROUTE, "rbac": {"@type": FILTER, "rules": rules}})
+    draft.need(entry, {"@type": PER_ROUTE, "rbac": {"rules": rules}})

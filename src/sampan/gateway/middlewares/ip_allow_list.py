@@ -49,8 +49,8 @@ def network(text: str) -> Network:
 
 
 def forwarded(one: Network, depth: int) -> dict[str, Any]:
-    """Return a matcher of ``X-Forwarded-For`` for the address so many from its end. A header is matched as text: ranges of IPv4
-    that end between two dots, and ranges of IPv6, cannot be."""
+    """Return a matcher of ``X-Forwarded-For`` for the address so many from its end. A header is matched as text: ranges of
+    IPv4 that end between two dots, and ranges of IPv6, cannot be."""
     if one.version != 4 or one.prefixlen % 8:
         raise Unsupported("sourceRange: with ipStrategy.depth, ranges of IPv4 of /8, /16, /24 or /32 are served")
     octets = str(one.network_address).split(".")[: one.prefixlen // 8]

@@ -55,7 +55,7 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     parents = attach(world, route)
     if not parents:
         return None
-    compiled: dict[tuple[int, str, bool], Compiled] = {}
+    compiled: dict[tuple[int, str, bool, bool], Compiled] = {}
     namespace = key.partition("/")[0]
     places: dict[Place, tuple[Ranked, ...]] = {}
     filters: dict[str, frozenset[HttpFilter]] = {}
@@ -63,7 +63,8 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         gateway = world.get("GatewayModel", parent.gateway)  # None for a Service
         for attachment in parent.attachments:
             certificate = gateway.client_certificate if gateway is not None else ""
-            context = attachment.listener.port, certificate, is_consumer(parent.gateway, namespace)
+            listener = attachment.listener
+            context = listener.port, certificate, is_consumer(parent.gateway, namespace), listener.terminates
             if context not in compiled:
                 compiled[context] = compile_rules(world, route, *context)
             table = attachment.listener.table(parent.gateway)
@@ -72,8 +73,8 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
                 place = Place(table, attachment.listener.hostname, hostname)
                 places[place] = tuple(compiled[context].ranked)
     if not compiled:  # not attached: what is wrong with its references is told all the same
-        compiled[0, "", False] = compile_rules(world, route, 80, "", False)
-        compiled[0, "", False].clusters.clear()
+        compiled[0, "", False, False] = compile_rules(world, route, 80, "", False, False)
+        compiled[0, "", False, False].clusters.clear()
     first = next(iter(compiled.values()))
     return RouteModel(
         RouteId(kind, key),
@@ -89,10 +90,12 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     )
 
 
-def compile_rules(world: World, route: Object, port: int, client_certificate: str, consumer: bool) -> Compiled:
+def compile_rules(
+    world: World, route: Object, port: int, client_certificate: str, consumer: bool, secure: bool
+) -> Compiled:
     """Return the Envoy routes of all rules, for listeners of that port and Gateways with that client certificate.
 
-    ``consumer``: only requests from pods of the route's own namespace are meant."""
+    ``consumer``: only requests from pods of the route's own namespace are meant. ``secure``: the listener ends TLS."""
     result = Compiled()
     grpc = route["kind"] == "GRPCRoute"
     to_match, rank = (matches.grpc_match, matches.grpc_rank) if grpc else (matches.http_match, matches.http_rank)
@@ -102,7 +105,7 @@ def compile_rules(world: World, route: Object, port: int, client_certificate: st
         try:
             ranked = []
             for index, match in enumerate(entries):
-                site = Site(world, route, rule, match, port, client_certificate, result.clusters)
+                site = Site(world, route, rule, match, port, client_certificate, result.clusters, secure)
                 envoy_match = to_match(match)
                 if consumer:
                     envoy_match.setdefault("headers", []).append(clients_match(world, site.namespace))

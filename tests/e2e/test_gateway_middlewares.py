@@ -1,0 +1,232 @@
+"""Middlewares in a real Envoy: what backend and client see, before a server that tells what it was asked."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .eventually import eventually
+from .test_gateway_live import apply
+from .up_down_cluster import Cluster
+
+NAMESPACE = "gateway-middlewares"
+TRAEFIK = "traefik.io"
+OWN = "gateway.sampan.dev"
+BY_TENANT = {"requestHeaderName": "X-Tenant"}
+JSON = "application/json"
+MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
+    "add": (OWN, {"addPrefix": {"prefix": "/api"}}),
+    "strip": (TRAEFIK, {"stripPrefix": {"prefixes": ["/strip"]}}),
+    "strip-add": (TRAEFIK, {"chain": {"middlewares": [{"name": "strip-chained"}, {"name": "add-chained"}]}}),
+    "strip-chained": (TRAEFIK, {"stripPrefix": {"prefixes": ["/strip-add"]}}),
+    "add-chained": (TRAEFIK, {"addPrefix": {"prefix": "/api"}}),
+    "replace": (OWN, {"replacePath": {"path": "/new"}}),
+    "regex": (OWN, {"replacePathRegex": {"regex": "^/regex/(.*)/(.*)$", "replacement": "/$2/$1"}}),
+    "headers": (TRAEFIK, {"headers": {"customRequestHeaders": {"X-In": "a%b"}, "frameDeny": True}}),
+    "nobody": (TRAEFIK, {"ipAllowList": {"sourceRange": ["192.0.2.0/24"]}}),
+    "everybody": (OWN, {"ipAllowList": {"sourceRange": ["0.0.0.0/0", "::/0"]}}),
+    "forwarded": (OWN, {"ipAllowList": {"sourceRange": ["192.0.2.0/24"], "ipStrategy": {"depth": 2}}}),
+    "hosts": (OWN, {"headers": {"allowedHosts": ["good.example"]}}),
+    "limit": (TRAEFIK, {"rateLimit": {"average": 1, "period": "1h", "burst": 3}}),
+    "tenants": (
+        OWN,
+        {"rateLimit": {"average": 1, "period": "1h", "burst": 1, "sourceCriterion": BY_TENANT}},
+    ),
+    "small": (TRAEFIK, {"buffering": {"maxRequestBodyBytes": 10}}),
+    "compress": (
+        TRAEFIK,
+        {"compress": {"encodings": ["gzip"], "minResponseBodyBytes": 10, "includedContentTypes": [JSON]}},
+    ),
+    "https": (TRAEFIK, {"redirectScheme": {"scheme": "https", "permanent": True}}),
+    "moved": (
+        OWN,
+        {"redirectRegex": {"regex": "^http://old\\.example/(.*)", "replacement": "https://new.example/v2/$1"}},
+    ),
+    "again": (TRAEFIK, {"retry": {"attempts": 3, "status": ["503"]}}),
+    "web": (OWN, {"grpcWeb": {}}),
+    "unknown": (TRAEFIK, {"rateLimit": {"average": 1, "redis": {"endpoints": ["x:1"]}}}),
+}
+
+
+class Mirror(http.server.BaseHTTPRequestHandler):
+    """Answers with what it was asked; ``/again`` fails two times of three."""
+
+    protocol_version = "HTTP/1.1"
+    tries = 0
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": len(body)}
+        text = json.dumps(told).encode()
+        status = 200
+        if self.path.startswith("/again"):
+            Mirror.tries += 1
+            status = 200 if Mirror.tries % 3 == 0 else 503
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = answer
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def front(real_cluster: Cluster) -> Iterator[str]:
+    """Return the address of a Gateway with a route for each middleware, at the path of its name."""
+    server = http.server.ThreadingHTTPServer(("", 0), Mirror)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gateway = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "front", "namespace": NAMESPACE},
+        "spec": {"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    }
+    apply(real_cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, gateway)
+
+    def address() -> str:
+        return real_cluster.kubectl(
+            "-n", NAMESPACE, "get", "gateway", "front", "-o", "jsonpath={.status.addresses[0].value}"
+        ).strip()
+
+    eventually("the Gateway has an address", lambda: bool(address()))
+    found = address()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((found, 9))
+        ours = probe.getsockname()[0]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "mirror", "namespace": NAMESPACE},
+        "spec": {"ports": [{"name": "http", "port": 80}]},
+    }
+    endpoints = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "mirror-1", "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": "mirror"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": server.server_address[1], "protocol": "TCP"}],
+        "endpoints": [{"addresses": [ours], "conditions": {"ready": True}}],
+    }
+    objects: list[dict[str, Any]] = [service, endpoints]
+    for name, (group, spec) in MIDDLEWARES.items():
+        metadata = {"name": name, "namespace": NAMESPACE}
+        objects.append({"apiVersion": f"{group}/v1alpha1", "kind": "Middleware", "metadata": metadata, "spec": spec})
+        reference = {"group": group, "kind": "Middleware", "name": name}
+        rule = {
+            "matches": [{"path": {"type": "PathPrefix", "value": f"/{name}"}}],
+            "filters": [{"type": "ExtensionRef", "extensionRef": reference}],
+            "backendRefs": [{"name": "mirror", "port": 80}],
+        }
+        route = {"parentRefs": [{"name": "front"}], "rules": [rule]}
+        objects.append(
+            {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": route}
+        )
+    apply(real_cluster, *objects)
+    eventually("the routes are served", lambda: ask(found, "/headers").status == 200)
+    yield found
+    server.shutdown()
+    real_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+class Answer:
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        self.status, self.headers = answer.status, {k.lower(): v for k, v in answer.getheaders()}
+        self.raw = answer.read()
+
+    @property
+    def told(self) -> Any:
+        return json.loads(self.raw)
+
+
+def ask(address: str, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "header"),
+    [
+        ("/add/x?q=1", "/api/add/x?q=1", {}),
+        ("/strip/x?q=1", "/x?q=1", {"x-forwarded-prefix": "/strip"}),
+        ("/strip", "/", {"x-forwarded-prefix": "/strip"}),
+        ("/strip-add/x", "/api/x", {}),
+        ("/replace/x?q=1", "/new?q=1", {"x-replaced-path": "/replace/x"}),
+        ("/regex/a/b", "/b/a", {"x-replaced-path": "/regex/a/b"}),
+        ("/headers", "/headers", {"x-in": "a%b"}),
+    ],
+)
+def test_what_the_backend_is_asked(front: str, path: str, asked: str, header: dict[str, str]) -> None:
+    told = ask(front, path).told
+    assert told["path"] == asked
+    assert {name: told["headers"].get(name) for name in header} == header
+
+
+def test_security_headers(front: str) -> None:
+    assert ask(front, "/headers").headers["x-frame-options"] == "DENY"
+
+
+def test_who_may_pass(front: str) -> None:
+    assert ask(front, "/nobody").status == 403
+    assert ask(front, "/everybody").status == 200
+    assert ask(front, "/hosts").status == 403
+    assert ask(front, "/hosts", Host="good.example").status == 200
+    # the last address is the one Envoy adds, of who connected
+    assert ask(front, "/forwarded", X_Forwarded_For="192.0.2.7").status == 200
+    assert ask(front, "/forwarded", X_Forwarded_For="192.0.2.7, 10.0.0.1").status == 403
+
+
+def test_limits(front: str) -> None:
+    statuses = [ask(front, "/limit").status for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    tenants = [ask(front, "/tenants", X_Tenant=name).status for name in ("a", "a", "b", "b")]
+    assert tenants == [200, 429, 200, 429]
+    assert ask(front, "/small", "POST", b"x" * 10).status == 200
+    assert ask(front, "/small", "POST", b"x" * 11).status == 413
+
+
+def test_compression(front: str) -> None:
+    packed = ask(front, "/compress", Accept_Encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed.raw))["path"] == "/compress"
+    assert "content-encoding" not in ask(front, "/compress").headers
+
+
+def test_redirects(front: str) -> None:
+    away = ask(front, "/https/x?q=1", Host="shop.example")
+    assert (away.status, away.headers["location"]) == (308, "https://shop.example/https/x?q=1")
+    moved = ask(front, "/moved/x", Host="old.example")
+    assert (moved.status, moved.headers["location"]) == (307, "https://new.example/v2/moved/x")
+
+
+def test_retries(front: str) -> None:
+    Mirror.tries = 0
+    assert ask(front, "/again").status == 200 and Mirror.tries == 3
+
+
+def test_grpc_web_passes_what_is_not_its(front: str) -> None:
+    assert ask(front, "/web").told["path"] == "/web"
+
+
+def test_an_option_that_cannot_be_honoured_is_told_by_the_route(front: str, real_cluster: Cluster) -> None:
+    def told() -> str:
+        path = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].message}'
+        return real_cluster.kubectl("-n", NAMESPACE, "get", "httproute", "unknown", "-o", path)
+
+    eventually("the route's status says it", lambda: "spec.rateLimit.redis: this option is not served" in told())
+    assert ask(front, "/unknown").status == 404
