@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -109,6 +110,19 @@ def test_a_corefile_of_the_disk_is_followed(alone: Alone, tmp_path: Path) -> Non
     finally:
         process.kill()
         process.wait(10)
+
+
+def test_names_are_served_where_the_port_of_metrics_is_taken(alone: Alone, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        file = tmp_path / "Corefile"
+        file.write_text(f". {{\n prometheus 127.0.0.1:{port}\n hosts {{\n  10.0.0.1 a.example\n }}\n}}\n")
+        process = alone.serve(f"--config={file}")
+        try:
+            assert alone.dig("a.example") == "10.0.0.1"
+        finally:
+            process.kill()
+            process.wait(10)
 
 
 @pytest.mark.parametrize(

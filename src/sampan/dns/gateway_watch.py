@@ -26,9 +26,13 @@ class GatewayWatch:
         self._tables: dict[str, Table[Named]] = {}
         self._names: list[GatewayNames] = []
 
+    def forget(self) -> None:
+        """Tell nobody any more; what is followed stays so."""
+        self._names = []
+
     def feed(self, names: GatewayNames) -> None:
-        """Tell these names, and no others any more of the same zones, what there is and what changes."""
-        self._names = [old for old in self._names if old.settings.zones != names.settings.zones] + [names]
+        """Tell these names what there is and what changes."""
+        self._names.append(names)
         for kind in RESOURCES:
             if kind not in names.settings.resources:
                 continue

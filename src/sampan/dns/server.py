@@ -101,8 +101,14 @@ class Server:
         return self.config.cluster_domain
 
     async def apply(self, configuration: Configuration) -> None:
-        """Put a configuration in place. Raises ``OSError`` where one of its HTTP addresses cannot be had."""
-        await self.pages.serve(self._pages(configuration))
+        """Put a configuration in place. Raises ``OSError`` where one of its HTTP addresses cannot be had; at the start names
+        are served without."""
+        try:
+            await self.pages.serve(self._pages(configuration))
+        except OSError as error:
+            if hasattr(self, "responder"):
+                raise
+            logger.error("health, ready and metrics are not served: %s", error)
         if configuration.watches_pods and self._pods is None:
             self._pods = self._spawn(self.follower.pods.run(), name="dns-pods")
             await self.follower.pods.synced()
@@ -112,7 +118,11 @@ class Server:
             self._turn = turn
             await self.follower.become(self.follower.new_zone(options, turn=turn))
         before = self.responder.ways if hasattr(self, "responder") else []
+        self.gateways.forget()
         ways = [self._way(block, before) for block in configuration.blocks]
+        for old in before:
+            if old.forwarder is not None and all(way.forwarder is not old.forwarder for way in ways):
+                old.forwarder.close()
         try:
             host_searches = searches(self.config.resolv_conf.read_text())
         except OSError:

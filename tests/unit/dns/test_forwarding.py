@@ -148,6 +148,16 @@ async def test_one_that_does_not_answer_is_left_out_until_it_does(group: asyncio
         assert (await asked(one)).records()[0][0][-4:] == bytes([192, 0, 2, 9])
 
 
+async def test_nobody_is_looked_after_under_another_configuration(group: asyncio.TaskGroup) -> None:
+    async with running(lambda message, udp: None) as up:
+        one = forwarder(group, up.settings(read_seconds=0.02, check_seconds=0.01, max_fails=1))
+        assert await one.ask(NAME, wire.A, False) is None
+        upstream = one.lines[0].upstreams.all[0]
+        assert upstream.checking
+        one.close()
+        await until(lambda: not upstream.checking)
+
+
 async def test_when_all_are_down_one_is_asked_all_the_same(group: asyncio.TaskGroup) -> None:
     async with running(addresses({"www.example.org": "192.0.2.1"})) as up:
         one = forwarder(group, up.settings(max_fails=1))

@@ -56,6 +56,12 @@ def run(options: argparse.Namespace) -> int:
         uvloop.run(serve(options, listen, port))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
+    except BaseExceptionGroup as group:  # of the tasks that serve: the first says what is wrong
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        print(f"sampan: {error or type(error).__name__}", file=sys.stderr)
+        return 1
     except (KubeconfigError, ApiError, CorefileError, ValueError) as error:
         print(f"sampan: {error}", file=sys.stderr)
         return 1

@@ -70,6 +70,11 @@ class Forwarder:
                 return line
         return None
 
+    def close(self) -> None:
+        """Look after no resolver any more: another configuration is in force."""
+        for line in self.lines:
+            line.upstreams.close()
+
     # kept answers
 
     def kept(self, name: bytes, kind: int, dnssec_ok: bool) -> Entry | None:

@@ -158,6 +158,10 @@ class Upstreams:
             return
         yield from well
 
+    def close(self) -> None:
+        """End the checks of resolvers that do not answer."""
+        self._known = {}
+
     def is_down(self, upstream: Upstream) -> bool:
         return 0 < self.settings.max_fails <= upstream.fails
 
