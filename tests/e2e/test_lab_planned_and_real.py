@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sampan.lab import echo
 from sampan.lab.fabric import Fabric
+from sampan.lab.faults import Partition
+from sampan.lab.injury import Injury
 from sampan.lab.plan import Plan
 from sampan.lab.planning import plan
-from sampan.lab.reachability import covering, every
+from sampan.lab.reachability import Pair, covering, every
 from sampan.lab.reading import read
 from tests.unit.lab.topologies import topologies
 
@@ -54,6 +58,33 @@ def test_one_becomes_the_other_by_difference(one: dict[str, Any], other: dict[st
     with real(before) as fabric:
         fabric.change(before, after)
         held(fabric, after)
+
+
+@REAL
+@given(topologies(most_nodes=5), st.data())
+def test_a_partition_parts_its_groups_and_nobody_else(topology: dict[str, Any], data: st.DataObject) -> None:
+    made = plan(read(topology))
+    names = list(made.nodes)
+    side = dict(
+        zip(names, data.draw(st.lists(st.integers(0, 2), min_size=len(names), max_size=len(names))), strict=True)
+    )
+    groups = [tuple(name for name in names if side[name] == number) for number in (1, 2)]
+    if not all(groups):
+        return
+
+    def parted(pair: Pair) -> bool:
+        """Whether a packet or its answer would go from one group to the other, over whomever."""
+        return {1, 2} <= {side[pair.source], side[pair.target]} or any(
+            {side[one], side[other]} == {1, 2}
+            for way in (pair.path, pair.back)
+            for one, other in itertools.pairwise(way)
+        )
+
+    with real(made) as fabric:
+        Injury(fabric).inflict(made, [Partition((groups[0], groups[1]))])
+        pairs = [pair._replace(reachable=pair.reachable and not parted(pair)) for pair in every(made)]
+        verdict = echo.check(fabric.places, made, pairs)
+        assert verdict.well, verdict.lines()
 
 
 def test_a_check_finds_what_is_not_as_planned() -> None:

@@ -262,6 +262,11 @@ def test_a_change_leaves_alone_what_stays(lab_factory: Callable[..., Lab]) -> No
         assert kept == [line for line in lab.exec("left", "ip", "-o", "link").out.splitlines() if "a.eth0" in line]
         assert sleeping.code is None
         assert processes(lab, "a") == 1, "its programs run on"
+    lab.exec("a", "touch", "/etc/by-hand")
+    changed["nodes"][0] = {**changed["nodes"][0], "files": {"/etc/app/other": "x"}}
+    assert lab.apply(changed)["changed"] == ["node a"]
+    assert lab.exec("a", "ls", "/etc/app").out == "other\n", "its files begin anew"
+    assert lab.exec("a", "ls", "/etc/by-hand", check=False).code == 2
     with pytest.raises(TopologyError, match=r"nodes\[0\].colour: unknown field"):
         lab.apply({"nodes": [{"name": "a", "colour": 1}]})
     lab.check()

@@ -216,6 +216,7 @@ class Keeping:
         for name in [*again, *(name for name in before.nodes if name not in after.nodes)]:
             if name in before.nodes:
                 self.stop_programs(name)
+                programs.forget_layers(name)
         kept = [fault for fault in self.inflicted if self.still_there(fault, after)]
         try:
             self.fabric.change(before, after)

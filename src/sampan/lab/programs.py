@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -85,6 +86,11 @@ def folders_of(node: PlannedNode) -> list[str]:
         if not any(folder == there or folder.startswith(f"{there}/") for there in found):
             found.append(folder)
     return found
+
+
+def forget_layers(name: str) -> None:
+    """Remove what programs of a node wrote over the machine's files, once none of them runs."""
+    shutil.rmtree(LAYERS / "nodes" / name, ignore_errors=True)
 
 
 def new_world(node: PlannedNode, hosts: str, netns: int) -> World:
