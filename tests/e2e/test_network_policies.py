@@ -136,6 +136,14 @@ CASES: list[tuple[str, Object, Reaches]] = [
     ("by namespaces without a label",
      {"podSelector": A, "ingress": [{"from": [{"namespaceSelector": {"matchExpressions": [
          {"key": "ns", "operator": "NotIn", "values": ["y"]}]}}]}]}, lambda s, t: t != "x/a" or s[0] != "y"),
+    ("by the name that every namespace bears",
+     {"podSelector": A, "ingress": [{"from": [
+         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "y"}}}]}]},
+     lambda s, t: t != "x/a" or s[0] == "y"),
+    ("egress to all namespaces but one, by its name",
+     {"podSelector": A, "policyTypes": ["Egress"], "egress": [{"to": [{"namespaceSelector": {"matchExpressions": [
+         {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["y"]}]}}]}]},
+     lambda s, t: s != "x/a" or t[0] != "y"),
     ("by one or the other",
      {"podSelector": A, "ingress": [{"from": [pods(pod="b"), spaces("y")]}]},
      lambda s, t: t != "x/a" or s == "x/b" or s[0] == "y"),
@@ -211,6 +219,10 @@ def test_stacked_policies_allow_what_any_allows(world: World) -> None:
     world.reach(lambda s, t: t != "x/a" or s[0] in "yz")
     world.policy("all", "x", ingress=[{}])
     world.reach(lambda s, t: True)
+    world.policy("out", "x", policyTypes=["Egress"], egress=[{"ports": [TCP_80]}])
+    world.reach(lambda s, t: s[0] != "x", port=81)
+    world.policy("out-all", "x", policyTypes=["Egress"], egress=[{}])
+    world.reach(lambda s, t: True, port=81)
 
 
 def test_the_client_s_side_and_the_server_s_are_asked_both(world: World) -> None:
