@@ -128,8 +128,7 @@ def requests_of_pod(pod: Object, resource: str) -> int:
     whole = request_of(spec, resource)
     if whole is None and all(request_of(one, resource) is None for one in asked):
         raise MetricError(f"missing pod-level request for {resource} in Pod {pod['metadata']['name']}")
-    overhead = (spec.get("overhead") or {}).get(resource, "0")
-    return (total if whole is None else whole) + parse(overhead).milli()
+    return total if whole is None else whole
 
 
 def request_of(spec: Object, resource: str) -> int | None:

@@ -101,10 +101,8 @@ def split_by_budgets(pods: Sequence[PodInfo], budgets: Iterable[Object]) -> tupl
     for pod in pods:
         breaks = False
         for index, (_, budget, selector) in enumerate(allowed):
-            if budget["metadata"]["namespace"] != pod.namespace or not pod.labels or selector.empty:
-                continue
-            if not selector.matches(pod.labels):
-                continue
+            if budget["metadata"]["namespace"] != pod.namespace or not selector.matches(pod.labels):
+                continue  # an empty selector means every pod, here as for evictions (kubernetes #141785)
             if pod.name in ((budget.get("status") or {}).get("disruptedPods") or {}):
                 continue  # counted already: its eviction is under way
             left[index] -= 1

@@ -132,6 +132,8 @@ def test_budgets_are_respected_when_there_is_another_way(profile_on: ProfileOn) 
     assert [one.name for one in found.victims] == ["free"] and found.violations == 0
     found = on_one(profile_on, pod(priority=10, requests={"cpu": "4"}), [kept, free], [budget(0, app="db")])
     assert [one.name for one in found.victims] == ["free", "kept"] and found.violations == 1
+    found = on_one(profile_on, pod(priority=10, requests={"cpu": "2"}), [kept, free], [budget(0)])
+    assert found.violations == 1, "a budget with an empty selector is one of all pods"
 
 
 def test_the_more_important_and_the_older_stay(profile_on: ProfileOn) -> None:
