@@ -60,6 +60,11 @@ class Refusal:
         return f"{text} {self.post_filter}" if self.post_filter else text
 
 
+def refused_on(cluster: ClusterState, node: str, status: Status) -> Refusal:
+    """Return the refusal of the one node that was chosen."""
+    return Refusal(len(cluster.nodes), NodeStatuses({node: status}, unresolvable()))
+
+
 def counted(statuses: NodeStatuses, nodes: int) -> str:
     """Return how many nodes each reason ruled out, sorted as text."""
     reasons: dict[str, int] = {}

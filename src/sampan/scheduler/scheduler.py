@@ -18,21 +18,19 @@ from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import NAMESPACES, NODES, PODS
-from sampan.scheduler.binding import Binding
+from sampan.scheduler.binding import Binding, Bindings
 from sampan.scheduler.cluster_state import ClusterState
 from sampan.scheduler.configuration import Configuration, build
-from sampan.scheduler.cycle import Cycles, Refusal
+from sampan.scheduler.cycle import Cycles, Refusal, refused_on
 from sampan.scheduler.extenders import Extenders
 from sampan.scheduler.framework import (
     DELETE,
     Code,
     CycleState,
     Handle,
-    NodeStatuses,
     Status,
     Together,
     failure,
-    unresolvable,
 )
 from sampan.scheduler.metrics import ERROR, SCHEDULED, Metrics
 from sampan.scheduler.metrics import UNSCHEDULABLE as REFUSED
@@ -48,8 +46,6 @@ from sampan.scheduler.together import Outcome, place_all
 logger = logging.getLogger("sampan.scheduler")
 
 Choose = Callable[[Profile, CycleState, PodInfo], "NodeInfo | Refusal | Status"]
-BINDINGS = 64
-"""How many pods are being bound at a time; waiting for volumes or a permit does not count."""
 
 
 class Scheduler:
@@ -73,9 +69,6 @@ class Scheduler:
         self._followed: list[Informer] = [self.pods, self.nodes, self.namespaces]
         self._group: asyncio.TaskGroup | None = None
         self._is_ending = False
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        """The binding that is under way for a pod, by its key."""
-        self._slots = asyncio.Semaphore(BINDINGS)
         self.cycles = Cycles(self.cluster)
         self.metrics = Metrics(self)
         self.profiles: dict[str, Profile] = {}
@@ -90,7 +83,17 @@ class Scheduler:
         interests = self.extenders.interests()
         interests |= {name: found for one in self.profiles.values() for name, found in one.interests().items()}
         self.queue = SchedulingQueue(self._may_enter, interests, configuration.pauses)
-        observer = Observer(self.cluster, self.nominations, self.queue, self.profiles, self._cancel)
+        self.bindings = Bindings(
+            self.cluster,
+            self.queue,
+            self.nominations,
+            self.extenders,
+            self.teller,
+            self.metrics,
+            self._spawn,
+            self._fail,
+        )
+        observer = Observer(self.cluster, self.nominations, self.queue, self.profiles, self.bindings.cancel)
         self.nodes.add_handler(observer.on_node)
         self.namespaces.add_handler(observer.on_namespace)
         self.pods.add_handler(observer.on_pod)
@@ -154,11 +157,6 @@ class Scheduler:
         else:
             self._group.create_task(guarded(), name=name)
 
-    def _cancel(self, key: str) -> None:
-        """End the binding of a pod, if one is under way."""
-        if (task := self._tasks.get(key)) is not None:
-            task.cancel()
-
     def _room_is_left(self, pod: PodInfo, node: str) -> None:
         """Have pods tried that may have waited for the room that was kept for another."""
         self.queue.event(PODS, DELETE, pod.placed_on(node).object, None)
@@ -192,7 +190,7 @@ class Scheduler:
         outcome = place_all([queued, *(one for one in others if one is not None)], self._place_in_group)
         bound = len(outcome.placed) >= group.needed
         for one, state, placed in outcome.placed if bound else ():
-            self._begin(Binding(self._profile(one.pod), state, one, placed))
+            self.bindings.begin(Binding(self._profile(one.pod), state, one, placed))
         if bound:
             for refused in outcome.refused:
                 self._conclude(*refused)
@@ -238,7 +236,7 @@ class Scheduler:
         """Take a pod from the choice of its node to what follows."""
         found = self._place(queued, state, choose)
         if isinstance(found, PodInfo):
-            self._begin(Binding(self._profile(queued.pod), state, queued, found))
+            self.bindings.begin(Binding(self._profile(queued.pod), state, queued, found))
         else:
             self._conclude(queued, state, found)
 
@@ -265,12 +263,9 @@ class Scheduler:
         if status is not None:
             profile.unreserve(state, placed, node)
             self.cluster.remove(pod.key)
-            return self._refusal(status, node) if status.code is not Code.ERROR else status
+            return refused_on(self.cluster, node, status) if status.code is not Code.ERROR else status
         self.nominations.drop(pod.key, node)
         return placed
-
-    def _refusal(self, status: Status, node: str) -> Refusal:
-        return Refusal(len(self.cluster.nodes), NodeStatuses({node: status}, unresolvable()))
 
     def _refuse(self, profile: Profile, state: CycleState, queued: QueuedPod, why: Refusal) -> None:
         """Make room if that can be done, put the pod back and say why it has no node."""
@@ -301,57 +296,3 @@ class Scheduler:
 
         assert self._group is not None
         return self._group.create_task(guarded(), name=f"{what}-{key}")
-
-    # the binding
-
-    def _begin(self, binding: Binding) -> None:
-        key, work = binding.pod.key, self._bind(binding)
-        task = self._tasks[key] = self._spawn(key, work, "binding")
-
-        def ended(task: asyncio.Task[None]) -> None:
-            work.close()  # one that was cancelled before it began was never awaited
-            if self._tasks.get(key) is task:
-                del self._tasks[key]
-            self._give_back(binding)
-
-        task.add_done_callback(ended)
-
-    async def _bind(self, binding: Binding) -> None:
-        profile, state, queued, pod, node = binding.profile, binding.state, binding.queued, binding.pod, binding.node
-        try:
-            status = await profile.permit(state, pod, node) or await profile.pre_bind(state, pod, node)
-            if status is None:
-                async with self._slots:
-                    extender = self.extenders.binder(pod)
-                    status = await (extender.bind(pod, node) if extender else profile.bind(state, pod, node))
-        except Exception as error:
-            logger.exception("%s: a plugin failed", pod.key)
-            status = failure(f"{type(error).__name__}: {error}")
-        if status is None:
-            binding.is_over = True
-            self.teller.scheduled(pod, node)
-            self.metrics.whole.observe(asyncio.get_running_loop().time() - queued.first_seen, str(queued.attempts))
-            self.metrics.tries.observe(queued.attempts)
-            profile.post_bind(state, pod, node)
-            return
-        self._give_back(binding)
-        if self.queue.get(pod.key) is not queued:
-            return
-        if status.code is Code.ERROR:
-            self._fail(queued, SCHEDULER_ERROR, status.message)
-        else:
-            self._fail(queued, UNSCHEDULABLE, self._refusal(status, node).message)
-
-    def _give_back(self, binding: Binding) -> None:
-        """Take back what was counted and reserved for a pod that was not bound."""
-        if not binding.take_back():
-            return
-        pod = binding.pod
-        if self.cluster.assumed.get(pod.key) is pod:
-            self.cluster.remove(pod.key)
-            self.queue.event(PODS, DELETE, pod.object, None)
-        queued = binding.queued
-        if self.queue.get(pod.key) is queued:
-            self.nominations.set(
-                queued.pod, queued.pod.nominated
-            )  # the room that was made for it is still meant for it
