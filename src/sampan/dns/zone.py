@@ -189,7 +189,7 @@ class Zone:
             else:
                 self.aliases.pop(question[:-4], None)
             return
-        if not data:
+        if not data or (kind == wire.PTR and not self.reverses(question[:-4])):
             self.answers.pop(question, None)
             return
         ttl = self.options.ttl

@@ -131,6 +131,16 @@ def test_ports_and_limits_of_names_of_zones(cluster: Cluster) -> None:
         assert code(cluster.ask(f"{name}.shop.svc.cluster.local")) == "NXDOMAIN"
 
 
+def test_reverse_names_are_answered_where_the_corefile_says_so() -> None:
+    cluster = Cluster(replace(Options(), reverse=("1.10.in-addr.arpa",), fallthrough=()))
+    cluster.namespace("shop")
+    cluster.service("near", clusterIP="10.1.0.1")
+    cluster.service("far", clusterIP="10.2.0.1")
+    assert data(cluster.ask("1.0.1.10.in-addr.arpa", "PTR"), "PTR") == ["near.shop.svc.cluster.local."]
+    assert code(cluster.ask("9.0.1.10.in-addr.arpa", "PTR")) == "NXDOMAIN"
+    assert code(cluster.ask("1.0.2.10.in-addr.arpa", "PTR")) == "REFUSED", "there is nobody else to ask"
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
