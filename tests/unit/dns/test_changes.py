@@ -47,7 +47,7 @@ def apply(cluster: Cluster, step: Any) -> None:
             cluster.follower.slices.forget({"metadata": {"name": name, "namespace": "shop"}})
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(STEPS, max_size=12))
 def test_the_zone_does_not_depend_on_its_past(steps: list[Any]) -> None:
     cluster = Cluster()
