@@ -7,6 +7,8 @@ descriptors: ``close``, or the end of the process in any way, and the kernel rem
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -138,12 +140,13 @@ class Fabric:
 
     def nft(self, place: str, text: str) -> None:
         """Have nft rules taken over in a place, all or none. Raises ``LabError``."""
-        try:
-            done = self.places[place].run(
-                lambda: subprocess.run(["nft", "-f", "-"], input=text, capture_output=True, text=True)
-            )
-        except FileNotFoundError as error:
-            raise LabError("nft is not installed", "apt-get install -y nftables") from error
+        # Debian has it where only root's shells look
+        program = shutil.which("nft", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+        if program is None:
+            raise LabError("nft is not installed", "apt-get install -y nftables")
+        done = self.places[place].run(
+            lambda: subprocess.run([program, "-f", "-"], input=text, capture_output=True, text=True)
+        )
         if done.returncode != 0:
             said = " ".join(done.stderr.split())[:300]
             raise LabError(f"packet filter of {place or 'the bridges'}: nft refuses: {said}")

@@ -220,8 +220,8 @@ class Keeping:
         kept = [fault for fault in self.inflicted if self.still_there(fault, after)]
         try:
             self.fabric.change(before, after)
-        except LabError:
-            with contextlib.suppress(LabError):
+        except (LabError, OSError):
+            with contextlib.suppress(LabError, OSError, KeyError):  # of what was made only a part is there
                 self.fabric.change(after, before)
             raise
         for name in before.nodes.keys() - after.nodes.keys():
