@@ -40,6 +40,7 @@ from sampan.client.resources import (
     REPLICATION_CONTROLLERS,
     RESOURCE_CLAIM_TEMPLATES,
     RESOURCE_CLAIMS,
+    RESOURCE_SLICES,
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
@@ -59,6 +60,7 @@ from sampan.controllers.cluster_role_aggregation import CLUSTER_ROLES, ClusterRo
 from sampan.controllers.cron_job import CronJobController
 from sampan.controllers.daemon_set import DaemonSetController
 from sampan.controllers.deployment import DeploymentController
+from sampan.controllers.device_taint_eviction import DeviceTaintEviction
 from sampan.controllers.disruption import DisruptionController
 from sampan.controllers.endpoint_slice_mirroring import EndpointSliceMirroring
 from sampan.controllers.endpoint_slices import EndpointSliceController
@@ -111,6 +113,8 @@ class ControllersConfig:
     """The range of ClusterIPs, where ServiceCIDRs are served (since 1.33); empty: they are not."""
     device_claims: bool = True
     """Whether resource.k8s.io/v1 is served: since 1.34."""
+    device_taints: bool = True
+    """Whether pods end when their devices are tainted so: since 1.36."""
     unused_claims: bool = True
     """Whether claims say since when no pod uses them: since 1.37."""
     volume_attributes: bool = True
@@ -284,7 +288,7 @@ def controllers_of(
         ClusterRoleAggregation(client(ClusterRoleAggregation), of(CLUSTER_ROLES)),
         *identity_controllers(client_for, informers, config),
         *(service_range_controllers(client_for, informers, config.service_cidr) if config.service_cidr else ()),
-        *(device_controllers(client_for, informers, events_of) if config.device_claims else ()),
+        *(device_controllers(client_for, informers, events_of, config.device_taints) if config.device_claims else ()),
     ]
 
 
@@ -296,11 +300,16 @@ def service_range_controllers(client_for: ClientFor, informers: Informers, own: 
     ]
 
 
-def device_controllers(client_for: ClientFor, informers: Informers, events_of: EventsOf) -> list[Controller]:
-    """Return what keeps ResourceClaims of pods."""
+def device_controllers(
+    client_for: ClientFor, informers: Informers, events_of: EventsOf, taints: bool
+) -> list[Controller]:
+    """Return what keeps ResourceClaims of pods; ``taints``: and ends pods whose devices are tainted."""
     pods, claims = informers.of(PODS), informers.of(RESOURCE_CLAIMS)
     client, events = client_for(ResourceClaimMaker.name), events_of("resource_claim")
+    eviction, of = DeviceTaintEviction.name, informers.of
+    told = events_of("device-taint-eviction")
     return [
+        *([DeviceTaintEviction(client_for(eviction), pods, claims, of(RESOURCE_SLICES), told)] if taints else ()),
         ResourceClaimMaker(client, pods, claims, informers.of(RESOURCE_CLAIM_TEMPLATES), events),
         ResourceClaimReleaser(client, pods, claims),
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.client.resources import DEVICE_CLASSES, PODS, RESOURCE_CLAIM_TEMPLATES, RESOURCE_CLAIMS, RESOURCE_SLICES
+from sampan.controllers.device_taint_eviction import ends_at
+from sampan.controllers.ownership import condition_of
 from sampan.schema.objects import Object
 
 DRIVER = "gpu.example.com"
@@ -92,3 +94,41 @@ async def test_a_claim_of_its_own_is_shared_and_freed(cluster: Any) -> None:
     free = await cluster.until(RESOURCE_CLAIMS, "shared", lambda c: not (c.get("status") or {}).get("allocation"))
     assert not free["status"].get("reservedFor")
     await cluster.until(RESOURCE_CLAIMS, "shared", lambda c: not c["metadata"].get("finalizers"))
+
+
+async def test_a_taint_ends_pods_that_have_the_device(cluster: Any) -> None:
+    await a_gpu(cluster)
+    there = await cluster.client.get(RESOURCE_SLICES, "sim")
+    there["spec"]["devices"].append({**there["spec"]["devices"][0], "name": "gpu-1"})
+    await cluster.client.update(RESOURCE_SLICES, there)
+    for name, tolerations in (("plain", []), ("hardy", [{"operator": "Exists", "effect": "NoExecute"}])):
+        requests = [{"name": "gpu", "exactly": {"deviceClassName": "gpu", "tolerations": tolerations}}]
+        made = {"apiVersion": API, "kind": "ResourceClaim", "metadata": {"name": name, "namespace": "default"}}
+        await cluster.client.create(RESOURCE_CLAIMS, {**made, "spec": {"devices": {"requests": requests}}})
+        waiting = pod(name, resourceClaimName=name)
+        waiting["metadata"]["finalizers"] = ["example.com/keep"]
+        await cluster.client.create(PODS, waiting)
+        await cluster.until(PODS, name, running)
+    there = await cluster.client.get(RESOURCE_SLICES, "sim")
+    for device in there["spec"]["devices"]:
+        device["taints"] = [{"key": "example.com/broken", "effect": "NoExecute"}]
+    there["spec"]["pool"]["generation"] = 2
+    await cluster.client.update(RESOURCE_SLICES, there)
+    ending = await cluster.until(PODS, "plain", lambda one: "deletionTimestamp" in one["metadata"])
+    why = condition_of(ending, "DisruptionTarget")
+    assert why is not None
+    assert (why["reason"], why["message"]) == (
+        "DeletionByDeviceTaintManager",
+        "Device Taint manager: deleting due to NoExecute taint",
+    )
+    await cluster.event("DeviceTaintManagerEviction")
+    assert "deletionTimestamp" not in (await cluster.client.get(PODS, "hardy", "default"))["metadata"]
+
+
+def test_when_a_taint_ends_a_pod() -> None:
+    taint = {"key": "broken", "effect": "NoExecute"}
+    assert ends_at(taint, 100.0, []) == 100.0
+    assert ends_at(taint, 100.0, [{"key": "other", "operator": "Exists"}]) == 100.0
+    assert ends_at(taint, 100.0, [{"key": "broken", "operator": "Exists"}]) is None
+    limited = [{"key": "broken", "operator": "Exists", "tolerationSeconds": 30}, {"operator": "Exists"}]
+    assert ends_at(taint, 100.0, limited) == 130.0
