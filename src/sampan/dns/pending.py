@@ -27,16 +27,18 @@ class Waiting:
         self._spawn = spawn
         self._at_most, self._of_one = at_most, of_one
         self._of: Counter[Ip] = Counter()
+        self._all = 0
         self.rejected = 0
 
     def take(self, pending: Pending, send: Callable[[bytes], None]) -> None:
         """Send the answer when it is known, or at once that there are too many."""
         source = pending.source
-        if self._of[source] >= self._of_one or self._of.total() >= self._at_most:
+        if self._of[source] >= self._of_one or self._all >= self._at_most:
             self.rejected += 1
             send(pending.rejected())
             return
         self._of[source] += 1
+        self._all += 1
         self._spawn(self._finish(pending, send), name="dns-answer")
 
     async def _finish(self, pending: Pending, send: Callable[[bytes], None]) -> None:
@@ -50,5 +52,6 @@ class Waiting:
             logger.exception("a question of %s could not be answered", source)
         finally:
             self._of[source] -= 1
+            self._all -= 1
             if not self._of[source]:
                 del self._of[source]

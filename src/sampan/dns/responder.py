@@ -234,7 +234,7 @@ class Responder:
         query, answered = asking.query, entry.answered
         opt = wire.opt_record(0, query.dnssec_ok) if query.edns_version >= 0 else b""
         flags = wire.QR | wire.RECURSION_AVAILABLE | query.flags & wire.RECURSION_DESIRED | answered.code
-        flags |= answered.flags & AUTHENTIC_DATA
+        flags |= answered.flags & wanted_data(query)
         counts = answered.counts
         head = struct.pack("!HHHHHH", query.identity, flags, 1, counts[0], counts[1], counts[2] + bool(opt))
         made = b"".join((head, query.question, forwarder.tail(entry), opt))
@@ -256,7 +256,9 @@ class Responder:
         if asking.rewritten.name != query.name or asking.rewritten.rules:
             found = rewriting.answer(asking.rewritten, query.name, found)
         flags = (
-            found.code | (wire.AUTHORITATIVE if found.authoritative else 0) | (AUTHENTIC_DATA if found.authentic else 0)
+            found.code
+            | (wire.AUTHORITATIVE if found.authoritative else 0)
+            | (wanted_data(query) if found.authentic else 0)
         )
         answers = found.answers
         if block.loadbalance and len(answers) > 1:
@@ -283,6 +285,11 @@ class Responder:
 
 
 OPT, OPT_DNSSEC = wire.opt_record(), wire.opt_record(0, True)
+
+
+def wanted_data(query: Query) -> int:
+    """Return the AD bit for who asked for it (RFC 6840 section 5.8)."""
+    return AUTHENTIC_DATA if query.dnssec_ok or query.flags & AUTHENTIC_DATA else 0
 
 
 def refusal(query: Query) -> int:

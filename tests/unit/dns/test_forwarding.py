@@ -68,6 +68,24 @@ async def test_a_name_outside_is_asked_and_given(group: asyncio.TaskGroup) -> No
         assert up.udp == ["www.example.org. A"], "the second is given from what is kept"
 
 
+async def test_that_an_answer_is_authentic_is_told_to_who_asks(group: asyncio.TaskGroup) -> None:
+    known = addresses({"www.example.org": "192.0.2.1"})
+
+    def answering(message: dns.message.Message, udp: bool) -> dns.message.Message:
+        answer = known(message, udp)
+        assert isinstance(answer, dns.message.Message)
+        answer.flags |= dns.flags.AD
+        return answer
+
+    async with running(answering) as up:
+        responder = Cluster().responder(forwarder=forwarder(group, up.settings(), cache=CacheSettings()))
+        plain = dns.message.from_wire(await pending(responder, "www.example.org").finished())
+        assert not plain.flags & dns.flags.AD
+        asking = query("www.example.org", flags=dns.flags.RD | dns.flags.AD)
+        kept = responder.answer(asking, None)  # type: ignore[arg-type]
+        assert isinstance(kept, bytes) and dns.message.from_wire(kept).flags & dns.flags.AD
+
+
 async def test_external_names_lead_outside(group: asyncio.TaskGroup) -> None:
     async with running(addresses({"example.org": "192.0.2.1"})) as up:
         cluster = Cluster()
