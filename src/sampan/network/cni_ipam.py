@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from sampan.network.families import Address
 
 LEASES = Path("/var/lib/cni/sampan")
 OURS = ("", "sampan")
+NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ def holder_of(call: Call) -> str:
 
 
 def leases_of(call: Call) -> Leases:
-    name = str(call.config.get("name") or "")
-    if not name or "/" in name or name.startswith("."):
+    name = call.config.get("name")
+    if not isinstance(name, str) or not NETWORK_NAME.fullmatch(name):
         raise CniError(INVALID_CONFIG, f"name {name!r} is no name of a network")
     return Leases(Path(str(ipam_of(call).get("dataDir") or LEASES)) / name)
 
@@ -121,9 +123,10 @@ def free(call: Call) -> None:
     if delegated(call):
         delegate(call)
         return
+    ranges = ranges_of(ipam_of(call))
     with leases_of(call) as leases:
         held = leases.held()
-    for choices in ranges_of(ipam_of(call)):
+    for choices in ranges:
         size = sum(int(each.last) - int(each.first) + 1 - (each.gateway in each) for each in choices)
         if sum(1 for address in held if any(address in each for each in choices)) >= size:
             raise CniError(NO_ADDRESS, f"every address of {choices[0].first}-{choices[-1].last} is lent")

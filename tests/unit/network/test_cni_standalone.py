@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.network import cni_ipam
 from sampan.network.cni_bandwidth import bandwidth_of
 from sampan.network.cni_call import CniError
 from sampan.network.cni_install import NetworkChoice, conflist, install
@@ -18,6 +20,14 @@ from sampan.network.cni_leases import Leases, ranges_of
 from sampan.network.cni_standalone import run
 
 CONFIG = {"cniVersion": "1.1.0", "name": "net", "type": "sampan", "ipam": {"subnet": "10.0.0.0/24"}}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The machine's own leases are not touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cni_ipam, "LEASES", tmp_path_factory.mktemp("leases"))
+        yield
 
 
 def answer(command: str = "ADD", variables: dict[str, str] | None = None, **changed: Any) -> dict[str, Any]:
@@ -59,7 +69,8 @@ def test_other_errors_are_cni_s_own() -> None:
     assert answer(variables={"IFNAME": "sixteen-letters-"})["code"] == 4
     assert answer(bridge="a-name-that-is-too-long")["code"] == 7
     assert answer(mtu=1)["code"] == 7
-    assert answer(name="../etc")["code"] == 7
+    for name in ("../etc", "a/b", "", None, 7, ["a"], "-a"):
+        assert answer(name=name)["code"] == 7
     assert answer(runtimeConfig={"ips": ["192.0.2.1/24"]})["code"] == 7
     assert answer(runtimeConfig={"ips": ["nonsense"]})["code"] == 7
     assert answer(runtimeConfig={"mac": "01:00:00:00:00:00"})["code"] == 7
