@@ -1,4 +1,4 @@
-"""What is seen of a gateway from outside: its access log, its spans at an OTLP collector, its counters."""
+"""What GatewayParameters ask for: access log, spans at an OTLP collector, a table for each host. And Envoy's counters."""
 
 from __future__ import annotations
 
@@ -141,3 +141,54 @@ def test_requests_are_logged_traced_and_counted(real_cluster: Cluster, collector
         assert connection.getresponse().status == 404
     finally:
         kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def status(address: str, host: str) -> tuple[int, str]:
+    """Return the code of an answer and where it leads."""
+    connection = http.client.HTTPConnection(address, timeout=5)
+    connection.request("GET", "/", headers={"Host": host})
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("location") or ""
+
+
+def test_many_hosts_have_a_table_each_until_there_is_a_wildcard(real_cluster: Cluster) -> None:
+    namespace, group = "gateway-hosts", "gateway.networking.k8s.io/v1"
+
+    def named(kind: str, api_version: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": namespace}
+        return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+    def redirect(name: str, host: str) -> dict[str, Any]:
+        item = {"type": "RequestRedirect", "requestRedirect": {"hostname": f"{name}.example.org"}}
+        spec = {"parentRefs": [{"name": "front"}], "hostnames": [host], "rules": [{"filters": [item]}]}
+        return named("HTTPRoute", group, name, spec)
+
+    reference = {"group": "gateway.sampan.dev", "kind": "GatewayParameters", "name": "many"}
+    gateway = {
+        "gatewayClassName": "sampan",
+        "infrastructure": {"parametersRef": reference},
+        "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+    }
+    kubectl = real_cluster.kubectl
+    kubectl("create", "namespace", namespace)
+    try:
+        apply(
+            real_cluster,
+            named("GatewayParameters", "gateway.sampan.dev/v1alpha1", "many", {"manyHosts": True}),
+            named("Gateway", group, "front", gateway),
+            redirect("one", "one.example"),
+            redirect("two", "two.example"),
+        )
+        kubectl("-n", namespace, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=30s")
+        address = real_cluster.get("-n", namespace, "gateway", "front")["status"]["addresses"][0]["value"]
+        for host, wanted in (("one.example", "one"), ("two.example:80", "two")):
+            eventually(f"{host} answers", lambda host=host, wanted=wanted: wanted in status(address, host)[1])  # type: ignore[misc]
+        assert status(address, "three.example")[0] == 404
+        apply(real_cluster, redirect("two", "three.example"))
+        eventually("a changed host answers", lambda: "two" in status(address, "three.example")[1])
+        eventually("the host it left does not", lambda: status(address, "two.example")[0] == 404)
+        apply(real_cluster, redirect("wide", "*.example"))
+        eventually("a wildcard answers", lambda: "wide" in status(address, "two.example")[1])
+        assert "one" in status(address, "one.example")[1]
+    finally:
+        kubectl("delete", "namespace", namespace, "--wait=false")

@@ -83,6 +83,8 @@ class Agent:
         )
         self.pipeline = Pipeline(surroundings, self.ads)
         self.dirty, self.news = asyncio.Event(), asyncio.Event()
+        self.told = asyncio.Event()
+        """Set while every status is written that is due."""
         self.informers = {resource: Informer(client, resource) for resource in WATCHED}
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
         self._envoy: asyncio.Task[None] | None = None
@@ -168,6 +170,7 @@ class Agent:
             self._due[entry] = first, number, since
         if self.pipeline.due:
             self.pipeline.due.clear()
+            self.told.clear()
             self.news.set()
 
     def _ensure_envoy(self) -> None:
@@ -255,6 +258,8 @@ class Agent:
             self.news.clear()
             ripe, live = self._ripe()
             if not ripe:
+                if not self._due:
+                    self.told.set()
                 await self._news()
                 continue
             for entry in ripe:

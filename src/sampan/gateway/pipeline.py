@@ -97,6 +97,8 @@ class Pipeline:
         self._filters: dict[str, Counter[Any]] = {}
         self._users: dict[str, Counter[str]] = {}
         self._consumers: set[RouteId] = set()
+        self._parted: set[str] = set()
+        """Tables that are, or were, asked to have one for each host."""
         self._defaults: dict[Place, tuple[Ranked, ...]] = {}
         for type_url, name, message in metrics.resources(self.world):
             self._emit(type_url, name, message)
@@ -147,6 +149,16 @@ class Pipeline:
 
     def update(self) -> int:
         """Bring Envoy's resources up to date; return the number of the push that has them all."""
+        self._run()
+        for type_url, name, content in list(self.tables.encoded(self.ads.sequence + 1)):
+            self.ads.change(type_url, name, content)
+        for name in self._parted:
+            self.world.put("Scoped", name, self.tables.is_scoped(name) or None)
+        self._run()
+        return self.ads.push()
+
+    def _run(self) -> None:
+        """Run the computations that are dirty; note the statuses that are due."""
         dirty = self.world.dirty
         while dirty:
             statuses = {entry for entry in dirty if entry[0] == "status"}
@@ -162,9 +174,6 @@ class Pipeline:
             for computation in batch:
                 with self.world.computing(computation):
                     step(*computation[1:])
-        for name, content in self.tables.encoded(self.ads.sequence + 1).items():
-            self.ads.change(ROUTES, name, content)
-        return self.ads.push()
 
     def _emit(self, type_url: str, name: str, message: dict[str, Any] | None) -> None:
         content = encode(type_url.removeprefix(PREFIX), message) if message is not None else None
@@ -208,8 +217,12 @@ class Pipeline:
             name = listener.table(key)
             if name not in wanted and name in self.tables.tables:
                 self.tables.drop(name)
+        many = bool(new and new.parameters.get("manyHosts"))
         for name, (all_hosts, own) in wanted.items():
-            self.tables.set_listeners(name, all_hosts, own)
+            port = int(name.removeprefix(f"{key}/").partition("/")[0])
+            self.tables.set_listeners(name, all_hosts, own, port if many else 0)
+            if many:
+                self._parted.add(name)
 
     def _compute_route(self, kind: str, key: str) -> None:
         identity = RouteId(kind, key)

@@ -21,6 +21,7 @@ def listener(name: str, port: int, hostname: str) -> dict[str, Any]:
 
 
 hostnames = st.lists(st.sampled_from(HOSTS), max_size=2, unique=True)
+PARAMETERS = {"group": "gateway.sampan.dev", "kind": "GatewayParameters", "name": "many"}
 FAR = {"name": "far", "namespace": "other", "port": 80}
 backend = st.sampled_from([{"name": "web", "port": 80}, {"name": "api", "port": 80}, FAR])
 change = st.one_of(
@@ -34,10 +35,16 @@ change = st.one_of(
         backend,
     ),
     st.builds(
-        lambda one, two: gateway(listener("one", 80, one), *([listener("two", 80, two)] if one != two else [])),
+        lambda one, two, many: gateway(
+            listener("one", 80, one),
+            *([listener("two", 80, two)] if one != two else []),
+            **({"infrastructure": {"parametersRef": PARAMETERS}} if many else {}),
+        ),
         st.sampled_from(["", *HOSTS]),
         st.sampled_from(["", *HOSTS]),
+        st.booleans(),
     ),
+    st.just(obj("GatewayParameters", "many", {"manyHosts": True})),
     st.builds(service, st.sampled_from(["web", "api"])),
     st.builds(endpoint_slice, st.sampled_from(["web", "api"]), st.sampled_from(["10.0.0.1", "10.0.0.2"])),
     st.just(grant("HTTPRoute", "Service", "other")),

@@ -32,7 +32,11 @@ PARAMETERS_SPEC = s.struct(
         serviceName=s.text(253, 1, default="sampan-gateway"),
         samplingPercent=s.number(0, 100, default=100),
     ),
-    http3=s.BOOLEAN,
+    manyHosts={
+        **s.BOOLEAN,
+        "description": "A table of routes for each host name: for thousands of hosts on one port that change often. "
+        "Host names of requests are then compared as they are written, in lower case.",
+    },
 )
 
 

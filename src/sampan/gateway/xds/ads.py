@@ -283,7 +283,9 @@ class Ads:
             self.problems[type_url, name] = text
             logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
             if type_url == LISTENER:  # nobody will ask for its routes
-                for table in [table for table in connection.awaited if f"{table}/".startswith(f"{name}/")]:
+                for table in [
+                    table for table in connection.awaited if table == name or table.startswith((f"{name}/", f"{name}|"))
+                ]:
                     del connection.awaited[table]
             self.on_answer(type_url, name, sent[name], text)
 

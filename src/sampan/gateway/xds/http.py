@@ -7,6 +7,7 @@ from typing import Any
 
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.model.world import Surroundings
+from sampan.gateway.xds.scopes import scoped_routes
 from sampan.gateway.xds.tls import ADS_SOURCE
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -38,6 +39,7 @@ def connection_manager(
     tracing_cluster: str = "",
     http3: bool = False,
     client_certificates: bool = False,
+    scoped: bool = False,
 ) -> dict[str, Any]:
     """Return the network filter for a table of routes: the filters that they need in order, then the router."""
     chain = [http_filter(entry) for entry in sorted(filters)]
@@ -46,7 +48,7 @@ def connection_manager(
     manager: dict[str, Any] = {
         "@type": HCM,
         "stat_prefix": "gateway",
-        "rds": {"config_source": ADS_SOURCE, "route_config_name": routes},
+        **(scoped_routes(routes) if scoped else {"rds": {"config_source": ADS_SOURCE, "route_config_name": routes}}),
         "http_filters": chain,
         "use_remote_address": {"value": True},
         "upgrade_configs": [{"upgrade_type": "websocket"}],

@@ -100,6 +100,7 @@ def manager(world: World, gateway: GatewayModel, entry: Listener, tracing: str) 
         world.surroundings,
         tracing_cluster=tracing,
         client_certificates=bool(entry.client_authorities),
+        scoped=bool(world.get("Scoped", table)),
     )
 
 

@@ -23,6 +23,9 @@ PREFIXES = {
 }
 
 TABLE = """
+envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation:
+    mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
+envoy.config.common.mutation_rules.v3.HeaderMutation: append=2:core.HeaderValueOption
 auth.AttributeContext: request=4:auth.AttributeContext.Request source=1:auth.AttributeContext.Peer
 auth.AttributeContext.HttpRequest: id=1:string method=2:string headers=3:%string path=4:string host=5:string
     scheme=6:string query=7:string body=11:string raw_body=12:bytes
@@ -282,7 +285,7 @@ route.RouteAction.RequestMirrorPolicy: cluster=1:string runtime_fraction=3:core.
     disable_shadow_host_suffix_append=6:bool
 route.RouteAction.UpgradeConfig: upgrade_type=1:string enabled=2:pb.BoolValue
 route.RouteConfiguration: name=1:string virtual_hosts=2:*route.VirtualHost ignore_port_in_host_matching=14:bool
-    max_direct_response_body_size_bytes=11:pb.UInt32Value
+    max_direct_response_body_size_bytes=11:pb.UInt32Value request_headers_to_remove=8:*string
 route.RouteMatch: prefix=1:string path=2:string safe_regex=10:matcher.RegexMatcher path_separated_prefix=14:string
     headers=6:*route.HeaderMatcher query_parameters=7:*route.QueryParameterMatcher
     runtime_fraction=9:core.RuntimeFractionalPercent grpc=8:route.RouteMatch.GrpcRouteMatchOptions

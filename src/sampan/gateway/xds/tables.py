@@ -10,14 +10,16 @@ precedence), RFC 9110 (421).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sampan.gateway.model.hostnames import covers, owner, specificity
 from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.routes import Place, RouteId
+from sampan.gateway.xds import scopes
 from sampan.gateway.xds.encode import delimited, encode
 from sampan.gateway.xds.trials import Trials, Wanted
+from sampan.gateway.xds.types import ROUTES
 
 VIRTUAL_HOST = "envoy.config.route.v3.VirtualHost"
 CONFIGURATION = "envoy.config.route.v3.RouteConfiguration"
@@ -39,11 +41,23 @@ class Table:
     hosts: dict[str, bytes] = field(default_factory=dict)
     """Domain → its virtual host, as a field of the configuration."""
     dirty: set[str] = field(default_factory=set)
+    scope_port: int = 0
+    """The listener's port, where each host name is to have a table of its own; 0 where not."""
+    scopes: set[str] = field(default_factory=set)
+    """Host names that have one now."""
+    scopes_wanted: bool = False
     trials: Trials = field(default_factory=Trials)
 
     def domains(self) -> set[str]:
         own = {host for listener, host in self.buckets if listener in self.own}
         return own | self.listeners
+
+    @property
+    def scoped(self) -> bool:
+        """Whether each host name has a table of its own: asked for, and every host name with routes is an exact one."""
+        if not self.scope_port or not self.listeners:
+            return False
+        return not any(self.wide.values()) and not any(name.startswith("*") for name in self.listeners - self.own)
 
     def touch(self, hostname: str) -> None:
         """Make the virtual hosts dirty that a host name's routes stand in."""
@@ -86,7 +100,8 @@ class Table:
                     ranked = [entry for entries in bucket.values() for entry in entries]
                     ranked.sort(key=lambda entry: entry.rank)
                     routes += [entry.route for entry in ranked]
-        return delimited(2, encode(VIRTUAL_HOST, {"name": domain, "domains": [domain], "routes": routes}))
+        domains = ["*"] if self.scopes_wanted else [domain]
+        return delimited(2, encode(VIRTUAL_HOST, {"name": domain, "domains": domains, "routes": routes}))
 
 
 class Tables:
@@ -96,7 +111,7 @@ class Tables:
         self.tables: dict[str, Table] = {}
         self.changed: set[str] = set()
 
-    def set_listeners(self, name: str, listeners: Iterable[str], own: Iterable[str]) -> None:
+    def set_listeners(self, name: str, listeners: Iterable[str], own: Iterable[str], scope_port: int = 0) -> None:
         """Say which listeners a table is for; all its virtual hosts are made anew when that changed."""
         table = self.tables.setdefault(name, Table())
         wanted = frozenset(listeners), frozenset(own)
@@ -104,6 +119,7 @@ class Tables:
             before = table.domains() | set(table.hosts)
             table.listeners, table.own = wanted
             table.dirty |= before | table.domains()
+        table.scope_port = scope_port
         self.changed.add(name)
 
     def drop(self, name: str) -> None:
@@ -130,6 +146,7 @@ class Tables:
         """Take Envoy's answer to a table (its words; empty: taken). Return the routes whose fault a refusal is found to be.
 
         What was taken is the new ground; what was refused is taken back, and put there again route by route."""
+        name, _, host = name.partition("|")
         table = self.tables.get(name)
         if table is None:
             return {}
@@ -146,7 +163,7 @@ class Tables:
             if not blamed and refused:
                 trials.halve(refused)
             return blamed
-        trials.taken(number)
+        trials.taken(number, host)
         if not trials.open:
             for route, wanted in trials.following().items():
                 self.changed.add(name)
@@ -160,25 +177,31 @@ class Tables:
             if place.table in self.tables:
                 self.tables[place.table].trials.blamed.discard(route)
 
-    def encoded(self, number: int) -> dict[str, bytes | None]:
-        """Return the tables that changed since the last call; None for one that is gone. ``number``: of the push to come."""
-        result: dict[str, bytes | None] = {}
-        for name in self.changed:
+    def is_scoped(self, name: str) -> bool:
+        return name in self.tables and self.tables[name].scopes_wanted
+
+    def encoded(self, number: int) -> Iterator[tuple[str, str, bytes | None]]:
+        """Yield ``(type, name, content)`` of what changed since the last call; None for what is gone. ``number``: of the
+        push to come."""
+        changed, self.changed = self.changed, set()
+        for name in changed:
             table = self.tables[name]
-            for domain in table.dirty:
+            if table.scoped != table.scopes_wanted:
+                table.scopes_wanted = table.scoped
+                table.dirty |= set(table.hosts) | table.domains()
+            dirty, table.dirty = table.dirty, set()
+            for domain in dirty:
                 content = table.virtual_host(domain)
                 if content is None:
                     table.hosts.pop(domain, None)
                 else:
                     table.hosts[domain] = content
-            table.dirty.clear()
             table.trials.sent(number)
-            if not table.listeners:
-                result[name] = None
-                if not table.buckets:
-                    del self.tables[name]
-                continue
-            head = encode(CONFIGURATION, {"name": name, "ignore_port_in_host_matching": True})
-            result[name] = b"".join((head, *table.hosts.values()))
-        self.changed.clear()
-        return result
+            yield from scopes.encoded(name, table, dirty)
+            if not table.listeners or table.scopes_wanted:
+                yield ROUTES, name, None
+            else:
+                head = encode(CONFIGURATION, {"name": name, "ignore_port_in_host_matching": True})
+                yield ROUTES, name, b"".join((head, *table.hosts.values()))
+            if not table.listeners and not table.buckets:
+                del self.tables[name]

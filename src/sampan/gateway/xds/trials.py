@@ -22,6 +22,7 @@ class Trials:
     _before: dict[RouteId, Wanted] = field(default_factory=dict)
     """What stood there when Envoy last took the table, for each route that has changed since."""
     _pushes: dict[RouteId, int] = field(default_factory=dict)
+    _of_host: dict[str, set[RouteId]] = field(default_factory=dict)
     _line: list[dict[RouteId, Wanted]] = field(default_factory=list)
 
     @property
@@ -36,18 +37,31 @@ class Trials:
     def note(self, route: RouteId, hosts: tuple[str, str], before: tuple[Ranked, ...]) -> None:
         """Remember what stood there before a change."""
         self._before.setdefault(route, {}).setdefault(hosts, before)
+        self._of_host.setdefault(hosts[1], set()).add(route)
         self._pushes.pop(route, None)
 
     def sent(self, number: int) -> None:
         """Say with which push the changes go."""
-        for route in self._before:
-            self._pushes.setdefault(route, number)
+        for route in self._before.keys() - self._pushes.keys():
+            self._pushes[route] = number
 
-    def taken(self, number: int) -> None:
-        """Forget what was before the changes up to a push: Envoy has taken them."""
-        for route in [route for route, push in self._pushes.items() if push <= number]:
-            del self._pushes[route]
-            self._before.pop(route, None)
+    def taken(self, number: int, host: str = "") -> None:
+        """Forget what was before the changes up to a push (for a host, where each has a table): Envoy has taken them."""
+        routes = self._of_host.get(host, set()) if host else self._before.keys()
+        for route in [route for route in routes if self._pushes.get(route, number + 1) <= number]:
+            before = self._before[route]
+            for hosts in [hosts for hosts in before if host in ("", hosts[1])]:
+                self._forget(route, hosts)
+            if not before:
+                self._pushes.pop(route, None)
+                del self._before[route]
+
+    def _forget(self, route: RouteId, hosts: tuple[str, str]) -> tuple[Ranked, ...]:
+        of_host = self._of_host[hosts[1]]
+        of_host.discard(route)
+        if not of_host:
+            del self._of_host[hosts[1]]
+        return self._before[route].pop(hosts)
 
     def suspects(self) -> list[RouteId]:
         return list(self._before)
@@ -55,7 +69,9 @@ class Trials:
     def take_back(self, route: RouteId) -> Wanted:
         """Return what stood there before the route's changes, to be put there again."""
         self._pushes.pop(route, None)
-        return self._before.pop(route)
+        found = {hosts: self._forget(route, hosts) for hosts in list(self._before[route])}
+        del self._before[route]
+        return found
 
     def wait(self, route: RouteId, hosts: tuple[str, str], after: tuple[Ranked, ...]) -> None:
         """Put a change in the line: where its route stands, or at the end."""

@@ -8,9 +8,10 @@ SECRET = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 ENDPOINTS = PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = PREFIX + "envoy.config.listener.v3.Listener"
 ROUTES = PREFIX + "envoy.config.route.v3.RouteConfiguration"
+SCOPES = PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 EXTENSION = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
-ORDER = (CLUSTER, SECRET, ENDPOINTS, LISTENER, EXTENSION, ROUTES)
-WILDCARD = frozenset((CLUSTER, LISTENER))
+ORDER = (CLUSTER, SECRET, ENDPOINTS, LISTENER, EXTENSION, SCOPES, ROUTES)
+WILDCARD = frozenset((CLUSTER, LISTENER, SCOPES))
 """Types of which Envoy wants all."""
 WARMING = frozenset((CLUSTER, LISTENER))
 """Types whose acknowledgement may wait for others that they name."""
