@@ -59,3 +59,9 @@ def test_a_host_that_envoy_refuses_is_the_fault_of_its_route() -> None:
     assert "Envoy refused it: no" in there.conditions("HTTPRoute", "b")["Accepted"]["message"]
     assert there.conditions("HTTPRoute", "a")["Accepted"]["status"] == "True"
     assert there.names(ROUTES) == [f"{TABLE}|a.example"]
+
+
+def test_nothing_stays_of_a_gateway_that_does_not_ask_for_it_any_more() -> None:
+    there = situation(on("a", "a.example"))
+    there.put(gateway())
+    assert there.names(ROUTES) == [TABLE] and there.names(SCOPES) == []

@@ -26,18 +26,20 @@ OVERWRITE = 2
 
 def encoded(name: str, table: Table, dirty: set[str]) -> Iterator[tuple[str, str, bytes | None]]:
     """Yield ``(type, name, content)`` for the hosts of a table that changed; None for what is gone."""
-    for host in dirty | table.scopes if not table.scopes_wanted else dirty:
+    for host in dirty if table.scopes_wanted else dirty | table.scopes.keys():
         there = table.scopes_wanted and host in table.hosts and not host.startswith("*")
-        if not there and host not in table.scopes:
+        port = table.scope_port if there else table.scopes.pop(host, 0)
+        if not port:
             continue
-        (table.scopes.add if there else table.scopes.discard)(host)
         own = f"{name}|{host}"
         head = {"name": own, "request_headers_to_remove": [TABLE_HEADER]}
         yield ROUTES, own, encode(CONFIGURATION, head) + table.hosts[host] if there else None
-        for key in (host, f"{host}:{table.scope_port}"):
+        for key in (host, f"{host}:{port}"):
             fragments = [{"string_key": name}, {"string_key": key}]
             scope = {"name": f"{name}|{key}", "route_configuration_name": own, "key": {"fragments": fragments}}
             yield SCOPES, f"{name}|{key}", encode(SCOPE, scope) if there else None
+        if there:
+            table.scopes[host] = port
 
 
 def scoped_routes(name: str) -> dict[str, Any]:

@@ -43,8 +43,8 @@ class Table:
     dirty: set[str] = field(default_factory=set)
     scope_port: int = 0
     """The listener's port, where each host name is to have a table of its own; 0 where not."""
-    scopes: set[str] = field(default_factory=set)
-    """Host names that have one now."""
+    scopes: dict[str, int] = field(default_factory=dict)
+    """Host names that have one now, with the port it was made for."""
     scopes_wanted: bool = False
     trials: Trials = field(default_factory=Trials)
 
