@@ -18,7 +18,7 @@ from sampan.client.reflector import Reflector, key_of
 from sampan.client.resources import ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES
 from sampan.dns import wire
 from sampan.dns.entries import Endpoint, Ip, PodEntry, ServiceEntry, SliceEntry, pod_entry, service_entry, slice_entry
-from sampan.dns.records import Options, Records, changed_records, checked, collisions, ready, records_of
+from sampan.dns.records import Options, Records, changed_records, checked, collisions, records_of
 from sampan.dns.zone import Zone
 from sampan.schema.objects import Object
 
@@ -235,7 +235,8 @@ class Follower:
             return {}
 
     def _tell_collisions(self, key: str, service: ServiceEntry) -> None:
-        found = collisions(ready(service, self.endpoints(key))) if self.zone.options.endpoint_pod_names else {}
+        there = [one for one in self.endpoints(key) if one.ready or service.publish_not_ready]
+        found = collisions(there) if self.zone.options.endpoint_pod_names else {}
         if found != self._collisions.get(key, {}):
             self._collisions[key] = found
             if found:
