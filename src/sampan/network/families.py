@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -41,8 +42,14 @@ def family_of(what: Address | Network) -> Family:
 
 def parse_address(text: object) -> Address | None:
     """Return an address, None for what is none. Old objects may hold IPv4 addresses inside IPv6: they are IPv4."""
+    return _address(text) if isinstance(text, str) else None
+
+
+@functools.lru_cache(1 << 14)
+def _address(text: str) -> Address | None:
+    """Endpoints are read anew with every change of their Service, and most are as before."""
     try:
-        found = ipaddress.ip_address(text) if isinstance(text, str) else None
+        found = ipaddress.ip_address(text)
     except ValueError:
         return None
     return getattr(found, "ipv4_mapped", None) or found

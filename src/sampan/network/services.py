@@ -147,7 +147,8 @@ class PortRules:
                 yield from self._lead_inside("ips", self._key(address))
             if self.node_port:
                 yield from self._lead_inside("ports", port_key(self.protocol, self.node_port))
-        for endpoint in {*self.choice.cluster, *self.choice.local}:
+        both = self.choice.cluster is not self.choice.local and self.choice.cluster != self.choice.local
+        for endpoint in {*self.choice.cluster, *self.choice.local} if both else self.choice.cluster:
             if any(endpoint.address in network for network in self.config.pod_cidrs):
                 yield "hairpins", endpoint.address.packed * 2, None
         if self.config.masquerade:
@@ -199,8 +200,7 @@ class PortRules:
 
     def affinity(self) -> dict[Affinity, frozenset[Endpoint]]:
         seconds = affinity_seconds(self.spec)
-        endpoints = frozenset((*self.choice.cluster, *self.choice.local))
-        if not seconds or not endpoints:
+        if not seconds or not (endpoints := frozenset((*self.choice.cluster, *self.choice.local))):
             return {}
         return {Affinity(self.family, self._affinity_name(), seconds): endpoints}
 
