@@ -5,7 +5,8 @@ how many endpoints there are to pick from (``goto pick-3``), and ``endpoints`` w
 by all Services with as many endpoints, and made with the first of them (``service_chains.py``). The other maps and sets
 hold for what is asked of few: ``sources`` for loadBalancerSourceRanges, ``sticky_ips`` and ``remembered_ips`` for ClientIP
 affinity, ``inside_ips`` for those within the cluster whom externalTrafficPolicy ``Local`` does not bind,
-``no_endpoint_ips`` for what is refused, ``hairpins`` for pods that reach themselves. Source: the behaviour of kube-proxy's
+``no_endpoint_ips`` for what is refused, ``hairpins`` for pods that reach themselves. All chains are of type ``nat``, which
+the kernel asks for the first packet of a connection: the others pass without one rule. Source: the behaviour of kube-proxy's
 nftables mode (KEP-3866).
 """
 
@@ -137,30 +138,27 @@ def text(family: Family, config: ProxyConfig, named: str | None = None) -> str:
     {at_node} vmap @no_endpoint_ports
 {_refusing(family, config)}
   }}
-  chain guard-prerouting {{ type filter hook prerouting priority dstnat - 10; policy accept; ct state new jump guard; }}
-  chain guard-output {{ type filter hook output priority -110; policy accept; ct state new jump guard; }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
+    jump guard
     {f"{ip} saddr {{ {_joined(inside)} }} jump inside" if inside else "fib saddr type local jump inside"}
     jump services
+    jump unanswered
   }}
-  chain nat-output {{ type nat hook output priority -100; policy accept; jump inside; jump services; }}
-  chain remember-prerouting {{
-    type filter hook prerouting priority dstnat + 10; policy accept;
-    ct state new ct status dnat jump remember
+  chain nat-output {{
+    type nat hook output priority -100; policy accept;
+    jump guard
+    jump inside
+    jump services
+    jump unanswered
   }}
-  chain remember-output {{
-    type filter hook output priority -90; policy accept;
-    ct state new ct status dnat jump remember
-  }}
+  chain arriving {{ type nat hook input priority 95; policy accept; ct status dnat jump remember; }}
+  chain leaving {{ type nat hook postrouting priority 95; policy accept; ct status dnat jump remember; }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     ct status dnat {ip} saddr . {ip} daddr @hairpins oifname != "lo" masquerade
 {_leaving(family, config)}
   }}
-  chain input {{ type filter hook input priority filter; policy accept; ct state new jump unanswered; }}
-  chain forward {{ type filter hook forward priority filter; policy accept; ct state new jump unanswered; }}
-  chain output {{ type filter hook output priority filter; policy accept; ct state new jump unanswered; }}
 }}
 """
 

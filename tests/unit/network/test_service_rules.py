@@ -284,7 +284,10 @@ def test_datagrams_know_where_they_go() -> None:
 def test_the_layout_has_a_mark_that_follows_what_it_depends_on() -> None:
     assert service_table.mark(CONFIG) != service_table.mark(replace(CONFIG, uplink="uplink"))
     assert f'"sampan {service_table.mark(CONFIG)}"' in service_table.whole(CONFIG)
-    assert all(service_table.text(family, CONFIG).count("type nat hook") == 3 for family in FAMILIES)
+    assert all(service_table.text(family, CONFIG).count("type nat hook") == 5 for family in FAMILIES)
+    assert all("type filter" not in service_table.text(family, CONFIG) for family in FAMILIES), (
+        "nothing for every packet"
+    )
 
 
 STATES = st.lists(
