@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import http.client
 import http.server
 import json
@@ -19,6 +21,7 @@ from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-middlewares"
 TRAEFIK = "traefik.io"
+SHA = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
 OWN = "gateway.sampan.dev"
 BY_TENANT = {"requestHeaderName": "X-Tenant"}
 JSON = "application/json"
@@ -52,6 +55,10 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "again": (TRAEFIK, {"retry": {"attempts": 3, "status": ["503"]}}),
     "web": (OWN, {"grpcWeb": {}}),
+    "basic": (TRAEFIK, {"basicAuth": {"secret": "users", "removeHeader": True, "headerField": "X-User"}}),
+    "forward": (OWN, {"forwardAuth": {"address": "", "authResponseHeaders": ["X-User"]}}),
+    "anywhere": (OWN, {"redirectRegex": {"regex": "/anywhere/(\\w+)/(.*)", "replacement": "/$2?kind=$1"}}),
+    "encoded": (TRAEFIK, {"encodedCharacters": {"allowEncodedSlash": True}}),
     "unknown": (TRAEFIK, {"rateLimit": {"average": 1, "redis": {"endpoints": ["x:1"]}}}),
 }
 
@@ -63,6 +70,9 @@ class Mirror(http.server.BaseHTTPRequestHandler):
     tries = 0
 
     def answer(self) -> None:
+        if self.path == "/who":
+            self.who()
+            return
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": len(body)}
         text = json.dumps(told).encode()
@@ -75,6 +85,14 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+
+    def who(self) -> None:
+        """Decide as an authentication server does: by the original path and a header."""
+        good = self.headers.get("x-token") == "good" and self.headers["x-forwarded-uri"].startswith("/forward")
+        self.send_response(204 if good else 418)
+        self.send_header("x-user" if good else "x-why", "me" if good else "no token")
+        self.send_header("content-length", "0")
+        self.end_headers()
 
     do_GET = do_POST = answer
 
@@ -119,7 +137,9 @@ def front(real_cluster: Cluster) -> Iterator[str]:
         "ports": [{"name": "http", "port": server.server_address[1], "protocol": "TCP"}],
         "endpoints": [{"addresses": [ours], "conditions": {"ready": True}}],
     }
-    objects: list[dict[str, Any]] = [service, endpoints]
+    MIDDLEWARES["forward"][1]["forwardAuth"]["address"] = f"http://{ours}:{server.server_address[1]}/who"
+    users = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "users", "namespace": NAMESPACE}}
+    objects: list[dict[str, Any]] = [service, endpoints, {**users, "stringData": {"users": f"me:{{SHA}}{SHA}"}}]
     for name, (group, spec) in MIDDLEWARES.items():
         metadata = {"name": name, "namespace": NAMESPACE}
         objects.append({"apiVersion": f"{group}/v1alpha1", "kind": "Middleware", "metadata": metadata, "spec": spec})
@@ -221,6 +241,39 @@ def test_retries(front: str) -> None:
 
 def test_grpc_web_passes_what_is_not_its(front: str) -> None:
     assert ask(front, "/web").told["path"] == "/web"
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_passwords_and_a_change_of_them(front: str, real_cluster: Cluster) -> None:
+    eventually("the hook is asked", lambda: ask(front, "/basic").status == 401)
+    assert ask(front, "/basic").headers["www-authenticate"] == 'Basic realm="traefik"'
+    assert ask(front, "/basic", Authorization=basic("me", "wrong")).status == 401
+    told = ask(front, "/basic", Authorization=basic("me", "secret")).told["headers"]
+    assert told["x-user"] == "me" and "authorization" not in told
+    change = json.dumps({"stringData": {"users": f"you:{{SHA}}{SHA}"}})
+    real_cluster.kubectl("-n", NAMESPACE, "patch", "secret", "users", "--type=merge", "-p", change)
+    eventually("the new user passes", lambda: ask(front, "/basic", Authorization=basic("you", "secret")).status == 200)
+    assert ask(front, "/basic", Authorization=basic("me", "secret")).status == 401
+
+
+def test_another_server_decides(front: str) -> None:
+    eventually("the hook is asked", lambda: ask(front, "/forward").status == 418)
+    assert ask(front, "/forward").headers["x-why"] == "no token"
+    assert ask(front, "/forward", X_Token="good", X_User="forged").told["headers"]["x-user"] == "me"
+
+
+def test_redirects_by_any_expression(front: str) -> None:
+    eventually("the hook is asked", lambda: ask(front, "/anywhere/book/17").status == 302)
+    away = ask(front, "/anywhere/book/17", Host="shop.example")
+    assert (away.status, away.headers["location"]) == (302, "http://shop.example/17?kind=book")
+
+
+def test_encoded_characters(front: str) -> None:
+    assert [ask(front, f"/encoded/a{code}b").status for code in ("%2F", "%5c", "%3B", "%20")] == [200, 403, 403, 200]
+    assert ask(front, "/encoded?q=%5c").status == 200
 
 
 def test_an_option_that_cannot_be_honoured_is_told_by_the_route(front: str, real_cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sampan.gateway.infrastructure import Port, Ports
 from sampan.gateway.kinds import resources as r
+from sampan.gateway.middlewares.hooked import hook_app, hook_key
 from sampan.gateway.model.backends import ClusterRef
 from sampan.gateway.model.certificates import secret_of
 from sampan.gateway.model.gateways import GatewayModel, gateway_model
@@ -37,7 +38,7 @@ from sampan.gateway.xds.tables import Tables
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PREFIX, ROUTES, SECRET
 from sampan.schema.objects import Object
 
-STAGES = ("gateway", "route", "mesh", "plugin", "merged", "cluster", "endpoints", "listener", "secret")
+STAGES = ("gateway", "hook", "route", "mesh", "plugin", "merged", "cluster", "endpoints", "listener", "secret")
 """Computations in the order in which they run; ``status`` is not run here but noted as due."""
 ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
     "HTTPRoute": http_route_model,
@@ -46,6 +47,7 @@ ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
     "TCPRoute": stream_route_model,
     "UDPRoute": stream_route_model,
 }
+MIDDLEWARES = tuple(r.world_kind(resource) for resource in (r.MIDDLEWARES, r.TRAEFIK_MIDDLEWARES))
 User = tuple[Any, ...]
 
 
@@ -116,6 +118,8 @@ class Pipeline:
             self.world.dirty.add(("gateway", key))
         elif kind in ROUTE_MODELS:
             self.world.dirty.add(("route", kind, key))
+        elif kind in MIDDLEWARES:
+            self.world.dirty.add(("hook", kind, key))
         elif kind == r.GATEWAY_CLASSES.kind:
             for gateway in self.world.find(GATEWAYS, key):
                 metadata = gateway["metadata"]
@@ -344,8 +348,16 @@ class Pipeline:
 
     def _compute_plugin(self, key: str) -> None:
         loaded = self.world.get("LivePlugin", key)
-        for type_url, name, message in plugins.resources(self.world, key, loaded):
+        for type_url, name, message in plugins.resources(self.world, key, f"{loaded.module}:app" if loaded else None):
             self._emit(type_url, name, message)
+
+    def _compute_hook(self, kind: str, key: str) -> None:
+        """Make what stands behind a Middleware that Python decides; what is wrong with it is told by its routes."""
+        app = hook_app(self.world, kind, key)
+        name = hook_key(kind, key)
+        if self.world.put("Hook", name, app) or app is not None:
+            for type_url, resource, message in plugins.resources(self.world, name, app):
+                self._emit(type_url, resource, message)
 
     def _compute_merged(self, name: str) -> None:
         stream = self._merged.get(name)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+import subprocess
+from typing import Any
+
+import bcrypt
 import pytest
 from google.protobuf import any_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sampan.gateway.hooks import app, basic_auth, digest_auth, passwords, redirect_regex
 from sampan.gateway.middlewares import MIDDLEWARES, NOT_SERVED
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of
 from sampan.gateway.middlewares.statuses import statuses_of
 from sampan.gateway.model.verdicts import Unsupported
+from sampan.gateway.plugins.host import Answer
+from sampan.gateway.plugins.host import Request as HookRequest
 from sampan.gateway.xds.encode import decode
+from sampan.gateway.xds.types import EXTENSION
 
 from .situation import BACKEND, Object, Situation, gateway, obj, route
 
@@ -233,6 +246,120 @@ def test_compression_and_grpc_web() -> None:
     ]
 
 
+def secret(text: str, name: str = "users", **more: Any) -> Object:
+    data = {"users": base64.b64encode(text.encode()).decode()}
+    return {**obj("Secret", name, {}), "data": data, **more}
+
+
+def test_a_hook_is_swapped_when_its_secret_changes_and_goes_with_its_middleware() -> None:
+    middleware = obj("Middleware", "m", {"basicAuth": {"secret": "users"}})
+    there = Situation(middleware, route("r", rule("m")))
+    assert "Secret shop/users does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    there.put(secret("me:{SHA}x"))
+    name = "plugin/Middleware shop/m"
+    assert name in there.hosts()["*"][0]["typed_per_filter_config"]
+    before = there.get(EXTENSION, name)
+    there.put(secret("you:{SHA}x"))
+    assert there.get(EXTENSION, name) != before
+    there.delete(middleware)
+    assert name not in there.names(EXTENSION)
+
+
+def asked(module: Any, settings: Object, **http: Any) -> Answer | HookRequest:
+    """Return what a hook answers a request, or the request that it lets pass."""
+    request = HookRequest({"path": "/x", "host": "a.example", **http}, "10.0.0.9")
+    answer = module.make(settings)(request)
+    return answer if isinstance(answer, Answer) else request
+
+
+BASIC = {"realm": "here", "headerField": "X-User", "removeHeader": True}
+
+
+def test_basic_authentication() -> None:
+    kept = {
+        "sha": "{SHA}" + base64.b64encode(hashlib.sha1(b"p:w").digest()).decode(),
+        "bc": bcrypt.hashpw(b"p:w", bcrypt.gensalt(4)).decode(),
+    }
+    kept["bc2y"] = kept["bc"].replace("$2b$", "$2y$")
+    for user in kept:
+        header = "Basic " + base64.b64encode(f"{user}:p:w".encode()).decode()
+        passed = asked(basic_auth, {"users": kept, **BASIC}, headers={"Authorization": header})
+        assert isinstance(passed, HookRequest), user
+        assert passed.headers.changed == {"x-user": user} and passed.headers.removed == {"authorization"}
+    for header in ("", "Basic", "Basic !", "Bearer x", "Basic " + base64.b64encode(b"sha:no").decode()):
+        refused_one = asked(basic_auth, {"users": kept, **BASIC}, headers={"authorization": header} if header else {})
+        assert isinstance(refused_one, Answer) and refused_one.status == 401
+        assert refused_one.headers == {"www-authenticate": 'Basic realm="here"'}
+
+
+@pytest.mark.parametrize("scheme", ["-apr1", "-1"])
+@given(password=st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1, max_size=40))
+@settings(max_examples=5, deadline=None)
+def test_md5_passwords_are_those_of_openssl(scheme: str, password: str) -> None:
+    command = ["openssl", "passwd", scheme, "-salt", "abcdefgh", "-stdin"]
+    kept = subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout.strip()
+    assert passwords.fits(password, kept) and not passwords.fits(password + "x", kept)
+
+
+def digest(challenge: str, user: str, password: str, count: int = 1, uri: str = "/x") -> str:
+    nonce = re.search(r'nonce="(\w+)"', challenge)
+    assert nonce is not None
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode()).hexdigest()
+
+    response = md5(f"{md5(f'{user}:here:{password}')}:{nonce[1]}:{count:08x}:c:auth:{md5(f'GET:{uri}')}")
+    return (
+        f'Digest username="{user}", realm="here", nonce="{nonce[1]}", uri="{uri}", qop=auth, nc={count:08x}, cnonce="c", '
+        f'response="{response}"'
+    )
+
+
+def test_digest_authentication() -> None:
+    kept = {"me:here": hashlib.md5(b"me:here:secret").hexdigest()}
+    hook = digest_auth.make({"users": kept, **BASIC})
+
+    def ask(header: str) -> Answer | HookRequest:
+        request = HookRequest({"path": "/x", "headers": {"authorization": header} if header else {}}, "")
+        answer = hook(request)
+        return answer if isinstance(answer, Answer) else request
+
+    first = ask("")
+    assert isinstance(first, Answer) and first.status == 401
+    challenge = first.headers["www-authenticate"]
+    passed = ask(digest(challenge, "me", "secret"))
+    assert isinstance(passed, HookRequest) and passed.headers.changed == {"x-user": "me"}
+    replayed = ask(digest(challenge, "me", "secret"))
+    assert isinstance(replayed, Answer) and replayed.status == 401
+    assert isinstance(ask(digest(challenge, "me", "secret", 2)), HookRequest)
+    for header in (digest(challenge, "me", "wrong", 3), digest(challenge, "you", "secret", 3), "Digest x", "Basic x"):
+        assert isinstance(ask(header), Answer)
+    assert isinstance(ask(digest(challenge, "me", "secret", 4, "/other")), Answer)
+    forged = digest('nonce="' + "0" * 40 + '"', "me", "secret", 5)
+    assert isinstance(ask(forged), Answer)
+
+
+@pytest.mark.parametrize(
+    ("regex", "replacement", "path", "location"),
+    [
+        ("^http://a.example/(\\d+)/(.*)", "http://b.example/$2?id=${1}", "/17/x", "http://b.example/x?id=17"),
+        ("/old", "/new", "/old/old", "http://a.example/new/old"),
+        ("^https", "http", "/x", ""),
+    ],
+)
+def test_redirects_by_any_expression(regex: str, replacement: str, path: str, location: str) -> None:
+    answer = asked(redirect_regex, {"regex": regex, "replacement": replacement, "permanent": False}, path=path)
+    assert (answer.headers["location"] if isinstance(answer, Answer) else "") == location
+
+
+def test_names_of_applications() -> None:
+    told = {"users": {"me": "{SHA}ü"}, **BASIC}
+    module, _, name = app.app_name("basic_auth", told).partition(":")
+    assert module == "sampan.gateway.hooks.app" and name.isidentifier() and callable(getattr(app, name))
+    with pytest.raises(AttributeError):
+        app.nothing__there  # noqa: B018
+
+
 # what is refused
 
 TRAEFIK: dict[str, tuple[str, ...]] = {
@@ -241,6 +368,13 @@ TRAEFIK: dict[str, tuple[str, ...]] = {
                   "retryExpression"),
     "chain": ("middlewares",),
     "compress": ("excludedContentTypes", "includedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding"),
+    "basicAuth": ("secret", "users", "realm", "headerField", "removeHeader"),
+    "digestAuth": ("secret", "users", "realm", "headerField", "removeHeader"),
+    "encodedCharacters": ("allowEncodedSlash", "allowEncodedBackSlash", "allowEncodedNullCharacter", "allowEncodedSemicolon",
+                          "allowEncodedPercent", "allowEncodedQuestionMark", "allowEncodedHash"),
+    "forwardAuth": ("address", "tls", "trustForwardHeader", "authResponseHeaders", "authResponseHeadersRegex",
+                    "authRequestHeaders", "addAuthCookiesToResponse", "headerField", "forwardBody", "maxBodySize",
+                    "preserveLocationHeader", "preserveRequestMethod", "authSigninURL"),
     "grpcWeb": ("allowOrigins",),
     "headers": ("customRequestHeaders", "customResponseHeaders", "accessControlAllowCredentials", "accessControlAllowHeaders",
                 "accessControlAllowMethods", "accessControlAllowOriginList", "accessControlAllowOriginListRegex",
@@ -298,7 +432,14 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"compress": {"defaultEncoding": "gzip"}}, "defaultEncoding"),
         ({"redirectScheme": {"scheme": "ftp"}}, "neither http nor https"),
         ({"redirectScheme": {"scheme": "https", "port": "x"}}, "no port"),
-        ({"redirectRegex": {"regex": "foo", "replacement": "bar"}}, "spec.redirectRegex.regex"),
+        ({"redirectRegex": {"regex": "(", "replacement": "bar"}}, "spec.redirectRegex.regex"),
+        ({"redirectRegex": {"regex": "foo"}}, "spec.redirectRegex.replacement"),
+        ({"basicAuth": {}}, "spec.basicAuth.secret: Required value"),
+        ({"basicAuth": {"users": ["me:plain"]}}, "line 1 is no user"),
+        ({"digestAuth": {"users": ["me:here:x"]}}, "line 1 is no user:realm:hash"),
+        ({"digestAuth": {"users": [f"me:here:{'0' * 32}"]}}, "nobody is of the realm"),
+        ({"forwardAuth": {"address": "who"}}, "must be a URL"),
+        ({"forwardAuth": {"address": "http://who", "tls": {"certSecret": "x"}}}, "spec.forwardAuth.tls.certSecret"),
         ({"headers": {"customRequestHeaders": {"a b": "x"}}}, "customRequestHeaders"),
     ],
 )

@@ -16,20 +16,22 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     if site.world.get("LivePlugin", key) is None:
         problem = site.world.get("PluginProblem", key) or "no version of it is live"
         raise Unresolved("InvalidPlugin", f"Plugin {key}: {problem}; no version of it is live")
-    name = filter_name(key)
-    config = {
-        "@type": EXT_AUTHZ,
-        "grpc_service": {
-            "envoy_grpc": {"cluster_name": name, "authority": "plugin"},
-            "timeout": {"seconds": 10},
-        },
-        "status_on_error": {"code": 500},
-        "transport_api_version": 2,
-    }
-    draft.need(HttpFilter.of(30, name, config), {"@type": PER_ROUTE, "check_settings": {}})
+    ask(draft, key, 30)
     problem = site.world.get("PluginProblem", key)
     if problem:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
+
+
+def ask(draft: Draft, key: str, order: int) -> None:
+    """Let a route ask the function behind a plugin's socket before it is routed."""
+    name = filter_name(key)
+    config = {
+        "@type": EXT_AUTHZ,
+        "grpc_service": {"envoy_grpc": {"cluster_name": name, "authority": "plugin"}, "timeout": {"seconds": 40}},
+        "status_on_error": {"code": 500},
+        "transport_api_version": 2,
+    }
+    draft.need(HttpFilter.of(order, name, config), {"@type": PER_ROUTE, "check_settings": {}})
 
 
 def filter_name(key: str) -> str:

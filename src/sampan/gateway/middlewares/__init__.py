@@ -13,11 +13,16 @@ from types import ModuleType
 from sampan.gateway.filters.seam import Draft, Site
 from sampan.gateway.middlewares import (
     add_prefix,
+    basic_auth,
     buffering,
     chain,
     compress,
+    digest_auth,
+    encoded_characters,
+    forward_auth,
     grpc_web,
     headers,
+    hooked,
     ip_allow_list,
     rate_limit,
     redirect_regex,
@@ -33,9 +38,13 @@ from sampan.schema.objects import Object
 
 MIDDLEWARES: dict[str, ModuleType] = {
     "addPrefix": add_prefix,
+    "basicAuth": basic_auth,
     "buffering": buffering,
     "chain": chain,
     "compress": compress,
+    "digestAuth": digest_auth,
+    "encodedCharacters": encoded_characters,
+    "forwardAuth": forward_auth,
     "grpcWeb": grpc_web,
     "headers": headers,
     "ipAllowList": ip_allow_list,
@@ -49,13 +58,9 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "stripPrefixRegex": strip_prefix_regex,
 }
 NOT_SERVED = (
-    "basicAuth",
     "circuitBreaker",
     "contentType",
-    "digestAuth",
-    "encodedCharacters",
     "errors",
-    "forwardAuth",
     "inFlightReq",
     "passTLSClientCert",
     "plugin",
@@ -80,7 +85,7 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
         if module is chain:
             for member in chain.members(settings, spec["kind"], site, deep):
                 apply(member, draft, site, deep + 1)
-        else:
+        elif name not in hooked.HOOKED or not hooked.apply(module, settings, spec, draft, site.world):
             module.apply(settings, draft, site)
     except Unsupported as error:
         raise Unsupported(f"spec.{name}.{error}") from error

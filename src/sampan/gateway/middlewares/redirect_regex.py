@@ -1,7 +1,7 @@
 """``redirectRegex``: a redirect by an expression over the whole URL.
 
-Envoy redirects scheme, host and path apart. Served is an expression of the form ``^SCHEME://HOST/PATH`` with a host that is a
-name, or ``(.*)`` over all of the rest, and a replacement of the same form; any other is refused.
+Envoy redirects scheme, host and path apart: an expression of the form ``^SCHEME://HOST/PATH`` with a host that is a name,
+or ``(.*)`` over all of the rest, and a replacement of the same form, it does by itself. Any other is our hook's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from sampan.gateway.filters.rewrite import REDIRECT_CODES
 from sampan.gateway.filters.seam import Draft, Site
 from sampan.gateway.middlewares.expressions import groups_of, substitution
 from sampan.gateway.model.verdicts import Unsupported
+from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
+HOOK = "redirect_regex"
 OPTIONS = ("regex", "replacement", "permanent")
 FROM = re.compile(r"\^?(https?\??)://(?:(?P<host>(?:[a-z0-9-]|\\?\.)+)(?::\d+)?(?P<path>/.*)?|(?P<rest>\(\.[*+]\)))\$?")
 TO = re.compile(
@@ -22,10 +24,22 @@ TO = re.compile(
 )
 
 
+def settings_of(settings: Object, namespace: str, world: World) -> dict[str, Any] | None:
+    """Return what the hook is told, None where Envoy does it by itself. Raises ``Unsupported``."""
+    regex, replacement = settings.get("regex") or "", settings.get("replacement") or ""
+    if not regex or not replacement:
+        raise Unsupported(f"{'replacement' if regex else 'regex'}: Required value")
+    groups_of(regex, "regex")
+    source, target = FROM.fullmatch(regex), TO.fullmatch(replacement)
+    if source is not None and target is not None and bool(source["rest"]) == bool(target["rest"]):
+        return None
+    substitution(replacement, 9, "replacement")
+    return {"regex": regex, "replacement": replacement, "permanent": bool(settings.get("permanent"))}
+
+
 def apply(settings: Object, draft: Draft, site: Site) -> None:
     source, target = FROM.fullmatch(settings.get("regex") or ""), TO.fullmatch(settings.get("replacement") or "")
-    if source is None or target is None or bool(source["rest"]) != bool(target["rest"]):
-        raise Unsupported("regex: the form ^SCHEME://HOST/PATH with a plain host, or ^SCHEME://(.*), is served")
+    assert source is not None and target is not None
     if source[1] in ("http", "https") and (source[1] == "https") != site.secure:
         return
     away: dict[str, Any] = {"response_code": REDIRECT_CODES[308 if settings.get("permanent") else 307]}

@@ -128,7 +128,11 @@ Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 def host(package: str, entry_point: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
-    function = load(package, entry_point)
+    return application(load(package, entry_point))
+
+
+def application(function: Function) -> Asgi:
+    """Return the ASGI application that asks a function about each request."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

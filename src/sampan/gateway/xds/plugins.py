@@ -9,7 +9,6 @@ from typing import Any
 
 from sampan.gateway.filters.hook import filter_name
 from sampan.gateway.model.world import World
-from sampan.gateway.plugins.loader import Loaded
 from sampan.gateway.xds.clusters import pipe_cluster
 from sampan.gateway.xds.http import static_manager
 from sampan.gateway.xds.listeners import pipe_listener
@@ -20,10 +19,11 @@ MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleF
 HTTP2 = 2
 
 
-def resources(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
-    """Yield ``(type, name, message)`` of what a plugin needs; messages are None when it is not live any more."""
+def resources(world: World, key: str, app: str | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+    """Yield ``(type, name, message)`` of what a plugin needs; messages are None when it is not live any more. ``app`` is
+    what pyvoy runs, ``module:name``."""
     name = filter_name(key)
-    if loaded is None:
+    if app is None:
         for type_url in (EXTENSION, LISTENER, CLUSTER):
             yield type_url, name, None
         return
@@ -35,7 +35,7 @@ def resources(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[s
     manager = static_manager(name, hosts, [{"name": name, "config_discovery": discovery}])
     yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": HTTP2})
     options = {"interface": "asgi", "root_path": "", "loop": "asyncio", "lifespan": False}
-    settings = json.dumps({"app": f"{loaded.module}:app", **options})
+    settings = json.dumps({"app": app, **options})
     module = {
         "@type": MODULE_FILTER,
         "dynamic_module_config": {"module": {"local": {"filename": world.surroundings.pyvoy_module}}},

@@ -1,0 +1,109 @@
+"""Another server decides: a GET with the request's headers; 2xx lets it pass, any other answer is the client's.
+
+Source: Traefik v3, auth/forward.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Any
+
+from sampan.gateway.plugins.host import Function, Request
+
+TIMEOUT_SECONDS = 30.0
+MOST_BYTES = 1 << 20
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-encoding",
+        "host",
+    }
+)
+FORWARDED = tuple(f"x-forwarded-{name}" for name in ("for", "proto", "host", "uri", "method", "port"))
+
+
+def make(settings: dict[str, Any]) -> Function:
+    """``settings``: Traefik's options, with ``tls`` as the texts of its certificates."""
+    allowed = {name.lower() for name in settings["authRequestHeaders"]}
+    expression = re.compile(settings["authResponseHeadersRegex"]) if settings["authResponseHeadersRegex"] else None
+    copied = [name.lower() for name in settings["authResponseHeaders"]]
+    session: Any = None
+
+    def asked_headers(request: Request) -> dict[str, str]:
+        trusted = settings["trustForwardHeader"]
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name not in HOP_BY_HOP and (trusted or name not in FORWARDED) and (not allowed or name in allowed)
+        }
+        ours = {
+            "x-forwarded-method": request.method,
+            "x-forwarded-proto": request.scheme,
+            "x-forwarded-host": request.host,
+            "x-forwarded-uri": request.path,
+            "x-forwarded-for": request.client,
+        }
+        return {**ours, **headers} if trusted else {**headers, **ours}
+
+    async def request(request: Request) -> Any:
+        nonlocal session
+        import aiohttp
+
+        if session is None:
+            connector = aiohttp.TCPConnector(ssl=context_of(settings["tls"]), limit=0)
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        method = request.method if settings["preserveRequestMethod"] else "GET"
+        try:
+            answer = await session.request(
+                method, settings["address"], headers=asked_headers(request), allow_redirects=False
+            )
+            body = await answer.content.read(MOST_BYTES)
+        except (OSError, aiohttp.ClientError, TimeoutError) as error:
+            return request.respond(500, f"the authentication server does not answer: {type(error).__name__}\n")
+        finally_headers = {name.lower(): value for name, value in answer.headers.items()}
+        answer.release()
+        if not 200 <= answer.status < 300:
+            return refused(request, settings, answer.status, finally_headers, body.decode(errors="replace"))
+        for name in copied:
+            if name in finally_headers:
+                request.headers[name] = finally_headers[name]
+            elif name in request.headers:
+                del request.headers[name]
+        if expression is not None:
+            for name in [name for name in request.headers if expression.search(name)]:
+                del request.headers[name]
+            for name, value in finally_headers.items():
+                if expression.search(name):
+                    request.headers[name] = value
+        if settings["headerField"] and "x-forwarded-user" in finally_headers:
+            request.headers[settings["headerField"]] = finally_headers["x-forwarded-user"]
+        return None
+
+    return request
+
+
+def refused(request: Request, settings: dict[str, Any], status: int, headers: dict[str, str], body: str) -> Any:
+    if status == 401 and settings["authSigninURL"]:
+        return request.respond(302, "", {"location": settings["authSigninURL"]})
+    return request.respond(status, body, {name: value for name, value in headers.items() if name not in HOP_BY_HOP})
+
+
+def context_of(tls: dict[str, Any] | None) -> ssl.SSLContext | bool:
+    if tls is None:
+        return True
+    context = ssl.create_default_context(cadata=tls.get("ca") or None)
+    if tls.get("insecureSkipVerify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

@@ -1,0 +1,59 @@
+"""``forwardAuth``: another server is asked first; what it does not answer with 2xx is the client's answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from sampan.gateway.middlewares.secrets import text_of
+from sampan.gateway.model.verdicts import Unsupported
+from sampan.gateway.model.world import World
+from sampan.schema.objects import Object
+
+OPTIONS = (
+    "address",
+    "tls",
+    "trustForwardHeader",
+    "authResponseHeaders",
+    "authResponseHeadersRegex",
+    "authRequestHeaders",
+    "headerField",
+    "preserveRequestMethod",
+    "authSigninURL",
+)
+TLS_OPTIONS = ("caSecret", "insecureSkipVerify")
+HOOK = "forward_auth"
+
+
+def settings_of(settings: Object, namespace: str, world: World) -> dict[str, Any]:
+    """Return what the hook is told. Raises ``Unsupported``, ``Unresolved``."""
+    address = urlsplit(settings.get("address") or "")
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise Unsupported("address: must be a URL of http or https")
+    expression = settings.get("authResponseHeadersRegex") or ""
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise Unsupported(f"authResponseHeadersRegex: {error}") from error
+    return {
+        "address": settings["address"],
+        "tls": tls_of(settings.get("tls"), namespace, world),
+        "authResponseHeaders": list(settings.get("authResponseHeaders") or ()),
+        "authRequestHeaders": list(settings.get("authRequestHeaders") or ()),
+        "authResponseHeadersRegex": expression,
+        "trustForwardHeader": bool(settings.get("trustForwardHeader")),
+        "preserveRequestMethod": bool(settings.get("preserveRequestMethod")),
+        "headerField": settings.get("headerField") or "",
+        "authSigninURL": settings.get("authSigninURL") or "",
+    }
+
+
+def tls_of(tls: Object | None, namespace: str, world: World) -> dict[str, Any] | None:
+    if not tls:
+        return None
+    for name in tls:
+        if name not in TLS_OPTIONS:
+            raise Unsupported(f"tls.{name}: this option is not served")
+    authority = text_of(world, namespace, tls["caSecret"], ("tls.ca", "ca.crt")) if tls.get("caSecret") else ""
+    return {"ca": authority, "insecureSkipVerify": bool(tls.get("insecureSkipVerify"))}

@@ -1,0 +1,19 @@
+"""What Middlewares read out of Secrets."""
+
+from __future__ import annotations
+
+from sampan.gateway.model.certificates import field
+from sampan.gateway.model.verdicts import Unresolved
+from sampan.gateway.model.world import World
+
+
+def text_of(world: World, namespace: str, name: str, keys: tuple[str, ...]) -> str:
+    """Return the text under the first of some keys that a Secret has. Raises ``Unresolved``."""
+    secret = world.get("Secret", f"{namespace}/{name}")
+    if secret is None:
+        raise Unresolved("InvalidMiddleware", f"Secret {namespace}/{name} does not exist")
+    for key in keys:
+        found = field(secret, key)
+        if found:
+            return found.decode(errors="replace")
+    raise Unresolved("InvalidMiddleware", f"Secret {namespace}/{name} has nothing under {' or '.join(keys)}")
