@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from sampan.dns.responder import Responder
 
 
+REFUSED_TYPES = (wire.AXFR, wire.IXFR, wire.OPT, 249, 250, 253, 254)
+"""Zone transfers, and what asks for no records of a name (RFC 6895 section 3.1)."""
+
+
 class Way(NamedTuple):
     """A server block at work."""
 
@@ -120,3 +124,19 @@ def turned(records: list[bytes], number: int) -> list[bytes]:
 def _is_address(record: bytes) -> bool:
     end = wire.skip_name(record, 0)
     return record[end : end + 2] in (b"\0\x01", b"\0\x1c")
+
+
+def wanted_data(query: Query) -> int:
+    """Return the AD bit for who asked for it (RFC 6840 section 5.8)."""
+    return AUTHENTIC_DATA if query.dnssec_ok or query.flags & AUTHENTIC_DATA else 0
+
+
+def refusal(query: Query) -> int:
+    """Return why a query is not looked at, 0 where it is."""
+    if query.flags & wire.OPCODE:
+        return wire.NOT_IMPLEMENTED
+    if query.edns_version > 0:
+        return wire.BAD_VERSION >> 4 << 16 | wire.BAD_VERSION & 0xF
+    if query.class_ != wire.IN or query.type in REFUSED_TYPES:
+        return wire.REFUSED
+    return 0

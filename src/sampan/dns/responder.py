@@ -15,12 +15,11 @@ from functools import partial
 from sampan.dns import asked, wire
 from sampan.dns import rewrite as rewriting
 from sampan.dns.asked import World
-from sampan.dns.asking import Asked, Outside, Pending, Way, of_others, turned
+from sampan.dns.asking import Asked, Outside, Pending, Way, of_others, refusal, turned, wanted_data
 from sampan.dns.corefile.configuration import Configuration
 from sampan.dns.entries import Ip
 from sampan.dns.forwarding.cache import Entry
 from sampan.dns.forwarding.forwarder import Forwarder
-from sampan.dns.forwarding.upstream_answer import AUTHENTIC_DATA
 from sampan.dns.metrics import Metrics
 from sampan.dns.rewrite import Rewritten
 from sampan.dns.search import candidates, search_list
@@ -33,8 +32,6 @@ ONE_QUESTION_AND_OPT = b"\x00\x01\x00\x00\x00\x00\x00\x01"
 ALIASES_AT_MOST = 8
 REMEMBERED_AT_MOST = 1 << 16
 MOST_TCP = 65535
-REFUSED_TYPES = (wire.AXFR, wire.IXFR, wire.OPT, 249, 250, 253, 254)
-"""Zone transfers, and what asks for no records of a name (RFC 6895 section 3.1)."""
 
 
 class Responder:
@@ -130,12 +127,12 @@ class Responder:
             self.metrics.dropped(wire.FORMAT_ERROR, len(data), udp=udp)
             return wire.failure(data, wire.FORMAT_ERROR)
         code = refusal(query)
-        block = None if code else self.configuration.block_of(query.name)
-        if block is None:
+        way = None if code else self.way_of(query.name)
+        if way is None:
             code = code or wire.REFUSED
             self.metrics.dropped(code & 0xF, len(data), udp=udp)
             return wire.message(query, code, [], [], [])
-        way, rewritten = self._way_of[id(block)], Rewritten(query.name, query.type, ())
+        block, rewritten = way.block, Rewritten(query.name, query.type, ())
         if block.rewrites:
             rewritten = rewriting.rewrite(block.rewrites, query.name, query.type)
         most = min(query.udp_size, block.udp_size or query.udp_size) if udp else MOST_TCP
@@ -144,6 +141,10 @@ class Responder:
         if block.loop and way.forwarder is not None and way.forwarder.came_back(query.name):
             return self.finish(asking, 0, Found(wire.SERVER_FAILURE, [], [], [], False, "loop"))
         return self.walk(asking, 0, None, ())
+
+    def way_of(self, name: bytes) -> Way | None:
+        block = self.configuration.block_of(name)
+        return None if block is None else self._way_of[id(block)]
 
     def steps(self, way: Way, name: bytes, source: Ip) -> list[bytes]:
         """Return the names to look for one after the other, as the client would."""
@@ -160,7 +161,9 @@ class Responder:
         query, kind = asking.query, asking.rewritten.kind
         while True:
             if found is None:
-                found = self.look(asking.way, asking.names[step], kind)
+                # a step of a search may fall under another block
+                way = self.way_of(asking.names[step]) if step else asking.way
+                found = self.look(way or asking.way, asking.names[step], kind)
             if isinstance(found, Outside):
                 forwarder = found.way.forwarder
                 if forwarder is None:
@@ -221,10 +224,10 @@ class Responder:
                 return Found(wire.NO_ERROR, records, [], [])
         if name in aliases:
             return Found(wire.SERVER_FAILURE, records, [], [])  # they lead in a circle
-        block = self.configuration.block_of(name)
-        if block is None:
+        target_way = self.way_of(name)
+        if target_way is None:
             return Found(wire.NO_ERROR, records, [], [])
-        found = self.look(self._way_of[id(block)], name, kind)
+        found = self.look(target_way, name, kind)
         if isinstance(found, Outside):
             return found._replace(aliases=(*records, *found.aliases))
         return found._replace(answers=[*records, *found.answers], authoritative=True)
@@ -285,19 +288,3 @@ class Responder:
 
 
 OPT, OPT_DNSSEC = wire.opt_record(), wire.opt_record(0, True)
-
-
-def wanted_data(query: Query) -> int:
-    """Return the AD bit for who asked for it (RFC 6840 section 5.8)."""
-    return AUTHENTIC_DATA if query.dnssec_ok or query.flags & AUTHENTIC_DATA else 0
-
-
-def refusal(query: Query) -> int:
-    """Return why a query is not looked at, 0 where it is."""
-    if query.flags & wire.OPCODE:
-        return wire.NOT_IMPLEMENTED
-    if query.edns_version > 0:
-        return wire.BAD_VERSION >> 4 << 16 | wire.BAD_VERSION & 0xF
-    if query.class_ != wire.IN or query.type in REFUSED_TYPES:
-        return wire.REFUSED
-    return 0

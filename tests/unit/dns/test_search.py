@@ -97,3 +97,10 @@ def test_only_who_searches_so_is_helped(cluster: Cluster, spec: dict[str, object
 def test_without_autopath_nothing_is_walked(cluster: Cluster) -> None:
     responder = cluster.responder(".:53 {\n kubernetes cluster.local\n}\n")
     assert code(ask(responder, "far.default.shop.svc.cluster.local", source=POD)) == "NXDOMAIN"
+
+
+def test_steps_fall_under_their_own_blocks(cluster: Cluster) -> None:
+    text = "cluster.local {\n kubernetes cluster.local {\n  pods verified\n }\n autopath @kubernetes\n}\n"
+    responder = cluster.responder(text + "org {\n hosts {\n  192.0.2.7 www.example.org\n }\n}\n")
+    answer = ask(responder, "www.example.org.shop.svc.cluster.local", source=POD)
+    assert data(answer) == ["192.0.2.7"]
