@@ -27,6 +27,7 @@ from pathlib import Path
 from bench.peers import coredns_server
 from bench.peers.etcd_apiserver import PeerMissing
 from bench.table import Row
+from sampan.client.errors import ApiError, ApiUnreachable
 from sampan.client.http import HttpClient
 from sampan.client.kubeconfig import load
 from sampan.client.protocol import ResourceType
@@ -35,7 +36,7 @@ from sampan.client.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
 COUNTS = tuple(int(text) for text in os.environ.get("SAMPAN_BENCH_DNS", "1000,10000,100000").split(","))
 SECONDS, CLIENTS, OUTSTANDING = 5, 8, 200
 EVENTS = 200
-AT_ONCE = 64
+AT_ONCE, ATTEMPTS = 16, 5
 NAMESPACE = "bench"
 RANGE = ipaddress.ip_network("10.128.0.0/12")
 """Of the Services: a million addresses, added as a ServiceCIDR."""
@@ -109,7 +110,17 @@ async def make(kubeconfig: Path, first: int, end: int) -> None:
         spec = {"clusterIP": str(RANGE[number + 256]), "ports": ports}
         service = {"metadata": {"name": f"s{number}", "namespace": NAMESPACE}, "spec": spec}
         async with room:
-            await client.create(SERVICES, {"apiVersion": "v1", "kind": "Service", **service}, NAMESPACE)
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    await client.create(SERVICES, {"apiVersion": "v1", "kind": "Service", **service}, NAMESPACE)
+                    return
+                except ApiUnreachable:
+                    if attempt == ATTEMPTS:
+                        raise
+                except ApiError as error:
+                    if not error.already_exists:
+                        raise
+                    return  # an attempt before did it, and its answer was lost
 
     try:
         if not first:
