@@ -30,6 +30,7 @@ from sampan.gateway.model.routes import Place, RouteId, RouteModel, Stream
 from sampan.gateway.model.stream_routes import stream_route_model
 from sampan.gateway.model.world import Computation, Surroundings, World
 from sampan.gateway.status import STATUSES
+from sampan.gateway.uses import Uses
 from sampan.gateway.xds import clusters, listeners, metrics, plugins
 from sampan.gateway.xds.ads import Ads
 from sampan.gateway.xds.encode import encode
@@ -48,32 +49,6 @@ ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
     "UDPRoute": stream_route_model,
 }
 MIDDLEWARES = tuple(r.world_kind(resource) for resource in (r.MIDDLEWARES, r.TRAEFIK_MIDDLEWARES))
-User = tuple[Any, ...]
-
-
-class Uses:
-    """Who uses what; tells when the first comes and the last goes."""
-
-    def __init__(self, begin: Callable[[Any], None], end: Callable[[Any], None]) -> None:
-        self._begin, self._end = begin, end
-        self._users: Counter[Any] = Counter()
-        self._of: dict[User, frozenset[Any]] = {}
-
-    def set(self, user: User, things: frozenset[Any]) -> None:
-        old = self._of.get(user, frozenset())
-        if things:
-            self._of[user] = things
-        else:
-            self._of.pop(user, None)
-        for thing in things - old:
-            self._users[thing] += 1
-            if self._users[thing] == 1:
-                self._begin(thing)
-        for thing in old - things:
-            self._users[thing] -= 1
-            if not self._users[thing]:
-                del self._users[thing]
-                self._end(thing)
 
 
 class Pipeline:

@@ -9,7 +9,7 @@ import pytest
 from sampan.gateway.model.durations import duration
 from sampan.gateway.plugins.loader import Loaded
 from sampan.gateway.xds.clusters import endpoints_of
-from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION
+from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER
 
 from .situation import BACKEND, Situation, gateway, grant, obj, path_rule, route, service
 
@@ -160,6 +160,7 @@ def test_methods_of_grpc_routes(method: dict[str, Any], match: dict[str, Any]) -
     found = there.hosts()["*"][0]
     assert found["match"] == match
     assert found["route"]["cluster"] == "shop/web/80/h2"
+    assert b"grpc-web" in there.pipeline.ads.resources[LISTENER]["shop/gw/80"]
 
 
 def test_a_plugin_wakes_its_filter_and_a_missing_one_answers_500() -> None:

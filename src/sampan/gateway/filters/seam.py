@@ -33,10 +33,12 @@ class HttpFilter:
     config: bytes = b""
     """The encoded ``Any``; empty for one that is discovered (ECDS) under its name."""
     type_urls: tuple[str, ...] = ()
+    awake: bool = False
+    """Whether it works on every route of the listener, not only on those that wake it."""
 
     @classmethod
-    def of(cls, order: int, name: str, config: dict[str, Any]) -> HttpFilter:
-        return cls(order, name, encode_any(config))
+    def of(cls, order: int, name: str, config: dict[str, Any], *, awake: bool = False) -> HttpFilter:
+        return cls(order, name, encode_any(config), awake=awake)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ SAFE_RETRY: dict[str, Any] = {
     "num_retries": {"value": 2},
 }
 """A request that no backend has seen may be sent again: pods come and go."""
+GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}, awake=True)
+"""Browsers speak gRPC-Web; what is none passes as it is."""
 EVERYTHING = {"http": {"path": {"type": "PathPrefix", "value": "/"}}, "grpc": {}}
 
 
@@ -98,6 +100,8 @@ def compile_rules(
     ``consumer``: only requests from pods of the route's own namespace are meant. ``secure``: the listener ends TLS."""
     result = Compiled()
     grpc = route["kind"] == "GRPCRoute"
+    if grpc:
+        result.http_filters.add(GRPC_WEB)
     to_match, rank = (matches.grpc_match, matches.grpc_rank) if grpc else (matches.http_match, matches.http_rank)
     age, key = age_key(route), key_of(route)
     for number, rule in enumerate(route["spec"].get("rules") or ()):

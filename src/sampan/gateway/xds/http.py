@@ -27,7 +27,7 @@ def http_filter(entry: HttpFilter) -> dict[str, Any]:
     if not entry.config:
         discovery = {"config_source": ADS_SOURCE, "type_urls": list(entry.type_urls)}
         return {"name": entry.name, "config_discovery": discovery, "disabled": True}
-    return {"name": entry.name, "typed_config": entry.config, "disabled": True}
+    return {"name": entry.name, "typed_config": entry.config, "disabled": not entry.awake}
 
 
 def connection_manager(
