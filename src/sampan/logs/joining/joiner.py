@@ -75,13 +75,16 @@ def near(earlier: bytes, later: bytes) -> bool:
     return second - first < NEAR_NANOSECONDS
 
 
+Saved = tuple[list[tuple[bytes, bytes]], int, tuple[str, str] | None, str, int, int, str, bytes, bool, bytes]
+
+
 class Joiner:
     """Joins the lines of one stream. ``done`` collects the records; ``start`` is a user's beginning of records."""
 
     def __init__(self, machine: Machine = BUILT_IN, limits: Limits | None = None, learns: bool = True) -> None:
         self.done: list[Record] = []
         self._learner = Learner() if learns else NOTHING_LEARNED
-        self._by_byte = machine.by_byte
+        self._machine, self._by_byte = machine, machine.by_byte
         self._limits = limits or Limits()
         self._lines: list[bytes] = []
         self._times: list[bytes] = []
@@ -93,6 +96,9 @@ class Joiner:
         self._part = 0
         self._split = 0
         self._id = ""
+        self._torn = False
+        self._cut_head = b""
+        """The first line of a record that goes on after a cut."""
 
     @property
     def learned(self) -> bytes:
@@ -125,12 +131,23 @@ class Joiner:
         entered = entries.enter(line) if entries is not None else None
         if entered is not None:
             self._enter(time, line, entered)
-        elif self._lines and (rule := self._continues(line)):
+        elif (self._lines or self._id) and (rule := self._continues(line)):
             self._rule = self._rule or rule
             self._append(time, line, None)
         else:
             self._learner.see(line)
             self._open(time, line, None)
+
+    def take_piece(self, time: bytes, piece: bytes, last: bool) -> None:
+        """Take a piece of a line that is over the limits; each is a part of the line's record, and what follows the last
+        one goes on as if the line had come whole."""
+        if self._torn:
+            self._lines, self._times, self._size = [piece], [time], len(piece)
+        else:
+            self.take(time, piece)
+        self._torn = not last
+        if self._torn and self._lines:
+            self._cut()
 
     def _goes_on(self, time: bytes, line: bytes, state: State) -> bool:
         """Whether the trace of the open record has dealt with a line; where it has not, it has ended."""
@@ -147,6 +164,32 @@ class Joiner:
             self._take_anew(time, line)
             return True
         return False
+
+    def save(self) -> Saved:
+        """Return what this joiner holds, for ``restore`` of another one after a restart."""
+        state = (self._state.language, self._state.name) if self._state is not None else None
+        held = list(zip(self._times, self._lines, strict=True))
+        return (
+            held,
+            self._firm,
+            state,
+            self._rule,
+            self._part,
+            self._split,
+            self._id,
+            self._cut_head,
+            self._torn,
+            self.learned,
+        )
+
+    def restore(self, saved: Saved) -> None:
+        held, self._firm, state, self._rule, self._part, self._split, self._id, self._cut_head, self._torn, learned = (
+            saved
+        )
+        self._times, self._lines = [time for time, _ in held], [line for _, line in held]
+        self._size = sum(map(len, self._lines)) + max(len(held) - 1, 0)
+        self._state = self._machine.states.get((state[0], state[1])) if state is not None else None
+        self._learner.restore(learned)
 
     def flush(self, why: str = "timeout") -> None:
         """Let go of what is held: no more is coming for now."""
@@ -165,9 +208,9 @@ class Joiner:
         return (start is not None and start.match(line) is not None) or PREFIX.match(line) is not None
 
     def _enter(self, time: bytes, line: bytes, entered: Entered) -> None:
-        joins = bool(self._lines) and entered.joins != "never"
+        joins = bool(self._lines or self._id) and entered.joins != "never"
         if joins and entered.joins == "error":
-            joins = self._rule in ("", "indentation", "learned") and self._is_trouble(self._lines[0])
+            joins = self._rule in ("", "indentation", "learned") and self._is_trouble(self._head())
         if joins:
             self._append(time, line, entered.state)
         else:
@@ -184,13 +227,13 @@ class Joiner:
             return ""
         if line[:1] in (b" ", b"\t"):
             indented = len(line) - len(line.lstrip(b" \t"))
-            head = self._lines[0]
+            head = self._head()
             if indented < len(line) and (indented > 1 or line[0] == 9) and BULLET.match(line) is None:
                 return "indentation" if head[:1] not in (b" ", b"\t") else ""
         if (
             line[:1] in (b"}", b"]", b")")
             and CLOSER.match(line) is not None
-            and OPENER.search(self._lines[0]) is not None
+            and OPENER.search(self._head()) is not None
         ):
             return "indentation"
         if start is not None and line and PREFIX.match(line) is None:
@@ -200,7 +243,10 @@ class Joiner:
 
     def _learned_head(self) -> bool:
         start = self._learner.start
-        return start is not None and start.match(self._lines[0]) is not None
+        return start is not None and start.match(self._head()) is not None
+
+    def _head(self) -> bytes:
+        return self._lines[0] if self._lines and not self._part else self._cut_head
 
     def _open(self, time: bytes, line: bytes, state: State | None) -> None:
         lines = self._lines
@@ -209,6 +255,8 @@ class Joiner:
             self._rule = ""
         elif lines:
             self._close("next")
+        elif self._id:
+            self._rule, self._part, self._id = "", 0, ""
         self._lines, self._times, self._firm, self._size = [line], [time], 1, len(line)
         self._state = state
         if self._size > self._limits.bytes:
@@ -233,14 +281,14 @@ class Joiner:
 
     def _cut(self) -> None:
         """Let go of what the open record has, and go on with the same one."""
-        state, rule = self._state, self._rule
+        state, rule, head = self._state, self._rule, self._head()
         self._firm = len(self._lines)
         if not self._id:
             self._split += 1
             self._id = f"{self._times[0].decode('utf-8', 'replace')}-{self._split}"
         part, identity = self._part, self._id
         self._close("limit")
-        self._state, self._rule, self._part, self._id = state, rule, part + 1, identity
+        self._state, self._rule, self._part, self._id, self._cut_head = state, rule, part + 1, identity, head
 
     def _rest(self) -> list[tuple[bytes, bytes]]:
         """Take the lines off the open record that are not its for certain."""

@@ -72,6 +72,10 @@ class Learner:
             self._due = self._total * 2
             self._conclude()
 
+    def restore(self, pattern: bytes) -> None:
+        """Take what was learned before a restart."""
+        self.pattern, self.start = pattern, re.compile(pattern) if pattern else None
+
     def miss(self) -> None:
         """Take in that a line did not begin as records do. Many in a row: the stream has changed."""
         self._misses += 1
@@ -110,6 +114,9 @@ class _Nothing(Learner):
     """For streams whose rule a user has given."""
 
     def see(self, line: bytes) -> None:
+        pass
+
+    def restore(self, pattern: bytes) -> None:
         pass
 
 

@@ -70,8 +70,10 @@ class Machine:
 
     def __init__(self, languages: Iterable[Language]) -> None:
         entries: list[list[tuple[Entry, State]]] = [[] for _ in range(256)]
+        self.states: dict[tuple[str, str], State] = {}
         for language in languages:
             states = states_of(language)
+            self.states |= {(language.name, name): state for name, state in states.items()}
             for entry in language.entries:
                 for byte in first_bytes(entry):
                     entries[byte].append((entry, states[entry.state]))

@@ -17,7 +17,7 @@ PREAMBLE = (
     rb"(?:Exception ignored in|Exception in (?:thread .*:\s*$|callback|default)|--- Logging error ---|"
     rb"(?:Task|Future) exception was never retrieved|Error in (?:atexit|sys)\b|Unhandled exception in |Fatal Python error: )"
 )
-GROUP_LINE = rb"\s+[|+]"
+GROUP_LINE = rb"\s+(?:[|]|[+](?! Exception Group ))"
 
 LANGUAGE = Language(
     "python",

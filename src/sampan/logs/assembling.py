@@ -1,0 +1,122 @@
+"""Entries of one file to records of its streams: pieces of cut lines first, then what belongs together (``joining``).
+
+The pieces of a long line are joined before anything else looks at it; both streams have a state of their own, so that
+they may be mixed in the file in any way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import cbor2
+
+from sampan.logs.joining import Joiner, Record
+from sampan.logs.reading.line import Line
+
+LONGEST_LINE = 1 << 20
+"""Bytes of a line that is put together from pieces; a longer one goes on in marked further records."""
+
+
+class Joins(Protocol):
+    """A joiner of one stream: ours, or that of a user's rule."""
+
+    done: list[Record]
+
+    @property
+    def open(self) -> bool: ...
+    def take(self, time: bytes, line: bytes) -> None: ...
+    def take_piece(self, time: bytes, piece: bytes, last: bool) -> None: ...
+    def flush(self, why: str = "timeout") -> None: ...
+    def save(self) -> Any: ...
+    def restore(self, saved: Any) -> None: ...
+
+
+class Assembled(NamedTuple):
+    stream: bytes
+    record: Record
+
+
+class Pieces:
+    """A line that has not come to its end. ``over``: it is longer than the limit, and pieces of it have gone out."""
+
+    __slots__ = ("over", "parts", "size", "time")
+
+    def __init__(self, time: bytes) -> None:
+        self.time, self.size, self.over = time, 0, False
+        self.parts: list[bytes] = []
+
+
+class Assembler:
+    """The streams of one file. ``feed`` takes entries in the file's order and returns the records that are whole."""
+
+    def __init__(self, make_joiner: Callable[[], Joins] = Joiner, longest_line: int = LONGEST_LINE) -> None:
+        self._make, self._longest = make_joiner, longest_line
+        self.joiners: dict[bytes, Joins] = {}
+        self._pieces: dict[bytes, Pieces] = {}
+
+    def feed(self, lines: Iterable[Line]) -> list[Assembled]:
+        joiners, pieces = self.joiners, self._pieces
+        for time, stream, tag, content in lines:
+            if tag == b"F" and stream not in pieces:
+                joiner = joiners.get(stream) or self._joiner(stream)
+                joiner.take(time, content)
+            else:
+                self._piece(time, stream, tag == b"F", content)
+        return self._done()
+
+    def _joiner(self, stream: bytes) -> Joins:
+        if stream not in self.joiners:
+            self.joiners[stream] = self._make()
+        return self.joiners[stream]
+
+    def _piece(self, time: bytes, stream: bytes, last: bool, content: bytes) -> None:
+        pieces = self._pieces.setdefault(stream, Pieces(time))
+        pieces.parts.append(content)
+        pieces.size += len(content)
+        if not last and pieces.size < self._longest:
+            return
+        text = b"".join(pieces.parts)
+        joiner = self._joiner(stream)
+        if last and not pieces.over:
+            joiner.take(pieces.time, text)
+        else:
+            joiner.take_piece(pieces.time, text, last)
+        pieces.parts, pieces.size, pieces.over = [], 0, True
+        if last:
+            del self._pieces[stream]
+
+    def flush(self, why: str = "timeout") -> list[Assembled]:
+        """Return what is held. A line that has not come to its end is let go only at the ``end``."""
+        if why == "end":
+            for stream in list(self._pieces):
+                self._piece(b"", stream, True, b"")
+        for stream, joiner in self.joiners.items():
+            if stream not in self._pieces:
+                joiner.flush(why)
+        return self._done()
+
+    @property
+    def open(self) -> bool:
+        return bool(self._pieces) or any(joiner.open for joiner in self.joiners.values())
+
+    def save(self) -> bytes:
+        """Return what is held, for ``restore`` after a restart."""
+        pieces = {stream: (at.time, at.parts, at.size, at.over) for stream, at in self._pieces.items()}
+        return cbor2.dumps((pieces, {stream: joiner.save() for stream, joiner in self.joiners.items()}))
+
+    def restore(self, saved: bytes) -> None:
+        pieces, joiners = cbor2.loads(saved)
+        for stream, (time, parts, size, over) in pieces.items():
+            at = self._pieces[stream] = Pieces(time)
+            at.parts, at.size, at.over = parts, size, over
+        for stream, joiner in joiners.items():
+            self._joiner(stream).restore(joiner)
+
+    def _done(self) -> list[Assembled]:
+        found: list[Assembled] = []
+        for stream, joiner in self.joiners.items():
+            if joiner.done:
+                found += [Assembled(stream, record) for record in joiner.done]
+                joiner.done.clear()
+        return found
