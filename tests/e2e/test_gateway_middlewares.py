@@ -57,6 +57,7 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
     "web": (OWN, {"grpcWeb": {}}),
     "basic": (TRAEFIK, {"basicAuth": {"secret": "users", "removeHeader": True, "headerField": "X-User"}}),
     "forward": (OWN, {"forwardAuth": {"address": "", "authResponseHeaders": ["X-User"]}}),
+    "service": (OWN, {"forwardAuth": {"address": f"http://mirror.{NAMESPACE}.svc.cluster.local/who"}}),
     "anywhere": (OWN, {"redirectRegex": {"regex": "/anywhere/(\\w+)/(.*)", "replacement": "/$2?kind=$1"}}),
     "encoded": (TRAEFIK, {"encodedCharacters": {"allowEncodedSlash": True}}),
     "unknown": (TRAEFIK, {"rateLimit": {"average": 1, "redis": {"endpoints": ["x:1"]}}}),
@@ -91,6 +92,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         good = self.headers.get("x-token") == "good" and self.headers["x-forwarded-uri"].startswith("/forward")
         self.send_response(204 if good else 418)
         self.send_header("x-user" if good else "x-why", "me" if good else "no token")
+        self.send_header("x-host", self.headers["host"])
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -263,6 +265,11 @@ def test_another_server_decides(front: str) -> None:
     eventually("the hook is asked", lambda: ask(front, "/forward").status == 418)
     assert ask(front, "/forward").headers["x-why"] == "no token"
     assert ask(front, "/forward", X_Token="good", X_User="forged").told["headers"]["x-user"] == "me"
+
+
+def test_another_server_is_named_as_a_service(front: str) -> None:
+    eventually("the hook is asked", lambda: ask(front, "/service").status == 418)
+    assert ask(front, "/service").headers["x-host"] == f"mirror.{NAMESPACE}.svc.cluster.local"
 
 
 def test_redirects_by_any_expression(front: str) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.gateway.hooks import app, basic_auth, digest_auth, passwords, redirect_regex
-from sampan.gateway.middlewares import MIDDLEWARES, NOT_SERVED
+from sampan.gateway.middlewares import MIDDLEWARES, NOT_SERVED, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of
 from sampan.gateway.middlewares.statuses import statuses_of
@@ -263,6 +263,41 @@ def test_a_hook_is_swapped_when_its_secret_changes_and_goes_with_its_middleware(
     assert there.get(EXTENSION, name) != before
     there.delete(middleware)
     assert name not in there.names(EXTENSION)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("auth", "10.96.0.7"),
+        ("auth.shop", "10.96.0.7"),
+        ("auth.shop.svc", "10.96.0.7"),
+        ("auth.shop.svc.cluster.local", "10.96.0.7"),
+        ("other.else.svc", "auth.example"),
+        ("auth.example.com", ""),
+        ("somewhere", ""),
+        ("10.0.0.1", ""),
+    ],
+)
+def test_names_of_services_for_forwarded_authentication(host: str, address: str) -> None:
+    world = Situation(
+        obj("Service", "auth", {"clusterIP": "10.96.0.7"}),
+        obj("Service", "other", {"type": "ExternalName", "externalName": "auth.example"}, "else"),
+    ).pipeline.world
+    assert forward_auth.settings_of({"address": f"http://{host}:8080/x"}, "shop", world)["connectTo"] == address
+
+
+def test_a_service_that_is_asked_is_followed() -> None:
+    middleware = obj("Middleware", "m", {"forwardAuth": {"address": "http://auth.shop.svc/x"}})
+    there = Situation(middleware, route("r", rule("m")))
+    assert "Service shop/auth does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    there.put(obj("Service", "auth", {"clusterIP": "None"}))
+    assert "has no address of its own" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    name, seen = "plugin/Middleware shop/m", []
+    for address in ("10.96.0.7", "10.96.0.8"):
+        there.put(obj("Service", "auth", {"clusterIP": address}))
+        seen.append(there.get(EXTENSION, name))
+    assert seen[0] != seen[1]
+    assert there.conditions("HTTPRoute", "r")["ResolvedRefs"]["status"] == "True"
 
 
 def asked(module: Any, settings: Object, **http: Any) -> Answer | HookRequest:

@@ -6,6 +6,7 @@ Source: Traefik v3, auth/forward.
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from typing import Any
 
@@ -61,7 +62,9 @@ def make(settings: dict[str, Any]) -> Function:
         import aiohttp
 
         if session is None:
-            connector = aiohttp.TCPConnector(ssl=context_of(settings["tls"]), limit=0)
+            connector = aiohttp.TCPConnector(
+                ssl=context_of(settings["tls"]), limit=0, resolver=resolver_of(settings["connectTo"])
+            )
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
             session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         method = request.method if settings["preserveRequestMethod"] else "GET"
@@ -98,6 +101,19 @@ def refused(request: Request, settings: dict[str, Any], status: int, headers: di
     if status == 401 and settings["authSigninURL"]:
         return request.respond(302, "", {"location": settings["authSigninURL"]})
     return request.respond(status, body, {name: value for name, value in headers.items() if name not in HOP_BY_HOP})
+
+
+def resolver_of(address: str) -> Any:
+    """Return a resolver that knows one answer to every name, an address or another name; None: the machine's own."""
+    if not address:
+        return None
+    from aiohttp.resolver import ThreadedResolver
+
+    class Known(ThreadedResolver):
+        async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> Any:
+            return [{**one, "hostname": host} for one in await super().resolve(address, port, socket.AF_UNSPEC)]
+
+    return Known()
 
 
 def context_of(tls: dict[str, Any] | None) -> ssl.SSLContext | bool:
