@@ -4,30 +4,43 @@ request is routed. See ``plugins/`` for what stands behind it."""
 from __future__ import annotations
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.model.verdicts import Unresolved
+from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
 from sampan.schema.objects import Object
 
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+ENVOY_WAITS_MILLISECONDS = 250
+"""Longer than the plugin may take: one that awaits is ended by its host, whose words say more; Envoy ends one that blocks."""
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
     key = settings["key"]
-    if site.world.get("LivePlugin", key) is None:
-        problem = site.world.get("PluginProblem", key) or "no version of it is live"
-        raise Unresolved("InvalidPlugin", f"Plugin {key}: {problem}; no version of it is live")
-    ask(draft, key, 30)
+    is_open = settings.get("failure") == "Open"
     problem = site.world.get("PluginProblem", key)
+    if site.world.get("LivePlugin", key) is None:
+        text = f"Plugin {key}: {problem or 'no version of it is live'}; no version of it is live"
+        if not is_open:
+            raise Unresolved("InvalidPlugin", text)
+        draft.notes.append(("InvalidPlugin", f"{text}, and requests pass without it"))
+        return
+    timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
+    ask(draft, key, 30, timeout_milliseconds=timeout, fails_open=is_open)
     if problem:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
 
 
-def ask(draft: Draft, key: str, order: int) -> None:
+def ask(draft: Draft, key: str, order: int, *, timeout_milliseconds: int = 40_000, fails_open: bool = False) -> None:
     """Let a route ask the function behind a plugin's socket before it is routed."""
     name = filter_name(key)
     config = {
         "@type": EXT_AUTHZ,
-        "grpc_service": {"envoy_grpc": {"cluster_name": name, "authority": "plugin"}, "timeout": {"seconds": 40}},
+        "grpc_service": {
+            "envoy_grpc": {"cluster_name": name, "authority": "plugin"},
+            "timeout": duration(f"{timeout_milliseconds}ms"),
+        },
+        "failure_mode_allow": fails_open,
         "status_on_error": {"code": 500},
         "transport_api_version": 2,
     }

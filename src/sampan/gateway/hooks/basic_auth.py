@@ -7,7 +7,8 @@ import binascii
 from typing import Any
 
 from sampan.gateway.hooks.passwords import Checked
-from sampan.gateway.plugins.host import Function, Request
+from sampan.gateway.plugins.host import Function
+from sampan.gateway.plugins.request import Request
 
 
 def make(settings: dict[str, Any]) -> Function:

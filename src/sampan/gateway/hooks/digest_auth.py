@@ -13,7 +13,8 @@ import re
 import time
 from typing import Any
 
-from sampan.gateway.plugins.host import Function, Request
+from sampan.gateway.plugins.host import Function
+from sampan.gateway.plugins.request import Request
 
 NONCE_SECONDS = 300
 MOST_NONCES = 10_000

@@ -10,7 +10,8 @@ import socket
 import ssl
 from typing import Any
 
-from sampan.gateway.plugins.host import Function, Request
+from sampan.gateway.plugins.host import Function
+from sampan.gateway.plugins.request import Request
 
 TIMEOUT_SECONDS = 30.0
 MOST_BYTES = 1 << 20
@@ -38,7 +39,7 @@ def make(settings: dict[str, Any]) -> Function:
     """``settings``: Traefik's options, with ``tls`` as the texts of its certificates."""
     allowed = {name.lower() for name in settings["authRequestHeaders"]}
     expression = re.compile(settings["authResponseHeadersRegex"]) if settings["authResponseHeadersRegex"] else None
-    copied = [name.lower() for name in settings["authResponseHeaders"]]
+    copied = [name.lower() for name in settings["authResponseHeaders"] if name.lower() not in HOP_BY_HOP]
     session: Any = None
 
     def asked_headers(request: Request) -> dict[str, str]:
@@ -85,10 +86,10 @@ def make(settings: dict[str, Any]) -> Function:
             elif name in request.headers:
                 del request.headers[name]
         if expression is not None:
-            for name in [name for name in request.headers if expression.search(name)]:
+            for name in [name for name in request.headers if name not in HOP_BY_HOP and expression.search(name)]:
                 del request.headers[name]
             for name, value in finally_headers.items():
-                if expression.search(name):
+                if name not in HOP_BY_HOP and expression.search(name):
                     request.headers[name] = value
         if settings["headerField"] and "x-forwarded-user" in finally_headers:
             request.headers[settings["headerField"]] = finally_headers["x-forwarded-user"]

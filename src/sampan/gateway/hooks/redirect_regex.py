@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sampan.gateway.plugins.host import Function, Request
+from sampan.gateway.plugins.host import Function
+from sampan.gateway.plugins.request import Request
 
 
 def make(settings: dict[str, Any]) -> Function:

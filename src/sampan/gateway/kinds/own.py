@@ -11,7 +11,21 @@ MIDDLEWARE_SPEC: s.Schema = {"type": "object", "x-kubernetes-preserve-unknown-fi
 PLUGIN_SPEC = s.struct(
     path=s.text(4096, 1, description="A directory on the gateway's machine, watched for changes."),
     source=s.text(262144, 1, description="The text of a module, instead of a directory."),
-    entryPoint=s.text(253, 3, default="plugin:request", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"),
+    settings={
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "description": "What the plugin is told; its plugin.toml says what may stand here.",
+    },
+    failure=s.one_of(
+        "Closed",
+        "Open",
+        default="Closed",
+        description="Whether a request passes (Open) or is answered with 500 (Closed) when the plugin fails.",
+    ),
+    timeout=s.DURATION | {"default": "10s", "description": "How long the plugin may take for a request."},
+    entryPoint=s.text(
+        253, 3, description="module:function, in the place of plugin.toml's.", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+    ),
 )
 PLUGIN_STATUS = s.struct(
     conditions=s.CONDITIONS, liveVersion=s.text(64), liveSince={"type": "string", "format": "date-time"}

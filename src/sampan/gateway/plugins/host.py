@@ -2,140 +2,131 @@
 
 ``host`` makes an ASGI application for pyvoy. Envoy asks (gRPC ``CheckRequest``) before it routes a request; the function
 gets a ``Request``, changes headers for the backend (``request.headers``), sets headers of the answer
-(``request.response_headers``), or returns ``request.respond(...)`` to answer itself. A function that raises answers 500 with
-its error; the request never passes unseen. Source: Envoy's external authorization API v3, gRPC over HTTP/2.
+(``request.response_headers``), or returns ``request.respond(...)`` to answer itself. Whatever goes wrong in it (it raises,
+awaits longer than it may, says what cannot be sent) ends here: the request passes as it came or is answered with 500, as
+the owner chose (``spec.failure``). What blocks the plugin's own loop ends by Envoy's own time limit, the same way. Source:
+Envoy's external authorization API v3, gRPC over HTTP/2.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
+import json
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.request import Answer, Request, header
 from sampan.gateway.xds.encode import decode, encode
 
 OVERWRITE = 2
 OK, DENIED = 0, 7
-
-
-class Headers(MutableMapping[str, str]):
-    """Headers by lower-case name, that remember what was changed."""
-
-    def __init__(self, values: dict[str, str]) -> None:
-        self._values = {name.lower(): value for name, value in values.items()}
-        self.changed: dict[str, str] = {}
-        self.removed: set[str] = set()
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
-
-    def __setitem__(self, name: str, value: str) -> None:
-        key = name.lower()
-        self._values[key] = self.changed[key] = str(value)
-        self.removed.discard(key)
-
-    def __delitem__(self, name: str) -> None:
-        key = name.lower()
-        del self._values[key]
-        self.changed.pop(key, None)
-        self.removed.add(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
-class Answer:
-    """What the plugin answers instead of the backend."""
-
-    def __init__(self, status: int, body: str, headers: dict[str, str]) -> None:
-        self.status, self.body, self.headers = status, body, headers
-
-
-class Request:
-    """A request on its way to the backend."""
-
-    def __init__(self, http: dict[str, Any], peer: str) -> None:
-        self.method: str = http.get("method", "GET")
-        self.path: str = http.get("path", "/")
-        self.host: str = http.get("host", "")
-        self.scheme: str = http.get("scheme", "http")
-        self.client: str = peer
-        self.headers = Headers({k: v for k, v in (http.get("headers") or {}).items() if not k.startswith(":")})
-        self.response_headers: dict[str, str] = {}
-
-    def respond(self, status: int, body: str = "", headers: dict[str, str] | None = None) -> Answer:
-        """Return an answer; a plugin that returns it keeps the request from the backend."""
-        return Answer(status, body, headers or {})
-
+CHECK_REQUEST, CHECK_RESPONSE = "envoy.service.auth.v3.CheckRequest", "envoy.service.auth.v3.CheckResponse"
+OURS: dict[str, Any] = {"key": "", "settings": {}, "timeout_seconds": 35.0, "fails_open": False}
+"""How our own hooks are called."""
 
 Function = Callable[[Request], Any]
-
-
-def load(package: str, entry_point: str) -> Function:
-    """Return the function of a plugin package. Raises what its import raises, ``AttributeError``, ``TypeError``."""
-    module_name, _, name = entry_point.partition(":")
-    module = importlib.import_module(f"{package}.{module_name}")
-    function = getattr(module, name)
-    if not callable(function):
-        raise TypeError(f"{entry_point} is not a function")
-    return function  # type: ignore[no-any-return]
-
-
-def options(headers: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"header": {"key": k, "value": str(v)}, "append_action": OVERWRITE} for k, v in headers.items()]
-
-
-def check_response(request: Request, answer: Any) -> bytes:
-    """Return the ``CheckResponse`` for what a plugin did."""
-    if isinstance(answer, Answer):
-        denied = {
-            "status": {"code": answer.status},
-            "headers": options({**request.response_headers, **answer.headers}),
-            "body": answer.body,
-        }
-        return encode("envoy.service.auth.v3.CheckResponse", {"status": {"code": DENIED}, "denied_response": denied})
-    allowed = {
-        "headers": options(request.headers.changed),
-        "headers_to_remove": sorted(request.headers.removed),
-        "response_headers_to_add": options(request.response_headers),
-    }
-    return encode("envoy.service.auth.v3.CheckResponse", {"status": {"code": OK}, "ok_response": allowed})
-
-
-async def decide(function: Function, body: bytes) -> bytes:
-    """Return the answer to one ``CheckRequest``."""
-    attributes = decode("envoy.service.auth.v3.CheckRequest", body).get("attributes", {})
-    source = attributes.get("source", {}).get("address", {}).get("socket_address", {})
-    request = Request(attributes.get("request", {}).get("http", {}), source.get("address", ""))
-    try:
-        answer = function(request)
-        if inspect.isawaitable(answer):
-            answer = await answer
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        answer = request.respond(500, f"plugin failed: {type(error).__name__}: {error}\n")
-    return check_response(request, answer)
-
-
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def host(package: str, entry_point: str) -> Asgi:
+def load(package: str, deployment: dict[str, Any]) -> Function:
+    """Return the function of a plugin package. Raises what its import raises, ``AttributeError``, ``TypeError``."""
+    entry_point = deployment["entry_point"]
+    module_name, _, name = entry_point.partition(":")
+    found = getattr(importlib.import_module(f"{package}.{module_name}"), name)
+    if not callable(found):
+        raise TypeError(f"{entry_point} is not a function")
+    if deployment["factory"]:
+        found = found(deployment["settings"])
+        if not callable(found):
+            raise TypeError(f"{entry_point} returned {found!r}, which is not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def options(headers: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"header": {"key": k, "value": v}, "append_action": OVERWRITE} for k, v in headers.items()]
+
+
+def check_response(request: Request, answer: Any) -> bytes:
+    """Return the ``CheckResponse`` for what a plugin did. Raises ``ValueError`` for what cannot be sent."""
+    response_headers = dict(header(*pair) for pair in request.response_headers.items())
+    if isinstance(answer, Answer):
+        denied = {
+            "status": {"code": answer.status},
+            "headers": options({**response_headers, **answer.headers}),
+            "body": answer.body,
+        }
+        return encode(CHECK_RESPONSE, {"status": {"code": DENIED}, "denied_response": denied})
+    if answer is not None:
+        raise ValueError(f"it returned {answer!r}, neither nothing nor request.respond(...)")
+    allowed = {
+        "headers": options(request.headers.changed),
+        "headers_to_remove": sorted(request.headers.removed),
+        "response_headers_to_add": options(response_headers),
+    }
+    return encode(CHECK_RESPONSE, {"status": {"code": OK}, "ok_response": allowed})
+
+
+class Hook:
+    """A request hook with its counters. ``decide`` never raises."""
+
+    def __init__(self, function: Function, deployment: dict[str, Any], counters: Counters) -> None:
+        self._function = function
+        self._settings = deployment["settings"]
+        self._timeout: float = deployment["timeout_seconds"]
+        self._opens: bool = deployment["fails_open"]
+        self.counters = counters
+
+    async def decide(self, body: bytes) -> bytes:
+        """Return the answer (``CheckResponse``) to one ``CheckRequest``."""
+        with self.counters.request() as measured:
+            attributes = decode(CHECK_REQUEST, body).get("attributes", {})
+            source = attributes.get("source", {}).get("address", {}).get("socket_address", {})
+            http = attributes.get("request", {}).get("http", {})
+            request = Request(http, source.get("address", ""), self._settings)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = self._function(request)
+                    if inspect.isawaitable(answer):
+                        answer = await answer
+                found = check_response(request, answer)
+            except Exception as error:
+                if isinstance(error, TimeoutError) and not str(error):
+                    error = TimeoutError(f"it took longer than {self._timeout:g} s")
+                measured.failed(error, traceback.format_exc())
+                print(traceback.format_exc(), file=sys.stderr)
+                return self._failure(http, error)
+            measured.answered = isinstance(answer, Answer)
+            return found
+
+    def _failure(self, http: dict[str, Any], error: Exception) -> bytes:
+        """Return what is said in the plugin's stead: the request as it came, or 500."""
+        untouched = Request(http, "")
+        if self._opens:
+            return check_response(untouched, None)
+        return check_response(untouched, untouched.respond(500, f"plugin failed: {type(error).__name__}: {error}\n"))
+
+
+def host(package: str, version: str, deployment_json: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
-    return application(load(package, entry_point))
+    deployment = json.loads(deployment_json)
+    return application(load(package, deployment), deployment, version)
 
 
-def application(function: Function) -> Asgi:
+def application(function: Function, deployment: dict[str, Any] = OURS, version: str = "") -> Asgi:
     """Return the ASGI application that asks a function about each request."""
+    counters = Counters(deployment["key"], version)
+    hook = Hook(function, deployment, counters)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
+            return
+        if scope["path"] == "/counters":  # only who may open the socket can ask; Envoy asks for another path
+            await counters.send(send)
             return
         body = b""
         while True:
@@ -143,7 +134,7 @@ def application(function: Function) -> Asgi:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        answer = await decide(function, body[5:])  # a gRPC message begins with a flag and four bytes of length
+        answer = await hook.decide(body[5:])  # a gRPC message begins with a flag and four bytes of length
         headers = [(b"content-type", b"application/grpc")]
         await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
         frame = b"\x00" + len(answer).to_bytes(4, "big") + answer

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import shutil
 import sys
@@ -18,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.client.informer import key_of
+from sampan.gateway.plugins.content import Content, content_of
+from sampan.gateway.plugins.manifest import PluginError
 from sampan.node.inotify import changes_of
 from sampan.schema.objects import Object
 
 SETTLE_SECONDS = 0.03
 """An editor writes a file in several steps; the directory is read when it has been quiet for so long."""
 CHECK_SECONDS = 20.0
-CHECK = "import sys; from sampan.gateway.plugins.host import load; load(sys.argv[1], sys.argv[2])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,49 +35,28 @@ class Loaded:
     module: str
 
 
-class PluginError(Exception):
-    """A plugin that cannot be loaded; the message is Python's own last words with file and line."""
+def package_of(content: Content) -> str:
+    """Return the name under which a version is imported: each Plugin has modules of its own, whatever it shares."""
+    return f"sampan_plugin_{content.version}"
 
 
-def content_of(plugin: Object) -> dict[str, bytes]:
-    """Return the Python files of a plugin. Raises ``PluginError``."""
-    spec = plugin["spec"]
-    if spec.get("source"):
-        return {"plugin.py": spec["source"].encode()}
-    path = Path(spec.get("path") or "")
-    if not spec.get("path"):
-        raise PluginError("spec.path or spec.source is required")
-    if not path.is_dir():
-        raise PluginError(f"{path} is not a directory on the gateway's machine")
-    files = {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*.py")) if file.is_file()}
-    if not files:
-        raise PluginError(f"{path} has no Python file")
-    return files
-
-
-def version_of(files: dict[str, bytes], entry_point: str) -> str:
-    digest = hashlib.sha256(entry_point.encode())
-    for name, content in files.items():
-        digest.update(name.encode() + b"\0" + content + b"\0")
-    return digest.hexdigest()[:12]
-
-
-def write_package(plugin_dir: Path, package: str, files: dict[str, bytes], entry_point: str) -> None:
+def write_package(plugin_dir: Path, package: str, content: Content) -> None:
     """Write a version as a package, with the module beside it that pyvoy imports."""
     folder = plugin_dir / package
-    for name, content in {"__init__.py": b"", **files}.items():
+    for name, data in {"__init__.py": b"", **content.files}.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    text = f"from sampan.gateway.plugins.host import host\n\napp = host({package!r}, {entry_point!r})\n"
+        file.write_bytes(data)
+    said = content.deployment.json()
+    text = f"from sampan.gateway.plugins.host import host\n\napp = host({package!r}, {content.version!r}, {said!r})\n"
     (plugin_dir / f"{package}_app.py").write_text(text)
 
 
-async def try_package(plugin_dir: Path, package: str, entry_point: str, origin: str) -> None:
+async def try_package(plugin_dir: Path, package: str, origin: str) -> None:
     """Import a version in a process of its own. Raises ``PluginError`` with what Python said."""
     paths = os.pathsep.join([str(plugin_dir), *sys.path])
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", CHECK, package, entry_point),
+        *(sys.executable, "-c", f"import {package}_app"),
         env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -86,9 +65,11 @@ async def try_package(plugin_dir: Path, package: str, entry_point: str, origin: 
         async with asyncio.timeout(CHECK_SECONDS):
             _, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise PluginError(f"its import does not end within {CHECK_SECONDS:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode:
         raise PluginError(last_words(errors.decode(errors="replace"), str(plugin_dir / package), origin))
 
@@ -169,16 +150,14 @@ class Plugins:
                 await asyncio.sleep(1.0)
 
     async def _load(self, key: str, plugin: Object) -> None:
-        entry_point = plugin["spec"].get("entryPoint", "plugin:request")
         try:
-            files = await asyncio.to_thread(content_of, plugin)
-            version = version_of(files, entry_point)
-            package = f"sampan_plugin_{version}"
+            content = await asyncio.to_thread(content_of, key, plugin)
+            version, package = content.version, package_of(content)
             live = self.live.get(key)
             if live is None or live.version != version:
                 self._trying[key] = package  # not live yet, and not to be swept
-                await asyncio.to_thread(write_package, self._dir, package, files, entry_point)
-                await try_package(self._dir, package, entry_point, plugin["spec"].get("path") or "plugin")
+                await asyncio.to_thread(write_package, self._dir, package, content)
+                await try_package(self._dir, package, plugin["spec"].get("path") or "plugin")
                 self.live[key] = Loaded(version, f"{package}_app")
             had_problem = self.problems.pop(key, None)
             if had_problem is None and live is not None and live.version == version:

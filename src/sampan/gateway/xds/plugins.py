@@ -16,7 +16,8 @@ from sampan.gateway.xds.tls import ADS_SOURCE
 from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER, PREFIX
 
 MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
-HTTP2 = 2
+AUTO = 0
+"""HTTP/2 from Envoy, HTTP/1 from who asks for the counters."""
 
 
 def resources(world: World, key: str, app: str | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
@@ -33,7 +34,7 @@ def resources(world: World, key: str, app: str | None) -> Iterator[tuple[str, st
     nothing = [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]
     hosts = [{"name": "all", "domains": ["*"], "routes": nothing}]
     manager = static_manager(name, hosts, [{"name": name, "config_discovery": discovery}])
-    yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": HTTP2})
+    yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": AUTO})
     options = {"interface": "asgi", "root_path": "", "loop": "asyncio", "lifespan": False}
     settings = json.dumps({"app": app, **options})
     module = {

@@ -1,0 +1,94 @@
+"""What a plugin consists of: its files, how it is called, and the version that both come to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sampan.gateway.model.durations import milliseconds
+from sampan.gateway.plugins.manifest import PluginError, manifest_of, settings_of
+from sampan.schema.objects import Object
+
+LARGEST_BYTES = 64 * 2**20
+"""A plugin directory that is larger is a mistake (a virtual environment, a repository)."""
+DEFAULT_TIMEOUT = "10s"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """How the host calls a plugin."""
+
+    key: str
+    kind: str
+    entry_point: str
+    factory: bool
+    settings: Object
+    timeout_seconds: float
+    fails_open: bool
+
+    def json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A version of a plugin, not yet tried."""
+
+    files: dict[str, bytes]
+    """Path in the directory → content."""
+    deployment: Deployment
+
+    @property
+    def version(self) -> str:
+        """Return the hash of everything that the plugin does depends on, settings included."""
+        digest = hashlib.sha256(self.deployment.json().encode())
+        for name, content in self.files.items():
+            digest.update(name.encode() + b"\0" + content + b"\0")
+        return digest.hexdigest()[:12]
+
+
+def content_of(key: str, plugin: Object) -> Content:
+    """Return the version that a Plugin object asks for. Raises ``PluginError``."""
+    spec = plugin["spec"]
+    files = files_of(spec)
+    manifest = manifest_of(files)
+    entry_point, factory = manifest.entry_point, manifest.factory
+    if spec.get("entryPoint"):
+        entry_point, factory = spec["entryPoint"], False
+    timeout = milliseconds(spec.get("timeout") or DEFAULT_TIMEOUT) / 1000
+    if not timeout:
+        raise PluginError("spec.timeout: Invalid value: must be greater than 0")
+    settings = settings_of(manifest, spec.get("settings"))
+    fails_open = spec.get("failure") == "Open"
+    deployment = Deployment(key, manifest.kind, entry_point, factory, settings, timeout, fails_open)
+    return Content(files, deployment)
+
+
+def files_of(spec: Object) -> dict[str, bytes]:
+    """Return the files of a plugin by their path. Raises ``PluginError``."""
+    if spec.get("source"):
+        return {"plugin.py": spec["source"].encode()}
+    if not spec.get("path"):
+        raise PluginError("spec.path or spec.source is required")
+    return directory(Path(spec["path"]))
+
+
+def directory(path: Path) -> dict[str, bytes]:
+    """Return the files of a directory, without hidden and compiled ones. Raises ``PluginError``."""
+    if not path.is_dir():
+        raise PluginError(f"{path} is not a directory on the gateway's machine")
+    files: dict[str, bytes] = {}
+    size = 0
+    for file in sorted(path.rglob("*")):
+        inner = file.relative_to(path)
+        if not file.is_file() or any(part.startswith(".") or part == "__pycache__" for part in inner.parts):
+            continue
+        size += file.stat().st_size
+        if size > LARGEST_BYTES:
+            raise PluginError(f"{path} has more than {LARGEST_BYTES // 2**20} MiB of files")
+        files[str(inner)] = file.read_bytes()
+    if not any(name.endswith(".py") for name in files):
+        raise PluginError(f"{path} has no Python file")
+    return files

@@ -1,0 +1,98 @@
+"""What a plugin did, counted in its host: requests, own answers, failures with the last ones' tracebacks, time taken.
+
+They are kept in Envoy's memory and asked for on the plugin's socket (``GET /counters``); a new version begins at zero.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+BOUNDS_MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10000)
+ERRORS_KEPT = 5
+
+
+class Measured:
+    """One request in the making."""
+
+    def __init__(self) -> None:
+        self.answered = False
+        """Whether the plugin answered in the backend's stead."""
+        self.error: dict[str, Any] | None = None
+
+    def failed(self, error: BaseException, trace: str) -> None:
+        self.error = {"time": time.time(), "error": f"{type(error).__name__}: {error}", "traceback": trace}
+
+
+class Counters:
+    def __init__(self, key: str, version: str) -> None:
+        self.key, self.version = key, version
+        self.since = time.time()
+        self.requests = self.answered = self.failures = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(BOUNDS_MILLISECONDS) + 1)
+        self.errors: deque[dict[str, Any]] = deque(maxlen=ERRORS_KEPT)
+        self._recent: deque[tuple[int, int]] = deque(maxlen=11)
+        """Second → requests, of the last ten and the one that runs."""
+
+    @contextmanager
+    def request(self) -> Iterator[Measured]:
+        begun = time.perf_counter()
+        measured = Measured()
+        try:
+            yield measured
+        finally:
+            self._note(measured, time.perf_counter() - begun)
+
+    def _note(self, measured: Measured, seconds: float) -> None:
+        self.requests += 1
+        self.seconds += seconds
+        self.answered += measured.answered
+        if measured.error is not None:
+            self.failures += 1
+            self.errors.append(measured.error)
+        milliseconds = seconds * 1000
+        self.buckets[next((i for i, bound in enumerate(BOUNDS_MILLISECONDS) if milliseconds <= bound), -1)] += 1
+        second = int(time.time())
+        if self._recent and self._recent[-1][0] == second:
+            self._recent[-1] = second, self._recent[-1][1] + 1
+        else:
+            self._recent.append((second, 1))
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``sampan gateway plugins`` shows; latencies are the upper bounds of their buckets."""
+        now = int(time.time())
+        window = max(1, min(10, now - int(self.since)))
+        recent = sum(count for second, count in self._recent if now - 10 <= second < now)
+        return {
+            "plugin": self.key,
+            "version": self.version,
+            "since": self.since,
+            "requests": self.requests,
+            "perSecond": recent / window,
+            "answered": self.answered,
+            "failures": self.failures,
+            "meanMilliseconds": self.seconds * 1000 / self.requests if self.requests else 0.0,
+            "p50Milliseconds": self.quantile(0.5),
+            "p99Milliseconds": self.quantile(0.99),
+            "errors": list(self.errors),
+        }
+
+    def quantile(self, share: float) -> float:
+        below, wanted = 0, share * self.requests
+        for count, bound in zip(self.buckets, BOUNDS_MILLISECONDS, strict=False):
+            below += count
+            if below >= wanted and self.requests:
+                return float(bound)
+        return float(BOUNDS_MILLISECONDS[-1]) if self.requests else 0.0
+
+    async def send(self, send: Any) -> None:
+        """Answer an ASGI request with the report."""
+        body = json.dumps(self.report()).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

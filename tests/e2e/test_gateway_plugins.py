@@ -1,0 +1,178 @@
+"""Plugins in a real Envoy: settings that change live, and plugins that fail without anybody else noticing."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .eventually import eventually
+from .test_gateway_live import Load, apply
+from .test_gateway_middlewares import Answer, Mirror, ask
+from .up_down_cluster import Cluster
+
+NAMESPACE = "gateway-plugins"
+MARK = """
+def make(settings):
+    def request(request):
+        request.headers["x-in"] = settings["mark"]
+        request.response_headers["x-mark"] = settings["mark"]
+    return request
+"""
+MARK_TOML = """
+name = "mark"
+factory = "plugin:make"
+settings = {type = "object", properties = {mark = {type = "string", default = "one", maxLength = 10}}}
+"""
+WRONG = {
+    "import": "import nothing_of_that_name\n",
+    "raises": "def request(request):\n    request.headers['x-half'] = 'y'\n    raise ValueError('on purpose')\n",
+    "awaits": "import asyncio\nasync def request(request):\n    await asyncio.Event().wait()\n",
+    "blocks": "import time\ndef request(request):\n    time.sleep(3)\n",
+    "garbage": "def request(request):\n    return {'status': 200}\n",
+    "splits": "def request(request):\n    request.response_headers['x-a'] = 'b\\r\\nx-evil: 1'\n",
+}
+
+
+def plugin(name: str, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "gateway.sampan.dev/v1alpha1", "kind": "Plugin", "metadata": metadata, "spec": spec}
+
+
+def route(name: str, *plugins: str) -> dict[str, Any]:
+    """A route at the path of its name."""
+    references = [{"group": "gateway.sampan.dev", "kind": "Plugin", "name": one} for one in plugins]
+    rule = {
+        "matches": [{"path": {"type": "PathPrefix", "value": f"/{name}"}}],
+        "filters": [{"type": "ExtensionRef", "extensionRef": reference} for reference in references],
+        "backendRefs": [{"name": "mirror", "port": 80}],
+    }
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"parentRefs": [{"name": "front"}], "rules": [rule]},
+    }
+
+
+@pytest.fixture(scope="module")
+def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, str]]:
+    """The cluster and the address of a Gateway with plugins that work and plugins that fail."""
+    server = http.server.ThreadingHTTPServer(("", 0), Mirror)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gateway = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "front", "namespace": NAMESPACE},
+        "spec": {"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    }
+    apply(real_cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, gateway)
+
+    def address() -> str:
+        words = ("-n", NAMESPACE, "get", "gateway", "front", "-o", "jsonpath={.status.addresses[0].value}")
+        return real_cluster.kubectl(*words).strip()
+
+    eventually("the Gateway has an address", lambda: bool(address()))
+    found = address()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((found, 9))
+        ours = probe.getsockname()[0]
+    metadata = {"name": "mirror", "namespace": NAMESPACE}
+    labels = {"kubernetes.io/service-name": "mirror"}
+    port = {"name": "http", "port": server.server_address[1], "protocol": "TCP"}
+    ports = {"ports": [{"name": "http", "port": 80}]}
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": ports},
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {**metadata, "labels": labels},
+            "addressType": "IPv4",
+            "ports": [port],
+            "endpoints": [{"addresses": [ours], "conditions": {"ready": True}}],
+        },
+        plugin("mark", path=str(mark_directory(tmp_path_factory.mktemp("mark")))),
+        route("mark", "mark"),
+        route("plain"),
+    ]
+    for name, source in WRONG.items():
+        for failure in ("Open", "Closed"):
+            key = f"{name}-{failure.lower()}"
+            objects += [plugin(key, source=source, failure=failure, timeout="300ms"), route(key, key)]
+    apply(real_cluster, *objects)
+    eventually("the routes are served", lambda: ask(found, "/mark").status == 200)
+    yield real_cluster, found
+    server.shutdown()
+    real_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def mark_directory(folder: Path) -> Path:
+    (folder / "plugin.py").write_text(MARK)
+    (folder / "plugin.toml").write_text(MARK_TOML)
+    return folder
+
+
+def set_spec(cluster: Cluster, name: str, **spec: Any) -> None:
+    patch = json.dumps({"spec": spec})
+    cluster.kubectl("-n", NAMESPACE, "patch", "plugin", name, "--type=merge", "-p", patch)
+
+
+def accepted(cluster: Cluster, name: str) -> dict[str, Any]:
+    status = cluster.get("-n", NAMESPACE, "plugin", name).get("status", {})
+    return next((entry for entry in status.get("conditions", ()) if entry["type"] == "Accepted"), {})
+
+
+def test_settings_change_live_and_no_request_fails(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    assert ask(address, "/mark").headers["x-mark"] == "one"
+    load = Load(address, "/mark")
+    load.start()
+    try:
+        for mark in ("two", "three"):
+            set_spec(cluster, "mark", settings={"mark": mark})
+            eventually(f"the mark {mark}", lambda mark=mark: load.marks[-1:] == [mark])  # type: ignore[misc]
+    finally:
+        load.finish()
+    assert set(load.codes) == {200}, load.codes
+    assert ask(address, "/mark").told["headers"]["x-in"] == "three"
+
+
+def test_settings_that_are_wrong_are_refused_and_the_old_ones_serve(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    before = ask(address, "/mark").headers["x-mark"]
+    set_spec(cluster, "mark", settings={"mark": "longer than ten"})
+    eventually("the plugin says why", lambda: "spec.settings.mark: " in accepted(cluster, "mark").get("message", ""))
+    assert accepted(cluster, "mark")["status"] == "False"
+    assert ask(address, "/mark").headers["x-mark"] == before
+    set_spec(cluster, "mark", settings={"mark": None, "mork": "x"})
+    eventually("an unknown one", lambda: "spec.settings.mork: " in accepted(cluster, "mark").get("message", ""))
+    set_spec(cluster, "mark", settings={"mork": None, "mark": before})
+    eventually("it is well again", lambda: accepted(cluster, "mark").get("status") == "True")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_plugin_that_fails_opens_or_closes_its_own_routes_only(front: tuple[Cluster, str], name: str) -> None:
+    _, address = front
+    others = [Load(address, path) for path in ("/plain", "/mark")]
+    for load in others:
+        load.start()
+    try:
+        eventually("the open one passes", lambda: ask(address, f"/{name}-open").status == 200)
+        opened: Answer = ask(address, f"/{name}-open")
+        assert opened.status == 200 and "x-half" not in opened.told["headers"]
+        assert "x-evil" not in opened.headers
+        for _ in range(3):
+            closed = ask(address, f"/{name}-closed")
+            assert closed.status == 500
+        eventually("others are served", lambda: all(load.codes[200] > 5 for load in others))
+    finally:
+        for load in others:
+            load.finish()
+    for load in others:
+        assert set(load.codes) == {200}, load.codes
