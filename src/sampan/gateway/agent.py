@@ -17,14 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from sampan.client.errors import ApiError
-from sampan.client.events import timestamp
+from sampan.client.events import EventRecorder, timestamp
 from sampan.client.http import HttpClient
 from sampan.client.informer import Handler, Informer, key_of
 from sampan.client.kubeconfig import load
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, PODS, SECRETS, SERVICES
+from sampan.client.resources import (
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    INGRESS_CLASSES,
+    INGRESSES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
 from sampan.gateway import infrastructure
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
+from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.install import install
 from sampan.gateway.kinds import resources as kinds
 from sampan.gateway.model.world import Surroundings
@@ -41,7 +51,16 @@ SETTLE_SECONDS = 10.0
 STATUS_WRITERS = 8
 PAUSE_SECONDS = 1.0
 """How long what the API refused is left alone."""
-WATCHED = (*kinds.DEFINED, SERVICES, ENDPOINT_SLICES, SECRETS, CONFIG_MAPS, NAMESPACES)
+WATCHED = (
+    *kinds.DEFINED,
+    SERVICES,
+    ENDPOINT_SLICES,
+    SECRETS,
+    CONFIG_MAPS,
+    NAMESPACES,
+    INGRESS_CLASSES,
+    INGRESSES,
+)
 RESOURCES = {kinds.world_kind(resource): resource for resource in WATCHED}
 
 
@@ -93,6 +112,9 @@ class Agent:
         """Gateway → before when its Service is not tried again."""
         self._pods: asyncio.Task[None] | None = None
         self._waypoints: dict[str, Object] = {}
+        self.events = EventRecorder(client, "sampan-gateway")
+        self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
+        """Ingress or IngressRoute → what its Events said last."""
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
         """Object → the first and last push its status waits for, and since when."""
 
@@ -113,6 +135,7 @@ class Agent:
         socket.unlink(missing_ok=True)
         self._task(ads.serve_ads(self.ads, socket), "ads")
         self._task(self._tell(), "status")
+        self._task(self.events.run(), "events")
         self._task(self._follow(), "follow")
         ready()
 
@@ -185,7 +208,7 @@ class Agent:
 
     async def _ensure_service(self, key: str) -> None:
         """Make the Service of a Gateway as it should be, when it should be otherwise than last time or is gone."""
-        gateway = self.informers[kinds.GATEWAYS].get(key)
+        gateway = self.pipeline.world.all("Gateway").get(key)  # one that Ingresses share is not in the API
         if gateway is None or "deletionTimestamp" in gateway["metadata"]:
             return
         model, ports = self.pipeline.gateways[key], self.pipeline.gateway_ports(key)
@@ -309,6 +332,8 @@ class Agent:
         resource = RESOURCES[kind]
         new = self.pipeline.status(kind, key, moment)
         obj = self.informers[resource].get(key)
+        if kind in TRANSLATED and moment.live:
+            self._tell_problems(kind, key, obj)
         if new is None or obj is None or obj.get("status") == new:
             return
         metadata = obj["metadata"]
@@ -332,6 +357,19 @@ class Agent:
                     self._later(resource, kind, key)
                 elif isinstance(error, ApiError) and error.is_conflict:
                     self._later(resource, kind, key)
+
+    def _tell_problems(self, kind: str, key: str, obj: Object | None) -> None:
+        """Say by Events what of an Ingress is not served, each once for as long as it is so."""
+        found = self.pipeline.world.all("Outcome").get((kind, key)) or ()
+        before = self._problems.get((kind, key), ())
+        if obj is None or not found:
+            self._problems.pop((kind, key), None)
+            return
+        self._problems[kind, key] = found
+        about = {"apiVersion": RESOURCES[kind].api_version, "kind": RESOURCES[kind].kind, **obj}
+        for text in found:
+            if text not in before:
+                self.events.warning(about, "NotServed", text)
 
     def _later(self, resource: ResourceType, kind: str, key: str) -> None:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, SERVICES
+from sampan.gateway.ingress.shared import SEPARATOR
 from sampan.gateway.kinds.resources import GATEWAYS
 from sampan.schema.objects import Object
 
@@ -87,13 +88,19 @@ class Ports:
 def generated_name(gateway: Object) -> str:
     """Return the name of what is generated for a Gateway: ``NAME-CLASS``, cut with a hash where it would be too long."""
     name = f"{gateway['metadata']['name']}-{gateway['spec']['gatewayClassName']}"
+    if SEPARATOR in name:  # shared by Ingresses: their class is part of it already
+        name = gateway["metadata"]["name"].replace(SEPARATOR, "-")
     if len(name) <= LONGEST_NAME:
         return name
     return f"{name[: LONGEST_NAME - 9].rstrip('-.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def owner(gateway: Object) -> Object:
+    """Return who owns what is generated: the Gateway, or the IngressClass whose Ingresses share it."""
     metadata = gateway["metadata"]
+    if SEPARATOR in metadata["name"]:
+        shared: Object = metadata["ownerReferences"][0]
+        return shared
     return {
         "apiVersion": GATEWAYS.api_version,
         "kind": GATEWAYS.kind,

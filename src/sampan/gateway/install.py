@@ -1,4 +1,5 @@
-"""The kinds, the GatewayClass and the XMesh are there before anything is watched. What exists already stays as it is."""
+"""The kinds, the GatewayClass, the IngressClass and the XMesh are there before anything is watched. What exists
+already stays as it is."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
-from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS
+from sampan.client.resources import CUSTOM_RESOURCE_DEFINITIONS, INGRESS_CLASSES
 from sampan.gateway import kinds
 from sampan.gateway.kinds import resources as r
 from sampan.schema.objects import Object
@@ -25,6 +26,13 @@ async def install(client: Client) -> None:
         "spec": spec,
     }
     await create_if_missing(client, r.GATEWAY_CLASSES, gateway_class)
+    ingress_class = {
+        "apiVersion": INGRESS_CLASSES.api_version,
+        "kind": INGRESS_CLASSES.kind,
+        "metadata": {"name": r.CLASS},
+        "spec": {"controller": r.INGRESS_CONTROLLER},
+    }
+    await create_if_missing(client, INGRESS_CLASSES, ingress_class)
     mesh = {"apiVersion": r.MESHES.api_version, "kind": r.MESHES.kind, "metadata": {"name": r.CLASS}}
     mesh_spec = {"controllerName": r.CONTROLLER, "description": "Routes of Services, without sidecars, by Sampan"}
     await create_if_missing(client, r.MESHES, {**mesh, "spec": mesh_spec})

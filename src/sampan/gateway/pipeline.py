@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sampan.gateway.infrastructure import Port, Ports
+from sampan.gateway.ingress.stage import Ingresses
+from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.kinds import resources as r
 from sampan.gateway.middlewares.hooked import hook_app, hook_key
 from sampan.gateway.model.backends import ClusterRef
@@ -39,7 +41,10 @@ from sampan.gateway.xds.tables import Tables
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PREFIX, ROUTES, SECRET
 from sampan.schema.objects import Object
 
-STAGES = ("gateway", "hook", "route", "mesh", "plugin", "merged", "cluster", "endpoints", "listener", "secret")
+STAGES = (
+    "translation", "shared", "gateway", "hook", "route", "mesh", "plugin", "merged", "cluster", "endpoints", "listener",
+    "secret",
+)  # fmt: skip
 """Computations in the order in which they run; ``status`` is not run here but noted as due."""
 ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
     "HTTPRoute": http_route_model,
@@ -77,6 +82,7 @@ class Pipeline:
         self._parted: set[str] = set()
         """Tables that are, or were, asked to have one for each host."""
         self._defaults: dict[Place, tuple[Ranked, ...]] = {}
+        self.ingresses = Ingresses(self.world, self.put)
         for type_url, name, message in metrics.resources(self.world):
             self._emit(type_url, name, message)
 
@@ -93,6 +99,8 @@ class Pipeline:
             self.world.dirty.add(("gateway", key))
         elif kind in ROUTE_MODELS:
             self.world.dirty.add(("route", kind, key))
+        elif kind in TRANSLATED:
+            self.world.dirty.add(("translation", kind, key))
         elif kind in MIDDLEWARES:
             self.world.dirty.add(("hook", kind, key))
         elif kind == r.GATEWAY_CLASSES.kind:
@@ -157,6 +165,12 @@ class Pipeline:
     def _emit(self, type_url: str, name: str, message: dict[str, Any] | None) -> None:
         content = encode(type_url.removeprefix(PREFIX), message) if message is not None else None
         self.ads.change(type_url, name, content)
+
+    def _compute_translation(self, kind: str, key: str) -> None:
+        self.ingresses.translate(kind, key)
+
+    def _compute_shared(self, ingress_class: str) -> None:
+        self.ingresses.share(ingress_class)
 
     def _compute_gateway(self, key: str) -> None:
         old, new = self.gateways.get(key), gateway_model(self.world, key)

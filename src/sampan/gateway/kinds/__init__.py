@@ -29,6 +29,7 @@ def definitions() -> list[Object]:
         mesh.definition(),
         own.middleware_definition(),
         own.traefik_middleware_definition(),
+        *own.traefik_route_definitions(),
         own.plugin_definition(),
         own.parameters_definition(),
     ]

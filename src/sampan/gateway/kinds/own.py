@@ -1,9 +1,17 @@
-"""Our own kinds: Middleware, Plugin, and GatewayParameters (access log and tracing of a Gateway or of the class)."""
+"""Our own kinds: Middleware, Plugin, and GatewayParameters (access log and tracing of a Gateway or of the class); and
+Traefik's, as far as they are read."""
 
 from __future__ import annotations
 
 from sampan.gateway.kinds import schema as s
-from sampan.gateway.kinds.resources import MIDDLEWARES, PARAMETERS, PLUGINS, TRAEFIK_MIDDLEWARES
+from sampan.gateway.kinds.resources import (
+    INGRESS_ROUTES,
+    MIDDLEWARES,
+    PARAMETERS,
+    PLUGINS,
+    TRAEFIK_MIDDLEWARES,
+    TRAEFIK_SERVICES,
+)
 from sampan.schema.objects import Object
 
 MIDDLEWARE_SPEC: s.Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -60,6 +68,11 @@ def middleware_definition() -> Object:
 
 def traefik_middleware_definition() -> Object:
     return s.definition(TRAEFIK_MIDDLEWARES, ("v1alpha1",), MIDDLEWARE_SPEC, None)
+
+
+def traefik_route_definitions() -> list[Object]:
+    """Return IngressRoutes and TraefikServices: what they may say is said by ``convert/``, field by field, in Events."""
+    return [s.definition(kind, ("v1alpha1",), MIDDLEWARE_SPEC, None) for kind in (*INGRESS_ROUTES, TRAEFIK_SERVICES)]
 
 
 def plugin_definition() -> Object:

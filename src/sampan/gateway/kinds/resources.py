@@ -9,6 +9,7 @@ EXPERIMENTAL_GROUP = "gateway.networking.x-k8s.io"
 OWN_GROUP = "gateway.sampan.dev"
 TRAEFIK_GROUP = "traefik.io"
 CONTROLLER = "sampan.dev/gateway"
+INGRESS_CONTROLLER = "sampan.dev/ingress"
 CLASS = "sampan"
 BUNDLE_VERSION = "v1.6.1"
 
@@ -29,6 +30,11 @@ BACKEND_TRAFFIC_POLICIES = ResourceType(
 MESHES = ResourceType(EXPERIMENTAL_GROUP, "v1alpha1", "xmeshes", "XMesh", namespaced=False)
 MIDDLEWARES = ResourceType(OWN_GROUP, "v1alpha1", "middlewares", "Middleware")
 TRAEFIK_MIDDLEWARES = ResourceType(TRAEFIK_GROUP, "v1alpha1", "middlewares", "Middleware")
+INGRESS_ROUTES = tuple(
+    ResourceType(TRAEFIK_GROUP, "v1alpha1", f"{kind.lower()}s", kind)
+    for kind in ("IngressRoute", "IngressRouteTCP", "IngressRouteUDP")
+)
+TRAEFIK_SERVICES = ResourceType(TRAEFIK_GROUP, "v1alpha1", "traefikservices", "TraefikService")
 PLUGINS = ResourceType(OWN_GROUP, "v1alpha1", "plugins", "Plugin")
 PARAMETERS = ResourceType(OWN_GROUP, "v1alpha1", "gatewayparameters", "GatewayParameters")
 
@@ -45,6 +51,8 @@ DEFINED = (
     MESHES,
     MIDDLEWARES,
     TRAEFIK_MIDDLEWARES,
+    *INGRESS_ROUTES,
+    TRAEFIK_SERVICES,
     PLUGINS,
     PARAMETERS,
 )

@@ -15,6 +15,8 @@ TLS_POLICIES = "TLS policies of a target"
 TRAFFIC_POLICIES = "traffic policies of a target"
 GATEWAYS = "gateways of a class"
 CLIENTS = "addresses of a namespace"
+INGRESS_CLASSES = "classes of Ingresses"
+INGRESSES = "Ingresses of a host"
 
 
 def add_indexes(world: World) -> None:
@@ -24,6 +26,8 @@ def add_indexes(world: World) -> None:
     world.add_index(TLS_POLICIES, "BackendTLSPolicy", targets)
     world.add_index(TRAFFIC_POLICIES, "XBackendTrafficPolicy", targets)
     world.add_index(CLIENTS, "PodAddress", lambda obj: [obj["metadata"]["namespace"]])
+    world.add_index(INGRESS_CLASSES, "IngressClass", lambda obj: [""])
+    world.add_index(INGRESSES, "Ingress", hosts_of_ingress)
     world.add_index(GATEWAYS, "Gateway", lambda obj: [obj["spec"]["gatewayClassName"]])
 
 
@@ -38,6 +42,13 @@ def service_of_slice(endpoint_slice: Object) -> list[str]:
     metadata = endpoint_slice["metadata"]
     name = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
     return [f"{metadata['namespace']}/{name}"] if name else []
+
+
+def hosts_of_ingress(ingress: Object) -> list[str]:
+    """Return ``namespace host`` of each host of an Ingress, ``""`` for rules without one."""
+    namespace = ingress["metadata"]["namespace"]
+    hosts = {str(rule.get("host") or "") for rule in (ingress.get("spec") or {}).get("rules") or ()}
+    return [f"{namespace} {host}" for host in sorted(hosts)]
 
 
 def targets(policy: Object) -> Iterable[str]:

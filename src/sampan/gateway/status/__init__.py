@@ -6,6 +6,8 @@ It is called when Envoy has answered to what the object came to. Source: Gateway
 
 from __future__ import annotations
 
+from sampan.gateway.ingress import outcome
+from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.kinds import resources as r
 from sampan.gateway.status import gateway, gateway_class, listener_set, plugin, policies, routes
 from sampan.gateway.status.conditions import Moment, Status
@@ -20,6 +22,7 @@ STATUSES: dict[str, Status] = {
     r.BACKEND_TRAFFIC_POLICIES.kind: policies.traffic_status,
     r.BACKENDS.kind: policies.backend_status,
     r.PLUGINS.kind: plugin.status,
+    **{kind: outcome.status_function(kind) for kind in TRANSLATED},
 }
 
 __all__ = ["STATUSES", "Moment", "Status"]
