@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -207,6 +208,11 @@ def test_faults_of_what_there_is_not_are_refused(lab: Lab) -> None:
         lab.one_way("a-left", "b")
     with pytest.raises(LabError, match="there is no node 'x'"):
         lab.pause("x")
+    with pytest.raises(LabError, match=r"a rate is at most 1e\+06gbit"):
+        lab.rate("a-left", 10**18)
+    assert lab.rate("a-left", 10) == "rate a-left 10bit"
+    assert lab.rate("a-left", 10**15) == "rate a-left 1e+06gbit", "the kernel takes it"
+    lab.heal()
     from sampan.lab import features
 
     if not features.has("netem"):
@@ -282,6 +288,50 @@ def test_a_change_that_a_check_does_not_like_is_told_and_made(lab_factory: Calla
     with pytest.raises(LabError, match="a does not reach b"):
         lab.apply({**topology, "nodes": [*topology["nodes"], more]})
     assert processes(lab, "c") == 1
+
+
+def test_a_change_that_the_kernel_refuses_leaves_programs_and_faults(lab_factory: Callable[..., Lab]) -> None:
+    """It was taken back without the services of the nodes that were to change."""
+    lan = {"name": "lan", "cidr": ["10.1.0.0/24", "fd00:1::/64"]}
+    b: dict[str, Any] = {"name": "b", "interfaces": ["lan"], "run": [{"command": SERVER, "listens": 80}]}
+    topology: dict[str, Any] = {"subnets": [lan], "nodes": [{"name": "a", "interfaces": ["lan"]}, b]}
+    lab = lab_factory(topology)
+    lab.cut("b-lan")
+    refused = {"name": "c", "interfaces": [{"subnet": "lan", "mtu": 1000}]}  # IPv6 wants 1280
+    nodes = [topology["nodes"][0], {**b, "env": {"COLOUR": "red"}}, refused]
+    with pytest.raises(LabError, match="interface c/eth0: the kernel refuses"):
+        lab.apply({**topology, "nodes": nodes})
+    assert processes(lab, "b") == 1
+    assert not lab.reaches("a", "b", seconds=0.1)
+    lab.heal()
+    lab.check()
+
+
+def test_nobody_works_for_who_is_gone(lab: Lab) -> None:
+    """A ping of a node that does not answer went on for hours after its asker, a program that nobody heard of for ever."""
+    lab.pause("b")
+    ask = {"ask": "ping", "source": "a", "target": "b", "count": 60000}
+    with address.connect(lab.name) as connection:
+        connection.sendall(json.dumps(ask).encode() + b"\n")
+        eventually("the keeper asks", lambda: keepers_forks(lab))
+    eventually("and asks no more", lambda: not keepers_forks(lab))
+
+
+def keepers_forks(lab: Lab) -> list[str]:
+    children = Path(f"/proc/{lab.pid}/task/{lab.pid}/children").read_text().split()
+    own = Path(f"/proc/{lab.pid}/cmdline").read_bytes()
+    return [child for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == own]
+
+
+def test_a_flap_that_ends_early_leaves_no_cut(lab_factory: Callable[..., Lab]) -> None:
+    topology: dict[str, Any] = {"nodes": [{"name": "a"}, {"name": "b"}], "links": [{"ends": ["a", "b"]}]}
+    lab = lab_factory(topology)
+    lab.flap("a-b", down=60, up=60)
+    eventually("it is down", lambda: "cut a-b" in lab.status()["faults"])
+    assert lab.apply(topology)["faults"] == []
+    lab.flap("a-b", down=60, up=60)
+    eventually("it is down again", lambda: "cut a-b" in lab.status()["faults"])
+    assert lab.heal() == 1
 
 
 def test_nonsense_is_refused_and_the_laboratory_goes_on(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sampan.lab.errors import LabError
 from sampan.lab.plan import FABRIC, Cable, Plan, Plug
-from sampan.lab.topology import Impairment
+from sampan.lab.topology import RATE_MAX_BITS, Impairment
 
 TABLE = "sampan-lab-faults"
 LOSS_SLOTS = 1000
@@ -88,13 +88,21 @@ def describe(fault: Fault) -> str:
         case Loss(link, percent, sender, seed):
             return f"loss {link} {percent:g}%{_from(sender)}{f', seed {seed}' if seed is not None else ''}"
         case Rate(link, bits, sender):
-            return f"rate {link} {bits / 1e6:g}mbit{_from(sender)}"
+            return f"rate {link} {rate_text(bits)}{_from(sender)}"
         case Delay(link, seconds, jitter, sender):
             return f"delay {link} {seconds * 1e3:g}ms{f' ± {jitter * 1e3:g}ms' if jitter else ''}{_from(sender)}"
         case Pause(node):
             return f"pause {node}"
         case Partition(groups):
             return f"partition {' | '.join(','.join(group) for group in groups)}"
+
+
+def rate_text(bits: int) -> str:
+    """Return a rate in the unit that people would say it in."""
+    for unit, size in (("gbit", 10**9), ("mbit", 10**6), ("kbit", 10**3)):
+        if bits >= size:
+            return f"{bits / size:g}{unit}"
+    return f"{bits}bit"
 
 
 def _from(sender: str) -> str:
@@ -146,6 +154,8 @@ def validate(fault: Fault, plan: Plan) -> None:
         raise LabError(f"a loss is a percentage above 0 and at most 100, not {fault.percent:g}")
     if isinstance(fault, Rate) and fault.bits < 8:
         raise LabError("a rate is at least 8 bit a second")
+    if isinstance(fault, Rate) and fault.bits > RATE_MAX_BITS:
+        raise LabError(f"a rate is at most {rate_text(RATE_MAX_BITS)} a second")
     if isinstance(fault, Delay) and not 0 <= fault.jitter_seconds <= fault.seconds:
         raise LabError("a jitter is at most the delay")
 

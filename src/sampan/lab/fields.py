@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
-from sampan.lab.topology import Impairment
+from sampan.lab.topology import DELAY_MAX_SECONDS, RATE_MAX_BITS, Impairment
 from sampan.network.netlink import Address, Network
 
 NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
@@ -147,8 +147,12 @@ class Fields:
         rate, delay, jitter = 0.0, 0.0, 0.0
         if "rate" in data:
             rate = self.quantity(data["rate"], at_field(path, "rate"), BITS, "a rate such as 10mbit")
+            if rate > RATE_MAX_BITS:
+                self.wrong(at_field(path, "rate"), f"must be at most {RATE_MAX_BITS // 10**9}gbit")
         if "delay" in data:
             delay = self.quantity(data["delay"], at_field(path, "delay"), SECONDS, "a time such as 20ms")
+            if delay > DELAY_MAX_SECONDS:
+                self.wrong(at_field(path, "delay"), f"must be at most {DELAY_MAX_SECONDS}s")
         if "jitter" in data:
             jitter = self.quantity(data["jitter"], at_field(path, "jitter"), SECONDS, "a time such as 5ms")
             if jitter > delay:

@@ -53,6 +53,8 @@ class Flaps:
         links = [link for link in self.running if name in ("", link)]
         for link in links:
             self.running.pop(link)[1].cancel()
+            with contextlib.suppress(LabError, OSError):
+                self.uncut(link)
         return len(links)
 
     async def flapping(self, flap: Flap) -> None:

@@ -166,8 +166,8 @@ class Keeping:
         before = self.injury.faults
         try:
             self.injury.inflict(self.plan, [*base, *wanted])
-        except LabError:
-            with contextlib.suppress(LabError):
+        except Exception:
+            with contextlib.suppress(Exception):
                 self.injury.inflict(self.plan, before)
             raise
         self.inflicted = wanted
@@ -213,22 +213,21 @@ class Keeping:
         # hardware addresses follow from the name
         before, after = self.plan, planned(dataclasses.replace(topology, name=self.plan.name), self.plan)
         again = [name for name, node in after.nodes.items() if _programs_differ(before, after, name)]
-        for name in [*again, *(name for name in before.nodes if name not in after.nodes)]:
-            if name in before.nodes:
-                self.stop_programs(name)
-                programs.forget_layers(name)
+        stopped = [name for name in before.nodes if name in again or name not in after.nodes]
+        for name in stopped:
+            self.stop_programs(name)
+            programs.forget_layers(name)
         kept = [fault for fault in self.inflicted if self.still_there(fault, after)]
         try:
             self.fabric.change(before, after)
         except (LabError, OSError):
             with contextlib.suppress(LabError, OSError, KeyError):  # of what was made only a part is there
                 self.fabric.change(after, before)
+                self.forget_changed(before, after)
+                self.suffer()
+                self.start_services(stopped)
             raise
-        for name in before.nodes.keys() - after.nodes.keys():
-            self.injury.forget(name)
-        for name, cable in before.cables.items():
-            if after.cables.get(name) != cable:
-                self.injury.forget_cable(cable)
+        self.forget_changed(before, after)
         self.plan = after
         if before.hosts() != after.hosts():
             self.rename_hosts(after)
@@ -240,6 +239,14 @@ class Keeping:
             self.suffer(kept)
             self.start_services(again)
         return {**difference(before, after), "faults": [faults.describe(fault) for fault in kept]}
+
+    def forget_changed(self, before: Plan, after: Plan) -> None:
+        """What went has no faults any more, even if another of its name stands in its place."""
+        for name in before.nodes.keys() - after.nodes.keys():
+            self.injury.forget(name)
+        for name, cable in before.cables.items():
+            if after.cables.get(name) != cable:
+                self.injury.forget_cable(cable)
 
     def still_there(self, fault: Fault, after: Plan) -> bool:
         try:

@@ -118,25 +118,28 @@ class Serving:
         pid = programs.spawn(world, message["command"], env=env, cwd=message["cwd"], stdio=descriptors)
         while descriptors:
             os.close(descriptors.pop())
-        ended = self.exits.setdefault(pid, asyncio.get_running_loop().create_future())
-        await say(line, {"pid": pid})
-        left = asyncio.ensure_future(gone(line))
+        ended = self.exit_of(pid)
         try:
-            await asyncio.wait((ended, left), return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                await say(line, {"code": ended.result()})
-            else:  # who asked is gone, and so is what was asked for
+            await say(line, {"pid": pid})
+            await first_of(ended, line)
+        finally:
+            if not ended.done():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
-        finally:
-            left.cancel()
+        if ended.done():
+            await say(line, {"code": ended.result()})
 
     async def in_fork(self, line: calls.Line, work: Callable[[], Answer]) -> None:
         pid = os.fork()
         if pid == 0:
             answer_and_end(line, work)
-        ended = self.exits.setdefault(pid, asyncio.get_running_loop().create_future())
-        await ended
+        ended = self.exit_of(pid)
+        await first_of(ended, line)
+        if not ended.done():
+            os.kill(pid, signal.SIGKILL)
+
+    def exit_of(self, pid: int) -> asyncio.Future[int]:
+        return self.exits.setdefault(pid, asyncio.get_running_loop().create_future())
 
 
 async def readable(descriptor: socket.socket) -> None:
@@ -168,6 +171,15 @@ async def say(line: calls.Line, message: Message, descriptors: Sequence[int] = (
     rest = line.begin(message, descriptors)
     if rest:
         await asyncio.get_running_loop().sock_sendall(line.socket, rest)
+
+
+async def first_of(ended: asyncio.Future[int], line: calls.Line) -> None:
+    """Return when a process has ended, or who asked for it is gone: then nobody wants it any more."""
+    left = asyncio.ensure_future(gone(line))
+    try:
+        await asyncio.wait((ended, left), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        left.cancel()
 
 
 async def gone(line: calls.Line) -> None:

@@ -34,8 +34,8 @@ def shape(number: int, rate_bits: int, burst_bytes: int = 0) -> bytes:
     """Let a link send no more than ``rate_bits`` a second; what waits longer than 50 ms is dropped. ``burst_bytes`` may be
     sent at once after a pause; 0: what 4 ms take."""
     rate = max(rate_bits // 8, 1)
-    burst = max(burst_bytes or rate // 250, 2 * 1514)
-    limit = burst + int(rate * QUEUE_SECONDS)
+    burst = min(max(burst_bytes or rate // 250, 2 * 1514), RATE_MAX)
+    limit = min(burst + int(rate * QUEUE_SECONDS), RATE_MAX)
     spec = struct.pack("=BBHhHI", 0, LINK_LAYER_ETHERNET, 0, -1, 0, min(rate, RATE_MAX))
     ticks = min(burst * 1_000_000_000 // rate // TICK_NANOSECONDS, RATE_MAX)
     options = attribute(TBF_PARAMETERS, spec + bytes(12) + struct.pack("=III", limit, ticks, 0))

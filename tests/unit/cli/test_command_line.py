@@ -37,6 +37,12 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         (("up", "--name", "x", "--pods=none", "--kubernetes-version", "1.99"), "1.99"),
         (("up", "--name", "x", "--pods=none", "--api-port", "70000"), "70000 is not a port"),
         (("up", "--pods=imagined"), "invalid choice: 'imagined'"),
+        (("lab", "ping", "a", "b", "-c", "65537"), "must be a whole number from 1 to 65536, is '65537'"),
+        (("lab", "ping", "a", "b", "-c", "0"), "must be a whole number from 1 to 65536, is '0'"),
+        (("lab", "capture", "a-b", "-w", "-", "-c=-1"), "must be a whole number from 1, is '-1'"),
+        (("net", "trace", "--from", "a", "--to", "b", "--timeout", "nan"), "must be a number above 0, is 'nan'"),
+        (("net", "trace", "--from", "a", "--to", "b", "--timeout=-1"), "must be a number above 0, is '-1'"),
+        (("dns", "why", ""), "NAME is empty"),
     ],
 )
 def test_wrong_words_are_one_line_and_an_exit_code(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -27,6 +27,14 @@ def problems(**topology: Any) -> tuple[str, ...]:
 
 
 CASES: list[tuple[dict[str, Any], str]] = [
+    (
+        {"nodes": [node("a"), node("b")], "links": [{"ends": ["a", "b"], "rate": "2000000gbit"}]},
+        "links[0].rate: must be at most 1000000gbit",
+    ),
+    (
+        {"nodes": [node("a"), node("b")], "links": [{"ends": ["a", "b"], "delay": "99999s"}]},
+        "links[0].delay: must be at most 3600s",
+    ),
     ({}, "nodes: a laboratory has at least one node"),
     ({"nodes": "a"}, "nodes: must be a list, is 'a'"),
     (

@@ -40,6 +40,9 @@ def run(options: argparse.Namespace) -> int:
     if kind is None:
         print(f"sampan: --type {options.type}: there are {', '.join(wire.TYPES.values())}", file=sys.stderr)
         return 2
+    if not options.question:
+        print("sampan: NAME is empty: which name is asked for? ('.' is the root)", file=sys.stderr)
+        return 2
     try:
         wire.name_to_wire(options.question)
         found = asyncio.run(look(options, kind))

@@ -6,14 +6,16 @@ import argparse
 import signal
 import sys
 
+from sampan.cli.numbers import positive, whole
+
 SUMMARY = "write what passes links to a pcapng file (tcpdump, tshark, Wireshark read it)"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("links", nargs="+", metavar="LINK[@END]", help="links; END is the node or bridge that listens")
     parser.add_argument("-w", "--write", metavar="FILE", required=True, help="the file ('-': standard output)")
-    parser.add_argument("-c", "--count", type=int, metavar="N", help="end after so many packets")
-    parser.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds (default: Ctrl-C)")
+    parser.add_argument("-c", "--count", type=whole, metavar="N", help="end after so many packets")
+    parser.add_argument("--seconds", type=positive, metavar="S", help="end after so many seconds (default: Ctrl-C)")
 
 
 def run(options: argparse.Namespace) -> int:

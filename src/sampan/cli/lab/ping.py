@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
+from sampan.cli.numbers import whole
+
+COUNT_MAX = 65536
+"""The sequence number of an echo has 16 bits (RFC 792)."""
 SUMMARY = "ask all pairs, or one node another, by ICMP"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help="the node that asks")
     parser.add_argument("target", nargs="?", help="the node that is asked")
-    parser.add_argument("-c", "--count", type=int, default=3, help="echoes (default: %(default)s)")
+    most = f"echoes, at most {COUNT_MAX} (default: %(default)s)"
+    parser.add_argument("-c", "--count", type=lambda text: whole(text, COUNT_MAX), default=3, help=most)
 
 
 def run(options: argparse.Namespace) -> int:

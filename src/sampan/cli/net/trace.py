@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan.cli import reaching
+from sampan.cli.numbers import positive
 
 if TYPE_CHECKING:
     from sampan.network.trace import Branch, Links, Trace
@@ -33,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--live", action="store_true", help="send a packet and tell which rules it met (root, cluster of ours)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=3.0, metavar="SECONDS", help="of --live (default: %(default)s)"
+        "--timeout", type=positive, default=3.0, metavar="SECONDS", help="of --live (default: %(default)s)"
     )
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     reaching.arguments(parser)
