@@ -95,12 +95,13 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
             raise undeterminable(at.name)
         raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({at.name})")
     unconditional = not metadata.get("resourceVersion")
-    if unconditional and (resource.custom or not resource.unconditional_update):
-        raise must_be_specified(resource, at.name)
+    refused = unconditional and (resource.custom or not resource.unconditional_update)
     body = orjson.dumps(obj) if unconditional else b""
     given_obj: list[Object] = [obj]
 
     def change(old: Object) -> Object:
+        if refused:  # only here: what does not exist is a 404 before
+            raise must_be_specified(resource, at.name)
         # a retried update starts again from what was sent: the pipeline changes objects in place
         return given_obj.pop() if given_obj else orjson.loads(body)
 

@@ -486,6 +486,8 @@ def _take_down(settings: Settings, kubeconfig_file: Path) -> None:
         host_names.remove(settings.name)
     import shutil
 
+    # this first: while it is there, ``host_forwarding`` must find the note that the cluster leaves
+    (settings.state_dir / "cluster.json").unlink(missing_ok=True)
     for folder in (settings.run_dir, settings.state_dir):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():

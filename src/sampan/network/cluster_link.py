@@ -4,30 +4,27 @@
 missing. ``disconnect`` undoes what it did, and nothing else. Links and routes go by netlink, the rules by one ``nft``.
 
 What the host keeps: interface ``smp<index>``, a route to the cluster's range (of each family) through it, nftables table
-``sampan-<name>``, and forwarding switched on where packets enter (the link, and the interfaces of the default routes);
-forwarding that was off before is noted in ``<state>/forwarding`` and switched off again. IPv6 is forwarded by the switch
-``force_forwarding`` of those interfaces alone (Linux 6.17): the older one is for the whole host, and makes it deaf for
-router advertisements; without it pods reach the host by IPv6, and the world where the host is a router already. Where a
-firewall drops what is forwarded (Docker sets that policy), two accepting rules are put before its own and noted in
-``<state>/forward-accept``.
+``sampan-<name>``, and forwarding switched on where packets enter (the link, and the interfaces of the default routes),
+which ``host_forwarding`` does and undoes. IPv6 is forwarded by the switch ``force_forwarding`` of those interfaces alone
+(Linux 6.17): the older one is for the whole host, and makes it deaf for router advertisements; without it pods reach the
+host by IPv6, and the world where the host is a router already. Where a firewall drops what is forwarded (Docker sets that
+policy), two accepting rules are put before its own and noted in ``<state>/forward-accept``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.network import netlink
+from sampan.network import host_forwarding, netlink
 from sampan.network.families import FAMILIES, IPV4, IPV6, Address, Family, Network, family_of
+from sampan.network.host_forwarding import SYSCTL_IPV6
 from sampan.network.netlink import Netlink, NetlinkError
 
-SYSCTL = Path("/proc/sys/net/ipv4/conf")
-SYSCTL_IPV6 = Path("/proc/sys/net/ipv6/conf")
 NODE_INTERFACE = "uplink"
 LINK_BITS = {IPV4: 30, IPV6: 126}
 """How long the prefix of the link's range is."""
@@ -72,7 +69,7 @@ def connect(config: LinkConfig) -> None:
     chains = run(["nft", "-f", "-"], host_rules(config) + "list chains ip\n")
     if IPV4 in config.families and drops_forwarded(chains):
         _accept_forwarded(config)
-    _switch_forwarding_on(config, outward)
+    host_forwarding.switch_on(config.state_dir, config.families, config.host_interface, outward)
 
 
 def _make_pair(config: LinkConfig, host: Netlink, cluster: Netlink, netns: int) -> None:
@@ -160,7 +157,7 @@ table {family_of(network).nft} {config.table} {{
 
 def disconnect(config: LinkConfig) -> None:
     """Remove the link and the rules; restore forwarding. What is already gone is no error. Raises ``LinkError``."""
-    _restore_forwarding(config)
+    host_forwarding.restore(config.state_dir)
     _accept_no_longer(config)
     gone = (
         f"table {family.nft} {config.table}\ndelete table {family.nft} {config.table}\n" for family in config.families
@@ -187,7 +184,7 @@ def overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one[0] <= other[-1] and other[0] <= one[-1]  # type: ignore[operator]
 
 
-# forwarding
+# a firewall that drops what is forwarded
 
 
 def drops_forwarded(chains: str) -> bool:
@@ -228,58 +225,6 @@ def _accept_no_longer(config: LinkConfig) -> None:
             with contextlib.suppress(LinkError):
                 run(["iptables", "-w", "-D", *rule])
         note.unlink()
-
-
-def _switch_forwarding_on(config: LinkConfig, outward: list[str]) -> None:
-    """Switch forwarding on for the link, which goes with it, and for the interfaces that lead out, which is noted."""
-    for family, name in ((IPV4, "forwarding"), (IPV6, "force_forwarding")):
-        if family not in config.families:
-            continue
-        changed = []
-        for interface in sorted({config.host_interface, *outward}):
-            switch = _switches(family) / interface / name
-            if switch.exists() and switch.read_text().strip() == "0":
-                switch.write_text("1")
-                if interface != config.host_interface:
-                    changed.append(interface)
-        if changed:
-            _note(config.state_dir / name, changed)
-
-
-def _switches(family: Family) -> Path:
-    return SYSCTL if family == IPV4 else SYSCTL_IPV6
-
-
-def _restore_forwarding(config: LinkConfig) -> None:
-    """Switch off what ``connect`` switched on; when other clusters of the family still run, the note goes to one of them."""
-    others = [path for path in config.state_dir.parent.glob("*/cluster.json") if path.parent != config.state_dir]
-    for family, name in ((IPV4, "forwarding"), (IPV6, "force_forwarding")):
-        note = config.state_dir / name
-        if not note.exists():
-            continue
-        heirs = [path for path in others if has_family(path, family)]
-        if heirs:
-            _note(heirs[0].parent / name, note.read_text().split())
-        else:
-            for interface in note.read_text().split():
-                switch = _switches(family) / interface / name
-                if switch.exists():
-                    switch.write_text("0")
-        note.unlink()
-
-
-def has_family(cluster: Path, family: Family) -> bool:
-    """Whether a cluster, by its file, has addresses of a family; one whose file cannot be read may have."""
-    try:
-        of = json.loads(cluster.read_text()).get("ip_family", "ipv4")
-    except (OSError, ValueError):
-        return True
-    return of in ("dual", family.name.lower())
-
-
-def _note(path: Path, interfaces: list[str]) -> None:
-    known = set(path.read_text().split()) if path.exists() else set()
-    path.write_text("\n".join(sorted(known | set(interfaces))))
 
 
 def run(command: list[str], text: str = "") -> str:

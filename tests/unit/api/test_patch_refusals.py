@@ -204,3 +204,13 @@ async def test_a_body_that_is_no_object(widget: Any) -> None:
     assert answer.json["message"] == (
         f"the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in '{body}' ({body})"
     )
+
+
+@pytest.mark.parametrize("path", [f"{WIDGETS}/w", f"{WIDGETS}/nope"])
+async def test_an_update_without_resource_version_is_first_asked_whether_there_is_such_an_object(
+    widget: Any, path: str
+) -> None:
+    """What does not exist was answered with 422 ``must be specified for an update`` too: kube-apiserver says 404."""
+    name = path.rpartition("/")[2]
+    answer = await widget("PUT", path, {**BASE, "metadata": {"name": name}, "spec": {}})
+    assert answer.status == (422 if name == "w" else 404)
