@@ -77,7 +77,8 @@ def network() -> Iterator[Finding]:
 
 def ipv6() -> str:
     """Return what clusters of ``--ip-family dual`` or ``ipv6`` can have here; one of IPv4 needs nothing of it."""
-    from sampan.network.cluster_link import SYSCTL_IPV6, forwards_ipv6, ipv6_works
+    from sampan.network.cluster_link import forwards_ipv6, ipv6_works
+    from sampan.network.host_forwarding import SYSCTL_IPV6
 
     if not SYSCTL_IPV6.exists():
         return "the kernel has none: --ip-family ipv4 only"

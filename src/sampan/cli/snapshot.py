@@ -39,8 +39,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def path_of(name: str) -> Path:
+    """Return where a snapshot is, or would be. Raises ``ClusterError`` for what is a path and no name."""
+    from sampan.api.store_routes import NAME
+    from sampan.cluster.lifecycle import ClusterError
     from sampan.cluster.settings import snapshots_root
 
+    if not NAME.fullmatch(name):
+        raise ClusterError(
+            f"{name!r} cannot be a snapshot's name: lower case letters, digits, - and .",
+            f"snapshots are files of {snapshots_root()}, named without their folder",
+        )
     return snapshots_root() / f"{name}.snapshot"
 
 
@@ -67,7 +75,7 @@ def request(options: argparse.Namespace, method: str, path: str, body: Any = Non
 def save(options: argparse.Namespace) -> int:
     from sampan.cluster import lifecycle
 
-    settings = lifecycle.load(options.name)
+    path, settings = path_of(options.snapshot), lifecycle.load(options.name)
     about = {
         "cluster": settings.name,
         "pods": settings.pods,
@@ -75,14 +83,16 @@ def save(options: argparse.Namespace) -> int:
         "nodeName": settings.node_name,
     }
     answer = request(options, "PUT", options.snapshot, about)
-    size = path_of(options.snapshot).stat().st_size
-    print(
-        f"snapshot {options.snapshot}: revision {answer['revision']}, {size / 1e6:.1f} MB, {path_of(options.snapshot)}"
-    )
+    size = path.stat().st_size
+    print(f"snapshot {options.snapshot}: revision {answer['revision']}, {size / 1e6:.1f} MB, {path}")
     return 0
 
 
 def restore(options: argparse.Namespace) -> int:
+    from sampan.store import StoreError
+
+    if not path_of(options.snapshot).exists():
+        raise StoreError(f"there is no snapshot {options.snapshot!r}")
     answer = request(options, "POST", f"{options.snapshot}/restore")
     print(
         f"cluster {options.name} is as in {options.snapshot}: {answer['changed']} changes, revision {answer['revision']}"

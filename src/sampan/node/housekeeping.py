@@ -16,6 +16,7 @@ from sampan.node.log_rotation import Log, LogRotation
 from sampan.node.node import Node
 from sampan.node.patience import patiently
 from sampan.node.stats_reading import Reader
+from sampan.node.volumes import image
 
 
 class Housekeeping:
@@ -29,7 +30,7 @@ class Housekeeping:
         def tell(reason: str, message: str) -> None:
             context.events.warning(about, reason, message)
 
-        self._images = ImageCollection(runtime, context.images.records, config, tell)
+        self._images = ImageCollection(runtime, context.images.records, config, self._mounted, tell)
         self._logs = LogRotation(runtime, self._running, config.container_log_max_size, config.container_log_max_files)
         reader = Reader(context.node_name, context.cgroup, context.kubelet_dir, context.pod_log_dir)
         self._eviction = Eviction(runtime, reader, node.workers, self._images, config, changed, tell)
@@ -46,6 +47,10 @@ class Housekeeping:
             ("eviction", self._eviction.run),
         ):
             group.create_task(patiently(work, name), name=name)
+
+    def _mounted(self) -> Iterator[str]:
+        for worker in self._node.workers.values():
+            yield from image.references(worker.pod)
 
     def _running(self) -> Iterator[Log]:
         for worker in self._node.workers.values():

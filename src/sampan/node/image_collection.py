@@ -1,8 +1,9 @@
 """Images that nobody uses are removed when the disk is full, or when they are too old.
 
-An image is in use while a container of it exists, running or not. Those unused longest go first, until the disk is at the
-low threshold; none that has been here for less than the least age. When an image was used last is kept in memory, as in a
-kubelet: after a restart every image counts as just seen. Source: the garbage collection page of Kubernetes, KEP-4210.
+An image is in use while a container of it exists, running or not, or a pod has it as a volume. Those unused longest go
+first, until the disk is at the low threshold; none that has been here for less than the least age. When an image was used
+last is kept in memory, as in a kubelet: after a restart every image counts as just seen. Source: the garbage collection page
+of Kubernetes, KEP-4210, KEP-4639.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,12 +65,19 @@ def to_free(disk: Disk, low_percent: int) -> int:
 
 
 class ImageCollection:
-    """Removes images. ``tell`` is for events about the node (reason, message)."""
+    """Removes images. ``mounted`` returns the full names of those that are volumes of pods, ``tell`` is for events about the
+    node (reason, message)."""
 
     def __init__(
-        self, runtime: Runtime, records: PullRecords, config: KubeletConfig, tell: Callable[[str, str], None]
+        self,
+        runtime: Runtime,
+        records: PullRecords,
+        config: KubeletConfig,
+        mounted: Callable[[], Iterable[str]],
+        tell: Callable[[str, str], None],
     ) -> None:
         self._runtime = runtime
+        self._mounted = mounted
         self._records = records
         self._config = config
         self._tell = tell
@@ -111,6 +119,7 @@ class ImageCollection:
         images, containers = await asyncio.gather(self._runtime.list_images(), self._runtime.list_containers())
         names = {name: image.id for image in images for name in (*image.repo_tags, *image.repo_digests, image.id)}
         in_use = {names.get(ref, ref) for c in containers for ref in (c.image_ref, c.image.image)}
+        in_use |= {names.get(ref, ref) for ref in self._mounted()}
         in_use |= {image.id for image in images if image.pinned or PAUSE_IMAGE in image.repo_tags}
         now = time.monotonic()
         for image in images:

@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from sampan.node import cri_pb2 as cri
 from sampan.node.image_credentials import PullRecords, credentials_for
@@ -34,7 +35,8 @@ class ImagePuller:
         self._runtime = runtime
         self._backoff: dict[tuple[str, str], Backoff] = {}
         """By the pod's uid and the image: another pod may have credentials."""
-        self._pulls: dict[str, asyncio.Lock] = {}
+        self._pulls: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """Who pulls an image, for as long as somebody does or waits for it."""
         self._at_once = asyncio.Semaphore(at_once) if at_once else contextlib.nullcontext()
         self.records = PullRecords(records)
 
@@ -65,7 +67,8 @@ class ImagePuller:
             message = f'Back-off pulling image "{image}": {backoff.problem}'
             tell("Normal", "BackOff", f'Back-off pulling image "{image}"')
             raise ImageError("ImagePullBackOff", message)
-        async with self._pulls.setdefault(reference, asyncio.Lock()):
+        turn = self._pulls.setdefault(reference, asyncio.Lock())
+        async with turn:
             there = await self._present(reference) if policy != "Always" else None
             if there is not None and self.records.may_use(there.id, credentials):
                 return there  # it came while another pod had the turn

@@ -131,6 +131,20 @@ def test_gates_of_the_command_line_go_before_those_of_the_file() -> None:
             with_gates({}, wrong)
 
 
+@pytest.mark.parametrize("verb", ["save", "restore", "rm", "fork"])
+def test_a_snapshot_is_named_without_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """A path was answered with ``the server does not allow this method``, and ``rm ../x`` left the folder of snapshots."""
+    root = tmp_path / "states"
+    (root / ".snapshots").mkdir(parents=True)
+    (root / "x.snapshot").touch()
+    monkeypatch.setattr("sampan.cluster.settings.state_root", lambda: root)
+    assert main.main(["snapshot", verb, "../x", *(["copy"] if verb == "fork" else [])]) == 1
+    assert "'../x' cannot be a snapshot's name" in capsys.readouterr().err
+    assert (root / "x.snapshot").exists()
+
+
 def test_the_last_snapshot_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "sampan"
     monkeypatch.setattr("sampan.cluster.settings.state_root", lambda: root)

@@ -124,3 +124,10 @@ async def test_so_many_pulls_at_once(limit: int, most: int) -> None:
     puller = ImagePuller(cast("Runtime", registry), limit)
     await asyncio.gather(*(ensure(puller, "p", policy="Always", image=f"r.test/{n}:1") for n in range(4)))
     assert registry.most == most and len(registry.pulls) == 4
+
+
+async def test_nothing_is_kept_of_pulls_that_ended() -> None:
+    """There was a lock for every image ever pulled."""
+    puller = ImagePuller(cast("Runtime", Registry()))
+    await asyncio.gather(*(ensure(puller, "p", image=f"r.test/{n % 2}:1") for n in range(4)))
+    assert not puller._pulls

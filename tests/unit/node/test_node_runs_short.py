@@ -28,6 +28,7 @@ from sampan.node.log_rotation import Log, LogRotation, pack, plan
 from sampan.node.node_status import conditions
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.static_pods import ManifestFault, is_mirror, is_static, mirror_of, pod_of, read_folder
+from sampan.node.volumes.image import references
 
 MI = 1 << 20
 
@@ -209,11 +210,28 @@ async def test_only_images_that_nobody_uses_are_removed(tmp_path: Path) -> None:
     runtime, told = Images(), []  # type: ignore[var-annotated]
     records = PullRecords(tmp_path / "pulls")
     records.add("sha256:0", None)
-    collection = ImageCollection(cast("Runtime", runtime), records, KubeletConfig(), lambda *words: told.append(words))
+    collection = ImageCollection(
+        cast("Runtime", runtime), records, KubeletConfig(), tuple, lambda *words: told.append(words)
+    )
     await collection.look()
     assert len(runtime.there) == 3
     assert await collection.remove_unused() == 10 and list(runtime.there) == ["sha256:1"]
     assert not records.was_pulled("sha256:0")
+
+
+async def test_the_image_of_a_volume_is_in_use(tmp_path: Path) -> None:
+    """Only those of containers were: the layers that a volume is a view of went when the disk ran full."""
+    runtime = Images()
+    pod = {"spec": {"volumes": [{"image": {"reference": "r.test/2:1"}}, {"image": {"reference": "No Name"}}, {}]}}
+    collection = ImageCollection(
+        cast("Runtime", runtime),
+        PullRecords(tmp_path / "pulls"),
+        KubeletConfig(),
+        lambda: references(pod),
+        lambda *_: None,
+    )
+    await collection.remove_unused()
+    assert list(runtime.there) == ["sha256:1", "sha256:2"]
 
 
 # static pods

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sampan.node import cri_pb2 as cri
 from sampan.node import mounts
 from sampan.node.container_status import mount_statuses
-from sampan.node.volumes import Mounted, VolumeError
+from sampan.node.images import ImageError
+from sampan.node.volumes import Mounted, VolumeError, image
 from sampan.node.volumes.container_mounts import devices_of, mounts_of
 from sampan.node.volumes.empty_dir import memory_size, page_size
 from sampan.node.volumes.host_path import ready_or_why_not
@@ -24,6 +25,7 @@ from sampan.node.volumes.material import File, Sources, material_of, only_user
 from sampan.node.volumes.ownership import give_to_group, is_right
 from sampan.node.volumes.sub_paths import open_or_make
 from sampan.node.volumes.usage import families, volume_stats
+from sampan.node.volumes.volume import Volume
 from sampan.node.volumes.written import trusted, write_material
 
 FACTS = {"cpu": "4", "memory": "8Gi"}
@@ -319,3 +321,18 @@ def test_how_volumes_are_mounted_is_told() -> None:
         {"name": "c", "mountPath": "/c", "readOnly": True, "recursiveReadOnly": "Enabled"},
     ]
     assert mount_statuses(wanted, None)[2]["recursiveReadOnly"] == "Disabled"
+
+
+async def test_the_image_of_a_volume_is_pulled_for_its_pod(tmp_path: Path) -> None:
+    """It was pulled for nobody: all pods shared one back-off, and it outlived them."""
+    asked: list[str] = []
+
+    async def ensure(wanted: object, sandbox: cri.PodSandboxConfig, *_: object) -> cri.Image:
+        asked.append(sandbox.metadata.uid)
+        raise ImageError("ErrImagePull", "no")
+
+    context: Any = SimpleNamespace(own_runtime=True, images=SimpleNamespace(ensure=ensure), pull_secrets=lambda _: [])
+    volume = Volume("v", "image", {"reference": "r.test/a:1"}, pod(), context, tmp_path)
+    with pytest.raises(VolumeError):
+        await image.set_up(volume)
+    assert asked == ["u"]

@@ -7,6 +7,7 @@ Source: KEP-4639.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from sampan.node import cri_pb2 as cri
@@ -14,6 +15,7 @@ from sampan.node import mounts
 from sampan.node.images import ImageError, full_name
 from sampan.node.volumes.local import run
 from sampan.node.volumes.volume import Mounted, Volume, VolumeError
+from sampan.schema.objects import Object
 
 NAMESPACE = "k8s.io"
 
@@ -27,10 +29,11 @@ async def set_up(volume: Volume) -> Mounted:
     wanted = {"name": volume.name, "image": reference}
     if volume.source.get("pullPolicy"):
         wanted["imagePullPolicy"] = volume.source["pullPolicy"]
+    uid = volume.pod["metadata"]["uid"]  # the back-off is this pod's, and is forgotten with it
     try:
         await context.images.ensure(
             wanted,
-            cri.PodSandboxConfig(),
+            cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(uid=uid)),
             context.pull_secrets(volume.pod),
             lambda kind, reason, text: context.events.record(volume.pod, kind, reason, text),
         )
@@ -43,6 +46,14 @@ async def set_up(volume: Volume) -> Mounted:
     if code:
         raise volume.error(text.strip())
     return Mounted(folder, read_only=True)
+
+
+def references(pod: Object) -> Iterator[str]:
+    """Return the names of the images that a pod has as volumes."""
+    for volume in pod["spec"].get("volumes") or ():
+        if reference := (volume.get("image") or {}).get("reference"):
+            with contextlib.suppress(ImageError):  # one that is no name was never pulled
+                yield full_name(reference)
 
 
 def folders(pod_dir: Path) -> list[str]:
