@@ -17,8 +17,8 @@ VERBS = (
     "up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security", "oci",
     "scheduler", "dns", "gateway", "lab", "net",
 )  # fmt: skip
-PASSED_THROUGH = ("kubectl",)
-"""Verbs whose arguments belong to another program."""
+PASSED_THROUGH = ("kubectl", "logs")
+"""Verbs that look at their arguments themselves: those of another program, a word or a verb."""
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"
 """Where Debian has nft, ip and runc: a shell that ``su`` opened does not look there."""
 HINTS = {

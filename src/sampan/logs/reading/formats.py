@@ -9,11 +9,14 @@ from sampan.logs.reading.line import Line
 
 Format = Callable[[bytes], list[Line]]
 FORMATS: dict[str, Format] = {"cri": cri.lines, "docker": docker_json.lines, "plain": plain.lines}
+LOOKED_AT = 8
 
 
 def detect(first: bytes) -> str:
-    """Return the name of the format that a file's first whole line is in."""
-    line = first.partition(b"\n")[0]
-    if cri.WHOLE.match(line):
-        return "cri"
-    return "docker" if line.startswith(b'{"log":') else "plain"
+    """Return the name of the format that a file's first lines are in: one of them may be torn."""
+    for line in first.split(b"\n", LOOKED_AT)[:LOOKED_AT]:
+        if cri.WHOLE.match(line):
+            return "cri"
+        if line.startswith(b'{"log":'):
+            return "docker"
+    return "plain"

@@ -1,0 +1,222 @@
+"""The agent: files in, records out, and nothing forgotten in between.
+
+One turn: read what there is (a batch at most), give it to every output, and when all have it commit where the files were
+read to and where the outputs are. While an output does not take a batch nothing more is read: the log files are the buffer,
+and rotated ones are held open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sampan.logs.outputs.delivering import Counts, deliver
+from sampan.logs.outputs.output import Delivery, Labels, Output
+from sampan.logs.pod_paths import of_path
+from sampan.logs.reading.file import LogFile
+from sampan.logs.reading.following import Following, Left, Read
+from sampan.logs.reading.inotify import Watches
+from sampan.logs.reading.ledger import Ledger
+
+logger = logging.getLogger("sampan.logs")
+
+BATCH_BYTES = 4 << 20
+SWEEP_SECONDS = 10.0
+"""What no event tells of (a network file system, an event that was lost) is found after so long."""
+RESTLESS_SECONDS = 0.25
+MANY_STREAMS = 20_000
+
+
+@dataclass
+class Totals:
+    """Since the start. ``bytes_in`` are bytes of files, ``bytes_out`` of the records' text."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    records: int = 0
+    outputs: dict[str, Counts] = field(default_factory=dict)
+
+
+class Agent:
+    def __init__(
+        self,
+        following: Following,
+        ledger: Ledger,
+        outputs: Sequence[Output],
+        *,
+        flush_seconds: float = 2.0,
+        poll_seconds: float = 0.0,
+        labels_of: Callable[[str], Mapping[str, str]] = of_path,
+    ) -> None:
+        """``poll_seconds``: look so often, and do without inotify. ``labels_of`` tells of a path what is known of it."""
+        self._following, self._ledger, self._outputs = following, ledger, outputs
+        self._flush, self._poll, self._labels_of = flush_seconds, poll_seconds, labels_of
+        self._labels: dict[tuple[str, bytes], tuple[Mapping[str, str], Labels]] = {}
+        self._batch: list[Delivery] = []
+        self._bytes = 0
+        self._touched: dict[tuple[int, int], LogFile | Left] = {}
+        self._watches: Watches | None = None
+        self._changed = asyncio.Event()
+        self._swept_at = 0.0
+        self._delivering = self._stopping = False
+        self._work: asyncio.Task[None] | None = None
+        self.totals = Totals(outputs={output.name: Counts() for output in outputs})
+
+    async def run(self) -> None:
+        """Work until ``stop`` is called."""
+        self._work = asyncio.current_task()
+        await self._begin()
+        try:
+            while not self._stopping:
+                await self._turn()
+                await self._wait()
+        finally:
+            self._end_watching()
+
+    async def once(self) -> None:
+        """Read everything that is there, give it out, and end."""
+        await self._begin(watch=False)
+        await self._turn()
+        await self._take(self._following.finish())
+        await self._deliver()
+
+    async def stop(self, patience_seconds: float = 5.0) -> None:
+        """Give out what is held. What the outputs do not take is read again by the next agent, and those that have taken a
+        batch that others have not are taken back by it."""
+        self._stopping = True
+        self._changed.set()
+        if self._work is not None:
+            await asyncio.wait({self._work}, timeout=patience_seconds)
+            if self._work.cancel():
+                await asyncio.wait({self._work})
+        if self._delivering:
+            await self.close()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self._take(self._following.finish())
+                await self._deliver()
+        await self.close()
+
+    async def close(self) -> None:
+        for output in self._outputs:
+            await output.close()
+        self._following.close()
+        self._ledger.close()
+
+    async def _begin(self, *, watch: bool = True) -> None:
+        marks = self._ledger.marks()
+        self._ledger.commit((), {output.name: await output.open(marks.get(output.name)) for output in self._outputs})
+        if watch and not self._poll:
+            try:
+                self._watches = Watches()
+                asyncio.get_running_loop().add_reader(self._watches.descriptor, self._changed.set)
+            except OSError as error:
+                self._fall_back(error)
+        self._look()
+
+    def _fall_back(self, error: OSError) -> None:
+        logger.warning("inotify does not work (%s): looking once a second instead", error.strerror)
+        self._end_watching()
+        self._poll = 1.0
+
+    def _end_watching(self) -> None:
+        if self._watches is not None:
+            asyncio.get_running_loop().remove_reader(self._watches.descriptor)
+            self._watches.close()
+            self._watches = None
+
+    def _look(self) -> None:
+        """Look for files; watch their folders first, so that what comes in between is not missed."""
+        self._watch()
+        self._following.scan()
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._watches is None:
+            return
+        try:
+            for folder in self._following.folders():
+                with contextlib.suppress(FileNotFoundError):
+                    self._watches.add(folder)
+        except OSError as error:
+            self._fall_back(error)
+
+    async def _turn(self) -> None:
+        following = self._following
+        await self._take(following.read())
+        await self._take(following.quiet(self._flush))
+        await self._take(following.let_go())
+        await self._deliver()
+
+    async def _take(self, reads: Iterable[Read]) -> None:
+        for file, records in reads:
+            self._touched[file.key] = file
+            if records:
+                values = self._labels_of(file.path)
+                streams = {stream for stream, _ in records}
+                labels = {stream: self._labels_for(file.path, stream, values) for stream in streams}
+                self._batch += [Delivery(labels[stream], record) for stream, record in records]
+                self._bytes += sum(len(record.text) for _, record in records)
+            if self._bytes >= BATCH_BYTES:
+                await self._deliver()
+
+    def _labels_for(self, path: str, stream: bytes, values: Mapping[str, str]) -> Labels:
+        known = self._labels.get((path, stream))
+        if known is not None and known[0] == values:
+            return known[1]
+        if len(self._labels) > MANY_STREAMS:
+            self._labels.clear()
+        labels = Labels({"file": path, **({"stream": stream.decode()} if stream else {}), **values})
+        self._labels[path, stream] = (values, labels)
+        return labels
+
+    async def _deliver(self) -> None:
+        """Give the batch out and commit. Reading waits here."""
+        positions = [file.position() for file in self._touched.values()]
+        marks: dict[str, int] = {}
+        if self._batch:
+            self._delivering = True
+            async with asyncio.TaskGroup() as group:
+                given = {
+                    output.name: group.create_task(deliver(output, self._batch, self.totals.outputs[output.name]))
+                    for output in self._outputs
+                }
+            for name, task in given.items():
+                mark = task.result()
+                if mark is not None:
+                    marks[name] = mark
+        if positions or marks:
+            self._delivering = True
+            await asyncio.to_thread(self._ledger.commit, positions, marks)
+        self._delivering = False
+        self.totals.records += len(self._batch)
+        self.totals.bytes_out += self._bytes
+        self._batch, self._bytes, self._touched = [], 0, {}
+
+    async def _wait(self) -> None:
+        """Wait for an event, or for what time alone brings."""
+        following = self._following
+        seconds = self._poll or (RESTLESS_SECONDS if following.restless else SWEEP_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            now = asyncio.get_running_loop().time()
+            if self._poll or now - self._swept_at >= SWEEP_SECONDS:
+                self._swept_at = now
+                following.all_may_be_written()
+                self._look()
+            elif following.undecided:
+                self._look()
+            return
+        self._changed.clear()
+        if self._watches is not None:
+            written, moved = self._watches.read()
+            if moved:
+                self._look()
+                following.all_may_be_written()
+            following.written(written)

@@ -1,0 +1,72 @@
+"""Files of JSON lines or text, and stdout.
+
+A file's mark is its length: after a crash it is cut back to what was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sampan.logs.outputs.output import Batch, Delivery, Undelivered
+
+
+class File:
+    def __init__(self, path: Path, line: Callable[[Delivery], bytes]) -> None:
+        self.name, self._path, self._line = f"file:{path.absolute()}", path, line
+        self._descriptor = -1
+        self._length = 0
+
+    async def open(self, mark: int | None) -> int:
+        """Raises ``OSError``."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._length = os.fstat(self._descriptor).st_size
+        if mark is not None and mark < self._length:
+            os.ftruncate(self._descriptor, mark)
+            self._length = mark
+        return self._length
+
+    async def deliver(self, batch: Batch) -> int:
+        data = b"".join(map(self._line, batch))
+        try:
+            await asyncio.to_thread(self._write, data)
+        except OSError as error:  # a full disk, say: what was written of it is written over
+            raise Undelivered(f"{self._path}: {error.strerror}") from error
+        self._length += len(data)
+        return self._length
+
+    def _write(self, data: bytes) -> None:
+        view, at = memoryview(data), self._length
+        while view:
+            written = os.pwrite(self._descriptor, view, at)
+            view, at = view[written:], at + written
+        os.fdatasync(self._descriptor)
+
+    async def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+class Stdout:
+    """What a reader of stdout does with it nobody knows: it has no mark."""
+
+    def __init__(self, line: Callable[[Delivery], bytes]) -> None:
+        self.name, self._line = "stdout", line
+
+    async def open(self, mark: int | None) -> int:
+        return 0
+
+    async def deliver(self, batch: Batch) -> int:
+        await asyncio.to_thread(self._write, b"".join(map(self._line, batch)))
+        return 0
+
+    def _write(self, data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    async def close(self) -> None:
+        pass

@@ -1,0 +1,282 @@
+"""All files, followed: found, read, known again after a rename, held open until read to their end, let go.
+
+A new inode in a folder may be the copy of a file that is followed (copytruncate, the kubelet's ``.gz``): same first bytes,
+and a name that rotation gives. It waits until the other is truncated or gone, then only what that one has not seen is read
+of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cbor2
+
+from sampan.logs.assembling import Assembled, Assembler, Joins
+from sampan.logs.reading.content import open_content
+from sampan.logs.reading.file import LogFile
+from sampan.logs.reading.finding import Roots, is_rotated
+from sampan.logs.reading.ledger import Position
+
+logger = logging.getLogger("sampan.logs")
+
+LINGER_SECONDS = 5.0
+"""How long a file without a name is held at its end: a writer may not have noticed yet."""
+SETTLING_SECONDS = 2.0
+"""A ``.gz`` that was written to just now is looked at later."""
+TELLING_BYTES = 64
+"""First bytes that are too few tell nothing about whose copy a file is."""
+Key = tuple[int, int]
+
+
+class Left:
+    """What was held of a file that went away while no agent ran."""
+
+    def __init__(self, position: Position) -> None:
+        self.path, self.key, self._position = position.path, (position.device, position.inode), position
+
+    def position(self) -> Position:
+        return self._position._replace(held=b"")
+
+
+class Read(NamedTuple):
+    file: LogFile | Left
+    records: list[Assembled]
+
+
+class Following:
+    """``scan`` looks for files, ``read`` takes what there is. Both are quick, and do no more than the file system asks."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        positions: Iterable[Position] = (),
+        *,
+        make_joiner: Callable[[str], Callable[[], Joins]],
+        format: str = "",
+        linger_seconds: float = LINGER_SECONDS,
+        settling_seconds: float = SETTLING_SECONDS,
+    ) -> None:
+        self._roots, self._make, self._format, self._linger = roots, make_joiner, format, linger_seconds
+        self._positions: dict[Key, Position] = {(position.device, position.inode): position for position in positions}
+        """Where files are that are not open."""
+        self.files: dict[Key, LogFile] = {}
+        self._by_real: dict[str, LogFile] = {}
+        self._waiting: dict[Key, tuple[str, Key]] = {}
+        """Copies: their paths, and whose they are."""
+        self._failed: set[str] = set()
+        self._unsettled = False
+        self._left: list[Read] = []
+        self._looked = False
+        self._reused: set[Key] = set()
+        """Inodes that are other files than those that the ledger knows."""
+        self._settling = settling_seconds
+
+    def scan(self) -> None:
+        """Look which files are there now."""
+        there = self._there()
+        for key, path in there.items():
+            if key in self.files:
+                self._is_at(self.files[key], path)
+        now = time.monotonic()
+        for key, file in self.files.items():
+            if key not in there and file.gone_at is None:
+                file.gone_at, file.dirty = now, True
+        self._waiting = {key: waits for key, waits in self._waiting.items() if key in there}
+        for key, path in there.items():
+            if key not in self.files and not (key in self._waiting and self._origin_is_as_it_was(key)):
+                self._open(path, key)
+        if not self._looked and not self._unsettled:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Take what was held of files that went away while no agent ran, and that no copy has taken over."""
+        self._looked = True
+        for key, position in self._positions.items():
+            if position.held and (key not in self.files or key in self._reused):
+                left = self.files.get(key) or Left(position)
+                self._left.append(Read(left, self._held(position)))
+
+    def _held(self, position: Position) -> list[Assembled]:
+        """Return the records that were held of a file that is no more."""
+        assembler = Assembler(self._make(position.path))
+        assembler.restore(cbor2.loads(position.held)[2])
+        return assembler.flush("end")
+
+    def _there(self) -> dict[Key, str]:
+        """Return what is to be read now: the first path of each inode."""
+        there: dict[Key, str] = {}
+        self._unsettled = False
+        for path in sorted(self._roots.files()):
+            try:
+                status = os.stat(path)  # noqa: PTH116 - thousands of them
+            except OSError:
+                continue
+            if path.endswith(".gz") and time.time() - status.st_mtime < self._settling:
+                self._unsettled = True  # it may not be whole; what it is made of is still there, or is held
+                continue
+            there.setdefault((status.st_dev, status.st_ino), path)
+        return there
+
+    def _is_at(self, file: LogFile, path: str) -> None:
+        file.gone_at = None
+        if file.path != path:
+            if self._by_real.get(file.real) is file:
+                del self._by_real[file.real]
+            file.path, file.real = path, os.path.realpath(path)
+        self._by_real[file.real] = file
+
+    def _origin_is_as_it_was(self, key: Key) -> bool:
+        origin = self.files.get(self._waiting[key][1])
+        return origin is not None and origin.gone_at is None and not origin.truncated()
+
+    def _open(self, path: str, key: Key) -> None:
+        try:
+            content, key = open_content(path)
+            file = LogFile(path, content, key, self._make(path), self._format)
+        except OSError as error:
+            if path not in self._failed:
+                self._failed.add(path)
+                logger.warning("cannot read %s: %s", path, error.strerror or error)
+            return
+        known = self._positions.get(key)
+        if known is not None and known.fingerprint and file.fingerprint.startswith(known.fingerprint):
+            file.resume(known)
+        else:
+            origin = self._origin_of(file)
+            if isinstance(origin, LogFile):
+                if origin.gone_at is None and not origin.truncated():
+                    self._waiting[key] = (path, origin.key)
+                    file.close()
+                    return
+                self._take_over(file, origin)
+            elif origin is not None:
+                file.resume(origin)
+                self._positions[origin.device, origin.inode] = origin._replace(held=b"")
+        if known is not None and not file.offset:
+            self._reused.add(key)
+        self._waiting.pop(key, None)
+        self.files[key] = self._by_real[file.real] = file
+
+    def _origin_of(self, file: LogFile) -> LogFile | Position | None:
+        """Return what a file is the copy of."""
+        path = Path(file.path)
+
+        def copied(other: str, fingerprint: bytes) -> bool:
+            return (
+                len(fingerprint) >= TELLING_BYTES
+                and file.fingerprint.startswith(fingerprint)
+                and Path(other).parent == path.parent
+                and (is_rotated(path.name, Path(other).name) or path.name == Path(other).name)
+            )
+
+        for other in self.files.values():
+            if copied(other.path, other.fingerprint):
+                return other
+        return next((at for at in self._positions.values() if copied(at.path, at.fingerprint)), None)
+
+    def _take_over(self, copy: LogFile, origin: LogFile) -> None:
+        """Let a copy go on where the original was. What the original holds is the copy's from now on."""
+        copy.resume(origin.position())
+        if origin.gone_at is not None:
+            self._drop(origin)
+        else:
+            origin.assembler = Assembler(self._make(origin.path))
+            origin.begin_anew(lost_rest=False)
+            origin.dirty = True
+
+    def _drop(self, file: LogFile) -> None:
+        self._positions[file.key] = file.position()
+        del self.files[file.key]
+        if self._by_real.get(file.real) is file:
+            del self._by_real[file.real]
+        file.close()
+
+    def written(self, paths: Iterable[str]) -> None:
+        """Take in which files were written to."""
+        for path in paths:
+            file = self._by_real.get(path)
+            if file is not None:
+                file.dirty = True
+
+    def all_may_be_written(self) -> None:
+        for file in self.files.values():
+            file.dirty = True
+
+    def read(self) -> Iterator[Read]:
+        """Yield a chunk's records of each file that may have more, in turn, until there are no more."""
+        yield from self._left
+        self._left = []
+        more = [file for file in self.files.values() if file.dirty]
+        for file in more:
+            if self.files.get(file.key) is file and file.truncated():
+                self.scan()  # there may be a copy, which then takes over
+                if self.files.get(file.key) is file and file.truncated():
+                    yield Read(file, file.begin_anew(lost_rest=True))
+        while more:
+            still = []
+            for file in more:
+                if self.files.get(file.key) is not file:
+                    continue  # a copy has taken over
+                try:
+                    records = file.read()
+                except OSError as error:
+                    logger.warning("cannot read %s: %s", file.path, error.strerror or error)
+                    file.dirty = False
+                    continue
+                if records is not None:
+                    still.append(file)
+                    yield Read(file, records)
+            more = still
+
+    def quiet(self, seconds: float) -> Iterator[Read]:
+        """Yield what is held of files to which nothing has come for so long."""
+        until = time.monotonic() - seconds
+        for file in self.files.values():
+            if file.assembler.open and file.changed_at <= until:
+                yield Read(file, file.assembler.flush("timeout"))
+
+    def let_go(self) -> Iterator[Read]:
+        """Yield what is left of files without a name that were read to their end, and close them."""
+        until = time.monotonic() - self._linger
+        for file in list(self.files.values()):
+            if file.gone_at is not None:
+                if file.dirty or max(file.gone_at, file.changed_at) > until:
+                    file.dirty = True
+                    continue
+                yield Read(file, file.finish())
+                self._drop(file)
+
+    def finish(self) -> Iterator[Read]:
+        """Yield everything that is held: there is no more to come."""
+        if not self._looked:
+            self._leave()
+        yield from self._left
+        self._left = []
+        for file in self.files.values():
+            yield Read(file, file.finish() if file.gone_at is not None else file.assembler.flush("end"))
+
+    @property
+    def restless(self) -> bool:
+        """Whether time alone will change something: records held, files without a name."""
+        return self._unsettled or any(file.gone_at is not None or file.assembler.open for file in self.files.values())
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a look at the folders may find something that has not changed its name since the last one."""
+        return self._unsettled
+
+    def folders(self) -> set[str]:
+        """Return the folders to be watched."""
+        return {
+            *map(os.path.realpath, self._roots.folders()),
+            *(str(Path(file.real).parent) for file in self.files.values()),
+        }
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
