@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -58,6 +59,32 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
     "basic": (TRAEFIK, {"basicAuth": {"secret": "users", "removeHeader": True, "headerField": "X-User"}}),
     "forward": (OWN, {"forwardAuth": {"address": "", "authResponseHeaders": ["X-User"]}}),
     "service": (OWN, {"forwardAuth": {"address": f"http://mirror.{NAMESPACE}.svc.cluster.local/who"}}),
+    "errors": (
+        TRAEFIK,
+        {
+            "errors": {
+                "status": ["500-599", "404"],
+                "statusRewrites": {"404": 410},
+                "service": {"name": "mirror", "port": "http"},
+                "query": "/page/{status}/{originalStatus}?url={url}",
+                "errorRequestHeaders": ["X-Kept"],
+            }
+        },
+    ),
+    "typed": (TRAEFIK, {"contentType": {}}),
+    "circuit": (
+        TRAEFIK,
+        {
+            "circuitBreaker": {
+                "expression": "ResponseCodeRatio(500, 600, 0, 600) > 0.5 && !(LatencyAtQuantileMS(50.0) > 100000)",
+                "checkPeriod": "1ms",
+                "fallbackDuration": "2s",
+                "recoveryDuration": "1ms",
+                "responseCode": 529,
+            }
+        },
+    ),
+    "flights": (TRAEFIK, {"inFlightReq": {"amount": 2}}),
     "anywhere": (OWN, {"redirectRegex": {"regex": "/anywhere/(\\w+)/(.*)", "replacement": "/$2?kind=$1"}}),
     "encoded": (TRAEFIK, {"encodedCharacters": {"allowEncodedSlash": True}}),
     "unknown": (TRAEFIK, {"rateLimit": {"average": 1, "redis": {"endpoints": ["x:1"]}}}),
@@ -69,6 +96,8 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     tries = 0
+    arrived = threading.Semaphore(0)
+    leave = threading.Event()
 
     def answer(self) -> None:
         if self.path == "/who":
@@ -77,15 +106,21 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": len(body)}
         text = json.dumps(told).encode()
-        status = 200
+        status = int(self.headers.get("x-answer") or 200)
+        if self.path.startswith("/flights"):
+            Mirror.arrived.release()
+            Mirror.leave.wait(60)
         if self.path.startswith("/again"):
             Mirror.tries += 1
             status = 200 if Mirror.tries % 3 == 0 else 503
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        if self.path.startswith("/typed"):
+            text = self.path.partition("?")[2].encode()
+        else:
+            self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(text if self.command != "HEAD" else b"")
 
     def who(self) -> None:
         """Decide as an authentication server does: by the original path and a header."""
@@ -96,7 +131,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
 
-    do_GET = do_POST = answer
+    do_GET = do_POST = do_HEAD = answer
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -270,6 +305,51 @@ def test_another_server_decides(front: str) -> None:
 def test_another_server_is_named_as_a_service(front: str) -> None:
     eventually("the hook is asked", lambda: ask(front, "/service").status == 418)
     assert ask(front, "/service").headers["x-host"] == f"mirror.{NAMESPACE}.svc.cluster.local"
+
+
+def test_pages_of_errors(front: str) -> None:
+    assert ask(front, "/errors").status == 200
+    page = ask(front, "/errors/x?a=b", X_Answer="503", X_Kept="1")
+    assert (page.status, page.told["path"]) == (503, "/page/503/503?url=%2Ferrors%2Fx%3Fa%3Db")
+    assert page.told["headers"].get("x-kept") == "1" and "x-answer" not in page.told["headers"]
+    rewritten = ask(front, "/errors", X_Answer="404")
+    assert (rewritten.status, rewritten.told["path"]) == (410, "/page/410/404?url=%2Ferrors")
+    assert ask(front, "/errors", X_Answer="403").told["path"] == "/errors"
+    assert ask(front, "/errors", "HEAD", X_Answer="404").status == 410
+
+
+def test_content_types_by_their_bytes(front: str) -> None:
+    for body, told in (
+        ("<html>", "text/html; charset=utf-8"),
+        ("a", "text/plain; charset=utf-8"),
+        ("%PDF-1", "application/pdf"),
+    ):
+        assert ask(front, f"/typed?{body}").headers["content-type"] == told
+    assert ask(front, "/headers").headers["content-type"] == "application/json"
+
+
+def test_a_circuit_is_broken_and_closed_again(front: str) -> None:
+    assert [ask(front, "/circuit", X_Answer=code).status for code in ("200", "500", "500", "500")] == [
+        200,
+        500,
+        500,
+        529,
+    ]
+    assert ask(front, "/circuit").status == 529
+    eventually("the backend is asked again", lambda: ask(front, "/circuit").status == 200)
+
+
+def test_requests_in_flight(front: str) -> None:
+    Mirror.leave.clear()
+    with ThreadPoolExecutor(2) as pool:
+        flying = [pool.submit(ask, front, "/flights") for _ in range(2)]
+        try:
+            assert all(Mirror.arrived.acquire(timeout=30) for _ in flying)
+            assert ask(front, "/flights").status == 429
+        finally:
+            Mirror.leave.set()
+        assert [one.result().status for one in flying] == [200, 200]
+    assert ask(front, "/flights").status == 200
 
 
 def test_redirects_by_any_expression(front: str) -> None:

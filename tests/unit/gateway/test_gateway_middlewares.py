@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.gateway.hooks import app, basic_auth, digest_auth, passwords, redirect_regex
-from sampan.gateway.middlewares import MIDDLEWARES, NOT_SERVED, forward_auth
+from sampan.gateway.middlewares import MIDDLEWARES, NOT_SERVED, circuit_breaker, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of
 from sampan.gateway.middlewares.statuses import statuses_of
@@ -23,9 +23,9 @@ from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.plugins.host import Answer
 from sampan.gateway.plugins.host import Request as HookRequest
 from sampan.gateway.xds.encode import decode
-from sampan.gateway.xds.types import EXTENSION
+from sampan.gateway.xds.types import CLUSTER, EXTENSION
 
-from .situation import BACKEND, Object, Situation, gateway, obj, route
+from .situation import BACKEND, Object, Situation, gateway, obj, route, service
 
 GROUP = "gateway.sampan.dev"
 
@@ -395,6 +395,60 @@ def test_names_of_applications() -> None:
         app.nothing__there  # noqa: B018
 
 
+def test_pages_of_errors() -> None:
+    settings = {"status": ["502-503"], "statusRewrites": {"503": 500}, "service": {"name": "web", "port": "http"}}
+    context = per_route({"errors": settings}, "lua/errors")["filter_context"]["fields"]
+    assert sorted(context["statuses"]["struct_value"]["fields"]) == ["502", "503"]
+    assert context["rewrites"]["struct_value"]["fields"] == {"503": {"string_value": "500"}}
+    assert context["cluster"]["string_value"] == "shop/web/80" and "headers" not in context
+    there = Situation(
+        obj("Middleware", "m", {"errors": {**settings, "service": {"name": "pages", "port": 80}}}),
+        route("r", rule("m")),
+    )
+    assert "pages does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    there.put(service("pages"))
+    assert "shop/pages/80" in there.names(CLUSTER)
+
+
+@pytest.mark.parametrize(
+    ("text", "lua"),
+    [
+        ("NetworkErrorRatio() > 0.30", "(((m.network_error_ratio() > 0.30)))"),
+        (
+            "!(1 == 2) && LatencyAtQuantileMS(50.0) >= 100",
+            "(((not (((1 == 2)))) and (m.latency_at_quantile_ms(50.0) >= 100)))",
+        ),
+        (
+            "1 != 2 || ResponseCodeRatio(500, 600, 0, 600) < 1",
+            "(((1 ~= 2)) or ((m.response_code_ratio(500, 600, 0, 600) < 1)))",
+        ),
+    ],
+)
+def test_expressions_of_circuit_breakers(text: str, lua: str) -> None:
+    assert circuit_breaker.Expression(text).lua() == lua
+
+
+@given(st.text(st.sampled_from("NetworkErrorRatio()<>=!&|0123. ,()"), max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_an_expression_or_refused(text: str) -> None:
+    try:
+        circuit_breaker.Expression(text).lua()
+    except Unsupported as error:
+        assert str(error).startswith("expression: ")
+
+
+def test_plugins_by_name() -> None:
+    there = Situation(obj("Middleware", "m", {"plugin": {"geo": {}}}), route("r", rule("m")))
+    assert "Plugin shop/geo does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    there.put(obj("Plugin", "geo", {"source": "x"}))
+    there.pipeline.put_plugin("shop/geo", object(), "")
+    there.pipeline.world.dirty.discard(("plugin", "shop/geo"))
+    there.pipeline.update()
+    assert "plugin/shop/geo" in there.hosts()["*"][0]["typed_per_filter_config"]
+    there.put(obj("Middleware", "m", {"plugin": {"geo": {"country": "FR"}}}))
+    assert "spec.plugin.geo.country" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+
+
 # what is refused
 
 TRAEFIK: dict[str, tuple[str, ...]] = {
@@ -402,6 +456,10 @@ TRAEFIK: dict[str, tuple[str, ...]] = {
     "buffering": ("maxRequestBodyBytes", "memRequestBodyBytes", "maxResponseBodyBytes", "memResponseBodyBytes",
                   "retryExpression"),
     "chain": ("middlewares",),
+    "circuitBreaker": ("expression", "checkPeriod", "fallbackDuration", "recoveryDuration", "responseCode"),
+    "contentType": ("autoDetect",),
+    "errors": ("status", "statusRewrites", "service", "query", "errorRequestHeaders"),
+    "inFlightReq": ("amount", "sourceCriterion"),
     "compress": ("excludedContentTypes", "includedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding"),
     "basicAuth": ("secret", "users", "realm", "headerField", "removeHeader"),
     "digestAuth": ("secret", "users", "realm", "headerField", "removeHeader"),
@@ -436,9 +494,9 @@ TRAEFIK: dict[str, tuple[str, ...]] = {
 def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
     for name, options in TRAEFIK.items():
         for option in options:
-            if option not in MIDDLEWARES[name].OPTIONS:
+            if option not in (MIDDLEWARES[name].OPTIONS or ()):
                 assert f"spec.{name}.{option}: this option is not served" in refused({name: {option: "x"}})
-    assert set(TRAEFIK) == set(MIDDLEWARES)
+    assert set(TRAEFIK) == set(MIDDLEWARES) - {"plugin"}
     for name in NOT_SERVED:
         assert f"spec.{name}: this middleware is not served" in refused({name: {}})
 
@@ -475,6 +533,25 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"digestAuth": {"users": [f"me:here:{'0' * 32}"]}}, "nobody is of the realm"),
         ({"forwardAuth": {"address": "who"}}, "must be a URL"),
         ({"forwardAuth": {"address": "http://who", "tls": {"certSecret": "x"}}}, "spec.forwardAuth.tls.certSecret"),
+        ({"errors": {}}, "spec.errors.status: Required"),
+        ({"errors": {"status": ["500"], "service": {"name": "web", "passHostHeader": True}}}, "service.passHostHeader"),
+        ({"errors": {"status": ["500"], "query": "x", "service": {"name": "web"}}}, "spec.errors.query"),
+        (
+            {"errors": {"status": ["500"], "service": {"name": "web", "port": 80}, "statusRewrites": {"4": 500}}},
+            "statusRewrites",
+        ),
+        ({"circuitBreaker": {}}, "spec.circuitBreaker.expression: Required"),
+        ({"circuitBreaker": {"expression": "NetworkErrorRatio() >"}}, "more is expected, not the end"),
+        ({"circuitBreaker": {"expression": "NetworkErrorRatio() > 0.1 x"}}, "'x' is not expected"),
+        ({"circuitBreaker": {"expression": "os.exit()"}}, "is not understood"),
+        ({"circuitBreaker": {"expression": "Exit() > 1"}}, "'Exit' is none of"),
+        ({"circuitBreaker": {"expression": "ResponseCodeRatio(1) > 1"}}, "takes 4 numbers"),
+        ({"circuitBreaker": {"expression": "(" * 100}}, "too deep"),
+        ({"circuitBreaker": {"expression": "1 < 2", "checkPeriod": "0s"}}, "spec.circuitBreaker.checkPeriod"),
+        ({"circuitBreaker": {"expression": "1 < 2", "responseCode": 7}}, "spec.circuitBreaker.responseCode"),
+        ({"inFlightReq": {}}, "spec.inFlightReq.amount"),
+        ({"inFlightReq": {"amount": 1, "sourceCriterion": {"ipStrategy": {"depth": 1}}}}, "sourceCriterion.ipStrategy"),
+        ({"plugin": {}}, "one Plugin is expected"),
         ({"headers": {"customRequestHeaders": {"a b": "x"}}}, "customRequestHeaders"),
     ],
 )

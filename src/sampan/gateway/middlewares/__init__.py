@@ -16,14 +16,19 @@ from sampan.gateway.middlewares import (
     basic_auth,
     buffering,
     chain,
+    circuit_breaker,
     compress,
+    content_type,
     digest_auth,
     encoded_characters,
+    errors,
     forward_auth,
     grpc_web,
     headers,
     hooked,
+    in_flight_req,
     ip_allow_list,
+    plugin,
     rate_limit,
     redirect_regex,
     redirect_scheme,
@@ -41,13 +46,18 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "basicAuth": basic_auth,
     "buffering": buffering,
     "chain": chain,
+    "circuitBreaker": circuit_breaker,
     "compress": compress,
+    "contentType": content_type,
     "digestAuth": digest_auth,
     "encodedCharacters": encoded_characters,
+    "errors": errors,
     "forwardAuth": forward_auth,
     "grpcWeb": grpc_web,
     "headers": headers,
+    "inFlightReq": in_flight_req,
     "ipAllowList": ip_allow_list,
+    "plugin": plugin,
     "rateLimit": rate_limit,
     "redirectRegex": redirect_regex,
     "redirectScheme": redirect_scheme,
@@ -57,14 +67,7 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "stripPrefix": strip_prefix,
     "stripPrefixRegex": strip_prefix_regex,
 }
-NOT_SERVED = (
-    "circuitBreaker",
-    "contentType",
-    "errors",
-    "inFlightReq",
-    "passTLSClientCert",
-    "plugin",
-)
+NOT_SERVED = ("passTLSClientCert",)
 """Traefik has them, we do not: a Middleware with one is refused."""
 
 
@@ -78,7 +81,7 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
     if module is None:
         raise Unsupported(f"spec.{name}: this middleware is not served")
     settings = spec[name] or {}
-    unknown = sorted(set(settings) - set(module.OPTIONS))
+    unknown = sorted(set(settings) - set(module.OPTIONS)) if module.OPTIONS is not None else []
     if unknown:
         raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served")
     try:

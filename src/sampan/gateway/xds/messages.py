@@ -185,6 +185,16 @@ hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder:
     header_value_extractor=1:hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor
 hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor: name=1:string index=3:uint32
     element_separator=2:string
+http.adaptive_concurrency.v3.AdaptiveConcurrency:
+    gradient_controller_config=1:http.adaptive_concurrency.v3.GradientControllerConfig
+    concurrency_limit_exceeded_status=3:envoy.type.v3.HttpStatus
+http.adaptive_concurrency.v3.GradientControllerConfig:
+    concurrency_limit_params=2:http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams
+    min_rtt_calc_params=3:http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams
+http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams:
+    max_concurrency_limit=2:pb.UInt32Value concurrency_update_interval=3:pb.Duration
+http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams: interval=1:pb.Duration
+    min_concurrency=4:pb.UInt32Value
 http.buffer.v3.Buffer: max_request_bytes=1:pb.UInt32Value
 http.buffer.v3.BufferPerRoute: disabled=1:bool buffer=2:http.buffer.v3.Buffer
 http.compressor.v3.Compressor: compressor_library=6:core.TypedExtensionConfig
@@ -220,6 +230,8 @@ http.local_ratelimit.v3.LocalRateLimit: stat_prefix=1:string token_bucket=3:envo
     descriptors=8:*envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
     always_consume_default_token_bucket=14:pb.BoolValue rate_limits=17:*route.RateLimit
     max_dynamic_descriptors=18:pb.UInt32Value
+http.lua.v3.Lua: default_source_code=3:core.DataSource
+http.lua.v3.LuaPerRoute: filter_context=4:pb.Struct
 http.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC
 http.rbac.v3.RBACPerRoute: rbac=2:http.rbac.v3.RBAC
 http.router.v3.Router: suppress_envoy_headers=4:bool
