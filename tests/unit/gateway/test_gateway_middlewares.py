@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 import re
+import ssl
 import subprocess
+from datetime import datetime
 from typing import Any
+from urllib.parse import quote, unquote_plus
 
 import bcrypt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from google.protobuf import any_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampan.gateway.hooks import app, basic_auth, digest_auth, passwords, redirect_regex
-from sampan.gateway.middlewares import MIDDLEWARES, NOT_SERVED, circuit_breaker, forward_auth
+from sampan.gateway.hooks import app, basic_auth, digest_auth, pass_tls_client_cert, passwords, redirect_regex
+from sampan.gateway.middlewares import MIDDLEWARES, circuit_breaker, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of
 from sampan.gateway.middlewares.statuses import statuses_of
@@ -387,6 +395,36 @@ def test_redirects_by_any_expression(regex: str, replacement: str, path: str, lo
     assert (answer.headers["location"] if isinstance(answer, Answer) else "") == location
 
 
+def test_certificates_of_clients_are_told() -> None:
+    pem = client_certificate()
+    names = dict.fromkeys(("country", "organization", "organizationalUnit", "commonName", "domainComponent"), True)
+    info = {"notAfter": True, "notBefore": True, "sans": True, "serialNumber": True, "subject": names, "issuer": names}
+    hook = pass_tls_client_cert.make({"pem": True, "info": info})
+    forged = {"X-Forwarded-Tls-Client-Cert": "x", "X-Forwarded-Tls-Client-Cert-Info": "y"}
+    request = HookRequest({"headers": forged}, "", certificate=quote(pem))
+    assert hook(request) is None
+    raw = base64.b64decode(request.headers["x-forwarded-tls-client-cert"])
+    assert raw == ssl.PEM_cert_to_DER_cert(pem)
+    assert unquote_plus(request.headers["x-forwarded-tls-client-cert-info"]) == (
+        'Subject="C=FR,O=Cheese,CN=me";Issuer="C=FR,O=Cheese,CN=me";SerialNumber="77";NB="1767225600";NA="1798761600";'
+        'SAN="a.example,10.0.0.1"'
+    )
+    without = HookRequest({"headers": forged}, "")
+    hook(without)
+    assert not without.headers
+
+
+def client_certificate() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    attributes = ((NameOID.COMMON_NAME, "me"), (NameOID.ORGANIZATION_NAME, "Cheese"), (NameOID.COUNTRY_NAME, "FR"))
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+    alternatives = [x509.IPAddress(ipaddress.ip_address("10.0.0.1")), x509.DNSName("a.example")]
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(77).not_valid_before(datetime(2026, 1, 1)).not_valid_after(datetime(2027, 1, 1))
+    builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
 def test_names_of_applications() -> None:
     told = {"users": {"me": "{SHA}ü"}, **BASIC}
     module, _, name = app.app_name("basic_auth", told).partition(":")
@@ -460,6 +498,7 @@ TRAEFIK: dict[str, tuple[str, ...]] = {
     "contentType": ("autoDetect",),
     "errors": ("status", "statusRewrites", "service", "query", "errorRequestHeaders"),
     "inFlightReq": ("amount", "sourceCriterion"),
+    "passTLSClientCert": ("pem", "info"),
     "compress": ("excludedContentTypes", "includedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding"),
     "basicAuth": ("secret", "users", "realm", "headerField", "removeHeader"),
     "digestAuth": ("secret", "users", "realm", "headerField", "removeHeader"),
@@ -497,8 +536,7 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
             if option not in (MIDDLEWARES[name].OPTIONS or ()):
                 assert f"spec.{name}.{option}: this option is not served" in refused({name: {option: "x"}})
     assert set(TRAEFIK) == set(MIDDLEWARES) - {"plugin"}
-    for name in NOT_SERVED:
-        assert f"spec.{name}: this middleware is not served" in refused({name: {}})
+    assert "spec.teleport: this middleware is not served" in refused({"teleport": {}})
 
 
 @pytest.mark.parametrize(
@@ -551,6 +589,9 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"circuitBreaker": {"expression": "1 < 2", "responseCode": 7}}, "spec.circuitBreaker.responseCode"),
         ({"inFlightReq": {}}, "spec.inFlightReq.amount"),
         ({"inFlightReq": {"amount": 1, "sourceCriterion": {"ipStrategy": {"depth": 1}}}}, "sourceCriterion.ipStrategy"),
+        ({"passTLSClientCert": {}}, "neither pem nor info"),
+        ({"passTLSClientCert": {"info": {"sans": True, "shoes": True}}}, "spec.passTLSClientCert.info.shoes"),
+        ({"passTLSClientCert": {"info": {"issuer": {"organizationalUnit": True}}}}, "info.issuer.organizationalUnit"),
         ({"plugin": {}}, "one Plugin is expected"),
         ({"headers": {"customRequestHeaders": {"a b": "x"}}}, "customRequestHeaders"),
     ],

@@ -31,8 +31,16 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
 
 
-def ask(draft: Draft, key: str, order: int, *, timeout_milliseconds: int = 40_000, fails_open: bool = False) -> None:
-    """Let a route ask the function behind a plugin's socket before it is routed."""
+def ask(
+    draft: Draft,
+    key: str,
+    order: int,
+    *,
+    timeout_milliseconds: int = 40_000,
+    fails_open: bool = False,
+    certificate: bool = False,
+) -> None:
+    """Let a route ask the function behind a plugin's socket before it is routed. ``certificate``: it is told the client's."""
     name = filter_name(key)
     config = {
         "@type": EXT_AUTHZ,
@@ -43,6 +51,7 @@ def ask(draft: Draft, key: str, order: int, *, timeout_milliseconds: int = 40_00
         "failure_mode_allow": fails_open,
         "status_on_error": {"code": 500},
         "transport_api_version": 2,
+        "include_peer_certificate": certificate,
     }
     draft.need(HttpFilter.of(order, name, config), {"@type": PER_ROUTE, "check_settings": {}})
 

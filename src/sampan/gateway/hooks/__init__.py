@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from sampan.gateway.hooks import basic_auth, digest_auth, forward_auth, redirect_regex
+from sampan.gateway.hooks import basic_auth, digest_auth, forward_auth, pass_tls_client_cert, redirect_regex
 
 HOOKS: dict[str, ModuleType] = {
     "basic_auth": basic_auth,
     "digest_auth": digest_auth,
     "forward_auth": forward_auth,
+    "pass_tls_client_cert": pass_tls_client_cert,
     "redirect_regex": redirect_regex,
 }

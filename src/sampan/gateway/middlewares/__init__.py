@@ -28,6 +28,7 @@ from sampan.gateway.middlewares import (
     hooked,
     in_flight_req,
     ip_allow_list,
+    pass_tls_client_cert,
     plugin,
     rate_limit,
     redirect_regex,
@@ -57,6 +58,7 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "headers": headers,
     "inFlightReq": in_flight_req,
     "ipAllowList": ip_allow_list,
+    "passTLSClientCert": pass_tls_client_cert,
     "plugin": plugin,
     "rateLimit": rate_limit,
     "redirectRegex": redirect_regex,
@@ -67,8 +69,6 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "stripPrefix": strip_prefix,
     "stripPrefixRegex": strip_prefix_regex,
 }
-NOT_SERVED = ("passTLSClientCert",)
-"""Traefik has them, we do not: a Middleware with one is refused."""
 
 
 def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:

@@ -119,7 +119,7 @@ class Expression:
             raise self._error(f"{token!r} is none of {', '.join(MEASURES)}")
         name, count = MEASURES[token]
         self._take("(")
-        arguments = []
+        arguments: list[str] = []
         while self._next() != ")":
             if arguments:
                 self._take(",")

@@ -43,7 +43,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
 
 
 def rewrites(ranges: Object) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for text, status in ranges.items():
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise Unsupported(f"statusRewrites: {status!r} is no status")

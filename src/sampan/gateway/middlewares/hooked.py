@@ -12,7 +12,7 @@ from typing import Any
 from sampan.gateway.filters.hook import ask
 from sampan.gateway.filters.seam import Draft
 from sampan.gateway.hooks.app import app_name
-from sampan.gateway.middlewares import basic_auth, digest_auth, forward_auth, redirect_regex
+from sampan.gateway.middlewares import basic_auth, digest_auth, forward_auth, pass_tls_client_cert, redirect_regex
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
@@ -21,6 +21,7 @@ HOOKED: dict[str, ModuleType] = {
     "basicAuth": basic_auth,
     "digestAuth": digest_auth,
     "forwardAuth": forward_auth,
+    "passTLSClientCert": pass_tls_client_cert,
     "redirectRegex": redirect_regex,
 }
 """Each has ``HOOK`` and ``settings_of(settings, namespace, world)``, which returns None where Envoy does it by itself."""
@@ -51,5 +52,5 @@ def apply(module: ModuleType, settings: Object, spec: Object, draft: Draft, worl
     kind, key = spec["kind"], spec["key"]
     if module.settings_of(settings, key.partition("/")[0], world) is None:
         return False
-    ask(draft, hook_key(kind, key), ORDER)
+    ask(draft, hook_key(kind, key), ORDER, certificate=getattr(module, "WANTS_CERTIFICATE", False))
     return True

@@ -25,7 +25,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     if not isinstance(amount, int) or not 0 < amount <= MOST:
         raise Unsupported(f"amount: must be 1 to {MOST}")
     for name, value in (settings.get("sourceCriterion") or {}).items():
-        hostnames = site.route["spec"].get("hostnames") or ()
+        hostnames: list[str] = site.route["spec"].get("hostnames") or []
         one_host = len(hostnames) == 1 and not hostnames[0].startswith("*")
         if value and not (name == "requestHost" and one_host):
             raise Unsupported(f"sourceCriterion.{name}: requests are counted together, not by who sends them")

@@ -85,9 +85,10 @@ class Hook:
         """Return the answer (``CheckResponse``) to one ``CheckRequest``."""
         with self.counters.request() as measured:
             attributes = decode(CHECK_REQUEST, body).get("attributes", {})
-            source = attributes.get("source", {}).get("address", {}).get("socket_address", {})
+            peer = attributes.get("source", {})
+            source = peer.get("address", {}).get("socket_address", {})
             http = attributes.get("request", {}).get("http", {})
-            request = Request(http, source.get("address", ""), self._settings)
+            request = Request(http, source.get("address", ""), self._settings, peer.get("certificate", ""))
             try:
                 async with asyncio.timeout(self._timeout):
                     answer = self._function(request)

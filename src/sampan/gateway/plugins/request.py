@@ -72,13 +72,17 @@ class Answer:
 class Request:
     """A request on its way to the backend."""
 
-    def __init__(self, http: dict[str, Any], peer: str, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, http: dict[str, Any], peer: str, settings: Mapping[str, Any] | None = None, certificate: str = ""
+    ) -> None:
         self.method: str = http.get("method", "GET")
         self.path: str = http.get("path", "/")
         """With the query, as the client sent it."""
         self.host: str = http.get("host", "")
         self.scheme: str = http.get("scheme", "http")
         self.client: str = peer
+        self.certificate = certificate
+        """The client's, as PEM with percent-encoding; empty where there is none or nobody asked for it."""
         self.settings: Mapping[str, Any] = settings or {}
         self.headers = Headers({k: v for k, v in (http.get("headers") or {}).items() if not k.startswith(":")})
         self.response_headers: dict[str, str] = {}

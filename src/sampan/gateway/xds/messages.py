@@ -29,7 +29,7 @@ envoy.config.common.mutation_rules.v3.HeaderMutation: append=2:core.HeaderValueO
 auth.AttributeContext: request=4:auth.AttributeContext.Request source=1:auth.AttributeContext.Peer
 auth.AttributeContext.HttpRequest: id=1:string method=2:string headers=3:%string path=4:string host=5:string
     scheme=6:string query=7:string body=11:string raw_body=12:bytes
-auth.AttributeContext.Peer: address=1:core.Address
+auth.AttributeContext.Peer: address=1:core.Address certificate=5:string
 auth.AttributeContext.Request: http=2:auth.AttributeContext.HttpRequest
 auth.CheckRequest: attributes=1:auth.AttributeContext
 auth.CheckResponse: status=1:google.rpc.Status denied_response=2:auth.DeniedHttpResponse
@@ -219,7 +219,7 @@ http.ext_authz.v3.CheckSettings: context_extensions=1:%string disable_request_bo
 http.ext_authz.v3.ExtAuthz: grpc_service=1:core.GrpcService failure_mode_allow=2:bool
     status_on_error=7:envoy.type.v3.HttpStatus transport_api_version=12:enum
     with_request_body=5:http.ext_authz.v3.BufferSettings http_service=3:http.ext_authz.v3.HttpService
-    allowed_headers=17:matcher.ListStringMatcher clear_route_cache=6:bool
+    allowed_headers=17:matcher.ListStringMatcher clear_route_cache=6:bool include_peer_certificate=10:bool
 http.ext_authz.v3.ExtAuthzPerRoute: disabled=1:bool check_settings=2:http.ext_authz.v3.CheckSettings
 http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_request=7:http.ext_authz.v3.AuthorizationRequest
