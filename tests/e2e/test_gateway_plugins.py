@@ -39,6 +39,53 @@ WRONG = {
     "splits": "def request(request):\n    request.response_headers['x-a'] = 'b\\r\\nx-evil: 1'\n",
 }
 
+WRAP = """
+import json
+from urllib.parse import parse_qs
+
+class Wrap:
+    '''Puts the answer's JSON into an object, as a middleware of Starlette would.'''
+
+    def __init__(self, app, *, mark):
+        self.app, self.mark = app, mark
+
+    async def __call__(self, scope, receive, send):
+        wrong = parse_qs(scope["query_string"].decode()).get("wrong", [""])[0]
+        if wrong == "raises":
+            raise ValueError("on purpose")
+        if wrong == "late":
+            await self.app(scope, receive, lambda message: 1 / 0)
+        if wrong == "garbage":
+            await send({"type": "http.response.start", "status": "two hundred"})
+        if wrong == "nothing":
+            return
+        if wrong == "awaits":
+            import asyncio
+            await asyncio.Event().wait()
+        scope["headers"].append((b"x-in", self.mark.encode()))
+        start, body = None, b""
+
+        async def collect(message):
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                wrapped = json.dumps({"mark": self.mark, "was": json.loads(body)}).encode()
+                kept = [pair for pair in start["headers"] if pair[0] != b"content-length"]
+                length = (b"content-length", str(len(wrapped)).encode())
+                await send({**start, "headers": [*kept, length, (b"x-mark", self.mark.encode())]})
+                await send({"type": "http.response.body", "body": wrapped})
+
+        await self.app(scope, receive, collect)
+"""
+WRAP_TOML = """
+kind = "asgi"
+entry-point = "plugin:Wrap"
+settings = {type = "object", required = ["mark"], properties = {mark = {type = "string"}}}
+"""
+
 
 def plugin(name: str, **spec: Any) -> dict[str, Any]:
     metadata = {"name": name, "namespace": NAMESPACE}
@@ -101,6 +148,13 @@ def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
         route("mark", "mark"),
         route("plain"),
     ]
+    folder = tmp_path_factory.mktemp("wrap")
+    (folder / "plugin.py").write_text(WRAP)
+    (folder / "plugin.toml").write_text(WRAP_TOML)
+    for name, failure in (("wrap", "Closed"), ("wrap2", "Open")):
+        settings = {"mark": name}
+        objects.append(plugin(name, path=str(folder), settings=settings, failure=failure, timeout="500ms"))
+    objects += [route("wrap", "wrap"), route("wrap2", "wrap2"), route("both", "wrap", "wrap2", "mark")]
     for name, source in WRONG.items():
         for failure in ("Open", "Closed"):
             key = f"{name}-{failure.lower()}"
@@ -176,3 +230,56 @@ def test_a_plugin_that_fails_opens_or_closes_its_own_routes_only(front: tuple[Cl
             load.finish()
     for load in others:
         assert set(load.codes) == {200}, load.codes
+
+
+def test_an_asgi_middleware_changes_requests_and_bodies(front: tuple[Cluster, str]) -> None:
+    _, address = front
+    eventually("it is served", lambda: ask(address, "/wrap").status == 200)
+    found = ask(address, "/wrap/a%20b?c=d&e=%2F", "POST", b"x" * 3_000_000, x_kept="yes")
+    assert found.headers["x-mark"] == "wrap" and found.told["mark"] == "wrap"
+    was = found.told["was"]
+    assert (was["path"], was["body"]) == ("/wrap/a%20b?c=d&e=%2F", 3_000_000)
+    assert was["headers"]["x-in"] == "wrap" and was["headers"]["x-kept"] == "yes"
+    assert was["headers"]["host"] == address and "x-sampan-table" not in was["headers"]
+    assert "x-sampan-table" not in ask(address, "/plain").told["headers"]
+
+
+def test_middlewares_and_hooks_stand_in_one_another(front: tuple[Cluster, str]) -> None:
+    _, address = front
+    eventually("both are served", lambda: ask(address, "/both").status == 200)
+    found = ask(address, "/both")
+    assert (found.told["mark"], found.told["was"]["mark"]) == ("wrap", "wrap2")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "closed", "opened"),
+    [
+        ("raises", 500, 200),
+        ("garbage", 500, 200),
+        ("nothing", 500, 200),
+        ("awaits", 500, 200),
+        ("late", 500, 500),  # the backend was asked already: it is not asked twice
+    ],
+)
+def test_a_middleware_that_fails(front: tuple[Cluster, str], wrong: str, closed: int, opened: int) -> None:
+    _, address = front
+    assert ask(address, f"/wrap?wrong={wrong}").status == closed
+    passed = ask(address, f"/wrap2?wrong={wrong}", "POST", b"12345")
+    assert passed.status == opened
+    if opened == 200:
+        assert passed.told["body"] == 5
+    assert ask(address, "/wrap").status == 200
+
+
+def test_a_middleware_is_swapped_live_and_refuses_websockets(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    load = Load(address, "/wrap")
+    load.start()
+    try:
+        for mark in ("three", "four"):
+            set_spec(cluster, "wrap", settings={"mark": mark})
+            eventually(f"the mark {mark}", lambda mark=mark: load.marks[-1:] == [mark])  # type: ignore[misc]
+    finally:
+        load.finish()
+    assert set(load.codes) == {200}, load.codes
+    assert ask(address, "/wrap", Connection="Upgrade", Upgrade="websocket").status == 501

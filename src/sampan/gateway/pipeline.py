@@ -33,7 +33,7 @@ from sampan.gateway.model.stream_routes import stream_route_model
 from sampan.gateway.model.world import Computation, Surroundings, World
 from sampan.gateway.status import STATUSES
 from sampan.gateway.uses import Uses
-from sampan.gateway.xds import clusters, listeners, metrics, plugins
+from sampan.gateway.xds import clusters, inner, listeners, metrics, plugins
 from sampan.gateway.xds.ads import Ads
 from sampan.gateway.xds.encode import encode
 from sampan.gateway.xds.listeners import mesh_listener
@@ -42,8 +42,8 @@ from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PR
 from sampan.schema.objects import Object
 
 STAGES = (
-    "translation", "shared", "gateway", "hook", "route", "mesh", "plugin", "merged", "cluster", "endpoints", "listener",
-    "secret",
+    "translation", "shared", "gateway", "hook", "route", "mesh", "plugin", "merged", "cluster", "endpoints",
+    "inner", "listener", "secret",
 )  # fmt: skip
 """Computations in the order in which they run; ``status`` is not run here but noted as due."""
 ROUTE_MODELS: dict[str, Callable[[World, str, str], RouteModel | None]] = {
@@ -77,6 +77,7 @@ class Pipeline:
         self._merged: dict[str, Stream] = {}
         self._attached: dict[ListenerId, set[RouteId]] = {}
         self._filters: dict[str, Counter[Any]] = {}
+        self._inner: dict[str, set[tuple[str, str]]] = {}
         self._users: dict[str, Counter[str]] = {}
         self._consumers: set[RouteId] = set()
         self._parted: set[str] = set()
@@ -271,7 +272,8 @@ class Pipeline:
             counts.subtract(before.get(table, ()))
             for entry in [entry for entry, count in counts.items() if count <= 0]:
                 del counts[entry]
-            self.world.put("HttpFilters", table, tuple(sorted(counts)) or None)
+            if self.world.put("HttpFilters", table, tuple(sorted(counts)) or None):
+                self.world.dirty.add(("inner", table))
 
     def _set_attached(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
         before, after = listener_ids(old), listener_ids(new)
@@ -337,8 +339,20 @@ class Pipeline:
 
     def _compute_plugin(self, key: str) -> None:
         loaded = self.world.get("LivePlugin", key)
-        for type_url, name, message in plugins.resources(self.world, key, f"{loaded.module}:app" if loaded else None):
+        app, kind = (f"{loaded.module}:app", loaded.kind) if loaded else (None, "")
+        for type_url, name, message in plugins.resources(self.world, key, app, kind):
             self._emit(type_url, name, message)
+
+    def _compute_inner(self, table: str) -> None:
+        """Make what stands behind the ASGI middlewares of a table."""
+        made = {}
+        for type_url, name, message in inner.resources(self.world, table, self.world.get("HttpFilters", table) or ()):
+            made[type_url, name] = message
+        for type_url, name in self._inner.get(table, set()) - made.keys():
+            self._emit(type_url, name, None)
+        for (type_url, name), message in made.items():
+            self._emit(type_url, name, message)
+        self._inner[table] = set(made)
 
     def _compute_hook(self, kind: str, key: str) -> None:
         """Make what stands behind a Middleware that Python decides; what is wrong with it is told by its routes."""

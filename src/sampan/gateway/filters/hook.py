@@ -7,10 +7,18 @@ from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
+from sampan.gateway.xds.scopes import TABLE_HEADER
+from sampan.gateway.xds.types import PREFIX
 from sampan.schema.objects import Object
 
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
+MIDDLEWARE_ORDER = 86
+"""After all that judges a request and before what chooses a backend; an answer passes it before it is compressed."""
+TABLE = HttpFilter(85, "table")
+"""Writes the name of the listener's table into the request, for the middlewares; each listener has one of its own."""
 ENVOY_WAITS_MILLISECONDS = 250
 """Longer than the plugin may take: one that awaits is ended by its host, whose words say more; Envoy ends one that blocks."""
 
@@ -19,16 +27,27 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     key = settings["key"]
     is_open = settings.get("failure") == "Open"
     problem = site.world.get("PluginProblem", key)
-    if site.world.get("LivePlugin", key) is None:
+    live = site.world.get("LivePlugin", key)
+    if live is None:
         text = f"Plugin {key}: {problem or 'no version of it is live'}; no version of it is live"
         if not is_open:
             raise Unresolved("InvalidPlugin", text)
         draft.notes.append(("InvalidPlugin", f"{text}, and requests pass without it"))
         return
-    timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
-    ask(draft, key, 30, timeout_milliseconds=timeout, fails_open=is_open)
+    if live.kind == "asgi":
+        draft.need(TABLE, AWAKE)
+        removed = draft.route.setdefault("request_headers_to_remove", [])
+        removed += [name for name in (TABLE_HEADER,) if name not in removed]
+        draft.need(HttpFilter(MIDDLEWARE_ORDER, filter_name(key), b"", (PREFIX + MODULE_FILTER,)), AWAKE)
+    else:
+        ask_plugin(draft, key, settings, is_open)
     if problem:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
+
+
+def ask_plugin(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
+    timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
+    ask(draft, key, 30, timeout_milliseconds=timeout, fails_open=is_open)
 
 
 def ask(
@@ -54,6 +73,11 @@ def ask(
         "include_peer_certificate": certificate,
     }
     draft.need(HttpFilter.of(order, name, config), {"@type": PER_ROUTE, "check_settings": {}})
+
+
+def is_middleware(entry: HttpFilter) -> bool:
+    """Whether a filter is an ASGI middleware."""
+    return entry.type_urls == (PREFIX + MODULE_FILTER,)
 
 
 def filter_name(key: str) -> str:

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sampan.gateway.plugins import asgi
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.request import Answer, Request, header
 from sampan.gateway.xds.encode import decode, encode
@@ -36,15 +37,21 @@ Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 def load(package: str, deployment: dict[str, Any]) -> Function:
     """Return the function of a plugin package. Raises what its import raises, ``AttributeError``, ``TypeError``."""
     entry_point = deployment["entry_point"]
-    module_name, _, name = entry_point.partition(":")
-    found = getattr(importlib.import_module(f"{package}.{module_name}"), name)
-    if not callable(found):
-        raise TypeError(f"{entry_point} is not a function")
+    found = found_in(package, entry_point)
     if deployment["factory"]:
         found = found(deployment["settings"])
         if not callable(found):
             raise TypeError(f"{entry_point} returned {found!r}, which is not a function")
     return found  # type: ignore[no-any-return]
+
+
+def found_in(package: str, entry_point: str) -> Any:
+    """Return what an entry point names. Raises what its import raises, ``AttributeError``, ``TypeError``."""
+    module_name, _, name = entry_point.partition(":")
+    found = getattr(importlib.import_module(f"{package}.{module_name}"), name)
+    if not callable(found):
+        raise TypeError(f"{entry_point} cannot be called")
+    return found
 
 
 def options(headers: dict[str, str]) -> list[dict[str, Any]]:
@@ -115,6 +122,8 @@ class Hook:
 def host(package: str, version: str, deployment_json: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
     deployment = json.loads(deployment_json)
+    if deployment["kind"] == "asgi":
+        return asgi.application(package, deployment, version)
     return application(load(package, deployment), deployment, version)
 
 

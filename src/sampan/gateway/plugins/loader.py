@@ -33,6 +33,7 @@ class Loaded:
 
     version: str
     module: str
+    kind: str = "hook"
 
 
 def package_of(content: Content) -> str:
@@ -158,7 +159,7 @@ class Plugins:
                 self._trying[key] = package  # not live yet, and not to be swept
                 await asyncio.to_thread(write_package, self._dir, package, content)
                 await try_package(self._dir, package, plugin["spec"].get("path") or "plugin")
-                self.live[key] = Loaded(version, f"{package}_app")
+                self.live[key] = Loaded(version, f"{package}_app", content.deployment.kind)
             had_problem = self.problems.pop(key, None)
             if had_problem is None and live is not None and live.version == version:
                 return

@@ -1,7 +1,7 @@
 """``plugin.toml``: what a plugin says of itself, and whether settings are as it wants them.
 
     name = "geo"
-    kind = "hook"                      # what Envoy asks; the default
+    kind = "hook"                      # what Envoy asks, the default; or "asgi"
     factory = "plugin:make"            # called once with the settings, returns what is called
 
     [settings]                         # an OpenAPI v3 schema, as CustomResourceDefinitions have
@@ -28,7 +28,7 @@ from sampan.schema.structure import check_structural
 from sampan.schema.validation import compile_validator
 
 FILE = "plugin.toml"
-KINDS = ("hook",)
+KINDS = ("hook", "asgi")
 FIELDS = {"name", "kind", "entry-point", "factory", "settings", "description"}
 ENTRY_POINT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DEFAULT_ENTRY_POINT = "plugin:request"

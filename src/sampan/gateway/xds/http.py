@@ -7,12 +7,13 @@ from typing import Any
 
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.model.world import Surroundings
-from sampan.gateway.xds.scopes import scoped_routes
+from sampan.gateway.xds.scopes import OVERWRITE, TABLE_HEADER, scoped_routes
 from sampan.gateway.xds.tls import ADS_SOURCE
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 OTLP = "envoy.config.trace.v3.OpenTelemetryConfig"
 HTTP3, KEEP_UNCHANGED, APPEND_IF_ABSENT, SANITIZE_SET = 3, 1, 1, 3
 DEFAULT_LOG = (
@@ -22,8 +23,12 @@ DEFAULT_LOG = (
 )
 
 
-def http_filter(entry: HttpFilter) -> dict[str, Any]:
+def http_filter(entry: HttpFilter, routes: str) -> dict[str, Any]:
     """Return a filter of the chain, asleep until a route wakes it."""
+    if entry.name == "table":
+        append = {"header": {"key": TABLE_HEADER, "value": routes.replace("%", "%%")}, "append_action": OVERWRITE}
+        mutation = {"@type": MUTATION, "mutations": {"request_mutations": [{"append": append}]}}
+        return {"name": entry.name, "typed_config": mutation, "disabled": True}
     if not entry.config:
         discovery = {"config_source": ADS_SOURCE, "type_urls": list(entry.type_urls)}
         return {"name": entry.name, "config_discovery": discovery, "disabled": True}
@@ -42,7 +47,7 @@ def connection_manager(
     scoped: bool = False,
 ) -> dict[str, Any]:
     """Return the network filter for a table of routes: the filters that they need in order, then the router."""
-    chain = [http_filter(entry) for entry in sorted(filters)]
+    chain = [http_filter(entry, routes) for entry in sorted(filters)]
     router = {"@type": ROUTER, "suppress_envoy_headers": True}
     chain.append({"name": "envoy.filters.http.router", "typed_config": router})
     manager: dict[str, Any] = {

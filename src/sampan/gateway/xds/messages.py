@@ -224,6 +224,8 @@ http.ext_authz.v3.ExtAuthzPerRoute: disabled=1:bool check_settings=2:http.ext_au
 http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_request=7:http.ext_authz.v3.AuthorizationRequest
     authorization_response=8:http.ext_authz.v3.AuthorizationResponse
+http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
+http.header_mutation.v3.Mutations: request_mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
 http.grpc_web.v3.GrpcWeb:
 http.local_ratelimit.v3.LocalRateLimit: stat_prefix=1:string token_bucket=3:envoy.type.v3.TokenBucket
     filter_enabled=4:core.RuntimeFractionalPercent filter_enforced=5:core.RuntimeFractionalPercent

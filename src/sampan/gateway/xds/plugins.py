@@ -7,20 +7,21 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sampan.gateway.filters.hook import filter_name
+from sampan.gateway.filters.hook import MODULE_FILTER, filter_name
 from sampan.gateway.model.world import World
 from sampan.gateway.xds.clusters import pipe_cluster
-from sampan.gateway.xds.http import static_manager
+from sampan.gateway.xds.http import ROUTER, static_manager
 from sampan.gateway.xds.listeners import pipe_listener
 from sampan.gateway.xds.tls import ADS_SOURCE
 from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER, PREFIX
 
-MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
 AUTO = 0
 """HTTP/2 from Envoy, HTTP/1 from who asks for the counters."""
 
 
-def resources(world: World, key: str, app: str | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+def resources(
+    world: World, key: str, app: str | None, kind: str = "hook"
+) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
     """Yield ``(type, name, message)`` of what a plugin needs; messages are None when it is not live any more. ``app`` is
     what pyvoy runs, ``module:name``."""
     name = filter_name(key)
@@ -33,7 +34,10 @@ def resources(world: World, key: str, app: str | None) -> Iterator[tuple[str, st
     discovery = {"config_source": ADS_SOURCE, "type_urls": [PREFIX + MODULE_FILTER]}
     nothing = [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]
     hosts = [{"name": "all", "domains": ["*"], "routes": nothing}]
-    manager = static_manager(name, hosts, [{"name": name, "config_discovery": discovery}])
+    filters: list[dict[str, Any]] = [{"name": name, "config_discovery": discovery}]
+    if kind == "asgi":  # the same filter stands before the router in listeners of Gateways, so it ends no chain
+        filters.append({"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}})
+    manager = static_manager(name, hosts, filters)
     yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": AUTO})
     options = {"interface": "asgi", "root_path": "", "loop": "asyncio", "lifespan": False}
     settings = json.dumps({"app": app, **options})
@@ -41,7 +45,7 @@ def resources(world: World, key: str, app: str | None) -> Iterator[tuple[str, st
         "@type": MODULE_FILTER,
         "dynamic_module_config": {"module": {"local": {"filename": world.surroundings.pyvoy_module}}},
         "filter_name": "pyvoy",
-        "terminal_filter": True,
+        "terminal_filter": kind != "asgi",
         "filter_config": {"@type": "google.protobuf.StringValue", "value": settings},
     }
     yield EXTENSION, name, {"name": name, "typed_config": module}

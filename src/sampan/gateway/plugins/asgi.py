@@ -1,0 +1,220 @@
+"""ASGI middlewares inside Envoy: any class of Starlette's shape stands around an application that asks the real routes.
+
+    client → listener (who may) → pyvoy: Middleware(app) → inner listener (retries, weights, rewrites) → backend
+
+pyvoy's filter never hands on to the next filter, so the application inside proxies: to a listener inside this Envoy that has
+the same table of routes and the rest of the filters (``xds/inner.py``). Which table it is stands in a header that the outer
+listener sets. What goes wrong in the middleware ends here, as far as a request can still be answered or sent on. Source:
+ASGI 3.0 (HTTP, with the trailers extension).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.request import FORBIDDEN, NAME
+from sampan.gateway.xds.scopes import TABLE_HEADER
+
+if TYPE_CHECKING:
+    from sampan.gateway.plugins.host import Asgi
+
+DAY_SECONDS = 86400.0
+"""The time limits of routes hold in the inner listener; this one is only not to be in their way."""
+HOP_BY_HOP = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"host", b"upgrade"})
+REPLAYED_BYTES = 1 << 20
+"""So much of a body is kept to be sent on when the middleware fails."""
+
+
+def inner_cluster(table: str, key: str) -> str:
+    """Return the name of what a plugin's requests of a table go to."""
+    return f"inner/{key}/{table}"
+
+
+class Call:
+    """One request on its way through a middleware."""
+
+    def __init__(self, cluster: str, limit: asyncio.Timeout, receive: Any, send: Any) -> None:
+        self.cluster, self._receive, self._send = cluster, receive, send
+        self._limit: asyncio.Timeout | None = limit
+        self.forwarded = self.started = False
+        self._taken: list[dict[str, Any]] | None = []
+        self._size = 0
+
+    def in_time(self) -> None:
+        """The middleware has asked the backend, or answers: from here on its time limit does not count."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(None)
+        self._limit = None
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        if self._taken is not None and message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            self._taken.append(message)
+            if self._size > REPLAYED_BYTES:
+                self._taken = None
+        return message
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether the request can still be sent to the backend as it came, and was not before."""
+        return not self.started and not self.forwarded and self._taken is not None
+
+    def ended(self) -> None:
+        """The middleware has failed: its time limit is no more."""
+        self._limit = None
+
+    async def again(self) -> Any:
+        """Receive the request from its beginning."""
+        return self._taken.pop(0) if self._taken else await self._receive()
+
+    async def send(self, message: Any) -> None:
+        check(message, self.started)
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.in_time()
+        await self._send(message)
+
+
+def check(message: Any, started: bool) -> None:
+    """Raise ``ValueError`` for what a middleware may not send."""
+    kind = message.get("type") if isinstance(message, dict) else None
+    if kind not in ("http.response.start", "http.response.body", "http.response.trailers"):
+        raise ValueError(f"{message!r} is no message of ASGI")
+    if (kind == "http.response.start") is started:
+        raise ValueError(f"{kind} comes {'twice' if started else 'before http.response.start'}")
+    if kind == "http.response.start" and not (
+        isinstance(message.get("status"), int) and 200 <= message["status"] < 600
+    ):
+        raise ValueError(f"{message.get('status')!r} is not the status of an answer (200 to 599)")
+    for name, value in message.get("headers") or ():
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise ValueError(f"header {name!r}: name and value are bytes in ASGI")
+        if not NAME.fullmatch(name.decode("latin-1")) or FORBIDDEN.search(value.decode("latin-1")):
+            raise ValueError(f"header {name!r}: {value!r} cannot be sent")
+    if not isinstance(message.get("body", b""), (bytes, bytearray, memoryview)):
+        raise ValueError("the body is bytes in ASGI")
+
+
+CALL: ContextVar[Call] = ContextVar("call")
+
+
+def application(package: str, deployment: dict[str, Any], version: str) -> Asgi:
+    """Return the application that pyvoy runs for a middleware. Raises what the making of the middleware raises."""
+    from sampan.gateway.plugins.host import found_in
+
+    made, settings = found_in(package, deployment["entry_point"]), deployment["settings"]
+    wrapped = made(settings)(backend) if deployment["factory"] else made(backend, **settings)
+    if not callable(wrapped):
+        raise TypeError(f"{deployment['entry_point']} made {wrapped!r}, which is no ASGI application")
+    counters = Counters(deployment["key"], version)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        table = next((value.decode() for name, value in scope["headers"] if name == TABLE_HEADER.encode()), "")
+        if not table:  # not by a listener of ours: somebody who may open the plugin's socket
+            await (counters.send(send) if scope["path"] == "/counters" else answer(send, 404, "no table\n"))
+            return
+        headers = [pair for pair in scope["headers"] if pair[0] != TABLE_HEADER.encode()]
+        if any(name == b"upgrade" for name, _ in headers):
+            await answer(send, 501, "WebSockets cannot pass an ASGI middleware of this gateway\n")
+            return
+        with counters.request() as measured:
+            cluster = inner_cluster(table, deployment["key"])
+            try:
+                async with asyncio.timeout(deployment["timeout_seconds"]) as limit:
+                    call = Call(cluster, limit, receive, send)
+                    CALL.set(call)
+                    await wrapped({**scope, "headers": list(headers)}, call.receive, call.send)
+                if not call.started:
+                    raise RuntimeError("it ended without an answer")
+            except Exception as error:
+                if isinstance(error, TimeoutError) and limit.expired():
+                    error = TimeoutError(f"it took longer than {deployment['timeout_seconds']:g} s")
+                measured.failed(error, traceback.format_exc())
+                print(traceback.format_exc(), file=sys.stderr)
+                if call.started:
+                    raise
+                call.ended()
+                if deployment["fails_open"] and call.can_pass:
+                    await backend({**scope, "headers": headers}, call.again, call.send)
+                else:
+                    await answer(send, 500, f"plugin failed: {type(error).__name__}: {error}\n")
+            measured.answered = not call.forwarded
+
+    return app
+
+
+async def answer(send: Any, status: int, text: str) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(text.encode())).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode(), "more_body": False})
+
+
+async def backend(scope: Any, receive: Any, send: Any) -> None:
+    """The application inside: send the request to the real routes, and the answer back as it comes."""
+    if scope["type"] != "http":
+        return
+    from pyqwest import Headers, Request
+    from pyvoy.asgi.httpclient import HTTPTransport
+
+    call = CALL.get()
+    call.forwarded = True
+    call.in_time()
+    pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"] if k.lower() not in HOP_BY_HOP]
+    headers = Headers([(name, value) for name, value in pairs if name.lower() != TABLE_HEADER])
+    request = Request(scope["method"], url_of(scope), headers, await body_of(receive))
+    response = await HTTPTransport(call.cluster, timeout=DAY_SECONDS).execute(request)
+    got = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    got = [pair for pair in got if pair[0].lower() not in HOP_BY_HOP]
+    grpc = response.headers.get("content-type", "").startswith("application/grpc")
+    trailers = grpc and "grpc-status" not in response.headers  # there, the answer is headers only
+    await send({"type": "http.response.start", "status": response.status, "headers": got, "trailers": trailers})
+    async for chunk in response.content:
+        await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    if trailers:
+        last = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.trailers.items()]
+        await send({"type": "http.response.trailers", "headers": last, "more_trailers": False})
+
+
+def url_of(scope: Any) -> str:
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "unknown")
+    same = scope.get("raw_path") and quote(scope["path"], safe="") == quote(unquoted(scope["raw_path"]), safe="")
+    path = scope["raw_path"].decode("latin-1").partition("?")[0] if same else quote(scope["path"])
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{scope['scheme']}://{host}{path}{'?' + query if query else ''}"
+
+
+def unquoted(raw_path: bytes) -> str:
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(raw_path.partition(b"?")[0]).decode("utf-8", "replace")
+
+
+async def body_of(receive: Any) -> bytes | AsyncIterator[bytes]:
+    """Return the body: at once where it is short, else as it comes."""
+    first = await receive()
+    if first["type"] != "http.request" or not first.get("more_body"):
+        return bytes(first.get("body", b""))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        message = first
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the client has gone")
+            if message.get("body"):
+                yield bytes(message["body"])
+            if not message.get("more_body"):
+                return
+            message = await receive()
+
+    return chunks()
