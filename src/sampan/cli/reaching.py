@@ -78,6 +78,13 @@ async def node(options: argparse.Namespace) -> AsyncIterator[Inspection]:
         runtime.close()
 
 
+def kubectl(options: argparse.Namespace) -> str:
+    """Return how a person runs kubectl on what the options name."""
+    if options.kubeconfig:
+        return f"kubectl --kubeconfig {options.kubeconfig}"
+    return "sampan kubectl" if options.name == "default" else f"sampan kubectl --name {options.name}"
+
+
 def running(name: str) -> Settings:
     """Return the settings of a cluster whose containers run. Raises ``ClusterError``."""
     from sampan.cluster import lifecycle

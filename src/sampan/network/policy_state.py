@@ -63,7 +63,7 @@ class PolicyState:
         if record is None:
             record = self.pods[key] = Record(facts)
             self._by_namespace.setdefault(facts.namespace, {})[key] = record
-            self._match(record)
+            self._match(record, new=True)
             fresh = facts.addresses
         elif record.facts == facts:
             return
@@ -215,8 +215,8 @@ class PolicyState:
         self._stacks.subtract(record.stacks)
         record.stacks = stacks
 
-    def _match(self, record: Record) -> None:
-        """Look at every selector again for one pod."""
+    def _match(self, record: Record, *, new: bool = False) -> None:
+        """Look at every selector again for one pod. One that is new has no connections yet."""
         facts = record.facts
         places = ("", facts.namespace)
         policies = {
@@ -231,7 +231,8 @@ class PolicyState:
             for name, peers in self._peers_of.get(place, {}).items()
             if peers.holds(facts, self.namespaces)
         }
-        if record.policies - policies or record.policies ^ policies or record.sets - sets:
+        # who joins the peers of a rule may be denied by it, who leaves them no longer allowed
+        if record.policies ^ policies or (record.sets ^ sets and not new):
             self.tightened = True
         record.policies, record.sets = policies, sets
         self._dirty_pods.add(facts.key)

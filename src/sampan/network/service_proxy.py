@@ -95,12 +95,15 @@ class ServiceProxy:
     async def _keep(self, kernel: ServiceKernel, ready: Callable[[], None]) -> None:
         whole, pause = True, FIRST_PAUSE_SECONDS
         announced = False
+        # what the kernel has not taken yet stays
+        changed: dict[str, ServiceRules] = {}
+        stale: dict[Frontend, frozenset[Endpoint]] = {}
         while True:
             self._wake.clear()
             begun = time.perf_counter()
-            changed = {key: self._rules(key) for key in self._changed}
+            changed.update((key, self._rules(key)) for key in self._changed)
             self._changed.clear()
-            stale = self._stale(changed)
+            stale.update(self._stale(changed))
             change = self.table.update(changed)
             try:
                 await self._apply(kernel, change, whole)
@@ -117,6 +120,7 @@ class ServiceProxy:
             self.metrics.synced(time.perf_counter() - begun, time.time(), whole, changed)
             self._on_synced({**changed, **self.table.services} if whole else changed)
             whole, pause = False, FIRST_PAUSE_SECONDS
+            changed, stale = {}, {}
             if not announced:
                 announced = True
                 ready()

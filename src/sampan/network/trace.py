@@ -71,7 +71,7 @@ def trace(world: World, client: str, text: str, protocol: str, version: int = 0,
     """Return the way from a pod (``namespace/name``) to a destination. ``version`` 6 asks for IPv6 where there is a
     choice. Raises ``TraceError``."""
     if client not in world.pods:
-        raise TraceError(f"there is no pod {client}", "`sampan kubectl get pods -A` shows them")
+        raise TraceError(f"there is no pod {client}", "`kubectl get pods -A` shows them")
     pod = world.pods[client]
     namespace = client.partition("/")[0]
     node = str(pod["spec"].get("nodeName") or "")

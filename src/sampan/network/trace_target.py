@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sampan.network.families import FAMILIES, Address, Family, parse_address
@@ -115,7 +115,7 @@ def _service(world: World, namespace: str, name: str) -> Object:
     found = world.services.get(f"{namespace}/{name}")
     if found is None:
         near = difflib.get_close_matches(f"{namespace}/{name}", world.services, 3)
-        hint = f"there are {', '.join(near)}" if near else "`sampan kubectl get services -A` shows them"
+        hint = f"there are {', '.join(near)}" if near else "`kubectl get services -A` shows them"
         raise TraceError(f"there is no Service {name!r} in namespace {namespace!r}", hint)
     return found
 
@@ -125,10 +125,12 @@ def _of_service(text: str, service: Object, port: str, world: World, asker: Aske
     key = f"{metadata.get('namespace')}/{metadata['name']}"
     dns = f"{metadata['name']}.{metadata.get('namespace')}.svc.{world.cluster_domain}"
     name = f"{hostname}.{dns}" if hostname else dns
-    if spec.get("type") == "ExternalName":
-        found = _of_world(text, str(spec["externalName"]), port, asker)
+    if spec.get("type") == "ExternalName" and not hostname:
+        found = _aliased(text, str(spec["externalName"]), port, world, asker)
         what = f"Service {key}, an ExternalName: CNAME {spec['externalName']}"
-        return Target(text, found.protocol, found.port, name, what, found.addresses, key, False, found.endpoints)
+        if found.service:
+            what += f", {found.what}"
+        return replace(found, name=name, what=what, service=found.service or key)
     if spec.get("clusterIP") in (None, "", "None") or hostname:
         return _headless(text, name, service, port, world, asker, hostname)
     chosen = _port(service, key, port, asker.protocol)
@@ -137,6 +139,33 @@ def _of_service(text: str, service: Object, port: str, world: World, asker: Aske
         return Target(text, asker.protocol, int(chosen["port"]), name, f"Service {key}", service=key,
                       problem=f"it has no {asker.family.name} address")  # fmt: skip
     return _through(text, name, key, service, chosen, address, world, asker, outside=False)
+
+
+def _aliased(text: str, name: str, port: str, world: World, asker: Asker) -> Target:
+    """Return what the name of an ExternalName means, as the server follows it: aliases of the cluster, then the world's."""
+    known: list[str] = []
+    while name not in known:
+        known.append(name)
+        service = _service_called(name, world)
+        if service is None:
+            if not name.rstrip(".").lower().endswith(f".svc.{world.cluster_domain}"):
+                return _of_world(text, name, port, asker)
+            try:
+                return target_of(f"{name}:{port}", world, asker)  # an endpoint's own name
+            except TraceError as error:
+                problem = f"it has no address: {error}"
+                return Target(text, asker.protocol, _number(port, text), name, problem=problem)
+        if service["spec"].get("type") != "ExternalName":
+            return _of_service(text, service, port, world, asker)
+        name = str(service["spec"]["externalName"])
+    problem = f"it has no address: {' → '.join([*known, name])} is a circle"
+    return Target(text, asker.protocol, _number(port, text), name, problem=problem)
+
+
+def _service_called(name: str, world: World) -> Object | None:
+    inner = name.rstrip(".").lower().removesuffix(f".svc.{world.cluster_domain}")
+    service, _, namespace = inner.partition(".")
+    return world.services.get(f"{namespace}/{service}") if inner != name.rstrip(".").lower() else None
 
 
 def _port(service: Object, key: str, port: str, protocol: str) -> Any:
@@ -250,7 +279,8 @@ def _of_address(text: str, address: Address, port: str, world: World, asker: Ask
         for own, given, outside in _frontends(service, number, asker.protocol, world):
             if own == address:
                 here = Asker(asker.namespace, asker.node, _family(address), asker.protocol)
-                return _through(text, "", key, service, given, address, world, here, outside=outside)
+                found = _through(text, "", key, service, given, address, world, here, outside=outside)
+                return replace(found, port=number)
         if any(own == address for own, _ in _addresses(service)):
             problem = f"the Service has no {asker.protocol.upper()} port {number}: refused"
             return Target(text, asker.protocol, number, "", f"Service {key}", (address,), key, problem=problem)

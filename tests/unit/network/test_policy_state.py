@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sampan.network.policy_agent import NotAdmitted, PolicyAgent
-from sampan.network.policy_model import network_policy, pod_facts
+from sampan.network.policy_model import cluster_network_policy, network_policy, pod_facts
 from sampan.network.policy_state import PolicyState
 
 Object = dict[str, Any]
@@ -81,6 +81,21 @@ def test_a_pod_made_anew_has_not_the_old_one_s_address(state: PolicyState) -> No
     assert closed(state) == set()
     state.attach("x/a", "2", (SECOND,))
     assert closed(state) == {"10.0.0.2"}
+
+
+def test_who_joins_the_peers_of_a_denying_rule_is_looked_at(state: PolicyState) -> None:
+    """Its connections were left tracked: only those who left a set were looked at."""
+    peers = [{"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"quarantine": "yes"}}}}]
+    rules = [{"action": "Deny", "from": peers}]
+    spec = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, "ingress": rules}
+    parsed = cluster_network_policy({"metadata": {"name": "deny"}, "spec": spec})
+    state.set_policy(parsed.owner, parsed)
+    state.set_pod("x/c", pod_facts(pod("c", "1", "10.0.0.1")))
+    state.tightened = False
+    ill = pod("c", "1", "10.0.0.1")
+    ill["metadata"]["labels"]["quarantine"] = "yes"
+    state.set_pod("x/c", pod_facts(ill))
+    assert state.tightened
 
 
 def test_pods_that_ended_host_network_pods_and_those_elsewhere(state: PolicyState) -> None:

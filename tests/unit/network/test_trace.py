@@ -116,6 +116,35 @@ def test_other_kinds_of_destinations(world: World) -> None:
     assert own.branches[0].exempt == "a pod always reaches itself" and "masqueraded" in own.branches[0].source_seen
 
 
+def external(world: World, name: str, to: str) -> None:
+    spec = {"type": "ExternalName", "externalName": to}
+    world.services[f"shop/{name}"] = {"metadata": {"namespace": "shop", "name": name}, "spec": spec}
+
+
+def test_an_alias_of_the_cluster_is_followed(world: World) -> None:
+    """It was looked up by the host's resolver, which knows nothing of the cluster, and told not to be reached."""
+    external(world, "alias", "web.shop.svc.cluster.local.")
+    external(world, "again", "alias.shop.svc.cluster.local")
+    for name in ("alias", "again"):
+        found = ask(world, f"{name}:80")
+        assert found.reached == YES and found.target.translated and found.target.service == "shop/web"
+        assert found.target.name == f"{name}.shop.svc.cluster.local"
+        assert found.target.what.endswith(", Service shop/web")
+    external(world, "one", "db-1.db.shop.svc.cluster.local")
+    assert [str(one.endpoint) for one in ask(world, "one:5432").branches] == ["10.0.0.4:5432"]
+    external(world, "gone", "nobody.shop.svc.cluster.local")
+    assert "there is no Service 'nobody'" in ask(world, "gone:80").target.problem
+    external(world, "web2", "web3.shop.svc.cluster.local")
+    external(world, "web3", "web2.shop.svc.cluster.local")
+    assert "is a circle" in ask(world, "web2:80").target.problem
+
+
+def test_a_probe_goes_to_the_port_that_was_asked(world: World) -> None:
+    """A NodePort's probe went to the Service's port at the node."""
+    assert ask(world, "10.0.255.2:30080").target.port == 30080
+    assert ask(world, "web:http").target.port == 80
+
+
 def test_services_that_lead_nowhere_and_those_that_choose(world: World) -> None:
     found = ask(world, "none:80")
     assert found.reached == NO and "no endpoint is ready" in found.target.problem

@@ -35,7 +35,7 @@ async def show(options: argparse.Namespace) -> int:
     async with reaching.api(options) as api:
         world = await read_world(api, "")
     if key not in world.pods:
-        raise ClusterError(f"there is no pod {key}", "`sampan kubectl get pods -A` shows them")
+        raise ClusterError(f"there is no pod {key}", f"`{reaching.kubectl(options)} get pods -A` shows them")
     facts = world.facts(key)
     if facts is None:
         print(f"{key} is of the host's network: policies do not select it")

@@ -63,7 +63,7 @@ async def show(options: argparse.Namespace) -> int:
     try:
         found = trace(world, client, options.to, options.protocol, options.version, links_of(options))
     except TraceError as error:
-        raise ClusterError(str(error), error.hint) from error
+        raise ClusterError(str(error), error.hint.replace("`kubectl", f"`{reaching.kubectl(options)}")) from error
     live = await send(options, world.pods[client], found) if options.live else None
     if options.output == "json":
         shown = document(found)
@@ -156,8 +156,9 @@ def text(found: Trace) -> list[str]:
     from sampan.network.trace import NO, YES
 
     target = found.target
-    port = f"{target.port}/{target.protocol.upper()}"
-    lines = [f"{found.client} ({found.address}) to {target.name or target.asked} {port}", ""]
+    protocol = target.protocol.upper()
+    to = f"{target.name} {target.port}/{protocol}" if target.name else f"{target.asked} {protocol}"
+    lines = [f"{found.client} ({found.address}) to {to}", ""]
     where = ", ".join(map(str, target.addresses)) or "no address"
     lines.append(f"  {'name' if target.name else 'address':9} {target.name or target.asked} is {target.what}: {where}")
     if target.problem:
