@@ -100,6 +100,10 @@ class Assembler:
     def open(self) -> bool:
         return bool(self._pieces) or any(joiner.open for joiner in self.joiners.values())
 
+    def patience(self, seconds: float) -> float:
+        """Return after how many seconds without a line records end: ``seconds``, but where a rule says otherwise."""
+        return max((getattr(joiner, "timeout_seconds", seconds) for joiner in self.joiners.values()), default=seconds)
+
     def save(self) -> bytes:
         """Return what is held, for ``restore`` after a restart."""
         pieces = {stream: (at.time, at.parts, at.size, at.over) for stream, at in self._pieces.items()}

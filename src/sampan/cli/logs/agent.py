@@ -39,6 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="a record ends after so long (default: %(default)s)",
     )
+    parser.add_argument(
+        "--rules", metavar="FILE", help="rules for files by their paths: ours, Fluent Bit's or Filebeat's"
+    )
     parser.add_argument("--poll", type=float, default=0.0, metavar="S", help="look every S seconds, do without inotify")
     parser.add_argument("--once", action="store_true", help="read what is there, deliver it, and end")
 
@@ -58,15 +61,18 @@ def run(options: argparse.Namespace) -> int:
 async def serve(options: argparse.Namespace) -> int:
     """Work until a signal; then give out what is held."""
     from sampan.logs.agent import Agent
-    from sampan.logs.joining import Joiner
     from sampan.logs.outputs.named import output_named
     from sampan.logs.reading.finding import Roots
     from sampan.logs.reading.following import Following
     from sampan.logs.reading.ledger import Ledger
+    from sampan.logs.rules.file import joiner_for, read_rules
 
+    rules = read_rules(Path(options.rules)) if options.rules else []
     outputs = [output_named(address) for address in options.output or ["json:-"]]
     ledger = Ledger(Path(options.state) / "positions.db")
-    following = Following(Roots(options.path), ledger.positions(), make_joiner=lambda _: Joiner, format=options.format)
+    following = Following(
+        Roots(options.path), ledger.positions(), make_joiner=lambda path: joiner_for(rules, path), format=options.format
+    )
     agent = Agent(following, ledger, outputs, flush_seconds=options.flush_seconds, poll_seconds=options.poll)
     if options.once:
         await agent.once()

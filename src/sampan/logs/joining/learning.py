@@ -86,7 +86,7 @@ class Learner:
             self._due = ENOUGH_LINES
 
     def _conclude(self) -> None:
-        found = common(self._shapes, sum(self._shapes.values()))
+        found = without_words(common(self._shapes, sum(self._shapes.values())))
         pattern = pattern_of(found) if says_something(found) else b""
         if pattern != self.pattern:
             self.pattern = pattern
@@ -108,6 +108,14 @@ def common(shapes: Counter[tuple[bytes, ...]], total: int) -> tuple[bytes, ...]:
             break
         prefix = best
     return prefix
+
+
+def without_words(shape: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return a beginning up to its last number or sign: words after it are each record's own."""
+    end = len(shape)
+    while end and shape[end - 1] in (b"a", b" "):
+        end -= 1
+    return shape[:end]
 
 
 class _Nothing(Learner):

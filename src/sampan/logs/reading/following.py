@@ -235,9 +235,9 @@ class Following:
 
     def quiet(self, seconds: float) -> Iterator[Read]:
         """Yield what is held of files to which nothing has come for so long."""
-        until = time.monotonic() - seconds
+        now = time.monotonic()
         for file in self.files.values():
-            if file.assembler.open and file.changed_at <= until:
+            if file.assembler.open and file.changed_at <= now - file.assembler.patience(seconds):
                 yield Read(file, file.assembler.flush("timeout"))
 
     def let_go(self) -> Iterator[Read]:

@@ -1,0 +1,65 @@
+"""A file of rules: ours, Fluent Bit's (both forms) or Filebeat's; and which rule a log file has.
+
+Ours is YAML: ``rules``, each with ``name``, ``path`` (a pattern of file names; without one it is asked for by name) and
+``multiline``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sampan.logs.assembling import Joins
+from sampan.logs.joining import Joiner
+from sampan.logs.rules.filebeat import rules_of_inputs
+from sampan.logs.rules.fluent_bit import rule_of_parser, sections
+from sampan.logs.rules.joiner import RuleJoiner
+from sampan.logs.rules.rule import Rule, RuleError, rule_of
+
+
+def read_rules(path: Path) -> list[Rule]:
+    """Return the rules of a file. Raises ``OSError``, ``RuleError``."""
+    return parse_rules(path.read_text())
+
+
+def parse_rules(text: str) -> list[Rule]:
+    if "[multiline_parser]" in text.lower():
+        return [rule_of_parser(parser, f"MULTILINE_PARSER {parser.get('name', '')}") for parser in sections(text)]
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RuleError("file", f"this is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RuleError("file", "rules, multiline_parsers or filebeat.inputs are wanted")
+    inputs = content.get("filebeat.inputs") or (content.get("filebeat") or {}).get("inputs")
+    if inputs:
+        return list(rules_of_inputs(inputs))
+    if content.get("multiline_parsers"):
+        return [
+            rule_of_parser(parser, f"multiline_parsers[{number}]")
+            for number, parser in enumerate(content["multiline_parsers"])
+        ]
+    return [ours(one, f"rules[{number}]") for number, one in enumerate(content.get("rules") or ())]
+
+
+def ours(one: Any, field: str) -> Rule:
+    if not isinstance(one, dict) or not isinstance(one.get("multiline"), dict):
+        raise RuleError(f"{field}.multiline", "options are wanted")
+    unknown = set(one) - {"name", "path", "multiline"}
+    if unknown:
+        raise RuleError(f"{field}.{min(unknown)}", "there is no such field")
+    if not isinstance(one.get("name"), str):
+        raise RuleError(f"{field}.name", "a name is wanted")
+    return rule_of(one["name"], one["multiline"], f"{field}.multiline", str(one.get("path", "")))
+
+
+def joiner_for(rules: Iterable[Rule], path: str, name: str = "") -> Callable[[], Joins]:
+    """Return what makes the joiners of a file: by the rule of that name, or the first for its path, or what is built in."""
+    for rule in rules:
+        if rule.name == name if name else rule.path and fnmatch.fnmatchcase(path, rule.path):
+            return lambda: RuleJoiner(rule)
+    return Joiner

@@ -1,0 +1,77 @@
+"""Lines of one stream by a user's rule. A record over the rule's limits goes on in marked further parts."""
+
+from __future__ import annotations
+
+from sampan.logs.joining import Limits, Record
+from sampan.logs.rules.rule import Rule
+
+Saved = tuple[list[tuple[bytes, bytes]], str, int, int, str, bool]
+
+
+class RuleJoiner:
+    """Of the same shape as ``joining.Joiner``."""
+
+    def __init__(self, rule: Rule, limits: Limits | None = None) -> None:
+        self.done: list[Record] = []
+        self.timeout_seconds = rule.timeout_seconds
+        self._rule, self._most_bytes = rule, (limits or Limits()).bytes
+        self._held: list[tuple[bytes, bytes]] = []
+        self._size = 0
+        self._state = ""
+        self._part = self._split = 0
+        self._id = ""
+        self._torn = False
+
+    @property
+    def open(self) -> bool:
+        return bool(self._held)
+
+    def take(self, time: bytes, line: bytes) -> None:
+        """Take one line, without its newline."""
+        joins, ends, self._state = self._rule.step(self._state, line, len(self._held))
+        if not (joins and (self._held or self._id)):
+            self._close("next")
+            self._part, self._id = 0, ""
+        self._held.append((time, line))
+        self._size += len(line) + 1
+        if ends:
+            self._close("complete")
+            self._part, self._id = 0, ""
+        elif len(self._held) >= self._rule.max_lines or self._size > self._most_bytes:
+            self._cut()
+
+    def take_piece(self, time: bytes, piece: bytes, last: bool) -> None:
+        """Take a piece of a line that is over the limits."""
+        if self._torn:
+            self._held.append((time, piece))
+        else:
+            self.take(time, piece)
+        self._torn = not last
+        if self._torn and self._held:
+            self._cut()
+
+    def flush(self, why: str = "timeout") -> None:
+        self._close(why)
+        self._state, self._part, self._id = "", 0, ""
+
+    def _cut(self) -> None:
+        if not self._id:
+            self._split += 1
+            self._id = f"{self._held[0][0].decode('utf-8', 'replace')}-{self._split}"
+        self._close("limit")
+        self._part += 1
+
+    def _close(self, why: str) -> None:
+        if self._held:
+            text = b"\n".join(line for _, line in self._held)
+            rule = self._rule.name if len(self._held) > 1 else ""
+            self.done.append(Record(self._held[0][0], text, len(self._held), rule, why, self._id, self._part))
+        self._held, self._size = [], 0
+
+    def save(self) -> Saved:
+        return (self._held, self._state, self._part, self._split, self._id, self._torn)
+
+    def restore(self, saved: Saved) -> None:
+        held, self._state, self._part, self._split, self._id, self._torn = saved
+        self._held = [(time, line) for time, line in held]
+        self._size = sum(len(line) + 1 for _, line in self._held)
