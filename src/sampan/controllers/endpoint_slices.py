@@ -25,6 +25,7 @@ from sampan.controllers.service_endpoints import (
     selects,
     within_capacity,
 )
+from sampan.controllers.trigger_times import TriggerTimes, with_trigger
 from sampan.schema.objects import Object
 
 ZONE = "topology.kubernetes.io/zone"
@@ -55,6 +56,7 @@ class EndpointSliceController(Controller):
         nodes.add_handler(self._on_node)
         self._informers.append(nodes)
         self.expectations = Expectations()
+        self.triggers = TriggerTimes()
         pods.add_index(BY_NAMESPACE, namespace_of)
         services.add_index(BY_NAMESPACE, namespace_of)
         slices.add_index(BY_SERVICE, service_of)
@@ -88,6 +90,7 @@ class EndpointSliceController(Controller):
         service = self.services.get(key)
         if service is None:
             self.expectations.forget(key)
+            self.triggers.forget(key)
             await self._delete_endpoints(key)  # slices are owned by their Service, Endpoints are not
             return None
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
@@ -96,29 +99,37 @@ class EndpointSliceController(Controller):
             return None
         if not self.expectations.satisfied(key):
             return BELIEVED_SECONDS  # the slice made last is not in the informer yet: it would be made twice
-        pods = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
+        near = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
+        pods = [pod for pod in near if selects(service, pod)]
+        moment = self.triggers.look(key, service, pods)
         families = families_of(service)
         groups = {family: endpoints_of(service, pods, family, self.zones) for family in families}
         present = [one for one in self.slices.by_index(BY_SERVICE, key) if managed(one)]
         ours = [one for one in present if is_owned(one, service) and one["addressType"] in families]
         for family in families:
-            await self._write_slices(service, key, family, ours, groups[family])
+            await self._write_slices(service, key, family, ours, groups[family], moment)
         # of a Service of this name before, or of a family that it no longer has
         await self._delete_slices(one for one in present if one not in ours)
         # Endpoints know one family only: the Service's first
         kept, over = within_capacity(group for _, group in sorted(groups[families[0]].items()))
-        await self._write_endpoints(service, key, legacy_subsets(kept), over)
+        await self._write_endpoints(service, key, legacy_subsets(kept), over, moment)
         return None
 
     async def _write_slices(
-        self, service: Object, key: str, family: str, ours: list[Object], wanted: dict[bytes, Group]
+        self,
+        service: Object,
+        key: str,
+        family: str,
+        ours: list[Object],
+        wanted: dict[bytes, Group],
+        moment: str,
     ) -> None:
         labels = slice_labels(service)
         todo = plan([one for one in ours if one["addressType"] == family], wanted, labels)
         for ports, endpoints in todo.create:
-            await self._create(key, new_slice(service, labels, family, ports, endpoints))
+            await self._create(key, triggered(new_slice(service, labels, family, ports, endpoints), moment))
         for changed in todo.update:
-            await self.client.update(ENDPOINT_SLICES, changed)
+            await self.client.update(ENDPOINT_SLICES, triggered(changed, moment))
         await self._delete_slices(todo.delete)
 
     async def _delete_slices(self, surplus: Iterable[Object]) -> None:
@@ -146,7 +157,7 @@ class EndpointSliceController(Controller):
             if not error.is_not_found:
                 raise
 
-    async def _write_endpoints(self, service: Object, key: str, subsets: list[Object], over: bool) -> None:
+    async def _write_endpoints(self, service: Object, key: str, subsets: list[Object], over: bool, moment: str) -> None:
         there = self.endpoints.get(key)
         metadata = service["metadata"]
         labels = {**(metadata.get("labels") or {}), ENDPOINTS_LABEL: "endpoint-controller"}
@@ -163,7 +174,7 @@ class EndpointSliceController(Controller):
             if over:
                 new["metadata"]["annotations"] = {OVER_CAPACITY: "truncated"}
             try:
-                await self.client.create(ENDPOINTS, new)
+                await self.client.create(ENDPOINTS, triggered(new, moment))
             except ApiError as error:
                 if not error.already_exists:
                     raise
@@ -175,7 +186,14 @@ class EndpointSliceController(Controller):
         same = (before.get("labels") or {}, before.get("annotations") or {}) == (labels, annotations)
         if not same or (there.get("subsets") or []) != subsets:
             changed = {**before, "labels": labels, "annotations": annotations}
-            await self.client.update(ENDPOINTS, {**there, "metadata": changed, "subsets": subsets})
+            await self.client.update(ENDPOINTS, triggered({**there, "metadata": changed, "subsets": subsets}, moment))
+
+
+def triggered(obj: Object, moment: str) -> Object:
+    """Return what is written with the moment of what it is written for."""
+    annotations = with_trigger(obj["metadata"].get("annotations"), moment)
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "annotations"}
+    return {**obj, "metadata": {**metadata, "annotations": annotations} if annotations else metadata}
 
 
 def service_of(endpoint_slice: Object) -> list[str]:

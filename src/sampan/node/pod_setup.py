@@ -35,8 +35,12 @@ class PodSetup:
         """The handler of the pod's RuntimeClass, once a sandbox was asked for."""
 
     async def prepare(self) -> None:
-        """Make what is missing. Raises ``VolumeError``, ``RuntimeFailure``."""
-        await asyncio.gather(self._prepare_volumes(), self._prepare_sandbox())
+        """Make what is missing. Raises ``VolumeError``, ``RuntimeFailure``: the first problem, once both have come to an end.
+        The next look would ask for the same sandbox while the runtime still makes it."""
+        problems = await asyncio.gather(self._prepare_volumes(), self._prepare_sandbox(), return_exceptions=True)
+        for problem in problems:
+            if problem is not None:
+                raise problem
 
     async def _prepare_volumes(self) -> None:
         """Set up what is missing and bring up to date what follows its objects, side by side. The first problem is raised,

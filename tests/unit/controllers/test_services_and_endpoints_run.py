@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.client.resources import DEPLOYMENTS, ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
+from sampan.controllers.trigger_times import TRIGGER_TIME
 from sampan.schema.objects import Object
 
 
@@ -53,6 +54,8 @@ async def test_endpoints_come_and_go_with_pods(cluster: Any) -> None:
         ENDPOINTS, "web", lambda e: e.get("subsets") and len(e["subsets"][0]["addresses"]) == 3
     )
     assert legacy["subsets"][0]["ports"] == [{"name": "http", "port": 8080, "protocol": "TCP"}]
+    for told in (found, legacy):  # when the pods became ready: what proxies measure their delay by
+        assert told["metadata"]["annotations"][TRIGGER_TIME] >= legacy["metadata"]["creationTimestamp"]
     await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 1}}, "default")
     await cluster.until_all(ENDPOINT_SLICES, lambda slices: len(ready("web", slices)) == 1)
     await cluster.client.delete(SERVICES, "web", "default")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,13 +15,16 @@ from sampan.node import cri_pb2 as cri
 from sampan.node.container_status import container_status
 from sampan.node.env_files import EnvFileFault, parse
 from sampan.node.environment import ConfigError, environment_of
+from sampan.node.local_pod import LocalPod
 from sampan.node.pod_config import NameTooLong, namespace_options, sandbox_hostname
 from sampan.node.pod_dns import DnsSettings, dns_config
+from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_view import ContainerView
 from sampan.node.probes import HttpFault, Target, ask, get
 from sampan.node.restart_backoff import RestartBackoff
 from sampan.node.signals import for_cri, for_kernel
 from sampan.node.stopping import Ending
+from sampan.node.volumes import VolumeError
 
 
 def test_files_of_variables() -> None:
@@ -183,3 +186,25 @@ async def test_a_turn_is_waited_for_only_while_there_is_time() -> None:
     await asyncio.sleep(0)
     ending.shorten(0)
     assert await asyncio.wait_for(waiting, 5) is None and ending.cut
+
+
+async def test_a_volume_that_fails_does_not_leave_its_sandbox_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look asked for the sandbox again, and the runtime said ``name is reserved``; a pod that went meanwhile left
+    its sandbox behind."""
+    setup, made = PodSetup(cast("LocalPod", None)), asyncio.Event()
+    ended = []
+
+    async def volumes() -> None:
+        raise VolumeError("no")
+
+    async def sandbox() -> None:
+        await made.wait()
+        ended.append("sandbox")
+
+    monkeypatch.setattr(setup, "_prepare_volumes", volumes)
+    monkeypatch.setattr(setup, "_prepare_sandbox", sandbox)
+    looking = asyncio.create_task(setup.prepare())
+    asyncio.get_running_loop().call_later(0, made.set)
+    with pytest.raises(VolumeError):
+        await looking
+    assert ended == ["sandbox"]
