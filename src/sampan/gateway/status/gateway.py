@@ -54,6 +54,8 @@ def programmed(
 
     if accepted["status"] != "True":
         return no("Invalid", accepted["message"])
+    if world.surroundings.on_host and not given:
+        return no("AddressNotAssigned", "its listeners are being opened")
     if any(address not in given for address in model.addresses):
         missing = ", ".join(address for address in model.addresses if address not in given)
         return no("AddressNotUsable", f"{missing}: not free, or not one of this cluster's addresses, or more than one")

@@ -44,7 +44,8 @@ def gateway_listener(
     """Return the Envoy listener for a port of a Gateway, None when there is nothing to tell Envoy."""
     serving = [entry for entry in gateway.listeners if (entry.port, entry.transport) == (port, transport)]
     serving = [entry for entry in serving if entry.serves]
-    address: dict[str, Any] = {"address": world.surroundings.node_ip, "port_value": envoy_port}
+    own = gateway.addresses[0] if world.surroundings.on_host and gateway.addresses else world.surroundings.node_ip
+    address: dict[str, Any] = {"address": own, "port_value": envoy_port}
     name = f"{gateway.key}/{port}"
     result = EnvoyListener({"name": name, "address": {"socket_address": address}})
     if transport == "UDP":

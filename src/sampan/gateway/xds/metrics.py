@@ -16,6 +16,8 @@ ADMIN, METRICS = "sampan/admin", "sampan/metrics"
 
 def resources(world: World) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield ``(type, name, message)``."""
+    if not world.surroundings.metrics_port:
+        return
     yield CLUSTER, ADMIN, pipe_cluster(ADMIN, f"{world.surroundings.plugin_sockets}/admin.sock", http2=False)
     get = {"name": ":method", "string_match": {"exact": "GET"}}
     action = {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus", "timeout": {"seconds": 30}}
@@ -28,7 +30,7 @@ def resources(world: World) -> Iterator[tuple[str, str, dict[str, Any]]]:
     ]
     router = [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}]
     manager = {"name": "http", "typed_config": static_manager("metrics", hosts, router)}
-    address = {"address": world.surroundings.node_ip, "port_value": PORT}
+    address = {"address": world.surroundings.node_ip, "port_value": world.surroundings.metrics_port}
     yield (
         LISTENER,
         METRICS,

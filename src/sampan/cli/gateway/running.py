@@ -1,0 +1,83 @@
+"""``sampan gateway run``: a gateway without Kubernetes, from a directory of files, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sampan.gateway.alone.files import Problem
+
+SUMMARY = "a gateway from a directory of files, without Kubernetes"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", metavar="DIR", required=True, help="manifests, YAML or JSON, followed as they change"
+    )
+    parser.add_argument("--check", action="store_true", help="say what is wrong with the files, and start nothing")
+    parser.add_argument(
+        "--address",
+        default="0.0.0.0",
+        help="the host's address for Gateways that ask for none (default: every one, %(default)s)",
+    )
+    parser.add_argument(
+        "--metrics-port", type=int, default=0, metavar="PORT", help="Envoy's counters for Prometheus (default: nowhere)"
+    )
+    parser.add_argument("--log-dir", metavar="DIR", help="of envoy.log and access.log (default: they are not kept)")
+
+
+def run(options: argparse.Namespace) -> int:
+    import asyncio
+    import logging
+    from ipaddress import ip_address
+
+    import uvloop
+
+    from sampan.api.memory import be_lean
+    from sampan.gateway.alone.running import AloneConfig, check
+    from sampan.gateway.alone.running import run as run_gateway
+
+    try:
+        config = AloneConfig(
+            directory=Path(options.config),
+            address=str(ip_address(options.address)),
+            metrics_port=options.metrics_port,
+            log_dir=Path(options.log_dir) if options.log_dir else None,
+        )
+    except ValueError as error:
+        print(f"sampan: --address: {error}", file=sys.stderr)
+        return 2
+    if not config.directory.is_dir():
+        print(f"sampan: {config.directory}: there is no such directory", file=sys.stderr)
+        return 2
+    be_lean()
+    level = logging.ERROR if options.check else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("grpclib").setLevel(logging.ERROR)
+    if options.check:
+        problems = uvloop.run(check(config))
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        print(f"{config.directory}: {count(problems)}", file=sys.stderr)
+        return 1 if problems else 0
+
+    async def serve() -> None:
+        from sampan.cli.scheduler import until_told
+
+        await until_told(run_gateway(config, lambda problems: print(f"ready, {count(problems)}", flush=True)))
+
+    try:
+        uvloop.run(serve())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass
+    except OSError as error:
+        print(f"sampan: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def count(problems: list[Problem]) -> str:
+    return "nothing is wrong" if not problems else f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"

@@ -1,0 +1,111 @@
+"""A directory of manifests: which objects are in it, and which file is none. YAML and JSON, in folders too."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sampan.schema.objects import Object
+from sampan.schema.yaml import YAMLError, load
+
+SUFFIXES = (".yaml", ".yml", ".json")
+DOCUMENT = re.compile(r"^---(?:[ \t].*)?$", re.MULTILINE)
+NAMESPACE = "default"
+
+
+class Problem(NamedTuple):
+    """What is wrong, and where: file and object, as far as they are known."""
+
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+class Named(NamedTuple):
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass
+class Found:
+    """What a directory holds."""
+
+    objects: dict[Named, Object] = field(default_factory=dict)
+    files: dict[Named, str] = field(default_factory=dict)
+    """Object → its file, from the directory on."""
+    problems: list[Problem] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    """Files that could not be read whole: what was in them before stays."""
+
+
+def read(directory: Path) -> Found:
+    """Return the objects of a directory. What cannot be read is among the problems. Raises ``OSError`` where there is no
+    such directory."""
+    os.scandir(directory).close()
+    found = Found()
+    for path in sorted(paths(directory)):
+        name = str(path.relative_to(directory))
+        try:
+            for obj in documents(path.read_text()):
+                take(found, name, path, obj)
+        except (YAMLError, ValueError, OSError) as error:
+            text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            found.problems.append(Problem(name, text))
+            found.broken.add(name)
+    return found
+
+
+def paths(directory: Path) -> Iterator[Path]:
+    """Yield the files; hidden ones, as editors and ConfigMap mounts have them, are passed over."""
+    for folder, folders, files in os.walk(directory, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def folders(directory: Path) -> list[Path]:
+    """Return the directory and those inside it."""
+    return [Path(folder) for folder, _, _ in os.walk(directory, followlinks=True)]
+
+
+def documents(text: str) -> Iterator[Object]:
+    """Yield the objects of a text, those of Lists one by one. Raises ``ValueError``."""
+    for place, document in enumerate(DOCUMENT.split(text)):
+        value, duplicates = load(document.encode())
+        if value is None:
+            continue
+        if duplicates:
+            raise ValueError(f"document {place + 1}: {duplicates[0]}")
+        items = value.get("items") if isinstance(value, dict) and str(value.get("kind")).endswith("List") else None
+        for obj in items if isinstance(items, list) else [value]:
+            if not isinstance(obj, dict) or not isinstance(obj.get("kind"), str) or not obj.get("apiVersion"):
+                raise ValueError(f"document {place + 1}: an object has apiVersion, kind and metadata")
+            if not isinstance(obj.get("metadata"), dict) or not obj["metadata"].get("name"):
+                raise ValueError(f"document {place + 1}: a {obj['kind']} needs metadata.name")
+            yield obj
+
+
+def take(found: Found, file: str, path: Path, obj: Object) -> None:
+    metadata = obj["metadata"]
+    name = Named(
+        str(obj["apiVersion"]), obj["kind"], str(metadata.get("namespace") or NAMESPACE), str(metadata["name"])
+    )
+    if name in found.objects:
+        found.problems.append(Problem(file, f"{name} is in {found.files[name]} already: this one is not read"))
+        return
+    spec = obj.get("spec")
+    if obj["kind"] == "Plugin" and isinstance(spec, dict) and isinstance(spec.get("path"), str):
+        obj = {**obj, "spec": {**spec, "path": str((path.parent / spec["path"]).resolve())}}
+    found.objects[name], found.files[name] = obj, file
