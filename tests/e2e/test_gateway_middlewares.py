@@ -9,14 +9,18 @@ import http.client
 import http.server
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 
 from .eventually import eventually
+from .test_gateway_changes import HOST, any_certificate, certificate
 from .test_gateway_live import apply
 from .up_down_cluster import Cluster
 
@@ -24,6 +28,17 @@ NAMESPACE = "gateway-middlewares"
 TRAEFIK = "traefik.io"
 SHA = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
 OWN = "gateway.sampan.dev"
+ANNOTATION = "gateway.sampan.dev/middlewares"
+LISTENERS: list[dict[str, Any]] = [
+    {"name": "http", "port": 80, "protocol": "HTTP"},
+    {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "certificate"}]}},
+    {"name": "closed", "port": 9001, "protocol": "TCP"},
+    {"name": "open", "port": 9002, "protocol": "TCP"},
+]
+CLIENTS = {
+    "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "clients"}],
+    "mode": "AllowInsecureFallback",
+}
 BY_TENANT = {"requestHeaderName": "X-Tenant"}
 JSON = "application/json"
 MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -87,6 +102,11 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
     "flights": (TRAEFIK, {"inFlightReq": {"amount": 2}}),
     "anywhere": (OWN, {"redirectRegex": {"regex": "/anywhere/(\\w+)/(.*)", "replacement": "/$2?kind=$1"}}),
     "encoded": (TRAEFIK, {"encodedCharacters": {"allowEncodedSlash": True}}),
+    "everywhere": (OWN, {"headers": {"customResponseHeaders": {"X-Gateway": "front"}}}),
+    "client": (
+        TRAEFIK,
+        {"passTLSClientCert": {"pem": True, "info": {"serialNumber": True, "subject": {"commonName": True}}}},
+    ),
     "unknown": (TRAEFIK, {"rateLimit": {"average": 1, "redis": {"endpoints": ["x:1"]}}}),
 }
 
@@ -145,8 +165,12 @@ def front(real_cluster: Cluster) -> Iterator[str]:
     gateway = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
-        "metadata": {"name": "front", "namespace": NAMESPACE},
-        "spec": {"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        "metadata": {"name": "front", "namespace": NAMESPACE, "annotations": {ANNOTATION: "everywhere"}},
+        "spec": {
+            "gatewayClassName": "sampan",
+            "listeners": LISTENERS,
+            "tls": {"frontend": {"default": {"validation": CLIENTS}}},
+        },
     }
     apply(real_cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, gateway)
 
@@ -189,6 +213,26 @@ def front(real_cluster: Cluster) -> Iterator[str]:
         route = {"parentRefs": [{"name": "front"}], "rules": [rule]}
         objects.append(
             {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": route}
+        )
+    pem, key = certificate(7)
+    pair = {"tls.crt": pem.decode(), "tls.key": key.decode()}
+    metadata = {"name": "certificate", "namespace": NAMESPACE}
+    objects.append(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "stringData": pair}
+    )
+    metadata = {"name": "clients", "namespace": NAMESPACE}
+    objects.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": pem.decode()}})
+    for name, ranges in (("closed", ["192.0.2.0/24"]), ("open", ["0.0.0.0/0", "::/0"])):
+        metadata = {"name": name, "namespace": NAMESPACE}
+        spec = {"ipAllowList": {"sourceRange": ranges}}
+        objects.append(
+            {"apiVersion": f"{TRAEFIK}/v1alpha1", "kind": "MiddlewareTCP", "metadata": metadata, "spec": spec}
+        )
+        tcp = {"parentRefs": [{"name": "front", "sectionName": name}]}
+        tcp["rules"] = [{"backendRefs": [{"name": "mirror", "port": 80}]}]
+        metadata = {**metadata, "annotations": {ANNOTATION: f"{TRAEFIK}/{name}"}}
+        objects.append(
+            {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "TCPRoute", "metadata": metadata, "spec": tcp}
         )
     apply(real_cluster, *objects)
     eventually("the routes are served", lambda: ask(found, "/headers").status == 200)
@@ -350,6 +394,46 @@ def test_requests_in_flight(front: str) -> None:
             Mirror.leave.set()
         assert [one.result().status for one in flying] == [200, 200]
     assert ask(front, "/flights").status == 200
+
+
+def test_middlewares_of_the_whole_gateway(front: str) -> None:
+    assert {ask(front, path).headers["x-gateway"] for path in ("/headers", "/add", "/nobody")} == {"front"}
+
+
+def test_certificates_of_clients(front: str, tmp_path: Path) -> None:
+    pem, key = certificate(8)
+    file = tmp_path / "client.pem"
+    file.write_bytes(pem + key)
+    context = any_certificate()
+
+    def told(path: str = "/client") -> dict[str, str]:
+        connection = http.client.HTTPSConnection(front, timeout=10, context=context)
+        try:
+            connection.request("GET", path, headers={"X-Forwarded-Tls-Client-Cert": "forged"})
+            return dict(json.loads(connection.getresponse().read())["headers"])
+        finally:
+            connection.close()
+
+    eventually("the hook is asked", lambda: "x-forwarded-tls-client-cert" not in told())
+    context.load_cert_chain(file)
+    headers = told()
+    assert base64.b64decode(headers["x-forwarded-tls-client-cert"]) == ssl.PEM_cert_to_DER_cert(pem.decode())
+    assert unquote_plus(headers["x-forwarded-tls-client-cert-info"]) == f'Subject="CN={HOST}";SerialNumber="8"'
+
+
+def test_who_may_connect(front: str) -> None:
+    def status(port: int) -> int:
+        connection = http.client.HTTPConnection(front, port, timeout=10)
+        try:
+            connection.request("GET", "/x")
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+    eventually("who is listed is served", lambda: status(9002) == 200)
+    assert status(9001) == 0
 
 
 def test_redirects_by_any_expression(front: str) -> None:

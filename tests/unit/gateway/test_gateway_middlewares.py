@@ -31,7 +31,7 @@ from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.plugins.host import Answer
 from sampan.gateway.plugins.host import Request as HookRequest
 from sampan.gateway.xds.encode import decode
-from sampan.gateway.xds.types import CLUSTER, EXTENSION
+from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER
 
 from .situation import BACKEND, Object, Situation, gateway, obj, route, service
 
@@ -608,3 +608,69 @@ def test_ranges_that_are_none(ranges: list[str]) -> None:
 
 def test_templates_of_go() -> None:
     assert substitution("a\\b$1${2}$3$$", 2, "x") == "a\\\\b\\1\\2$"
+
+
+# of a whole Gateway, of all rules of a route, of connections
+
+
+def annotated(one: Object, text: str) -> Object:
+    return {**one, "metadata": {**one["metadata"], "annotations": {"gateway.sampan.dev/middlewares": text}}}
+
+
+def test_middlewares_of_a_gateway_come_before_those_of_its_routes() -> None:
+    there = Situation(
+        annotated(gateway(), "all"),
+        obj("Middleware", "all", {"chain": {"middlewares": [{"name": "strip"}]}}),
+        obj("Middleware", "strip", {"stripPrefix": {"prefixes": ["/shop"]}}),
+        obj("Middleware", "add", {"addPrefix": {"prefix": "/api"}}),
+        annotated(route("r", rule()), "add"),
+    )
+    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/api/\\1"
+    there.put(obj("Middleware", "strip", {"rateLimit": {"redis": {}}}))
+    told = there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+    assert "Gateway shop/gw: Middleware shop/all: spec.chain.spec.rateLimit.redis: this option is not served" in told
+    there.put(gateway())
+    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/api/\\1"
+    there.put(annotated(gateway(), "traefik.io/all"))
+    assert "does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    assert there.hosts()["*"][0]["direct_response"] == {"status": 500}
+    there.put(annotated(gateway(), "a/b/c"))
+    assert "is neither NAME nor GROUP/NAME" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+
+
+def tcp_situation(spec: Object, text: str = "traefik.io/m") -> Situation:
+    middleware = {**obj("MiddlewareTCP", "m", spec), "kind": "MiddlewareTCP.traefik.io"}
+    listener = {"name": "tcp", "port": 9000, "protocol": "TCP"}
+    rules = {"backendRefs": BACKEND}
+    return Situation(middleware, gateway(listener), annotated(route("r", rules, kind="TCPRoute"), text))
+
+
+def test_middlewares_of_connections() -> None:
+    there = tcp_situation({"ipAllowList": {"sourceRange": ["10.0.0.0/8"]}})
+    filters = there.get(LISTENER, "shop/gw/9000")["filter_chains"][0]["filters"]
+    assert [one["name"] for one in filters] == ["middleware/0", "tcp"]
+    found = opened(filters[0]["typed_config"])["rules"]["policies"]["listed"]["principals"]
+    assert found == [{"direct_remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": {"value": 8}}}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"inFlightConn": {"amount": 1}}, "MiddlewareTCP shop/m: spec.inFlightConn: connections cannot be counted"),
+        ({"ipAllowList": {}}, "spec.ipAllowList.sourceRange: Required value"),
+        ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {}}}, "spec.ipAllowList.ipStrategy"),
+        ({"other": {}}, "spec.other: this middleware is not served"),
+        ({}, "one middleware is expected"),
+    ],
+)
+def test_what_connections_cannot_be_held_to_is_told(spec: Object, told: str) -> None:
+    there = tcp_situation(spec)
+    assert told in there.conditions("TCPRoute", "r")["Accepted"]["message"]
+    assert "shop/gw/9000" not in there.names(LISTENER)
+
+
+def test_a_middleware_of_connections_that_is_not_there_lets_nobody_in() -> None:
+    there = tcp_situation({}, "m")
+    assert "MiddlewareTCP.gateway.sampan.dev shop/m" in there.conditions("TCPRoute", "r")["ResolvedRefs"]["message"]
+    (chain,) = there.get(LISTENER, "shop/gw/9000")["filter_chains"]
+    assert opened(chain["filters"][0]["typed_config"])["cluster"] == "sampan/nowhere"

@@ -28,7 +28,7 @@ def definitions() -> list[Object]:
         backends.backend_definition(),
         mesh.definition(),
         own.middleware_definition(),
-        own.traefik_middleware_definition(),
+        *own.traefik_middleware_definitions(),
         *own.traefik_route_definitions(),
         own.plugin_definition(),
         own.parameters_definition(),

@@ -11,6 +11,7 @@ from sampan.gateway.kinds.resources import (
     PLUGINS,
     TRAEFIK_MIDDLEWARES,
     TRAEFIK_SERVICES,
+    TRAEFIK_TCP_MIDDLEWARES,
 )
 from sampan.schema.objects import Object
 
@@ -66,8 +67,9 @@ def middleware_definition() -> Object:
     return s.definition(MIDDLEWARES, ("v1alpha1",), MIDDLEWARE_SPEC, None, ("mw",))
 
 
-def traefik_middleware_definition() -> Object:
-    return s.definition(TRAEFIK_MIDDLEWARES, ("v1alpha1",), MIDDLEWARE_SPEC, None)
+def traefik_middleware_definitions() -> list[Object]:
+    kinds = (TRAEFIK_MIDDLEWARES, TRAEFIK_TCP_MIDDLEWARES)
+    return [s.definition(kind, ("v1alpha1",), MIDDLEWARE_SPEC, None) for kind in kinds]
 
 
 def traefik_route_definitions() -> list[Object]:

@@ -9,6 +9,7 @@ EXPERIMENTAL_GROUP = "gateway.networking.x-k8s.io"
 OWN_GROUP = "gateway.sampan.dev"
 TRAEFIK_GROUP = "traefik.io"
 CONTROLLER = "sampan.dev/gateway"
+MIDDLEWARES_ANNOTATION = "gateway.sampan.dev/middlewares"
 INGRESS_CONTROLLER = "sampan.dev/ingress"
 CLASS = "sampan"
 BUNDLE_VERSION = "v1.6.1"
@@ -30,6 +31,7 @@ BACKEND_TRAFFIC_POLICIES = ResourceType(
 MESHES = ResourceType(EXPERIMENTAL_GROUP, "v1alpha1", "xmeshes", "XMesh", namespaced=False)
 MIDDLEWARES = ResourceType(OWN_GROUP, "v1alpha1", "middlewares", "Middleware")
 TRAEFIK_MIDDLEWARES = ResourceType(TRAEFIK_GROUP, "v1alpha1", "middlewares", "Middleware")
+TRAEFIK_TCP_MIDDLEWARES = ResourceType(TRAEFIK_GROUP, "v1alpha1", "middlewaretcps", "MiddlewareTCP")
 INGRESS_ROUTES = tuple(
     ResourceType(TRAEFIK_GROUP, "v1alpha1", f"{kind.lower()}s", kind)
     for kind in ("IngressRoute", "IngressRouteTCP", "IngressRouteUDP")
@@ -51,6 +53,7 @@ DEFINED = (
     MESHES,
     MIDDLEWARES,
     TRAEFIK_MIDDLEWARES,
+    TRAEFIK_TCP_MIDDLEWARES,
     *INGRESS_ROUTES,
     TRAEFIK_SERVICES,
     PLUGINS,

@@ -15,6 +15,7 @@ from sampan.gateway.middlewares import access
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPTIONS = ("sourceRange", "ipStrategy", "rejectStatusCode")
 
 
@@ -25,20 +26,26 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     for name in strategy:
         if name != "depth":
             raise Unsupported(f"ipStrategy.{name}: this option is not served")
+    depth = strategy.get("depth") or 0
+    if depth:
+        access.allow(draft, "addresses", [{"header": forwarded(one, depth)} for one in networks_of(settings)])
+    else:
+        access.allow(draft, "addresses", ranges_of(settings))
+
+
+def networks_of(settings: Object) -> list[Network]:
     networks = [network(text) for text in settings.get("sourceRange") or ()]
     if not networks:
         raise Unsupported("sourceRange: Required value")
-    depth = strategy.get("depth") or 0
-    if depth:
-        access.allow(draft, "addresses", [{"header": forwarded(one, depth)} for one in networks])
-    else:
-        ranges = [
-            {"address_prefix": str(one.network_address), "prefix_len": {"value": one.prefixlen}} for one in networks
-        ]
-        access.allow(draft, "addresses", [{"direct_remote_ip": entry} for entry in ranges])
+    return networks
 
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+def ranges_of(settings: Object) -> list[dict[str, Any]]:
+    """Return a principal for each range that who connects may be of. Raises ``Unsupported``."""
+    return [
+        {"direct_remote_ip": {"address_prefix": str(one.network_address), "prefix_len": {"value": one.prefixlen}}}
+        for one in networks_of(settings)
+    ]
 
 
 def network(text: str) -> Network:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from sampan.gateway.kinds.resources import CONTROLLER, OWN_GROUP
+from sampan.gateway.kinds.resources import CONTROLLER, MIDDLEWARES_ANNOTATION, OWN_GROUP
 from sampan.gateway.model.certificates import certificate
 from sampan.gateway.model.indexes import LISTENER_SETS
 from sampan.gateway.model.listeners import Entry, Listener, Parent, judge
@@ -36,6 +36,8 @@ class GatewayModel:
     """The addresses asked for."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """Spec of its GatewayParameters."""
+    middlewares: str = ""
+    """What its annotation says of Middlewares for all its routes."""
 
     @property
     def is_accepted(self) -> bool:
@@ -97,6 +99,7 @@ def gateway_model(world: World, key: str) -> GatewayModel | None:
         client_certificate,
         addresses,
         parameters,
+        str((gateway["metadata"].get("annotations") or {}).get(MIDDLEWARES_ANNOTATION) or ""),
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, session
+from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, attached, session
 from sampan.gateway.model import matches
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
 from sampan.gateway.model.durations import duration, milliseconds
@@ -33,6 +33,8 @@ SAFE_RETRY: dict[str, Any] = {
 """A request that no backend has seen may be sent again: pods come and go."""
 GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}, awake=True)
 """Browsers speak gRPC-Web; what is none passes as it is."""
+NOTHING = ("", "")
+"""No Middlewares of a Gateway."""
 EVERYTHING = {"http": {"path": {"type": "PathPrefix", "value": "/"}}, "grpc": {}}
 
 
@@ -57,7 +59,7 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     parents = attach(world, route)
     if not parents:
         return None
-    compiled: dict[tuple[int, str, bool, bool], Compiled] = {}
+    compiled: dict[tuple[int, str, bool, bool, tuple[str, str]], Compiled] = {}
     namespace = key.partition("/")[0]
     places: dict[Place, tuple[Ranked, ...]] = {}
     filters: dict[str, frozenset[HttpFilter]] = {}
@@ -66,7 +68,8 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         for attachment in parent.attachments:
             certificate = gateway.client_certificate if gateway is not None else ""
             listener = attachment.listener
-            context = listener.port, certificate, is_consumer(parent.gateway, namespace), listener.terminates
+            says = (parent.gateway, gateway.middlewares) if gateway is not None and gateway.middlewares else NOTHING
+            context = listener.port, certificate, is_consumer(parent.gateway, namespace), listener.terminates, says
             if context not in compiled:
                 compiled[context] = compile_rules(world, route, *context)
             table = attachment.listener.table(parent.gateway)
@@ -75,8 +78,8 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
                 place = Place(table, attachment.listener.hostname, hostname)
                 places[place] = tuple(compiled[context].ranked)
     if not compiled:  # not attached: what is wrong with its references is told all the same
-        compiled[0, "", False, False] = compile_rules(world, route, 80, "", False, False)
-        compiled[0, "", False, False].clusters.clear()
+        compiled[0, "", False, False, NOTHING] = compile_rules(world, route, 80, "", False, False, NOTHING)
+        compiled[0, "", False, False, NOTHING].clusters.clear()
     first = next(iter(compiled.values()))
     return RouteModel(
         RouteId(kind, key),
@@ -93,11 +96,18 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
 
 
 def compile_rules(
-    world: World, route: Object, port: int, client_certificate: str, consumer: bool, secure: bool
+    world: World,
+    route: Object,
+    port: int,
+    client_certificate: str,
+    consumer: bool,
+    secure: bool,
+    gateway: tuple[str, str],
 ) -> Compiled:
     """Return the Envoy routes of all rules, for listeners of that port and Gateways with that client certificate.
 
-    ``consumer``: only requests from pods of the route's own namespace are meant. ``secure``: the listener ends TLS."""
+    ``consumer``: only requests from pods of the route's own namespace are meant. ``secure``: the listener ends TLS.
+    ``gateway``: its key, and what it says of Middlewares for all its routes."""
     result = Compiled()
     grpc = route["kind"] == "GRPCRoute"
     if grpc:
@@ -113,7 +123,7 @@ def compile_rules(
                 envoy_match = to_match(match)
                 if consumer:
                     envoy_match.setdefault("headers", []).append(clients_match(world, site.namespace))
-                message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result)}
+                message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result, gateway)}
                 order = int(not consumer), *rank(match), age, route["kind"], number, index
                 ranked.append(Ranked(order, encode(ROUTE, message)))
             result.ranked += ranked
@@ -122,10 +132,11 @@ def compile_rules(
     return result
 
 
-def action(site: Site, result: Compiled) -> dict[str, Any]:
+def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> dict[str, Any]:
     """Return what happens to a request that matches: header changes, filters, and where it goes."""
     rule, draft = site.rule, Draft()
     try:
+        attached.apply(draft, site, *gateway)
         for item in rule.get("filters") or ():
             apply_filter(item, draft, site)
         keep_sessions(draft, site)

@@ -40,6 +40,8 @@ class Stream(NamedTuple):
     route: RouteId
     hostnames: tuple[str, ...]
     shares: tuple[Share, ...]
+    filters: tuple[bytes, ...] = ()
+    """Envoy's network filters before the one that forwards."""
 
 
 @dataclass(frozen=True)

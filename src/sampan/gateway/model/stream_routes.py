@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from sampan.gateway.filters import attached
+from sampan.gateway.kinds import resources as r
+from sampan.gateway.middlewares import tcp
 from sampan.gateway.model.backends import ClusterRef, backend_cluster
 from sampan.gateway.model.listeners import ListenerId
 from sampan.gateway.model.parents import attach
 from sampan.gateway.model.routes import RouteId, RouteModel, Share, Stream
-from sampan.gateway.model.verdicts import Unresolved, Verdict
+from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
 from sampan.gateway.model.world import World, age_key
+from sampan.gateway.xds.encode import encode_any
 from sampan.schema.objects import Object
 
 
@@ -21,13 +25,21 @@ def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     if not parents:
         return None
     problems: list[Verdict] = []
-    shares = shares_of(world, route, problems)
+    shares, dropped = shares_of(world, route, problems), list[str]()
+    filters: tuple[bytes, ...] = ()
+    try:
+        filters = filters_of(world, route)
+    except Unresolved as error:
+        problems.append(error.verdict)
+        shares = ()
+    except Unsupported as error:
+        dropped.append(f"rule 0: {error}")
     streams: dict[ListenerId, Stream] = {}
     for parent in parents:
-        for attachment in parent.attachments:
+        for attachment in parent.attachments if not dropped else ():
             before = streams.get(attachment.listener.id)
             hostnames = (*(before.hostnames if before else ()), *attachment.hostnames)
-            stream = Stream(age_key(route), RouteId(kind, key), tuple(dict.fromkeys(hostnames)), shares)
+            stream = Stream(age_key(route), RouteId(kind, key), tuple(dict.fromkeys(hostnames)), shares, filters)
             streams[attachment.listener.id] = stream
     clusters: set[ClusterRef] = {share.cluster for share in shares if share.cluster is not None} if streams else set()
     return RouteModel(
@@ -39,9 +51,27 @@ def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         frozenset(clusters),
         {},
         tuple(dict.fromkeys(problems)),
-        (),
+        tuple(dropped),
         len(route["spec"].get("rules") or ()),
     )
+
+
+def filters_of(world: World, route: Object) -> tuple[bytes, ...]:
+    """Return the network filters of the MiddlewareTCPs that a route's annotation names. Raises ``Unsupported``,
+    ``Unresolved``."""
+    found = []
+    for reference in attached.references(attached.named(route), r.TRAEFIK_TCP_MIDDLEWARES.kind):
+        key = f"{route['metadata']['namespace']}/{reference['name']}"
+        if route["kind"] == "UDPRoute":
+            raise Unsupported(f"annotation {r.MIDDLEWARES_ANNOTATION}: a UDPRoute has no middlewares")
+        obj = world.get(r.world_kind(r.TRAEFIK_TCP_MIDDLEWARES), key) if reference["group"] == r.TRAEFIK_GROUP else None
+        if obj is None:
+            raise Unresolved("InvalidKind", f"MiddlewareTCP.{reference['group']} {key} does not exist")
+        try:
+            found.append(encode_any(tcp.network_filter(obj.get("spec") or {})))
+        except Unsupported as error:
+            raise Unsupported(f"MiddlewareTCP {key}: {error}") from error
+    return tuple(found)
 
 
 def shares_of(world: World, route: Object, problems: list[Verdict]) -> tuple[Share, ...]:

@@ -73,7 +73,7 @@ def gateway_listener(
         elif entry.protocol == "TCP":
             stream = oldest(world, entry)
             if stream is not None:
-                chains.append({"name": name, "filters": [tcp_proxy(gateway, stream.shares, world)]})
+                chains.append({"name": name, "filters": stream_filters(gateway, stream, world)})
         result.secrets |= {*entry.certificates, *([entry.client_authorities] if entry.client_authorities else [])}
     if not chains:
         return None
@@ -144,12 +144,18 @@ def tls_chains(world: World, gateway: GatewayModel, entry: Listener, serving: li
             chain: dict[str, Any] = {
                 "name": f"{entry.table(gateway.key)}/{hostname}",
                 "filter_chain_match": server_name_match(hostname),
-                "filters": [tcp_proxy(gateway, stream.shares, world)],
+                "filters": stream_filters(gateway, stream, world),
             }
             if entry.mode == "Terminate":
                 chain["transport_socket"] = downstream_socket(entry, [])
             chains[hostname] = chain
     return list(chains.values())
+
+
+def stream_filters(gateway: GatewayModel, stream: Stream, world: World) -> list[dict[str, Any]]:
+    """Return the network filters of a route's connections: those of its Middlewares, then the one that forwards."""
+    before = [{"name": f"middleware/{number}", "typed_config": config} for number, config in enumerate(stream.filters)]
+    return [*before, tcp_proxy(gateway, stream.shares, world)]
 
 
 def tcp_proxy(gateway: GatewayModel, shares: tuple[Share, ...], world: World) -> dict[str, Any]:

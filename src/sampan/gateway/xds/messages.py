@@ -122,6 +122,7 @@ envoy.extensions.compression.gzip.compressor.v3.Gzip:
 envoy.extensions.compression.zstd.compressor.v3.Zstd:
 envoy.extensions.dynamic_modules.v3.DynamicModuleConfig: name=1:string do_not_close=3:bool module=6:core.AsyncDataSource
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
+envoy.extensions.filters.network.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC stat_prefix=3:string
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix=1:string cluster=2:string
     weighted_clusters=10:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
     idle_timeout=8:pb.Duration access_log=5:*envoy.config.accesslog.v3.AccessLog
