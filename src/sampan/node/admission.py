@@ -1,7 +1,8 @@
 """Whether a new pod may run here: asked once for each, in the kubelet's order, with room made for critical ones.
 
 First what the pod asks of the machine (security, pressure, devices, which it is given here), then room and place. A critical
-pod that only lacks room displaces others (``preemption.py``) and is judged again when they have gone. Source: the kubelet's
+pod that only lacks room displaces others (``preemption.py``) and is judged again when they have gone; so is any pod whose
+place a pod has that was deleted without grace and is still being ended here. Source: the kubelet's
 admit handlers (lifecycle/predicate.go, preemption, devicemanager).
 """
 
@@ -75,8 +76,15 @@ async def _misplaced(context: NodeContext, pod: Object) -> Refusal | None:
 
 def _room(context: NodeContext, pod: Object, misplaced: Refusal | None) -> Refusal | Wait | None:
     others = [other for other in context.allocations.pods() if other["metadata"]["uid"] != pod["metadata"]["uid"]]
-    missing = missing_of(pod, {**context.allocatable, **_patched_in(context)}, others)
-    misplaced = misplaced or clashes(pod, others)
+    allocatable = {**context.allocatable, **_patched_in(context)}
+    missing = missing_of(pod, allocatable, others)
+    clash = clashes(pod, others)
+    if misplaced is None and (missing or clash):
+        # for the scheduler those deleted without grace are gone already: it gave their place to this pod
+        staying = [other for other in others if not context.is_gone(other["metadata"]["uid"])]
+        if not missing_of(pod, allocatable, staying) and clashes(pod, staying) is None:
+            return Wait.FOR_ROOM
+    misplaced = misplaced or clash
     if missing and not is_critical(pod):
         return missing[0].refusal
     if misplaced is not None or not missing:

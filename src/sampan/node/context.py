@@ -76,6 +76,8 @@ class NodeContext:
     """``(uid, reason, message)``: end a pod of this node for another's sake."""
     is_ending: Callable[[str], bool] = lambda uid: False
     """Whether the pod of a uid is ended for the node's sake, or deleted."""
+    is_gone: Callable[[str], bool] = lambda uid: False
+    """Whether the pod of a uid is in the API no more, whatever is still here of it."""
     runtime_name: str = "containerd"
     own_runtime: bool = True
     """Whether the runtime is the cluster's alone."""

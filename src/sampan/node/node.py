@@ -47,7 +47,7 @@ class Node:
         self._waiting: dict[str, Object] = {}
         """Static pods that begin when an older one of their name has ended, by namespace and name."""
         self._group = group
-        context.end_pod, context.is_ending = self.end_pod, self.is_ending
+        context.end_pod, context.is_ending, context.is_gone = self.end_pod, self.is_ending, self.is_gone
         self._met: set[str] | None = None
         """The uids of pods that the runtime may have something of; None until it was asked."""
 
@@ -108,6 +108,10 @@ class Node:
     def is_ending(self, uid: str) -> bool:
         worker = self.workers.get(uid)
         return worker is None or bool(worker.view.failed_reason) or "deletionTimestamp" in worker.pod["metadata"]
+
+    def is_gone(self, uid: str) -> bool:
+        worker = self.workers.get(uid)
+        return worker is None or worker.local.gone
 
     def on_material(self, namespace: str) -> None:
         """A ConfigMap or Secret changed: the pods of its namespace look at it again."""

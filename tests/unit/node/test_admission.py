@@ -38,6 +38,7 @@ class NodeOfTests:
         self.known: dict[str, Any] = {"metadata": {"name": "n1", "labels": {"disk": "ssd"}}, **node}
         self.fresh = self.known
         self.ended: list[tuple[str, str, str]] = []
+        self.gone: set[str] = set()
         self.short: str = ""
         allocations = Allocations(folder, lambda: NODE, lambda: None)
         self.context: Any = SimpleNamespace(
@@ -52,6 +53,7 @@ class NodeOfTests:
             allocations=allocations,
             devices=SimpleNamespace(admit=self.give, release=lambda uid: None, capacity={}),
             end_pod=lambda *words: self.ended.append(words),
+            is_gone=lambda uid: uid in self.gone,
             is_ending=lambda uid: any(uid == one for one, _, _ in self.ended),
         )
 
@@ -183,3 +185,23 @@ def test_the_pod_that_fits_best_goes(count: int) -> None:
     made = [pod("a", "100m"), pod("b", "900m"), pod("c", "400m")]
     chosen = preemption.fewest(made, {"cpu": 350 if count == 1 else 1200})
     assert [one["metadata"]["uid"] for one in chosen] == (["c"] if count == 1 else ["b", "c"])
+
+
+async def test_a_pod_waits_for_the_place_of_one_that_was_deleted_without_grace(tmp_path: Path) -> None:
+    """The pod that others had been preempted for was refused (``OutOfcpu``) while the last of them still ended, and those
+    that a ReplicaSet made instead of them, one after the other."""
+    node = NodeOfTests(tmp_path)
+    port = {"ports": [{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}]}
+    first, second = pod("a", "1500m"), pod("b", "1500m")
+    for one in (first, second):
+        one["spec"]["containers"][0] |= port
+    assert await node.judge(first) is None
+    assert (await node.judge(second)).reason == "OutOfcpu"
+    node.gone.add("a")
+    assert await node.judge(second) is Wait.FOR_ROOM
+    assert (await node.judge(pod("c", "3"))).reason == "OutOfcpu", "it does not fit without it either"
+    small = pod("d")
+    small["spec"]["containers"][0] |= port
+    assert await node.judge(small) is Wait.FOR_ROOM, "for the port"
+    node.context.allocations.release("a")
+    assert await node.judge(second) is None
