@@ -78,6 +78,12 @@ async def node(options: argparse.Namespace) -> AsyncIterator[Inspection]:
         runtime.close()
 
 
+def pod_key(text: str, namespace: str) -> str:
+    """Return ``namespace/name`` of a pod that is called NAME, NAMESPACE/NAME or pod/NAME."""
+    text = text.removeprefix("pod/")
+    return text if "/" in text else f"{namespace}/{text}"
+
+
 def kubectl(options: argparse.Namespace) -> str:
     """Return how a person runs kubectl on what the options name."""
     if options.kubeconfig:

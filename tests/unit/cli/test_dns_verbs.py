@@ -8,6 +8,7 @@ import pytest
 
 from sampan.cli.dns.serve import listening
 from sampan.cli.main import main
+from sampan.cli.reaching import pod_key
 from sampan.dns.corefile.configuration import DEFAULT
 
 
@@ -25,7 +26,7 @@ def test_addresses_to_listen_on(texts: list[str], found: tuple[tuple[str, ...], 
     assert listening(texts) == found
 
 
-@pytest.mark.parametrize("texts", [["x"], ["127.0.0.1:x"], ["127.0.0.1:1", "127.0.0.2:2"]])
+@pytest.mark.parametrize("texts", [["x"], ["127.0.0.1:x"], ["127.0.0.1:99999"], ["127.0.0.1:-1"], ["127.0.0.1:1", "127.0.0.2:2"]])
 def test_addresses_that_are_none(texts: list[str]) -> None:
     with pytest.raises(ValueError, match="--listen"):
         listening(texts)
@@ -50,4 +51,9 @@ def test_options_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dns", "why", "a.example", "--type", "BOGUS"]) == 2
     assert "--type BOGUS: there are A, NS" in capsys.readouterr().err
     assert main(["dns", "why", "a..example"]) == 1
-    assert "not a label" in capsys.readouterr().err
+    assert "'a..example' is no name of DNS: not a label" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["web", "shop/web", "pod/web", "pod/shop/web"])
+def test_pods_by_all_their_names(text: str) -> None:
+    assert pod_key(text, "shop") == "shop/web"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sampan.dns import wire
 from sampan.dns.explaining.why import Resolver, steps_of, why
 from sampan.dns.explaining.world import Step, World
+from sampan.dns.forwarding.exchange import Address
 
 from .cluster import Cluster
 
@@ -25,7 +27,7 @@ def world() -> World:
     cluster.service("idle", clusterIP="None")
     cluster.service("far", type="ExternalName", externalName="web.shop.svc.cluster.local")
     endpoint = {"addresses": ["10.240.0.5"], "hostname": "db-0", "zone": "a", "conditions": {"ready": True}}
-    late = {"addresses": ["10.240.0.6"], "targetRef": {"kind": "Pod", "name": "db-1"}, "conditions": {"ready": False}}
+    late = {"addresses": ["fd53::6"], "targetRef": {"kind": "Pod", "name": "db-1"}, "conditions": {"ready": False}}
     cluster.piece("db", endpoint, late)
     cluster.pod("client", "10.240.0.9")
     return World(cluster.follower, cluster.responder())
@@ -54,7 +56,7 @@ def test_the_steps_of_a_resolver(name: str, ndots: int, expected: list[str]) -> 
             [
                 "Service shop/db (Headless)",
                 "  10.240.0.5:8080  ready  hostname db-0  zone a",
-                "  10.240.0.6:8080  not ready  Pod db-1",
+                "  [fd53::6]:8080  not ready  Pod db-1",
             ],
         ),
         ("no.shop.svc.cluster.local", wire.A, "NXDOMAIN", ["there is no Service shop/no"]),
@@ -96,3 +98,12 @@ async def test_a_search_and_what_the_server_makes_of_it(world: World) -> None:
     assert (await why(world, "web.shop", wire.A, RESOLVER, None, None)).at_once == ""
     outside = await why(world, "www.example.org.", wire.A, RESOLVER, None, None)
     assert outside.steps[0].because == ["asked of /etc/resolv.conf"]
+
+
+async def test_a_server_that_does_not_answer_is_told(world: World) -> None:
+    """It was passed over, as if it had said the same."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind(("127.0.0.1", 0))
+        server = Address("127.0.0.1", closed.getsockname()[1])
+    found = await why(world, "web.shop.svc.cluster.local.", wire.A, RESOLVER, None, server)
+    assert [step.server for step in found.steps] == [f"nothing: {server} does not answer"]

@@ -125,7 +125,7 @@ async def service_ips_of(client: Client) -> list[str]:
     return [address for address in spec.get("clusterIPs") or [spec.get("clusterIP")] if address and address != "None"]
 
 
-def listening(texts: list[str]) -> tuple[tuple[str, ...], int]:
+def listening(texts: list[str], option: str = "--listen") -> tuple[tuple[str, ...], int]:
     """Return the addresses and the one port of ``ADDRESS[:PORT]``. Raises ``ValueError``."""
     from ipaddress import ip_address
 
@@ -140,9 +140,11 @@ def listening(texts: list[str]) -> tuple[tuple[str, ...], int]:
             host, port = text, "53"
         try:
             addresses.append(str(ip_address(host.strip("[]") or "::")))
+            if not port.isdecimal() or int(port) > 65535:
+                raise ValueError(f"{port or 'nothing'} is no port: a number from 0 to 65535")
             ports.add(int(port))
         except ValueError as error:
-            raise ValueError(f"--listen {text}: {error}") from error
+            raise ValueError(f"{option} {text}: {error}") from error
     if len(ports) > 1:
-        raise ValueError("--listen: all addresses have one port")
+        raise ValueError(f"{option}: all addresses have one port")
     return tuple(addresses), ports.pop()

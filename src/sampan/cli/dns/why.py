@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "question", metavar="NAME", help="as the program in the pod asks for it; with a closing dot: no search"
     )
-    parser.add_argument("--from", dest="pod", metavar="POD", help="the pod that asks (default: nobody, so no search)")
+    parser.add_argument("--from", dest="pod", metavar="POD", help="the pod that asks, NAME or NAMESPACE/NAME (default: nobody, so no search)")
     parser.add_argument("--type", default="A", help="of the records (default: %(default)s)")
     parser.add_argument(
         "--server", metavar="ADDRESS[:PORT]", help="ask this server too (default: that of a cluster of ours)"
@@ -45,6 +45,10 @@ def run(options: argparse.Namespace) -> int:
         return 2
     try:
         wire.name_to_wire(options.question)
+    except wire.WireError as error:
+        print(f"sampan: {options.question!r} is no name of DNS: {error}", file=sys.stderr)
+        return 1
+    try:
         found = asyncio.run(look(options, kind))
     except (wire.WireError, CorefileError, ValueError) as error:
         print(f"sampan: {error}", file=sys.stderr)
@@ -54,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def look(options: argparse.Namespace, kind: int) -> Why:
+    from sampan.client.errors import ApiError
     from sampan.client.resources import PODS
+    from sampan.cluster.lifecycle import ClusterError
     from sampan.dns.entries import pod_entry
     from sampan.dns.explaining.why import Resolver, why
     from sampan.dns.explaining.world import World
@@ -63,7 +69,14 @@ async def look(options: argparse.Namespace, kind: int) -> Why:
         world = await World.of(client, "kube-system/coredns", options.cluster_domain)
         resolver, source = Resolver((), (), 1), None
         if options.pod:
-            pod = await client.get(PODS, options.pod, options.namespace)
+            namespace, _, name = reaching.pod_key(options.pod, options.namespace).partition("/")
+            try:
+                pod = await client.get(PODS, name, namespace)
+            except ApiError as error:
+                if not error.is_not_found:
+                    raise
+                hint = f"`{reaching.kubectl(options)} get pods -A` shows them"
+                raise ClusterError(f"there is no pod {namespace}/{name}", hint) from error
             resolver = await resolver_of(client, options, pod)
             entry = pod_entry(pod)
             source = entry.addresses[0] if entry is not None and not entry.host_network else None
@@ -96,7 +109,7 @@ def server_of(options: argparse.Namespace) -> Address | None:
     from sampan.dns.forwarding.exchange import Address
 
     if options.server:
-        (host, *_), port = listening([options.server])
+        (host, *_), port = listening([options.server], "--server")
         return Address(host, port)
     if options.kubeconfig:
         return None
@@ -105,7 +118,7 @@ def server_of(options: argparse.Namespace) -> Address | None:
 
 
 def lines(options: argparse.Namespace, found: Why) -> list[str]:
-    who = f"Pod {options.namespace}/{options.pod}" if options.pod else "nobody in particular"
+    who = f"Pod {reaching.pod_key(options.pod, options.namespace)}" if options.pod else "nobody in particular"
     said = [f"{options.question} {options.type.upper()}, asked by {who}"]
     if options.pod:
         servers = ", ".join(found.resolver.servers) or "none"

@@ -31,7 +31,7 @@ async def show(options: argparse.Namespace) -> int:
     from sampan.network.policy_model import Way
     from sampan.network.trace_world import read_world
 
-    key = options.pod if "/" in options.pod else f"{options.namespace}/{options.pod}"
+    key = reaching.pod_key(options.pod, options.namespace)
     async with reaching.api(options) as api:
         world = await read_world(api, "")
     if key not in world.pods:

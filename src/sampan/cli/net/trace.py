@@ -54,10 +54,7 @@ async def show(options: argparse.Namespace) -> int:
         raise ClusterError(
             "--live needs the node's kernel, and so a cluster of ours", "use --name, or leave --live out"
         )
-    client = options.client if "/" in options.client else f"{options.namespace}/{options.client}"
-    client = client.removeprefix("pod/") if client.count("/") > 1 else client
-    if client.startswith("pod/"):
-        client = f"{options.namespace}/{client.removeprefix('pod/')}"
+    client = reaching.pod_key(options.client, options.namespace)
     async with reaching.api(options) as api:
         world = await read_world(api, "cluster.local" if options.kubeconfig else domain_of(options.name))
     try:

@@ -15,7 +15,8 @@ def described(endpoint: Endpoint) -> str:
     pod = f"  Pod {endpoint.pod}" if endpoint.pod else ""
     called = f"  hostname {endpoint.hostname}" if endpoint.hostname else ""
     zone = f"  zone {endpoint.zone}" if endpoint.zone else ""
-    return f"{endpoint.address}:{ports or '-'}  {'ready' if endpoint.ready else 'not ready'}{pod}{called}{zone}"
+    host = f"[{endpoint.address}]" if endpoint.address.version == 6 else endpoint.address
+    return f"{host}:{ports or '-'}  {'ready' if endpoint.ready else 'not ready'}{pod}{called}{zone}"
 
 
 def text_of(record: bytes) -> tuple[str, int]:

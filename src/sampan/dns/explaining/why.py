@@ -64,7 +64,9 @@ async def why(
             step.by, step.because = "forward", [f"asked of {resolvers_of(found)}"]
         else:
             step = found
-            if said is not None and (said.code, sorted(said.answers)) != (found.code, sorted(found.answers)):
+            if server is not None and said is None:
+                step.server = f"nothing: {server} does not answer"
+            elif said is not None and (said.code, sorted(said.answers)) != (found.code, sorted(found.answers)):
                 step.server = f"{said.code} {', '.join(said.answers)}".strip()
         steps.append(step)
         if step.ends:
