@@ -26,7 +26,9 @@ def test_addresses_to_listen_on(texts: list[str], found: tuple[tuple[str, ...], 
     assert listening(texts) == found
 
 
-@pytest.mark.parametrize("texts", [["x"], ["127.0.0.1:x"], ["127.0.0.1:99999"], ["127.0.0.1:-1"], ["127.0.0.1:1", "127.0.0.2:2"]])
+@pytest.mark.parametrize(
+    "texts", [["x"], ["127.0.0.1:x"], ["127.0.0.1:99999"], ["127.0.0.1:-1"], ["127.0.0.1:1", "127.0.0.2:2"]]
+)
 def test_addresses_that_are_none(texts: list[str]) -> None:
     with pytest.raises(ValueError, match="--listen"):
         listening(texts)

@@ -23,7 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "question", metavar="NAME", help="as the program in the pod asks for it; with a closing dot: no search"
     )
-    parser.add_argument("--from", dest="pod", metavar="POD", help="the pod that asks, NAME or NAMESPACE/NAME (default: nobody, so no search)")
+    who = "the pod that asks, NAME or NAMESPACE/NAME (default: nobody, so no search)"
+    parser.add_argument("--from", dest="pod", metavar="POD", help=who)
     parser.add_argument("--type", default="A", help="of the records (default: %(default)s)")
     parser.add_argument(
         "--server", metavar="ADDRESS[:PORT]", help="ask this server too (default: that of a cluster of ours)"
