@@ -21,6 +21,8 @@ LONGEST_LINE = 1 << 20
 class Joins(Protocol):
     """A joiner of one stream: ours, or that of a user's rule."""
 
+    kind: str
+    """Which rule it is of: what one has saved, another cannot restore."""
     done: list[Record]
 
     @property
@@ -107,15 +109,20 @@ class Assembler:
     def save(self) -> bytes:
         """Return what is held, for ``restore`` after a restart."""
         pieces = {stream: (at.time, at.parts, at.size, at.over) for stream, at in self._pieces.items()}
-        return cbor2.dumps((pieces, {stream: joiner.save() for stream, joiner in self.joiners.items()}))
+        return cbor2.dumps((pieces, {stream: (joiner.kind, joiner.save()) for stream, joiner in self.joiners.items()}))
 
     def restore(self, saved: bytes) -> None:
         pieces, joiners = cbor2.loads(saved)
         for stream, (time, parts, size, over) in pieces.items():
             at = self._pieces[stream] = Pieces(time)
             at.parts, at.size, at.over = parts, size, over
-        for stream, joiner in joiners.items():
-            self._joiner(stream).restore(joiner)
+        for stream, (kind, held) in joiners.items():
+            joiner = self._joiner(stream)
+            if joiner.kind == kind:
+                joiner.restore(held)
+            else:  # another rule since the restart: what was held is taken by that
+                for time, line in held[0]:
+                    joiner.take(time, line)
 
     def _done(self) -> list[Assembled]:
         found: list[Assembled] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sampan.logs.assembling import Assembler
 from sampan.logs.joining import Limits, Record
 from sampan.logs.rules.file import joiner_for, parse_rules
 from sampan.logs.rules.joiner import RuleJoiner
@@ -142,6 +143,15 @@ def test_a_restart_changes_nothing() -> None:
         second.restore(first.save())
         texts(second, *lines[at:])
         assert records + second.done == whole.done
+
+
+def test_what_was_held_is_taken_by_another_rule_after_a_restart() -> None:
+    rule = rule_of("r", {"pattern": "^S", "negate": True, "match": "after"}, "multiline")
+    before, after = Assembler(), Assembler(lambda: RuleJoiner(rule))
+    before.feed([(b"", b"", b"F", b"S 1")])
+    after.restore(before.save())
+    found = after.feed([(b"", b"", b"F", b"more")]) + after.flush("end")
+    assert [record.text for _, record in found] == [b"S 1\nmore"]
 
 
 def test_what_explain_prints_is_a_rule(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ Saved = tuple[list[tuple[bytes, bytes]], int, tuple[str, str] | None, str, int, 
 class Joiner:
     """Joins the lines of one stream. ``done`` collects the records; ``start`` is a user's beginning of records."""
 
+    kind = ""
+
     def __init__(self, machine: Machine = BUILT_IN, limits: Limits | None = None, learns: bool = True) -> None:
         self.done: list[Record] = []
         self._learner = Learner() if learns else NOTHING_LEARNED

@@ -12,6 +12,7 @@ class RuleJoiner:
     """Of the same shape as ``joining.Joiner``."""
 
     def __init__(self, rule: Rule, limits: Limits | None = None) -> None:
+        self.kind = rule.name
         self.done: list[Record] = []
         self.timeout_seconds = rule.timeout_seconds
         self._rule, self._most_bytes = rule, (limits or Limits()).bytes
