@@ -70,6 +70,9 @@ def test_a_snapshot_is_restored_while_the_cluster_runs_and_forked(
     try:
         cluster.sampan("snapshot", "fork", snapshot, copy.name, "--kubeconfig", str(copy.kubeconfig))
         copy.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        # it would have the node and the addresses of another cluster
+        refused = copy.sampan("snapshot", "restore", snapshot, "--name", copy.name, check=False)
+        assert refused.returncode == 1 and f"is of cluster {cluster.name}" in refused.stderr
         copy.kubectl("wait", "pod", "-l", "app=web", "--for=condition=Ready", "--timeout=60s")
         nodes = {pod["spec"]["nodeName"] for pod in copy.get("pods", "-l", "app=web")["items"]}
         assert nodes == {copy.settings.node_name}

@@ -6,7 +6,10 @@ import argparse
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sampan.cluster.settings import Settings
 
 SUMMARY = "save and restore a cluster's state, or fork another cluster from it"
 
@@ -72,16 +75,16 @@ def request(options: argparse.Namespace, method: str, path: str, body: Any = Non
         raise lifecycle.ClusterError(f"the API does not answer: {error}") from error
 
 
+def placed(settings: Settings) -> dict[str, str]:
+    """Return what of a cluster its objects are full of: only ``fork`` can bring them elsewhere."""
+    return {"serviceCIDR": ",".join(map(str, settings.service_cidrs)), "nodeName": settings.node_name}
+
+
 def save(options: argparse.Namespace) -> int:
     from sampan.cluster import lifecycle
 
     path, settings = path_of(options.snapshot), lifecycle.load(options.name)
-    about = {
-        "cluster": settings.name,
-        "pods": settings.pods,
-        "serviceCIDR": ",".join(map(str, settings.service_cidrs)),
-        "nodeName": settings.node_name,
-    }
+    about = {"cluster": settings.name, "pods": settings.pods, **placed(settings)}
     answer = request(options, "PUT", options.snapshot, about)
     size = path.stat().st_size
     print(f"snapshot {options.snapshot}: revision {answer['revision']}, {size / 1e6:.1f} MB, {path}")
@@ -89,10 +92,20 @@ def save(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
-    from sampan.store import StoreError
+    from sampan.cluster import lifecycle
+    from sampan.store import StoreError, snapshot
 
-    if not path_of(options.snapshot).exists():
+    path = path_of(options.snapshot)
+    if not path.exists():
         raise StoreError(f"there is no snapshot {options.snapshot!r}")
+    settings, saved = lifecycle.load(options.name), snapshot.about(path)
+    for name, here in placed(settings).items():
+        if name in saved and saved[name] != here:
+            raise lifecycle.ClusterError(
+                f"snapshot {options.snapshot} is of cluster {saved.get('cluster')}, whose {name} is {saved[name]}; "
+                f"that of {settings.name} is {here}",
+                f"`sampan snapshot fork {options.snapshot} NAME` makes another cluster of it",
+            )
     answer = request(options, "POST", f"{options.snapshot}/restore")
     print(
         f"cluster {options.name} is as in {options.snapshot}: {answer['changed']} changes, revision {answer['revision']}"
