@@ -253,6 +253,15 @@ def test_several_links_are_captured_into_one_file_that_tcpdump_reads(lab: Lab, t
     )
 
 
+def test_a_capture_of_what_there_is_not_costs_no_older_one(lab: Lab, tmp_path: Path) -> None:
+    file = tmp_path / "x.pcapng"
+    file.write_bytes(b"an older capture")
+    for links in ("x", "a-left@b"):
+        with pytest.raises(LabError):
+            lab.capture(links, to=file)
+    assert file.read_bytes() == b"an older capture"
+
+
 def test_a_change_leaves_alone_what_stays(lab_factory: Callable[..., Lab]) -> None:
     lab = lab_factory(TOPOLOGY)
     with lab.start("a", "sleep", "60") as sleeping:

@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -40,13 +40,15 @@ class Seen(NamedTuple):
 
 
 class Capture:
-    """Writes what passes links of a laboratory to a file until it is stopped; ``seen`` then tells how much that was."""
+    """Writes what passes links of a laboratory to a file until it is stopped; ``seen`` then tells how much that was.
 
-    def __init__(self, lab: str, links: Sequence[str], output: BinaryIO, uid: int | None = None) -> None:
+    ``opened`` opens the file: it is called when the links are known, so that a mistake costs nobody an older capture."""
+
+    def __init__(self, lab: str, links: Sequence[str], opened: Callable[[], BinaryIO], uid: int | None = None) -> None:
         answer, descriptors = calls.call(lab, {"ask": "capture", "links": list(links)}, uid=uid)
         self.ends = answer["ends"]
         self.sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        self.output = output
+        self.output = output = opened()
         self.counts = [0] * len(self.sockets)
         self.seen: list[Seen] = []
         self._ended, self._end = os.pipe()
@@ -119,12 +121,7 @@ class Recording:
 
     def __init__(self, lab: str, links: Sequence[str], path: str | Path, uid: int | None = None) -> None:
         self.path = Path(path)
-        self._file = self.path.open("wb")
-        try:
-            self._capture = Capture(lab, links, self._file, uid)
-        except BaseException:
-            self._file.close()
-            raise
+        self._capture = Capture(lab, links, lambda: self.path.open("wb"), uid)
         self._thread = threading.Thread(target=self._capture.run, name=f"capture {lab}", daemon=True)
         self._thread.start()
 
@@ -138,7 +135,7 @@ class Recording:
         if self._thread.is_alive():
             self._capture.stop()
             self._thread.join()
-        self._file.close()
+        self._capture.output.close()
 
     def __enter__(self) -> Recording:
         return self

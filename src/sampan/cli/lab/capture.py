@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from pathlib import Path
+from typing import BinaryIO
 
 from sampan.cli.numbers import positive, whole
 
@@ -18,14 +20,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=positive, metavar="S", help="end after so many seconds (default: Ctrl-C)")
 
 
+def opened(path: str) -> BinaryIO:
+    return sys.stdout.buffer if path == "-" else Path(path).open("wb")
+
+
 def run(options: argparse.Namespace) -> int:
     from sampan.cli.lab.choosing import name_of
     from sampan.lab.capture import Capture
 
     name = name_of(options)
-    output = sys.stdout.buffer if options.write == "-" else open(options.write, "wb")  # noqa: SIM115
-    with output:
-        capture = Capture(name, options.links, output)
+    capture = Capture(name, options.links, lambda: opened(options.write))
+    with capture.output:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: capture.stop())
         ends = ", ".join(f"{end['link']} at {end['end']}" for end in capture.ends)
