@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import hmac
 import http.client
 import http.server
 import json
@@ -102,6 +103,15 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
     "flights": (TRAEFIK, {"inFlightReq": {"amount": 2}}),
     "anywhere": (OWN, {"redirectRegex": {"regex": "/anywhere/(\\w+)/(.*)", "replacement": "/$2?kind=$1"}}),
     "encoded": (TRAEFIK, {"encodedCharacters": {"allowEncodedSlash": True}}),
+    "keys": (OWN, {"apiKeyAuth": {"secret": "keys", "clientHeader": "X-Client", "hideKey": True}}),
+    "token": (
+        OWN,
+        {"jwt": {"issuer": "us", "jwksSecret": "jwks", "claimToHeaders": [{"claim": "sub", "header": "X-Subject"}]}},
+    ),
+    "remote": (OWN, {"jwt": {"jwksService": {"name": "mirror", "port": 80, "path": "/jwks"}, "optional": True}}),
+    "fault": (OWN, {"fault": {"abort": {"status": 418}, "delay": {"duration": "10ms"}}}),
+    "csrf": (OWN, {"csrf": {"additionalOrigins": ["*.good.example"]}}),
+    "slow": (OWN, {"bandwidthLimit": {"kibPerSecond": 1024, "direction": "Response"}}),
     "everywhere": (OWN, {"headers": {"customResponseHeaders": {"X-Gateway": "front"}}}),
     "client": (
         TRAEFIK,
@@ -109,6 +119,20 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "unknown": (TRAEFIK, {"rateLimit": {"average": 1, "redis": {"endpoints": ["x:1"]}}}),
 }
+
+
+def unpadded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+SIGNING_KEY = b"a key of thirty-two bytes, or so"
+JWKS = json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": unpadded(SIGNING_KEY)}]})
+
+
+def token(key: bytes = SIGNING_KEY, **claims: Any) -> str:
+    head = {"alg": "HS256", "kid": "1", "typ": "JWT"}
+    text = ".".join(unpadded(json.dumps(part).encode()) for part in (head, claims))
+    return f"Bearer {text}.{unpadded(hmac.new(key, text.encode(), hashlib.sha256).digest())}"
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -126,6 +150,8 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": len(body)}
         text = json.dumps(told).encode()
+        if self.path == "/jwks":
+            text = JWKS.encode()
         status = int(self.headers.get("x-answer") or 200)
         if self.path.startswith("/flights"):
             Mirror.arrived.release()
@@ -214,6 +240,9 @@ def front(real_cluster: Cluster) -> Iterator[str]:
         objects.append(
             {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": route}
         )
+    for name, values in (("keys", {"me": "k1", "you": "k2"}), ("jwks", {"jwks.json": JWKS})):
+        metadata = {"name": name, "namespace": NAMESPACE}
+        objects.append({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
     pem, key = certificate(7)
     pair = {"tls.crt": pem.decode(), "tls.key": key.decode()}
     metadata = {"name": "certificate", "namespace": NAMESPACE}
@@ -434,6 +463,37 @@ def test_who_may_connect(front: str) -> None:
 
     eventually("who is listed is served", lambda: status(9002) == 200)
     assert status(9001) == 0
+
+
+def test_keys(front: str) -> None:
+    assert [ask(front, "/keys", X_API_Key=key).status for key in ("k1", "k3")] == [200, 401]
+    told = ask(front, "/keys", X_API_Key="k2").told["headers"]
+    assert told["x-client"] == "you" and "x-api-key" not in told
+
+
+def test_tokens(front: str) -> None:
+    assert ask(front, "/token").status == 401
+    good = ask(front, "/token", Authorization=token(iss="us", sub="me"), X_Subject="forged")
+    assert good.told["headers"]["x-subject"] == "me"
+    for bad in (token(iss="them"), token(b"x" * 32, iss="us"), token(iss="us", exp=1)):
+        assert ask(front, "/token", Authorization=bad).status in (401, 403)
+    assert ask(front, "/remote").status == 200
+    eventually("the keys are fetched", lambda: ask(front, "/remote", Authorization=token()).status == 200)
+    assert ask(front, "/remote", Authorization=token(b"x" * 32)).status == 401
+
+
+def test_faults_and_bandwidth(front: str) -> None:
+    assert ask(front, "/fault").status == 418
+    assert ask(front, "/slow").status == 200
+
+
+def test_forged_requests(front: str) -> None:
+    def posted(origin: str) -> int:
+        return ask(front, "/csrf", "POST", b"x", Host="shop.example", Origin=origin).status
+
+    origins = ("http://shop.example", "https://a.good.example", "http://evil.example")
+    assert [posted(origin) for origin in origins] == [200, 200, 403]
+    assert ask(front, "/csrf", Origin="http://evil.example").status == 200
 
 
 def test_redirects_by_any_expression(front: str) -> None:

@@ -23,13 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.gateway.hooks import app, basic_auth, digest_auth, pass_tls_client_cert, passwords, redirect_regex
-from sampan.gateway.middlewares import MIDDLEWARES, circuit_breaker, forward_auth
+from sampan.gateway.middlewares import MIDDLEWARES, OWN, circuit_breaker, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of
 from sampan.gateway.middlewares.statuses import statuses_of
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.plugins.host import Answer
 from sampan.gateway.plugins.host import Request as HookRequest
+from sampan.gateway.plugins.loader import Loaded
 from sampan.gateway.xds.encode import decode
 from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER
 
@@ -479,12 +480,44 @@ def test_plugins_by_name() -> None:
     there = Situation(obj("Middleware", "m", {"plugin": {"geo": {}}}), route("r", rule("m")))
     assert "Plugin shop/geo does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
     there.put(obj("Plugin", "geo", {"source": "x"}))
-    there.pipeline.put_plugin("shop/geo", object(), "")
-    there.pipeline.world.dirty.discard(("plugin", "shop/geo"))
+    there.pipeline.put_plugin("shop/geo", Loaded("abc", "sampan_plugin_abc_app"), "")
     there.pipeline.update()
     assert "plugin/shop/geo" in there.hosts()["*"][0]["typed_per_filter_config"]
     there.put(obj("Middleware", "m", {"plugin": {"geo": {"country": "FR"}}}))
     assert "spec.plugin.geo.country" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_traefik_does_not_have_is_of_our_own_kind(name: str) -> None:
+    foreign = {**obj("Middleware", "m", {name: {}}), "kind": "Middleware.traefik.io"}
+    there = Situation(foreign, route("r", rule("m", group="traefik.io")))
+    told = there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+    assert f"spec.{name}: only a Middleware of gateway.sampan.dev has this" in told
+
+
+def test_faults_and_bandwidth() -> None:
+    fault = per_route({"fault": {"delay": {"duration": "1s", "percent": 0.5}, "abort": {"status": 503}}}, "fault")
+    assert fault["delay"]["percentage"] == {"numerator": 5000, "denominator": 2}
+    assert fault["abort"]["http_status"] == 503
+    limit = per_route({"bandwidthLimit": {"kibPerSecond": 64, "direction": "Request"}}, "bandwidth")
+    assert (limit["enable_mode"], limit["limit_kbps"]) == (1, {"value": 64})
+
+
+def test_keys_and_tokens() -> None:
+    there = Situation(
+        obj("Middleware", "m", {"apiKeyAuth": {"secret": "users", "hideKey": True}}), route("r", rule("m"))
+    )
+    assert "Secret shop/users does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    there.put(secret("abc"))
+    config = opened(there.hosts()["*"][0]["typed_per_filter_config"]["api-key"])
+    assert config["credentials"] == [{"key": "abc", "client": "users"}] and config["forwarding"]["hide_credentials"]
+    keys = {"name": "web", "port": "http", "path": "/keys"}
+    there.put(obj("Middleware", "m", {"jwt": {"jwksService": keys, "optional": True, "issuer": "me"}}))
+    (name,) = [one for one in there.hosts()["*"][0]["typed_per_filter_config"] if one.startswith("jwt/")]
+    (found,) = [one for one in there.pipeline.world.get("HttpFilters", "shop/gw/80") if one.name == name]
+    config = opened(found.config)
+    assert config["providers"]["token"]["remote_jwks"]["http_uri"]["uri"] == "http://web/keys"
+    assert len(config["requirement_map"]["token"]["requires_any"]["requirements"]) == 2
 
 
 # what is refused
@@ -592,6 +625,20 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"passTLSClientCert": {}}, "neither pem nor info"),
         ({"passTLSClientCert": {"info": {"sans": True, "shoes": True}}}, "spec.passTLSClientCert.info.shoes"),
         ({"passTLSClientCert": {"info": {"issuer": {"organizationalUnit": True}}}}, "info.issuer.organizationalUnit"),
+        ({"apiKeyAuth": {}}, "spec.apiKeyAuth.secret: Required value"),
+        ({"apiKeyAuth": {"keySources": [{"body": "x"}]}}, "spec.apiKeyAuth.keySources[0]"),
+        ({"jwt": {}}, "spec.jwt.jwks: one of"),
+        ({"jwt": {"jwks": "{"}}, "spec.jwt.jwks: no JSON"),
+        ({"jwt": {"jwks": "[]"}}, "spec.jwt.jwks: it has no keys"),
+        ({"jwt": {"jwksService": {"name": "web", "scheme": "x"}}}, "spec.jwt.service.scheme"),
+        ({"fault": {}}, "spec.fault.delay: neither"),
+        ({"fault": {"abort": {"status": 700}}}, "spec.fault.abort.status"),
+        ({"fault": {"abort": {"status": 503, "percent": 101}}}, "spec.fault.abort.percent"),
+        ({"fault": {"delay": {"duration": "soon"}}}, "spec.fault.delay.duration"),
+        ({"fault": {"delay": {"duration": "1s", "jitter": "1s"}}}, "spec.fault.delay.jitter"),
+        ({"bandwidthLimit": {}}, "spec.bandwidthLimit.kibPerSecond"),
+        ({"bandwidthLimit": {"kibPerSecond": 1, "direction": "Up"}}, "spec.bandwidthLimit.direction"),
+        ({"csrf": {"origins": []}}, "spec.csrf.origins: this option is not served"),
         ({"plugin": {}}, "one Plugin is expected"),
         ({"headers": {"customRequestHeaders": {"a b": "x"}}}, "customRequestHeaders"),
     ],

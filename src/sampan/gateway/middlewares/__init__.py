@@ -11,23 +11,29 @@ from __future__ import annotations
 from types import ModuleType
 
 from sampan.gateway.filters.seam import Draft, Site
+from sampan.gateway.kinds.resources import OWN_GROUP
 from sampan.gateway.middlewares import (
     add_prefix,
+    api_key_auth,
+    bandwidth_limit,
     basic_auth,
     buffering,
     chain,
     circuit_breaker,
     compress,
     content_type,
+    csrf,
     digest_auth,
     encoded_characters,
     errors,
+    fault,
     forward_auth,
     grpc_web,
     headers,
     hooked,
     in_flight_req,
     ip_allow_list,
+    jwt,
     pass_tls_client_cert,
     plugin,
     rate_limit,
@@ -70,6 +76,15 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "stripPrefixRegex": strip_prefix_regex,
 }
 
+OWN: dict[str, ModuleType] = {
+    "apiKeyAuth": api_key_auth,
+    "bandwidthLimit": bandwidth_limit,
+    "csrf": csrf,
+    "fault": fault,
+    "jwt": jwt,
+}
+"""Those that Traefik does not have, or sells: in a Middleware of our own group alone."""
+
 
 def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
     """Apply the one middleware of a spec. Raises ``Unsupported`` (with what is not honoured), ``Unresolved``."""
@@ -78,6 +93,10 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
         raise Unsupported(f"spec: one middleware is expected, not {', '.join(sorted(names)) or 'none'}")
     name = names[0]
     module = MIDDLEWARES.get(name)
+    if module is None and name in OWN:
+        if spec["kind"] != "Middleware":
+            raise Unsupported(f"spec.{name}: only a Middleware of {OWN_GROUP} has this")
+        module = OWN[name]
     if module is None:
         raise Unsupported(f"spec.{name}: this middleware is not served")
     settings = spec[name] or {}

@@ -121,6 +121,8 @@ envoy.extensions.compression.brotli.compressor.v3.Brotli:
 envoy.extensions.compression.gzip.compressor.v3.Gzip:
 envoy.extensions.compression.zstd.compressor.v3.Zstd:
 envoy.extensions.dynamic_modules.v3.DynamicModuleConfig: name=1:string do_not_close=3:bool module=6:core.AsyncDataSource
+envoy.extensions.filters.common.fault.v3.FaultDelay: fixed_delay=3:pb.Duration
+    percentage=4:envoy.type.v3.FractionalPercent
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
 envoy.extensions.filters.network.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC stat_prefix=3:string
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix=1:string cluster=2:string
@@ -196,6 +198,14 @@ http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculatio
     max_concurrency_limit=2:pb.UInt32Value concurrency_update_interval=3:pb.Duration
 http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams: interval=1:pb.Duration
     min_concurrency=4:pb.UInt32Value
+http.api_key_auth.v3.ApiKeyAuth:
+http.api_key_auth.v3.ApiKeyAuthPerRoute: credentials=1:*http.api_key_auth.v3.Credential
+    key_sources=2:*http.api_key_auth.v3.KeySource allowed_clients=3:*string
+    forwarding=4:http.api_key_auth.v3.Forwarding
+http.api_key_auth.v3.Credential: key=1:string client=2:string
+http.api_key_auth.v3.Forwarding: header=1:string hide_credentials=2:bool
+http.api_key_auth.v3.KeySource: header=1:string query=2:string cookie=3:string
+http.bandwidth_limit.v3.BandwidthLimit: stat_prefix=1:string enable_mode=2:enum limit_kbps=3:pb.UInt64Value
 http.buffer.v3.Buffer: max_request_bytes=1:pb.UInt32Value
 http.buffer.v3.BufferPerRoute: disabled=1:bool buffer=2:http.buffer.v3.Buffer
 http.compressor.v3.Compressor: compressor_library=6:core.TypedExtensionConfig
@@ -207,6 +217,7 @@ http.cors.v3.Cors:
 http.cors.v3.CorsPolicy: allow_origin_string_match=1:*matcher.StringMatcher allow_methods=2:string
     allow_headers=3:string expose_headers=4:string max_age=5:string allow_credentials=6:pb.BoolValue
     filter_enabled=7:core.RuntimeFractionalPercent forward_not_matching_preflights=10:pb.BoolValue
+http.csrf.v3.CsrfPolicy: filter_enabled=1:core.RuntimeFractionalPercent additional_origins=3:*matcher.StringMatcher
 http.dynamic_modules.v3.DynamicModuleFilter:
     dynamic_module_config=1:envoy.extensions.dynamic_modules.v3.DynamicModuleConfig filter_name=2:string
     filter_config=3:pb.Any terminal_filter=4:bool
@@ -227,7 +238,22 @@ http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_response=8:http.ext_authz.v3.AuthorizationResponse
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
 http.header_mutation.v3.Mutations: request_mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
+http.fault.v3.FaultAbort: http_status=2:uint32 percentage=3:envoy.type.v3.FractionalPercent
+http.fault.v3.HTTPFault: delay=1:envoy.extensions.filters.common.fault.v3.FaultDelay abort=2:http.fault.v3.FaultAbort
 http.grpc_web.v3.GrpcWeb:
+http.jwt_authn.v3.JwtAuthentication: providers=1:%http.jwt_authn.v3.JwtProvider
+    requirement_map=5:%http.jwt_authn.v3.JwtRequirement
+http.jwt_authn.v3.JwtClaimToHeader: header_name=1:string claim_name=2:string
+http.jwt_authn.v3.JwtHeader: name=1:string value_prefix=2:string
+http.jwt_authn.v3.JwtProvider: issuer=1:string audiences=2:*string remote_jwks=3:http.jwt_authn.v3.RemoteJwks
+    local_jwks=4:core.DataSource forward=5:bool from_headers=6:*http.jwt_authn.v3.JwtHeader from_params=7:*string
+    forward_payload_header=8:string clock_skew_seconds=10:uint32 from_cookies=13:*string
+    claim_to_headers=15:*http.jwt_authn.v3.JwtClaimToHeader
+http.jwt_authn.v3.JwtRequirement: provider_name=1:string requires_any=3:http.jwt_authn.v3.JwtRequirementOrList
+    allow_missing=6:pb.Empty
+http.jwt_authn.v3.JwtRequirementOrList: requirements=1:*http.jwt_authn.v3.JwtRequirement
+http.jwt_authn.v3.PerRouteConfig: requirement_name=2:string
+http.jwt_authn.v3.RemoteJwks: http_uri=1:core.HttpUri cache_duration=2:pb.Duration
 http.local_ratelimit.v3.LocalRateLimit: stat_prefix=1:string token_bucket=3:envoy.type.v3.TokenBucket
     filter_enabled=4:core.RuntimeFractionalPercent filter_enforced=5:core.RuntimeFractionalPercent
     descriptors=8:*envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
@@ -261,6 +287,7 @@ matcher.RegexMatcher: regex=2:string
 matcher.StringMatcher: exact=1:string safe_regex=5:matcher.RegexMatcher prefix=2:string suffix=3:string
     contains=7:string ignore_case=6:bool
 pb.BoolValue: value=1:bool
+pb.Empty:
 pb.Duration: seconds=1:int64 nanos=2:int32
 pb.StringValue: value=1:string
 pb.Struct: fields=1:%pb.Value
