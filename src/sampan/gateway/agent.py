@@ -20,7 +20,7 @@ from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
 from sampan.client.http import HttpClient
 from sampan.client.informer import Handler, Informer, key_of
-from sampan.client.kubeconfig import load
+from sampan.client.kubeconfig import Connection, load
 from sampan.client.protocol import Client, ResourceType
 from sampan.client.resources import (
     CONFIG_MAPS,
@@ -40,7 +40,8 @@ from sampan.gateway.kinds import resources as kinds
 from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins.loader import Plugins
-from sampan.gateway.status import Moment
+from sampan.gateway.replicas import LEASE, Replica, alive, bury, elected, leave
+from sampan.gateway.status import STATUSES, Moment
 from sampan.gateway.xds import ads
 from sampan.gateway.xds.metrics import PORT as METRICS_PORT
 from sampan.schema.objects import Object
@@ -72,13 +73,23 @@ class GatewayConfig:
     run_dir: Path
     state_dir: Path
     log_dir: Path
-    kubeconfig: Path | None = None
+    kubeconfig: Path = Path()
+    connection: Connection | None = None
+    """What leads to the API, where it is not a kubeconfig."""
     on_host: bool = False
-    """Whether Gateways have their ports on the host itself, and Envoy is ours and ends with us; else each has a Service that
-    leads to a port of Envoy's."""
+    """Whether Gateways have their ports on the host itself; else each has a Service that leads to a port of Envoy's."""
+    owns_envoy: bool = False
+    """Whether Envoy ends with us; else it serves on while we are started again."""
+    replica: Replica | None = None
+    """Which of several this is; None: there is no other."""
     starts_envoy: bool = True
     metrics_port: int = METRICS_PORT
     """Where Envoy's counters are served; 0: nowhere."""
+
+    @property
+    def reached_at(self) -> str:
+        """The address that slices lead to."""
+        return self.replica.address if self.replica is not None else self.node_ip
 
     def make_folders(self) -> None:
         for folder in (self.run_dir, self.state_dir / "plugins", self.log_dir):
@@ -88,14 +99,18 @@ class GatewayConfig:
 async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
     """Run until cancelled. ``ready`` is called when the kinds are served and the world is known."""
     config.make_folders()
-    if config.kubeconfig is None:
-        raise ValueError("a kubeconfig is needed")
-    client = HttpClient(load(config.kubeconfig), agent="sampan-gateway")
+    connection = config.connection or load(config.kubeconfig)
+    client = HttpClient(connection, agent="sampan-gateway")
     try:
         await install(client)
         async with asyncio.TaskGroup() as group:
             agent = Agent(config, client, group)
             await agent.run(ready)
+            if config.replica is not None:
+                try:
+                    await asyncio.get_running_loop().create_future()
+                finally:
+                    await leave(client, config.replica)
     finally:
         await client.close()
 
@@ -130,6 +145,8 @@ class Agent:
         self.events = EventRecorder(client, "sampan-gateway")
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
         """Ingress or IngressRoute → what its Events said last."""
+        self.leads = config.replica is None
+        """Whether it is for us to write statuses, Events and Services."""
         self.on_problem: Callable[[Object, str], None] = self._record_problem
         """Is told what of an Ingress or IngressRoute is not served."""
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
@@ -151,6 +168,9 @@ class Agent:
         socket = self.config.run_dir / "ads.sock"
         socket.unlink(missing_ok=True)
         self._task(ads.serve_ads(self.ads, socket), "ads")
+        if self.config.replica is not None:
+            self._task(alive(self.client, self.config.replica), "alive")
+            self._task(elected(self.client, self.config.replica, LEASE, self._lead), "election")
         self._task(self._tell(), "status")
         self._task(self.events.run(), "events")
         self._task(self._follow(), "follow")
@@ -197,8 +217,9 @@ class Agent:
                 await self._ensure_service(key)
             for key in [key for key in self._services if key not in self.pipeline.gateways]:
                 gone = self._services.pop(key)
-                if self.config.on_host:  # nobody else collects it
-                    await infrastructure.remove(self.client, key.partition("/")[0], gone["name"])
+                if self.config.on_host or self.config.replica is not None:  # nobody else collects it
+                    namespace, name = key.partition("/")[0], gone["name"]
+                    await infrastructure.remove(self.client, namespace, name, self.config.replica)
 
     async def _follow_pods(self) -> None:
         """Watch all pods' addresses: begun with the first route for the clients of a namespace."""
@@ -211,6 +232,20 @@ class Agent:
 
         informer.add_handler(changed)
         await informer.run()
+
+    async def _lead(self) -> None:
+        """Write what there is to write, for as long as we lead."""
+        self.leads = True
+        try:
+            self._services.clear()
+            for kind in STATUSES:
+                self.pipeline.due |= {(kind, str(key)) for key in self.pipeline.world.all(kind)}
+            self._note_due(self.ads.sequence)
+            self.dirty.set()
+            if self.config.replica is not None:
+                await bury(self.client, self.config.replica)
+        finally:
+            self.leads = False
 
     def _note_due(self, number: int) -> None:
         now = asyncio.get_running_loop().time()
@@ -225,7 +260,7 @@ class Agent:
     def _ensure_envoy(self) -> None:
         if self._envoy is None and self.config.starts_envoy:
             config = EnvoyConfig(
-                owned=self.config.on_host,
+                owned=self.config.owns_envoy,
                 ads_socket=self.config.run_dir / "ads.sock",
                 run_dir=self.config.run_dir,
                 log_dir=self.config.log_dir,
@@ -253,8 +288,13 @@ class Agent:
             return
         self._services[key] = wanted
         try:
-            leads_to = "" if self.config.on_host else self.config.node_ip
-            await infrastructure.ensure(self.client, gateway, ports, model.addresses, leads_to)
+            leads_to = "" if self.config.on_host else self.config.reached_at
+            if self.leads or there is not None:
+                await infrastructure.ensure(
+                    self.client, gateway, ports, model.addresses, leads_to, self.config.replica, self.leads
+                )
+            else:
+                self._services.pop(key, None)  # when the one who leads has made it
             if self.config.on_host:
                 addresses = model.addresses[:1] or (infrastructure.reachable(self.config.node_ip),)
                 await infrastructure.give(self.client, gateway, addresses)
@@ -268,10 +308,10 @@ class Agent:
 
     async def _ensure_waypoints(self, number: int) -> None:
         """Lead Services with routes of their own through Envoy, when it is there, and those without past it."""
-        if not self.pipeline.waypoints and not self._waypoints:
+        if not self.leads or (not self.pipeline.waypoints and not self._waypoints):
             return
         wanted = {
-            key: infrastructure.waypoint_of(service, ports, self.config.node_ip)
+            key: infrastructure.waypoint_of(service, ports, self.config.reached_at)
             for key, ports in self.pipeline.waypoints.items()
             if (service := self.informers[SERVICES].get(key)) is not None
         }
@@ -361,6 +401,8 @@ class Agent:
     async def _write(self, kind: str, key: str, moment: Moment, writers: asyncio.Semaphore) -> None:
         """Write a status unless it is there already."""
         resource = RESOURCES[kind]
+        if not self.leads:
+            return  # all of it is due when we do
         new = self.pipeline.status(kind, key, moment)
         obj = self.informers[resource].get(key)
         if kind in TRANSLATED and moment.live:

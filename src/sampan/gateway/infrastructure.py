@@ -15,6 +15,7 @@ from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, SERVICES
 from sampan.gateway.ingress.shared import SEPARATOR
 from sampan.gateway.kinds.resources import GATEWAYS
+from sampan.gateway.replicas import LABEL, Replica
 from sampan.schema.objects import Object
 
 FIRST_PORT, LAST_PORT = 10300, 19999
@@ -154,14 +155,14 @@ def service_of(gateway: Object, ports: dict[Port, int], addresses: tuple[str, ..
     }
 
 
-def slice_of(gateway: Object, ports: dict[Port, int], node_ip: str) -> Object:
-    """Return the EndpointSlice that leads to Envoy."""
+def slice_of(gateway: Object, ports: dict[Port, int], node_ip: str, replica: Replica | None = None) -> Object:
+    """Return the EndpointSlice that leads to Envoy, a replica's own."""
     name = generated_name(gateway)
-    labels = {"kubernetes.io/service-name": name, MANAGED: MANAGER}
+    labels = {"kubernetes.io/service-name": name, MANAGED: MANAGER, **({LABEL: replica.name} if replica else {})}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": metadata_of(gateway, f"{name}-envoy", labels),
+        "metadata": metadata_of(gateway, slice_name(name, replica), labels),
         "addressType": "IPv6" if ":" in node_ip else "IPv4",
         "ports": [
             {"name": port.name, "port": number, "protocol": port.transport} for port, number in sorted(ports.items())
@@ -170,11 +171,22 @@ def slice_of(gateway: Object, ports: dict[Port, int], node_ip: str) -> Object:
     }
 
 
+def slice_name(name: str, replica: Replica | None) -> str:
+    return f"{name}-envoy" if replica is None else f"{name[:180]}-{replica.name}"
+
+
 async def ensure(
-    client: Client, gateway: Object, ports: dict[Port, int], addresses: tuple[str, ...], node_ip: str
+    client: Client,
+    gateway: Object,
+    ports: dict[Port, int],
+    addresses: tuple[str, ...],
+    node_ip: str,
+    replica: Replica | None = None,
+    leads: bool = True,
 ) -> None:
     """Make the Service and the slice of a Gateway as they should be. Raises ``ApiError``; a Service of that name that is
-    not the Gateway's own is left alone. Without ``node_ip`` there is no slice: Envoy is at the address itself."""
+    not the Gateway's own is left alone. Without ``node_ip`` there is no slice: Envoy is at the address itself. Of
+    several replicas each has a slice, the Service is made by the one who leads."""
     name, namespace = generated_name(gateway), gateway["metadata"]["namespace"]
     try:
         there = await client.get(SERVICES, name, namespace)
@@ -184,9 +196,9 @@ async def ensure(
     except ApiError as error:
         if not error.is_not_found:
             raise
-    wanted = [(SERVICES, service_of(gateway, ports, addresses))]
+    wanted = [(SERVICES, service_of(gateway, ports, addresses))] if leads else []
     if node_ip:
-        wanted.append((ENDPOINT_SLICES, slice_of(gateway, ports, node_ip)))
+        wanted.append((ENDPOINT_SLICES, slice_of(gateway, ports, node_ip, replica)))
     for resource, obj in wanted:
         await client.patch(
             resource, obj["metadata"]["name"], obj, namespace, type="apply", field_manager=FIELD_MANAGER, force=True
@@ -200,9 +212,10 @@ async def give(client: Client, gateway: Object, addresses: tuple[str, ...]) -> N
     await client.patch(SERVICES, name, {"status": status}, namespace, type="merge", subresource="status")
 
 
-async def remove(client: Client, namespace: str, name: str) -> None:
+async def remove(client: Client, namespace: str, name: str, replica: Replica | None = None) -> None:
     """Delete what ``ensure`` made. Raises ``ApiError``."""
-    for resource, generated in ((SERVICES, name), (ENDPOINT_SLICES, f"{name}-envoy")):
+    ours = [(ENDPOINT_SLICES, slice_name(name, replica))]
+    for resource, generated in ours if replica is not None else [(SERVICES, name), *ours]:
         try:
             await client.delete(resource, generated, namespace)
         except ApiError as error:

@@ -1,8 +1,9 @@
-"""``sampan gateway run``: a gateway without Kubernetes, from a directory of files, in the foreground."""
+"""``sampan gateway run``: a gateway in the foreground, from a directory of files or for any Kubernetes."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sampan.gateway.alone.files import Problem
 
-SUMMARY = "a gateway from a directory of files, without Kubernetes"
+SUMMARY = "a gateway from a directory of files, without Kubernetes, or for any Kubernetes"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", metavar="DIR", required=True, help="manifests, YAML or JSON, followed as they change"
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--kubeconfig", metavar="FILE", help="of any Kubernetes; in-cluster: the pod's own account")
+    source.add_argument("--config", metavar="DIR", help="manifests, YAML or JSON, followed as they change")
     parser.add_argument("--check", action="store_true", help="say what is wrong with the files, and start nothing")
     parser.add_argument(
         "--address",
@@ -25,6 +26,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metrics-port", type=int, default=0, metavar="PORT", help="Envoy's counters for Prometheus (default: nowhere)"
+    )
+    parser.add_argument(
+        "--advertise",
+        metavar="ADDRESS",
+        default=os.environ.get("POD_IP", ""),
+        help="with --kubeconfig: where the cluster reaches this machine's Envoy (default: $POD_IP)",
     )
     parser.add_argument("--log-dir", metavar="DIR", help="of envoy.log and access.log (default: they are not kept)")
 
@@ -40,6 +47,10 @@ def run(options: argparse.Namespace) -> int:
     from sampan.gateway.alone.running import AloneConfig, check
     from sampan.gateway.alone.running import run as run_gateway
 
+    if options.kubeconfig:
+        from sampan.cli.gateway.replica import run_replica
+
+        return run_replica(options)
     try:
         config = AloneConfig(
             directory=Path(options.config),

@@ -96,6 +96,7 @@ async def gateway(config: AloneConfig, *, envoy: bool) -> AsyncIterator[tuple[Ag
                 state_dir=folder,
                 log_dir=config.log_dir or folder,
                 on_host=True,
+                owns_envoy=True,
                 starts_envoy=envoy,
                 metrics_port=config.metrics_port,
             )

@@ -1,0 +1,96 @@
+"""``sampan gateway run --kubeconfig``: two replicas for an API that is somebody else's, as the manifests let them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .eventually import eventually
+
+MANIFESTS = Path(__file__).parents[2] / "examples/gateway-anywhere/gateway.yaml"
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: default}
+spec: {gatewayClassName: sampan, listeners: [{name: http, port: 80, protocol: HTTP}]}
+"""
+
+
+class Replica:
+    def __init__(self, number: int, kubeconfig: Path, directory: Path) -> None:
+        self.name = f"replica-{number}"
+        self.log = directory / f"{self.name}.log"
+        command = ["gateway", "run", "--kubeconfig", str(kubeconfig), "--address", f"127.0.0.{number + 10}"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sampan.cli.main", *command, "--advertise", f"192.0.2.{number}"],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "POD_NAME": self.name, "POD_NAMESPACE": "sampan-gateway"},
+            )
+
+    def end(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(30) == 0, self.log.read_text()
+
+
+def test_two_replicas_serve_and_one_writes(tmp_path: Path, start_server: Callable[..., Any]) -> None:
+    server = start_server(tmp_path / "api")
+    user = "system:serviceaccount:sampan-gateway:gateway"
+
+    def kubectl(*words: str, text: str = "") -> str:
+        command = ["kubectl", "--kubeconfig", str(server.kubeconfig), *words]
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    def endpoints() -> set[str]:
+        found = kubectl("get", "endpointslices", "-l", "gateway.sampan.dev/replica", "-o", "json")
+        return {piece["endpoints"][0]["addresses"][0] for piece in json.loads(found)["items"]}
+
+    def leader() -> str:
+        path = "jsonpath={.spec.holderIdentity}"
+        return kubectl("-n", "sampan-gateway", "get", "lease", "sampan-gateway", "--ignore-not-found", "-o", path)
+
+    def accepted() -> str:
+        path = "jsonpath={.status.conditions[?(@.type=='Accepted')].status}"
+        return kubectl("get", "gateway", "front", "-o", path)
+
+    kubectl("apply", "-f", str(MANIFESTS))
+    kubeconfig = server.user_kubeconfig(user, ("system:serviceaccounts",))
+    replicas = [Replica(1, kubeconfig, tmp_path)]
+    try:
+        eventually("the first leads", lambda: leader() == "replica-1")
+        kubectl("apply", "-f", "-", text=GATEWAY)
+        eventually("the Gateway is accepted", lambda: accepted() == "True")
+        eventually("the Service leads to its Envoy", lambda: endpoints() == {"192.0.2.1"})
+        replicas.append(Replica(2, kubeconfig, tmp_path))
+        eventually("it leads to both", lambda: endpoints() == {"192.0.2.1", "192.0.2.2"})
+        replicas.pop(0).end()
+        eventually("it leads to the second only", lambda: endpoints() == {"192.0.2.2"})
+        eventually("the second leads", lambda: leader() == "replica-2")
+        kubectl("apply", "-f", "-", text=GATEWAY.replace("front", "other"))
+        path = "jsonpath={.status.conditions[?(@.type=='Accepted')].status}"
+        eventually("it writes statuses", lambda: kubectl("get", "gateway", "other", "-o", path) == "True")
+        assert "forbidden" not in replicas[0].log.read_text()
+    finally:
+        for replica in replicas:
+            replica.end()
+
+
+def test_advertise_is_needed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--kubeconfig", str(tmp_path / "none")]
+    environment = {key: value for key, value in os.environ.items() if key != "POD_IP"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode != 0 and done.stderr.startswith("sampan: ")
+
+
+@pytest.fixture(autouse=True)
+def _no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("POD_IP", "POD_NAME", "POD_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
