@@ -116,6 +116,13 @@ class Plugin:
         except OSError as error:
             logger.error("CNI call failed: %s", error)
             return _printed(1, failure(version, IO_FAILURE, str(error)))
+        except NftError as error:
+            logger.error("CNI call failed: nftables: %s", error)
+            return _printed(1, failure(version, IO_FAILURE, f"hostPort: {error}"))
+        except Exception as error:
+            # whatever it is, the runtime is waiting for an answer
+            logger.exception("CNI call failed")
+            return _printed(1, failure(version, IO_FAILURE, f"{type(error).__name__}: {error}"))
         return _printed(0, answer)
 
     async def _answer(self, call: Call) -> dict[str, Any] | None:
@@ -163,6 +170,7 @@ class Plugin:
         with opened(call.need("NETNS")), self._lock:
             # refused before anything is made
             cni_bandwidth.bandwidth_of(call.runtime)
+            mappings_of(call.runtime)
             # who asks again gets the same
             held = tuple(self.addresses.held(name))
             wanted = call.wanted_addresses

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.network import nft
+from sampan.network.cni_call import INVALID_CONFIG, CniError
 from sampan.network.families import Address, Family, family_of, parse_address
 from sampan.network.nft_elements import Element, Elements, Value
 from sampan.network.service_endpoints import Endpoint, endpoint_data
@@ -45,16 +46,25 @@ class PortMapping:
 
 
 def mappings_of(runtime_config: Mapping[str, Any]) -> list[PortMapping]:
-    """Return the ports of a CNI call."""
+    """Return the ports of a CNI call. Raises ``CniError`` with the field that is wrong."""
     found = []
-    for given in runtime_config.get("portMappings") or ():
+    for number, given in enumerate(runtime_config.get("portMappings") or ()):
         entry = {name.lower(): value for name, value in given.items()}  # containerd writes HostPort, others hostPort
         host_ip = str(entry.get("hostip") or "")
         protocol = str(entry.get("protocol") or "tcp").lower()
         if not entry.get("hostport") or protocol not in PROTOCOLS:
             continue
         address = None if host_ip in ANY_ADDRESS else parse_address(host_ip)
-        found.append(PortMapping(protocol, int(entry["hostport"]), int(entry["containerport"]), address))
+        where = f"runtimeConfig.portMappings[{number}]"
+        if address is None and host_ip not in ANY_ADDRESS:
+            raise CniError(INVALID_CONFIG, f"{where}.hostIP: {host_ip!r} is no IP address")
+        ports = []
+        for field in ("hostPort", "containerPort"):
+            text = str(entry.get(field.lower(), ""))
+            if not text.isdecimal() or not 0 < int(text) < 65536:
+                raise CniError(INVALID_CONFIG, f"{where}.{field}: {text!r} is no port")
+            ports.append(int(text))
+        found.append(PortMapping(protocol, ports[0], ports[1], address))
     return found
 
 

@@ -125,8 +125,7 @@ class PolicyAgent:
             if self._tiered_informer is not None:
                 await self._tiered_informer.synced()
             self._listed.set()
-            if not self.state.policies:
-                await self._clear()
+            await self._clear()
             while not self.state.policies:
                 self._wake.clear()
                 await self._wake.wait()
@@ -137,11 +136,16 @@ class PolicyAgent:
             await self._apply()
 
     async def _clear(self) -> None:
-        """Remove what an earlier run has left."""
-        try:
-            await asyncio.to_thread(nft.run, f"table inet {TABLE}\ndelete table inet {TABLE}\n")
-        except NftError as error:
-            logger.error("nftables refused to forget the policies' table: %s", error)
+        """Remove what an earlier run has left, unless a policy comes: then it is made anew anyway."""
+        pause = FIRST_PAUSE_SECONDS
+        while not self.state.policies:
+            try:
+                await asyncio.to_thread(nft.run, f"table inet {TABLE}\ndelete table inet {TABLE}\n")
+                return
+            except NftError as error:
+                logger.error("nftables refused to forget the policies' table: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _apply(self) -> None:
         whole, pause = True, FIRST_PAUSE_SECONDS

@@ -18,6 +18,7 @@ from sampan.network.cni import Plugin
 from sampan.network.cni_attachment import link_name
 from sampan.network.cni_call import CniError, parse_call
 from sampan.network.cni_shim import conflist, install
+from sampan.network.nft import NftError
 
 
 @given(st.binary(max_size=400))
@@ -40,6 +41,21 @@ def test_errors_are_cni_errors() -> None:
     assert answer(b'CNI_COMMAND=DANCE\n\n{"cniVersion": "1.0.0"}')[1]["code"] == 4
     code, error = answer(b'CNI_COMMAND=ADD\n\n{"cniVersion": "1.0.0"}')
     assert (code, error["msg"]) == (1, "required environment variable CNI_IFNAME is not set")
+
+
+def test_a_runtime_always_gets_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nftables refused to forget a pod's ports the connection was closed without a word."""
+    plugin = Plugin([IPv4Network("10.99.0.0/24")])
+    call = b'CNI_COMMAND=DEL\nCNI_CONTAINERID=a\nCNI_IFNAME=eth0\n\n{"cniVersion": "1.0.0"}'
+    for problem, said in ((NftError("no memory"), "hostPort: no memory"), (KeyError("x"), "KeyError: 'x'")):
+
+        def refuse(addresses: object, problem: Exception = problem) -> None:
+            raise problem
+
+        monkeypatch.setattr(plugin.host_ports, "remove", refuse)
+        code, _, text = asyncio.run(plugin.handle(call)).partition(b"\n")
+        assert (int(code), json.loads(text)["code"], json.loads(text)["msg"]) == (1, 5, said)
+    plugin.executor.shutdown()
 
 
 def test_names_of_links_fit() -> None:

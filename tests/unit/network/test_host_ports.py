@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
+import pytest
+
+from sampan.network.cni_call import CniError
 from sampan.network.families import FAMILIES
 from sampan.network.host_ports import PortMapping, base_table, hairpin, mappings_of, pod_of
 
@@ -21,6 +24,21 @@ def test_what_cni_says() -> None:
         {"hostPort": 8080, "containerPort": 80, "hostIP": "fd00::1"},
     ]
     assert mappings_of({"portMappings": said}) == [WEB, LOCAL, OTHER] and mappings_of({}) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"hostPort": 70000}, r"portMappings\[1\].hostPort: '70000' is no port"),
+        ({"containerPort": "http"}, r"portMappings\[1\].containerPort: 'http' is no port"),
+        ({"hostIP": "10.0.0"}, r"portMappings\[1\].hostIP: '10.0.0' is no IP address"),
+    ],
+)
+def test_what_cni_cannot_mean(wrong: dict[str, object], said: str) -> None:
+    """An address that is none stood for every address of the node."""
+    whole = {"hostPort": 8080, "containerPort": 80}
+    with pytest.raises(CniError, match=said):
+        mappings_of({"portMappings": [whole, {**whole, **wrong}]})
 
 
 def test_a_port_is_an_element_that_tells_whose_it_is() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sampan.network import policy_agent
+from sampan.network.nft import NftError
 from sampan.network.policy_agent import NotAdmitted, PolicyAgent
 from sampan.network.policy_model import cluster_network_policy, network_policy, pod_facts
 from sampan.network.policy_state import PolicyState
@@ -125,3 +127,21 @@ async def test_nobody_is_admitted_before_the_policies_are_known() -> None:
     agent._listed.set()
     await asyncio.wait_for(agent.admit("x/a", "1", (FIRST,)), 1)  # there is no policy
     assert agent.state.attached["x/a"] == ("1", (FIRST,))
+
+
+async def test_what_an_earlier_run_left_is_removed_though_the_kernel_refuses_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It stayed in force, with no policy behind it, until somebody made one."""
+    texts: list[str] = []
+
+    def run(text: str) -> None:
+        texts.append(text)
+        if len(texts) == 1:
+            raise NftError("busy")
+
+    monkeypatch.setattr(policy_agent.nft, "run", run)
+    monkeypatch.setattr(policy_agent, "FIRST_PAUSE_SECONDS", 0)
+    client: Any = SimpleNamespace(streams_lists=False)
+    await PolicyAgent(client)._clear()
+    assert len(texts) == 2 and "delete table inet" in texts[1]
