@@ -283,3 +283,38 @@ def test_a_middleware_is_swapped_live_and_refuses_websockets(front: tuple[Cluste
         load.finish()
     assert set(load.codes) == {200}, load.codes
     assert ask(address, "/wrap", Connection="Upgrade", Upgrade="websocket").status == 501
+
+
+def test_users_of_a_canary_take_another_route(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    example = Path(__file__).parents[2] / "examples" / "plugins" / "canary"
+    there = route("canary", "canary")
+    (plain,) = there["spec"]["rules"]
+    chosen = json.loads(json.dumps(plain))
+    chosen["matches"][0]["headers"] = [{"name": "x-canary", "value": "yes"}]
+    header = {"set": [{"name": "x-route", "value": "canary"}]}
+    chosen["filters"].append({"type": "RequestHeaderModifier", "requestHeaderModifier": header})
+    there["spec"]["rules"] = [plain, chosen]
+    apply(cluster, plugin("canary", path=str(example), settings={"percent": 50}, reroutes=True), there)
+    eventually("it is served", lambda: ask(address, "/canary", x_user="ann").status == 200)
+    assert ask(address, "/canary", x_user="ann").told["headers"].get("x-route") == "canary"
+    assert "x-route" not in ask(address, "/canary", x_user="bob").told["headers"]
+    assert "x-route" not in ask(address, "/canary", x_user="bob", x_canary="yes").told["headers"]
+
+
+def test_what_plugins_did_is_shown_with_tracebacks(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+
+    def shown(*words: str) -> str:
+        return cluster.sampan("gateway", "plugins", "--name", cluster.name, *words).stdout
+
+    eventually("it fails", lambda: ask(address, "/raises-closed").status == 500)
+    table = shown().splitlines()
+    lines = {line.split()[1]: line for line in table[1:]}
+    assert "ValueError: on purpose" in lines["raises-closed"] and " Live " in lines["raises-closed"]
+    assert " Refused " in lines["import-closed"] and "nothing_of_that_name" in lines["import-closed"]
+    one = shown(f"{NAMESPACE}/raises-closed")
+    assert "Traceback" in one and "plugin.py" in one and "line 3" in one
+    ask(address, "/wrap")
+    found = json.loads(shown(f"{NAMESPACE}/wrap", "-o", "json"))[0]
+    assert found["state"] == "Live" and found["counters"]["requests"] >= 1

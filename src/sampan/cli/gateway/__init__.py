@@ -10,8 +10,8 @@ import argparse
 import importlib
 from types import ModuleType
 
-SUMMARY = "the gateway's tools: convert, run"
-VERBS = ("convert", "run")
+SUMMARY = "the gateway's tools: convert, plugin, plugins, run"
+VERBS = ("convert", "plugin", "plugins", "run")
 FILES = {"run": "running"}
 """Verbs whose file has another name: a module ``run`` would take the place of the function."""
 

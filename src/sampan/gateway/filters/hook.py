@@ -47,7 +47,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
 
 def ask_plugin(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
     timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
-    ask(draft, key, 30, timeout_milliseconds=timeout, fails_open=is_open)
+    ask(draft, key, 30, timeout_milliseconds=timeout, fails_open=is_open, reroutes=bool(settings.get("reroutes")))
 
 
 def ask(
@@ -58,6 +58,7 @@ def ask(
     timeout_milliseconds: int = 40_000,
     fails_open: bool = False,
     certificate: bool = False,
+    reroutes: bool = False,
 ) -> None:
     """Let a route ask the function behind a plugin's socket before it is routed. ``certificate``: it is told the client's."""
     name = filter_name(key)
@@ -68,6 +69,7 @@ def ask(
             "timeout": duration(f"{timeout_milliseconds}ms"),
         },
         "failure_mode_allow": fails_open,
+        "clear_route_cache": reroutes,
         "status_on_error": {"code": 500},
         "transport_api_version": 2,
         "include_peer_certificate": certificate,

@@ -106,12 +106,19 @@ def check(message: Any, started: bool) -> None:
 CALL: ContextVar[Call] = ContextVar("call")
 
 
-def application(package: str, deployment: dict[str, Any], version: str) -> Asgi:
-    """Return the application that pyvoy runs for a middleware. Raises what the making of the middleware raises."""
+def application(package: str, deployment: dict[str, Any], version: str, routes: Asgi) -> Asgi:
+    """Return the application that pyvoy runs for a middleware; ``routes`` is what it stands around. Raises what the making
+    of the middleware raises."""
     from sampan.gateway.plugins.host import found_in
 
+    async def inside(scope: Any, receive: Any, send: Any) -> None:
+        call = CALL.get()
+        call.forwarded = True
+        call.in_time()
+        await routes(scope, receive, send)
+
     made, settings = found_in(package, deployment["entry_point"]), deployment["settings"]
-    wrapped = made(settings)(backend) if deployment["factory"] else made(backend, **settings)
+    wrapped = made(settings)(inside) if deployment["factory"] else made(inside, **settings)
     if not callable(wrapped):
         raise TypeError(f"{deployment['entry_point']} made {wrapped!r}, which is no ASGI application")
     counters = Counters(deployment["key"], version)
@@ -145,7 +152,7 @@ def application(package: str, deployment: dict[str, Any], version: str) -> Asgi:
                     raise
                 call.ended()
                 if deployment["fails_open"] and call.can_pass:
-                    await backend({**scope, "headers": headers}, call.again, call.send)
+                    await inside({**scope, "headers": headers}, call.again, call.send)
                 else:
                     await answer(send, 500, f"plugin failed: {type(error).__name__}: {error}\n")
             measured.answered = not call.forwarded
@@ -166,13 +173,10 @@ async def backend(scope: Any, receive: Any, send: Any) -> None:
     from pyqwest import Headers, Request
     from pyvoy.asgi.httpclient import HTTPTransport
 
-    call = CALL.get()
-    call.forwarded = True
-    call.in_time()
     pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"] if k.lower() not in HOP_BY_HOP]
     headers = Headers([(name, value) for name, value in pairs if name.lower() != TABLE_HEADER])
     request = Request(scope["method"], url_of(scope), headers, await body_of(receive))
-    response = await HTTPTransport(call.cluster, timeout=DAY_SECONDS).execute(request)
+    response = await HTTPTransport(CALL.get().cluster, timeout=DAY_SECONDS).execute(request)
     got = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
     got = [pair for pair in got if pair[0].lower() not in HOP_BY_HOP]
     grpc = response.headers.get("content-type", "").startswith("application/grpc")

@@ -24,7 +24,7 @@ from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.request import Answer, Request, header
 from sampan.gateway.xds.encode import decode, encode
 
-OVERWRITE = 2
+APPEND, OVERWRITE = 0, 2
 OK, DENIED = 0, 7
 CHECK_REQUEST, CHECK_RESPONSE = "envoy.service.auth.v3.CheckRequest", "envoy.service.auth.v3.CheckResponse"
 OURS: dict[str, Any] = {"key": "", "settings": {}, "timeout_seconds": 35.0, "fails_open": False}
@@ -55,7 +55,10 @@ def found_in(package: str, entry_point: str) -> Any:
 
 
 def options(headers: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"header": {"key": k, "value": v}, "append_action": OVERWRITE} for k, v in headers.items()]
+    return [
+        {"header": {"key": k, "value": v}, "append_action": APPEND if k == "set-cookie" else OVERWRITE}
+        for k, v in headers.items()
+    ]
 
 
 def check_response(request: Request, answer: Any) -> bytes:
@@ -123,7 +126,7 @@ def host(package: str, version: str, deployment_json: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
     deployment = json.loads(deployment_json)
     if deployment["kind"] == "asgi":
-        return asgi.application(package, deployment, version)
+        return asgi.application(package, deployment, version, asgi.backend)
     return application(load(package, deployment), deployment, version)
 
 

@@ -53,4 +53,8 @@ def resources(
 
 def socket_path(world: World, key: str) -> str:
     """Return the path of a plugin's socket: short, whatever the names (107 bytes at most)."""
-    return f"{world.surroundings.plugin_sockets}/{hashlib.sha256(key.encode()).hexdigest()[:12]}.sock"
+    return f"{world.surroundings.plugin_sockets}/{socket_name(key)}"
+
+
+def socket_name(key: str) -> str:
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:12]}.sock"

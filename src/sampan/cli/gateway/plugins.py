@@ -1,0 +1,114 @@
+"""``sampan gateway plugins``: every Plugin's state, version, requests, latency and failures, as its host counted them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from sampan.cli import reaching
+
+SUMMARY = "the state of plugins: version, requests, latency, failures with their tracebacks"
+COLUMNS = ("NAMESPACE", "NAME", "VERSION", "STATE", "REQUESTS", "PER-SECOND", "P50", "P99", "FAILED", "LAST-ERROR")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "plugin", nargs="?", metavar="NAMESPACE/NAME", help="one only, with the tracebacks of its failures"
+    )
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    parser.add_argument("--name", default="default", help="the cluster's name (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from sampan.cluster import lifecycle
+
+    options.kubeconfig = None
+    try:
+        found = asyncio.run(reports(options))
+    except lifecycle.ClusterError as error:
+        print(f"sampan: {error}", file=sys.stderr)
+        return 1
+    if options.plugin and not found:
+        print(f"sampan: there is no Plugin {options.plugin}", file=sys.stderr)
+        return 1
+    if options.output == "json":
+        print(json.dumps(found, indent=2))
+        return 0
+    rows = [COLUMNS, *(row(one) for one in found)]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
+    for line in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    for failure in (found[0]["counters"] or {}).get("errors", ()) if options.plugin else ():
+        print(f"\n{failure['traceback'].rstrip()}")
+    return 0
+
+
+async def reports(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what is known of each Plugin, ordered by key."""
+    from sampan.client.informer import key_of
+    from sampan.cluster import lifecycle
+    from sampan.gateway.kinds.resources import PLUGINS
+
+    sockets = lifecycle.load(options.name).run_dir / "gateway"
+    async with reaching.api(options) as client:
+        objects = sorted((await client.list(PLUGINS)).items, key=key_of)
+    wanted = [one for one in objects if options.plugin in (None, key_of(one))]
+    counters = await asyncio.gather(*(counters_of(sockets, key_of(one)) for one in wanted))
+    return [
+        {
+            "plugin": key_of(one),
+            "version": (one.get("status") or {}).get("liveVersion", ""),
+            "state": state(one),
+            "problem": problem(one),
+            "counters": counted,
+        }
+        for one, counted in zip(wanted, counters, strict=True)
+    ]
+
+
+def conditions(plugin: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {entry["type"]: entry for entry in (plugin.get("status") or {}).get("conditions", ())}
+
+
+def state(plugin: dict[str, Any]) -> str:
+    found = conditions(plugin)
+    live, accepted = (found.get(name, {}).get("status") == "True" for name in ("Live", "Accepted"))
+    return {(True, True): "Live", (True, False): "Outdated", (False, False): "Refused"}.get((live, accepted), "Pending")
+
+
+def problem(plugin: dict[str, Any]) -> str:
+    accepted = conditions(plugin).get("Accepted", {})
+    return str(accepted.get("message", "")) if accepted.get("status") == "False" else ""
+
+
+async def counters_of(sockets: Path, key: str) -> dict[str, Any] | None:
+    """Return what a plugin's host counted, None when it does not answer (no version is live, or its loop is blocked)."""
+    import aiohttp
+
+    from sampan.gateway.xds.plugins import socket_name
+
+    connector = aiohttp.UnixConnector(path=str(sockets / socket_name(key)))
+    timeout = aiohttp.ClientTimeout(total=2)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        try:
+            async with session.get("http://plugin/counters") as answer:
+                found = await answer.json() if answer.status == 200 else None
+        except (OSError, aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+    return found if isinstance(found, dict) else None
+
+
+def row(report: dict[str, Any]) -> tuple[str, ...]:
+    namespace, _, name = report["plugin"].partition("/")
+    head = (namespace, name, report["version"] or "-", report["state"])
+    counted = report["counters"]
+    if counted is None:
+        return (*head, "-", "-", "-", "-", "-", report["problem"] or "its host does not answer")
+    times = (f"{counted[field]:g}ms" for field in ("p50Milliseconds", "p99Milliseconds"))
+    last = report["problem"] or (counted["errors"][-1]["error"] if counted["errors"] else "-")
+    rate = f"{counted['perSecond']:.1f}"
+    return (*head, str(counted["requests"]), rate, *times, str(counted["failures"]), last)
