@@ -81,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
     flags = None if options.api_config is None else read_flags(Path(options.api_config))
     if options.feature_gates is not None:
         flags = with_gates(flags or {}, options.feature_gates)
+    if flags:
+        check_gates(flags, options.name, options.kubernetes_version)
     store = None if options.store is None else read_store(options.store)
     kubelet = None if options.kubelet_config is None else read_kubelet_config(Path(options.kubelet_config))
     endpoint = None if options.cri_endpoint is None else read_endpoint(options.cri_endpoint)
@@ -161,6 +163,23 @@ def with_gates(given: dict[str, Any], gates: str) -> dict[str, Any]:
     chosen = {gate.partition("=")[0] for gate in named}
     before = [gate for gate in flags.parse(given).feature_gates if gate.partition("=")[0] not in chosen]
     return {**given, "feature-gates": [*before, *named]}
+
+
+def check_gates(given: dict[str, Any], name: str, version: str | None) -> None:
+    """Raise ``ClusterError`` for gates that a cluster cannot have: before it is made, or changed."""
+    from sampan.api import flags
+    from sampan.api.feature_gates import FeatureGates
+    from sampan.cluster import lifecycle
+    from sampan.cluster.settings import DEFAULT_KUBERNETES_VERSION
+
+    if version is None:
+        there = name in lifecycle.names()
+        version = lifecycle.load(name).kubernetes_version if there else DEFAULT_KUBERNETES_VERSION
+    try:
+        FeatureGates(version, flags.parse(given).feature_gates)
+    except flags.FlagError as error:
+        hint = f"docs/api-identity.md tells of gates; this is Kubernetes {version}"
+        raise lifecycle.ClusterError(str(error), hint) from error
 
 
 def read_endpoint(endpoint: str) -> str:

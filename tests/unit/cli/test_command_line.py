@@ -170,3 +170,10 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
         writer.stdout.close()
         assert writer.stderr.read() == b""
     assert writer.returncode == 141
+
+
+def test_a_gate_that_no_cluster_can_have_makes_none(tmp_path: Path) -> None:
+    """The cluster was made, its API ended at once, and it stayed with the gate among its settings."""
+    done = sampan("up", "--name", "gates", "--pods=none", "--feature-gates", "Nope=true", home=tmp_path)
+    assert done.returncode == 1 and "unrecognized feature gate: Nope" in done.stderr
+    assert "gates" not in sampan("ls", home=tmp_path).stdout
