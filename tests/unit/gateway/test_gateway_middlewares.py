@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.gateway.hooks import app, basic_auth, digest_auth, pass_tls_client_cert, passwords, redirect_regex
+from sampan.gateway.hooks import forward_auth as hooks_forward_auth
 from sampan.gateway.middlewares import MIDDLEWARES, OWN, circuit_breaker, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of
@@ -227,6 +228,26 @@ def test_retries() -> None:
     policy = found["route"]["retry_policy"]
     assert policy["num_retries"] == {"value": 3} and policy["retriable_status_codes"] == [429, 500, 501]
     assert policy["retry_back_off"]["base_interval"]["nanos"] == 100_000_000
+
+
+def test_retries_of_statuses_alone() -> None:
+    found = served({"retry": {"attempts": 2, "status": ["503"], "disableRetryOnNetworkError": True}})
+    assert found["route"]["retry_policy"]["retry_on"] == "retriable-status-codes"
+
+
+def test_content_types_that_are_not_compressed() -> None:
+    spec = {"compress": {"encodings": ["gzip"], "excludedContentTypes": ["text/html"]}}
+    there = Situation(obj("Middleware", "m", spec), route("r", rule("m")))
+    (entry,) = there.pipeline.world.get("HttpFilters", "shop/gw/80")
+    types = opened(entry.config)["response_direction_config"]["common_config"]["content_type"]
+    assert "text/html" not in types and "text/css" in types
+
+
+@pytest.mark.parametrize(("kept", "location"), [(False, "http://auth:8080/login"), (True, "/login")])
+def test_where_an_authentication_server_sends_to(kept: bool, location: str) -> None:
+    told = {"authSigninURL": "", "address": "http://auth:8080/x", "preserveLocationHeader": kept}
+    answer = hooks_forward_auth.refused(HookRequest({}, ""), told, 302, {"location": "/login"}, "")
+    assert answer.headers["location"] == location
 
 
 def test_redirects() -> None:
@@ -593,6 +614,8 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"retry": {"attempts": 2, "status": ["700"]}}, "700"),
         ({"buffering": {"maxRequestBodyBytes": -1}}, "maxRequestBodyBytes"),
         ({"compress": {"encodings": ["lz4"]}}, "lz4"),
+        ({"compress": {"includedContentTypes": ["a/b"], "excludedContentTypes": ["a/c"]}}, "not together"),
+        ({"retry": {"attempts": 2, "disableRetryOnNetworkError": True}}, "disableRetryOnNetworkError"),
         ({"compress": {"defaultEncoding": "gzip"}}, "defaultEncoding"),
         ({"redirectScheme": {"scheme": "ftp"}}, "neither http nor https"),
         ({"redirectScheme": {"scheme": "https", "port": "x"}}, "no port"),

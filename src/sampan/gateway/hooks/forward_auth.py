@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 from typing import Any
+from urllib.parse import urljoin
 
 from sampan.gateway.plugins.host import Function
 from sampan.gateway.plugins.request import Request
@@ -101,6 +102,8 @@ def make(settings: dict[str, Any]) -> Function:
 def refused(request: Request, settings: dict[str, Any], status: int, headers: dict[str, str], body: str) -> Any:
     if status == 401 and settings["authSigninURL"]:
         return request.respond(302, "", {"location": settings["authSigninURL"]})
+    if "location" in headers and not settings["preserveLocationHeader"]:
+        headers["location"] = urljoin(settings["address"], headers["location"])
     return request.respond(status, body, {name: value for name, value in headers.items() if name not in HOP_BY_HOP})
 
 

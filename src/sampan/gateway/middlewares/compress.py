@@ -1,6 +1,6 @@
 """``compress``: answers are compressed by gzip, Brotli or zstd, as the client prefers.
 
-Envoy's filter decides by a list of content types; a list of those that are not to be compressed cannot be told to it.
+Envoy's filter decides by a list of content types: of those that are not to be compressed we tell it the others, of text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
-OPTIONS = ("includedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding")
+OPTIONS = ("includedContentTypes", "excludedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding")
 TYPE = "envoy.extensions.filters.http.compressor.v3.Compressor"
 AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 LIBRARIES = {
@@ -22,6 +22,21 @@ LIBRARIES = {
 }
 DEFAULT_ENCODINGS = ("gzip", "br", "zstd")
 DEFAULT_BYTES = 1024
+COMPRESSIBLE = (
+    "application/javascript",
+    "application/json",
+    "application/wasm",
+    "application/xhtml+xml",
+    "application/xml",
+    "image/svg+xml",
+    "text/css",
+    "text/csv",
+    "text/html",
+    "text/javascript",
+    "text/plain",
+    "text/xml",
+)
+"""What is compressed where only what is not to be is told: what is text."""
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
@@ -30,8 +45,11 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     if default:
         raise Unsupported("defaultEncoding: who accepts no encoding gets none")
     common: dict[str, Any] = {"min_content_length": {"value": settings.get("minResponseBodyBytes") or DEFAULT_BYTES}}
-    if types := settings.get("includedContentTypes"):
-        common["content_type"] = list(types)
+    types, excluded = settings.get("includedContentTypes"), settings.get("excludedContentTypes") or ()
+    if types and excluded:
+        raise Unsupported("excludedContentTypes: not together with includedContentTypes")
+    if types or excluded:
+        common["content_type"] = list(types or [one for one in COMPRESSIBLE if one not in excluded])
     for place, encoding in enumerate(encodings):
         if encoding not in LIBRARIES:
             raise Unsupported(f"encodings: {encoding!r} is none of gzip, br and zstd")

@@ -23,6 +23,7 @@ OPTIONS = (
     "authResponseHeadersRegex",
     "authRequestHeaders",
     "headerField",
+    "preserveLocationHeader",
     "preserveRequestMethod",
     "authSigninURL",
 )
@@ -51,6 +52,7 @@ def settings_of(settings: Object, namespace: str, world: World) -> dict[str, Any
         "authRequestHeaders": list(settings.get("authRequestHeaders") or ()),
         "authResponseHeadersRegex": expression,
         "trustForwardHeader": bool(settings.get("trustForwardHeader")),
+        "preserveLocationHeader": bool(settings.get("preserveLocationHeader")),
         "preserveRequestMethod": bool(settings.get("preserveRequestMethod")),
         "headerField": settings.get("headerField") or "",
         "authSigninURL": settings.get("authSigninURL") or "",

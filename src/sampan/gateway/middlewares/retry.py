@@ -13,7 +13,7 @@ from sampan.gateway.model.durations import go_duration
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
-OPTIONS = ("attempts", "initialInterval", "status", "retryNonIdempotentMethod")
+OPTIONS = ("attempts", "initialInterval", "status", "disableRetryOnNetworkError", "retryNonIdempotentMethod")
 UNSEEN = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -25,7 +25,11 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     codes = statuses_of(settings.get("status") or (), "status")
     if codes:
         policy |= {"retry_on": f"{UNSEEN},retriable-status-codes", "retriable_status_codes": codes}
-    if settings.get("retryNonIdempotentMethod"):
+    if settings.get("disableRetryOnNetworkError"):
+        if not codes:
+            raise Unsupported("disableRetryOnNetworkError: without status nothing is sent again")
+        policy["retry_on"] = "retriable-status-codes"
+    elif settings.get("retryNonIdempotentMethod"):
         policy["retry_on"] += ",reset"
     if interval := settings.get("initialInterval"):
         base = go_duration(interval, "initialInterval")
