@@ -22,6 +22,7 @@ SUBJECTS = (
     "dns",
     "memory",
     "lab",
+    "logs",
 )
 
 

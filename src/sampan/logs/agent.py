@@ -159,7 +159,7 @@ class Agent:
                 values = self._labels_of(file.path)
                 streams = {stream for stream, _ in records}
                 labels = {stream: self._labels_for(file.path, stream, values) for stream in streams}
-                self._batch += [Delivery(labels[stream], record) for stream, record in records]
+                self._batch += [(labels[stream], record) for stream, record in records]
                 self._bytes += sum(len(record.text) for _, record in records)
             if self._bytes >= BATCH_BYTES:
                 await self._deliver()

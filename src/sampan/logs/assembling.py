@@ -7,7 +7,8 @@ they may be mixed in the file in any way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from itertools import repeat
+from typing import Any, Protocol
 
 import cbor2
 
@@ -34,9 +35,8 @@ class Joins(Protocol):
     def restore(self, saved: Any) -> None: ...
 
 
-class Assembled(NamedTuple):
-    stream: bytes
-    record: Record
+Assembled = tuple[bytes, Record]
+"""The stream, and a record of it. A plain tuple: there is one for each record."""
 
 
 class Pieces:
@@ -128,6 +128,6 @@ class Assembler:
         found: list[Assembled] = []
         for stream, joiner in self.joiners.items():
             if joiner.done:
-                found += [Assembled(stream, record) for record in joiner.done]
+                found += zip(repeat(stream), joiner.done)
                 joiner.done.clear()
         return found

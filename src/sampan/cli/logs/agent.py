@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -139,6 +140,8 @@ def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
 
 async def work_with(agent: Agent, *, once: bool) -> int:
     """Work until a signal; then give out what is held."""
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 100)  # records by the hundred thousand, and no cycle among them
     if once:
         await agent.once()
         await agent.close()

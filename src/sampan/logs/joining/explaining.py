@@ -13,6 +13,7 @@ class Explaining(Joiner):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._quick_bytes = -1  # every line is looked at
         self.explained: list[list[str]] = []
         self._reasons: list[str] = []
 

@@ -88,6 +88,8 @@ class Joiner:
         self._learner = Learner() if learns else NOTHING_LEARNED
         self._machine, self._by_byte = machine, machine.by_byte
         self._limits = limits or Limits()
+        self._quick_bytes = self._limits.bytes
+        """Up to which length a line that begins a record needs no closer look."""
         self._lines: list[bytes] = []
         self._times: list[bytes] = []
         self._firm = 0
@@ -125,7 +127,12 @@ class Joiner:
             start = self._learner.start
             if start is not None and start.match(line) is not None and line[-6:] not in TRACEBACK_ENDS:
                 # most lines of most streams: a record begins, as this stream's do
-                self._open(time, line, None)
+                lines = self._lines
+                if len(lines) == 1 and not self._id and len(line) <= self._quick_bytes:
+                    self.done.append(new_record(Record, (self._times[0], lines[0], 1, "", "next", "", 0)))
+                    lines[0], self._times[0], self._size, self._rule = line, time, len(line), ""
+                else:
+                    self._open(time, line, None)
                 return
         elif self._goes_on(time, line, state):
             return

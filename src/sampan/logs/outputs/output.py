@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -22,9 +22,7 @@ class Labels:
         """As the rest of a JSON object."""
 
 
-class Delivery(NamedTuple):
-    labels: Labels
-    record: Record
+Delivery = tuple[Labels, Record]
 
 
 Batch = Sequence[Delivery]
@@ -64,16 +62,19 @@ def json_line(delivery: Delivery) -> bytes:
     """Return a record as one line of JSON: ``time``, ``text``, where it is of several lines ``lines`` and ``rule``, where it
     was over the limits ``id`` and ``part``, then the labels. What is no UTF-8 is replaced."""
     labels, record = delivery
-    text = orjson.dumps(record.text.decode("utf-8", "replace"))
+    time, text, lines, rule, _, identity, part = record
     more = labels.json
-    if record.lines > 1:
-        more = b',"lines":%d,"rule":%b%b' % (record.lines, orjson.dumps(record.rule), more)
-    if record.id:
-        more = b',"id":%b,"part":%d%b' % (orjson.dumps(record.id), record.part, more)
-    time = orjson.dumps(record.time.decode("utf-8", "replace"))
-    return b'{"time":%b,"text":%b%b}\n' % (time, text, more)
+    if lines > 1:
+        more = b',"lines":%d,"rule":%b%b' % (lines, orjson.dumps(rule), more)
+    if identity:
+        more = b',"id":%b,"part":%d%b' % (orjson.dumps(identity), part, more)
+    return b'{"time":%b,"text":%b%b}\n' % (
+        orjson.dumps(time.decode("utf-8", "replace")),
+        orjson.dumps(text.decode("utf-8", "replace")),
+        more,
+    )
 
 
 def text_line(delivery: Delivery) -> bytes:
     """Return a record as it was written."""
-    return delivery.record.text + b"\n"
+    return delivery[1].text + b"\n"

@@ -17,6 +17,8 @@ PREAMBLE = (
     rb"(?:Exception ignored in|Exception in (?:thread .*:\s*$|callback|default)|--- Logging error ---|"
     rb"(?:Task|Future) exception was never retrieved|Error in (?:atexit|sys)\b|Unhandled exception in |Fatal Python error: )"
 )
+WITHIN = rb"\s+(?![+] Exception Group )\S"
+"""An indented line, but for the beginning of a group."""
 GROUP_LINE = rb"\s+(?:[|]|[+](?! Exception Group ))"
 
 LANGUAGE = Language(
@@ -40,10 +42,10 @@ LANGUAGE = Language(
             Step(INDENTED, "preamble"),
         ),
         "preamble_gap": (Step(rb"(?:Current thread|Thread) 0x", "dump"), Step(TRACEBACK, "frames")),
-        "dump": (Step(rb"\s+\S", "dump"), Step(BLANK, "dump_gap")),
+        "dump": (Step(WITHIN, "dump"), Step(BLANK, "dump_gap")),
         "dump_gap": (Step(rb"(?:Current thread|Thread) 0x|Extension modules: ", "dump"),),
         "frames": (
-            Step(rb"\s+\S", "frames"),
+            Step(WITHIN, "frames"),
             Step(rb"[A-Za-z_][\w.<>]*(?::|\s*$| \[)", "raised"),
             Step(rb"\S+:\d+:in ", "raised"),
             Step(BLANK, "frames_gap"),
