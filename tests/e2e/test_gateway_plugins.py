@@ -302,6 +302,25 @@ def test_users_of_a_canary_take_another_route(front: tuple[Cluster, str]) -> Non
     assert "x-route" not in ask(address, "/canary", x_user="bob", x_canary="yes").told["headers"]
 
 
+def test_a_plugin_from_a_config_map_follows_it(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+
+    def config_map(mark: str) -> dict[str, Any]:
+        data = {"plugin.py": MARK, "plugin.toml": MARK_TOML.replace('"one"', f'"{mark}"')}
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "m", "namespace": NAMESPACE},
+            "data": data,
+        }
+
+    apply(cluster, plugin("mapped", configMapRef={"name": "m"}), route("mapped", "mapped"))
+    eventually("it is missed", lambda: "ConfigMap m does not exist" in accepted(cluster, "mapped").get("message", ""))
+    for mark in ("first", "second"):
+        apply(cluster, config_map(mark))
+        eventually(mark, lambda mark=mark: ask(address, "/mapped").headers.get("x-mark") == mark)  # type: ignore[misc]
+
+
 def test_what_plugins_did_is_shown_with_tracebacks(front: tuple[Cluster, str]) -> None:
     cluster, address = front
 

@@ -156,6 +156,7 @@ class Agent:
         for resource, informer in self.informers.items():
             self._task(informer.run(), f"informer-{resource.plural}")
             informer.add_handler(self._handler(kinds.world_kind(resource)))
+        self.informers[CONFIG_MAPS].add_handler(self.plugins.on_config_map)
         self.informers[kinds.PLUGINS].add_handler(self.plugins.on_plugin)
         for informer in self.informers.values():
             await informer.synced()

@@ -33,6 +33,7 @@ PLUGIN_SPEC = s.struct(
     ),
     timeout=s.DURATION | {"default": "10s", "description": "How long the plugin may take for a request."},
     reroutes=s.BOOLEAN | {"description": "Whether the route is chosen again by the headers that the hook has set."},
+    configMapRef=s.struct(("name",), name=s.text(253, 1)),
     entryPoint=s.text(
         253, 3, description="module:function, in the place of plugin.toml's.", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
     ),

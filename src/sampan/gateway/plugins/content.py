@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -49,10 +50,10 @@ class Content:
         return digest.hexdigest()[:12]
 
 
-def content_of(key: str, plugin: Object) -> Content:
-    """Return the version that a Plugin object asks for. Raises ``PluginError``."""
+def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Content:
+    """Return the version that a Plugin object asks for; ``config_map`` is the one it names. Raises ``PluginError``."""
     spec = plugin["spec"]
-    files = files_of(spec)
+    files = files_of(spec, config_map)
     manifest = manifest_of(files)
     entry_point, factory = manifest.entry_point, manifest.factory
     if spec.get("entryPoint"):
@@ -66,13 +67,26 @@ def content_of(key: str, plugin: Object) -> Content:
     return Content(files, deployment)
 
 
-def files_of(spec: Object) -> dict[str, bytes]:
+def files_of(spec: Object, config_map: Object | None = None) -> dict[str, bytes]:
     """Return the files of a plugin by their path. Raises ``PluginError``."""
     if spec.get("source"):
         return {"plugin.py": spec["source"].encode()}
+    if spec.get("configMapRef"):
+        return of_config_map(spec["configMapRef"]["name"], config_map)
     if not spec.get("path"):
-        raise PluginError("spec.path or spec.source is required")
+        raise PluginError("spec.path, spec.source or spec.configMapRef is required")
     return directory(Path(spec["path"]))
+
+
+def of_config_map(name: str, config_map: Object | None) -> dict[str, bytes]:
+    """Return the files of a ConfigMap: a key each. Raises ``PluginError``."""
+    if config_map is None:
+        raise PluginError(f"spec.configMapRef.name: ConfigMap {name} does not exist")
+    files = {key: text.encode() for key, text in (config_map.get("data") or {}).items()}
+    files |= {key: base64.b64decode(data) for key, data in (config_map.get("binaryData") or {}).items()}
+    if not any(key.endswith(".py") for key in files):
+        raise PluginError(f"spec.configMapRef.name: ConfigMap {name} has no Python file")
+    return dict(sorted(files.items()))
 
 
 def directory(path: Path) -> dict[str, bytes]:

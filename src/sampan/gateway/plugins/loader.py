@@ -84,6 +84,12 @@ def last_words(text: str, folder: str, origin: str) -> str:
     return f"{message} ({place})" if place else message
 
 
+def config_map_of(plugin: Object) -> str:
+    """Return the key of the ConfigMap that a Plugin comes from, "" when it does not."""
+    name = (plugin["spec"].get("configMapRef") or {}).get("name")
+    return f"{plugin['metadata']['namespace']}/{name}" if name else ""
+
+
 class Plugins:
     """All plugins: ``live`` is what serves, ``problems`` why a newer version does not; both by ``ns/name``."""
 
@@ -91,6 +97,9 @@ class Plugins:
         self.live: dict[str, Loaded] = {}
         self.problems: dict[str, str] = {}
         self._dir = plugin_dir
+        self._config_maps: dict[str, Object] = {}
+        """Those that a Plugin names, or may name."""
+        self._plugins: dict[str, Object] = {}
         self._changed = changed
         self._group = group
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
@@ -108,6 +117,22 @@ class Plugins:
         if not self._loading:
             self._loaded.set()
 
+    def on_config_map(self, change: str, old: Object | None, new: Object) -> None:
+        """Informer handler: load the plugins again that come from a ConfigMap."""
+        key = key_of(new)
+        if change == "DELETED":
+            self._config_maps.pop(key, None)
+        elif any(name.endswith(".py") for name in {**(new.get("data") or {}), **(new.get("binaryData") or {})}):
+            self._config_maps[key] = new
+        elif self._config_maps.pop(key, None) is None:
+            return
+        for plugin_key, plugin in list(self._plugins.items()):
+            if config_map_of(plugin) == key and plugin_key in self._tasks:
+                identity, task = self._tasks[plugin_key]
+                task.cancel()
+                again = self._group.create_task(self._follow(plugin_key, plugin), name=f"plugin-{plugin_key}")
+                self._tasks[plugin_key] = (identity, again)
+
     def on_plugin(self, change: str, old: Object | None, new: Object) -> None:
         """Informer handler: follow a plugin for as long as its spec stays."""
         key = key_of(new)
@@ -119,11 +144,13 @@ class Plugins:
             known[1].cancel()
             del self._tasks[key]
         if change == "DELETED":
+            self._plugins.pop(key, None)
             self._tried(key)
             self.live.pop(key, None)
             self.problems.pop(key, None)
             self._changed()
             return
+        self._plugins[key] = new
         if key not in self.live:
             self._loading.add(key)
             self._loaded.clear()
@@ -134,7 +161,7 @@ class Plugins:
         path = plugin["spec"].get("path")
         while True:
             try:
-                if not path or plugin["spec"].get("source"):
+                if not path or plugin["spec"].get("source") or config_map_of(plugin):
                     await self._load(key, plugin)
                     return
                 async with changes_of(Path(path)) as changed:
@@ -152,7 +179,7 @@ class Plugins:
 
     async def _load(self, key: str, plugin: Object) -> None:
         try:
-            content = await asyncio.to_thread(content_of, key, plugin)
+            content = await asyncio.to_thread(content_of, key, plugin, self._config_maps.get(config_map_of(plugin)))
             version, package = content.version, package_of(content)
             live = self.live.get(key)
             if live is None or live.version != version:
