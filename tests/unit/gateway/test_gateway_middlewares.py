@@ -230,6 +230,18 @@ def test_retries() -> None:
     assert policy["retry_back_off"]["base_interval"]["nanos"] == 100_000_000
 
 
+def test_two_of_a_kind_are_both_honoured_or_refused() -> None:
+    twice = served({"rateLimit": {"average": 1}}, {"rateLimit": {"average": 2}})["typed_per_filter_config"]
+    assert sorted(twice) == ["rate-limit", "rate-limit/1"]
+    for one, other in (
+        ({"buffering": {"maxRequestBodyBytes": 1}}, {"buffering": {"maxRequestBodyBytes": 2}}),
+        ({"retry": {"attempts": 1}}, {"retry": {"attempts": 2}}),
+        ({"csrf": {}}, {"csrf": {"additionalOrigins": ["a"]}}),
+    ):
+        assert "says otherwise" in refused(one, other)
+        served(one, one)
+
+
 def test_retries_of_statuses_alone() -> None:
     found = served({"retry": {"attempts": 2, "status": ["503"], "disableRetryOnNetworkError": True}})
     assert found["route"]["retry_policy"]["retry_on"] == "retriable-status-codes"

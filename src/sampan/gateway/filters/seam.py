@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.gateway.model.backends import ClusterRef, backend_cluster
+from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.model.world import World
 from sampan.gateway.xds.encode import encode_any
 from sampan.schema.objects import Object
@@ -87,10 +88,13 @@ class Draft:
     """Reason and message of what is not well with a reference though the rule is served."""
 
     def need(self, http_filter: HttpFilter, per_route: dict[str, Any] | None = None) -> None:
-        """Ask for a filter of the chain, awake on this route with ``per_route`` as its configuration."""
+        """Ask for a filter of the chain, awake on this route with ``per_route`` as its configuration. Raises
+        ``Unsupported`` where another has said otherwise: one of them would be passed over."""
         self.http_filters.add(http_filter)
         if per_route is not None:
-            self.route.setdefault("typed_per_filter_config", {})[http_filter.name] = per_route
+            known = self.route.setdefault("typed_per_filter_config", {})
+            if known.setdefault(http_filter.name, per_route) != per_route:
+                raise Unsupported(f"{http_filter.name}: another filter of the route, or of its Gateway, says otherwise")
 
 
 Filter = Callable[[Object, Draft, Site], None]

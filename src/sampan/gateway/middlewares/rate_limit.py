@@ -6,6 +6,7 @@ client as it comes. ``sourceCriterion`` may name the host or a header instead.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
@@ -28,8 +29,6 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         return
     if average < 0:
         raise Unsupported("average: must not be negative")
-    if "rate-limit" in draft.route.get("typed_per_filter_config", {}):
-        raise Unsupported("average: a route has one limit")
     burst = settings.get("burst") or 1
     bucket = bucket_of(average, burst, settings.get("period") or "1s")
     limit: dict[str, Any] = {
@@ -46,7 +45,9 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         limit["always_consume_default_token_bucket"] = {"value": False}
         limit["rate_limits"] = [{"actions": [action[1]]}]
         limit["max_dynamic_descriptors"] = {"value": MOST_CLIENTS}
-    draft.need(FILTER, limit)
+    known = draft.route.get("typed_per_filter_config", {})
+    number = sum(1 for name in known if name.startswith(FILTER.name))
+    draft.need(replace(FILTER, name=f"{FILTER.name}/{number}") if number else FILTER, limit)
 
 
 def bucket_of(average: int, burst: int, period: str) -> dict[str, Any]:

@@ -34,4 +34,5 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     if interval := settings.get("initialInterval"):
         base = go_duration(interval, "initialInterval")
         policy["retry_back_off"] = {"base_interval": base}
-    draft.forward["retry_policy"] = policy
+    if draft.forward.setdefault("retry_policy", policy) != policy:
+        raise Unsupported("attempts: another Middleware of the route, or of its Gateway, says otherwise")
