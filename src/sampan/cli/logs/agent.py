@@ -109,7 +109,7 @@ def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
     from sampan.logs.outputs.named import output_named
     from sampan.logs.pod_paths import of_path
     from sampan.logs.reading.finding import Roots
-    from sampan.logs.reading.following import Following
+    from sampan.logs.reading.following import SETTLING_SECONDS, Following
     from sampan.logs.reading.ledger import Ledger
     from sampan.logs.rules.file import joiner_for, read_rules
 
@@ -127,6 +127,7 @@ def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
         ledger.positions(),
         make_joiner=lambda path: lambda: joiner(path),
         format=options.format,
+        settling_seconds=0 if options.once else SETTLING_SECONDS,
     )
     return Agent(
         following,
