@@ -13,7 +13,7 @@ from typing import Any
 from sampan.gateway.convert.nginx_annotations import PREFIX, Behaviour, is_canary, read_annotations
 from sampan.gateway.convert.nginx_canaries import Canaries
 from sampan.gateway.convert.nginx_values import BadValue
-from sampan.gateway.convert.sources import Sources, made, name_from, namespace_of
+from sampan.gateway.convert.sources import Sources, listener_of, made, name_from, namespace_of
 from sampan.schema.objects import Object
 
 GROUPS = ("networking.k8s.io", "extensions")
@@ -58,12 +58,12 @@ class SharedGateway:
             entry["hostname"] = host
         if protocol == "TLS":
             entry["tls"] = {"mode": "Passthrough"}
-        entry = self._listeners.setdefault(name, entry)
+        entry = listener_of(self._listeners, entry)
         if secret:
             references = entry.setdefault("tls", {"mode": "Terminate", "certificateRefs": []})["certificateRefs"]
             if {"name": secret} not in references:
                 references.append({"name": secret})
-        return name
+        return str(entry["name"])
 
     def object(self) -> Object:
         spec = {"gatewayClassName": self._sources.gateway_class, "listeners": list(self._listeners.values())}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.gateway.convert.notes import Notes
-from sampan.gateway.convert.sources import Sources, made, name_from, namespace_of
+from sampan.gateway.convert.sources import Sources, listener_of, made, name_from, namespace_of
 from sampan.gateway.convert.traefik_backends import backends_of, scheme_note
 from sampan.gateway.convert.traefik_matches import Matched, matched, server_names
 from sampan.gateway.convert.traefik_rules import RuleError, alternatives
@@ -50,12 +50,12 @@ class Listeners:
             entry["hostname"] = host
         if mode == "Passthrough":
             entry["tls"] = {"mode": mode}
-        entry = self._listeners.setdefault(name, entry)
+        entry = listener_of(self._listeners, entry)
         if secret:
             references = entry.setdefault("tls", {"mode": "Terminate", "certificateRefs": []})["certificateRefs"]
             if {"name": secret} not in references:
                 references.append({"name": secret})
-        return name
+        return str(entry["name"])
 
     def object(self) -> Object:
         spec = {"gatewayClassName": self._sources.gateway_class, "listeners": list(self._listeners.values())}

@@ -85,6 +85,15 @@ def test_ingresses_of_a_class_share_a_gateway() -> None:
     assert len(only(result, "Gateway")["spec"]["listeners"]) == 1 and len(of_kind(result, "HTTPRoute")) == 2
 
 
+def test_hosts_that_are_spelled_alike_have_listeners_of_their_own() -> None:
+    hosts = ["a-b.c", "a.b-c", "a-b.c"]
+    result = convert([ingress(name=f"i{n}", rules=[rule(path(), host=host)]) for n, host in enumerate(hosts)])
+    listeners = only(result, "Gateway")["spec"]["listeners"]
+    assert [one["hostname"] for one in listeners] == ["a-b.c", "a.b-c"]
+    sections = [one["spec"]["parentRefs"][0]["sectionName"] for one in of_kind(result, "HTTPRoute")]
+    assert sections == ["a-b-c-http", "a-b-c-http-2", "a-b-c-http"]
+
+
 def test_a_default_backend_takes_what_no_path_does() -> None:
     backend = {"service": {"name": "rest", "port": {"number": 80}}}
     routes = of_kind(convert([ingress(defaultBackend=backend, rules=[rule(path("/a"))])]), "HTTPRoute")
