@@ -60,11 +60,9 @@ def burst(behaviour: Behaviour, values: Annotations) -> None:
 
 
 def connections(behaviour: Behaviour, values: Annotations) -> None:
-    source = {"ipStrategy": {"depth": 0}}
-    behaviour.middlewares["inFlightReq"] = {"amount": values.number("limit-connections"), "sourceCriterion": source}
-    values.changed(
-        "limit-connections", "requests under way are counted, not connections; too many are answered 429, not 503"
-    )
+    behaviour.middlewares["inFlightReq"] = {"amount": values.number("limit-connections")}
+    text = "requests under way are counted, of all clients together, not connections of each; too many get 429, not 503"
+    values.changed("limit-connections", text)
 
 
 def body_size(behaviour: Behaviour, values: Annotations) -> None:
