@@ -126,7 +126,8 @@ def test_a_restart_changes_nothing_and_another_layout_everything() -> None:
         table.update({"shop/many": rules_of(service("many", 9), slices(*many), CONFIG)})
         with kernel_of() as kernel:
             kernel.adopt(table)
-            (name, *_) = [name for family, name in maps_of_affinity() if family == "ip"]
+            affinities = table.services["shop/a"].affinities.items()
+            name = next(one.name for one, to in affinities if one.family.nft == "ip" and 8080 in {e.port for e in to})
             client = {("ip", name, bytes([10, 0, 0, 1])): bytes([10, 250, 0, 2, 0x1F, 0x90, 0, 0])}
             kernel.elements.change([], client)
             handles = nft._call(["nft", "-a", "list", "table", "ip", TABLE])
