@@ -10,18 +10,15 @@ import argparse
 import importlib
 import sys
 
+from sampan.cli.verbs import add_verbs
+
 SUMMARY = "the cluster's names: from the host, why an answer is so, a Corefile, a server on any Kubernetes"
 VERBS = ("host", "why", "check", "serve")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", dest="cluster", help="the cluster's name, where there is no VERB (default: default)")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for verb in VERBS:
-        module = importlib.import_module(f"sampan.cli.dns.{verb}")
-        one = verbs.add_parser(verb, help=module.SUMMARY, description=module.SUMMARY)
-        module.arguments(one)
-        one.set_defaults(run=module.run)
+    add_verbs(parser, __name__, VERBS, required=False)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,8 +7,8 @@ the list.
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
+
+from sampan.cli.verbs import add_verbs
 
 SUMMARY = "the gateway's tools: convert, plugin, plugins, run"
 VERBS = ("convert", "plugin", "plugins", "run")
@@ -17,16 +17,7 @@ FILES = {"run": "running"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in VERBS:
-        module = module_of(verb)
-        one = verbs.add_parser(verb, help=module.SUMMARY, description=module.SUMMARY)
-        module.arguments(one)
-        one.set_defaults(run=module.run)
-
-
-def module_of(verb: str) -> ModuleType:
-    return importlib.import_module(f"sampan.cli.gateway.{FILES.get(verb, verb)}")
+    add_verbs(parser, __name__, VERBS, FILES)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
+
+from sampan.cli.verbs import add_verbs
 
 SUMMARY = "container images of a cluster: build, load, save, pull, push, ls, inspect, …"
 VERBS = ("build", "load", "save", "pull", "push", "tag", "ls", "inspect", "rm", "prune")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in VERBS:
-        module = module_of(verb)
-        one = verbs.add_parser(verb, help=module.SUMMARY, description=module.SUMMARY)
-        module.arguments(one)
+    for _, one in add_verbs(parser, __name__, VERBS):
         one.add_argument("--name", default="default", help="the cluster's name (default: %(default)s)")
-        one.set_defaults(run=module.run)
-
-
-def module_of(verb: str) -> ModuleType:
-    return importlib.import_module(f"sampan.cli.image.{verb}")
 
 
 def run(options: argparse.Namespace) -> int:

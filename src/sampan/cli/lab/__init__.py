@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-from types import ModuleType
+
+from sampan.cli.verbs import add_verbs
 
 SUMMARY = "network laboratories of namespaces: up, exec, ping, capture, faults, …"
 VERBS = (
@@ -14,18 +14,9 @@ VERBS = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in VERBS:
-        module = module_of(verb)
-        one = verbs.add_parser(verb, help=module.SUMMARY, description=module.SUMMARY)
-        module.arguments(one)
+    for module, one in add_verbs(parser, __name__, VERBS):
         if not getattr(module, "NAMES_ITSELF", False):
             one.add_argument("--name", help="the laboratory (default: the only one that runs)")
-        one.set_defaults(run=module.run)
-
-
-def module_of(verb: str) -> ModuleType:
-    return importlib.import_module(f"sampan.cli.lab.{verb}")
 
 
 def run(options: argparse.Namespace) -> int:

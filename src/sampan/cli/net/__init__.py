@@ -7,24 +7,15 @@ the list.
 from __future__ import annotations
 
 import argparse
-import importlib
-from types import ModuleType
+
+from sampan.cli.verbs import add_verbs
 
 SUMMARY = "where a packet goes and who may send it: trace, policies, proxy, agent, cni"
 VERBS = ("trace", "policies", "proxy", "agent", "cni")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in VERBS:
-        module = module_of(verb)
-        one = verbs.add_parser(verb, help=module.SUMMARY, description=module.SUMMARY)
-        module.arguments(one)
-        one.set_defaults(run=module.run)
-
-
-def module_of(verb: str) -> ModuleType:
-    return importlib.import_module(f"sampan.cli.net.{verb}")
+    add_verbs(parser, __name__, VERBS)
 
 
 def run(options: argparse.Namespace) -> int:
