@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.gateway.convert.gateways import SharedGateway
 from sampan.gateway.convert.nginx_annotations import PREFIX, Behaviour, is_canary, read_annotations
 from sampan.gateway.convert.nginx_canaries import Canaries
 from sampan.gateway.convert.nginx_values import BadValue
-from sampan.gateway.convert.sources import Sources, listener_of, made, name_from, namespace_of
+from sampan.gateway.convert.sources import Sources, made, name_from, namespace_of
 from sampan.schema.objects import Object
 
 GROUPS = ("networking.k8s.io", "extensions")
@@ -30,7 +31,9 @@ def convert_ingresses(sources: Sources) -> list[Object]:
         if is_canary(obj):
             continue
         name = class_of(obj) or sources.gateway_class
-        shared = gateways.setdefault((namespace_of(obj), name), SharedGateway(sources, namespace_of(obj), name))
+        shared = gateways.setdefault(
+            (namespace_of(obj), name), SharedGateway(sources, namespace_of(obj), name_from(name))
+        )
         made_of_them += OneIngress(sources, obj, shared, canaries).objects()
     canaries.tell_unused()
     return [shared.object() for shared in gateways.values()] + made_of_them
@@ -39,35 +42,6 @@ def convert_ingresses(sources: Sources) -> list[Object]:
 def class_of(obj: Object) -> str:
     annotations = obj["metadata"].get("annotations") or {}
     return str((obj.get("spec") or {}).get("ingressClassName") or annotations.get(CLASS_ANNOTATION) or "")
-
-
-class SharedGateway:
-    """The Gateway of a class in a namespace, as its Ingresses ask for listeners."""
-
-    def __init__(self, sources: Sources, namespace: str, ingress_class: str) -> None:
-        self._sources, self._namespace = sources, namespace
-        self.name = name_from(ingress_class)
-        self._listeners: dict[str, Object] = {}
-
-    def listener(self, host: str, protocol: str, secret: str = "") -> str:
-        """Return the name of the listener for a host (``""``: every host); it is added where it is missing."""
-        name = name_from(host or "all", protocol)
-        port = 80 if protocol == "HTTP" else 443
-        entry: dict[str, Any] = {"name": name, "port": port, "protocol": protocol}
-        if host:
-            entry["hostname"] = host
-        if protocol == "TLS":
-            entry["tls"] = {"mode": "Passthrough"}
-        entry = listener_of(self._listeners, entry)
-        if secret:
-            references = entry.setdefault("tls", {"mode": "Terminate", "certificateRefs": []})["certificateRefs"]
-            if {"name": secret} not in references:
-                references.append({"name": secret})
-        return str(entry["name"])
-
-    def object(self) -> Object:
-        spec = {"gatewayClassName": self._sources.gateway_class, "listeners": list(self._listeners.values())}
-        return made("Gateway", self.name, self._namespace, spec)
 
 
 class OneIngress:
@@ -120,11 +94,16 @@ class OneIngress:
         parent = "*." + host.partition(".")[2]
         return secrets.get(host) or secrets.get(parent) or secrets.get("") or ""
 
+    def _listener(self, host: str, protocol: str, secret: str = "") -> str:
+        port = 80 if protocol == "HTTP" else 443
+        name = name_from(host or "all", protocol)
+        return self.gateway.listener(name, host, port, protocol, secret, passthrough=protocol == "TLS")
+
     def _routes(self, host: str, paths: list[tuple[str, Object]], secrets: dict[str, str]) -> list[Object]:
         behaviour, secret = self.behaviour, self._secret_of(host, secrets)
         hosts = [host, *behaviour.aliases] if host else []
-        plain = [self.gateway.listener(name, "HTTP") for name in hosts or [""]]
-        secure = [self.gateway.listener(name, "HTTPS", secret) for name in hosts or [""]] if secret else []
+        plain = [self._listener(name, "HTTP") for name in hosts or [""]]
+        secure = [self._listener(name, "HTTPS", secret) for name in hosts or [""]] if secret else []
         rules = [rule for at, path in paths for rule in self._rules(host, at, path)]
         rules = [*behaviour.first_rules(), *rules]
         default = self._default_backend()
@@ -153,9 +132,9 @@ class OneIngress:
 
     def _www(self, host: str, secret: str) -> Object:
         other = host.removeprefix("www.") if host.startswith("www.") else f"www.{host}"
-        sections = [self.gateway.listener(other, "HTTP")]
+        sections = [self._listener(other, "HTTP")]
         if secret:
-            sections.append(self.gateway.listener(other, "HTTPS", secret))
+            sections.append(self._listener(other, "HTTPS", secret))
             self.notes.changed(
                 f"metadata.annotations[{PREFIX}from-to-www-redirect]", f"{secret} must name {other}, too"
             )
@@ -229,7 +208,7 @@ class OneIngress:
             self.notes.lost(
                 "spec.rules", f"without decryption there are no paths: all of {host} goes to {known[0]['name']}"
             )
-        parents = [{"name": self.gateway.name, "sectionName": self.gateway.listener(host, "TLS")}]
+        parents = [{"name": self.gateway.name, "sectionName": self._listener(host, "TLS")}]
         spec = {"parentRefs": parents, "hostnames": [host], "rules": [{"backendRefs": [known[0]]}]}
         return [made("TLSRoute", name_from(self.name, host), self.namespace, spec)]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sampan.gateway.convert.gateways import SharedGateway
 from sampan.gateway.convert.notes import Notes
-from sampan.gateway.convert.sources import Sources, listener_of, made, name_from, namespace_of
+from sampan.gateway.convert.sources import Sources, made, name_from, namespace_of
 from sampan.gateway.convert.traefik_backends import backends_of, scheme_note
 from sampan.gateway.convert.traefik_matches import Matched, matched, server_names
 from sampan.gateway.convert.traefik_rules import RuleError, alternatives
@@ -22,49 +23,23 @@ UNSUPPORTED_TLS = ("certResolver", "store", "options", "domains")
 
 
 def convert_ingress_routes(sources: Sources) -> list[Object]:
-    gateways: dict[str, Listeners] = {}
+    gateways: dict[str, SharedGateway] = {}
     routes: list[Object] = []
     for group in GROUPS:
         for obj in sources.of(group, "IngressRoute", "IngressRouteTCP", "IngressRouteUDP"):
-            listeners = gateways.setdefault(namespace_of(obj), Listeners(sources, namespace_of(obj)))
-            routes += OneRoute(sources, obj, listeners).objects()
+            shared = gateways.setdefault(namespace_of(obj), SharedGateway(sources, namespace_of(obj), GATEWAY))
+            routes += OneRoute(sources, obj, shared).objects()
         for obj in sources.of(group, "ServersTransport", "ServersTransportTCP", "TLSOption", "TLSStore"):
             sources.about(obj).lost(
                 "spec", f"there is no {obj['kind']}: TLS to backends is a BackendTLSPolicy's matter"
             )
     kept = [obj for group in GROUPS for obj in sources.of(group, "Middleware", "MiddlewareTCP")]
-    return [*kept, *(listeners.object() for listeners in gateways.values()), *routes]
-
-
-class Listeners:
-    """The Gateway of a namespace, as its routes ask for listeners."""
-
-    def __init__(self, sources: Sources, namespace: str) -> None:
-        self._sources, self._namespace = sources, namespace
-        self._listeners: dict[str, Object] = {}
-
-    def listener(self, entry_point: str, host: str, protocol: str, secret: str = "", mode: str = "") -> str:
-        name = name_from(entry_point, host, "" if protocol in ("HTTP", "HTTPS") else protocol)
-        entry: dict[str, Any] = {"name": name, "port": self._sources.entry_points[entry_point], "protocol": protocol}
-        if host:
-            entry["hostname"] = host
-        if mode == "Passthrough":
-            entry["tls"] = {"mode": mode}
-        entry = listener_of(self._listeners, entry)
-        if secret:
-            references = entry.setdefault("tls", {"mode": "Terminate", "certificateRefs": []})["certificateRefs"]
-            if {"name": secret} not in references:
-                references.append({"name": secret})
-        return str(entry["name"])
-
-    def object(self) -> Object:
-        spec = {"gatewayClassName": self._sources.gateway_class, "listeners": list(self._listeners.values())}
-        return made("Gateway", GATEWAY, self._namespace, spec)
+    return [*kept, *(shared.object() for shared in gateways.values()), *routes]
 
 
 class OneRoute:
-    def __init__(self, sources: Sources, obj: Object, listeners: Listeners) -> None:
-        self.sources, self.source, self.listeners = sources, obj, listeners
+    def __init__(self, sources: Sources, obj: Object, gateway: SharedGateway) -> None:
+        self.sources, self.source, self.gateway = sources, obj, gateway
         self.notes: Notes = sources.about(obj)
         self.namespace, self.name = namespace_of(obj), obj["metadata"]["name"]
         self.spec: Object = obj.get("spec") or {}
@@ -89,6 +64,11 @@ class OneRoute:
             else:
                 self.notes.lost("spec.entryPoints", f'the port of "{name}" is not known: say --entry-point {name}=PORT')
         return found
+
+    def _listener(self, entry_point: str, host: str, protocol: str, secret: str = "", mode: str = "") -> str:
+        name = name_from(entry_point, host, "" if protocol in ("HTTP", "HTTPS") else protocol)
+        port = self.sources.entry_points[entry_point]
+        return self.gateway.listener(name, host, port, protocol, secret, passthrough=mode == "Passthrough")
 
     def _parents(self, names: list[str]) -> list[Object]:
         return [{"name": GATEWAY, "sectionName": name} for name in names]
@@ -123,7 +103,7 @@ class OneRoute:
         if protocol == "HTTPS" and not secret:
             self.notes.lost("spec.tls.secretName", "HTTPS needs the Secret of a certificate: add certificateRefs")
         points = self.entry_points("web" if self.tls is None else "websecure")
-        names = [self.listeners.listener(point, host, protocol, secret) for point in points for host in hosts or ("",)]
+        names = [self._listener(point, host, protocol, secret) for point in points for host in hosts or ("",)]
         return self._parents(names)
 
     def _matches(self, at: str, route: Object) -> dict[tuple[str, ...], list[Object]]:
@@ -193,7 +173,7 @@ class OneRoute:
         rule = self._backends(at, route)
         points = self.entry_points("web")
         if not names and self.tls is None:
-            sections = [self.listeners.listener(point, "", "TCP") for point in points]
+            sections = [self._listener(point, "", "TCP") for point in points]
             return made("TCPRoute", name, self.namespace, {"parentRefs": self._parents(sections), "rules": [rule]})
         passthrough = bool((self.tls or {}).get("passthrough"))
         secret, mode = str((self.tls or {}).get("secretName") or ""), "Passthrough" if passthrough else "Terminate"
@@ -202,7 +182,7 @@ class OneRoute:
                 "spec.tls.secretName", "a TLS listener needs the Secret of its certificate: add certificateRefs"
             )
         sections = [
-            self.listeners.listener(point, host, "TLS", "" if passthrough else secret, mode)
+            self._listener(point, host, "TLS", "" if passthrough else secret, mode)
             for point in points
             for host in names or [""]
         ]
@@ -213,7 +193,7 @@ class OneRoute:
 
     def _udp(self) -> list[Object]:
         result = []
-        sections = [self.listeners.listener(point, "", "UDP") for point in self.entry_points("web")]
+        sections = [self._listener(point, "", "UDP") for point in self.entry_points("web")]
         for number, route in enumerate(self.spec.get("routes") or ()):
             rule = self._backends(f"spec.routes[{number}]", route)
             name = self.name if number == 0 else name_from(self.name, str(number + 1))

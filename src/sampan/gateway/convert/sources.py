@@ -60,16 +60,3 @@ def name_from(*parts: str) -> str:
     """Return a name for an object (RFC 1123) made of parts that may be host names: ``*`` is spelled ``wildcard``."""
     joined = "-".join(part for part in parts if part).lower().replace("*", "wildcard")
     return re.sub(r"[^a-z0-9]+", "-", joined).strip("-")[:NAME_BYTES]
-
-
-def listener_of(listeners: dict[str, Object], wanted: Object) -> Object:
-    """Return the listener there is for a host, port and protocol, or ``wanted`` under a name of its own: ``a-b.c`` and
-    ``a.b-c`` would have one."""
-    name = str(wanted["name"])
-    number = 2
-    while (found := listeners.setdefault(wanted["name"], wanted)) is not wanted:
-        if all(found.get(field) == wanted.get(field) for field in ("hostname", "port", "protocol")):
-            return found
-        wanted["name"] = f"{name}-{number}"
-        number += 1
-    return wanted
