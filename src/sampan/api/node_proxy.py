@@ -79,23 +79,30 @@ class NodeProxy:
             await relay(found, receive if body is None else None, send)
 
     async def _open(self, request: Request, body: Any) -> aiohttp.ClientResponse:
-        """Ask the kubelet; the answer's body is unread. Raises 503 where it cannot be reached."""
-        import aiohttp
-        from yarl import URL
+        address, rest = self._address(request.attributes.name), request.attributes.rest
+        return await ask(self._kubelets.client(), request, address, f"/{rest}", body)
 
-        at = request.attributes
-        query = query_of(request)
-        text = f"{self._address(at.name)}/{quote(at.rest, safe='/:@~+,;=!$&*()')}{'?' if query else ''}{query}"
-        try:
-            return await self._kubelets.client().request(
-                request.method,
-                URL(text, encoded=True),
-                headers=dict(without_identity(request.headers)),
-                data=body,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            raise service_unavailable(f"error trying to reach service: {error}") from error
+
+async def ask(
+    client: aiohttp.ClientSession, request: Request, address: str, path: str, body: Any
+) -> aiohttp.ClientResponse:
+    """Send a request on to ``path`` of the server at ``address`` (``scheme://host:port``), without who asks; the answer's
+    body is unread. Raises 503 where it cannot be reached."""
+    import aiohttp
+    from yarl import URL
+
+    query = query_of(request)
+    where = f"{address}{quote(path, safe='/:@~+,;=!$&*()')}{'?' if query else ''}{query}"
+    try:
+        return await client.request(
+            request.method,
+            URL(where, encoded=True),
+            headers=dict(without_identity(request.headers)),
+            data=body,
+            allow_redirects=False,
+        )
+    except (aiohttp.ClientError, OSError) as error:
+        raise service_unavailable(f"error trying to reach service: {error}") from error
 
 
 async def relay(found: aiohttp.ClientResponse, receive: Receive | None, send: Send) -> None:

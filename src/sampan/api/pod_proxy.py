@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from sampan.api.aggregation.backend import without_identity
 from sampan.api.aggregation.proxy import body_of, query_of
 from sampan.api.errors import StatusError, bad_request, not_found, service_unavailable
-from sampan.api.node_proxy import METHODS, relay, split
+from sampan.api.node_proxy import METHODS, ask, relay, split
 from sampan.api.request import Receive, Request, Response, Scope, Send
 from sampan.api.resources.reading import items, text
 from sampan.api.service_routes import Address, NoRoute, resolve
@@ -66,23 +64,8 @@ class PodProxy:
             await relay(found, receive if body is None else None, send)
 
     async def _open(self, request: Request, path: str, body: Any) -> aiohttp.ClientResponse:
-        """Ask; the answer's body is unread. Raises 503 where nobody can be reached."""
-        import aiohttp
-        from yarl import URL
-
         scheme, address = await self._target(request)
-        query = query_of(request)
-        where = f"{scheme or 'http'}://{address}{quote(path, safe='/:@~+,;=!$&*()')}{'?' if query else ''}{query}"
-        try:
-            return await self._client().request(
-                request.method,
-                URL(where, encoded=True),
-                headers=dict(without_identity(request.headers)),
-                data=body,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError) as error:
-            raise service_unavailable(f"error trying to reach service: {error}") from error
+        return await ask(self._client(), request, f"{scheme or 'http'}://{address}", path, body)
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
