@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from sampan.client.controller import Controller
-from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
-from sampan.client.resources import PODS
-from sampan.controllers.pod_disruption import disrupted
+from sampan.controllers.pod_disruption import disrupted, end
 from sampan.schema.durations import parse_time
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import resource_claim_names
@@ -125,12 +123,6 @@ class DeviceTaintEviction(Controller):
                             yield taint, since(taint, one)
 
     async def _evict(self, pod: Object) -> None:
-        metadata = pod["metadata"]
         self.events.normal(pod, "DeviceTaintManagerEviction", "Marking for deletion")
-        status = disrupted(pod.get("status") or {}, "DeletionByDeviceTaintManager", MESSAGE, timestamp())
-        try:
-            await self.client.update(PODS, {**pod, "status": status}, subresource="status")
-            await self.client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
+        told = disrupted(pod.get("status") or {}, "DeletionByDeviceTaintManager", MESSAGE, timestamp())
+        await end(self.client, pod, told)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 
 from sampan.client.controller import Controller
-from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
 from sampan.client.informer import Informer
 from sampan.client.protocol import Client
@@ -26,7 +25,7 @@ from sampan.controllers.node_conditions import (
 )
 from sampan.controllers.node_zones import Pace, Zones, zone_of
 from sampan.controllers.ownership import condition_of, is_pod_ready, with_condition
-from sampan.controllers.pod_disruption import disrupted
+from sampan.controllers.pod_disruption import disrupted, end
 from sampan.schema.objects import Object
 
 GRACE_SECONDS = 50.0
@@ -168,12 +167,5 @@ class NodeLifecycleController(Controller):
 
     async def _delete(self, pod: Object) -> None:
         """Delete a pod with its grace period; it says first why."""
-        metadata = pod["metadata"]
         message = "Taint manager: deleting due to NoExecute taint"
-        told = disrupted(pod.get("status") or {}, "DeletionByTaintManager", message, timestamp())
-        try:
-            await self.client.update(PODS, {**pod, "status": told}, subresource="status")
-            await self.client.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
+        await end(self.client, pod, disrupted(pod.get("status") or {}, "DeletionByTaintManager", message, timestamp()))

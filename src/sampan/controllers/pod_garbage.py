@@ -14,9 +14,9 @@ from sampan.client.errors import ApiError
 from sampan.client.events import timestamp
 from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
-from sampan.client.resources import NODES, PODS
+from sampan.client.resources import NODES
 from sampan.controllers.node_conditions import BY_NODE, is_ready, node_of
-from sampan.controllers.pod_disruption import disrupted, failed
+from sampan.controllers.pod_disruption import disrupted, end, failed
 from sampan.schema.objects import Object
 
 QUARANTINE_SECONDS = 40.0
@@ -125,17 +125,9 @@ class PodGarbageCollector(Controller):
 
     async def _end(self, pod: Object, message: str) -> None:
         """Delete a pod at once; it says first what became of it, and is Failed if it had no other end."""
-        metadata = pod["metadata"]
-        status = pod.get("status") or {}
-        try:
-            if not over(pod):
-                changed = failed(status)
-                if message:
-                    changed = disrupted(changed, "DeletionByPodGC", message, timestamp())
-                await self.client.update(PODS, {**pod, "status": changed}, subresource="status")
-            await self.client.delete(
-                PODS, metadata["name"], metadata["namespace"], grace_period_seconds=0, uid=metadata["uid"]
-            )
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
+        status: Object | None = None
+        if not over(pod):
+            status = failed(pod.get("status") or {})
+            if message:
+                status = disrupted(status, "DeletionByPodGC", message, timestamp())
+        await end(self.client, pod, status, grace_period_seconds=0)
