@@ -6,6 +6,7 @@ import base64
 import binascii
 from typing import Any
 
+from sampan.gateway.hooks.authenticated import dress
 from sampan.gateway.hooks.passwords import Checked
 from sampan.gateway.plugins.host import Function
 from sampan.gateway.plugins.request import Request
@@ -20,10 +21,7 @@ def make(settings: dict[str, Any]) -> Function:
         if not user or not checked.accepts(user, password):
             challenge = {"www-authenticate": f'Basic realm="{realm}"'}
             return request.respond(401, "401 Unauthorized\n", challenge)
-        if settings["headerField"]:
-            request.headers[settings["headerField"]] = user
-        if settings["removeHeader"]:
-            del request.headers["authorization"]
+        dress(request, user, settings)
         return None
 
     return request

@@ -13,6 +13,7 @@ import re
 import time
 from typing import Any
 
+from sampan.gateway.hooks.authenticated import dress
 from sampan.gateway.plugins.host import Function
 from sampan.gateway.plugins.request import Request
 
@@ -66,10 +67,7 @@ def make(settings: dict[str, Any]) -> Function:
             challenge = f'Digest realm="{realm}", nonce="{nonces.new(time.time())}", qop="auth", algorithm=MD5'
             challenge += ", stale=true" if stale else ""
             return request.respond(401, "401 Unauthorized\n", {"www-authenticate": challenge})
-        if settings["headerField"]:
-            request.headers[settings["headerField"]] = user
-        if settings["removeHeader"]:
-            del request.headers["authorization"]
+        dress(request, user, settings)
         return None
 
     return request

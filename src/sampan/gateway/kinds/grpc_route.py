@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.gateway.kinds import schema as s
-from sampan.gateway.kinds.http_route import FILTER_BODIES, NAME_VALUE
+from sampan.gateway.kinds.http_route import FILTER_BODIES, NAME_VALUE, backend_refs
 from sampan.gateway.kinds.resources import GRPC_ROUTES
 from sampan.schema.objects import Object
 
@@ -20,12 +20,7 @@ SPEC = s.struct(
             name=s.text(253, 1),
             matches=s.many(s.struct(method=METHOD, headers=s.many(NAME_VALUE, 16, ("name",))), 64),
             filters=s.many(FILTER, 16),
-            backendRefs=s.many(
-                s.struct(
-                    ("name",), **s.BACKEND_REF, weight=s.number(0, 1000000, default=1), filters=s.many(FILTER, 16)
-                ),
-                16,
-            ),
+            backendRefs=backend_refs(FILTER),
             sessionPersistence=s.SESSION_PERSISTENCE,
         ),
         16,

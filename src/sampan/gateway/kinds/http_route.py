@@ -80,9 +80,14 @@ MATCH = s.struct(
     queryParams=s.many(NAME_VALUE, 16, ("name",)),
     method=s.one_of("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"),
 )
-BACKENDS = s.many(
-    s.struct(("name",), **s.BACKEND_REF, weight=s.number(0, 1000000, default=1), filters=s.many(FILTER, 16)), 16
-)
+
+
+def backend_refs(route_filter: Object) -> Object:
+    """Return the schema of a rule's backendRefs, each with filters of its own."""
+    weight, filters = s.number(0, 1000000, default=1), s.many(route_filter, 16)
+    return s.many(s.struct(("name",), **s.BACKEND_REF, weight=weight, filters=filters), 16)
+
+
 SPEC = s.struct(
     parentRefs=s.PARENT_REFS,
     hostnames=s.many(s.HOSTNAME, 16),
@@ -91,7 +96,7 @@ SPEC = s.struct(
             name=s.text(253, 1),
             matches=s.many(MATCH, 64, default=[EVERYTHING]),
             filters=s.many(FILTER, 16),
-            backendRefs=BACKENDS,
+            backendRefs=backend_refs(FILTER),
             timeouts=s.struct(request=s.DURATION, backendRequest=s.DURATION),
             retry=s.struct(codes=s.many(s.number(400, 599), 64), attempts=s.number(0, 1000), backoff=s.DURATION),
             sessionPersistence=s.SESSION_PERSISTENCE,

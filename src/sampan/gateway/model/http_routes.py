@@ -16,7 +16,7 @@ from sampan.gateway.model import matches
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.model.mesh import clients_match, is_consumer
-from sampan.gateway.model.parents import attach
+from sampan.gateway.model.parents import attached_route
 from sampan.gateway.model.policies import traffic_policy
 from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.routes import Place, RouteId, RouteModel
@@ -52,13 +52,10 @@ class Compiled:
 
 def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     """Return what an HTTPRoute or GRPCRoute comes to, None when it is gone or has no parent of ours."""
-    route = world.get(kind, key)
-    if route is None:
+    found = attached_route(world, kind, key)
+    if found is None:
         return None
-    route = {**route, "kind": kind}
-    parents = attach(world, route)
-    if not parents:
-        return None
+    route, parents = found
     compiled: dict[tuple[int, str, bool, bool, tuple[str, str]], Compiled] = {}
     namespace = key.partition("/")[0]
     places: dict[Place, tuple[Ranked, ...]] = {}

@@ -57,6 +57,16 @@ def gateway_of(world: World, parent: Parent) -> GatewayModel | None:
     return world.get("GatewayModel", above.key) if above is not None and above.kind == "Gateway" else None
 
 
+def attached_route(world: World, kind: str, key: str) -> tuple[Object, list[ParentVerdict]] | None:
+    """Return a route with its kind and what became of its parentRefs, None when it is gone or has no parent of ours."""
+    route = world.get(kind, key)
+    if route is None:
+        return None
+    route = {**route, "kind": kind}
+    parents = attach(world, route)
+    return (route, parents) if parents else None
+
+
 def attach(world: World, route: Object) -> list[ParentVerdict]:
     """Return what became of each parentRef that is ours."""
     namespace = route["metadata"]["namespace"]

@@ -7,7 +7,7 @@ from sampan.gateway.kinds import resources as r
 from sampan.gateway.middlewares import tcp
 from sampan.gateway.model.backends import ClusterRef, backend_cluster
 from sampan.gateway.model.listeners import ListenerId
-from sampan.gateway.model.parents import attach
+from sampan.gateway.model.parents import attached_route
 from sampan.gateway.model.routes import RouteId, RouteModel, Share, Stream
 from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
 from sampan.gateway.model.world import World, age_key
@@ -17,13 +17,10 @@ from sampan.schema.objects import Object
 
 def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     """Return what a TLSRoute, TCPRoute or UDPRoute comes to, None when it is gone or has no parent of ours."""
-    route = world.get(kind, key)
-    if route is None:
+    found = attached_route(world, kind, key)
+    if found is None:
         return None
-    route = {**route, "kind": kind}
-    parents = attach(world, route)
-    if not parents:
-        return None
+    route, parents = found
     problems: list[Verdict] = []
     shares, dropped = shares_of(world, route, problems), list[str]()
     filters: tuple[bytes, ...] = ()
