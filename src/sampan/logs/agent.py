@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sampan.logs.log_record import Delivery, Labels
 from sampan.logs.outputs.delivering import Counts, deliver
-from sampan.logs.outputs.output import Delivery, Labels, Output
+from sampan.logs.outputs.output import Output
 from sampan.logs.pod_paths import of_path
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.following import Following, Left, Read
@@ -159,7 +161,8 @@ class Agent:
                 values = self._labels_of(file.path)
                 streams = {stream for stream, _ in records}
                 labels = {stream: self._labels_for(file.path, stream, values) for stream in streams}
-                self._batch += [(labels[stream], record) for stream, record in records]
+                observed = time.time_ns()
+                self._batch += [(labels[stream], record, observed, None) for stream, record in records]
                 self._bytes += sum(len(record.text) for _, record in records)
             if self._bytes >= BATCH_BYTES:
                 await self._deliver()

@@ -13,6 +13,7 @@ from sampan.client.informer import Change, Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import PODS
 from sampan.logs.pod_paths import of_path
+from sampan.logs.resource import WORKLOADS
 
 logger = logging.getLogger("sampan.logs")
 
@@ -20,6 +21,7 @@ RULE = "logs.sampan.dev/rule"
 """Names the rule of all containers, with ``.CONTAINER`` of one."""
 CONFIG_HASH = "kubernetes.io/config.hash"
 """The uid in the paths of a static pod's logs, which its mirror in the API does not have."""
+RESOURCE = "resource.opentelemetry.io/"
 REMEMBERED = 1000
 
 
@@ -48,7 +50,8 @@ class Pods:
         return self._by_key.get(key) or self._gone.get(key)
 
     def labels_of(self, path: str) -> dict[str, str]:
-        """Return what is known of a log file: of its path, and of its pod ``node``, ``image`` and ``labels.NAME``."""
+        """Return what is known of a log file: of its path, and of its pod ``node``, ``image``, ``labels.NAME``,
+        ``workload.KIND`` of what it belongs to and ``resource.NAME`` of its annotations for OpenTelemetry."""
         of = of_path(path)
         pod = self._pod_of(of) if of else None
         if pod is None:
@@ -57,7 +60,7 @@ class Pods:
         spec = pod.get("spec") or {}
         images = [each.get("image", "") for each in containers_of(spec) if each.get("name") == of["container"]]
         more = {"node": spec.get("nodeName", ""), "image": images[0] if images else ""}
-        return {**of, **{name: value for name, value in more.items() if value}, **labels}
+        return {**of, **{name: value for name, value in more.items() if value}, **labels, **owners_and_resource(pod)}
 
     def rule_of(self, path: str, known: set[str]) -> str:
         """Return the name of the rule that the pod's annotations ask for, ``""`` for none. One that nobody knows is said."""
@@ -76,6 +79,24 @@ class Pods:
                 )
             return ""
         return name
+
+
+def owners_and_resource(pod: dict[str, Any]) -> dict[str, str]:
+    """Return what a pod belongs to, and what its annotations say of its resource. Of a ReplicaSet that is named after the
+    hash of its pods' template the Deployment is told as well."""
+    metadata = pod["metadata"]
+    found: dict[str, str] = {}
+    for owner in metadata.get("ownerReferences") or ():
+        kind, name = str(owner.get("kind", "")).lower(), str(owner.get("name", ""))
+        if owner.get("controller") and kind in WORKLOADS:
+            found[f"workload.{kind}"] = name
+            tail = f"-{(metadata.get('labels') or {}).get('pod-template-hash', '')}"
+            if kind == "replicaset" and len(tail) > 1 and name.endswith(tail):
+                found["workload.deployment"] = name.removesuffix(tail)
+    for name, value in (metadata.get("annotations") or {}).items():
+        if name.startswith(RESOURCE):
+            found[f"resource.{name.removeprefix(RESOURCE)}"] = str(value)
+    return found
 
 
 def keys_of(pod: dict[str, Any]) -> list[str]:

@@ -48,7 +48,8 @@ def joiner_of(rules: str | None, path: str, name: str) -> Callable[[], Joins]:
 
 
 def run(options: argparse.Namespace) -> int:
-    from sampan.logs.outputs.output import Labels, json_line
+    from sampan.logs.log_record import Labels
+    from sampan.logs.outputs.output import json_line
     from sampan.logs.reading.stream import records_of
 
     make = joiner_of(options.rules, options.file, options.rule)
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         if options.text:
             line = record.text.replace(b"\n", b"\n  ") + b"\n"
         else:
-            line = json_line((labels[stream], record))
+            line = json_line((labels[stream], record, 0, None))
         sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
     return 0

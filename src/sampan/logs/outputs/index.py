@@ -69,7 +69,7 @@ class Index:
 
 
 def rows(batch: Batch, before: int) -> Iterator[tuple[int | str, ...]]:
-    for number, (labels, record) in enumerate(batch, before + 1):
+    for number, (labels, record, _, _) in enumerate(batch, before + 1):
         of = labels.values
         pod = (of.get("namespace", ""), of.get("pod", ""), of.get("container", ""), of.get("stream", ""))
         text = record.text.decode("utf-8", "replace")

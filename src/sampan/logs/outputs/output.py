@@ -1,31 +1,15 @@
-"""What an output is, and what it gets."""
+"""What an output is. What it gets are deliveries (``log_record.py``)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import orjson
 
-from sampan.logs.joining import Record
+from sampan.logs.log_record import Batch, Delivery, Fields
+from sampan.logs.timestamps import written
 
-
-class Labels:
-    """What the records of one stream have in common: ``file``, ``stream``, and of pods ``namespace``, ``pod``, ``container``,
-    ``pod_uid``, ``restart``, ``node`` and ``labels.NAME``."""
-
-    __slots__ = ("json", "values")
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self.values = dict(values)
-        self.json = b"".join(b",%b:%b" % (orjson.dumps(name), orjson.dumps(value)) for name, value in values.items())
-        """As the rest of a JSON object."""
-
-
-Delivery = tuple[Labels, Record]
-
-
-Batch = Sequence[Delivery]
+__all__ = ["Batch", "Delivery", "Output", "Refused", "Undelivered", "json_line", "text_line"]
 
 
 class Undelivered(Exception):
@@ -60,10 +44,14 @@ class Output(Protocol):
 
 def json_line(delivery: Delivery) -> bytes:
     """Return a record as one line of JSON: ``time``, ``text``, where it is of several lines ``lines`` and ``rule``, where it
-    was over the limits ``id`` and ``part``, then the labels. What is no UTF-8 is replaced."""
-    labels, record = delivery
+    was over the limits ``id`` and ``part``, what processing found, then the labels. What is no UTF-8 is replaced."""
+    labels, record, _, fields = delivery
     time, text, lines, rule, _, identity, part = record
     more = labels.json
+    if fields is not None:
+        more = json_of(fields) + more
+        if fields.time_unix_nano:
+            time = written(fields.time_unix_nano).encode()
     if lines > 1:
         more = b',"lines":%d,"rule":%b%b' % (lines, orjson.dumps(rule), more)
     if identity:
@@ -73,6 +61,21 @@ def json_line(delivery: Delivery) -> bytes:
         orjson.dumps(text.decode("utf-8", "replace")),
         more,
     )
+
+
+def json_of(fields: Fields) -> bytes:
+    """Return what processing found as the rest of a JSON object: ``severity`` (a number), ``level``, ``event``, ``trace_id``,
+    ``span_id``, ``attributes``, as far as there are such."""
+    found = {
+        "severity": fields.severity_number,
+        "level": fields.severity_text,
+        "event": fields.event_name,
+        "trace_id": fields.trace_id,
+        "span_id": fields.span_id,
+        "attributes": fields.attributes,
+    }
+    rest = orjson.dumps({name: value for name, value in found.items() if value})[1:-1]
+    return b"," + rest if rest else b""
 
 
 def text_line(delivery: Delivery) -> bytes:
