@@ -91,7 +91,7 @@ def changed(state: PolicyState) -> float:
 def within() -> dict[str, float]:
     """The part that needs a network namespace of its own."""
     from sampan.network.cni_attachment import Attachment, connect, make_bridge
-    from sampan.network.netlink import entered
+    from sampan.network.netns import entered
     from sampan.network.pod_addresses import INNER, OUTER, mac_of
 
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -143,7 +143,7 @@ def echo(server: socket.socket) -> None:
 
 def round_trip(netns: int) -> float:
     """Return microseconds, the best of some runs."""
-    from sampan.network.netlink import entered
+    from sampan.network.netns import entered
 
     with entered(netns):
         client = socket.socket()

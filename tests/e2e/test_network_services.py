@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from sampan.network import cluster_link
-from sampan.network.conntrack import entries, forget_stale
+from sampan.network.conntrack import udp_entries
 from sampan.network.families import IPV4, IPV6
 from sampan.network.service_endpoints import Endpoint
+from sampan.network.service_flows import forget_stale
 from sampan.network.services import NOTHING, rules_of
 
 from . import netns_sandbox as sandbox
@@ -144,9 +145,9 @@ def test_source_ranges_and_stale_datagrams(world: World, family: int) -> None:
 
     def forget() -> None:
         of = (IPV4, IPV6)[family]
-        ports = {entry.to.port for entry in entries(of, (cluster_ips(11)[family], 53))}
+        ports = {entry.original.destination_port for entry in udp_entries(of, cluster_ips(11)[family], 53)}
         assert ports == {53}, "the kernel tells of no other ports"
-        assert not list(entries(of, (cluster_ips(11)[family], 54))) and list(entries(of, (None, 53)))
+        assert not list(udp_entries(of, cluster_ips(11)[family], 54)) and list(udp_entries(of, None, 53))
         assert forget_stale(wanted) == 1 and forget_stale(wanted) == 0
 
     sandbox.within(world.cluster, forget)

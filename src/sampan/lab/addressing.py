@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from sampan.lab.layout import Jack, Layout
 from sampan.lab.plan import InterfaceAddress, Plan
 from sampan.lab.topology import Topology
-from sampan.network.netlink import Address, Network
+from sampan.network.families import Address, Network
 
 DEFAULT_POOLS: tuple[Network, ...] = (ip_network("10.64.0.0/10"),)
 SUBNET_BITS, LINK_BITS, IPV6_BITS = 24, 30, 64

@@ -23,7 +23,8 @@ from sampan.lab.namespaces import Place
 from sampan.lab.plan import Plan, PlannedInterface
 from sampan.lab.reachability import Pair
 from sampan.network import links
-from sampan.network.netlink import Address, NetlinkError
+from sampan.network.families import Address
+from sampan.network.netlink import NetlinkError
 
 ECHO = {4: 8, 6: 128}
 ECHO_REPLY = {4: 0, 6: 129}

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 from sampan.lab.topology import DELAY_MAX_SECONDS, RATE_MAX_BITS, Impairment
-from sampan.network.netlink import Address, Network
+from sampan.network.families import Address, Network
 
 NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 INTERFACE_NAME = re.compile(r"[^\s/:%]+")

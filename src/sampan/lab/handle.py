@@ -27,7 +27,7 @@ from sampan.lab.capture import Recording
 from sampan.lab.errors import LabError
 from sampan.lab.planning import plan
 from sampan.lab.reading import parse, read
-from sampan.network.netlink import entered
+from sampan.network.netns import entered
 
 EXEC_SECONDS = 60.0
 DOWN_SECONDS = 30.0

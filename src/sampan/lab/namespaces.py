@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from sampan.network.netlink import Netlink, entered
+from sampan.network.netns import entered
+from sampan.network.route_netlink import Netlink
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 MS_REC, MS_PRIVATE, MS_BIND = 0x4000, 1 << 18, 0x1000

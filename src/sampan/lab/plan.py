@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 
 from sampan.lab.topology import File, Impairment, Service, Topology
-from sampan.network.netlink import Address, Network
+from sampan.network.families import Address, Network
 
 FABRIC = ""
 """The place of bridges, where a node's name would stand."""

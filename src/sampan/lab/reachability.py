@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from sampan.lab.plan import Plan, PlannedNode
-from sampan.network.netlink import Address
+from sampan.network.families import Address
 
 HOPS_MAX = 64
 """The kernel's time to live of a packet that says nothing."""

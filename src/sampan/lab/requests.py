@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from sampan.lab.plan import FABRIC, Cable, Plan, PlannedBridge, PlannedInterface, PlannedNode, PlannedRoute, Plug
-from sampan.network import links, netlink
+from sampan.network import links, route_netlink
 
 LOOPBACK = 1
 
@@ -60,9 +60,9 @@ def interface(one: PlannedInterface, node: PlannedNode) -> Iterator[Request]:
 def addresses(one: PlannedInterface, path: str) -> Iterator[Request]:
     if any(address.version == 6 for address in one.addresses):
         # a router asks for its neighbours from this one (RFC 4861 7.2.2); given out here, it need not be proved unique
-        yield Request(netlink.add_address(one.number, link_local(one.mac), 64), f"link-local address of {path}")
+        yield Request(route_netlink.add_address(one.number, link_local(one.mac), 64), f"link-local address of {path}")
     for address in one.addresses:
-        message = netlink.add_address(one.number, address.ip, address.network.prefixlen)
+        message = route_netlink.add_address(one.number, address.ip, address.network.prefixlen)
         yield Request(message, f"address {address} of {path}")
 
 
@@ -75,7 +75,7 @@ def link_local(mac: str) -> IPv6Address:
 
 def route(node: PlannedNode, planned: PlannedRoute) -> Request:
     number = node.interface(planned.interface).number
-    return Request(netlink.add_route(planned.to, number, planned.via), f"route of {node.name} to {planned.to}")
+    return Request(route_netlink.add_route(planned.to, number, planned.via), f"route of {node.name} to {planned.to}")
 
 
 def node(made: PlannedNode) -> Iterator[Request]:
@@ -116,7 +116,7 @@ def changed_node(
         replaced = any(planned.to == other.to for other in after.routes)
         if key not in gone and not replaced and planned.interface in kept and planned.interface not in again:
             number = kept[planned.interface].number
-            message = netlink.delete_route(planned.to, number, planned.via)
+            message = route_netlink.delete_route(planned.to, number, planned.via)
             yield Request(message, f"route of {before.name} to {planned.to}")
     had = {(planned.to, planned.via, planned.interface) for planned in before.routes}
     for planned in after.routes:
@@ -133,7 +133,7 @@ def _changed_interface(
         yield Request(links.set_settings(one.number, settings), f"interface {path}")
     removed = [address for address in one.addresses if address not in other.addresses]
     for address in removed:
-        message = netlink.delete_address(one.number, address.ip, address.network.prefixlen)
+        message = route_netlink.delete_address(one.number, address.ip, address.network.prefixlen)
         yield Request(message, f"address {address} of {path}")
     if removed or set(other.addresses) != set(one.addresses):
         # with an interface's first address of a range the kernel drops the others, and the routes that go by them

@@ -15,7 +15,7 @@ from sampan.lab.addressing import Addresses
 from sampan.lab.layout import Jack, Layout
 from sampan.lab.plan import PlannedRoute
 from sampan.lab.topology import Node, Topology
-from sampan.network.netlink import Address, Network
+from sampan.network.families import Address, Network
 
 EVERYWHERE: dict[int, Network] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 

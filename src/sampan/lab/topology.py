@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sampan.network.netlink import Address, Network
+from sampan.network.families import Address, Network
 
 RATE_MAX_BITS, DELAY_MAX_SECONDS = 10**15, 3600
 """What a link's queues and filters can be told in their 64 bits, with room."""

@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.network import host_forwarding, netlink
+from sampan.network import host_forwarding, route_netlink
 from sampan.network.families import FAMILIES, IPV4, IPV6, Address, Family, Network, family_of
 from sampan.network.host_forwarding import SYSCTL_IPV6
-from sampan.network.netlink import Netlink, NetlinkError
+from sampan.network.netlink import NetlinkError
+from sampan.network.route_netlink import Netlink
 
 NODE_INTERFACE = "uplink"
 LINK_BITS = {IPV4: 30, IPV6: 126}
@@ -76,26 +77,26 @@ def _make_pair(config: LinkConfig, host: Netlink, cluster: Netlink, netns: int) 
     outer, inner = host.link(config.host_interface), cluster.link(NODE_INTERFACE)
     if outer is not None and inner is None:
         # it leads to a namespace that is no longer the cluster's
-        host.request(netlink.delete_link(config.host_interface))
+        host.request(route_netlink.delete_link(config.host_interface))
         outer = None
     if outer is None:
-        host.request(netlink.add_veth(config.host_interface, NODE_INTERFACE, netns, mtu=_mtu(host)))
+        host.request(route_netlink.add_veth(config.host_interface, NODE_INTERFACE, netns, mtu=_mtu(host)))
         outer, inner = host.link(config.host_interface), cluster.link(NODE_INTERFACE)
     if outer is None or inner is None:
         raise LinkError(f"the link {config.host_interface} went while it was made")
-    cluster.request(netlink.set_up("lo"), netlink.set_up(NODE_INTERFACE))
-    host.request(netlink.set_up(config.host_interface))
+    cluster.request(route_netlink.set_up("lo"), route_netlink.set_up(NODE_INTERFACE))
+    host.request(route_netlink.set_up(config.host_interface))
     ends = zip(config.cluster_cidrs, config.host_ips, config.node_ips, strict=True)
     for cluster_cidr, host_ip, node_ip in ends:
         family = family_of(cluster_cidr)
         try:
             cluster.request(
-                netlink.add_address(inner.number, node_ip, LINK_BITS[family]),
-                netlink.add_route(family.anywhere, inner.number, host_ip),
+                route_netlink.add_address(inner.number, node_ip, LINK_BITS[family]),
+                route_netlink.add_route(family.anywhere, inner.number, host_ip),
             )
             host.request(
-                netlink.add_address(outer.number, host_ip, LINK_BITS[family]),
-                netlink.add_route(cluster_cidr, outer.number, node_ip),
+                route_netlink.add_address(outer.number, host_ip, LINK_BITS[family]),
+                route_netlink.add_route(cluster_cidr, outer.number, node_ip),
             )
         except NetlinkError as error:
             if family == IPV6 and not ipv6_works():
@@ -166,7 +167,7 @@ def disconnect(config: LinkConfig) -> None:
     try:
         with Netlink() as host:
             if host.link(config.host_interface) is not None:
-                host.request(netlink.delete_link(config.host_interface))
+                host.request(route_netlink.delete_link(config.host_interface))
     except NetlinkError as error:
         raise LinkError(f"removing {config.host_interface}: {error.strerror}") from error
 

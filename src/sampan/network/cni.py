@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from sampan.network import cni_attachment, cni_bandwidth, netlink
+from sampan.network import cni_attachment, cni_bandwidth
 from sampan.network.addresses import NoFreeAddress
 from sampan.network.cni_attachment import Attachment, added, link_name, loopback, opened
 from sampan.network.cni_call import (
@@ -41,10 +41,10 @@ from sampan.network.cni_call import (
 )
 from sampan.network.families import Address, Network, family_of
 from sampan.network.host_ports import HostPorts, mappings_of
-from sampan.network.netlink import Netlink
 from sampan.network.nft import NftError
 from sampan.network.pod_addresses import INNER, OUTER, PodAddresses, mac_of
 from sampan.network.policy_agent import NotAdmitted
+from sampan.network.route_netlink import IFF_UP, Netlink
 
 logger = logging.getLogger("sampan.network")
 
@@ -249,7 +249,7 @@ class Plugin:
     def status(self, call: Call) -> None:
         with Netlink() as here:
             bridge = here.link(BRIDGE)
-        if bridge is None or not bridge.flags & netlink.IFF_UP:
+        if bridge is None or not bridge.flags & IFF_UP:
             raise CniError(NOT_AVAILABLE, f"the bridge {BRIDGE} is not up")
 
     def collect(self, call: Call) -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_network
 from typing import Any
 
-from sampan.network import netlink
+from sampan.network import route_netlink
 from sampan.network.cni_call import INVALID_ENVIRONMENT, IO_FAILURE, NOT_AS_ADDED, Call, CniError, result
 from sampan.network.families import Address, family_of
-from sampan.network.netlink import Netlink, NetlinkError
+from sampan.network.netlink import NetlinkError
 from sampan.network.pod_addresses import OUTER, mac_of
+from sampan.network.route_netlink import Netlink
 
 LINK_LOCAL = IPv6Network("fe80::/64")
 
@@ -56,16 +57,16 @@ def make_bridge(name: str, gateways: Sequence[tuple[Address, int]], mtu: int) ->
         found = here.link(name)
         if found is None:
             with contextlib.suppress(FileExistsError):
-                _request(here, netlink.add_bridge(name, mac_of(gateways[0][0], OUTER), mtu))
+                _request(here, route_netlink.add_bridge(name, mac_of(gateways[0][0], OUTER), mtu))
             found = here.link(name)
             if found is None:
                 raise CniError(IO_FAILURE, f"the bridge {name} went while it was made")
         addresses = []
         for address, length in gateways:
-            addresses.append(netlink.add_address(found.number, address, length))
+            addresses.append(route_netlink.add_address(found.number, address, length))
             if address.version == 6:  # what neighbours are asked from, for packets of others
-                addresses.append(netlink.add_address(found.number, link_local(address), LINK_LOCAL.prefixlen))
-        here.request(netlink.set_up(name), *addresses)
+                addresses.append(route_netlink.add_address(found.number, link_local(address), LINK_LOCAL.prefixlen))
+        here.request(route_netlink.set_up(name), *addresses)
         return found.number
 
 
@@ -82,7 +83,9 @@ def connect(attachment: Attachment, bridge: int, netns: int) -> None:
     """Make the link, give the pod its addresses and routes. Raises ``CniError`` and ``OSError``."""
     macs = {"mac": attachment.outer_mac, "peer_mac": attachment.inner_mac}
     with Netlink() as here:
-        pair = netlink.add_veth(attachment.name, attachment.interface, netns, mtu=attachment.mtu, master=bridge, **macs)
+        pair = route_netlink.add_veth(
+            attachment.name, attachment.interface, netns, mtu=attachment.mtu, master=bridge, **macs
+        )
         try:
             _request(here, pair)
         except FileExistsError:
@@ -91,30 +94,30 @@ def connect(attachment: Attachment, bridge: int, netns: int) -> None:
                 raise CniError(
                     INVALID_ENVIRONMENT, f"CNI_IFNAME {attachment.interface!r}: the pod has an interface of this name"
                 ) from None
-            here.request(netlink.delete_link(attachment.name))
+            here.request(route_netlink.delete_link(attachment.name))
             here.request(pair)
         outer = here.link(attachment.name)
         if outer is None:
             raise CniError(IO_FAILURE, f"the link {attachment.name} went while it was made")
-        here.request(netlink.hairpin(outer.number))
+        here.request(route_netlink.hairpin(outer.number))
         if attachment.alias:
-            here.request(netlink.set_alias(attachment.name, attachment.alias))
+            here.request(route_netlink.set_alias(attachment.name, attachment.alias))
     with Netlink(netns) as pod:
         # link-local addresses are given below, where there are to be any; a kernel without IPv6 refuses, and needs it not
         with contextlib.suppress(NetlinkError):
-            pod.request(netlink.no_ipv6_address(attachment.interface))
-        pod.request(netlink.set_up("lo"), netlink.set_up(attachment.interface))
+            pod.request(route_netlink.no_ipv6_address(attachment.interface))
+        pod.request(route_netlink.set_up("lo"), route_netlink.set_up(attachment.interface))
         inner = pod.link(attachment.interface)
         if inner is None:
             raise CniError(IO_FAILURE, f"the interface {attachment.interface} went while it was made")
         requests = []
         for address, gateway in zip(attachment.addresses, attachment.gateways, strict=True):
             if address.version == 6:
-                requests.append(netlink.add_address(inner.number, link_local(address), LINK_LOCAL.prefixlen))
+                requests.append(route_netlink.add_address(inner.number, link_local(address), LINK_LOCAL.prefixlen))
             requests += [
-                netlink.add_address(inner.number, address, address.max_prefixlen),
-                netlink.add_route(ip_network(gateway), inner.number),
-                netlink.add_route(family_of(address).anywhere, inner.number, gateway),
+                route_netlink.add_address(inner.number, address, address.max_prefixlen),
+                route_netlink.add_route(ip_network(gateway), inner.number),
+                route_netlink.add_route(family_of(address).anywhere, inner.number, gateway),
             ]
         pod.request(*requests)
 
@@ -141,7 +144,7 @@ def disconnect(name: str) -> None:
     """Delete a link; one that is gone is no error."""
     with Netlink() as here:
         try:
-            here.request(netlink.delete_link(name))
+            here.request(route_netlink.delete_link(name))
         except NetlinkError as error:
             if error.errno != errno.ENODEV:
                 raise
@@ -167,7 +170,7 @@ def loopback(call: Call) -> dict[str, Any] | None:
     if call.need("COMMAND") != "ADD":
         return None
     with opened(call.need("NETNS")) as netns, Netlink(netns) as pod:
-        pod.request(netlink.set_up("lo"))
+        pod.request(route_netlink.set_up("lo"))
     interface = {"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": call.need("NETNS")}
     return result(call, [interface], [("127.0.0.1/8", "")])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sampan.network import qdiscs
 from sampan.network.cni_call import INVALID_CONFIG, CniError
-from sampan.network.netlink import Netlink
+from sampan.network.route_netlink import Netlink
 
 SMALLEST_RATE = 8
 

@@ -38,8 +38,9 @@ from sampan.network.cni_call import (
 from sampan.network.cni_ipam import Lent
 from sampan.network.cni_leases import ranges_of
 from sampan.network.families import Address
-from sampan.network.netlink import Netlink, NetlinkError
+from sampan.network.netlink import NetlinkError
 from sampan.network.pod_addresses import INNER, OUTER, mac_of
+from sampan.network.route_netlink import Netlink
 
 BRIDGE = "sampan0"
 DEFAULT_MTU, SMALLEST_MTU, LARGEST_MTU = 1500, 68, 65535

@@ -1,21 +1,19 @@
-"""Forget the connection tracking entries of UDP that go to endpoints which are no more.
+"""Connection tracking by netlink: the entries of this network namespace, and the end of one.
 
-A UDP "connection" lives as long as its client goes on sending, and would send to a dead pod for ever.
-Source: linux/netfilter/nfnetlink_conntrack.h, pkg/proxy/conntrack/cleanup.go.
+Who asks, and what for: ``service_flows`` (UDP to endpoints that are no more), ``policy_flows`` (what policies forbid now).
+Source: linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import NamedTuple
 
-from sampan.network.families import FAMILIES, Address, Family
+from sampan.network.families import Address, Family
 from sampan.network.netlink import ACK, NESTED, ROOT_MATCH, attribute, attributes, message, round_trip
-from sampan.network.service_endpoints import Endpoint
-from sampan.network.services import Frontend
 
 NETLINK_NETFILTER, SUBSYSTEM = 12, 1 << 8
 GET, DELETE = SUBSYSTEM | 1, SUBSYSTEM | 2
@@ -28,33 +26,38 @@ SOURCES, DESTINATIONS = {4: 1, 6: 3}, {4: 2, 6: 4}
 PROTOCOL_NUMBER, SOURCE_PORT, DESTINATION_PORT = 1, 2, 3
 
 
+class Way(NamedTuple):
+    """The packets of one direction. Ports are 0 where the protocol has none."""
+
+    source: Address
+    source_port: int
+    destination: Address
+    destination_port: int
+
+
 class Entry(NamedTuple):
     protocol: int
-    to: Endpoint
-    """Where the client sent to."""
-    answered_by: Endpoint
-    original: bytes
-    identity: bytes
+    """As in the IP header: ``socket.IPPROTO_UDP``."""
+    original: Way
+    """As the client sends."""
+    reply: Way
+    """As answers come, before they are translated back: its source is whose they are."""
+    key: bytes
+    """What ``delete`` asks the kernel by."""
 
 
 def header(family: Family) -> bytes:
     return struct.pack("=BBH", family.af, 0, 0)
 
 
-def entries(family: Family, to: Frontend) -> Iterator[Entry]:
-    """Yield the UDP entries of this network namespace in one family whose clients sent to an address and port, or, without an
-    address, to a port of anybody. The kernel chooses (Linux 5.8), as far as it can: the caller looks at each once more."""
-    request = message(GET, ROOT_MATCH, header(family) + _choice(family, to))
-    for body in round_trip(NETLINK_NETFILTER, request):
-        found = attributes(body[4:])
-        original, reply = found.get(TUPLE_ORIGINAL, b""), found.get(TUPLE_REPLY, b"")
-        sent, answered_by = _parse(original, family), _parse(reply, family)
-        if sent and answered_by:
-            yield Entry(sent[0], sent[2], answered_by[1], original, found.get(IDENTITY, b""))
+def entries(family: Family) -> Iterator[Entry]:
+    """Yield all entries of one family. Blocks."""
+    return _asked(family, b"")
 
 
-def _choice(family: Family, to: Frontend) -> bytes:
-    address, port = to
+def udp_entries(family: Family, address: Address | None, port: int) -> Iterator[Entry]:
+    """Yield the UDP entries whose clients sent to an address and port, or, without an address, to a port of anybody. The
+    kernel chooses (Linux 5.8), as far as it can: the caller looks at each once more. Blocks."""
     flags = PROTOCOL_GIVEN | DESTINATION_PORT_GIVEN
     place = b""
     # of IPv6 the kernel (6.18 still) gives all but those that are to the address
@@ -65,50 +68,34 @@ def _choice(family: Family, to: Frontend) -> bytes:
     ports += attribute(DESTINATION_PORT, port.to_bytes(2, "big"))
     tuple_ = attribute(TUPLE_ORIGINAL | NESTED, place + attribute(TUPLE_PROTOCOL | NESTED, ports))
     asked = attribute(FILTER_ORIGINAL, struct.pack("=I", flags)) + attribute(FILTER_REPLY, struct.pack("=I", 0))
-    return tuple_ + attribute(FILTER | NESTED, asked)
+    return _asked(family, tuple_ + attribute(FILTER | NESTED, asked))
 
 
-def _parse(data: bytes, family: Family) -> tuple[int, Endpoint, Endpoint] | None:
-    """Return protocol, source and destination of a tuple; None for one without ports."""
+def delete(some: Iterable[Entry]) -> None:
+    """Have the kernel forget entries. Blocks. Raises ``NetlinkError``."""
+    for entry in some:
+        # one that ended meanwhile is as good as deleted
+        round_trip(NETLINK_NETFILTER, message(DELETE, ACK, entry.key), missing_ok=True)
+
+
+def _asked(family: Family, choice: bytes) -> Iterator[Entry]:
+    for body in round_trip(NETLINK_NETFILTER, message(GET, ROOT_MATCH, header(family) + choice)):
+        parts = attributes(body[4:])
+        original, reply = _way(parts.get(TUPLE_ORIGINAL, b""), family), _way(parts.get(TUPLE_REPLY, b""), family)
+        if original and reply:
+            key = header(family) + attribute(TUPLE_ORIGINAL | NESTED, parts[TUPLE_ORIGINAL])
+            if IDENTITY in parts:
+                key += attribute(IDENTITY, parts[IDENTITY])
+            yield Entry(original[0], original[1], reply[1], key)
+
+
+def _way(data: bytes, family: Family) -> tuple[int, Way] | None:
+    """Return the protocol and the way of a tuple; None for one without addresses."""
     parts = attributes(data)
-    addresses, ports = attributes(parts.get(TUPLE_IP, b"")), attributes(parts.get(TUPLE_PROTOCOL, b""))
-    source, destination = SOURCES[family.version], DESTINATIONS[family.version]
-    if not {source, destination} <= addresses.keys() or not {SOURCE_PORT, DESTINATION_PORT} <= ports.keys():
+    addresses, protocol = attributes(parts.get(TUPLE_IP, b"")), attributes(parts.get(TUPLE_PROTOCOL, b""))
+    source, destination = (addresses.get(kinds[family.version]) for kinds in (SOURCES, DESTINATIONS))
+    if not source or not destination or PROTOCOL_NUMBER not in protocol:
         return None
-
-    def end(address: int, port: int) -> Endpoint:
-        return Endpoint(ipaddress.ip_address(addresses[address]), int.from_bytes(ports[port], "big"))
-
-    return ports[PROTOCOL_NUMBER][0], end(source, SOURCE_PORT), end(destination, DESTINATION_PORT)
-
-
-def forget_stale(
-    wanted: Mapping[Frontend, frozenset[Endpoint]],
-    node_ips: Collection[Address] = (),
-    families: Iterable[Family] = FAMILIES,
-) -> int:
-    """Delete UDP entries to the addresses of ``wanted`` that are answered by none of its endpoints; return how many.
-    ``node_ips``: where ports of the node are reached."""
-    count = 0
-    for family in families:
-        for to, endpoints in wanted.items():
-            if to[0] is not None and to[0].version != family.version:
-                continue
-            for entry in list(entries(family, to)):
-                if _is_to(entry, to, node_ips) and entry.answered_by not in endpoints:
-                    _delete(entry, family)
-                    count += 1
-    return count
-
-
-def _is_to(entry: Entry, to: Frontend, node_ips: Collection[Address]) -> bool:
-    address, port = to
-    if entry.protocol != socket.IPPROTO_UDP or entry.to.port != port:
-        return False
-    return entry.to.address == address if address is not None else entry.to.address in node_ips
-
-
-def _delete(entry: Entry, family: Family) -> None:
-    body = header(family) + attribute(TUPLE_ORIGINAL | NESTED, entry.original) + attribute(IDENTITY, entry.identity)
-    # one that ended meanwhile is as good as deleted
-    round_trip(NETLINK_NETFILTER, message(DELETE, ACK, body), missing_ok=True)
+    ports = (int.from_bytes(protocol.get(kind, b""), "big") for kind in (SOURCE_PORT, DESTINATION_PORT))
+    way = Way(ip_address(source), next(ports), ip_address(destination), next(ports))
+    return protocol[PROTOCOL_NUMBER][0], way

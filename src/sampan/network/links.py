@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sampan.network.netlink import (
-    ACK,
+from sampan.network.families import Address
+from sampan.network.netlink import ACK, CREATE, EXCLUSIVE, NESTED, REPLACE, ROOT_MATCH, attribute, attributes, message
+from sampan.network.route_netlink import (
     ADDR_GEN_MODE,
     ADDR_GEN_NONE,
-    CREATE,
     DELETE_LINK,
-    EXCLUSIVE,
     GET_ADDRESS,
     GET_LINK,
     GET_ROUTE,
@@ -27,20 +26,13 @@ from sampan.network.netlink import (
     IFLA,
     INFO_DATA,
     INFO_KIND,
-    NESTED,
     NEW_ADDRESS,
     NEW_LINK,
     NEW_ROUTE,
     NEXTHOP_ONLINK,
-    REPLACE,
-    ROOT_MATCH,
     RTA_INTERFACE,
     VETH_PEER,
-    Address,
     Netlink,
-    attribute,
-    attributes,
-    message,
 )
 
 IPV6 = Path("/proc/sys/net/ipv6")

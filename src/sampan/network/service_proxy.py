@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from sampan.client.informer import Informer, key_of
-from sampan.network.conntrack import forget_stale
 from sampan.network.nft import NftError
 from sampan.network.proxy_metrics import ProxyMetrics
 from sampan.network.rule_table import Change, RuleTable
 from sampan.network.service_endpoints import Endpoint
+from sampan.network.service_flows import forget_stale
 from sampan.network.service_kernel import ServiceKernel
 from sampan.network.service_table import ProxyConfig
 from sampan.network.services import NOTHING, SERVICE_NAME, WAYPOINT_FOR, Frontend, ServiceRules, rules_of

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.network.families import Address, family_of
-from sampan.network.netlink import entered
+from sampan.network.netns import entered
 
 CONNECTED, REFUSED, SILENT, SENT, UNREACHABLE = "connected", "refused", "silent", "sent", "unreachable"
 SUBSCRIBED_SECONDS, SETTLED_SECONDS = 5.0, 0.3

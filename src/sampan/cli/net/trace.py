@@ -87,7 +87,7 @@ def links_of(options: argparse.Namespace) -> Links:
 
     from sampan.cluster import lifecycle
     from sampan.network.cluster_link import NODE_INTERFACE
-    from sampan.network.netlink import Netlink
+    from sampan.network.route_netlink import Netlink
     from sampan.network.trace import NO_LINKS, Links
 
     if options.kubeconfig:
