@@ -37,6 +37,8 @@ from sampan.gateway.envoy import EnvoyConfig, run_envoy
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.install import install
 from sampan.gateway.kinds import resources as kinds
+from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
+from sampan.gateway.limits.service import Limits, serve_limits
 from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins.loader import Plugins
@@ -121,6 +123,7 @@ class Agent:
     def __init__(self, config: GatewayConfig, client: Client, group: asyncio.TaskGroup) -> None:
         self.config, self.client, self.group = config, client, group
         self.ads = ads.Ads()
+        self.limits = Limits()
         module = importlib.util.find_spec("pyvoy._pyvoy")
         surroundings = Surroundings(
             node_ip=config.node_ip,
@@ -166,9 +169,11 @@ class Agent:
         self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
         self._note_due(self.pipeline.update())
         # an Envoy that is there already is told what is gone: only now is it known what should be
-        socket = self.config.run_dir / "ads.sock"
-        socket.unlink(missing_ok=True)
+        socket, limits_socket = self.config.run_dir / "ads.sock", self.config.run_dir / LIMITS_SOCKET
+        for path in (socket, limits_socket):
+            path.unlink(missing_ok=True)
         self._task(ads.serve_ads(self.ads, socket), "ads")
+        self._task(serve_limits(self.limits, limits_socket), "limits")
         if self.config.replica is not None:
             self._task(alive(self.client, self.config.replica), "alive")
             self._task(elected(self.client, self.config.replica, LEASE, self._lead), "election")
@@ -267,7 +272,7 @@ class Agent:
                 log_dir=self.config.log_dir,
                 plugin_dir=self.config.state_dir / "plugins",
             )
-            self._envoy = self._task(run_envoy(config), "envoy")
+            self._envoy = self._task(run_envoy(config, self.limits.flights.forget), "envoy")
 
     async def _ensure_service(self, key: str) -> None:
         """Make the Service of a Gateway as it should be, when it should be otherwise than last time or is gone."""

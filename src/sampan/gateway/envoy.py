@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,15 +154,16 @@ def start(config: EnvoyConfig) -> int:
     return os.pidfd_open(process.pid)
 
 
-async def run_envoy(config: EnvoyConfig) -> None:
+async def run_envoy(config: EnvoyConfig, on_start: Callable[[], None] = lambda: None) -> None:
     """Keep an Envoy running until cancelled. One that an earlier run left serving is kept: it asks for its configuration
-    again over ADS, and no request fails meanwhile."""
+    again over ADS, and no request fails meanwhile. ``on_start`` is called before each that is started."""
     pause = FIRST_PAUSE_SECONDS
     loop = asyncio.get_running_loop()
     descriptor = running_envoy(config)
     while True:
         begun = loop.time()
         if descriptor < 0:
+            on_start()
             descriptor = start(config)
         ended = asyncio.Event()
         loop.add_reader(descriptor, ended.set)

@@ -18,7 +18,9 @@ from sampan.gateway.infrastructure import HostPorts, Port, Ports
 from sampan.gateway.ingress.stage import Ingresses
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.kinds import resources as r
+from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
 from sampan.gateway.middlewares.hooked import hook_app, hook_key
+from sampan.gateway.middlewares.limits import LIMITS
 from sampan.gateway.model.backends import ClusterRef
 from sampan.gateway.model.certificates import secret_of
 from sampan.gateway.model.gateways import GatewayModel, gateway_model
@@ -373,6 +375,10 @@ class Pipeline:
             self._emit(CLUSTER, ref.key, clusters.refusing_cluster(self.world))
             self._emit(LISTENER, ref.key, listeners.refusing_listener(self.world))
             return
+        if ref == LIMITS:
+            path = f"{self.world.surroundings.plugin_sockets}/{LIMITS_SOCKET}"
+            self._emit(CLUSTER, ref.key, clusters.pipe_cluster(ref.key, path, http2=True))
+            return
         self._refs[ref.name] = ref
         self.world.dirty |= {("cluster", ref.name), ("endpoints", ref.name)}
 
@@ -380,6 +386,9 @@ class Pipeline:
         if ref == REFUSES:
             self._emit(CLUSTER, ref.key, None)
             self._emit(LISTENER, ref.key, None)
+            return
+        if ref == LIMITS:
+            self._emit(CLUSTER, ref.key, None)
             return
         del self._refs[ref.name]
         for stage, type_url in (("cluster", CLUSTER), ("endpoints", ENDPOINTS)):

@@ -26,7 +26,7 @@ from sampan.gateway.hooks import app, basic_auth, digest_auth, pass_tls_client_c
 from sampan.gateway.hooks import forward_auth as hooks_forward_auth
 from sampan.gateway.middlewares import MIDDLEWARES, OWN, circuit_breaker, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
-from sampan.gateway.middlewares.rate_limit import bucket_of
+from sampan.gateway.middlewares.rate_limit import bucket_of, nanoseconds_of
 from sampan.gateway.middlewares.statuses import statuses_of
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.plugins.host import Answer
@@ -186,11 +186,55 @@ def test_addresses() -> None:
     plain = per_route({"ipAllowList": {"sourceRange": ["10.1.2.3/8", "fd00::/8"]}}, "rbac/addresses")
     principals = plain["rbac"]["rules"]["policies"]["listed"]["principals"]
     assert [one["direct_remote_ip"]["address_prefix"] for one in principals] == ["10.0.0.0", "fd00::"]
-    deep = per_route({"ipAllowList": {"sourceRange": ["10.1.0.0/16"], "ipStrategy": {"depth": 2}}}, "rbac/addresses")
-    matcher = deep["rbac"]["rules"]["policies"]["listed"]["principals"][0]["header"]
-    assert matcher["string_match"]["safe_regex"]["regex"] == r"(?:.*,\s*)?10\.1\.\d+\.\d+(?:\s*,[^,]*){1}"
+    strategy = {"depth": 2, "ipv6Subnet": 64}
+    deep = {"sourceRange": ["10.1.0.0/17", "fd00::1"], "ipStrategy": strategy, "rejectStatusCode": 404}
+    assert told_to_script({"ipAllowList": deep}, "ip_allow_list") == {
+        "ranges": "10.1.0.0/17 fd00::1/128", "status": "404", "depth": "2", "subnet": "64"
+    }  # fmt: skip
     hosts = per_route({"headers": {"allowedHosts": ["a.example"]}}, "rbac/hosts")
     assert hosts["rbac"]["rules"]["policies"]["listed"]["principals"][0]["header"]["name"] == ":authority"
+
+
+def told_to_script(spec: Object, script: str) -> dict[str, str]:
+    context = per_route(spec, f"lua/{script}")["filter_context"]["fields"]
+    return {name: value["string_value"] for name, value in context.items()}
+
+
+def asked_of_service(spec: Object, entry: str = "limits") -> list[Object]:
+    """Return the actions of each descriptor that our Rate Limit Service gets, with what they write."""
+    limits = opened(served(spec)["typed_per_filter_config"][entry])["rate_limits"]
+    return [[next(iter(action.values())) for action in limit["actions"]] for limit in limits]
+
+
+def test_limits_that_our_service_counts() -> None:
+    shared = {"average": 2, "period": "1m", "burst": 5, "shared": True, "sourceCriterion": {"requestHost": True}}
+    ((limit, source),) = asked_of_service({"rateLimit": shared})
+    assert limit == {"descriptor_value": "Middleware shop/m0|30000000000|5", "descriptor_key": "shared"}
+    told = told_to_script({"rateLimit": shared}, "source")
+    assert told == {"slot": source["metadata_key"]["path"][0]["key"], "by": "host"}
+    assert asked_of_service({"rateLimit": {**shared, "failure": "Closed"}}, "limits/closed")[0][0] == limit
+    flights: Object = {"inFlightReq": {"amount": 3, "sourceCriterion": {"ipStrategy": {"excludedIPs": ["10.0.0.1"]}}}}
+    ((limit, source, identity),) = asked_of_service(flights)
+    assert limit == {"descriptor_value": "Middleware shop/m0 HTTPRoute shop/r|3", "descriptor_key": "flight"}
+    assert told_to_script(flights, "source")["excluded"] == "10.0.0.1/32"
+    ((ended, ended_identity),) = asked_of_service(flights, "limits/ended")
+    assert ended["descriptor_key"] == "ended" and ended_identity == identity
+    both = served(flights, {"rateLimit": shared})["typed_per_filter_config"]
+    assert len(opened(both["limits"])["rate_limits"]) == 2 and {"lua/source", "lua/source#1"} < set(both)
+    again = served(flights, {"rateLimit": {**shared, "sourceCriterion": flights["inFlightReq"]["sourceCriterion"]}})
+    assert "lua/source#1" not in again["typed_per_filter_config"], "the same client is looked for once"
+    there = Situation(obj("Middleware", "m", flights), route("r", rule("m")))
+    assert "sampan/limits" in there.names(CLUSTER)
+    there.put(obj("Middleware", "m", {"addPrefix": {"prefix": "/x"}}))
+    assert "sampan/limits" not in there.names(CLUSTER)
+
+
+@pytest.mark.parametrize("option", ["shared", "failure"])
+def test_options_of_ours_are_not_traefiks(option: str) -> None:
+    middleware = {**obj("Middleware", "m", {"rateLimit": {"average": 1, option: "x"}}), "kind": "Middleware.traefik.io"}
+    there = Situation(middleware, route("r", rule("m", group="traefik.io")))
+    told = there.conditions("HTTPRoute", "r")["Accepted"]["message"]
+    assert f"spec.rateLimit.{option}: only a Middleware of {GROUP} has this" in told
 
 
 def test_limits() -> None:
@@ -218,7 +262,7 @@ def test_limits() -> None:
     ],
 )
 def test_buckets_fill_evenly(average: int, burst: int, period: str, tokens: int, nanoseconds: int, most: int) -> None:
-    found = bucket_of(average, burst, period)
+    found = bucket_of(average, burst, nanoseconds_of(period))
     fill = found["fill_interval"]["seconds"] * 1_000_000_000 + found["fill_interval"]["nanos"]
     assert (found["tokens_per_fill"]["value"], fill, found["max_tokens"]) == (tokens, nanoseconds, most)
 
@@ -616,11 +660,24 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"replacePath": {"path": "x"}}, "must begin with a slash"),
         ({"replacePathRegex": {"regex": "(?P<a>x)", "replacement": "${a}"}}, "by number"),
         ({"ipAllowList": {"sourceRange": ["x"]}}, "spec.ipAllowList.sourceRange"),
-        ({"ipAllowList": {"sourceRange": ["10.0.0.0/9"], "ipStrategy": {"depth": 1}}}, "/8, /16, /24"),
-        ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {"excludedIPs": ["1.1.1.1"]}}}, "excludedIPs"),
-        ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "rejectStatusCode": 404}}, "rejectStatusCode"),
+        ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {"depth": -1}}}, "ipStrategy.depth: must be"),
+        (
+            {"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {"excludedIPs": ["x"]}}},
+            "ipStrategy.excludedIPs",
+        ),
+        ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {"ipv6Subnet": 129}}}, "ipStrategy.ipv6Subnet"),
+        (
+            {"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {"ring": 1}}},
+            "ipAllowList.ipStrategy.ring: this",
+        ),
+        ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "rejectStatusCode": 4040}}, "rejectStatusCode"),
         ({"rateLimit": {"average": 1, "period": "soon"}}, "no duration"),
-        ({"rateLimit": {"average": 1, "sourceCriterion": {"ipStrategy": {"depth": 1}}}}, "ipStrategy.depth"),
+        (
+            {"rateLimit": {"average": 1, "sourceCriterion": {"ipStrategy": {"depth": 101}}}},
+            "Criterion.ipStrategy.depth",
+        ),
+        ({"rateLimit": {"average": 1, "shared": True, "failure": "Ajar"}}, "spec.rateLimit.failure: 'Ajar' is none of"),
+        ({"rateLimit": {"average": 1, "failure": "Open"}}, "spec.rateLimit.failure: without shared"),
         ({"rateLimit": {"average": 1, "sourceCriterion": {"requestHost": True, "requestHeaderName": "a"}}}, "one of"),
         ({"retry": {"attempts": 0}}, "spec.retry.attempts"),
         ({"retry": {"attempts": 2, "status": ["700"]}}, "700"),
@@ -656,7 +713,7 @@ def test_every_option_of_traefik_is_honoured_or_refused_by_its_name() -> None:
         ({"circuitBreaker": {"expression": "1 < 2", "checkPeriod": "0s"}}, "spec.circuitBreaker.checkPeriod"),
         ({"circuitBreaker": {"expression": "1 < 2", "responseCode": 7}}, "spec.circuitBreaker.responseCode"),
         ({"inFlightReq": {}}, "spec.inFlightReq.amount"),
-        ({"inFlightReq": {"amount": 1, "sourceCriterion": {"ipStrategy": {"depth": 1}}}}, "sourceCriterion.ipStrategy"),
+        ({"inFlightReq": {"amount": 1, "sourceCriterion": {"colour": "red"}}}, "inFlightReq.sourceCriterion.colour"),
         ({"passTLSClientCert": {}}, "neither pem nor info"),
         ({"passTLSClientCert": {"info": {"sans": True, "shoes": True}}}, "spec.passTLSClientCert.info.shoes"),
         ({"passTLSClientCert": {"info": {"issuer": {"organizationalUnit": True}}}}, "info.issuer.organizationalUnit"),

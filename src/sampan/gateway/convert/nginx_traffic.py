@@ -60,8 +60,9 @@ def burst(behaviour: Behaviour, values: Annotations) -> None:
 
 
 def connections(behaviour: Behaviour, values: Annotations) -> None:
-    behaviour.middlewares["inFlightReq"] = {"amount": values.number("limit-connections")}
-    text = "requests under way are counted, of all clients together, not connections of each; too many get 429, not 503"
+    amount = values.number("limit-connections")
+    behaviour.middlewares["inFlightReq"] = {"amount": amount, "sourceCriterion": {"ipStrategy": {}}}
+    text = "requests under way are counted, not connections; too many of a client get 429, not 503"
     values.changed("limit-connections", text)
 
 

@@ -56,6 +56,8 @@ class Site:
     """The clusters that the route leads to: a filter adds those that it calls."""
     secure: bool = False
     """Whether the request came by TLS that ended here."""
+    middleware: str = ""
+    """Kind and key of the Middleware that is applied."""
     on_backend: bool = False
     """Whether it stands at a backendRef: then only headers can be changed."""
 

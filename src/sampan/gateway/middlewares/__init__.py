@@ -8,6 +8,7 @@ is the one list. Source: Traefik v3, pkg/config/dynamic/middlewares.go.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 from sampan.gateway.filters.seam import Draft, Site
@@ -103,6 +104,11 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
     unknown = sorted(set(settings) - set(module.OPTIONS)) if module.OPTIONS is not None else []
     if unknown:
         raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served")
+    if spec["kind"] != "Middleware":
+        for option in getattr(module, "OWN_OPTIONS", ()):
+            if option in settings:
+                raise Unsupported(f"spec.{name}.{option}: only a Middleware of {OWN_GROUP} has this")
+    site = replace(site, middleware=f"{spec['kind']} {spec['key']}")
     try:
         if module is chain:
             for member in chain.members(settings, spec["kind"], site, deep):

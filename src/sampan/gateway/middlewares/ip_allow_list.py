@@ -1,66 +1,45 @@
 """``ipAllowList``: only clients of some ranges may pass.
 
-The client is who connected. With ``ipStrategy.depth`` it is an address of ``X-Forwarded-For``, so many from its end; the
-header is then what decides, as it is in Traefik.
+The client is who connected, unless ``ipStrategy`` says where in ``X-Forwarded-For`` it is: that header is then what decides,
+as it is in Traefik. Envoy's own filter judges who connected; the rest, and other statuses than 403, are a script's.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import Any
 
 from sampan.gateway.filters.seam import Draft, Site
-from sampan.gateway.middlewares import access
+from sampan.gateway.middlewares import access, scripts
+from sampan.gateway.middlewares.sources import Network, networks_of, ranges, strategy_of
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPTIONS = ("sourceRange", "ipStrategy", "rejectStatusCode")
+FORBIDDEN = 403
+ORDER = 15
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
-    if settings.get("rejectStatusCode") not in (None, 403):
-        raise Unsupported("rejectStatusCode: who may not pass gets 403")
-    strategy = settings.get("ipStrategy") or {}
-    for name in strategy:
-        if name != "depth":
-            raise Unsupported(f"ipStrategy.{name}: this option is not served")
-    depth = strategy.get("depth") or 0
-    if depth:
-        access.allow(draft, "addresses", [{"header": forwarded(one, depth)} for one in networks_of(settings)])
-    else:
+    told, status = strategy_of(settings.get("ipStrategy") or {}), settings.get("rejectStatusCode") or FORBIDDEN
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise Unsupported(f"rejectStatusCode: {status!r} is no status")
+    if not told and status == FORBIDDEN:
         access.allow(draft, "addresses", ranges_of(settings))
+    else:
+        context = {"ranges": ranges(networks(settings)), "status": str(status), **told}
+        scripts.run(draft, ORDER, "ip_allow_list", context, library="address")
 
 
-def networks_of(settings: Object) -> list[Network]:
-    networks = [network(text) for text in settings.get("sourceRange") or ()]
-    if not networks:
+def networks(settings: Object) -> list[Network]:
+    found = networks_of(settings.get("sourceRange") or [], "sourceRange")
+    if not found:
         raise Unsupported("sourceRange: Required value")
-    return networks
+    return found
 
 
 def ranges_of(settings: Object) -> list[dict[str, Any]]:
     """Return a principal for each range that who connects may be of. Raises ``Unsupported``."""
     return [
         {"direct_remote_ip": {"address_prefix": str(one.network_address), "prefix_len": {"value": one.prefixlen}}}
-        for one in networks_of(settings)
+        for one in networks(settings)
     ]
-
-
-def network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError as error:
-        raise Unsupported(f"sourceRange: {error}") from error
-
-
-def forwarded(one: Network, depth: int) -> dict[str, Any]:
-    """Return a matcher of ``X-Forwarded-For`` for the address so many from its end. A header is matched as text: ranges of
-    IPv4 that end between two dots, and ranges of IPv6, cannot be."""
-    if one.version != 4 or one.prefixlen % 8:
-        raise Unsupported("sourceRange: with ipStrategy.depth, ranges of IPv4 of /8, /16, /24 or /32 are served")
-    octets = str(one.network_address).split(".")[: one.prefixlen // 8]
-    address = re.escape(".".join(octets)) + r"\.\d+" * (4 - len(octets))
-    expression = rf"(?:.*,\s*)?{address.removeprefix(re.escape('.'))}(?:\s*,[^,]*){{{depth - 1}}}"
-    return {"name": "x-forwarded-for", "string_match": {"safe_regex": {"regex": expression}}}

@@ -23,10 +23,11 @@ def source(name: str) -> str:
     return (resources.files("sampan.gateway.middlewares") / "lua" / f"{name}.lua").read_text()
 
 
-def run(draft: Draft, order: int, name: str, context: dict[str, Any], code: str = "") -> None:
+def run(draft: Draft, order: int, name: str, context: dict[str, Any], code: str = "", library: str = "") -> None:
     """Let a route run a script. ``context``: what it is told (texts, truths, and dicts of them). ``code``: what stands
-    before it; the script with it, and what it remembers, is then one of its own."""
-    text = code + source(name)
+    before it; the script with it, and what it remembers, is then one of its own. ``library``: a script of functions that
+    it uses."""
+    text = code + (source(library) if library else "") + source(name)
     own = f"/{hashlib.sha256(code.encode()).hexdigest()[:8]}" if code else ""
     filter_name = f"lua/{name}{own}"
     taken = sum(1 for one in draft.route.get("typed_per_filter_config", {}) if one.partition("#")[0] == filter_name)
@@ -34,6 +35,13 @@ def run(draft: Draft, order: int, name: str, context: dict[str, Any], code: str 
         filter_name += f"#{taken}"
     config = {"@type": TYPE, "default_source_code": {"inline_string": text}}
     draft.need(HttpFilter.of(order, filter_name, config), {"@type": PER_ROUTE, "filter_context": struct(context)})
+
+
+def is_run(draft: Draft, name: str, context: dict[str, Any]) -> bool:
+    """Whether a route runs a script already, and tells it the same."""
+    told = {"@type": PER_ROUTE, "filter_context": struct(context)}
+    known = draft.route.get("typed_per_filter_config", {})
+    return any(one.partition("#")[0] == f"lua/{name}" and said == told for one, said in known.items())
 
 
 def struct(values: dict[str, Any]) -> dict[str, Any]:

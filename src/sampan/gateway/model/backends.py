@@ -17,6 +17,8 @@ from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
+LIMITS_CLUSTER = "sampan/limits"
+"""Our own Rate Limit Service, beside this Envoy."""
 REFUSING_CLUSTER = "sampan/refuses"
 """Answers 500: where the share of backends that do not exist goes."""
 

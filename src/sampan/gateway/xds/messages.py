@@ -110,6 +110,15 @@ envoy.config.rbac.v3.Policy: permissions=1:*envoy.config.rbac.v3.Permission prin
 envoy.config.rbac.v3.Principal: any=3:bool header=6:route.HeaderMatcher direct_remote_ip=10:core.CidrRange
     remote_ip=11:core.CidrRange
 envoy.config.rbac.v3.RBAC: action=1:enum policies=2:%envoy.config.rbac.v3.Policy
+envoy.config.ratelimit.v3.RateLimitServiceConfig: grpc_service=2:core.GrpcService transport_api_version=4:enum
+envoy.service.ratelimit.v3.RateLimitRequest: domain=1:string
+    descriptors=2:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor
+envoy.service.ratelimit.v3.RateLimitResponse: overall_code=1:enum
+    statuses=2:*envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus
+    response_headers_to_add=3:*core.HeaderValue
+envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus: code=1:enum
+envoy.extensions.common.ratelimit.v3.RateLimitDescriptor:
+    entries=1:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry
 envoy.config.trace.v3.OpenTelemetryConfig: grpc_service=1:core.GrpcService http_service=3:core.HttpService
     service_name=2:string
 envoy.config.trace.v3.Tracing.Http: name=1:string typed_config=3:pb.Any
@@ -152,6 +161,8 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig:
 envoy.type.http.v3.Cookie: name=1:string ttl=2:pb.Duration path=3:string
     attributes=4:*envoy.type.http.v3.CookieAttribute
 envoy.type.http.v3.CookieAttribute: name=1:string value=2:string
+envoy.type.metadata.v3.MetadataKey: key=1:string path=2:*envoy.type.metadata.v3.MetadataKey.PathSegment
+envoy.type.metadata.v3.MetadataKey.PathSegment: key=1:string
 envoy.type.v3.FractionalPercent: numerator=1:uint32 denominator=2:enum
 envoy.type.v3.HttpStatus: code=1:enum
 envoy.type.v3.Percent: value=1:double
@@ -259,6 +270,10 @@ http.local_ratelimit.v3.LocalRateLimit: stat_prefix=1:string token_bucket=3:envo
     descriptors=8:*envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
     always_consume_default_token_bucket=14:pb.BoolValue rate_limits=17:*route.RateLimit
     max_dynamic_descriptors=18:pb.UInt32Value
+http.ratelimit.v3.RateLimit: domain=1:string timeout=4:pb.Duration failure_mode_deny=5:bool
+    rate_limit_service=7:envoy.config.ratelimit.v3.RateLimitServiceConfig disable_x_envoy_ratelimited_header=9:bool
+    status_on_error=12:envoy.type.v3.HttpStatus stat_prefix=13:string
+http.ratelimit.v3.RateLimitPerRoute: rate_limits=3:*route.RateLimit domain=4:string
 http.lua.v3.Lua: default_source_code=3:core.DataSource
 http.lua.v3.LuaPerRoute: filter_context=4:pb.Struct
 http.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC
@@ -299,9 +314,12 @@ route.FilterConfig: config=1:pb.Any is_optional=2:bool disabled=3:bool
 route.HeaderMatcher: name=1:string string_match=13:matcher.StringMatcher present_match=7:bool invert_match=8:bool
     treat_missing_header_as_empty=14:bool
 route.QueryParameterMatcher: name=1:string string_match=5:matcher.StringMatcher present_match=6:bool
-route.RateLimit: actions=3:*route.RateLimit.Action
+route.RateLimit: actions=3:*route.RateLimit.Action apply_on_stream_done=6:bool
 route.RateLimit.Action: request_headers=3:route.RateLimit.Action.RequestHeaders
-    remote_address=4:route.RateLimit.Action.RemoteAddress
+    remote_address=4:route.RateLimit.Action.RemoteAddress generic_key=5:route.RateLimit.Action.GenericKey
+    metadata=8:route.RateLimit.Action.MetaData
+route.RateLimit.Action.GenericKey: descriptor_value=1:string descriptor_key=2:string
+route.RateLimit.Action.MetaData: descriptor_key=1:string metadata_key=2:envoy.type.metadata.v3.MetadataKey
 route.RateLimit.Action.RemoteAddress:
 route.RateLimit.Action.RequestHeaders: header_name=1:string descriptor_key=2:string
 route.RedirectAction: scheme_redirect=7:string host_redirect=1:string port_redirect=8:uint32 path_redirect=2:string

@@ -160,7 +160,7 @@ def test_annotations_that_are_filters(annotations: dict[str, str], filters: list
             {"limit-rps": "10", "limit-burst-multiplier": "2"},
             {"rateLimit": {"average": 10, "period": "1s", "burst": 20}},
         ),
-        ({"limit-connections": "5"}, {"inFlightReq": {"amount": 5}}),
+        ({"limit-connections": "5"}, {"inFlightReq": {"amount": 5, "sourceCriterion": {"ipStrategy": {}}}}),
         ({"proxy-body-size": "8m"}, {"buffering": {"maxRequestBodyBytes": 8 << 20}}),
         (
             {"whitelist-source-range": "10.0.0.0/8, 1.2.3.4"},
