@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import datetime
-import http.client
 import json
 import os
 import signal
 import socket
-import ssl
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .eventually import eventually
-from .test_gateway_live import apply, secret
+from .gateway_world import HOST, Connection, Load, any_certificate, apply, certificate, secret
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-changes"
-HOST = "shop.example"
 
 
 def deployment(name: str, replicas: int) -> list[dict[str, Any]]:
@@ -52,17 +43,6 @@ def named(name: str) -> dict[str, str]:
     return {"name": name, "namespace": NAMESPACE}
 
 
-def certificate(serial: int) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), serial)
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
-    signed = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
-    return signed.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
 def gateway(*more: dict[str, Any]) -> dict[str, Any]:
     tls = {"certificateRefs": [{"name": "certificate"}]}
     listeners = [
@@ -81,67 +61,13 @@ def route(kind: str, name: str, *backends: tuple[str, int], section: str = "", *
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": named(name), "spec": spec}
 
 
-class Connection(http.client.HTTPConnection):
-    """A connection to an address, with TLS for ``HOST`` when a context is given."""
-
-    def __init__(self, address: str, port: int, context: ssl.SSLContext | None = None) -> None:
-        super().__init__(address, port, timeout=10)
-        self.context = context
-        self.opened = 0
-
-    def connect(self) -> None:
-        super().connect()
-        self.opened += 1
-        if self.context is not None:
-            self.sock = self.context.wrap_socket(self.sock, server_hostname=HOST)
-
-
-def any_certificate() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-class Load(threading.Thread):
-    """Requests one after the other on one kept connection; counts codes and bodies."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(daemon=True)
-        self.connection = connection
-        self.codes: Counter[int | str] = Counter()
-        self.bodies: Counter[str] = Counter()
-        self.ending = threading.Event()
-
-    def run(self) -> None:
-        while not self.ending.is_set():
-            try:
-                self.connection.request("GET", "/", headers={"Host": HOST})
-                answer = self.connection.getresponse()
-                self.bodies[answer.read().decode().strip()] += 1
-                self.codes[answer.status] += 1
-            except (OSError, http.client.HTTPException) as error:
-                self.codes[f"{type(error).__name__}: {error}"] += 1
-                self.connection.close()
-
-    def __enter__(self) -> Load:
-        self.start()
-        eventually("requests run", lambda: sum(self.codes.values()) > 3)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.ending.set()
-        self.join(15)
-        if error[0] is None:
-            assert set(self.codes) == {200}, self.codes
-
-
 @pytest.fixture(scope="module")
 def front(real_cluster: Cluster) -> Iterator[tuple[Cluster, str]]:
     """The cluster and the Gateway's address: two replicas of ``red`` and ``blue`` behind it."""
     real_cluster.kubectl("create", "namespace", NAMESPACE)
     apply(
         real_cluster,
-        {**secret("certificate", *certificate(1)), "metadata": named("certificate")},
+        secret(NAMESPACE, "certificate", *certificate(1)),
         gateway(),
         *deployment("red", 2),
         *deployment("blue", 2),
@@ -178,7 +104,7 @@ def test_a_certificate_is_exchanged_and_the_connection_stays(front: tuple[Cluste
     connection = Connection(address, 443, any_certificate())
     with Load(connection):
         for number in (2, 3):
-            apply(cluster, {**secret("certificate", *certificate(number)), "metadata": named("certificate")})
+            apply(cluster, secret(NAMESPACE, "certificate", *certificate(number)))
             eventually(f"certificate {number} is shown", lambda number=number: serial(address) == number)  # type: ignore[misc]
     assert connection.opened == 1
 

@@ -6,7 +6,6 @@ import http.client
 import http.server
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from .eventually import eventually
+from .gateway_world import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples/gateway-files"
 
@@ -30,12 +30,6 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         pass
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def sampan(directory: Path, *more: str) -> list[str]:

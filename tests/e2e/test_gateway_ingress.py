@@ -7,7 +7,6 @@ import http.server
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 from ..unit.gateway.certificates import pair
 from .eventually import eventually
-from .test_gateway_live import apply
+from .gateway_world import apply, on_host, own_address, serve
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-ingress"
@@ -57,30 +56,13 @@ def address(cluster: Cluster, name: str) -> str:
 @pytest.fixture(scope="module")
 def front(real_cluster: Cluster) -> Iterator[str]:
     """Return the address of the Ingresses."""
-    server = http.server.ThreadingHTTPServer(("", 0), Mirror)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "mirror", "namespace": NAMESPACE},
-        "spec": {"ports": [{"name": "http", "port": 80}]},
-    }
+    server = serve(Mirror)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    service, _ = on_host(NAMESPACE, "mirror", "", 1)
     apply(real_cluster, namespace, service, ingress("web", [rule("shop.example")]))
     eventually("the Ingress has an address", lambda: bool(address(real_cluster, "web")))
     found = address(real_cluster, "web")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((found, 9))
-        ours = probe.getsockname()[0]
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "mirror-1", "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": "mirror"}},
-        "addressType": "IPv4",
-        "ports": [{"name": "http", "port": server.server_address[1], "protocol": "TCP"}],
-        "endpoints": [{"addresses": [ours], "conditions": {"ready": True}}],
-    }
-    apply(real_cluster, endpoints)
+    apply(real_cluster, *on_host(NAMESPACE, "mirror", own_address(found), server.server_address[1]))
     eventually("the Ingress is served", lambda: ask(found, "shop.example", "/")[0] == 200)
     yield found
     server.shutdown()

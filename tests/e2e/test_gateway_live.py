@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import http.client
 import json
-import subprocess
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .eventually import eventually
+from .gateway_world import Connection, Load, apply, secret, weak_certificate
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-live"
@@ -63,44 +55,6 @@ def route(name: str, path: str, service: str, *filters: dict[str, Any]) -> dict[
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"parentRefs": [{"name": "front"}], "rules": [rule]},
     }
-
-
-def apply(cluster: Cluster, *objects: dict[str, Any]) -> None:
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-    command = ["sampan", "kubectl", "--name", cluster.name, "apply", "-f", "-"]
-    program = str(Path(__import__("sys").executable).parent / "sampan")
-    done = subprocess.run([program, *command[1:]], input=text, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-class Load(threading.Thread):
-    """Requests one after the other on kept connections; counts what came back."""
-
-    def __init__(self, address: str, path: str) -> None:
-        super().__init__(daemon=True)
-        self.address, self.path = address, path
-        self.codes: Counter[int | str] = Counter()
-        self.marks: list[str] = []
-        self.ending = threading.Event()
-
-    def run(self) -> None:
-        connection = http.client.HTTPConnection(self.address, timeout=5)
-        while not self.ending.is_set():
-            try:
-                connection.request("GET", self.path)
-                answer = connection.getresponse()
-                answer.read()
-                self.codes[answer.status] += 1
-                mark = answer.getheader("x-mark") or ""
-                if not self.marks or self.marks[-1] != mark:
-                    self.marks.append(mark)
-            except (OSError, http.client.HTTPException) as error:
-                self.codes[type(error).__name__] += 1
-                connection.close()
-
-    def finish(self) -> None:
-        self.ending.set()
-        self.join(10)
 
 
 def get(address: str, path: str) -> tuple[int, str, dict[str, str]]:
@@ -178,15 +132,10 @@ def test_a_plugin_marks_answers_and_a_middleware_adds_its_header(front: tuple[Cl
 
 def test_an_edit_goes_live_and_no_request_fails(front: tuple[Cluster, str, Path]) -> None:
     _, address, directory = front
-    load = Load(address, "/marked")
-    load.start()
-    try:
+    with Load(Connection(address), "/marked") as load:
         for mark in ("two", "three"):
             (directory / "plugin.py").write_text(plugin_text(mark))
             eventually(f"the mark {mark}", lambda mark=mark: load.marks[-1:] == [mark])  # type: ignore[misc]
-    finally:
-        load.finish()
-    assert set(load.codes) == {200}, load.codes
 
 
 def test_a_broken_plugin_is_refused_and_the_old_one_serves(front: tuple[Cluster, str, Path]) -> None:
@@ -220,40 +169,13 @@ def test_a_broken_plugin_is_refused_and_the_old_one_serves(front: tuple[Cluster,
 
 def test_twenty_flips_of_a_route_fail_no_request(front: tuple[Cluster, str, Path]) -> None:
     cluster, address, _ = front
-    load = Load(address, "/flip")
-    load.start()
-    try:
+    with Load(Connection(address), "/flip") as load:
         for turn in range(20):
             color = ("blue", "red")[turn % 2]
             patch = [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/name", "value": color}]
             cluster.kubectl("-n", NAMESPACE, "patch", "httproute", "flip", "--type=json", "-p", json.dumps(patch))
             eventually(f"answers from {color}", lambda color=color: get(address, "/flip")[1].strip() == color)  # type: ignore[misc]
-    finally:
-        load.finish()
-    assert set(load.codes) == {200} and load.codes[200] > 20, load.codes
-
-
-def certificate(bits: int) -> tuple[bytes, bytes]:
-    """Return a self-signed certificate and its RSA key, as PEM."""
-    key = rsa.generate_private_key(65537, bits)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "weak.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    signed = builder.sign(key, hashes.SHA256())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-    return signed.public_bytes(Encoding.PEM), private
-
-
-def secret(name: str, chain: bytes, key: bytes) -> dict[str, Any]:
-    data = {"tls.crt": base64.b64encode(chain).decode(), "tls.key": base64.b64encode(key).decode()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "data": data,
-    }
+    assert load.codes[200] > 20, load.codes
 
 
 def conditions_of(cluster: Cluster, kind: str, name: str) -> dict[str, dict[str, Any]]:
@@ -279,8 +201,8 @@ def test_what_cannot_be_served_holds_back_nobody_else(front: tuple[Cluster, str,
         "metadata": {"name": "refused", "namespace": NAMESPACE},
         "spec": {"gatewayClassName": "sampan", "listeners": listeners},
     }
-    nonsense = secret("nonsense", b"no certificate", b"no key")
-    weak = secret("weak", *certificate(1024))  # well formed, and too weak for Envoy
+    nonsense = secret(NAMESPACE, "nonsense", b"no certificate", b"no key")
+    weak = secret(NAMESPACE, "weak", *weak_certificate(1024))  # well formed, and too weak for Envoy
     try:
         apply(cluster, nonsense, weak, refused, expression, bodiless)
         apply(cluster, route("later", "/later", "blue"))

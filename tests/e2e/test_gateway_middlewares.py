@@ -9,7 +9,6 @@ import hmac
 import http.client
 import http.server
 import json
-import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -21,8 +20,17 @@ from urllib.parse import unquote_plus
 import pytest
 
 from .eventually import eventually
-from .test_gateway_changes import HOST, any_certificate, certificate
-from .test_gateway_live import apply
+from .gateway_world import (
+    HOST,
+    address_of,
+    any_certificate,
+    apply,
+    ask,
+    certificate,
+    on_host,
+    own_address,
+    serve,
+)
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-middlewares"
@@ -186,8 +194,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def front(real_cluster: Cluster) -> Iterator[str]:
     """Return the address of a Gateway with a route for each middleware, at the path of its name."""
-    server = http.server.ThreadingHTTPServer(("", 0), Mirror)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = serve(Mirror)
     gateway = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
@@ -200,33 +207,14 @@ def front(real_cluster: Cluster) -> Iterator[str]:
     }
     apply(real_cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, gateway)
 
-    def address() -> str:
-        return real_cluster.kubectl(
-            "-n", NAMESPACE, "get", "gateway", "front", "-o", "jsonpath={.status.addresses[0].value}"
-        ).strip()
-
-    eventually("the Gateway has an address", lambda: bool(address()))
-    found = address()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((found, 9))
-        ours = probe.getsockname()[0]
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "mirror", "namespace": NAMESPACE},
-        "spec": {"ports": [{"name": "http", "port": 80}]},
-    }
-    endpoints = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "mirror-1", "namespace": NAMESPACE, "labels": {"kubernetes.io/service-name": "mirror"}},
-        "addressType": "IPv4",
-        "ports": [{"name": "http", "port": server.server_address[1], "protocol": "TCP"}],
-        "endpoints": [{"addresses": [ours], "conditions": {"ready": True}}],
-    }
+    found = address_of(real_cluster, NAMESPACE)
+    ours = own_address(found)
     MIDDLEWARES["forward"][1]["forwardAuth"]["address"] = f"http://{ours}:{server.server_address[1]}/who"
     users = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "users", "namespace": NAMESPACE}}
-    objects: list[dict[str, Any]] = [service, endpoints, {**users, "stringData": {"users": f"me:{{SHA}}{SHA}"}}]
+    objects: list[dict[str, Any]] = [
+        *on_host(NAMESPACE, "mirror", ours, server.server_address[1]),
+        {**users, "stringData": {"users": f"me:{{SHA}}{SHA}"}},
+    ]
     for name, (group, spec) in MIDDLEWARES.items():
         metadata = {"name": name, "namespace": NAMESPACE}
         objects.append({"apiVersion": f"{group}/v1alpha1", "kind": "Middleware", "metadata": metadata, "spec": spec})
@@ -268,25 +256,6 @@ def front(real_cluster: Cluster) -> Iterator[str]:
     yield found
     server.shutdown()
     real_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-
-
-class Answer:
-    def __init__(self, answer: http.client.HTTPResponse) -> None:
-        self.status, self.headers = answer.status, {k.lower(): v for k, v in answer.getheaders()}
-        self.raw = answer.read()
-
-    @property
-    def told(self) -> Any:
-        return json.loads(self.raw)
-
-
-def ask(address: str, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
-    connection = http.client.HTTPConnection(address, timeout=10)
-    try:
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        return Answer(connection.getresponse())
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sampan.gateway.xds.ads import Raw, RawCodec
 from sampan.gateway.xds.metrics import PORT
 
 from .eventually import eventually
-from .test_gateway_live import apply
+from .gateway_world import apply
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-observed"

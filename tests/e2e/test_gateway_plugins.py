@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,8 @@ from typing import Any
 import pytest
 
 from .eventually import eventually
-from .test_gateway_live import Load, apply
-from .test_gateway_middlewares import Answer, Mirror, ask
+from .gateway_world import Answer, Connection, Load, address_of, apply, ask, on_host, own_address, serve
+from .test_gateway_middlewares import Mirror
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-plugins"
@@ -111,8 +108,7 @@ def route(name: str, *plugins: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, str]]:
     """The cluster and the address of a Gateway with plugins that work and plugins that fail."""
-    server = http.server.ThreadingHTTPServer(("", 0), Mirror)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = serve(Mirror)
     gateway = {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "Gateway",
@@ -121,29 +117,9 @@ def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     }
     apply(real_cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, gateway)
 
-    def address() -> str:
-        words = ("-n", NAMESPACE, "get", "gateway", "front", "-o", "jsonpath={.status.addresses[0].value}")
-        return real_cluster.kubectl(*words).strip()
-
-    eventually("the Gateway has an address", lambda: bool(address()))
-    found = address()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((found, 9))
-        ours = probe.getsockname()[0]
-    metadata = {"name": "mirror", "namespace": NAMESPACE}
-    labels = {"kubernetes.io/service-name": "mirror"}
-    port = {"name": "http", "port": server.server_address[1], "protocol": "TCP"}
-    ports = {"ports": [{"name": "http", "port": 80}]}
+    found = address_of(real_cluster, NAMESPACE)
     objects: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": ports},
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {**metadata, "labels": labels},
-            "addressType": "IPv4",
-            "ports": [port],
-            "endpoints": [{"addresses": [ours], "conditions": {"ready": True}}],
-        },
+        *on_host(NAMESPACE, "mirror", own_address(found), server.server_address[1]),
         plugin("mark", path=str(mark_directory(tmp_path_factory.mktemp("mark")))),
         route("mark", "mark"),
         route("plain"),
@@ -185,15 +161,10 @@ def accepted(cluster: Cluster, name: str) -> dict[str, Any]:
 def test_settings_change_live_and_no_request_fails(front: tuple[Cluster, str]) -> None:
     cluster, address = front
     assert ask(address, "/mark").headers["x-mark"] == "one"
-    load = Load(address, "/mark")
-    load.start()
-    try:
+    with Load(Connection(address), "/mark") as load:
         for mark in ("two", "three"):
             set_spec(cluster, "mark", settings={"mark": mark})
             eventually(f"the mark {mark}", lambda mark=mark: load.marks[-1:] == [mark])  # type: ignore[misc]
-    finally:
-        load.finish()
-    assert set(load.codes) == {200}, load.codes
     assert ask(address, "/mark").told["headers"]["x-in"] == "three"
 
 
@@ -213,10 +184,7 @@ def test_settings_that_are_wrong_are_refused_and_the_old_ones_serve(front: tuple
 @pytest.mark.parametrize("name", WRONG)
 def test_a_plugin_that_fails_opens_or_closes_its_own_routes_only(front: tuple[Cluster, str], name: str) -> None:
     _, address = front
-    others = [Load(address, path) for path in ("/plain", "/mark")]
-    for load in others:
-        load.start()
-    try:
+    with Load(Connection(address), "/plain") as plain, Load(Connection(address), "/mark") as marked:
         eventually("the open one passes", lambda: ask(address, f"/{name}-open").status == 200)
         opened: Answer = ask(address, f"/{name}-open")
         assert opened.status == 200 and "x-half" not in opened.told["headers"]
@@ -224,12 +192,7 @@ def test_a_plugin_that_fails_opens_or_closes_its_own_routes_only(front: tuple[Cl
         for _ in range(3):
             closed = ask(address, f"/{name}-closed")
             assert closed.status == 500
-        eventually("others are served", lambda: all(load.codes[200] > 5 for load in others))
-    finally:
-        for load in others:
-            load.finish()
-    for load in others:
-        assert set(load.codes) == {200}, load.codes
+        eventually("others are served", lambda: all(load.codes[200] > 5 for load in (plain, marked)))
 
 
 def test_an_asgi_middleware_changes_requests_and_bodies(front: tuple[Cluster, str]) -> None:
@@ -273,15 +236,10 @@ def test_a_middleware_that_fails(front: tuple[Cluster, str], wrong: str, closed:
 
 def test_a_middleware_is_swapped_live_and_refuses_websockets(front: tuple[Cluster, str]) -> None:
     cluster, address = front
-    load = Load(address, "/wrap")
-    load.start()
-    try:
+    with Load(Connection(address), "/wrap") as load:
         for mark in ("three", "four"):
             set_spec(cluster, "wrap", settings={"mark": mark})
             eventually(f"the mark {mark}", lambda mark=mark: load.marks[-1:] == [mark])  # type: ignore[misc]
-    finally:
-        load.finish()
-    assert set(load.codes) == {200}, load.codes
     assert ask(address, "/wrap", Connection="Upgrade", Upgrade="websocket").status == 501
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 
 from sampan.api.wire import FIXED64, VARINT
-from sampan.api.wire_encode import bytes_field, flag, text_field, varint
+from sampan.api.wire_encode import bytes_field, flag, text_field
+from sampan.schema.varints import varint
 
 Encode = Callable[[int, Any], bytes]
 

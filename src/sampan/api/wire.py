@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sampan.schema.objects import Object, split_api_version
+from sampan.schema.varints import read_varint
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"
@@ -122,32 +123,19 @@ def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Yield ``(number, value)``: integers of varints, bytes of everything else."""
     at, end = 0, len(data)
     while at < end:
-        tag, at = varint(data, at)
+        tag, at = read_varint(data, at)
         number, wire = tag >> 3, tag & 7
         if wire == VARINT:
-            value, at = varint(data, at)
+            value, at = read_varint(data, at)
             yield number, value
             continue
         size = {FIXED64: 8, FIXED32: 4}.get(wire)
         if wire == BYTES:
-            size, at = varint(data, at)
+            size, at = read_varint(data, at)
         if size is None or at + size > end:
             raise WireError("the body is not a valid protobuf message: unexpected EOF")
         yield number, data[at : at + size]
         at += size
-
-
-def varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise WireError("the body is not a valid protobuf message: integer overflow")
 
 
 def decode_message(name: str, data: bytes, depth: int) -> Object:
@@ -181,7 +169,7 @@ def elements(kind: str, value: int | bytes, depth: int) -> Iterator[Any]:
     if kind in "ib" and isinstance(value, bytes):
         at = 0
         while at < len(value):
-            number, at = varint(value, at)
+            number, at = read_varint(value, at)
             yield decode_value(kind, number, depth)
     else:
         yield decode_value(kind, value, depth)

@@ -31,6 +31,7 @@ from sampan.api.wire import (
 )
 from sampan.schema.durations import parse_time
 from sampan.schema.objects import Object
+from sampan.schema.varints import varint
 
 Encode = Callable[[Any], bytes]
 GO_DURATION = re.compile(r"([0-9.]+)(ns|us|µs|ms|s|m|h)")
@@ -120,21 +121,6 @@ def field_encoder(number: int, field: Field) -> Encode:
     if field.repeated:
         return lambda value: b"".join([head + sized(one(item)) for item in value])
     return lambda value: head + sized(one(value))
-
-
-def varint(value: int) -> bytes:
-    if 0 <= value < 0x80:
-        return SMALL[value]
-    value &= (1 << 64) - 1
-    made = bytearray()
-    while value > 0x7F:
-        made.append(value & 0x7F | 0x80)
-        value >>= 7
-    made.append(value)
-    return bytes(made)
-
-
-SMALL = [bytes([value]) for value in range(0x80)]
 
 
 def sized(data: bytes) -> bytes:

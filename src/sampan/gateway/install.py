@@ -4,6 +4,8 @@ already stays as it is."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from sampan.client.errors import ApiError
 from sampan.client.protocol import Client, ResourceType
@@ -14,10 +16,13 @@ from sampan.schema.objects import Object
 
 
 async def install(client: Client) -> None:
-    for definition in kinds.definitions():
-        await create_if_missing(client, CUSTOM_RESOURCE_DEFINITIONS, definition)
-    for resource in r.DEFINED:
-        await until_served(client, resource)
+    """Make what is missing; return when all kinds are served. Raises ``ApiError``."""
+    first, *others = kinds.definitions()
+    await create_if_missing(
+        client, CUSTOM_RESOURCE_DEFINITIONS, first
+    )  # when the API listens, the others go side by side
+    await side_by_side(create_if_missing(client, CUSTOM_RESOURCE_DEFINITIONS, definition) for definition in others)
+    await side_by_side(until_served(client, resource) for resource in r.DEFINED)
     spec = {"controllerName": r.CONTROLLER, "description": "Envoy with Python plugins, by Sampan"}
     gateway_class = {
         "apiVersion": r.GATEWAY_CLASSES.api_version,
@@ -36,6 +41,16 @@ async def install(client: Client) -> None:
     mesh = {"apiVersion": r.MESHES.api_version, "kind": r.MESHES.kind, "metadata": {"name": r.CLASS}}
     mesh_spec = {"controllerName": r.CONTROLLER, "description": "Routes of Services, without sidecars, by Sampan"}
     await create_if_missing(client, r.MESHES, {**mesh, "spec": mesh_spec})
+
+
+async def side_by_side(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Return when all are done. Raises what the first that failed has raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(step)
+    except* Exception as failed:
+        raise failed.exceptions[0] from None
 
 
 async def create_if_missing(client: Client, resource: ResourceType, obj: Object) -> None:

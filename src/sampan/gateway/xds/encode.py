@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from sampan.gateway.xds.messages import MESSAGES
+from sampan.schema.varints import read_varint, varint
 
 TYPE_PREFIX = "type.googleapis.com/"
 VARINTS = {"uint32", "uint64", "int32", "int64", "enum", "bool"}
@@ -21,17 +22,6 @@ Encoder = Callable[[Any], bytes]
 
 class EncodingError(Exception):
     """A dict that is not of its message; the text names message and field."""
-
-
-def varint(value: int) -> bytes:
-    if value < 0x80:
-        return value.to_bytes(1, "little") if value >= 0 else varint(value + (1 << 64))
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
 
 
 def delimited(number: int, payload: bytes) -> bytes:
@@ -162,16 +152,10 @@ def _decoded(kind: str, raw: int | bytes) -> Any:
 
 
 def _read_varint(data: bytes, offset: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if offset >= len(data) or shift > 63:
-            raise EncodingError("a number ends too early")
-        byte = data[offset]
-        offset += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, offset
-        shift += 7
+    try:
+        return read_varint(data, offset)
+    except (IndexError, OverflowError):
+        raise EncodingError("a number ends too early") from None
 
 
 def _read_value(data: bytes, offset: int, wire: int) -> tuple[int | bytes, int]:
