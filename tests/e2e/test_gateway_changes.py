@@ -13,7 +13,18 @@ import pytest
 from cryptography import x509
 
 from .eventually import eventually
-from .gateway_world import HOST, Connection, Load, any_certificate, apply, certificate, secret
+from .gateway_world import (
+    HOST,
+    Connection,
+    Load,
+    any_certificate,
+    apply,
+    certificate,
+    parameters_of,
+    parameters_ref,
+    secret,
+)
+from .http3_client import http3
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-changes"
@@ -50,7 +61,7 @@ def gateway(*more: dict[str, Any]) -> dict[str, Any]:
         {"name": "https", "port": 443, "protocol": "HTTPS", "hostname": HOST, "tls": tls},
         *more,
     ]
-    spec = {"gatewayClassName": "sampan", "listeners": listeners}
+    spec = {"gatewayClassName": "sampan", "listeners": listeners, "infrastructure": parameters_ref("quic")}
     return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": named("front"), "spec": spec}
 
 
@@ -68,6 +79,7 @@ def front(real_cluster: Cluster) -> Iterator[tuple[Cluster, str]]:
     apply(
         real_cluster,
         secret(NAMESPACE, "certificate", *certificate(1)),
+        parameters_of("quic", NAMESPACE, http3={}),
         gateway(),
         *deployment("red", 2),
         *deployment("blue", 2),
@@ -107,6 +119,15 @@ def test_a_certificate_is_exchanged_and_the_connection_stays(front: tuple[Cluste
             apply(cluster, secret(NAMESPACE, "certificate", *certificate(number)))
             eventually(f"certificate {number} is shown", lambda number=number: serial(address) == number)  # type: ignore[misc]
     assert connection.opened == 1
+
+
+async def test_http3_by_the_address_of_the_service(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    ports = cluster.get("-n", NAMESPACE, "service", "front-sampan")["spec"]["ports"]
+    assert sorted((entry["port"], entry["protocol"]) for entry in ports) == [(80, "TCP"), (443, "TCP"), (443, "UDP")]
+    async with http3(address, 443, HOST) as client:
+        answers = [await client.ask(HOST) for _ in range(3)]
+    assert [(answer.status, answer.body.strip()) for answer in answers] == [(200, b"red")] * 3
 
 
 def test_listeners_come_and_go_and_the_others_connections_stay(front: tuple[Cluster, str]) -> None:

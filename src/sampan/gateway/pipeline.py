@@ -415,18 +415,19 @@ class Pipeline:
             self.world.get("GatewayModel", key)
             return
         self.world.get("GatewayModel", key)
-        envoy_port = self.ports.of(Port(key, number, transport))
+        envoy_port = self.ports.of(Port(key, number, "UDP" if transport == "QUIC" else transport))
         found = listeners.gateway_listener(self.world, gateway, number, transport, envoy_port)
-        name = f"{key}/{number}" + ("/udp" if transport == "UDP" else "")
+        name = listeners.listener_name(key, number, transport)
         self._emit(LISTENER, name, found.message if found is not None else None)
         user = "listener", name
         self._secrets.set(user, frozenset(found.secrets if found is not None else ()))
         self._clusters.set(user, frozenset(found.clusters if found is not None else ()))
 
     def _drop_listener(self, key: str, number: int, transport: str) -> None:
-        name = f"{key}/{number}" + ("/udp" if transport == "UDP" else "")
+        name = listeners.listener_name(key, number, transport)
         self.world.drop(("listener", key, number, transport))
         self._emit(LISTENER, name, None)
+        self.world.put("Refusal", (LISTENER, name), None)
         self._secrets.set(("listener", name), frozenset())
         self._clusters.set(("listener", name), frozenset())
 
@@ -449,6 +450,7 @@ class Pipeline:
         """Return Envoy's port for each port of a Gateway."""
         model = self.gateways[key]
         every = {(listener.port, listener.transport) for listener in model.listeners if listener.is_accepted}
+        every |= {(number, "UDP") for number in model.quic_ports}
         ports = [Port(key, number, transport) for number, transport in every]
         return {port: self.ports.of(port) for port in ports}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf import any_pb2
+
 from sampan.gateway.model.world import Surroundings, key_of
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.status import Moment
@@ -106,3 +108,9 @@ class Situation:
 
 def by_type(conditions: list[Object]) -> dict[str, Object]:
     return {entry["type"]: entry for entry in conditions}
+
+
+def opened(packed: bytes) -> Object:
+    """Return the message in an ``Any``."""
+    found = any_pb2.Any.FromString(packed)
+    return decode(found.type_url.rpartition("/")[2], found.value)

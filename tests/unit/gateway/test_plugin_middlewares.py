@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.protobuf.any_pb2 import Any as Any_
 
 from sampan.gateway.plugins.asgi import check, url_of
 from sampan.gateway.plugins.loader import Loaded
-from sampan.gateway.xds.encode import decode
 from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER
 
-from .situation import Situation, obj, path_rule, route
+from .situation import Situation, obj, opened, path_rule, route
 
 
 def reference(name: str) -> dict[str, Any]:
@@ -20,13 +18,6 @@ def reference(name: str) -> dict[str, Any]:
         "type": "ExtensionRef",
         "extensionRef": {"group": "gateway.sampan.dev", "kind": "Plugin", "name": name},
     }
-
-
-def opened(message: bytes) -> dict[str, Any]:
-    """Return what is in an ``Any``: field 1 is the type, field 2 the message."""
-    found = Any_()
-    found.ParseFromString(message)
-    return decode(found.type_url.partition("/")[2], found.value)
 
 
 def chain(there: Situation, listener: str) -> list[str]:

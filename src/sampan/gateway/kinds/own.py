@@ -57,6 +57,15 @@ PARAMETERS_SPEC = s.struct(
         serviceName=s.text(253, 1, default="sampan-gateway"),
         samplingPercent=s.number(0, 100, default=100),
     ),
+    http3={
+        **s.struct(
+            advertisedPort=s.number(
+                1, 65535, description="The UDP port that clients are told; without it, the listener's own."
+            )
+        ),
+        "description": "HTTP/3 too, on the UDP port of every HTTPS listener; its answers say so (alt-svc). Listeners that "
+        "ask clients for certificates are left out.",
+    },
     manyHosts={
         **s.BOOLEAN,
         "description": "A table of routes for each host name: for thousands of hosts on one port that change often. "

@@ -48,8 +48,18 @@ class GatewayModel:
 
     @property
     def ports(self) -> list[tuple[int, str]]:
-        """Return ``(port, transport)`` of what is served, each once."""
-        return sorted({(listener.port, listener.transport) for listener in self.listeners if listener.serves})
+        """Return ``(port, transport)`` of what is served, each once; ``QUIC`` is a transport of its own here."""
+        quic = {(port, "QUIC") for port in self.quic_ports}
+        return sorted({(listener.port, listener.transport) for listener in self.listeners if listener.serves} | quic)
+
+    @property
+    def http3(self) -> bool:
+        return self.parameters.get("http3") is not None
+
+    @property
+    def quic_ports(self) -> set[int]:
+        """Return the ports that HTTP/3 is spoken on."""
+        return {listener.port for listener in self.listeners if self.http3 and listener.may_speak_quic}
 
 
 def is_ours(world: World, gateway: Object) -> bool:
@@ -94,7 +104,7 @@ def gateway_model(world: World, key: str) -> GatewayModel | None:
         key,
         problem or accepted,
         resolved,
-        judge(world, gateway, entries),
+        judge(world, gateway, entries, http3=parameters.get("http3") is not None),
         tuple(sets),
         client_certificate,
         addresses,

@@ -74,6 +74,11 @@ class Listener:
         return "UDP" if self.protocol == "UDP" else "TCP"
 
     @property
+    def may_speak_quic(self) -> bool:
+        """Whether HTTP/3 can be offered beside it: Envoy asks no client for a certificate over QUIC."""
+        return self.protocol == "HTTPS" and self.serves and not self.client_authorities
+
+    @property
     def is_accepted(self) -> bool:
         return self.accepted.reason == "Accepted"
 
@@ -104,11 +109,13 @@ class Entry(NamedTuple):
     spec: Object
 
 
-def judge(world: World, gateway: Object, entries: list[Entry]) -> tuple[Listener, ...]:
-    """Return the listeners, in order of precedence, each with its verdicts."""
+def judge(world: World, gateway: Object, entries: list[Entry], *, http3: bool = False) -> tuple[Listener, ...]:
+    """Return the listeners, in order of precedence, each with its verdicts. ``http3``: whether HTTPS takes UDP ports too."""
     from sampan.gateway.model.selectors import selector_text
 
     families: dict[tuple[int, str], str] = {}
+    if http3:
+        families |= {(int(spec["port"]), "UDP"): "HTTP/3" for _, spec in entries if spec["protocol"] == "HTTPS"}
     hosts: set[tuple[int, str, str]] = set()
     result = []
     for parent, spec in entries:

@@ -7,15 +7,21 @@ from sampan.gateway.model.gateways import GatewayModel
 from sampan.gateway.model.listeners import Listener
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, judged, stamped
+from sampan.gateway.xds.listeners import listener_name
 from sampan.gateway.xds.types import LISTENER, SECRET
 from sampan.schema.objects import Object
 
 
 def refusal_of(world: World, gateway: str, listener: Listener) -> str:
     """Return Envoy's words against a listener: its port's, or its certificates'."""
-    name = f"{gateway}/{listener.port}" + ("/udp" if listener.transport == "UDP" else "")
+    name = listener_name(gateway, listener.port, listener.transport)
+    quic = listener_name(gateway, listener.port, "QUIC") if listener.may_speak_quic else name
     names = [*listener.certificates, *([listener.client_authorities] if listener.client_authorities else [])]
-    texts = [world.get("Refusal", (LISTENER, name)), *(world.get("Refusal", (SECRET, entry)) for entry in names)]
+    ports = dict.fromkeys((name, quic))
+    texts = [
+        *(world.get("Refusal", (LISTENER, entry)) for entry in ports),
+        *(world.get("Refusal", (SECRET, entry)) for entry in names),
+    ]
     return next((str(text) for text in texts if text), "")
 
 
@@ -41,7 +47,9 @@ def listener_status(
     elif not moment.live:
         programmed = condition("Programmed", False, "Pending", "Envoy has not taken it yet", generation)
     else:
-        programmed = condition("Programmed", True, "Programmed", "Envoy serves it", generation)
+        left_out = gateway.http3 and listener.protocol == "HTTPS" and not listener.may_speak_quic
+        text = "Envoy serves it" + ("; not over HTTP/3, which asks no client for a certificate" if left_out else "")
+        programmed = condition("Programmed", True, "Programmed", text, generation)
     before: list[Object] = next((e["conditions"] for e in old if e["name"] == listener.id.name), [])
     return {
         "name": listener.id.name,

@@ -15,7 +15,7 @@ ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 OTLP = "envoy.config.trace.v3.OpenTelemetryConfig"
-HTTP3, KEEP_UNCHANGED, APPEND_IF_ABSENT, SANITIZE_SET = 3, 1, 1, 3
+HTTP3, KEEP_UNCHANGED, ADD_IF_ABSENT, SANITIZE_SET = 3, 1, 1, 3
 DEFAULT_LOG = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
     "%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% "
@@ -33,6 +33,13 @@ def http_filter(entry: HttpFilter, routes: str) -> dict[str, Any]:
         discovery = {"config_source": ADS_SOURCE, "type_urls": list(entry.type_urls)}
         return {"name": entry.name, "config_discovery": discovery, "disabled": True}
     return {"name": entry.name, "typed_config": entry.config, "disabled": not entry.awake}
+
+
+def alternative_service(port: int) -> HttpFilter:
+    """Return the filter that tells clients of HTTP/3 on a UDP port. Source: RFC 9114 section 3.1.1, RFC 7838."""
+    append = {"header": {"key": "alt-svc", "value": f'h3=":{port}"; ma=86400'}, "append_action": ADD_IF_ABSENT}
+    mutation = {"@type": MUTATION, "mutations": {"response_mutations": [{"append": append}]}}
+    return HttpFilter.of(1, "alt-svc", mutation, awake=True)
 
 
 def connection_manager(

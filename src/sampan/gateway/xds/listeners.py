@@ -16,8 +16,8 @@ from sampan.gateway.model.hostnames import owner
 from sampan.gateway.model.listeners import Listener
 from sampan.gateway.model.routes import Share, Stream
 from sampan.gateway.model.world import World
-from sampan.gateway.xds.http import ROUTER, access_log, connection_manager, static_manager
-from sampan.gateway.xds.tls import downstream_socket
+from sampan.gateway.xds.http import ROUTER, access_log, alternative_service, connection_manager, static_manager
+from sampan.gateway.xds.tls import downstream_socket, quic_socket
 from sampan.schema.objects import Object
 
 TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
@@ -42,17 +42,19 @@ def gateway_listener(
     world: World, gateway: GatewayModel, port: int, transport: str, envoy_port: int
 ) -> EnvoyListener | None:
     """Return the Envoy listener for a port of a Gateway, None when there is nothing to tell Envoy."""
-    serving = [entry for entry in gateway.listeners if (entry.port, entry.transport) == (port, transport)]
-    serving = [entry for entry in serving if entry.serves]
+    wanted = port, "TCP" if transport == "QUIC" else transport
+    serving = [entry for entry in gateway.listeners if (entry.port, entry.transport) == wanted and entry.serves]
     own = gateway.addresses[0] if world.surroundings.on_host and gateway.addresses else world.surroundings.node_ip
     address: dict[str, Any] = {"address": own, "port_value": envoy_port}
-    name = f"{gateway.key}/{port}"
+    name = listener_name(gateway.key, port, transport)
     result = EnvoyListener({"name": name, "address": {"socket_address": address}})
     if transport == "UDP":
         address["protocol"] = UDP
-        result.message["name"] += "/udp"
         return udp_listener(world, serving, result)
     tracing = tracing_cluster(world, gateway, result)
+    if transport == "QUIC":
+        address["protocol"] = UDP
+        return quic_listener(world, gateway, serving, tracing, result)
     chains: list[dict[str, Any]] = []
     plain = [entry for entry in serving if entry.protocol == "HTTP"]
     if plain:
@@ -83,6 +85,34 @@ def gateway_listener(
     return result
 
 
+def listener_name(gateway: str, port: int, transport: str) -> str:
+    """Return the name of Envoy's listener for a port of a Gateway. ``transport``: ``TCP``, ``UDP`` or ``QUIC``."""
+    return f"{gateway}/{port}" + ("" if transport == "TCP" else f"/{transport.lower()}")
+
+
+def quic_listener(
+    world: World, gateway: GatewayModel, serving: list[Listener], tracing: str, result: EnvoyListener
+) -> EnvoyListener | None:
+    """Fill in the listener for HTTP/3: the same tables of routes as over TCP, chosen by the same server names."""
+    chains = []
+    for entry in serving:
+        if entry.may_speak_quic:
+            match = {"server_names": [entry.hostname]} if entry.hostname != "*" else {}
+            chains.append(
+                {
+                    "name": entry.table(gateway.key),
+                    "filter_chain_match": match,
+                    "filters": [manager(world, gateway, entry, tracing, http3=True)],
+                    "transport_socket": quic_socket(entry),
+                }
+            )
+            result.secrets |= set(entry.certificates)
+    if not chains:
+        return None
+    result.message |= {"udp_listener_config": {"quic_options": {}}, "filter_chains": chains}
+    return result
+
+
 def mesh_listener(world: World, key: str, listener: Listener, envoy_port: int) -> dict[str, Any]:
     """Return the listener that stands before a Service's port."""
     table = listener.table(key)
@@ -92,14 +122,20 @@ def mesh_listener(world: World, key: str, listener: Listener, envoy_port: int) -
     return {"name": table, "address": {"socket_address": address}, "filter_chains": [chain]}
 
 
-def manager(world: World, gateway: GatewayModel, entry: Listener, tracing: str) -> dict[str, Any]:
+def manager(
+    world: World, gateway: GatewayModel, entry: Listener, tracing: str, *, http3: bool = False
+) -> dict[str, Any]:
     table = entry.table(gateway.key)
+    filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
+    if gateway.http3 and entry.may_speak_quic:
+        filters.add(alternative_service(gateway.parameters["http3"].get("advertisedPort") or entry.port))
     return connection_manager(
         table,
-        {*ALWAYS, *(world.get("HttpFilters", table) or ())},
+        filters,
         gateway.parameters,
         world.surroundings,
         tracing_cluster=tracing,
+        http3=http3,
         client_certificates=bool(entry.client_authorities),
         scoped=bool(world.get("Scoped", table)),
     )

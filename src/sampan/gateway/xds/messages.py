@@ -147,6 +147,7 @@ envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState: cookie
 envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState: name=1:string
 envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate:
 envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport: downstream_tls_context=1:tls.DownstreamTlsContext
+    enable_early_data=2:pb.BoolValue
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
     explicit_http_config=3:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
     auto_config=5:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
@@ -249,6 +250,7 @@ http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_response=8:http.ext_authz.v3.AuthorizationResponse
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
 http.header_mutation.v3.Mutations: request_mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
+    response_mutations=2:*envoy.config.common.mutation_rules.v3.HeaderMutation
 http.fault.v3.FaultAbort: http_status=2:uint32 percentage=3:envoy.type.v3.FractionalPercent
 http.fault.v3.HTTPFault: delay=1:envoy.extensions.filters.common.fault.v3.FaultDelay abort=2:http.fault.v3.FaultAbort
 http.grpc_web.v3.GrpcWeb:

@@ -45,6 +45,13 @@ def downstream_socket(listener: Listener, protocols: list[str]) -> dict[str, Any
     return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
+def quic_socket(listener: Listener) -> dict[str, Any]:
+    """Return the TLS of a listener for QUIC. No early data: others can send it again. Source: RFC 8446 section 8."""
+    context = downstream_context(listener, ["h3"])
+    typed = {"@type": QUIC, "downstream_tls_context": context, "enable_early_data": {"value": False}}
+    return {"name": "envoy.transport_sockets.quic", "typed_config": typed}
+
+
 def upstream_socket(policy: TlsPolicy, client_certificate: str, protocols: list[str]) -> dict[str, Any]:
     """Return the TLS of a cluster that a policy asks for."""
     names = policy.names or (("Hostname", policy.hostname),)
