@@ -28,7 +28,7 @@ from sampan.schema.selectors import (
     parse_field_selector,
     parse_label_selector,
 )
-from sampan.store import Compacted, FutureRevision, Page, Record
+from sampan.store import Compacted, FutureRevision, Page, Record, Slice
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
@@ -163,7 +163,8 @@ async def candidates(api: Api, chosen: Selection, prefix: str, after: str, revis
 
 def list_answer(api: Api, served: Served, listed: Listed) -> ListResponse:
     """Return the List as JSON: the stored bytes, to be joined."""
-    values = list(map(VALUE, listed.records))
+    records = listed.records
+    values: Sequence[bytes] = records.values if isinstance(records, Slice) else list(map(VALUE, records))
     if served.converts:
         values = [api.registry.served_bytes(served, value) for value in values]
     head = [served.list_head, b'%d"' % listed.revision]

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sampan.api.request import Response
+from sampan.store import Values
 
-PART_BYTES = 64 * 1024
-LARGE_PART_BYTES = 16 * PART_BYTES
+PART_BYTES = 128 * 1024
+LARGE_PART_BYTES = 8 * PART_BYTES
 
 
 class ListResponse(Response):
@@ -23,9 +24,12 @@ class ListResponse(Response):
     def __init__(self, head: bytes, values: Sequence[bytes], tail: bytes) -> None:
         self._head, self._values, self._tail = head, values, tail
         self.status, self.content_type, self.headers = 200, "application/json", ()
-        sizes = list(map(len, values))
-        self._size = len(head) + sum(sizes) + max(len(values) - 1, 0) + len(tail)
-        self._largest = max(sizes, default=0)
+        if isinstance(values, Values):
+            size, self._largest = values.size_bytes, values.largest_bytes
+        else:
+            sizes = list(map(len, values))
+            size, self._largest = sum(sizes), max(sizes, default=0)
+        self._size = len(head) + size + max(len(values) - 1, 0) + len(tail)
 
     @property
     def head(self) -> bytes:

@@ -7,6 +7,7 @@ reads from ``history.py``: the newest state and the recent past, in memory.
 """
 
 from sampan.store.image import Image
+from sampan.store.pages import Slice, Values
 from sampan.store.protocol import (
     Compacted,
     Concern,
@@ -39,11 +40,13 @@ __all__ = [
     "Page",
     "Put",
     "Record",
+    "Slice",
     "Store",
     "StoreError",
     "TooLarge",
     "Unavailable",
     "Unknown",
+    "Values",
     "Watch",
     "restamped",
     "with_resource_version",

@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from sampan.store.image import Image
+from sampan.store.pages import Slice, Slices
 from sampan.store.protocol import Compacted, Event, FutureRevision, Page, Record
 
 MARK_SECONDS = 1.0
@@ -65,6 +66,7 @@ class History:
         self.size_bytes = 0
         """Of what only the past keeps: what was there before a change, and what is gone."""
         self._snapshots: dict[tuple[str, int], list[Record]] = {}
+        self._slices = Slices()
         self._same_until: dict[tuple[str, int], int] = {}
         """Up to which revision lists at an older one are known to have stayed as they were."""
         self.marks: list[tuple[int, float]] = []
@@ -106,6 +108,8 @@ class History:
         for event in events:
             record = event.record
             key = record.key
+            if self._slices:
+                self._slices.changed(key)
             previous = event.previous
             if previous is not None:
                 self.size_bytes += len(previous.value) + (len(record.value) if event.deleted else 0)
@@ -169,7 +173,11 @@ class History:
         if after:
             start = max(start, bisect_right(self._keys, after))
         stop = min(start + limit, end) if limit else end
-        return Page(self._ordered[start:stop], revision or self.revision, stop < end, max(end - stop, 0))
+        records = self._slices.get(prefix, after, limit)
+        if records is None:
+            records = Slice(self._ordered[start:stop])
+            self._slices.keep(prefix, after, limit, records)
+        return Page(records, revision or self.revision, stop < end, max(end - stop, 0))
 
     def _unchanged(self, prefix: str, revision: int) -> bool:
         """Whether the list under ``prefix`` is still what it was at a revision; an event is looked at once for all pages."""
