@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from sampan.logs.log_record import Delivery, Labels
 from sampan.logs.outputs.delivering import Counts, deliver
 from sampan.logs.outputs.output import Output
+from sampan.logs.outputs.spool import Spooled
 from sampan.logs.pod_paths import of_path
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.following import Following, Left, Read
@@ -65,7 +66,9 @@ class Agent:
         self._swept_at = 0.0
         self._delivering = self._stopping = False
         self._work: asyncio.Task[None] | None = None
-        self.totals = Totals(outputs={output.name: Counts() for output in outputs})
+        self._spools = [output for output in outputs if isinstance(output, Spooled)]
+        self._given = {output.name: Counts() for output in outputs}
+        self.totals = Totals(outputs=self._given | {spool.name: spool.counts for spool in self._spools})
 
     async def run(self) -> None:
         """Work until ``stop`` is called."""
@@ -84,10 +87,12 @@ class Agent:
         await self._turn()
         await self._take(self._following.finish())
         await self._deliver()
+        for spool in self._spools:
+            await spool.drained()
 
     async def stop(self, patience_seconds: float = 5.0) -> None:
         """Give out what is held. What the outputs do not take is read again by the next agent, and those that have taken a
-        batch that others have not are taken back by it."""
+        batch that others have not are taken back by it. What still waits in a spool then is sent by it."""
         self._stopping = True
         self._changed.set()
         if self._work is not None:
@@ -101,6 +106,8 @@ class Agent:
             async with asyncio.timeout(patience_seconds):
                 await self._take(self._following.finish())
                 await self._deliver()
+                for spool in self._spools:
+                    await spool.drained()
         await self.close()
 
     async def close(self) -> None:
@@ -185,7 +192,7 @@ class Agent:
             self._delivering = True
             async with asyncio.TaskGroup() as group:
                 given = {
-                    output.name: group.create_task(deliver(output, self._batch, self.totals.outputs[output.name]))
+                    output.name: group.create_task(deliver(output, self._batch, self._given[output.name]))
                     for output in self._outputs
                 }
             for name, task in given.items():
@@ -195,6 +202,9 @@ class Agent:
         if positions or marks:
             self._delivering = True
             await asyncio.to_thread(self._ledger.commit, positions, marks)
+            for spool in self._spools:
+                if spool.name in marks:
+                    spool.committed(marks[spool.name])
         self._delivering = False
         self.totals.records += len(self._batch)
         self.totals.bytes_out += self._bytes

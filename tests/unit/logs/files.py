@@ -8,8 +8,8 @@ import orjson
 
 from sampan.logs.agent import Agent
 from sampan.logs.joining import Joiner
-from sampan.logs.outputs.named import output_named
 from sampan.logs.outputs.output import Output
+from sampan.logs.outputs.registry import output_named
 from sampan.logs.reading.finding import Roots
 from sampan.logs.reading.following import Following
 from sampan.logs.reading.ledger import Ledger
@@ -34,7 +34,8 @@ class Bench:
             linger_seconds=self.linger,
             settling_seconds=0,
         )
-        return Agent(following, ledger, [self.output or output_named(f"json:{self.out}")], flush_seconds=3600)
+        output = self.output or output_named(f"json:{self.out}", self.home / "state")
+        return Agent(following, ledger, [output], flush_seconds=3600)
 
     async def turn(self) -> None:
         """Let the agent look, read, deliver and commit."""

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from sampan.logs.outputs import delivering
 from sampan.logs.outputs.files import File
 from sampan.logs.outputs.http import Http
+from sampan.logs.outputs.http_client import HttpClient
 from sampan.logs.outputs.index import Index, search
-from sampan.logs.outputs.named import output_named
 from sampan.logs.outputs.output import Batch, Undelivered, json_line
 from tests.unit.logs.files import Bench
 
@@ -139,7 +139,7 @@ async def server() -> AsyncIterator[Server]:
 
 async def sent(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(delivering, "FIRST_SECONDS", 0.0)
-    bench = Bench(tmp_path, Http(server.url))
+    bench = Bench(tmp_path, Http(server.url, HttpClient(server.url)))
     bench.write("0.log", *(f"INFO {number}" for number in range(20)))
     await bench.turn()
     await bench.agent.stop()
@@ -203,8 +203,3 @@ async def test_it_follows_what_is_written(tmp_path: Path, poll: float) -> None:
     assert sorted(bench.texts()) == sorted(
         line for number in range(5) for line in (f"INFO {number} a", f"INFO {number} b", "INFO held")
     )
-
-
-def test_an_address_that_is_none() -> None:
-    with pytest.raises(ValueError, match="is no output"):
-        output_named("kafka:x")

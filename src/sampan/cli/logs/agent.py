@@ -106,7 +106,7 @@ def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
     """Return the agent that the options describe. Raises ``ValueError``, ``OSError``, ``sqlite3.Error``."""
     from sampan.logs.agent import Agent
     from sampan.logs.assembling import Joins
-    from sampan.logs.outputs.named import output_named
+    from sampan.logs.outputs.registry import outputs_of
     from sampan.logs.pod_paths import of_path
     from sampan.logs.reading.finding import Roots
     from sampan.logs.reading.following import SETTLING_SECONDS, Following
@@ -120,7 +120,7 @@ def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
         """Make a joiner when a stream's first line is there: by then the pod is known."""
         return joiner_for(rules, path, pods.rule_of(path, names) if pods is not None else "")()
 
-    outputs = [output_named(address) for address in options.output or ["json:-"]]
+    outputs = outputs_of(options.output or ["json:-"], None, Path(options.state))
     ledger = Ledger(Path(options.state) / "positions.db")
     following = Following(
         Roots(options.path),

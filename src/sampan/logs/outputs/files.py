@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sampan.logs.outputs.output import Batch, Delivery, Undelivered
+from sampan.logs.outputs.options import Options
+from sampan.logs.outputs.output import Batch, Delivery, Output, Undelivered, json_line, text_line
 
 
 class File:
-    def __init__(self, path: Path, line: Callable[[Delivery], bytes]) -> None:
-        self.name, self._path, self._line = f"file:{path.absolute()}", path, line
+    def __init__(self, path: Path, line: Callable[[Delivery], bytes], name: str = "") -> None:
+        self.name, self._path, self._line = name or f"file:{path.absolute()}", path, line
         self._descriptor = -1
         self._length = 0
 
@@ -54,8 +55,8 @@ class File:
 class Stdout:
     """What a reader of stdout does with it nobody knows: it has no mark."""
 
-    def __init__(self, line: Callable[[Delivery], bytes]) -> None:
-        self.name, self._line = "stdout", line
+    def __init__(self, line: Callable[[Delivery], bytes], name: str = "") -> None:
+        self.name, self._line = name or "stdout", line
 
     async def open(self, mark: int | None) -> int:
         return 0
@@ -70,3 +71,10 @@ class Stdout:
 
     async def close(self) -> None:
         pass
+
+
+def make(name: str, options: Options) -> Output:
+    """Return the output of type ``json`` or ``text`` to ``path`` (``-``: stdout). Raises ``OptionError``."""
+    line = {"json": json_line, "text": text_line}[options.text("type")]
+    path = options.needed("path")
+    return Stdout(line, name) if path == "-" else File(Path(path), line, name)

@@ -1,76 +1,79 @@
-"""A server that takes batches as JSON lines: ``POST``, gzip, and a number that stays the same when a batch is sent again.
+"""A server that takes records as JSON over HTTP: lines (``ndjson``), an array (``json``), or their texts (``text``).
 
-2xx acknowledges; 408, 429 and 5xx are tried again (``Retry-After`` is kept to); 413 is sent in halves; another 4xx refuses.
+An ``Idempotency-Key`` stays the same when a request is sent again unchanged. What answers mean: ``http_client.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gzip
 import hashlib
+from collections.abc import Callable
 
-import aiohttp
+from sampan.logs.log_record import Batch
+from sampan.logs.outputs import http_client
+from sampan.logs.outputs.http_client import HttpClient
+from sampan.logs.outputs.options import Options
+from sampan.logs.outputs.output import Output, json_line, text_line
+from sampan.logs.outputs.sending import TAKEN, Verdict, send
 
-from sampan.logs.outputs.output import Batch, Refused, Undelivered, json_line
+BATCH_BYTES = 4 << 20
+Encode = Callable[[Batch], bytes]
 
-AGAIN = frozenset({408, 425, 429})
-TIMEOUT = aiohttp.ClientTimeout(total=60)
+
+def as_lines(batch: Batch) -> bytes:
+    return b"".join(map(json_line, batch))
+
+
+def as_array(batch: Batch) -> bytes:
+    return b"[" + b",".join(json_line(delivery)[:-1] for delivery in batch) + b"]"
+
+
+def as_texts(batch: Batch) -> bytes:
+    return b"".join(map(text_line, batch))
+
+
+FORMATS: dict[str, tuple[str, Encode]] = {
+    "ndjson": ("application/x-ndjson", as_lines),
+    "json": ("application/json", as_array),
+    "text": ("text/plain; charset=utf-8", as_texts),
+}
 
 
 class Http:
-    content_type = "application/x-ndjson"
-
-    def __init__(self, url: str) -> None:
-        self.name, self.url = url, url
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(
+        self,
+        name: str,
+        client: HttpClient,
+        format: str = "ndjson",
+        method: str = "POST",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        self.name, self._client, self._method, self._batch_bytes = name, client, method, batch_bytes
+        self._content_type, self._encode = FORMATS[format]
 
     async def open(self, mark: int | None) -> int:
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT)
         return 0
-
-    def body(self, batch: Batch) -> bytes:
-        return b"".join(map(json_line, batch))
 
     async def deliver(self, batch: Batch) -> int:
-        body = self.body(batch)
-        status, answer, retry_after = await self._post(body)
-        if status == 413 and len(batch) > 1:
-            half = len(batch) // 2
-            refused = 0
-            for part in (batch[:half], batch[half:]):
-                try:
-                    await self.deliver(part)
-                except Refused as error:
-                    refused += error.count
-            if refused:
-                raise Refused(f"{self.url}: too large", refused)
-        elif status in AGAIN or status >= 500:
-            raise Undelivered(f"{self.url}: {status} {answer.decode('utf-8', 'replace')}", retry_after)
-        elif status >= 300:
-            raise Refused(f"{self.url}: {status} {answer.decode('utf-8', 'replace')}", len(batch))
-        else:
-            self.judge(answer)
+        await send(batch, self._batch_bytes, self._send)
         return 0
 
-    def judge(self, answer: bytes) -> None:
-        """Look into the answer of a server that has taken a batch. Raises ``Undelivered``, ``Refused``."""
-
-    async def _post(self, body: bytes) -> tuple[int, bytes, float | None]:
-        assert self._session is not None
-        headers = {
-            "Content-Type": self.content_type,
-            "Content-Encoding": "gzip",
-            "Idempotency-Key": hashlib.sha256(body).hexdigest()[:32],
-        }
-        data = await asyncio.to_thread(gzip.compress, body, 3)
-        try:
-            async with self._session.post(self.url, data=data, headers=headers) as response:
-                answer = await response.read()
-                wait = response.headers.get("Retry-After", "")
-                return response.status, answer[:4096], float(wait) if wait.isdigit() else None
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Undelivered(f"{self.url}: {error or type(error).__name__}") from error
+    async def _send(self, part: Batch) -> Verdict:
+        body = self._encode(part)
+        headers = {"Content-Type": self._content_type, "Idempotency-Key": hashlib.sha256(body).hexdigest()[:32]}
+        answer = await self._client.post(body, headers, method=self._method)
+        http_client.judge(self._client.url, answer)
+        return TAKEN
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
+
+
+def make(name: str, options: Options) -> Output:
+    """Raises ``OptionError``."""
+    return Http(
+        name,
+        http_client.client_of(options),
+        options.one_of("format", FORMATS, "ndjson"),
+        options.one_of("method", ("POST", "PUT"), "POST"),
+        options.size("batch_bytes", BATCH_BYTES),
+    )

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import orjson
 
-from sampan.logs.outputs.output import Batch, Undelivered
+from sampan.logs.outputs.options import Options
+from sampan.logs.outputs.output import Batch, Output, Undelivered
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -26,8 +27,8 @@ INDEX = "INSERT INTO words(rowid, text) SELECT id, text FROM records WHERE id > 
 
 
 class Index:
-    def __init__(self, path: Path) -> None:
-        self.name, self._path = f"sqlite:{path.absolute()}", path
+    def __init__(self, path: Path, name: str = "") -> None:
+        self.name, self._path = name or f"sqlite:{path.absolute()}", path
         self._db: sqlite3.Connection | None = None
         self._last = 0
 
@@ -74,6 +75,11 @@ def rows(batch: Batch, before: int) -> Iterator[tuple[int | str, ...]]:
         pod = (of.get("namespace", ""), of.get("pod", ""), of.get("container", ""), of.get("stream", ""))
         text = record.text.decode("utf-8", "replace")
         yield number, record.time.decode("utf-8", "replace"), *pod, orjson.dumps(of).decode(), text
+
+
+def make(name: str, options: Options) -> Output:
+    """Raises ``OptionError``."""
+    return Index(Path(options.needed("path")), name)
 
 
 class Found(NamedTuple):

@@ -13,11 +13,16 @@ __all__ = ["Batch", "Delivery", "Output", "Refused", "Undelivered", "json_line",
 
 
 class Undelivered(Exception):
-    """The output does not take the batch now. It is asked again, after ``retry_after`` seconds where it says so."""
+    """The output does not take the batch now. It is asked again, after ``retry_after`` seconds where it says so.
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    ``rest``: only this of the batch, ``refused`` records of it will never be taken, and what is neither was taken. None: all.
+    """
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, rest: Batch | None = None, refused: int = 0
+    ) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.rest, self.refused = retry_after, rest, refused
 
 
 class Refused(Exception):
