@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sampan.lab import echo
+from sampan.lab import checking
 from sampan.lab.fabric import Fabric
 from sampan.lab.faults import Partition
 from sampan.lab.injury import Injury
@@ -38,7 +39,7 @@ def real(made: Plan) -> Iterator[Fabric]:
 
 
 def held(fabric: Fabric, made: Plan) -> None:
-    verdict = echo.check(fabric.places, made, every(made))
+    verdict = checking.check(fabric.places, made, every(made))
     assert verdict.well, verdict.lines()
 
 
@@ -83,7 +84,7 @@ def test_a_partition_parts_its_groups_and_nobody_else(topology: dict[str, Any], 
     with real(made) as fabric:
         Injury(fabric).inflict(made, [Partition((groups[0], groups[1]))])
         pairs = [pair._replace(reachable=pair.reachable and not parted(pair)) for pair in every(made)]
-        verdict = echo.check(fabric.places, made, pairs)
+        verdict = checking.check(fabric.places, made, pairs)
         assert verdict.well, verdict.lines()
 
 
@@ -93,9 +94,40 @@ def test_a_check_finds_what_is_not_as_planned() -> None:
         fabric.nft(
             "b", "table inet t {\n chain c {\n type filter hook input priority 0\n icmp type echo-request drop\n }\n}\n"
         )
-        verdict = echo.check(fabric.places, made, covering(made), patient=False)
+        verdict = checking.check(fabric.places, made, covering(made), patient=False)
         assert {(pair.source, pair.target) for pair in verdict.missing} == {("a", "b")}
         assert not verdict.unexpected
+
+
+def test_a_check_shared_by_processes_misses_nothing() -> None:
+    nodes = [{"name": f"n{number}", "interfaces": ["lan"]} for number in range(34)]
+    made = plan(read({"subnets": ["lan"], "nodes": nodes}))
+    pairs = every(made)
+    assert len(pairs) > 2 * checking.ENOUGH
+    with real(made) as fabric:
+        assert checking.check(fabric.places, made, pairs, processes=2).well
+        rule = "type filter hook input priority 0\n icmp type echo-request drop\n"
+        for deaf in ("n0", "n33"):
+            fabric.nft(deaf, f"table inet t {{\n chain c {{\n {rule} }}\n}}\n")
+        verdict = checking.check(fabric.places, made, pairs, patient=False, processes=2)
+        assert {pair.target for pair in verdict.missing} == {"n0", "n33"} and len(verdict.missing) == 2 * 33
+        wrong = [pair._replace(reachable=pair.target in ("n0", "n33")) for pair in pairs]
+        assert len(checking.check(fabric.places, made, wrong, patient=False).unexpected) == len(pairs) - 2 * 33
+
+
+def test_a_check_leaves_few_neighbours_behind() -> None:
+    nodes = [{"name": f"n{number}", "interfaces": ["lan"]} for number in range(12)]
+    made = plan(read({"subnets": ["lan"], "nodes": nodes}))
+
+    def known(fabric: Fabric) -> int:
+        listed = [
+            place.run(lambda: subprocess.run(["ip", "neigh"], capture_output=True, text=True, check=True).stdout)
+            for place in fabric.places.values()
+        ]
+        return "".join(listed).count("lladdr")
+
+    with real(made) as fabric:
+        assert checking.check(fabric.places, made, every(made)).well and known(fabric) == 0
 
 
 def test_a_check_finds_ways_that_must_not_be() -> None:
@@ -112,7 +144,7 @@ def test_a_check_finds_ways_that_must_not_be() -> None:
         read({**topology, "nodes": [{**topology["nodes"][0], "planned_routes": True}, *topology["nodes"][1:]]}),
     )  # type: ignore[dict-item, call-overload]
     with real(plan(opened)) as fabric:
-        verdict = echo.check(fabric.places, plan(closed), every(plan(closed)), patient=False)
+        verdict = checking.check(fabric.places, plan(closed), every(plan(closed)), patient=False)
         assert ("a", "b") in {(pair.source, pair.target) for pair in verdict.unexpected}
 
 

@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Any
 
-from sampan.lab import echo, faults, graph
+from sampan.lab import checking, echo, faults, graph
 from sampan.lab.errors import LabError
 from sampan.lab.faults import Cut, Fault
 from sampan.lab.flaps import Flap, Flaps
@@ -125,7 +125,7 @@ class Answers:
     # asking the nodes
 
     def check(self, message: Message) -> Answer:
-        verdict = echo.check(self.keeping.fabric.places, self.keeping.plan, every(self.keeping.plan))
+        verdict = checking.check(self.keeping.fabric.places, self.keeping.plan, every(self.keeping.plan))
         return {"checked": verdict.checked, "well": verdict.well, "lines": verdict.lines()}, []
 
     def ping(self, message: Message) -> Answer:

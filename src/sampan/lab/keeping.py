@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sampan.lab import calls, echo, faults, features, keeper, programs
+from sampan.lab import calls, checking, echo, faults, features, keeper, programs
 from sampan.lab.errors import LabError
 from sampan.lab.fabric import Fabric
 from sampan.lab.faults import Fault
@@ -50,7 +50,7 @@ class Keeping:
         """Running ones by pid."""
         self.ended: dict[str, list[str]] = {}
         """Node → what ended there by itself."""
-        self.checked: echo.Verdict | None = None
+        self.checked: checking.Verdict | None = None
 
     # up
 
@@ -59,13 +59,14 @@ class Keeping:
         features.require(self.plan.topology)
         self.fabric.build(self.plan)
         if self.options.check:
-            self.check()
+            self.check(processes=len(os.sched_getaffinity(0)))
         self.suffer()
         self.start_services(list(self.plan.nodes))
 
-    def check(self) -> None:
+    def check(self, processes: int = 1) -> None:
         """Hold all pairs against the plan. Raises ``LabError`` with those that differ."""
-        self.checked = echo.check(self.fabric.places, self.plan, covering(self.plan))
+        pairs = covering(self.plan)
+        self.checked = checking.check(self.fabric.places, self.plan, pairs, processes=processes)
         if not self.checked.well:
             lines = "\n  ".join(self.checked.lines())
             raise LabError(f"laboratory {self.options.name!r} is not as planned:\n  {lines}")
