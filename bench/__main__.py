@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from bench.table import show
@@ -31,6 +32,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SUBJECTS)}", file=sys.stderr)
         return 2
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever has Sampan installed has it compiled
     for name in names or SUBJECTS:
         print(f"\n{name}")
         show(importlib.import_module(f"bench.{name}").rows())
