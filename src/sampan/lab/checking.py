@@ -78,11 +78,16 @@ def check(
     count = max(1, min(processes, len(numbers) // ENOUGH))
     shares = [numbers[len(numbers) * i // count : len(numbers) * (i + 1) // count] for i in range(count)]
 
+    def in_fork(share: Sequence[int]) -> list[int]:
+        for place in places.values():
+            place.reconnect()  # who shares a conversation may read the other's answers
+        return unanswered(share)
+
     def unanswered(share: Sequence[int]) -> list[int]:
         with contextlib.closing(_Check(places, plan, wanted, NEIGHBOURS_MAX // count)) as run:
             return run.unanswered(share, pauses)
 
-    forks = [_Fork(functools.partial(unanswered, share)) for share in shares[1:]]
+    forks = [_Fork(functools.partial(in_fork, share)) for share in shares[1:]]
     missing = {*unanswered(shares[0]), *itertools.chain.from_iterable(fork.result() for fork in forks)}
     with contextlib.closing(_Check(places, plan, wanted, NEIGHBOURS_MAX)) as run:
         unexpected = run.answered(in_order(False))

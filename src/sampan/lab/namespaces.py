@@ -66,6 +66,11 @@ class Place:
         finally:
             os.close(descriptor)
 
+    def reconnect(self) -> None:
+        """Have a netlink socket of one's own, in the fork of a process that goes on with the other."""
+        self.netlink.close()
+        self.netlink = Netlink(self.netns)
+
     def close(self) -> None:
         self.netlink.close()
         os.close(self.netns)
