@@ -13,8 +13,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
-from sampan.logs.log_record import Delivery, Labels
+from sampan.logs.gathered import Gathered
+from sampan.logs.log_record import Labels
 from sampan.logs.outputs.delivering import Counts, deliver
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.spool import Spooled
@@ -58,8 +61,7 @@ class Agent:
         self._following, self._ledger, self._outputs = following, ledger, outputs
         self._flush, self._poll, self._labels_of = flush_seconds, poll_seconds, labels_of
         self._labels: dict[tuple[str, bytes], tuple[Mapping[str, str], Labels]] = {}
-        self._batch: list[Delivery] = []
-        self._bytes = 0
+        self._batch = Gathered()
         self._touched: dict[tuple[int, int], LogFile | Left] = {}
         self._watches: Watches | None = None
         self._changed = asyncio.Event()
@@ -166,12 +168,11 @@ class Agent:
             self._touched[file.key] = file
             if records:
                 values = self._labels_of(file.path)
-                streams = {stream for stream, _ in records}
-                labels = {stream: self._labels_for(file.path, stream, values) for stream in streams}
                 observed = time.time_ns()
-                self._batch += [(labels[stream], record, observed, None) for stream, record in records]
-                self._bytes += sum(len(record.text) for _, record in records)
-            if self._bytes >= BATCH_BYTES:
+                for stream, of_stream in groupby(records, itemgetter(0)):
+                    labels = self._labels_for(file.path, stream, values)
+                    self._batch.add(labels, (record for _, record in of_stream), observed)
+            if self._batch.size >= BATCH_BYTES:
                 await self._deliver()
 
     def _labels_for(self, path: str, stream: bytes, values: Mapping[str, str]) -> Labels:
@@ -207,8 +208,8 @@ class Agent:
                     spool.committed(marks[spool.name])
         self._delivering = False
         self.totals.records += len(self._batch)
-        self.totals.bytes_out += self._bytes
-        self._batch, self._bytes, self._touched = [], 0, {}
+        self.totals.bytes_out += self._batch.size
+        self._batch, self._touched = Gathered(), {}
 
     async def _wait(self) -> None:
         """Wait for an event, or for what time alone brings."""

@@ -6,13 +6,14 @@ they may be mixed in the file in any way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from typing import Any, Protocol
 
 import cbor2
 
-from sampan.logs.joining import Joiner, Record
+from sampan.logs.joining import Framing, Joiner, Record, Run
+from sampan.logs.reading.formats import FORMATS, FRAMINGS
 from sampan.logs.reading.line import Line
 
 LONGEST_LINE = 1 << 20
@@ -24,19 +25,39 @@ class Joins(Protocol):
 
     kind: str
     """Which rule it is of: what one has saved, another cannot restore."""
-    done: list[Record]
+    done: list[Record | Run]
+    strides: bool
+    """Whether ``take_stretch`` may take many lines of a chunk at once, where a beginning of records is ``learned``."""
+
+    @property
+    def learned(self) -> bytes: ...
 
     @property
     def open(self) -> bool: ...
     def take(self, time: bytes, line: bytes) -> None: ...
+    def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int: ...
     def take_piece(self, time: bytes, piece: bytes, last: bool) -> None: ...
     def flush(self, why: str = "timeout") -> None: ...
     def save(self) -> Any: ...
     def restore(self, saved: Any) -> None: ...
 
 
-Assembled = tuple[bytes, Record]
-"""The stream, and a record of it. A plain tuple: there is one for each record."""
+Assembled = tuple[bytes, Record | Run]
+"""The stream, and a record of it or a run of them. A plain tuple: there may be one for each record."""
+
+
+def single(found: Iterable[Assembled]) -> Iterator[tuple[bytes, Record]]:
+    """Yield records one by one, of runs too."""
+    for stream, item in found:
+        if isinstance(item, Record):
+            yield stream, item
+        else:
+            yield from zip(repeat(stream), item.records())
+
+
+STRIDES_TRIED, STRIDE_LINES = 64, 2
+"""After so many lines that were taken by themselves, stretches must have had so many lines each; else they are given up for
+the rest of a chunk."""
 
 
 class Pieces:
@@ -66,6 +87,33 @@ class Assembler:
             else:
                 self._piece(time, stream, tag == b"F", content)
         return self._done()
+
+    def feed_chunk(self, format: str, chunk: bytes) -> list[Assembled]:
+        """Take whole lines of the file."""
+        at = 0
+        if format in FRAMINGS and any(joiner.strides and joiner.learned for joiner in self.joiners.values()):
+            at = self._stride(format, chunk)
+        return self.feed(FORMATS[format](chunk[at:] if at else chunk))
+
+    def _stride(self, format: str, chunk: bytes) -> int:
+        """Take what can be taken many lines at once, with the lines between; return where that ended."""
+        entry_at, framings = FRAMINGS[format]
+        joiners, pieces = self.joiners, self._pieces
+        at = alone = strided = 0
+        end = len(chunk)
+        while at < end and (alone < STRIDES_TRIED or strided > alone * STRIDE_LINES):
+            line_at = at
+            (time, stream, tag, content), at = entry_at(chunk, at)
+            alone += 1
+            if tag != b"F" or stream in pieces:
+                self._piece(time, stream, tag == b"F", content)
+                continue
+            joiner = joiners.get(stream) or self._joiner(stream)
+            joiner.take(time, content)
+            if joiner.strides and (after := joiner.take_stretch(chunk, line_at, at, framings[stream])) > at:
+                strided += chunk.count(b"\n", at, after)
+                at = after
+        return at
 
     def _joiner(self, stream: bytes) -> Joins:
         if stream not in self.joiners:

@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from sampan.logs.assembling import single
     from sampan.logs.joining.explaining import Explaining, explanation
     from sampan.logs.reading.stream import open_stream
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             records = file.read()
             ended = records is None
             taken = dict.fromkeys(file.assembler.joiners, 0)
-            for stream, record in file.finish() if records is None else records:
+            for stream, record in single(file.finish() if records is None else records):
                 joiner = file.assembler.joiners[stream]
                 assert isinstance(joiner, Explaining)
                 reasons = joiner.explained[taken[stream]] if stream in taken else []

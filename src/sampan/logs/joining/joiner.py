@@ -7,56 +7,21 @@ belong to it, should the trace go on, are held; if it does not, they are taken a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from sampan.logs.joining.languages import LANGUAGES
 from sampan.logs.joining.learning import NOTHING_LEARNED, Learner
 from sampan.logs.joining.machine import Entered, Machine, State
+from sampan.logs.joining.record import Record, new_record
+from sampan.logs.joining.signs import BULLET, CLOSER, HARMLESS, HARMLESS_BYTES, OPENER, PREFIX, near
+from sampan.logs.joining.stretch import Framing, Run, Turns
 
 BUILT_IN = Machine(LANGUAGES)
-LEVEL = (
-    rb"TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|ERR|FATAL|CRIT(?:ICAL)?|SEVERE|ALERT|EMERG|PANIC|"
-    rb"trace|debug|info|notice|warn(?:ing)?|error|fatal|critical"
-)
-PREFIX = re.compile(
-    rb"[\[(<]?(?:\d{4}[-/]\d\d[-/]\d\d|\d\d:\d\d:\d\d|\d\d/[A-Z]?[a-z0-9]{2,3}/\d{2,4})|"
-    rb"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d|[IWEF]\d{4} \d\d:|"
-    rb"\[?(?:" + LEVEL + rb")[\]: \t(]|(?:time|level|ts|t|lvl|severity)=|\{\"|<\d+>\d? ?|\d+\.\d+\.\d+\.\d+ "
-)
-"""How lines of a log begin that say when, or how bad."""
-HARMLESS = re.compile(
-    rb"\b(?:INFO|DEBUG|TRACE|NOTICE|FINE|FINER|FINEST|CONFIG|VERBOSE)\b|"
-    rb"(?:level|lvl|severity)\"?[=:] ?\"?(?:info|debug|trace|notice)|^I\d{4} |\[(?:info|debug|trace|notice)\]"
-)
-HARMLESS_BYTES = 160
-BULLET = re.compile(rb"\s+[*>-] ")
-CLOSER = re.compile(rb"[}\])]+[;,]?\s*$")
-OPENER = re.compile(rb"[{\[(]\s*$")
-SPACES = frozenset(b" \t")
 TRACEBACK_ENDS = (b"last):", b"ast):\r")
-new_record = tuple.__new__
-NEAR_NANOSECONDS = 1_000_000
+TRACEBACK_END = b"last):"
 MANY_TENTATIVE = 100
 """Lines held for a trace that may never come."""
-
-
-class Record(NamedTuple):
-    """One record. ``text`` has its lines with ``\\n`` between them."""
-
-    time: bytes
-    """Of its first line."""
-    text: bytes
-    lines: int
-    rule: str
-    """What joined it: a language, ``indentation``, ``learned``, a user's rule; ``""`` for a single line."""
-    why: str
-    """Why it ended: ``next``, ``complete``, ``timeout``, ``limit``, ``end``."""
-    id: str = ""
-    part: int = 0
-    """Records over the limits go on in further ones with the same ``id``: parts 1, 2, ..."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +32,17 @@ class Limits:
     bytes: int = 1 << 20
 
 
-def near(earlier: bytes, later: bytes) -> bool:
-    """Whether two times of RFC 3339 in one zone are within a millisecond."""
-    if not earlier or earlier[:19] != later[:19]:
-        return False
-    first, second = (int(time[20:].rstrip(b"Z").ljust(9, b"0")[:9] or b"0") for time in (earlier, later))
-    return second - first < NEAR_NANOSECONDS
-
-
-Saved = tuple[list[tuple[bytes, bytes]], int, tuple[str, str] | None, str, int, int, str, bytes, bool, bytes]
+Saved = tuple[list[tuple[bytes, bytes]], int, tuple[str, str] | None, str, int, int, str, bytes, bool, bytes, bytes]
 
 
 class Joiner:
     """Joins the lines of one stream. ``done`` collects the records; ``start`` is a user's beginning of records."""
 
     kind = ""
+    strides = True
 
     def __init__(self, machine: Machine = BUILT_IN, limits: Limits | None = None, learns: bool = True) -> None:
-        self.done: list[Record] = []
+        self.done: list[Record | Run] = []
         self._learner = Learner() if learns else NOTHING_LEARNED
         self._machine, self._by_byte = machine, machine.by_byte
         self._limits = limits or Limits()
@@ -103,6 +61,8 @@ class Joiner:
         self._torn = False
         self._cut_head = b""
         """The first line of a record that goes on after a cut."""
+        self._cut_time = b""
+        """When the last line before the cut was written."""
 
     @property
     def learned(self) -> bytes:
@@ -123,10 +83,13 @@ class Joiner:
     def take(self, time: bytes, line: bytes) -> None:
         """Take one line, without its newline."""
         state = self._state
-        if state is None:
+        if state is not None and self._goes_on(time, line, state):
+            return
+        if self._state is None:
             start = self._learner.start
             if start is not None and start.match(line) is not None and line[-6:] not in TRACEBACK_ENDS:
                 # most lines of most streams: a record begins, as this stream's do
+                self._learner.misses = 0
                 lines = self._lines
                 if len(lines) == 1 and not self._id and len(line) <= self._quick_bytes:
                     self.done.append(new_record(Record, (self._times[0], lines[0], 1, "", "next", "", 0)))
@@ -134,8 +97,6 @@ class Joiner:
                 else:
                     self._open(time, line, None)
                 return
-        elif self._goes_on(time, line, state):
-            return
         entries = self._by_byte[line[0]] if line else None
         entered = entries.enter(line) if entries is not None else None
         if entered is not None:
@@ -146,6 +107,55 @@ class Joiner:
         else:
             self._learner.see(line)
             self._open(time, line, None)
+
+    def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int:
+        """Take as many lines of a chunk from ``at`` on as need no closer look, when the line at ``line_at`` was taken; return
+        where they end, ``at`` where the next line is to be taken by itself. It is as if each had been taken by itself."""
+        state, beginnings = self._state, self._learner.stretch
+        if state is None:
+            if beginnings is None or self._id:
+                return at
+            return self._take_beginnings(chunk, line_at, at, framing, beginnings)
+        if state.stretch is not None and len(self._lines) - self._firm < MANY_TENTATIVE:
+            return self._take_more_of_a_trace(chunk, at, framing, *state.stretch)
+        return at
+
+    def _take_beginnings(self, chunk: bytes, line_at: int, at: int, framing: Framing, turns: Turns) -> int:
+        """Take lines that begin records. The last one may go on: it is the open record."""
+        end = framing.stretch(turns)(chunk, at).end()
+        if end == at:
+            return at
+        trace = chunk.find(TRACEBACK_END, at, end)
+        if trace >= 0:
+            end = max(chunk.rfind(b"\n", at, trace) + 1, at)
+        if end == at or end - at > self._quick_bytes:
+            return at
+        self._learner.misses = 0
+        last = chunk.rfind(b"\n", at - 1, end - 1) + 1 or at
+        time, line = framing.entry(chunk[last : end - 1])
+        lines, begin = self._lines, at
+        if len(lines) == 1 and framing.size(self._times[0], lines[0]) == at - line_at:
+            begin = line_at  # the open record is the line before, as it stands there
+        elif lines:
+            self._close("next")
+        if begin < last:
+            self.done.append(Run(chunk[begin:last], framing))
+        self._lines, self._times, self._firm, self._size = [line], [time], 1, len(line)
+        self._rule = ""
+        return end
+
+    def _take_more_of_a_trace(self, chunk: bytes, at: int, framing: Framing, turns: Turns, state: State) -> int:
+        end = framing.stretch(turns)(chunk, at).end()
+        if end == at or self._size + end - at > self._limits.bytes:
+            return at
+        times, lines = framing.entries(chunk[at:end])
+        if len(self._lines) + len(lines) >= self._limits.lines:
+            return at
+        self._times += times
+        self._lines += lines
+        self._size += sum(map(len, lines)) + len(lines)
+        self._state, self._firm, self._rule = state, len(self._lines), state.language
+        return end
 
     def take_piece(self, time: bytes, piece: bytes, last: bool) -> None:
         """Take a piece of a line that is over the limits; each is a part of the line's record, and what follows the last
@@ -163,7 +173,11 @@ class Joiner:
         following = state.next(line)
         if following is None and (state.text or state.near) and not self._begins(line):
             following = state.text
-            if following is None and state.fits_near(line) and near(self._times[-1], time):
+            if (
+                following is None
+                and state.fits_near(line)
+                and near(self._times[-1] if self._times else self._cut_time, time)
+            ):
                 following = state.near
         if following is not None and len(self._lines) - self._firm < MANY_TENTATIVE:
             self._append(time, line, following)
@@ -189,12 +203,12 @@ class Joiner:
             self._cut_head,
             self._torn,
             self.learned,
+            self._cut_time,
         )
 
     def restore(self, saved: Saved) -> None:
-        held, self._firm, state, self._rule, self._part, self._split, self._id, self._cut_head, self._torn, learned = (
-            saved
-        )
+        held, self._firm, state, self._rule, self._part, self._split, self._id, self._cut_head, self._torn = saved[:9]
+        learned, self._cut_time = saved[9:]
         self._times, self._lines = [time for time, _ in held], [line for _, line in held]
         self._size = sum(map(len, self._lines)) + max(len(held) - 1, 0)
         self._state = self._machine.states.get((state[0], state[1])) if state is not None else None
@@ -291,6 +305,7 @@ class Joiner:
     def _cut(self) -> None:
         """Let go of what the open record has, and go on with the same one."""
         state, rule, head = self._state, self._rule, self._head()
+        self._cut_time = self._times[-1]
         self._firm = len(self._lines)
         if not self._id:
             self._split += 1

@@ -9,7 +9,7 @@ of a line, without capturing groups. ``TEXT`` stands for any line that does not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 TEXT = b"\x00text"
@@ -21,6 +21,9 @@ EVERY = bytes(range(256))
 BLANK = rb"\s*$"
 INDENTED = rb'\s+(?!File "|[+|][ +|]*Exception Group)\S'
 """An indented line that begins no trace of its own."""
+INDENTED_MORE = rb'[ \t]++(?!File "|[+|])\S'
+"""``INDENTED`` for stretches, as is the next for ``BLANK``."""
+BLANK_LINE = rb"[^\S\n]*+(?=\n)"
 
 
 class Entry(NamedTuple):
@@ -40,6 +43,14 @@ class Step(NamedTuple):
     state: str
 
 
+class Stretch(NamedTuple):
+    """What is taken many lines at once: each of ``turns``, patterns of lines that follow one another, leads to a firm state.
+    A pattern may match fewer lines than a step of its states, never others, and must not match a line's end."""
+
+    turns: tuple[tuple[bytes, ...], ...]
+    state: str
+
+
 @dataclass(frozen=True)
 class Language:
     name: str
@@ -48,3 +59,5 @@ class Language:
     tentative: frozenset[str] = frozenset()
     last: frozenset[str] = frozenset()
     """States after which nothing follows."""
+    stretches: Mapping[str, Stretch] = field(default_factory=dict)
+    """By states, what most lines that follow are."""

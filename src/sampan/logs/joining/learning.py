@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
+
+from sampan.logs.joining.stretch import Turns
 
 TOKEN = re.compile(rb"\d+|[A-Za-z]+|\s+|.", re.DOTALL)
 TOKENS = 16
@@ -17,6 +20,8 @@ HEAD_BYTES = 48
 ENOUGH_LINES = 12
 AGREE = 0.9
 MOST_LINES = 400
+SHARED = 256
+"""Beginnings that several streams may have: what is compiled of them is kept once."""
 SAMPLE = 64
 """A stream whose lines have nothing in common after ``MOST_LINES`` is looked at once in so many lines."""
 
@@ -47,21 +52,23 @@ def pattern_of(shape: tuple[bytes, ...]) -> bytes:
 
 
 class Learner:
-    """Learns one stream. ``start`` matches the beginning of a record, None while none is known; ``pattern`` is its text."""
+    """Learns one stream. ``start`` matches the beginning of a record, None while none is known; ``pattern`` is its text, and
+    ``stretch`` the same for lines that have their ends."""
 
-    __slots__ = ("_due", "_misses", "_shapes", "_total", "pattern", "start")
+    __slots__ = ("_due", "_shapes", "_total", "misses", "pattern", "start", "stretch")
 
     def __init__(self) -> None:
         self._shapes: Counter[tuple[bytes, ...]] = Counter()
-        self._total = self._misses = 0
+        self._total = self.misses = 0
         self._due = ENOUGH_LINES
         self.start: re.Pattern[bytes] | None = None
         self.pattern = b""
+        self.stretch: Turns | None = None
 
     def see(self, line: bytes) -> None:
         """Take a line that begins a record, as far as is known. What is learned is not learned again."""
         if self.start is not None:
-            self._misses = 0
+            self.misses = 0
             return
         if self._total >= MOST_LINES and self._total % SAMPLE:
             self._total += 1
@@ -73,24 +80,24 @@ class Learner:
             self._conclude()
 
     def restore(self, pattern: bytes) -> None:
-        """Take what was learned before a restart."""
+        """Take what is learned, or was before a restart."""
         self.pattern, self.start = pattern, re.compile(pattern) if pattern else None
+        self.stretch = turns_of(pattern) if pattern and b"\n" not in pattern else None
 
     def miss(self) -> None:
         """Take in that a line did not begin as records do. Many in a row: the stream has changed."""
-        self._misses += 1
-        if self._misses > 10 * ENOUGH_LINES:
-            self.start, self.pattern = None, b""
+        self.misses += 1
+        if self.misses > 10 * ENOUGH_LINES:
+            self.restore(b"")
             self._shapes.clear()
-            self._total = self._misses = 0
+            self._total = self.misses = 0
             self._due = ENOUGH_LINES
 
     def _conclude(self) -> None:
         found = without_words(common(self._shapes, sum(self._shapes.values())))
         pattern = pattern_of(found) if says_something(found) else b""
         if pattern != self.pattern:
-            self.pattern = pattern
-            self.start = re.compile(pattern) if pattern else None
+            self.restore(pattern)
 
 
 def common(shapes: Counter[tuple[bytes, ...]], total: int) -> tuple[bytes, ...]:
@@ -116,6 +123,11 @@ def without_words(shape: tuple[bytes, ...]) -> tuple[bytes, ...]:
     while end and shape[end - 1] in (b"a", b" "):
         end -= 1
     return shape[:end]
+
+
+@lru_cache(SHARED)
+def turns_of(pattern: bytes) -> Turns:
+    return Turns(((pattern.replace(rb"\s+", rb"[^\S\n]+"),),))
 
 
 class _Nothing(Learner):

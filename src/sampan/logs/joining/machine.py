@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sampan.logs.joining.language import NEAR, TEXT, Entry, Language
+from sampan.logs.joining.stretch import Turns
 
 SPECIAL = frozenset(b"\\.^$*+?{}[]()|")
 
@@ -17,7 +18,7 @@ SPECIAL = frozenset(b"\\.^$*+?{}[]()|")
 class State:
     """One state of one language. ``next`` returns the state after a line, None where the trace does not go on."""
 
-    __slots__ = ("_match", "_targets", "fits_near", "language", "last", "name", "near", "tentative", "text")
+    __slots__ = ("_match", "_targets", "fits_near", "language", "last", "name", "near", "stretch", "tentative", "text")
 
     def __init__(self, language: str, name: str, tentative: bool, last: bool) -> None:
         self.language, self.name, self.tentative, self.last = language, name, tentative, last
@@ -25,6 +26,8 @@ class State:
         """The state after any line that does not look like the beginning of a record."""
         self.near: State | None = None
         """The state after a line that ``fits_near``, if it was written within a millisecond of the one before."""
+        self.stretch: tuple[Turns, State] | None = None
+        """The turns of a stretch, and the state after it."""
         self._match = self.fits_near = re.compile(rb"(?!)").match
         self._targets: tuple[State, ...] = ()
 
@@ -85,6 +88,8 @@ def states_of(language: Language) -> dict[str, State]:
     states = {name: State(language.name, name, name in language.tentative, name in language.last) for name in names}
     for name, steps in language.steps.items():
         states[name].link([(step.pattern, states[step.state]) for step in steps])
+    for name, (turns, target) in language.stretches.items():
+        states[name].stretch = (Turns(turns), states[target])
     return states
 
 

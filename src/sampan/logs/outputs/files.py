@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sampan.logs.outputs.lines import lines
 from sampan.logs.outputs.options import Options
 from sampan.logs.outputs.output import Batch, Delivery, Output, Undelivered, json_line, text_line
 
@@ -32,7 +33,7 @@ class File:
         return self._length
 
     async def deliver(self, batch: Batch) -> int:
-        data = b"".join(map(self._line, batch))
+        data = lines(batch, self._line)
         try:
             await asyncio.to_thread(self._write, data)
         except OSError as error:  # a full disk, say: what was written of it is written over
@@ -62,7 +63,7 @@ class Stdout:
         return 0
 
     async def deliver(self, batch: Batch) -> int:
-        await asyncio.to_thread(self._write, b"".join(map(self._line, batch)))
+        await asyncio.to_thread(self._write, lines(batch, self._line))
         return 0
 
     def _write(self, data: bytes) -> None:

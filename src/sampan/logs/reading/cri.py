@@ -10,6 +10,7 @@ import re
 from sampan.logs.reading.line import Line
 
 ENTRY = re.compile(rb"(?m)^([^ \n]+) (stdout|stderr) ([FP])[^ \n]*(?: ([^\n]*))?\n")
+ONE_ENTRY = re.compile(rb"(\S++) (stdout|stderr) ([FP])[^ \n]*+(?: ([^\n]*+))?\n")
 WHOLE = re.compile(rb"\S+ (?:stdout|stderr) [FP][^ \n]*(?: |$)")
 
 
@@ -20,6 +21,16 @@ def lines(chunk: bytes) -> list[Line]:
     if len(found) == chunk.count(b"\n"):
         return found
     return [entry(line) for line in chunk.split(b"\n")[:-1]]
+
+
+def entry_at(chunk: bytes, at: int) -> tuple[Line, int]:
+    """Return the entry of the line that begins at ``at``, and where the next one begins."""
+    found = ONE_ENTRY.match(chunk, at)
+    if found is None:
+        end = chunk.find(b"\n", at) + 1
+        return entry(chunk[at : end - 1]), end
+    time, stream, tag, content = found.groups(b"")
+    return (time, stream, tag, content), found.end()
 
 
 def entry(line: bytes) -> Line:

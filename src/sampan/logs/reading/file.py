@@ -117,7 +117,7 @@ class LogFile:
     def _feed(self, whole: bytes) -> list[Assembled]:
         if not self.format:
             self.format = detect(whole)
-        return self.assembler.feed(FORMATS[self.format](whole))
+        return self.assembler.feed_chunk(self.format, whole)
 
     def _tear(self) -> list[Assembled]:
         """Let the first piece of a very long entry go on."""

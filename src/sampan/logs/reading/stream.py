@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from sampan.logs.assembling import Assembled, Joins
-from sampan.logs.joining import Joiner
+from sampan.logs.assembling import Joins, single
+from sampan.logs.joining import Joiner, Record
 from sampan.logs.reading.content import Content, open_content
 from sampan.logs.reading.file import LogFile
 
@@ -45,12 +45,14 @@ def open_stream(path: str, format: str = "", make_joiner: Callable[[], Joins] = 
     return LogFile(path, content, key, make_joiner, format)
 
 
-def records_of(path: str, format: str = "", make_joiner: Callable[[], Joins] = Joiner) -> Iterator[Assembled]:
+def records_of(
+    path: str, format: str = "", make_joiner: Callable[[], Joins] = Joiner
+) -> Iterator[tuple[bytes, Record]]:
     """Yield the records of a file, or of stdin for ``-``. Raises ``OSError``."""
     file = open_stream(path, format, make_joiner)
     try:
         while (records := file.read()) is not None:
-            yield from records
-        yield from file.finish()
+            yield from single(records)
+        yield from single(file.finish())
     finally:
         file.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.logs.joining import Limits, Record
+from sampan.logs.joining import Framing, Limits, Record, Run
 from sampan.logs.rules.rule import Rule
 
 Saved = tuple[list[tuple[bytes, bytes]], str, int, int, str, bool]
@@ -11,9 +11,12 @@ Saved = tuple[list[tuple[bytes, bytes]], str, int, int, str, bool]
 class RuleJoiner:
     """Of the same shape as ``joining.Joiner``."""
 
+    strides = False
+    learned = b""
+
     def __init__(self, rule: Rule, limits: Limits | None = None) -> None:
         self.kind = rule.name
-        self.done: list[Record] = []
+        self.done: list[Record | Run] = []
         self.timeout_seconds = rule.timeout_seconds
         self._rule, self._most_bytes = rule, (limits or Limits()).bytes
         self._held: list[tuple[bytes, bytes]] = []
@@ -40,6 +43,9 @@ class RuleJoiner:
             self._part, self._id = 0, ""
         elif len(self._held) >= self._rule.max_lines or self._size > self._most_bytes:
             self._cut()
+
+    def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int:
+        return at
 
     def take_piece(self, time: bytes, piece: bytes, last: bool) -> None:
         """Take a piece of a line that is over the limits."""

@@ -4,7 +4,7 @@ Source: System.Exception.ToString, documented form.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import LETTERS, TEXT, Entry, Language, Step
+from sampan.logs.joining.language import LETTERS, TEXT, Entry, Language, Step, Stretch
 
 NAME = rb"(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*Exception"
 HEADER = rb"(?:Unhandled exception\.? |Unhandled Exception: )?" + NAME + rb"(?: \(0x[0-9A-Fa-f]+\))?(?::.*|\s*)$"
@@ -22,4 +22,5 @@ LANGUAGE = Language(
         "frames": (Step(FRAME, "frames"),),
     },
     tentative=frozenset({"message"}),
+    stretches=dict.fromkeys(("header", "message", "frames"), Stretch(((rb"[ \t]++at \S",),), "frames")),
 )

@@ -4,7 +4,7 @@ Source: the Dart VM's documented form.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import TEXT, Entry, Language, Step
+from sampan.logs.joining.language import TEXT, Entry, Language, Step, Stretch
 
 FRAME = rb"#\d+\s+\S|<asynchronous suspension>|\.\.\."
 
@@ -21,4 +21,5 @@ LANGUAGE = Language(
         "frames": (Step(FRAME, "frames"),),
     },
     tentative=frozenset({"message"}),
+    stretches={"frames": Stretch(((rb"#\d++[ \t]++\S",),), "frames")},
 )

@@ -4,7 +4,7 @@ Source: Exception.format, documented forms.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import INDENTED, Entry, Language, Step
+from sampan.logs.joining.language import INDENTED, INDENTED_MORE, Entry, Language, Step, Stretch
 
 FRAME = rb"\s+\(.*\) .*:\d+: |" + INDENTED
 
@@ -21,4 +21,5 @@ LANGUAGE = Language(
             ),
         ),
     },
+    stretches={"frames": Stretch(((INDENTED_MORE,),), "frames")},
 )

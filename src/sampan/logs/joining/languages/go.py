@@ -4,7 +4,7 @@ Source: runtime/traceback.go, ThreadSanitizer's report in Go's form, and the pro
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, INDENTED, TEXT, Entry, Language, Step
+from sampan.logs.joining.language import BLANK, INDENTED, TEXT, Entry, Language, Step, Stretch
 
 RULER = rb"={18}\s*$"
 GOROUTINE = rb"(?:goroutine \d+\b.*\[.*\]:|runtime stack:|goroutine running on other thread)"
@@ -12,6 +12,7 @@ CALL = (
     rb"[\w./@*()\[\]{}$\-,%~\x80-\xff ]+\(.*\)(?:\s*$| in goroutine)|created by |\t\S|"
     rb"\.\.\.(?:additional|\d+) .*frames|panic\(|" + INDENTED
 )
+CALLS = rb"\t\S|[\w./*]++\([^\n]*\)(?=\n)"
 REGISTERS = rb"[a-z]\w{1,5}\s+0x[0-9a-f]+"
 
 LANGUAGE = Language(
@@ -48,4 +49,5 @@ LANGUAGE = Language(
     },
     tentative=frozenset({"ruler", "panic_gap", "panic_text", "stack_gap"}),
     last=frozenset({"end"}),
+    stretches={"stack": Stretch(((CALLS,),), "stack")},
 )

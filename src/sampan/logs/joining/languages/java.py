@@ -5,7 +5,7 @@ Source: java.lang.Throwable, and the JVM's own output.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, LETTERS, SPACES, TEXT, Entry, Language, Step
+from sampan.logs.joining.language import BLANK, LETTERS, SPACES, TEXT, Entry, Language, Step, Stretch
 
 NAME = rb"(?:[a-zA-Z_$][\w$]*[./])+[A-Z_$][\w$]*"
 THROWABLE = rb"(?:[a-zA-Z_$][\w$]*[./])+[\w$]*?(?:Exception|Error|Throwable|Failure|Fault)\w*"
@@ -15,7 +15,9 @@ FRAME = (
     rb"\s+at [^\s(]+.*[()]|\s+\.\.\. \d+ (?:more|common frames omitted)|"
     rb"\s+- (?:locked|waiting|parking|eliminated)|\s*---[ >]"
 )
+FRAME_LINE = rb"[ \t]++(?:at [^\s(]++[^\n(]*+[(]|[.]{3} \d++ (?:more|common frames omitted))"
 LOGGED = rb"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d\W[AP]M "
+CAUSE_LINE = rb"[ \t]*+(?:Caused by|Suppressed|Wrapped by): "
 CAUSE = rb"\s*(?:Caused by|Suppressed|Wrapped by): ?|\s*\[?CIRCULAR REFERENCE"
 
 LANGUAGE = Language(
@@ -55,4 +57,8 @@ LANGUAGE = Language(
         ),
     },
     tentative=frozenset({"message", "cause_message", "dump_gap"}),
+    stretches=dict.fromkeys(
+        ("header", "message", "frames", "cause", "cause_message"),
+        Stretch(((FRAME_LINE,), (CAUSE_LINE, FRAME_LINE)), "frames"),
+    ),
 )

@@ -4,7 +4,7 @@ Source: Node.js's own output.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, INDENTED, LETTERS, SPACES, TEXT, Entry, Language, Step
+from sampan.logs.joining.language import BLANK, INDENTED, LETTERS, SPACES, TEXT, Entry, Language, Step, Stretch
 
 SOURCE = rb"(?:file://)?(?:/|node:|[A-Z]:\\|evalmachine|\[eval).*:\d+\s*$"
 HEADER = rb"(?:Uncaught )?(?:\[?[A-Za-z_$][\w$]*(?:Error|Exception)\b|\[?Error\b)"
@@ -56,4 +56,5 @@ LANGUAGE = Language(
     },
     tentative=frozenset({"source", "code", "caret", "message", "thrown_message", "frames_gap"}),
     last=frozenset({"end"}),
+    stretches=dict.fromkeys(("header", "message", "frames"), Stretch(((rb"[ \t]++at ",),), "frames")),
 )

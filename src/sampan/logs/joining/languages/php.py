@@ -4,7 +4,7 @@ Source: main/main.c and Zend/zend_exceptions.c, documented forms.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, TEXT, Entry, Language, Step
+from sampan.logs.joining.language import BLANK, TEXT, Entry, Language, Step, Stretch
 
 LEVEL = (
     rb"(?:PHP )?(?:Fatal error|Parse error|Recoverable fatal error|Catchable fatal error|Warning|Notice|Deprecated): "
@@ -28,4 +28,5 @@ LANGUAGE = Language(
     },
     tentative=frozenset({"message", "trace_gap"}),
     last=frozenset({"end"}),
+    stretches={"trace": Stretch(((rb"#\d++ ",),), "trace")},
 )

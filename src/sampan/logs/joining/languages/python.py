@@ -5,7 +5,18 @@ interpreters' own output.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, EVERY, INDENTED, NEAR, SPACES, Entry, Language, Step
+from sampan.logs.joining.language import (
+    BLANK,
+    BLANK_LINE,
+    EVERY,
+    INDENTED,
+    NEAR,
+    SPACES,
+    Entry,
+    Language,
+    Step,
+    Stretch,
+)
 
 TRACEBACK = rb".*Traceback \(most recent call last\):\s*$"
 FRAME = rb'\s+File ".*", line \d+'
@@ -20,6 +31,11 @@ PREAMBLE = (
 WITHIN = rb"\s+(?![+] Exception Group )\S"
 """An indented line, but for the beginning of a group."""
 GROUP_LINE = rb"\s+(?:[|]|[+](?! Exception Group ))"
+WITHIN_LINE = rb"[ \t]++(?![+] Exception Group )\S"
+RAISED_LINE = rb"[A-Za-z_][\w.<>]*+(?::|(?=\n))"
+CHAIN_LINE = rb"During handling of the above exception, |The above exception was the direct cause of "
+TRACEBACK_LINE = rb"Traceback \(most recent call last\):(?=\n)"
+GROUP_LINES = rb"[ \t]++(?:[|]|[+](?! Exception Group ))"
 
 LANGUAGE = Language(
     "python",
@@ -68,4 +84,10 @@ LANGUAGE = Language(
         "group": (Step(GROUP_LINE, "group"), Step(BLANK, "gap")),
     },
     tentative=frozenset({"preamble_gap", "dump_gap", "frames_gap", "gap"}),
+    stretches={
+        "frames": Stretch(
+            ((WITHIN_LINE,), (RAISED_LINE, BLANK_LINE, CHAIN_LINE, BLANK_LINE, TRACEBACK_LINE)), "frames"
+        ),
+        "group": Stretch(((GROUP_LINES,),), "group"),
+    },
 )

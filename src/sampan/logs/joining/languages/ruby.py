@@ -4,7 +4,7 @@ call first). Source: error.c, documented forms.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, INDENTED, NEAR, PATHS, SPACES, Entry, Language, Step
+from sampan.logs.joining.language import BLANK, INDENTED, NEAR, PATHS, SPACES, Entry, Language, Step, Stretch
 
 PLACE = rb"\S+:\d+:in [`'\"]"
 HEADER = rb"\S+:\d+:in [`'\"].*?['\"]: "
@@ -24,4 +24,5 @@ LANGUAGE = Language(
         "gap": (Step(rb".*\^", "header"), Step(FROM, "frames"), Step(INDENTED, "header")),
     },
     tentative=frozenset({"gap"}),
+    stretches=dict.fromkeys(("header", "frames"), Stretch(((rb"[ \t]++from \S+:\d",),), "frames")),
 )

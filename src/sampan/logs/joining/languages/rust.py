@@ -4,7 +4,7 @@ Source: library/std/src/panicking.rs, and the programs' own output.
 
 from __future__ import annotations
 
-from sampan.logs.joining.language import BLANK, INDENTED, TEXT, Entry, Language, Step
+from sampan.logs.joining.language import BLANK, INDENTED, INDENTED_MORE, TEXT, Entry, Language, Step, Stretch
 
 HEADER = rb"thread '.*' (?:\(\d+\) )?panicked at "
 NOTE = rb"note: (?:run with|Some details|[Rr]un with)"
@@ -22,4 +22,5 @@ LANGUAGE = Language(
     },
     tentative=frozenset({"more"}),
     last=frozenset({"end"}),
+    stretches={"frames": Stretch(((INDENTED_MORE,),), "frames")},
 )

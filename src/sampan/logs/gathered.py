@@ -1,0 +1,58 @@
+"""A batch that keeps runs of records as they stand in their files, until somebody wants to see each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import overload
+
+from sampan.logs.joining import Record, Run
+from sampan.logs.log_record import Delivery, Fields, Labels
+
+Part = tuple[Labels, Record | Run, int, Fields | None]
+"""As ``Delivery``, or a run in the place of its record."""
+
+
+class Gathered(Sequence[Delivery]):
+    """A sequence of deliveries. ``parts`` has the runs whole, for those who can give out many records at once."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.size = 0
+        """Bytes of the records, about: runs have their times with them."""
+        self._count = 0
+        self._each: list[Delivery] | None = None
+
+    def add(self, labels: Labels, items: Iterable[Record | Run], observed: int) -> None:
+        """Add records of one stream."""
+        for item in items:
+            self.parts.append((labels, item, observed, None))
+            if isinstance(item, Run):
+                self.size += len(item.raw)
+                self._count += item.lines
+            else:
+                self.size += len(item.text)
+                self._count += 1
+        self._each = None
+
+    def _flat(self) -> list[Delivery]:
+        if self._each is None:
+            self._each = []
+            for labels, item, observed, fields in self.parts:
+                if isinstance(item, Run):
+                    self._each += [(labels, record, observed, fields) for record in item.records()]
+                else:
+                    self._each.append((labels, item, observed, fields))
+        return self._each
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._flat())
+
+    @overload
+    def __getitem__(self, at: int) -> Delivery: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Delivery]: ...
+    def __getitem__(self, at: int | slice) -> Delivery | list[Delivery]:
+        return self._flat()[at]
