@@ -36,6 +36,7 @@ from sampan.gateway import infrastructure
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.install import install
+from sampan.gateway.issuers import Issuer, Issuers
 from sampan.gateway.kinds import resources as kinds
 from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
 from sampan.gateway.limits.service import Limits, serve_limits
@@ -139,6 +140,7 @@ class Agent:
         """Set while every status is written that is due."""
         self.informers = {resource: Informer(client, resource) for resource in WATCHED}
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
+        self.issuers = Issuers(self._issuer_answered, group)
         self._envoy: asyncio.Task[None] | None = None
         self._services: dict[str, Object] = {}
         self._pauses: dict[str, float] = {}
@@ -168,6 +170,7 @@ class Agent:
         self.pipeline.ports.learn(self.informers[ENDPOINT_SLICES].all())
         self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
         self._note_due(self.pipeline.update())
+        self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
         # an Envoy that is there already is told what is gone: only now is it known what should be
         socket, limits_socket = self.config.run_dir / "ads.sock", self.config.run_dir / LIMITS_SOCKET
         for path in (socket, limits_socket):
@@ -194,8 +197,13 @@ class Agent:
             self.pipeline.put_plugin(str(key), self.plugins.live.get(str(key)), self.plugins.problems.get(str(key), ""))
         self.dirty.set()
 
+    def _issuer_answered(self, issuer: Issuer, known: dict[str, Any] | None, problem: str) -> None:
+        self.pipeline.put_issuer(issuer, known, problem)
+        self.dirty.set()
+
     async def settled(self) -> None:
-        """Return when every status is written."""
+        """Return when every status is written, of what is known after each issuer was asked."""
+        await self.issuers.tried()
         await self.told.wait()
         while self.dirty.is_set() or self.pipeline.due or self._due:
             await asyncio.sleep(0)
@@ -213,6 +221,7 @@ class Agent:
             self.dirty.clear()
             await asyncio.sleep(0)  # the events of this tick go together
             number = self.pipeline.update()
+            self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
             self._note_due(number)
             if self.pipeline.gateways or self.pipeline.waypoints:
                 self._ensure_envoy()

@@ -17,8 +17,10 @@ from typing import Any
 from sampan.gateway.infrastructure import HostPorts, Port, Ports
 from sampan.gateway.ingress.stage import Ingresses
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
+from sampan.gateway.issuers import Issuer
 from sampan.gateway.kinds import resources as r
 from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
+from sampan.gateway.middlewares import issuer_of
 from sampan.gateway.middlewares.hooked import hook_app, hook_key
 from sampan.gateway.middlewares.limits import LIMITS
 from sampan.gateway.model.backends import ClusterRef
@@ -82,6 +84,8 @@ class Pipeline:
         self._inner: dict[str, set[tuple[str, str]]] = {}
         self._users: dict[str, Counter[str]] = {}
         self._consumers: set[RouteId] = set()
+        self.issuers: dict[tuple[str, str], Issuer | None] = {}
+        """Middleware → the OpenID issuer that it names."""
         self._parted: set[str] = set()
         """Tables that are, or were, asked to have one for each host."""
         self._defaults: dict[Place, tuple[Ranked, ...]] = {}
@@ -128,6 +132,11 @@ class Pipeline:
         self.world.put("PluginProblem", key, problem or None)
         if self.world.put("LivePlugin", key, live):
             self.world.dirty.add(("plugin", key))
+
+    def put_issuer(self, issuer: Issuer, known: dict[str, Any] | None, problem: str) -> None:
+        """Take over what an OpenID issuer says of itself (None: that is not known), and what is wrong with it."""
+        self.world.put("Discovery", issuer, known)
+        self.world.put("DiscoveryProblem", issuer, problem or None)
 
     def _on_answer(self, type_url: str, name: str, number: int, text: str) -> None:
         self.world.put("Refusal", (type_url, name), text or None)
@@ -242,6 +251,7 @@ class Pipeline:
         else:
             self._consumers.discard(identity)
         self._clusters.set(("route", *identity), new.clusters if new is not None else frozenset())
+        self._secrets.set(("route", *identity), new.secrets if new is not None else frozenset())
 
     def _set_streams(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
         before, after = old.streams if old else {}, new.streams if new else {}
@@ -357,7 +367,9 @@ class Pipeline:
         self._inner[table] = set(made)
 
     def _compute_hook(self, kind: str, key: str) -> None:
-        """Make what stands behind a Middleware that Python decides; what is wrong with it is told by its routes."""
+        """Make what stands behind a Middleware: the hook that decides, the issuer to ask. Its routes tell what is wrong."""
+        spec = (self.world.get(kind, key) or {}).get("spec") or {}
+        self.issuers[kind, key] = issuer_of(spec, key.partition("/")[0], self.world)
         app = hook_app(self.world, kind, key)
         name = hook_key(kind, key)
         if self.world.put("Hook", name, app) or app is not None:

@@ -86,6 +86,8 @@ class Draft:
     redirect: dict[str, Any] | None = None
     direct_response: dict[str, Any] | None = None
     http_filters: set[HttpFilter] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set)
+    """SDS names of what its filters ask for."""
     notes: list[tuple[str, str]] = field(default_factory=list)
     """Reason and message of what is not well with a reference though the rule is served."""
 

@@ -74,7 +74,7 @@ def make(settings: dict[str, Any]) -> Function:
             answer = await session.request(
                 method, settings["address"], headers=asked_headers(request), allow_redirects=False
             )
-            body = await answer.content.read(MOST_BYTES)
+            body = await read_at_most(answer.content, MOST_BYTES)
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             return request.respond(500, f"the authentication server does not answer: {type(error).__name__}\n")
         finally_headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -105,6 +105,16 @@ def refused(request: Request, settings: dict[str, Any], status: int, headers: di
     if "location" in headers and not settings["preserveLocationHeader"]:
         headers["location"] = urljoin(settings["address"], headers["location"])
     return request.respond(status, body, {name: value for name, value in headers.items() if name not in HOP_BY_HOP})
+
+
+async def read_at_most(content: Any, most: int) -> bytes:
+    """Return the beginning of a body, or all of it."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) >= most:
+            break
+    return bytes(body[:most])
 
 
 def resolver_of(address: str) -> Any:

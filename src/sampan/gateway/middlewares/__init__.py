@@ -12,6 +12,7 @@ from dataclasses import replace
 from types import ModuleType
 
 from sampan.gateway.filters.seam import Draft, Site
+from sampan.gateway.issuers import Issuer
 from sampan.gateway.kinds.resources import OWN_GROUP
 from sampan.gateway.middlewares import (
     add_prefix,
@@ -35,6 +36,8 @@ from sampan.gateway.middlewares import (
     in_flight_req,
     ip_allow_list,
     jwt,
+    oauth2,
+    oidc,
     pass_tls_client_cert,
     plugin,
     rate_limit,
@@ -46,7 +49,8 @@ from sampan.gateway.middlewares import (
     strip_prefix,
     strip_prefix_regex,
 )
-from sampan.gateway.model.verdicts import Unsupported
+from sampan.gateway.model.verdicts import Unresolved, Unsupported
+from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
 MIDDLEWARES: dict[str, ModuleType] = {
@@ -83,8 +87,18 @@ OWN: dict[str, ModuleType] = {
     "csrf": csrf,
     "fault": fault,
     "jwt": jwt,
+    "oauth2": oauth2,
+    "oidc": oidc,
 }
 """Those that Traefik does not have, or sells: in a Middleware of our own group alone."""
+
+
+def issuer_of(spec: Object, namespace: str, world: World) -> Issuer | None:
+    """Return the OpenID issuer that a Middleware has asked, None where it has none (or is not well: its routes tell that)."""
+    try:
+        return oidc.issuer_of(spec["oidc"] or {}, namespace, world) if set(spec) == {"oidc"} else None
+    except (Unsupported, Unresolved):
+        return None
 
 
 def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:

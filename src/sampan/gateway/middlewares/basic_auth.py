@@ -11,8 +11,8 @@ import hashlib
 from typing import Any
 
 from sampan.gateway.hooks.passwords import users_of
-from sampan.gateway.middlewares.secrets import text_of
 from sampan.gateway.model.certificates import field
+from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object

@@ -10,8 +10,9 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from sampan.gateway.middlewares.secrets import text_of
-from sampan.gateway.model.verdicts import Unresolved, Unsupported
+from sampan.gateway.model.secrets import text_of
+from sampan.gateway.model.urls import connect_to
+from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
@@ -29,9 +30,6 @@ OPTIONS = (
 )
 TLS_OPTIONS = ("caSecret", "insecureSkipVerify")
 HOOK = "forward_auth"
-SERVICE_NAME = re.compile(
-    r"(?P<name>[a-z0-9-]+)(?:\.(?P<namespace>[a-z0-9-]+)(?P<svc>\.svc(?:\.cluster\.local\.?)?)?)?", re.IGNORECASE
-)
 
 
 def settings_of(settings: Object, namespace: str, world: World) -> dict[str, Any]:
@@ -57,26 +55,6 @@ def settings_of(settings: Object, namespace: str, world: World) -> dict[str, Any
         "headerField": settings.get("headerField") or "",
         "authSigninURL": settings.get("authSigninURL") or "",
     }
-
-
-def connect_to(hostname: str, namespace: str, world: World) -> str:
-    """Return the address of the Service that a name means in that namespace, as it would to a pod there; ``""`` where it
-    means none, and the machine's own DNS is asked. Raises ``Unresolved`` for a name that can only be a Service's."""
-    named = SERVICE_NAME.fullmatch(hostname)
-    if named is None:
-        return ""
-    key = f"{named['namespace'] or namespace}/{named['name']}"
-    service = world.get("Service", key)
-    if service is None:
-        if named["svc"]:
-            raise Unresolved("InvalidMiddleware", f"Service {key} does not exist")
-        return ""
-    if service["spec"].get("type") == "ExternalName":
-        return str(service["spec"].get("externalName") or "")
-    address = str(service["spec"].get("clusterIP") or "")
-    if address in ("", "None"):
-        raise Unresolved("InvalidMiddleware", f"Service {key} has no address of its own (clusterIP)")
-    return address
 
 
 def tls_of(tls: Object | None, namespace: str, world: World) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.middlewares.errors import reference_to
-from sampan.gateway.middlewares.secrets import text_of
+from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.schema.objects import Object
 

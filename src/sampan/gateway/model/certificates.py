@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import hmac
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +18,7 @@ from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
-CERTIFICATE, AUTHORITIES = "certificate ", "authorities "
+CERTIFICATE, AUTHORITIES, GENERIC = "certificate ", "authorities ", "generic "
 
 
 def certificate(world: World, kind: str, namespace: str, reference: Object, reason: str) -> str:
@@ -113,6 +115,15 @@ def authorities(
     return (AUTHORITIES + ",".join(good) if good else ""), problems
 
 
+def generic(world: World, key: str, entry: str, otherwise: str = "") -> bytes:
+    """Return what a Secret has under an entry; where it has nothing there, a key made of ``otherwise``, which it has."""
+    secret = world.get("Secret", key) or {}
+    content = field(secret, entry)
+    if content or not otherwise or not (seed := field(secret, otherwise)):
+        return content
+    return hmac.new(seed, f"sampan {entry}".encode(), hashlib.sha256).hexdigest().encode()
+
+
 def secret_of(world: World, name: str) -> dict[str, Any] | None:
     """Return Envoy's ``Secret`` message for an SDS name, None when its source is gone."""
     if name.startswith(CERTIFICATE):
@@ -124,6 +135,9 @@ def secret_of(world: World, name: str) -> dict[str, Any] | None:
             "private_key": {"inline_bytes": field(secret, "tls.key")},
         }
         return {"name": name, "tls_certificate": pair}
+    if name.startswith(GENERIC):
+        content = generic(world, *name.removeprefix(GENERIC).split(" "))
+        return {"name": name, "generic_secret": {"secret": {"inline_bytes": content}}} if content else None
     bundle = []
     for entry in name.removeprefix(AUTHORITIES).split(","):
         kind, _, key = entry.partition(" ")

@@ -48,6 +48,7 @@ class Compiled:
     http_filters: set[HttpFilter] = field(default_factory=set)
     problems: list[Verdict] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set)
 
 
 def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
@@ -77,6 +78,7 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     if not compiled:  # not attached: what is wrong with its references is told all the same
         compiled[0, "", False, False, NOTHING] = compile_rules(world, route, 80, "", False, False, NOTHING)
         compiled[0, "", False, False, NOTHING].clusters.clear()
+        compiled[0, "", False, False, NOTHING].secrets.clear()
     first = next(iter(compiled.values()))
     return RouteModel(
         RouteId(kind, key),
@@ -89,6 +91,7 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         tuple(dict.fromkeys(first.problems)),
         tuple(first.dropped),
         len(route["spec"].get("rules") or ()),
+        frozenset().union(*(entry.secrets for entry in compiled.values())),
     )
 
 
@@ -141,6 +144,7 @@ def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> dict[str, 
         result.problems.append(error.verdict)
         draft = Draft(direct_response={"status": 500})
     result.http_filters |= draft.http_filters - set(ALWAYS)
+    result.secrets |= draft.secrets
     result.problems += [Verdict(*note) for note in draft.notes]
     if draft.redirect is not None:
         return {**draft.route, "redirect": draft.redirect}

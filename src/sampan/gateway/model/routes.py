@@ -60,3 +60,5 @@ class RouteModel:
     dropped: tuple[str, ...]
     """Why rules are not served at all, one text for each."""
     rules: int
+    secrets: frozenset[str] = frozenset()
+    """SDS names of what its filters ask for."""

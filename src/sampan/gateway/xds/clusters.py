@@ -6,17 +6,22 @@ from collections.abc import Iterable
 from math import lcm
 from typing import Any
 
+from sampan.gateway.model import urls
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef, policy_of, service_port
 from sampan.gateway.model.durations import milliseconds
 from sampan.gateway.model.indexes import SLICES
 from sampan.gateway.model.policies import SYSTEM, TlsPolicy, traffic_policy, validation_of
 from sampan.gateway.model.routes import Share
+from sampan.gateway.model.secrets import text_of
+from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
-from sampan.gateway.xds.tls import ADS_SOURCE, upstream_socket
+from sampan.gateway.xds.tls import ADS_SOURCE, upstream_socket, url_socket
 from sampan.schema.objects import Object
 
-STATIC, STRICT_DNS, EDS = 0, 1, 3
+STATIC, STRICT_DNS, LOGICAL_DNS, EDS = 0, 1, 2, 3
 UDP = 1
+ALL = 4
+"""Both families: with ``LOGICAL_DNS``, the one that answers first is connected to (RFC 8305)."""
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HTTP2_PORTS = ("kubernetes.io/h2c", "grpc")
 MANY = {"value": 1_000_000}
@@ -27,6 +32,8 @@ def service_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     """Return the cluster of a Service's port or an XBackend, None when it is gone. Reads its policies."""
     if ref.kind == "XBackend":
         return external_cluster(world, ref)
+    if ref.kind == urls.KIND:
+        return url_cluster(world, ref)
     service = world.get("Service", ref.key)
     port = service_port(service, ref.port, "UDP" if ref.protocol == "udp" else "TCP") if service is not None else None
     if port is None:
@@ -92,6 +99,42 @@ def external_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     http2 = ref.protocol == "h2" or spec.get("protocol") in ("HTTP2", "H2C", "GRPC")
     secure(cluster, policy, ref.client_certificate, http2)
     return cluster
+
+
+def url_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
+    """Return the cluster of a URL, resolved again as its records expire; None where it leads nowhere (routes tell that)."""
+    server = urls.cluster_server(ref)
+    try:
+        address = urls.connect_to(server.host, server.trust.namespace, world) or server.host
+        trusted = authorities_of(world, server.trust) if server.scheme == "https" else None
+    except Unresolved:
+        return None
+    endpoint = {"address": {"socket_address": {"address": address, "port_value": ref.port}}, "hostname": server.host}
+    cluster: dict[str, Any] = {
+        "name": ref.name,
+        "type": LOGICAL_DNS,
+        "dns_lookup_family": ALL,
+        "connect_timeout": {"seconds": 5},
+        "respect_dns_ttl": True,
+        "circuit_breakers": {"thresholds": [thresholds(None)]},
+        "load_assignment": {
+            "cluster_name": ref.name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+    }
+    if server.scheme == "https":
+        cluster["transport_socket"] = url_socket(server.host, trusted)
+    return cluster
+
+
+def authorities_of(world: World, trust: urls.Trust) -> dict[str, Any] | None:
+    """Return the part of a validation that says whom to believe, None where everybody is. Raises ``Unresolved``."""
+    if trust.insecure:
+        return None
+    if not trust.secret:
+        return {"system_root_certs": {}}
+    text = text_of(world, trust.namespace, trust.secret, ("tls.ca", "ca.crt"))
+    return {"trusted_ca": {"inline_string": text}}
 
 
 def external_policy(world: World, ref: ClusterRef) -> TlsPolicy | None:
@@ -181,7 +224,7 @@ def merged_load_assignment(world: World, name: str, shares: Iterable[Share]) -> 
 
 def secrets_of(world: World, ref: ClusterRef) -> set[str]:
     """Return the SDS names that a cluster's TLS asks for."""
-    if ref.protocol == "udp":
+    if ref.protocol == "udp" or ref.kind == urls.KIND:
         return set()
     policy = external_policy(world, ref) if ref.kind == "XBackend" else policy_of(world, ref)
     if policy is None:

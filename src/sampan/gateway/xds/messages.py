@@ -272,6 +272,23 @@ http.local_ratelimit.v3.LocalRateLimit: stat_prefix=1:string token_bucket=3:envo
     descriptors=8:*envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
     always_consume_default_token_bucket=14:pb.BoolValue rate_limits=17:*route.RateLimit
     max_dynamic_descriptors=18:pb.UInt32Value
+http.oauth2.v3.CookieConfig: same_site=1:enum path=2:string
+http.oauth2.v3.CookieConfigs: bearer_token_cookie_config=1:http.oauth2.v3.CookieConfig
+    oauth_hmac_cookie_config=2:http.oauth2.v3.CookieConfig oauth_expires_cookie_config=3:http.oauth2.v3.CookieConfig
+    id_token_cookie_config=4:http.oauth2.v3.CookieConfig refresh_token_cookie_config=5:http.oauth2.v3.CookieConfig
+    oauth_nonce_cookie_config=6:http.oauth2.v3.CookieConfig code_verifier_cookie_config=7:http.oauth2.v3.CookieConfig
+http.oauth2.v3.OAuth2: config=1:http.oauth2.v3.OAuth2Config
+http.oauth2.v3.OAuth2Config: token_endpoint=1:core.HttpUri authorization_endpoint=2:string
+    credentials=3:http.oauth2.v3.OAuth2Credentials redirect_uri=4:string redirect_path_matcher=5:matcher.PathMatcher
+    signout_path=6:matcher.PathMatcher forward_bearer_token=7:bool auth_scopes=9:*string resources=10:*string
+    auth_type=11:enum use_refresh_token=12:pb.BoolValue default_expires_in=13:pb.Duration
+    deny_redirect_matcher=14:*route.HeaderMatcher default_refresh_token_expires_in=15:pb.Duration
+    preserve_authorization_header=16:bool cookie_configs=21:http.oauth2.v3.CookieConfigs stat_prefix=22:string
+    end_session_endpoint=23:string
+http.oauth2.v3.OAuth2Credentials: client_id=1:string token_secret=2:tls.SdsSecretConfig hmac_secret=3:tls.SdsSecretConfig
+    cookie_names=4:http.oauth2.v3.OAuth2Credentials.CookieNames cookie_domain=5:string
+http.oauth2.v3.OAuth2Credentials.CookieNames: bearer_token=1:string oauth_hmac=2:string oauth_expires=3:string
+    id_token=4:string refresh_token=5:string oauth_nonce=6:string code_verifier=7:string
 http.ratelimit.v3.RateLimit: domain=1:string timeout=4:pb.Duration failure_mode_deny=5:bool
     rate_limit_service=7:envoy.config.ratelimit.v3.RateLimitServiceConfig disable_x_envoy_ratelimited_header=9:bool
     status_on_error=12:envoy.type.v3.HttpStatus stat_prefix=13:string
@@ -299,6 +316,7 @@ listener.QuicProtocolOptions: idle_timeout=2:pb.Duration
 listener.UdpListenerConfig: quic_options=7:listener.QuicProtocolOptions
     downstream_socket_config=5:core.UdpSocketConfig
 matcher.ListStringMatcher: patterns=1:*matcher.StringMatcher
+matcher.PathMatcher: path=1:matcher.StringMatcher
 matcher.RegexMatchAndSubstitute: pattern=1:matcher.RegexMatcher substitution=2:string
 matcher.RegexMatcher: regex=2:string
 matcher.StringMatcher: exact=1:string safe_regex=5:matcher.RegexMatcher prefix=2:string suffix=3:string

@@ -11,7 +11,7 @@ ADS_SOURCE: dict[str, Any] = {"ads": {}, "resource_api_version": 2}
 DOWNSTREAM = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 UPSTREAM = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 QUIC = "envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport"
-DNS, URI = 2, 3
+DNS, URI, IP_ADDRESS = 2, 3, 4
 ACCEPT_UNTRUSTED = 1
 
 
@@ -68,6 +68,18 @@ def upstream_socket(policy: TlsPolicy, client_certificate: str, protocols: list[
     if client_certificate:
         common["tls_certificate_sds_secret_configs"] = [by_name(client_certificate)]
     typed = {"@type": UPSTREAM, "common_tls_context": common, "sni": policy.hostname}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+
+
+def url_socket(host: str, trusted: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the TLS of a cluster of a URL, by which the server is to be that host. ``trusted``: whom to believe that (part
+    of a ``CertificateValidationContext``); None: nobody is asked."""
+    common: dict[str, Any] = {"alpn_protocols": ["http/1.1"]}
+    is_address = ":" in host or host.replace(".", "").isdecimal()
+    if trusted is not None:
+        matcher = {"san_type": IP_ADDRESS if is_address else DNS, "matcher": {"exact": host}}
+        common["validation_context"] = {**trusted, "match_typed_subject_alt_names": [matcher]}
+    typed = {"@type": UPSTREAM, "common_tls_context": common, "sni": "" if is_address else host}
     return {"name": "envoy.transport_sockets.tls", "typed_config": typed}
 
 

@@ -1,4 +1,4 @@
-"""What Middlewares read out of Secrets."""
+"""What Middlewares read out of Secrets, as text."""
 
 from __future__ import annotations
 
