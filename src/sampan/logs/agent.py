@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
+from sampan.logs.assembling import single
 from sampan.logs.gathered import Gathered
-from sampan.logs.log_record import Labels
+from sampan.logs.log_record import Labels, nothing_wished
 from sampan.logs.outputs.delivering import Counts, deliver
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.spool import Spooled
 from sampan.logs.pod_paths import of_path
+from sampan.logs.processing.pipeline import NOTHING, Dropped, Pipeline, routed
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.following import Following, Left, Read
 from sampan.logs.reading.inotify import Watches
@@ -43,6 +45,7 @@ class Totals:
     bytes_in: int = 0
     bytes_out: int = 0
     records: int = 0
+    dropped: Dropped = field(default_factory=Dropped)
     outputs: dict[str, Counts] = field(default_factory=dict)
 
 
@@ -56,9 +59,13 @@ class Agent:
         flush_seconds: float = 2.0,
         poll_seconds: float = 0.0,
         labels_of: Callable[[str], Mapping[str, str]] = of_path,
+        wishes_of: Callable[[str], Mapping[str, str]] = nothing_wished,
+        pipeline: Pipeline = NOTHING,
     ) -> None:
-        """``poll_seconds``: look so often, and do without inotify. ``labels_of`` tells of a path what is known of it."""
+        """``poll_seconds``: look so often, and do without inotify. ``labels_of`` tells of a path what is known of it,
+        ``wishes_of`` what its pod asks of the ``pipeline``."""
         self._following, self._ledger, self._outputs = following, ledger, outputs
+        self._pipeline, self._wishes_of = pipeline, wishes_of
         self._flush, self._poll, self._labels_of = flush_seconds, poll_seconds, labels_of
         self._labels: dict[tuple[str, bytes], tuple[Mapping[str, str], Labels]] = {}
         self._batch = Gathered()
@@ -167,21 +174,24 @@ class Agent:
         for file, records in reads:
             self._touched[file.key] = file
             if records:
-                values = self._labels_of(file.path)
-                observed = time.time_ns()
+                observed, of_file = time.time_ns(), (self._labels_of(file.path), self._wishes_of(file.path))
                 for stream, of_stream in groupby(records, itemgetter(0)):
-                    labels = self._labels_for(file.path, stream, values)
-                    self._batch.add(labels, (record for _, record in of_stream), observed)
+                    labels = self._labels_for(file.path, stream, *of_file)
+                    if self._pipeline.steps_of(labels):
+                        each = (record for _, record in single(of_stream))
+                        self._batch.take(self._pipeline.process(labels, each, observed, self.totals.dropped))
+                    else:
+                        self._batch.add(labels, (item for _, item in of_stream), observed)
             if self._batch.size >= BATCH_BYTES:
                 await self._deliver()
 
-    def _labels_for(self, path: str, stream: bytes, values: Mapping[str, str]) -> Labels:
+    def _labels_for(self, path: str, stream: bytes, values: Mapping[str, str], wishes: Mapping[str, str]) -> Labels:
         known = self._labels.get((path, stream))
-        if known is not None and known[0] == values:
+        if known is not None and known[0] == values and known[1].wishes == wishes:
             return known[1]
         if len(self._labels) > MANY_STREAMS:
             self._labels.clear()
-        labels = Labels({"file": path, **({"stream": stream.decode()} if stream else {}), **values})
+        labels = Labels({"file": path, **({"stream": stream.decode()} if stream else {}), **values}, wishes)
         self._labels[path, stream] = (values, labels)
         return labels
 
@@ -193,8 +203,9 @@ class Agent:
             self._delivering = True
             async with asyncio.TaskGroup() as group:
                 given = {
-                    output.name: group.create_task(deliver(output, self._batch, self._given[output.name]))
+                    output.name: group.create_task(deliver(output, batch, self._given[output.name]))
                     for output in self._outputs
+                    if (batch := routed(self._batch, output.name) if self._pipeline.routes else self._batch)
                 }
             for name, task in given.items():
                 mark = task.result()

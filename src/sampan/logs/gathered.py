@@ -34,6 +34,13 @@ class Gathered(Sequence[Delivery]):
                 self._count += 1
         self._each = None
 
+    def take(self, deliveries: list[Delivery]) -> None:
+        """Add records that have been processed."""
+        self.parts += deliveries
+        self.size += sum(len(record.text) for _, record, _, _ in deliveries)
+        self._count += len(deliveries)
+        self._each = None
+
     def _flat(self) -> list[Delivery]:
         if self._each is None:
             self._each = []

@@ -20,20 +20,31 @@ from sampan.logs.joining import Record
 from sampan.logs.resource import Value, attributes_of, resource_of
 from sampan.logs.timestamps import rfc3339, time_of
 
-NO_FIELDS: Mapping[str, Value] = {}
+NO_WISHES: Mapping[str, str] = {}
+
+
+def nothing_wished(path: str) -> Mapping[str, str]:
+    """Return what the pods of log files ask for where nobody knows of pods."""
+    return NO_WISHES
 
 
 class Labels:
     """What the records of one stream have in common: ``file``, ``stream``, and of pods ``namespace``, ``pod``, ``container``,
     ``pod_uid``, ``restart``, ``node``, ``labels.NAME``, ``workload.KIND``, ``resource.NAME``."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self.values = dict(values)
+    def __init__(self, values: Mapping[str, str], wishes: Mapping[str, str] = NO_WISHES) -> None:
+        """``wishes``: what the pod's annotations ask of processing (``processing/wishes.py``)."""
+        self.values, self.wishes = dict(values), wishes
 
     @cached_property
     def json(self) -> bytes:
         """As the rest of a JSON object."""
         return b"".join(b",%b:%b" % (orjson.dumps(name), orjson.dumps(value)) for name, value in self.values.items())
+
+    @cached_property
+    def of_pod(self) -> dict[str, str]:
+        """The labels of the pod, as Kubernetes has them."""
+        return {name[7:]: value for name, value in self.values.items() if name.startswith("labels.")}
 
     @cached_property
     def resource(self) -> dict[str, Value]:

@@ -13,6 +13,7 @@ from sampan.client.informer import Change, Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import PODS
 from sampan.logs.pod_paths import of_path
+from sampan.logs.processing.wishes import of_container
 from sampan.logs.resource import WORKLOADS
 
 logger = logging.getLogger("sampan.logs")
@@ -61,6 +62,12 @@ class Pods:
         images = [each.get("image", "") for each in containers_of(spec) if each.get("name") == of["container"]]
         more = {"node": spec.get("nodeName", ""), "image": images[0] if images else ""}
         return {**of, **{name: value for name, value in more.items() if value}, **labels, **owners_and_resource(pod)}
+
+    def wishes_of(self, path: str) -> dict[str, str]:
+        """Return what the pod's annotations ask of processing for a log file (``processing/wishes.py``)."""
+        of = of_path(path)
+        pod = self._pod_of(of) if of else None
+        return of_container((pod["metadata"].get("annotations") or {}), of["container"]) if pod is not None else {}
 
     def rule_of(self, path: str, known: set[str]) -> str:
         """Return the name of the rule that the pod's annotations ask for, ``""`` for none. One that nobody knows is said."""

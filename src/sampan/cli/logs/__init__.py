@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import importlib
 
-SUMMARY = "show the log of a part (api, node, dns, …); collect and join logs: agent, join, explain, search"
-VERBS = ("agent", "join", "explain", "search")
+SUMMARY = (
+    "show the log of a part (api, node, dns, …); collect, join and process logs: agent, join, explain, search, process"
+)
+VERBS = ("agent", "join", "explain", "search", "process")
 
 
 def run_words(words: list[str]) -> int:

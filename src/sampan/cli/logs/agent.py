@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,10 @@ from sampan.cli import reaching
 
 if TYPE_CHECKING:
     from sampan.logs.agent import Agent
+    from sampan.logs.outputs.output import Output
     from sampan.logs.pods import Pods
+    from sampan.logs.processing.pipeline import Pipeline
+    from sampan.logs.rules.rule import Rule
 
 SUMMARY = "read log files, join what belongs together, deliver it and forget nothing"
 FORMATS = ("cri", "docker", "plain")
@@ -29,7 +33,13 @@ PATIENCE_SECONDS = 60.0
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--path", action="append", required=True, metavar="PATH", help="a folder, a pattern or a file; may be repeated")
+    add("--path", action="append", metavar="PATH", help="a folder, a pattern or a file; may be repeated")
+    add(
+        "--config",
+        metavar="FILE",
+        help="paths, rules, processing and outputs (docs/logs.md); the options are added to it",
+    )
+    add("--check", action="store_true", help="judge the configuration, the rules and the outputs, and end")
     add(
         "--output",
         action="append",
@@ -60,22 +70,69 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from sampan.cluster.lifecycle import ClusterError
-    from sampan.logs.rules.rule import RuleError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     try:
-        return asyncio.run(serve(options))
-    except RuleError as error:
-        raise ClusterError(f"{options.rules}: {error}") from error
+        plan = planned(options)
+        if options.check:
+            sys.stdout.write(plan.told())
+            return 0
+        return asyncio.run(serve(options, plan))
     except ValueError as error:
         raise ClusterError(str(error)) from error
     except sqlite3.Error as error:
         raise ClusterError(f"the state or the index cannot be written: {error}", f"look at {options.state}") from error
 
 
-async def serve(options: argparse.Namespace) -> int:
+@dataclass
+class Plan:
+    """What the options and the configuration ask for together."""
+
+    paths: list[str]
+    rules: list[Rule]
+    outputs: list[Output]
+    pipeline: Pipeline
+
+    def told(self) -> str:
+        steps = ", ".join(step.kind for step in self.pipeline.steps)
+        parts = {
+            "paths": ", ".join(self.paths),
+            "rules": ", ".join(rule.name for rule in self.rules),
+            "processing": steps,
+            "outputs": ", ".join(output.name for output in self.outputs),
+        }
+        return "".join(f"{name}: {said or '-'}\n" for name, said in parts.items())
+
+
+def planned(options: argparse.Namespace) -> Plan:
+    """Return what is to be done. Raises ``ValueError``, ``OSError``, ``ClusterError``."""
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.logs.configuration import Configuration, read_configuration
+    from sampan.logs.outputs.registry import outputs_of
+    from sampan.logs.rules.file import read_rules
+
+    configuration, rules = Configuration(), []
+    file = options.config
+    try:
+        if file:
+            configuration = read_configuration(Path(file))
+        addresses = options.output or ([] if configuration.outputs else ["json:-"])
+        outputs = outputs_of(addresses, configuration.outputs, Path(options.state))
+        configuration.pipeline.check_outputs(output.name for output in outputs)
+        file = options.rules
+        if file:
+            rules = read_rules(Path(file))
+    except ValueError as error:
+        raise ClusterError(f"{file}: {error}" if file else str(error)) from error
+    paths = [*configuration.paths, *(options.path or ())]
+    if not paths:
+        raise ClusterError("there is nothing to read", "name it by --path, or in the file of --config by paths")
+    return Plan(paths, [*configuration.rules, *rules], outputs, configuration.pipeline)
+
+
+async def serve(options: argparse.Namespace, plan: Plan) -> int:
     async with pods_of(options) as pods:
-        return await work_with(make(options, pods), once=options.once)
+        return await work_with(make(options, plan, pods), once=options.once)
 
 
 @contextlib.asynccontextmanager
@@ -102,28 +159,26 @@ async def pods_of(options: argparse.Namespace) -> AsyncIterator[Pods | None]:
             await asyncio.gather(following, return_exceptions=True)
 
 
-def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
-    """Return the agent that the options describe. Raises ``ValueError``, ``OSError``, ``sqlite3.Error``."""
+def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
+    """Return the agent of a plan. Raises ``OSError``, ``sqlite3.Error``."""
     from sampan.logs.agent import Agent
     from sampan.logs.assembling import Joins
-    from sampan.logs.outputs.registry import outputs_of
+    from sampan.logs.log_record import nothing_wished
     from sampan.logs.pod_paths import of_path
     from sampan.logs.reading.finding import Roots
     from sampan.logs.reading.following import SETTLING_SECONDS, Following
     from sampan.logs.reading.ledger import Ledger
-    from sampan.logs.rules.file import joiner_for, read_rules
+    from sampan.logs.rules.file import joiner_for
 
-    rules = read_rules(Path(options.rules)) if options.rules else []
-    names = {rule.name for rule in rules}
+    names = {rule.name for rule in plan.rules}
 
     def joiner(path: str) -> Joins:
         """Make a joiner when a stream's first line is there: by then the pod is known."""
-        return joiner_for(rules, path, pods.rule_of(path, names) if pods is not None else "")()
+        return joiner_for(plan.rules, path, pods.rule_of(path, names) if pods is not None else "")()
 
-    outputs = outputs_of(options.output or ["json:-"], None, Path(options.state))
     ledger = Ledger(Path(options.state) / "positions.db")
     following = Following(
-        Roots(options.path),
+        Roots(plan.paths),
         ledger.positions(),
         make_joiner=lambda path: lambda: joiner(path),
         format=options.format,
@@ -132,10 +187,12 @@ def make(options: argparse.Namespace, pods: Pods | None) -> Agent:
     return Agent(
         following,
         ledger,
-        outputs,
+        plan.outputs,
         flush_seconds=options.flush_seconds,
         poll_seconds=options.poll,
         labels_of=pods.labels_of if pods is not None else of_path,
+        wishes_of=pods.wishes_of if pods is not None else nothing_wished,
+        pipeline=plan.pipeline,
     )
 
 

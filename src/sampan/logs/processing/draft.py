@@ -1,0 +1,41 @@
+"""A record in the hands of the steps, and what a step is.
+
+A kind of step is ``make(options, tally) -> ForStream``; that is asked once for each stream and returns the ``Step``, or None
+where the stream has nothing to do with it. A step changes the draft and returns ``""``, or why the record goes no further.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from sampan.logs.joining import Record
+from sampan.logs.log_record import Fields, Labels
+
+
+class Draft(Fields):
+    """``text`` is what the record's text will be."""
+
+    __slots__ = ("labels", "observed", "record", "text")
+
+    def __init__(self, labels: Labels, record: Record, observed: int) -> None:
+        super().__init__()
+        self.labels, self.record, self.observed = labels, record, observed
+        self.text = record.text
+
+    def done(self) -> Record:
+        """Return the record with its new text; nothing of the old one is left here."""
+        if self.text is not self.record.text:
+            self.record = self.record._replace(text=self.text)
+        return self.record
+
+
+Step = Callable[[Draft], str]
+ForStream = Callable[[Labels], Step | None]
+Tally = Counter[str]
+"""What a step counts of its work, by words of its own. Never of what it has found."""
+
+
+def everywhere(step: Step) -> ForStream:
+    """A step that is the same for every stream."""
+    return lambda labels: step

@@ -1,0 +1,182 @@
+"""The steps of a configuration, put together for each stream.
+
+``steps_of(labels)`` is asked once for a stream and kept; ``process`` takes a stream's records through its steps. A stream
+without steps has its records go on as they came.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sampan.logs.joining import Record
+from sampan.logs.log_record import Batch, Delivery, Labels
+from sampan.logs.outputs.options import OptionError, Options
+from sampan.logs.processing import wishes
+from sampan.logs.processing.conditions import condition, guarded
+from sampan.logs.processing.draft import Draft, ForStream, Step, Tally
+from sampan.logs.processing.steps import KINDS
+
+logger = logging.getLogger("sampan.logs")
+
+UNROUTED = "unrouted"
+"""Why a record goes to no output: its route has none."""
+
+
+class Configured(NamedTuple):
+    """A step of the configuration, and what it has counted."""
+
+    field: str
+    kind: str
+    step: ForStream
+    tally: Tally
+    outputs: tuple[str, ...] = ()
+    """Which it names."""
+
+
+@dataclass
+class Dropped:
+    """Records that go no further, and the bytes of lines that they are made of, by their reasons."""
+
+    records: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+
+class Pipeline:
+    def __init__(
+        self,
+        steps: Sequence[Configured] = (),
+        *,
+        may_ask: frozenset[str] = frozenset(),
+    ) -> None:
+        """``may_ask``: which annotations of pods count."""
+        self.steps, self._may_ask = tuple(steps), may_ask
+        self._outputs: frozenset[str] | None = None
+        self._of: WeakKeyDictionary[Labels, tuple[Step, ...]] = WeakKeyDictionary()
+        self._said: set[tuple[str, str]] = set()
+        self.routes = any(step.kind == "route" for step in steps)
+        """Whether outputs may get different records."""
+        self.asked = Tally()
+        """What steps count that pods have asked for."""
+
+    def check_outputs(self, names: Iterable[str]) -> None:
+        """Take which outputs there are. Raises ``OptionError`` for a step that names another one."""
+        self._outputs = frozenset(names)
+        for step in self.steps:
+            known(step.outputs, self._outputs, f"{step.field}.{step.kind}.outputs")
+
+    def steps_of(self, labels: Labels) -> tuple[Step, ...]:
+        """Return the steps that the records of a stream go through."""
+        found = self._of.get(labels)
+        if found is None:
+            first, last = self._wishes(labels, wishes.FIRST), self._wishes(labels, wishes.LAST)
+            chosen = (*first, *(each.step for each in self.steps), *last)
+            found = self._of[labels] = tuple(step for make in chosen if (step := make(labels)) is not None)
+        return found
+
+    def _wishes(self, labels: Labels, kinds: Mapping[str, wishes.Make]) -> list[ForStream]:
+        wanted: list[ForStream] = []
+        for name, value in labels.wishes.items():
+            if name not in kinds or name not in self._may_ask:
+                continue
+            try:
+                if name == "outputs" and self._outputs is not None:
+                    known(value.replace(" ", "").split(","), self._outputs, f"{wishes.PREFIX}{name}")
+                step = kinds[name](value, f"{wishes.PREFIX}{name}", self.asked)
+            except OptionError as error:
+                self._say(labels, error)
+                continue
+            self.routes = self.routes or name == "outputs"
+            wanted += [step] if step is not None else []
+        return wanted
+
+    def _say(self, labels: Labels, error: OptionError) -> None:
+        whose = "/".join(labels.values.get(part, "") for part in ("namespace", "pod"))
+        if (whose, str(error)) not in self._said and len(self._said) < 10_000:
+            self._said.add((whose, str(error)))
+            logger.warning("pod %s asks for what cannot be: %s", whose, error)
+
+    def process(self, labels: Labels, records: Iterable[Record], observed: int, dropped: Dropped) -> list[Delivery]:
+        """Return what goes on of the records of a stream; what does not is counted in ``dropped`` by its reason."""
+        steps = self.steps_of(labels)
+        if not steps:
+            return [(labels, record, observed, None) for record in records]
+        found: list[Delivery] = []
+        for record in records:
+            draft = Draft(labels, record, observed)
+            reason = through(steps, draft)
+            if reason:
+                dropped.records[reason] += 1
+                dropped.bytes[reason] += len(record.text) - record.lines + 1
+            else:
+                found.append((labels, draft.done(), observed, draft))
+        return found
+
+
+NOTHING = Pipeline()
+"""No steps."""
+
+
+def routed(batch: Batch, output: str) -> list[Delivery]:
+    """Return what of a batch is for an output."""
+    return [
+        delivery
+        for delivery in batch
+        if (fields := delivery[3]) is None or fields.outputs is None or output in fields.outputs
+    ]
+
+
+def through(steps: tuple[Step, ...], draft: Draft) -> str:
+    for step in steps:
+        reason = step(draft)
+        if reason:
+            return reason
+    return UNROUTED if draft.outputs is not None and not draft.outputs else ""
+
+
+def known(names: Iterable[str], outputs: frozenset[str], field: str) -> None:
+    """Raises ``OptionError`` for a name that no output has."""
+    for name in names:
+        if name and name not in outputs:
+            raise OptionError(field, f"there is no output {name!r}; there are {', '.join(sorted(outputs)) or 'none'}")
+
+
+def configured(given: Any, field: str = "processing") -> list[Configured]:
+    """Return the steps of a configuration's list. Raises ``OptionError``."""
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        raise OptionError(field, f"a list of steps is wanted, not {given!r}")
+    return [one(each, f"{field}[{number}]") for number, each in enumerate(given)]
+
+
+def one(given: Any, field: str) -> Configured:
+    if not isinstance(given, dict):
+        raise OptionError(field, f"a step such as {{parse: auto}} is wanted, not {given!r}")
+    kinds = [name for name in given if name in KINDS]
+    if len(kinds) != 1:
+        raise OptionError(field, f"one of {', '.join(KINDS)} is wanted, not {', '.join(map(str, given)) or 'nothing'}")
+    [kind] = kinds
+    unknown = set(given) - {kind, "where"}
+    if unknown:
+        raise OptionError(f"{field}.{min(map(str, unknown))}", f"there is no such option; there are {kind}, where")
+    tally = Tally()
+    value = given[kind]
+    short = KINDS[kind].short
+    if value is None:
+        value = {}
+    elif not isinstance(value, dict) and short:
+        value = {short: value}
+    options = Options(value, f"{field}.{kind}")
+    step = KINDS[kind].make(options, tally)
+    outputs = options.texts("outputs") if kind == "route" else ()
+    options.done()
+    if "where" in given:
+        where = Options(given["where"] or {}, f"{field}.where")
+        step = guarded(step, condition(where, tally))
+        where.done()
+    return Configured(field, kind, step, tally, outputs)
