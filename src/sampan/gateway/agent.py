@@ -139,7 +139,8 @@ class Agent:
         self.told = asyncio.Event()
         """Set while every status is written that is due."""
         self.informers = {resource: Informer(client, resource) for resource in WATCHED}
-        self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group)
+        log = config.log_dir / "plugins.log"
+        self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group, config.run_dir, log)
         self.issuers = Issuers(self._issuer_answered, group)
         self._envoy: asyncio.Task[None] | None = None
         self._services: dict[str, Object] = {}
@@ -150,6 +151,8 @@ class Agent:
         self.events = EventRecorder(client, "sampan-gateway")
         self._problems: dict[tuple[str, str], tuple[str, ...]] = {}
         """Ingress or IngressRoute → what its Events said last."""
+        self._pushed: tuple[int, dict[str, str]] = (0, {})
+        """The last push, and the versions of plugins that are live with it."""
         self.leads = config.replica is None
         """Whether it is for us to write statuses, Events and Services."""
         self.on_problem: Callable[[Object, str], None] = self._record_problem
@@ -220,7 +223,9 @@ class Agent:
             await self.dirty.wait()
             self.dirty.clear()
             await asyncio.sleep(0)  # the events of this tick go together
+            live = self.plugins.versions()
             number = self.pipeline.update()
+            self._pushed = number, live
             self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
             self._note_due(number)
             if self.pipeline.gateways or self.pipeline.waypoints:
@@ -382,7 +387,13 @@ class Agent:
                 now = asyncio.get_running_loop().time()
                 for entry in ripe:  # they are to follow when Envoy answers after all
                     self._due.setdefault(entry, (number, number, now))
-            self.plugins.sweep()
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Take away the versions of plugins that Envoy has been told not to use any more, and has taken that."""
+        number, live = self._pushed
+        if self.ads.acknowledged >= number:
+            self.plugins.sweep(live)
 
     def _ripe(self) -> tuple[list[tuple[str, str]], bool]:
         """Return the statuses to write now, and whether Envoy has answered for them."""

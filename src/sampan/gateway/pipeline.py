@@ -351,8 +351,7 @@ class Pipeline:
 
     def _compute_plugin(self, key: str) -> None:
         loaded = self.world.get("LivePlugin", key)
-        app, kind = (f"{loaded.module}:app", loaded.kind) if loaded else (None, "")
-        for type_url, name, message in plugins.resources(self.world, key, app, kind):
+        for type_url, name, message in plugins.of_plugin(self.world, key, loaded):
             self._emit(type_url, name, message)
 
     def _compute_inner(self, table: str) -> None:

@@ -25,7 +25,7 @@ def test_the_examples_do_what_is_recorded() -> None:
     assert done.stdout.count("\nok ") >= 20
 
 
-@pytest.mark.parametrize("kind", ["hook", "asgi"])
+@pytest.mark.parametrize("kind", ["hook", "asgi", "processor"])
 def test_a_new_plugin_works_and_a_wrong_expectation_is_told(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "My Plugin"
     assert sampan("new", str(folder), "--kind", kind).returncode == 0

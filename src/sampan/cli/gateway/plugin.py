@@ -18,7 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="plugin_verb", required=True, metavar="VERB")
     new = verbs.add_parser("new", help="make a directory with a plugin that works")
     new.add_argument("directory", type=Path, metavar="DIRECTORY")
-    new.add_argument("--kind", choices=("hook", "asgi"), default="hook", help="what it is (default: %(default)s)")
+    new.add_argument(
+        "--kind", choices=("hook", "asgi", "processor"), default="hook", help="what it is (default: %(default)s)"
+    )
     test = verbs.add_parser("test", help="send the recorded requests of requests.yaml through it")
     test.add_argument("directories", nargs="+", type=Path, metavar="DIRECTORY")
     serve = verbs.add_parser("run", help="serve it on loopback, and load it again when a file changes")

@@ -42,7 +42,12 @@ def run(options: argparse.Namespace) -> int:
     widths = [max(len(line[column]) for line in rows) for column in range(len(COLUMNS))]
     for line in rows:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-    for failure in (found[0]["counters"] or {}).get("errors", ()) if options.plugin else ():
+    counted = (found[0]["counters"] or {}) if options.plugin else {}
+    if counted.get("restarts"):
+        print(
+            f"\nits process was started again {counted['restarts']} times, the last time as it ended {counted['lastEnding']}"
+        )
+    for failure in counted.get("errors", ()):
         print(f"\n{failure['traceback'].rstrip()}")
     return 0
 
@@ -109,6 +114,7 @@ def row(report: dict[str, Any]) -> tuple[str, ...]:
     if counted is None:
         return (*head, "-", "-", "-", "-", "-", report["problem"] or "its host does not answer")
     times = (f"{counted[field]:g}ms" for field in ("p50Milliseconds", "p99Milliseconds"))
-    last = report["problem"] or (counted["errors"][-1]["error"] if counted["errors"] else "-")
+    ended = f"ended {counted['lastEnding']}" if counted.get("restarts") else "-"
+    last = report["problem"] or (counted["errors"][-1]["error"] if counted["errors"] else ended)
     rate = f"{counted['perSecond']:.1f}"
     return (*head, str(counted["requests"]), rate, *times, str(counted["failures"]), last)

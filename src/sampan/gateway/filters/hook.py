@@ -3,6 +3,8 @@ request is routed. See ``plugins/`` for what stands behind it."""
 
 from __future__ import annotations
 
+from sampan.gateway.filters import processing
+from sampan.gateway.filters.processing import ENVOY_WAITS_MILLISECONDS, filter_name
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.model.verdicts import Unresolved
@@ -15,12 +17,8 @@ EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
 MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
 AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
-MIDDLEWARE_ORDER = 86
-"""After all that judges a request and before what chooses a backend; an answer passes it before it is compressed."""
 TABLE = HttpFilter(85, "table")
 """Writes the name of the listener's table into the request, for the middlewares; each listener has one of its own."""
-ENVOY_WAITS_MILLISECONDS = 250
-"""Longer than the plugin may take: one that awaits is ended by its host, whose words say more; Envoy ends one that blocks."""
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
@@ -34,11 +32,15 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
             raise Unresolved("InvalidPlugin", text)
         draft.notes.append(("InvalidPlugin", f"{text}, and requests pass without it"))
         return
-    if live.kind == "asgi":
+    if is_open and not live.is_there:  # Envoy cannot pass by a request whose body it has begun to give
+        return
+    if live.kind == "processor" or (live.kind == "asgi" and live.socket):
+        processing.process(draft, key, settings, live, is_open)
+    elif live.kind == "asgi":
         draft.need(TABLE, AWAKE)
         removed = draft.route.setdefault("request_headers_to_remove", [])
         removed += [name for name in (TABLE_HEADER,) if name not in removed]
-        draft.need(HttpFilter(MIDDLEWARE_ORDER, filter_name(key), b"", (PREFIX + MODULE_FILTER,)), AWAKE)
+        draft.need(HttpFilter(processing.ORDER, filter_name(key), b"", (PREFIX + MODULE_FILTER,)), AWAKE)
     else:
         ask_plugin(draft, key, settings, is_open)
     if problem:
@@ -80,8 +82,3 @@ def ask(
 def is_middleware(entry: HttpFilter) -> bool:
     """Whether a filter is an ASGI middleware."""
     return entry.type_urls == (PREFIX + MODULE_FILTER,)
-
-
-def filter_name(key: str) -> str:
-    """Return the name of a plugin's filter, cluster and listener in Envoy."""
-    return f"plugin/{key}"

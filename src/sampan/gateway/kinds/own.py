@@ -34,6 +34,17 @@ PLUGIN_SPEC = s.struct(
     timeout=s.DURATION | {"default": "10s", "description": "How long the plugin may take for a request."},
     reroutes=s.BOOLEAN | {"description": "Whether the route is chosen again by the headers that the hook has set."},
     configMapRef=s.struct(("name",), name=s.text(253, 1)),
+    isolation=s.one_of(
+        "Shared",
+        "Process",
+        description="Where it runs: in Envoy's process with others (Shared, the default of hooks and ASGI "
+        "middlewares), or in a process of its own (Process), whose crash, hang or memory is nobody else's.",
+    ),
+    memory={
+        "x-kubernetes-int-or-string": True,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "description": "How much memory a process of its own may take, as a quantity; when it has, it is started again.",
+    },
     entryPoint=s.text(
         253, 3, description="module:function, in the place of plugin.toml's.", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
     ),

@@ -11,8 +11,6 @@ ASGI 3.0 (HTTP, with the trailers extension).
 from __future__ import annotations
 
 import asyncio
-import sys
-import traceback
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -106,7 +104,7 @@ def check(message: Any, started: bool) -> None:
 CALL: ContextVar[Call] = ContextVar("call")
 
 
-def application(package: str, deployment: dict[str, Any], version: str, routes: Asgi) -> Asgi:
+def application(package: str, deployment: dict[str, Any], counters: Counters, routes: Asgi) -> Asgi:
     """Return the application that pyvoy runs for a middleware; ``routes`` is what it stands around. Raises what the making
     of the middleware raises."""
     from sampan.gateway.plugins.host import found_in
@@ -121,7 +119,6 @@ def application(package: str, deployment: dict[str, Any], version: str, routes: 
     wrapped = made(settings)(inside) if deployment["factory"] else made(inside, **settings)
     if not callable(wrapped):
         raise TypeError(f"{deployment['entry_point']} made {wrapped!r}, which is no ASGI application")
-    counters = Counters(deployment["key"], version)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -146,8 +143,7 @@ def application(package: str, deployment: dict[str, Any], version: str, routes: 
             except Exception as error:
                 if isinstance(error, TimeoutError) and limit.expired():
                     error = TimeoutError(f"it took longer than {deployment['timeout_seconds']:g} s")
-                measured.failed(error, traceback.format_exc())
-                print(traceback.format_exc(), file=sys.stderr)
+                measured.failed(error)
                 if call.started:
                     raise
                 call.ended()

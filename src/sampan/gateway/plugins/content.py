@@ -11,10 +11,15 @@ from pathlib import Path
 from sampan.gateway.model.durations import milliseconds
 from sampan.gateway.plugins.manifest import PluginError, manifest_of, settings_of
 from sampan.schema.objects import Object
+from sampan.schema.quantity import QuantityError
+from sampan.schema.quantity import parse as parse_quantity
 
 LARGEST_BYTES = 64 * 2**20
 """A plugin directory that is larger is a mistake (a virtual environment, a repository)."""
 DEFAULT_TIMEOUT = "10s"
+SHARED, PROCESS = "Shared", "Process"
+LEAST_MEMORY_BYTES = 64 * 2**20
+"""What Python with what serves a plugin needs by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,11 @@ class Deployment:
     settings: Object
     timeout_seconds: float
     fails_open: bool
+    isolation: str = SHARED
+    """``Shared``: in Envoy's process, with others; ``Process``: in one of its own."""
+    memory_bytes: int = 0
+    """What a process of its own may take; 0: what there is."""
+    reroutes: bool = False
 
     def json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -62,9 +72,43 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Co
     if not timeout:
         raise PluginError("spec.timeout: Invalid value: must be greater than 0")
     settings = settings_of(manifest, spec.get("settings"))
-    fails_open = spec.get("failure") == "Open"
-    deployment = Deployment(key, manifest.kind, entry_point, factory, settings, timeout, fails_open)
+    deployment = Deployment(
+        key,
+        manifest.kind,
+        entry_point,
+        factory,
+        settings,
+        timeout,
+        fails_open=spec.get("failure") == "Open",
+        isolation=isolation_of(spec, manifest.kind),
+        memory_bytes=memory_of(spec),
+        reroutes=bool(spec.get("reroutes")),
+    )
     return Content(files, deployment)
+
+
+def isolation_of(spec: Object, kind: str) -> str:
+    """Return where a plugin runs. Raises ``PluginError`` for where it cannot."""
+    asked = spec.get("isolation")
+    if kind == "processor" and asked == SHARED:
+        raise PluginError("spec.isolation: Invalid value: a processor has a process of its own: Process")
+    isolation: str = asked or (PROCESS if kind == "processor" else SHARED)
+    if spec.get("memory") and isolation != PROCESS:
+        raise PluginError("spec.memory: Forbidden: only a process of its own (spec.isolation: Process) can be limited")
+    return isolation
+
+
+def memory_of(spec: Object) -> int:
+    """Return the limit in bytes, 0 where there is none. Raises ``PluginError``."""
+    if not spec.get("memory"):
+        return 0
+    try:
+        found = parse_quantity(str(spec["memory"])).value()
+    except QuantityError as error:
+        raise PluginError(f"spec.memory: Invalid value: {error}") from None
+    if found < LEAST_MEMORY_BYTES:
+        raise PluginError(f"spec.memory: Invalid value: a process needs {LEAST_MEMORY_BYTES // 2**20}Mi at least")
+    return found
 
 
 def files_of(spec: Object, config_map: Object | None = None) -> dict[str, bytes]:

@@ -6,9 +6,11 @@ They are kept in Envoy's memory and asked for on the plugin's socket (``GET /cou
 from __future__ import annotations
 
 import json
+import sys
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,12 +21,20 @@ ERRORS_KEPT = 5
 class Measured:
     """One request in the making."""
 
-    def __init__(self) -> None:
+    def __init__(self, exhausted: Callable[[], None]) -> None:
+        self._exhausted = exhausted
         self.answered = False
         """Whether the plugin answered in the backend's stead."""
         self.error: dict[str, Any] | None = None
+        self.seconds: float | None = None
+        """What the plugin took, where that is not all the time between beginning and end."""
 
-    def failed(self, error: BaseException, trace: str) -> None:
+    def failed(self, error: BaseException) -> None:
+        """Note what an exception handler handles, and write it to the log."""
+        if isinstance(error, MemoryError):
+            self._exhausted()
+        trace = traceback.format_exc()
+        print(trace, file=sys.stderr)
         self.error = {"time": time.time(), "error": f"{type(error).__name__}: {error}", "traceback": trace}
 
 
@@ -32,6 +42,10 @@ class Counters:
     def __init__(self, key: str, version: str) -> None:
         self.key, self.version = key, version
         self.since = time.time()
+        self.exhausted: Callable[[], None] = lambda: None
+        """Called when memory has run out, before anything is made of it."""
+        self.restarts, self.ending = 0, ""
+        """How often a process of its own was started again, and how it ended last."""
         self.requests = self.answered = self.failures = 0
         self.seconds = 0.0
         self.buckets = [0] * (len(BOUNDS_MILLISECONDS) + 1)
@@ -42,11 +56,12 @@ class Counters:
     @contextmanager
     def request(self) -> Iterator[Measured]:
         begun = time.perf_counter()
-        measured = Measured()
+        measured = Measured(self.exhausted)
         try:
             yield measured
         finally:
-            self._note(measured, time.perf_counter() - begun)
+            took = time.perf_counter() - begun
+            self._note(measured, took if measured.seconds is None else measured.seconds)
 
     def _note(self, measured: Measured, seconds: float) -> None:
         self.requests += 1
@@ -80,6 +95,8 @@ class Counters:
             "p50Milliseconds": self.quantile(0.5),
             "p99Milliseconds": self.quantile(0.99),
             "errors": list(self.errors),
+            "restarts": self.restarts,
+            "lastEnding": self.ending,
         }
 
     def quantile(self, share: float) -> float:

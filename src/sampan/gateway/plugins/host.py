@@ -14,8 +14,6 @@ import asyncio
 import importlib
 import inspect
 import json
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -52,6 +50,12 @@ def found_in(package: str, entry_point: str) -> Any:
     if not callable(found):
         raise TypeError(f"{entry_point} cannot be called")
     return found
+
+
+def processor_of(package: str, deployment: dict[str, Any]) -> Any:
+    """Return the processor of a plugin package. Raises what its import and its making raise."""
+    made, settings = found_in(package, deployment["entry_point"]), deployment["settings"]
+    return made(settings) if deployment["factory"] else made(**settings)
 
 
 def options(headers: dict[str, str]) -> list[dict[str, Any]]:
@@ -108,8 +112,7 @@ class Hook:
             except Exception as error:
                 if isinstance(error, TimeoutError) and not str(error):
                     error = TimeoutError(f"it took longer than {self._timeout:g} s")
-                measured.failed(error, traceback.format_exc())
-                print(traceback.format_exc(), file=sys.stderr)
+                measured.failed(error)
                 return self._failure(http, error)
             measured.answered = isinstance(answer, Answer)
             return found
@@ -126,7 +129,7 @@ def host(package: str, version: str, deployment_json: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
     deployment = json.loads(deployment_json)
     if deployment["kind"] == "asgi":
-        return asgi.application(package, deployment, version, asgi.backend)
+        return asgi.application(package, deployment, Counters(deployment["key"], version), asgi.backend)
     return application(load(package, deployment), deployment, version)
 
 

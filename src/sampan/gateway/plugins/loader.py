@@ -13,12 +13,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sampan.client.informer import key_of
-from sampan.gateway.plugins.content import Content, content_of
+from sampan.gateway.plugins.content import PROCESS, Content, content_of
 from sampan.gateway.plugins.manifest import PluginError
+from sampan.gateway.plugins.processes import Processes
 from sampan.node.inotify import changes_of
 from sampan.schema.objects import Object
 
@@ -34,6 +36,12 @@ class Loaded:
     version: str
     module: str
     kind: str = "hook"
+    socket: str = ""
+    """Where its own process answers; empty for one that runs in Envoy."""
+    phases: tuple[str, ...] = ()
+    """What of an exchange a processor has methods for."""
+    is_there: bool = True
+    """Whether its process runs: one that ended is started again."""
 
 
 def package_of(content: Content) -> str:
@@ -93,7 +101,9 @@ def config_map_of(plugin: Object) -> str:
 class Plugins:
     """All plugins: ``live`` is what serves, ``problems`` why a newer version does not; both by ``ns/name``."""
 
-    def __init__(self, plugin_dir: Path, changed: Callable[[], None], group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, plugin_dir: Path, changed: Callable[[], None], group: asyncio.TaskGroup, run_dir: Path, log: Path
+    ) -> None:
         self.live: dict[str, Loaded] = {}
         self.problems: dict[str, str] = {}
         self._dir = plugin_dir
@@ -102,6 +112,7 @@ class Plugins:
         self._plugins: dict[str, Object] = {}
         self._changed = changed
         self._group = group
+        self._processes = Processes(run_dir, plugin_dir, log, group)
         self._tasks: dict[str, tuple[str, asyncio.Task[None]]] = {}
         self._loading: set[str] = set()
         self._trying: dict[str, str] = {}
@@ -185,8 +196,7 @@ class Plugins:
             if live is None or live.version != version:
                 self._trying[key] = package  # not live yet, and not to be swept
                 await asyncio.to_thread(write_package, self._dir, package, content)
-                await try_package(self._dir, package, plugin["spec"].get("path") or "plugin")
-                self.live[key] = Loaded(version, f"{package}_app", content.deployment.kind)
+                self.live[key] = await self._tried_version(key, content, package)
             had_problem = self.problems.pop(key, None)
             if had_problem is None and live is not None and live.version == version:
                 return
@@ -197,9 +207,42 @@ class Plugins:
             self._tried(key)
         self._changed()
 
-    def sweep(self) -> None:
-        """Remove versions that no plugin has live or is about to."""
-        kept = {f"sampan_plugin_{loaded.version}" for loaded in self.live.values()} | set(self._trying.values())
+    async def _tried_version(self, key: str, content: Content, package: str) -> Loaded:
+        """Return a version that can serve. Raises ``PluginError``."""
+        origin = (self._plugins.get(key) or {"spec": {}})["spec"].get("path") or "plugin"
+        kind = content.deployment.kind
+        if content.deployment.isolation != PROCESS:
+            await try_package(self._dir, package, origin)
+            return Loaded(content.version, f"{package}_app", kind)
+        try:
+            socket, phases = await self._processes.start(
+                content, package, partial(self._process_says, key, content.version)
+            )
+        except PluginError as error:
+            raise PluginError(last_words(str(error), str(self._dir / package), origin)) from None
+        return Loaded(content.version, "", kind, socket, phases)
+
+    def _process_says(self, key: str, version: str, is_there: bool, problem: str) -> None:
+        live = self.live.get(key)
+        if live is None or live.version != version:
+            return
+        self.live[key] = replace(live, is_there=is_there)
+        if problem:
+            self.problems[key] = problem
+        elif is_there and not live.is_there:
+            self.problems.pop(key, None)
+        self._changed()
+
+    def versions(self) -> dict[str, str]:
+        """Return the live version of each plugin."""
+        return {key: loaded.version for key, loaded in self.live.items()}
+
+    def sweep(self, told: dict[str, str]) -> None:
+        """Remove versions that no plugin has live or is about to, and end their processes. ``told``: what Envoy uses, which
+        may be older than what is live."""
+        self._processes.sweep({*told.items(), *self.versions().items()})
+        versions = {*told.values(), *self.versions().values()}
+        kept = {f"sampan_plugin_{version}" for version in versions} | set(self._trying.values())
         for entry in self._dir.glob("sampan_plugin_*"):
             if entry.name.removesuffix(".py").removesuffix("_app") in kept:
                 continue

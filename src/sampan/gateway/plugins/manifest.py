@@ -28,7 +28,7 @@ from sampan.schema.structure import check_structural
 from sampan.schema.validation import compile_validator
 
 FILE = "plugin.toml"
-KINDS = ("hook", "asgi")
+KINDS = ("hook", "asgi", "processor")
 FIELDS = {"name", "kind", "entry-point", "factory", "settings", "description"}
 ENTRY_POINT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DEFAULT_ENTRY_POINT = "plugin:request"

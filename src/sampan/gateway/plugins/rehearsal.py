@@ -30,9 +30,11 @@ import yaml
 from sampan.gateway.plugins import asgi
 from sampan.gateway.plugins.content import Content
 from sampan.gateway.plugins.counters import Counters
-from sampan.gateway.plugins.host import CHECK_REQUEST, CHECK_RESPONSE, Asgi, Hook, load
+from sampan.gateway.plugins.exchanged import exchanged
+from sampan.gateway.plugins.host import CHECK_REQUEST, CHECK_RESPONSE, Asgi, Hook, load, processor_of
 from sampan.gateway.plugins.loader import package_of, write_package
 from sampan.gateway.plugins.manifest import PluginError
+from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.xds.encode import decode, encode
 from sampan.gateway.xds.scopes import TABLE_HEADER
 
@@ -50,9 +52,12 @@ def surround(content: Content, folder: Path, backend: Asgi, *, patient: bool = F
     if patient:
         deployment = replace(deployment, timeout_seconds=DAY_SECONDS)
     said = {name: getattr(deployment, name) for name in deployment.__slots__}
+    counters = Counters(deployment.key, content.version)
     if deployment.kind == "asgi":
-        return tabled(asgi.application(package_of(content), said, content.version, backend))
-    hook = Hook(load(package_of(content), said), said, Counters(deployment.key, content.version))
+        return tabled(asgi.application(package_of(content), said, counters, backend))
+    if deployment.kind == "processor":
+        return exchanged(Processing(processor_of(package_of(content), said), said, counters), backend)
+    hook = Hook(load(package_of(content), said), said, counters)
     return asked(hook, backend)
 
 

@@ -27,7 +27,8 @@ def header(name: object, value: object) -> tuple[str, str]:
 class Headers(MutableMapping[str, str]):
     """Headers by lower-case name, that remember what was changed."""
 
-    def __init__(self, values: dict[str, str]) -> None:
+    def __init__(self, values: dict[str, str], kept: frozenset[str] = KEPT) -> None:
+        self._kept = kept
         self._values = {name.lower(): value for name, value in values.items()}
         self.changed: dict[str, str] = {}
         self.removed: set[str] = set()
@@ -37,14 +38,14 @@ class Headers(MutableMapping[str, str]):
 
     def __setitem__(self, name: str, value: str) -> None:
         key, text = header(name, value)
-        if key in KEPT:
+        if key in self._kept:
             raise ValueError(f"header {key} cannot be changed")
         self._values[key] = self.changed[key] = text
         self.removed.discard(key)
 
     def __delitem__(self, name: str) -> None:
         key = name.lower()
-        if key in KEPT:
+        if key in self._kept:
             raise ValueError(f"header {key} cannot be removed")
         del self._values[key]
         self.changed.pop(key, None)

@@ -30,8 +30,27 @@ class Middleware:
 
         await self.app(scope, receive, marked)
 '''
-CODE = {"hook": HOOK, "asgi": ASGI}
-ENTRY = {"hook": 'factory = "plugin:make"', "asgi": 'entry-point = "plugin:Middleware"'}
+PROCESSOR = '''"""Runs in a process of its own; sees what it has a method for."""
+
+
+class Processor:
+    def __init__(self, *, header, value):
+        self.header, self.value = header, value
+
+    def response_headers(self, exchange):
+        exchange.response.headers[self.header] = self.value
+
+    async def response_body(self, exchange, chunks):
+        async for chunk in chunks:
+            yield chunk
+'''
+CODE = {"hook": HOOK, "asgi": ASGI, "processor": PROCESSOR}
+ENTRY = {
+    "hook": 'factory = "plugin:make"',
+    "asgi": 'entry-point = "plugin:Middleware"',
+    "processor": 'entry-point = "plugin:Processor"',
+}
+
 MANIFEST = """name = "NAME"
 kind = "KIND"
 ENTRY

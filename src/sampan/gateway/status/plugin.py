@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.gateway.filters.hook import filter_name
+from sampan.gateway.filters.processing import filter_name
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
 from sampan.gateway.xds.types import EXTENSION

@@ -251,5 +251,24 @@ def pipe_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
     return cluster
 
 
+def process_cluster(name: str) -> dict[str, Any]:
+    """Return the cluster of a plugin's processes. They come as endpoints: a change of the cluster itself would end the calls
+    that are on their way."""
+    return {
+        "name": name,
+        "type": EDS,
+        "eds_cluster_config": {"eds_config": ADS_SOURCE},
+        "connect_timeout": {"seconds": 2},
+        "circuit_breakers": {"thresholds": [thresholds(None)]},
+        "typed_extension_protocol_options": {HTTP_OPTIONS: http2_options()},
+    }
+
+
+def process_endpoints(name: str, path: str) -> dict[str, Any]:
+    """Return the endpoint of a plugin's process: its socket."""
+    endpoint = {"endpoint": {"address": {"pipe": {"path": path}}}}
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+
+
 def refusing_cluster(world: World) -> dict[str, Any]:
     return pipe_cluster(REFUSING_CLUSTER, f"{world.surroundings.plugin_sockets}/refuses.sock", http2=False)

@@ -13,6 +13,7 @@ PREFIXES = {
     "core": "envoy.config.core.v3",
     "discovery": "envoy.service.discovery.v3",
     "endpoint": "envoy.config.endpoint.v3",
+    "ext_proc": "envoy.service.ext_proc.v3",
     "hcm": "envoy.extensions.filters.network.http_connection_manager.v3",
     "http": "envoy.extensions.filters.http",
     "listener": "envoy.config.listener.v3",
@@ -66,8 +67,9 @@ core.DataSource: filename=1:string inline_string=3:string inline_bytes=2:bytes
 core.ExtensionConfigSource: config_source=1:core.ConfigSource type_urls=4:*string
 core.GrpcService: envoy_grpc=1:core.GrpcService.EnvoyGrpc timeout=3:pb.Duration
 core.GrpcService.EnvoyGrpc: cluster_name=1:string authority=2:string
-core.HeaderValue: key=1:string value=2:string
-core.HeaderValueOption: header=1:core.HeaderValue append_action=3:enum
+core.HeaderMap: headers=1:*core.HeaderValue
+core.HeaderValue: key=1:string value=2:string raw_value=3:bytes
+core.HeaderValueOption: header=1:core.HeaderValue append=2:pb.BoolValue append_action=3:enum
 core.HealthCheck: timeout=1:pb.Duration interval=2:pb.Duration unhealthy_threshold=4:pb.UInt32Value
     healthy_threshold=5:pb.UInt32Value
 core.Http1ProtocolOptions:
@@ -105,6 +107,7 @@ envoy.config.accesslog.v3.AccessLog: name=1:string filter=2:envoy.config.accessl
 envoy.config.accesslog.v3.AccessLogFilter: status_code_filter=1:envoy.config.accesslog.v3.StatusCodeFilter
 envoy.config.accesslog.v3.ComparisonFilter: op=1:enum value=2:core.RuntimeUInt32
 envoy.config.accesslog.v3.StatusCodeFilter: comparison=1:envoy.config.accesslog.v3.ComparisonFilter
+envoy.config.common.mutation_rules.v3.HeaderMutationRules: allow_all_routing=1:pb.BoolValue
 envoy.config.rbac.v3.Permission: any=3:bool
 envoy.config.rbac.v3.Policy: permissions=1:*envoy.config.rbac.v3.Permission principals=2:*envoy.config.rbac.v3.Principal
 envoy.config.rbac.v3.Principal: any=3:bool header=6:route.HeaderMatcher direct_remote_ip=10:core.CidrRange
@@ -168,6 +171,29 @@ envoy.type.v3.FractionalPercent: numerator=1:uint32 denominator=2:enum
 envoy.type.v3.HttpStatus: code=1:enum
 envoy.type.v3.Percent: value=1:double
 envoy.type.v3.TokenBucket: max_tokens=1:uint32 tokens_per_fill=2:pb.UInt32Value fill_interval=3:pb.Duration
+ext_proc.BodyMutation: body=1:bytes clear_body=2:bool streamed_response=3:ext_proc.StreamedBodyResponse
+ext_proc.BodyResponse: response=1:ext_proc.CommonResponse
+ext_proc.CommonResponse: status=1:enum header_mutation=2:ext_proc.HeaderMutation
+    body_mutation=3:ext_proc.BodyMutation clear_route_cache=5:bool
+ext_proc.HeaderMutation: set_headers=1:*core.HeaderValueOption remove_headers=2:*string
+ext_proc.HeadersResponse: response=1:ext_proc.CommonResponse
+ext_proc.HttpBody: body=1:bytes end_of_stream=2:bool
+ext_proc.HttpHeaders: headers=1:core.HeaderMap end_of_stream=3:bool
+ext_proc.HttpTrailers: trailers=1:core.HeaderMap
+ext_proc.ImmediateResponse: status=1:envoy.type.v3.HttpStatus headers=2:ext_proc.HeaderMutation body=3:bytes
+    details=5:string
+ext_proc.ProcessingRequest: request_headers=2:ext_proc.HttpHeaders response_headers=3:ext_proc.HttpHeaders
+    request_body=4:ext_proc.HttpBody response_body=5:ext_proc.HttpBody request_trailers=6:ext_proc.HttpTrailers
+    response_trailers=7:ext_proc.HttpTrailers attributes=9:%pb.Struct
+ext_proc.ProcessingResponse: request_headers=1:ext_proc.HeadersResponse response_headers=2:ext_proc.HeadersResponse
+    request_body=3:ext_proc.BodyResponse response_body=4:ext_proc.BodyResponse
+    request_trailers=5:ext_proc.TrailersResponse response_trailers=6:ext_proc.TrailersResponse
+    immediate_response=7:ext_proc.ImmediateResponse
+    streamed_immediate_response=11:ext_proc.StreamedImmediateResponse
+ext_proc.StreamedBodyResponse: body=1:bytes end_of_stream=2:bool
+ext_proc.StreamedImmediateResponse: headers_response=1:ext_proc.HttpHeaders
+    body_response=2:ext_proc.StreamedBodyResponse trailers_response=3:core.HeaderMap
+ext_proc.TrailersResponse: header_mutation=1:ext_proc.HeaderMutation
 google.rpc.Status: code=1:int32 message=2:string
 hcm.HttpConnectionManager: codec_type=1:enum stat_prefix=2:string rds=3:hcm.Rds
     route_config=4:route.RouteConfiguration http_filters=5:*hcm.HttpFilter use_remote_address=14:pb.BoolValue
@@ -248,6 +274,15 @@ http.ext_authz.v3.ExtAuthzPerRoute: disabled=1:bool check_settings=2:http.ext_au
 http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_request=7:http.ext_authz.v3.AuthorizationRequest
     authorization_response=8:http.ext_authz.v3.AuthorizationResponse
+http.ext_proc.v3.ExtProcOverrides: processing_mode=1:http.ext_proc.v3.ProcessingMode
+    failure_mode_allow=8:pb.BoolValue
+http.ext_proc.v3.ExtProcPerRoute: disabled=1:bool overrides=2:http.ext_proc.v3.ExtProcOverrides
+http.ext_proc.v3.ExternalProcessor: grpc_service=1:core.GrpcService failure_mode_allow=2:bool
+    processing_mode=3:http.ext_proc.v3.ProcessingMode request_attributes=5:*string message_timeout=7:pb.Duration
+    mutation_rules=9:envoy.config.common.mutation_rules.v3.HeaderMutationRules route_cache_action=18:enum
+    status_on_error=24:envoy.type.v3.HttpStatus
+http.ext_proc.v3.ProcessingMode: request_header_mode=1:enum response_header_mode=2:enum request_body_mode=3:enum
+    response_body_mode=4:enum request_trailer_mode=5:enum response_trailer_mode=6:enum
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
 http.header_mutation.v3.Mutations: request_mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
     response_mutations=2:*envoy.config.common.mutation_rules.v3.HeaderMutation

@@ -5,18 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sampan.gateway.filters.hook import MODULE_FILTER, filter_name
+from sampan.gateway.filters.hook import MODULE_FILTER
+from sampan.gateway.filters.processing import filter_name
 from sampan.gateway.model.world import World
-from sampan.gateway.xds.clusters import pipe_cluster
+from sampan.gateway.xds.clusters import pipe_cluster, process_cluster, process_endpoints
 from sampan.gateway.xds.http import ROUTER, static_manager
 from sampan.gateway.xds.listeners import pipe_listener
 from sampan.gateway.xds.tls import ADS_SOURCE
-from sampan.gateway.xds.types import CLUSTER, EXTENSION, LISTENER, PREFIX
+from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PREFIX
+
+if TYPE_CHECKING:
+    from sampan.gateway.plugins.loader import Loaded
 
 AUTO = 0
 """HTTP/2 from Envoy, HTTP/1 from who asks for the counters."""
+
+
+def of_plugin(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+    """Yield what a Plugin's live version needs: of one in a process of its own, that is the way there."""
+    if loaded is None or not loaded.socket:
+        app = f"{loaded.module}:app" if loaded is not None else None
+        yield from resources(world, key, app, loaded.kind if loaded is not None else "")
+        return
+    name = filter_name(key)
+    yield EXTENSION, name, None
+    yield LISTENER, name, None
+    yield CLUSTER, name, process_cluster(name)
+    yield ENDPOINTS, name, process_endpoints(name, loaded.socket)
 
 
 def resources(
@@ -26,10 +43,11 @@ def resources(
     what pyvoy runs, ``module:name``."""
     name = filter_name(key)
     if app is None:
-        for type_url in (EXTENSION, LISTENER, CLUSTER):
+        for type_url in (EXTENSION, LISTENER, CLUSTER, ENDPOINTS):
             yield type_url, name, None
         return
     path = socket_path(world, key)
+    yield ENDPOINTS, name, None
     yield CLUSTER, name, pipe_cluster(name, path, http2=True)
     discovery = {"config_source": ADS_SOURCE, "type_urls": [PREFIX + MODULE_FILTER]}
     nothing = [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]

@@ -1,0 +1,220 @@
+"""A plugin's own process: what ``processes.py`` starts, ``python -m sampan.gateway.plugins.outside``.
+
+It imports the plugin, serves what Envoy asks (gRPC on a Unix socket) and what ``sampan gateway plugins`` asks (the counters,
+on another), and says on its standard output what the plugin has methods for when it is ready. Its end is the end of nothing
+else, so it ends itself where that is the only remedy:
+
+- code that holds the loop longer than a request may take: a watchdog in C writes the stack and ends the process;
+- memory beyond what the Plugin may have: the kernel refuses it, the request fails, and the process ends after its requests.
+
+After SIGTERM it answers what it has begun, and ends. Source: setrlimit(2), RLIMIT_DATA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+from sampan.gateway.plugins import streamed
+from sampan.gateway.plugins.conversation import METHOD
+from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.host import Hook, load, processor_of
+from sampan.gateway.plugins.processor import Processing
+from sampan.gateway.xds.ads import Raw, RawCodec
+
+CHECK_METHOD = "/envoy.service.auth.v3.Authorization/Check"
+WINDOW_BYTES = 1 << 18
+"""So much of a body may be on its way to the plugin before it takes it."""
+GRACE_SECONDS = 1.0
+"""Beyond a request's time limit: what awaits is ended by the limit itself."""
+LINGER_SECONDS = 0.5
+"""What is on its way when Envoy has been told of another version may come yet."""
+OUT_OF_MEMORY = 66
+"""The exit code of a process that has had more memory than it may."""
+LAST_BYTES = 32 << 20
+"""What it may have more when that has happened, to say so and to end."""
+HUNG = 1
+"""What the watchdog ends the process with."""
+
+
+class Watchdog:
+    """Ends the process when the loop does not turn for too long while there are requests. Armed by each of them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds + GRACE_SECONDS
+        self._requests = 0
+        self._turning: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        self._requests += 1
+        if self._requests == 1:
+            self._turn()
+
+    def end(self) -> None:
+        self._requests -= 1
+        if self._requests == 0 and self._turning is not None:
+            self._turning.cancel()
+            faulthandler.cancel_dump_traceback_later()
+
+    def _turn(self) -> None:
+        faulthandler.dump_traceback_later(self._seconds, exit=True)
+        self._turning = asyncio.get_running_loop().call_later(self._seconds / 4, self._turn)
+
+
+class GrpcStream:
+    """A gRPC stream as a conversation sees it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def recv(self) -> bytes | None:
+        message = await self._stream.recv_message()
+        return None if message is None else message.content
+
+    async def send(self, content: bytes) -> None:
+        await self._stream.send_message(Raw(content))
+
+
+class Service:
+    """What Envoy calls."""
+
+    def __init__(self, hook: Hook | None, exchanges: Any, watchdog: Watchdog) -> None:
+        self._hook, self._exchanges, self._watchdog = hook, exchanges, watchdog
+        self._count = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.exhausted = asyncio.Event()
+        self.counters.exhausted = self.run_out
+
+    def __mapping__(self) -> dict[str, Any]:
+        from grpclib.const import Cardinality, Handler
+
+        if self._hook is not None:
+            return {CHECK_METHOD: Handler(self._check, Cardinality.UNARY_UNARY, Raw, Raw)}
+        return {METHOD: Handler(self._process, Cardinality.STREAM_STREAM, Raw, Raw)}
+
+    @contextlib.contextmanager
+    def _request(self) -> Any:
+        self._count += 1
+        self.idle.clear()
+        self._watchdog.begin()
+        try:
+            yield
+        except MemoryError:
+            self.run_out()
+            raise
+        finally:
+            self._watchdog.end()
+            self._count -= 1
+            if not self._count:
+                self.idle.set()
+
+    async def _check(self, stream: Any) -> None:
+        assert self._hook is not None
+        with self._request():
+            message = await stream.recv_message()
+            if message is not None:
+                await stream.send_message(Raw(await self._hook.decide(message.content)))
+
+    async def _process(self, stream: Any) -> None:
+        with self._request():
+            await self._exchanges.serve(GrpcStream(stream))
+
+    def take(self, said: dict[str, Any]) -> None:
+        """Take what went wrong where nobody waits for it."""
+        if isinstance(said.get("exception"), MemoryError):
+            self.run_out()
+        asyncio.get_running_loop().default_exception_handler(said)
+
+    def run_out(self) -> None:
+        """Memory has run out: take what was kept for the end, answer what has begun, and end."""
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        self.exhausted.set()
+
+    @property
+    def counters(self) -> Counters:
+        return (self._hook or self._exchanges).counters
+
+
+def service(package: str, version: str, deployment: dict[str, Any]) -> tuple[Service, tuple[str, ...]]:
+    """Return what serves a plugin, and the parts of an exchange it has methods for. Raises what its import raises."""
+    watchdog = Watchdog(deployment["timeout_seconds"])
+    counters = Counters(deployment["key"], version)
+    counters.restarts, counters.ending = deployment["restarts"], deployment["ending"]
+    if deployment["kind"] == "asgi":
+        exchanges = streamed.application(package, deployment, counters)
+        return Service(None, exchanges, watchdog), ()
+    if deployment["kind"] == "processor":
+        processing = Processing(processor_of(package, deployment), deployment, counters)
+        return Service(None, processing, watchdog), processing.phases
+    return Service(Hook(load(package, deployment), deployment, counters), None, watchdog), ()
+
+
+async def serve(said: dict[str, Any]) -> int:
+    """Serve a plugin until SIGTERM; return the exit code."""
+    from grpclib.config import Configuration
+    from grpclib.server import Server
+
+    found, phases = service(said["package"], said["version"], said["deployment"])
+    config = Configuration(http2_connection_window_size=WINDOW_BYTES * 64, http2_stream_window_size=WINDOW_BYTES)
+    server = Server([found], codec=RawCodec(), config=config)
+    await server.start(path=said["socket"])
+    fresh = f"{said['counters']}.{os.getpid()}"
+    asking = await asyncio.start_unix_server(lambda r, w: told(r, w, found.counters), fresh)
+    # the version before, which may serve on a while, has it no more
+    await asyncio.to_thread(os.replace, fresh, said["counters"])
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.set_exception_handler(lambda _, said: found.take(said))
+    os.write(said["ready"], json.dumps({"phases": phases}).encode() + b"\n")
+    os.close(said["ready"])
+    waits = [asyncio.ensure_future(event.wait()) for event in (ended, found.exhausted)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(said["drain_seconds"]):
+            if not found.exhausted.is_set():
+                await asyncio.sleep(LINGER_SECONDS)
+            await found.idle.wait()
+    asking.close()
+    server.close()
+    return OUT_OF_MEMORY if found.exhausted.is_set() else 0
+
+
+async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counters: Counters) -> None:
+    """Answer one HTTP request with the counters."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps(counters.report()).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        writer.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        await writer.drain()
+    writer.close()
+
+
+def main() -> int:
+    from sampan.gateway.envoy import end_with_parent
+
+    end_with_parent()
+    said = json.loads(sys.stdin.read())
+    said["ready"] = os.dup(1)
+    os.dup2(2, 1)  # what the plugin prints is for the log
+    memory = said["deployment"]["memory_bytes"]
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory + LAST_BYTES))
+    faulthandler.enable()
+    code = asyncio.run(serve(said))
+    sys.stderr.flush()
+    os._exit(code)  # threads that a plugin left are not waited for
+
+
+if __name__ == "__main__":
+    sys.exit(main())

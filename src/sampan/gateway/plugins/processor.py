@@ -1,0 +1,308 @@
+"""Processors: plugins outside of Envoy that see headers, bodies and trailers of both directions, as they stream.
+
+A processor is an object with some of these methods, each sync or async; Envoy sends what there is a method for:
+
+    request_headers(exchange)            may change exchange.request.headers, or return exchange.respond(...)
+    request_body(exchange, chunks)       an async generator: takes bytes from ``chunks``, yields bytes
+    request_trailers(exchange, trailers) may change them
+    response_headers(exchange), response_body(exchange, chunks), response_trailers(exchange, trailers)
+
+``Processing`` follows one exchange. What goes wrong in a method ends here: what can pass as it came does where the owner
+chose so, else the client gets 500, or the end of an answer that has begun. Source: Envoy's external processing API v3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from sampan.gateway.plugins.conversation import PARTS, Conversation, Pairs, Part, Side, Stream
+from sampan.gateway.plugins.counters import Counters, Measured
+from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
+
+REPLAYED_BYTES = 1 << 20
+"""So much of a body is kept to be sent on when the processor fails."""
+
+
+def phases_of(processor: Any) -> tuple[str, ...]:
+    """Return which parts of an exchange a processor has a method for. Raises ``TypeError`` where it has none, or a body's is
+    no generator."""
+    found = tuple(name for name in PARTS if callable(getattr(processor, name, None)))
+    if not found:
+        raise TypeError(f"{processor!r} has none of the methods {', '.join(PARTS)}")
+    for name in found:
+        if name.endswith("_body") and not inspect.isasyncgenfunction(getattr(processor, name)):
+            raise TypeError(f"{name} is to be an async generator: async def … with yield")
+    return found
+
+
+class Response:
+    """The backend's answer, on its way to the client."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        said = dict(pairs)
+        self.status = int(said.get(":status", 0))
+        self.headers = Headers(text_of(pairs), kept=frozenset({"content-length", "transfer-encoding", "connection"}))
+
+
+class Exchange:
+    """A request and its answer. ``state`` is the plugin's own."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+        self.state = SimpleNamespace()
+        self.request: Request
+        self.response: Response
+
+    def respond(self, status: int, body: str = "", headers: dict[str, str] | None = None) -> Answer:
+        """Return an answer in the place of what the backend says. Raises ``ValueError``."""
+        return Answer(status, body, headers or {})
+
+
+class Failed(Exception):
+    """The exchange has been ended in the plugin's stead."""
+
+
+class Chunks:
+    """The body as the plugin gets it; what it took is kept until it gives the first out. While it waits for more, or for
+    Envoy to take what it gave, its time does not run."""
+
+    def __init__(self, side: Side, seconds: float) -> None:
+        self._side, self._seconds = side, seconds
+        self.limit: asyncio.Timeout | None = None
+        self.taken: list[bytes] | None = []
+        """None: too much was taken, or something given out."""
+        self.waited = 0.0
+        self.end: Part | None = None
+        """What ended the body: its last part, or the trailers."""
+        self._size = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self.end is None:
+            with self.waiting():
+                part = await self._side.get()
+            if part.is_last:
+                self.end = part
+            if part.data:
+                self._keep(part.data)
+                return part.data
+        raise StopAsyncIteration
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        if self.limit is not None:
+            self.limit.reschedule(None)
+        yield
+        self.waited += clock() - begun
+        if self.limit is not None:
+            self.limit.reschedule(clock() + self._seconds)
+
+    def _keep(self, data: bytes) -> None:
+        if self.taken is not None:
+            self._size += len(data)
+            self.taken.append(data)
+            if self._size > REPLAYED_BYTES:
+                self.taken = None
+
+
+class Processing:
+    """The processor of a plugin, for all its exchanges."""
+
+    def __init__(self, processor: Any, deployment: dict[str, Any], counters: Counters) -> None:
+        self.processor, self.counters = processor, counters
+        self.phases = phases_of(processor)
+        self.settings = deployment["settings"]
+        self.seconds: float = deployment["timeout_seconds"]
+        self.opens: bool = deployment["fails_open"]
+        self.reroutes: bool = deployment.get("reroutes", False)
+
+    async def serve(self, stream: Stream) -> None:
+        """Follow one exchange to its end."""
+        with self.counters.request() as measured:
+            measured.seconds = 0.0
+            conversation = Conversation(stream)
+            one = One(self, conversation, measured)
+            await conversation.run(one.run)
+
+
+class One:
+    """An exchange in the making."""
+
+    def __init__(self, processing: Processing, conversation: Conversation, measured: Measured) -> None:
+        self._all, self._talk, self._measured = processing, conversation, measured
+        self.exchange = Exchange(processing.settings)
+        self._passes = False
+        """Whether the plugin has failed and the rest goes by as it is."""
+
+    async def run(self) -> None:
+        """Follow both directions until the answer has ended; the request's may still be on its way then."""
+        tasks = [asyncio.ensure_future(self._follow(side)) for side in self._talk.sides.values()]
+        try:
+            waiting = set(tasks)
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if True in [task.result() for task in done]:
+                    return
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, side: Side) -> bool:
+        """Follow one direction; return whether the exchange is over."""
+        try:
+            headers = await side.get()
+            await self._headers(side, headers)
+            if not headers.is_last:
+                await self._rest(side)
+        except Failed:
+            return True
+        return side.name == "response"
+
+    async def _rest(self, side: Side) -> None:
+        # what comes may be what another version has methods for
+        end = await self._body(side) if (await side.peek()).name == "body" else await side.get()
+        if end.name == "trailers":
+            await self._trailers(side, end)
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        """Return what a method says. Raises what it raises, ``TimeoutError``."""
+        method = getattr(self._all.processor, name, None)
+        if method is None or self._passes:
+            return None
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._all.seconds):
+                found = method(self.exchange, *arguments)
+                return await found if inspect.isawaitable(found) else found
+        finally:
+            self._took(begun)
+
+    def _took(self, begun: float) -> None:
+        self._measured.seconds = (self._measured.seconds or 0.0) + asyncio.get_running_loop().time() - begun
+
+    async def _headers(self, side: Side, part: Part) -> None:
+        before = part.pairs
+        try:
+            if side.name == "request":
+                self.exchange.request = request_of(before, self._talk.peer, self._all.settings)
+            else:
+                self.exchange.response = Response(before)
+            answer = await self._call(f"{side.name}_headers")
+            if answer is not None and not isinstance(answer, Answer):
+                raise ValueError(f"it returned {answer!r}, neither nothing nor exchange.respond(...)")
+            after = self._changed(side.name, before) if not self._passes else before
+            said = answer.headers.items() if answer is not None else ()
+        except Exception as error:
+            await self._failed(error)
+            answer, after, said = None, before, ()
+        if answer is not None:
+            self._measured.answered = True
+            kind = () if "content-type" in dict(said) else (("content-type", "text/plain"),)
+            await self._talk.answer(answer.status, [*kind, *said], answer.body.encode())
+            raise Failed
+        reroutes = self._all.reroutes and side.name == "request"
+        await self._talk.headers(side.name, before, after, reroutes=reroutes)
+
+    def _changed(self, name: str, before: Pairs) -> Pairs:
+        """Return a side's headers with what the plugin has changed. Raises ``ValueError``."""
+        message = self.exchange.request if name == "request" else self.exchange.response
+        changed, removed = message.headers.changed, message.headers.removed
+        after = [(key, value) for key, value in before if key not in changed and key not in removed]
+        after += [(key, value.encode().decode("latin-1")) for key, value in changed.items()]
+        if name == "response":
+            status = self.exchange.response.status
+            if not isinstance(status, int) or not 200 <= status <= 599:
+                raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
+            after = [(key, str(status) if key == ":status" else value) for key, value in after]
+        return after
+
+    async def _body(self, side: Side) -> Part:
+        """Give the body out as the plugin makes it; return what ended it."""
+        chunks = Chunks(side, self._all.seconds)
+        begun, wanted = asyncio.get_running_loop().time(), False
+        try:
+            if f"{side.name}_body" in self._all.phases and not self._passes:
+                await self._through(side, chunks)
+                wanted = True
+        except Exception as error:
+            kept = chunks.taken
+            await self._failed(error, can_pass=kept is not None)
+            for data in kept or ():
+                await self._talk.body(side.name, data)
+        finally:
+            chunks.limit = None
+            self._took(begun + chunks.waited)
+        async for data in chunks:  # what the plugin did not want, or does not see
+            if not wanted or self._passes:
+                await self._talk.body(side.name, data)
+        end = chunks.end
+        assert end is not None
+        if end.name == "body":
+            await self._talk.body(side.name, b"", is_last=True)
+        return end
+
+    async def _through(self, side: Side, chunks: Chunks) -> None:
+        """Send a body through the plugin's generator. Raises what that raises, ``TimeoutError``, ``ValueError``."""
+        method = getattr(self._all.processor, f"{side.name}_body")
+        async with asyncio.timeout(self._all.seconds) as chunks.limit, aclosing(method(self.exchange, chunks)) as given:
+            async for data in given:
+                if not isinstance(data, (bytes, bytearray, memoryview)):
+                    raise ValueError(f"{side.name}_body yielded {data!r}: bytes are expected")
+                chunks.taken = None
+                with chunks.waiting():
+                    if data:
+                        await self._talk.body(side.name, bytes(data))
+
+    async def _trailers(self, side: Side, part: Part) -> None:
+        trailers = Headers(text_of(part.pairs), kept=frozenset())
+        try:
+            await self._call(f"{side.name}_trailers", trailers)
+        except Exception as error:
+            await self._failed(error)
+            trailers = Headers({}, kept=frozenset())
+        after = [(k, v) for k, v in part.pairs if k not in trailers.changed and k not in trailers.removed]
+        after += [(key, value.encode().decode("latin-1")) for key, value in trailers.changed.items()]
+        await self._talk.trailers(side.name, part.pairs, after)
+
+    async def _failed(self, error: Exception, *, can_pass: bool = True) -> None:
+        """Note a failure; let the rest pass, or end the exchange. Raises ``Failed``."""
+        if isinstance(error, TimeoutError) and not str(error):
+            error = TimeoutError(f"it took longer than {self._all.seconds:g} s")
+        self._measured.failed(error)
+        if self._all.opens and can_pass:
+            self._passes = True
+            return
+        words = FORBIDDEN.sub(" ", f"plugin failed: {type(error).__name__}: {error}")
+        await self._talk.answer(500, [("content-type", "text/plain")], words.encode() + b"\n")
+        raise Failed
+
+
+def text_of(pairs: Pairs) -> dict[str, str]:
+    """Return headers as a plugin sees them: several of a name are one, as RFC 9110 (5.3) has it."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        text = value.encode("latin-1").decode("utf-8", "replace")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return {name: value for name, value in found.items() if not name.startswith(":")}
+
+
+def request_of(pairs: Pairs, peer: str, settings: Any) -> Request:
+    said = dict(pairs)
+    http = {
+        "method": said.get(":method", "GET"),
+        "path": said.get(":path", "/"),
+        "host": said.get(":authority", ""),
+        "scheme": said.get(":scheme", "http"),
+        "headers": {**text_of(pairs), "host": said.get(":authority", "")},
+    }
+    return Request(http, peer, settings)

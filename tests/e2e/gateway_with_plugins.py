@@ -1,0 +1,190 @@
+"""A gateway from files with one Gateway on a free port of loopback, and a backend that tells what it was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import http.server
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .eventually import eventually
+
+MEBIBYTE = b"o" * (1 << 20)
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """``/big`` is 200 MiB, everything else what was asked, as JSON."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path.endswith("/big"):
+            self.send_response(200)
+            self.send_header("content-length", str(200 * len(MEBIBYTE)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(200):
+                    self.wfile.write(MEBIBYTE)
+            return
+        told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": self.body()}
+        text = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_POST = do_GET
+
+    def body(self) -> str:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
+        found = b""
+        while size := int(self.rfile.readline(), 16):
+            found += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return found.decode()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+class Answer:
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        self.status, self.body = answer.status, answer.read()
+        self.headers = {name.lower(): value for name, value in answer.getheaders()}
+        self.cookies = answer.headers.get_all("set-cookie") or []
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the backend was asked."""
+        return dict(json.loads(self.body))
+
+
+class Alone:
+    """``write`` objects, ``ask`` the Gateway."""
+
+    def __init__(self, directory: Path, backend: int) -> None:
+        self.directory, self.port = directory / "config", free_port()
+        self.directory.mkdir()
+        self.log_dir = directory / "logs"
+        gateway = {"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": self.port, "protocol": "HTTP"}]}
+        port = {"name": "http", "port": backend, "protocol": "TCP"}
+        self.write(
+            "base",
+            named("v1", "Service", "back", ports=[{"name": "http", "port": 80}]),
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"name": "back", "labels": {"kubernetes.io/service-name": "back"}},
+                "addressType": "IPv4",
+                "ports": [port],
+                "endpoints": [{"addresses": ["127.0.0.1"]}],
+            },
+            named("gateway.networking.k8s.io/v1", "Gateway", "gw", **gateway),
+            route("plain"),
+        )
+        self.log = directory / "log"
+        words = ("--config", str(self.directory), "--address", "127.0.0.1", "--log-dir", str(self.log_dir))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sampan.cli.main", "gateway", "run", *words], stdout=log, stderr=log
+            )
+
+    def write(self, file: str, *objects: dict[str, Any]) -> None:
+        aside = self.directory / f".{file}"
+        aside.write_text("\n---\n".join(json.dumps(obj) for obj in objects))
+        aside.rename(self.directory / f"{file}.yaml")
+
+    def plugin(self, name: str, **spec: Any) -> None:
+        """Put a Plugin and a route at ``/NAME`` in the place of those of that name."""
+        self.write(name, named("gateway.sampan.dev/v1alpha1", "Plugin", name, **spec), route(name, name))
+
+    def ask(self, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET" if body is None else "POST", path, body, headers)
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def status(self, path: str, body: bytes | None = None) -> int:
+        """The status of an answer, 0 where there is none."""
+        try:
+            return self.ask(path, body).status
+        except (OSError, http.client.HTTPException):
+            return 0
+
+    def served(self, name: str, seconds: float = 30) -> None:
+        eventually(f"/{name} is served: {self.log}", lambda: self.status(f"/{name}") == 200, seconds)
+
+    def children(self) -> dict[int, str]:
+        """The processes that it has started, with their commands."""
+        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return {int(pid): Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids}
+
+    def envoy(self) -> int:
+        return next(pid for pid, command in self.children().items() if "envoy.json" in command)
+
+    def counters(self, name: str) -> dict[str, Any]:
+        """What ``sampan gateway plugins`` reads; nothing where the plugin does not answer."""
+        folder = Path(self.children()[self.envoy()].split()[2]).parent
+        address = folder / f"{hashlib.sha256(f'default/{name}'.encode()).hexdigest()[:12]}.sock"
+        answer = b""
+        with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+            asking.settimeout(5)
+            asking.connect(str(address))
+            asking.sendall(b"GET /counters HTTP/1.1\r\nhost: plugin\r\nconnection: close\r\n\r\n")
+            while data := asking.recv(65536):
+                answer += data
+        return dict(json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def memory(pid: int) -> int:
+    """Return the resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def named(version: str, kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def route(name: str, *plugins: str) -> dict[str, Any]:
+    references = [{"group": "gateway.sampan.dev", "kind": "Plugin", "name": one} for one in plugins]
+    rule = {
+        "matches": [{"path": {"type": "PathPrefix", "value": f"/{name}"}}],
+        "filters": [{"type": "ExtensionRef", "extensionRef": reference} for reference in references],
+        "backendRefs": [{"name": "back", "port": 80}],
+    }
+    return named("gateway.networking.k8s.io/v1", "HTTPRoute", name, parentRefs=[{"name": "gw"}], rules=[rule])
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[Alone]:
+    """A gateway that serves, until the end of the block."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    gateway = Alone(directory, server.server_address[1])
+    try:
+        gateway.served("plain")
+        yield gateway
+    finally:
+        gateway.process.terminate()
+        gateway.process.wait(60)
+        server.shutdown()
+        server.server_close()
