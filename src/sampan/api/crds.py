@@ -281,7 +281,6 @@ def resource_of(definition: Object, version: Object, type: StructuralType, view:
         field_selectors={
             field["jsonPath"].lstrip("."): getter(field["jsonPath"]) for field in items(version, "selectableFields")
         },
-        unconditional_update=False,
         stored_version=storage_version(definition),
         custom=True,
         trusts_definition=False,

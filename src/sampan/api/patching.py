@@ -153,12 +153,12 @@ def wrong_name(found: str, name: str) -> StatusError:
 
 
 def check_metadata(served: Served, new: Object, uid: str | None, name: str) -> None:
-    """Refuse changes of what identifies an object, and a custom resource without its resourceVersion. Raises 422."""
+    """Refuse changes of what identifies an object, and the lack of a resourceVersion where one is needed. Raises 422."""
     metadata, resource = new["metadata"], served.resource
     if metadata.get("uid", uid) != uid:
         message = f'Invalid value: "{metadata["uid"]}": field is immutable'
         raise invalid(resource, name, [Cause("metadata.uid", "FieldValueInvalid", message)])
-    if resource.custom and not metadata.get("resourceVersion"):
+    if resource.needs_version and not metadata.get("resourceVersion"):
         raise must_be_specified(resource, name)
 
 
@@ -229,7 +229,7 @@ async def apply_to(
         try:
             large = len(request.body) > LARGE_BODY_BYTES
             made = await beside(change, None) if large else change(None)
-            return await registry.create(request, served, namespace, made, track=False)
+            return await registry.create_instead(request, served, namespace, name, made, track=False)
         except StatusError as error:
             if error.reason != "AlreadyExists":
                 raise

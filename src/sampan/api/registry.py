@@ -9,6 +9,7 @@ again and again where the caller allows it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ from sampan.api.errors import (
     not_found,
     service_unavailable,
 )
+from sampan.api.identity import permit
 from sampan.api.request import Admission, Request
 from sampan.api.turns import LARGE_BODY_BYTES, beside
 from sampan.schema.apply import SAME, Version, Versions, same
@@ -168,6 +170,14 @@ class Registry:
                 if error.reason != "AlreadyExists" or not base or attempt == NAME_ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
+
+    async def create_instead(
+        self, request: Request, served: Served, namespace: str, name: str, obj: Object, *, track: bool = True
+    ) -> Written:
+        """Create an object by an update or a patch: its sender must be allowed to create it too. Raises as ``create``."""
+        at = replace(request.attributes, verb="create", name=name, verdict=None, learned=None)
+        await permit(self.api.authorizer, at)
+        return await self.create(request, served, namespace, obj, track=track)
 
     async def _create(self, request: Request, served: Served, namespace: str, obj: Object) -> Written:
         resource = served.resource

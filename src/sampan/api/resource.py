@@ -96,7 +96,9 @@ class Resource:
     returns_deleted: bool = False
     """Whether DELETE answers with the object instead of a ``Status`` (pods, services, persistentvolumeclaims, …)."""
     unconditional_update: bool = True
-    """Whether an update without resourceVersion is allowed (not for custom resources)."""
+    """Whether an update without resourceVersion is allowed (never for custom resources)."""
+    created_by_update: bool = False
+    """Whether an update of what does not exist creates it."""
     stored_version: str = ""
     """The version its objects are stored in, where that is another one; versions share storage. ``""``: its own."""
     to_stored: Callable[[Object], None] | None = None
@@ -119,3 +121,8 @@ class Resource:
     def qualified(self) -> str:
         """``deployments.apps``: how messages name the resource."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def needs_version(self) -> bool:
+        """Whether an update without resourceVersion is refused."""
+        return self.custom or not self.unconditional_update

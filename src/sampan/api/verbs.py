@@ -13,10 +13,19 @@ import orjson
 from sampan.api import deleting, patching
 from sampan.api.catalog import Served
 from sampan.api.encodings import coder
-from sampan.api.errors import StatusError, bad_request, invalid, method_not_allowed, must_be_specified, undeterminable
+from sampan.api.errors import (
+    StatusError,
+    bad_request,
+    conflict,
+    invalid,
+    method_not_allowed,
+    must_be_specified,
+    undeterminable,
+)
 from sampan.api.list_options import not_in_the_future, parse_revision
 from sampan.api.listing import list_records
 from sampan.api.options import check_write_options, decode_object
+from sampan.api.registry import Written
 from sampan.api.rendering import event_transform, list_response, object_response, objects_list, value_response, wanted
 from sampan.api.request import Request, Response
 from sampan.api.resource import Cause
@@ -95,7 +104,7 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
             raise undeterminable(at.name)
         raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({at.name})")
     unconditional = not metadata.get("resourceVersion")
-    refused = unconditional and (resource.custom or not resource.unconditional_update)
+    refused = unconditional and resource.needs_version
     body = orjson.dumps(obj) if unconditional else b""
     given_obj: list[Object] = [obj]
 
@@ -105,10 +114,30 @@ async def update(request: Request, served: Served, subresource: str = "") -> Ans
         # a retried update starts again from what was sent: the pipeline changes objects in place
         return given_obj.pop() if given_obj else orjson.loads(body)
 
-    written = await request.api.registry.replace(
+    registry = request.api.registry
+    creates = resource.created_by_update and not subresource
+    if creates and request.api.store.get(served.key(at.namespace, at.name)) is None:
+        try:
+            written = await create_by_update(request, served, orjson.loads(orjson.dumps(obj)))
+            return object_response(request, served, written.value, 201)
+        except StatusError as error:
+            if error.reason != "AlreadyExists":  # somebody was faster: it is an update after all
+                raise
+    written = await registry.replace(
         request, served, at.namespace, at.name, change, subresource=subresource, retry=unconditional, spares=True
     )
     return object_response(request, served, written.value)
+
+
+async def create_by_update(request: Request, served: Served, obj: Object) -> Written:
+    """Create what an update did not find. Raises as ``Registry.create_instead`` does."""
+    at, metadata = request.attributes, obj["metadata"]
+    uid = metadata.pop("uid", "")
+    if uid:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+        raise conflict(served.resource, at.name, why)
+    metadata.pop("resourceVersion", None)
+    return await request.api.registry.create_instead(request, served, at.namespace, at.name, obj)
 
 
 async def patch(request: Request, served: Served, subresource: str = "") -> Answer:

@@ -31,6 +31,7 @@ from sampan.api.resources import (
     storage,
     versions,
 )
+from sampan.api.resources.updating import as_updated
 from sampan.schema.types import TypeSystem
 
 GROUPS = (
@@ -70,4 +71,4 @@ def of_version(types: TypeSystem) -> Iterator[Resource]:
 def declarations() -> Iterator[Resource]:
     """Yield every built-in resource of every Kubernetes version."""
     for group in GROUPS:
-        yield from versions.with_others(group.RESOURCES)
+        yield from map(as_updated, versions.with_others(group.RESOURCES))

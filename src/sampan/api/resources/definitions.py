@@ -72,6 +72,5 @@ CUSTOM_RESOURCE_DEFINITION = Resource(
     warn=warn_of_definition,
     validates={"status": collect(validate_status)},
     returns_deleted=True,
-    unconditional_update=False,
     columns=(NAME, Column("Created At", ".metadata.creationTimestamp")),
 )
