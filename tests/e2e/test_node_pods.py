@@ -129,6 +129,29 @@ def test_logs_follow_and_end_with_the_container(space: Space) -> None:
     assert space("logs", "talker", "--timestamps").startswith("20")
 
 
+def test_logs_of_an_earlier_instance_of_several_containers_and_of_a_part(space: Space) -> None:
+    script = (
+        "test -e /s/again || { touch /s/again; echo first; exit 1; }; echo second; echo 0123456789; exec sleep 1000"
+    )
+    volume = {"volumes": [{"name": "s", "emptyDir": {}}]}
+    both = pod("twice", script, volume, volumeMounts=[{"name": "s", "mountPath": "/s"}])
+    other = pod("other", "echo beside; exec sleep 1000")["spec"]["containers"][0]
+    both["spec"]["containers"].append({**other, "name": "other"})
+    space.apply(both)
+    eventually("it runs again", lambda: "second" in space.run("logs", "twice", "-c", "main").stdout)
+    assert space("logs", "twice", "-c", "main", "--previous") == "first\n"
+    assert space("logs", "twice", "-c", "main", "--limit-bytes=11") == "second\n0123"
+    assert space("logs", "twice", "-c", "main", "--since=1h", "--tail=1") == "0123456789\n"
+    assert space("logs", "twice", "-c", "main", "--since-time=2099-01-01T00:00:00Z") == ""
+    stamped = space("logs", "twice", "-c", "main", "--tail=1", "--timestamps").split(" ")
+    assert len(stamped[0]) == len("2026-11-30T10:00:00.123456789Z")
+    assert space("logs", "twice", "-c", "main", f"--since-time={stamped[0]}").endswith("0123456789\n")
+    every = space("logs", "twice", "--all-containers", "--prefix").split("\n")
+    assert sorted(every[:-1]) == ["[pod/twice/main] 0123456789", "[pod/twice/main] second", "[pod/twice/other] beside"]
+    refused = space.run("logs", "twice", "-c", "other", "--previous")
+    assert 'previous terminated container "other" in pod "twice" not found' in refused.stderr
+
+
 def test_a_crash_is_told_and_backed_off(space: Space) -> None:
     space.apply(pod("crash", "echo dying > /dev/termination-log; exit 7"))
     eventually(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def short_cluster(tmp_path: Path) -> Iterator[Cluster]:
     cluster = new_cluster(tmp_path)
     (tmp_path / "kubelet.yaml").write_text(SETTINGS.format(folder=tmp_path / "manifests"))
     try:
-        cluster.up("--kubelet-config", str(tmp_path / "kubelet.yaml"))
+        gates = ("--feature-gates", "PodLogsQuerySplitStreams=true")
+        cluster.up("--kubelet-config", str(tmp_path / "kubelet.yaml"), *gates)
         busybox_archive(tmp_path / "busybox.tar")
         cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
         yield cluster
@@ -43,18 +45,28 @@ def short_cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_static_pods_rotated_logs_and_evictions(short_cluster: Cluster, tmp_path: Path) -> None:
     space, node = Space(short_cluster), short_cluster.settings.node_name
-    static = pod("static", "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.01; done")
+    static = pod("static", "i=0; while true; do i=$((i+1)); echo line $i; echo err $i >&2; sleep 0.01; done")
     file = tmp_path / "manifests" / "static.json"
     file.write_text(json.dumps(static | {"metadata": {"name": "static", "namespace": space.name}}))
     name = f"static-{node}"
     eventually("its mirror is there", lambda: space.run("get", "pod", name).returncode == 0)
     space("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=20s")
+    followed = tmp_path / "followed"
+    follow = space.command("logs", "-f", name)
+    with followed.open("w") as into, subprocess.Popen(follow, stdout=into) as following:
+        try:
+            judge(short_cluster, space, node, name, file, followed)
+        finally:
+            following.terminate()
+
+
+def judge(cluster: Cluster, space: Space, node: str, name: str, file: Path, followed: Path) -> None:
     mirror = space.pod(name)
     assert mirror["metadata"]["ownerReferences"][0]["kind"] == "Node"
     assert mirror["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
     uid = mirror["metadata"]["annotations"]["kubernetes.io/config.hash"]
 
-    found = short_cluster.get("node", node)
+    found = cluster.get("node", node)
     assert found["status"]["capacity"]["pods"] == "20"
     condition = next(c for c in found["status"]["conditions"] if c["type"] == "MemoryPressure")
     assert (condition["status"], condition["reason"]) == ("True", "KubeletHasInsufficientMemory")
@@ -70,16 +82,27 @@ def test_static_pods_rotated_logs_and_evictions(short_cluster: Cluster, tmp_path
     refused = space.pod("best-effort")["status"]["message"]
     assert refused == "Pod was rejected: The node had condition: [MemoryPressure]. "
 
-    logs = short_cluster.settings.pod_log_dir / f"{space.name}_{name}_{uid}" / "main"
+    logs = cluster.settings.pod_log_dir / f"{space.name}_{name}_{uid}" / "main"
     eventually("its log was rotated", lambda: len(list(logs.iterdir())) == 2)
-    lines = space("logs", name, "--tail=20").split("\n")
-    numbers = [int(line.removeprefix("line ")) for line in lines if line]
-    assert numbers == list(range(numbers[0], numbers[0] + 20))
+    last = numbers_of(space("logs", name, "--tail=40"))
+    eventually("who follows is over the rotation, too", lambda: last[-1] in numbers_of(followed.read_text()))
+    for numbers in (last, numbers_of(followed.read_text())):
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    path = f"/api/v1/namespaces/{space.name}/pods/{name}/log"
+    said = space("get", "--raw", f"{path}?stream=Stderr&sinceSeconds=2").split("\n")
+    assert said[0] and all(line.startswith("err ") for line in said if line)
+    refused = space.run("get", "--raw", f"{path}?stream=Stderr&tailLines=2")
+    assert "`tailLines` and specific `stream` are mutually exclusive" in refused.stderr
     space("delete", "pod", name, "--wait=false")
     eventually("a mirror that is deleted comes again", lambda: again(space, name, mirror["metadata"]["uid"]))
     file.unlink()
     eventually("its mirror goes with the file", lambda: space.run("get", "pod", name).returncode == 1)
     eventually("and so does the pod", lambda: not logs.exists())
+
+
+def numbers_of(log: str) -> list[int]:
+    """Return the numbers of the lines of stdout; an unfinished last one is left out."""
+    return [int(line.removeprefix("line ")) for line in log.split("\n")[:-1] if line.startswith("line ")]
 
 
 def again(space: Space, name: str, uid: str) -> bool:

@@ -27,6 +27,7 @@ HONOURED = frozenset(
         "ExcludeAdmissionWebhookVirtualResources",
         "HPAScaleToZero",
         "MutatingAdmissionPolicy",
+        "PodLogsQuerySplitStreams",
         "RemoteRequestHeaderUID",
         "ServiceAccountNodeAudienceRestriction",
         "StorageVersionHash",
@@ -41,6 +42,7 @@ AllowInsecureKubeletCertificateSigningRequests 31:DEPRECATED:0
 ComponentFlagz 32:ALPHA:0 36:BETA:1
 ComponentStatusz 32:ALPHA:0 36:BETA:1
 HPAScaleToZero 16:ALPHA:0 37:BETA:1
+PodLogsQuerySplitStreams 32:ALPHA:0
 ServiceAccountNodeAudienceRestriction 32:BETA:0 33:BETA:1
 """
 """Gates of kube-apiserver itself and of component-base that are honoured."""

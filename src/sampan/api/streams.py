@@ -40,7 +40,8 @@ SPDY = {
     True: ("portforward.k8s.io", "SPDY/3.1+portforward.k8s.io"),
 }
 """By whether ports are forwarded: what is spoken with the client, and the WebSocket protocol that carries it."""
-LOG_PARAMETERS = ("follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream")
+LOG_PARAMETERS = ("follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes")
+SPLIT_STREAMS = "PodLogsQuerySplitStreams"
 
 
 def add(api: Api, pki_dir: Path) -> None:
@@ -134,10 +135,12 @@ class Kubelets:
             await log_sockets.serve(lambda heard, tell: self.log(request, http, heard, tell), scope, receive, send)
             return
         pod = self._pod(request)
-        check_log_options(request.query)
+        split = self._api.features.enabled(SPLIT_STREAMS)
+        check_log_options(request.query, split=split)
         container = choose_container(pod, request.query.get("container", ""))
         metadata = pod["metadata"]
-        query = urlencode([(name, request.query[name]) for name in LOG_PARAMETERS if name in request.query])
+        parameters = (*LOG_PARAMETERS, "stream") if split else LOG_PARAMETERS
+        query = urlencode([(name, request.query[name]) for name in parameters if name in request.query])
         path = f"/containerLogs/{metadata['namespace']}/{metadata['name']}/{container}"
         if (kubelet := self._in_process(pod)) is not None:
             await kubelet({**scope, "path": path, "query_string": query.encode()}, receive, send)
@@ -279,8 +282,8 @@ def choose_container(pod: Object, asked: str) -> str:
     raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(containers)}]")
 
 
-def check_log_options(query: Any) -> None:
-    """Raise 422 for numbers that are none, or too small."""
+def check_log_options(query: Any, *, split: bool = False) -> None:
+    """Raise 422 for numbers that are none, or too small. ``split``: a stream may be chosen (KEP-3288)."""
     causes = []
     for name, least in (("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)):
         value = query.get(name, "")
@@ -295,6 +298,11 @@ def check_log_options(query: Any) -> None:
         raise bad_request(f'parsing time "{since}" as RFC 3339: cannot parse "{since}" as "2006"')
     if query.get("sinceSeconds") and since:
         causes.append("sinceSeconds: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified")
+    stream = query.get("stream") or "All"
+    if split and stream not in ("All", "Stdout", "Stderr"):
+        causes.append(f'stream: Unsupported value: "{stream}": supported values: "All", "Stderr", "Stdout"')
+    elif split and stream != "All" and query.get("tailLines"):
+        causes.append("tailLines: Forbidden: `tailLines` and specific `stream` are mutually exclusive for now")
     if causes:
         raise StatusError(422, "Invalid", f'PodLogOptions "" is invalid: {", ".join(causes)}')
 

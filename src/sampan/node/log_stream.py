@@ -9,12 +9,17 @@ import asyncio
 import contextlib
 import datetime
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampan.logs.reading.container_log import ContainerLog, Lines, LogLine
+from sampan.logs.timestamps import rfc3339
 from sampan.node.inotify import changes_of
-from sampan.node.log_files import LogLine, last_lines, lines_of, rotated
+
+ENDED_SECONDS = 1.0
+"""An exit writes nothing into the folder: so often it is asked whether the container has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,8 @@ class LogOptions:
     timestamps: bool = False
     tail_lines: int | None = None
     limit_bytes: int | None = None
-    since: bytes = b""
-    """A time in UTC to the second, compared as text: CRI writes its times in one zone and width."""
+    since: int = 0
+    """Nanoseconds since 1970."""
     stream: str = "All"
 
     @classmethod
@@ -36,94 +41,97 @@ class LogOptions:
             value = query.get(name, "")
             return int(value) if value.lstrip("-").isdecimal() else None
 
-        since, seconds = "", number("sinceSeconds")
+        since, seconds = 0, number("sinceSeconds")
         with contextlib.suppress(ValueError):  # the API has refused what is no time
-            moment = datetime.datetime.fromisoformat(query.get("sinceTime", ""))
-            since = moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            datetime.datetime.fromisoformat(query.get("sinceTime", ""))
+            since = rfc3339(query["sinceTime"].encode())
         if seconds is not None:
-            moment = datetime.datetime.fromtimestamp(time.time() - seconds, datetime.UTC)
-            since = moment.strftime("%Y-%m-%dT%H:%M:%S")
+            since = time.time_ns() - seconds * 1_000_000_000
         return cls(
             follow=query.get("follow") in ("true", "1"),
             previous=query.get("previous") in ("true", "1"),
             timestamps=query.get("timestamps") in ("true", "1"),
             tail_lines=number("tailLines"),
             limit_bytes=number("limitBytes"),
-            since=since.encode(),
+            since=since,
             stream=query.get("stream") or "All",
         )
 
-    def wants(self, entry: LogLine) -> bool:
-        if self.stream != "All" and entry.stream.decode() != self.stream.lower():
+    def wants(self, line: LogLine) -> bool:
+        if self.stream != "All" and line.stream.decode() != self.stream.lower():
             return False
-        return not self.since or entry.time[: len(self.since)] >= self.since
+        return not self.since or rfc3339(line.time) >= self.since
 
-    def render(self, entry: LogLine, *, line_begins: bool) -> bytes:
-        return entry.time + b" " + entry.text if self.timestamps and line_begins else entry.text
+    def render(self, line: LogLine, *, begins: bool = True) -> bytes:
+        """Return a line as it goes out. ``begins``: it is no further piece of one."""
+        return written(line.time) + b" " + line.text if self.timestamps and begins else line.text
+
+
+def written(moment: bytes) -> bytes:
+    """Return a time with nine digits after the point, as the kubelet does."""
+    head, point, rest = moment.partition(b".")
+    digits = rest.rstrip(b"Z") if point else b""
+    if not point or not digits.isdigit():
+        return moment  # in a zone, or without a fraction: as the runtime wrote it
+    return b"%b.%bZ" % (head, digits.ljust(9, b"0")[:9])
 
 
 async def follow_log(path: Path, options: LogOptions, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
     """Yield the log in pieces; with ``follow`` until the container has ended (``ended``) and all of it is read."""
-    left = options.limit_bytes
-    reader = LogReader(path)
-    async with changes_of(path.parent) as changed:
-        entries = [entry for entry in reader.read() if options.wants(entry)]
-        if options.tail_lines is not None:
-            entries = last_lines(entries, options.tail_lines)
-        fresh = True
-        while True:
-            parts = []
-            for entry in entries:
-                parts.append(options.render(entry, line_begins=fresh))
-                fresh = entry.text.endswith(b"\n")
-            piece = b"".join(parts)
-            if left is not None:
-                piece = piece[:left]
-                left -= len(piece)
-            if piece:
-                yield piece
-            if not options.follow or left == 0:
-                return
-            if ended():
-                entries = [entry for entry in reader.read() if options.wants(entry)]
-                if not entries:
+    log, left = ContainerLog(path), options.limit_bytes
+    sending = Sending(log, options)
+    try:
+        async with changes_of(path.parent) as changed:
+            while True:
+                last = not options.follow or ended()
+                for piece in sending.pieces(last=last):
+                    yield piece if left is None else piece[:left]
+                    if left is not None and (left := left - len(piece)) <= 0:
+                        return
+                if last:
                     return
-                continue
-            try:
-                async with asyncio.timeout(1.0):  # an exit writes nothing into the folder
-                    await changed.wait()
-            except TimeoutError:
-                pass
-            changed.clear()
-            entries = [entry for entry in reader.read() if options.wants(entry)]
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ENDED_SECONDS):
+                        await changed.wait()
+                changed.clear()
+    finally:
+        log.close()
 
 
-class LogReader:
-    """Reads a log from where it stopped, over rotations."""
+class Sending:
+    """What of a log is wanted, from its beginning or its tail on."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._inode = 0
-        self._offset = 0
-        self._first = True
+    def __init__(self, log: ContainerLog, options: LogOptions) -> None:
+        self._log, self._options, self._lines = log, options, Lines()
+        self._first, self._fresh = True, True
 
-    def read(self) -> list[LogLine]:
-        """Return the whole entries that have come since."""
-        content = b""
-        for file in rotated(self._path):
-            try:
-                with file.open("rb") as log:
-                    inode = file.stat().st_ino
-                    if self._first or inode == self._inode:
-                        if inode == self._inode:
-                            log.seek(self._offset)
-                        content += log.read()
-                        self._first = True  # newer files are read from their beginning
-                    if file == self._path:
-                        self._inode, self._offset = inode, log.tell()
-            except FileNotFoundError:
-                continue
+    def pieces(self, *, last: bool) -> Iterator[bytes]:
+        """Yield what has come since. ``last``: nothing comes after, and what has no end goes out as it is."""
+        if self._first and self._options.tail_lines is not None:
+            tail: deque[LogLine] = deque(maxlen=self._options.tail_lines)
+            self._log.tail(self._options.tail_lines)
+            for lines in self._wanted(last=last):
+                tail.extend(lines)
+            found: Iterator[list[LogLine]] = iter([list(tail)])
+        else:
+            found = self._wanted(last=last)
         self._first = False
-        whole = content[: content.rfind(b"\n") + 1]
-        self._offset -= len(content) - len(whole)
-        return list(lines_of(whole))
+        for lines in found:
+            if piece := self._render(lines):
+                yield piece
+
+    def _wanted(self, *, last: bool) -> Iterator[list[LogLine]]:
+        options = self._options
+        every = options.stream == "All" and not options.since
+        for entries in self._log.read():
+            lines = self._lines.feed(entries)
+            yield lines if every else [line for line in lines if options.wants(line)]
+        if last:
+            yield [line for line in self._lines.rest() if options.wants(line)]
+
+    def _render(self, lines: list[LogLine]) -> bytes:
+        parts = []
+        for line in lines:
+            parts.append(self._options.render(line, begins=self._fresh))
+            self._fresh = line.text.endswith(b"\n")
+        return b"".join(parts)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import orjson
 
+from sampan.logs.reading.container_log import tail_of
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import MESSAGE_POLICY
 from sampan.node.context import NodeContext
-from sampan.node.log_files import tail_of
 from sampan.node.pod_config import CONTAINER, NAME, NAMESPACE, UID
 from sampan.node.pod_view import PodView, addresses_of
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
-from sampan.node.log_files import LogLine, last_lines
+from sampan.logs.reading.container_log import LogLine, last_lines
 from sampan.node.log_stream import LogOptions
 from sampan.schema.objects import Object
 
@@ -65,7 +65,7 @@ class LogBook:
         left = options.limit_bytes
         while True:
             for line in lines:
-                text = (line.time + b" " if options.timestamps else b"") + line.text
+                text = options.render(line)
                 yield text if left is None else text[:left]
                 if left is not None and (left := left - len(text)) <= 0:
                     return

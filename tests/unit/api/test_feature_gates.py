@@ -155,3 +155,15 @@ async def test_gates_and_pages_are_shown(open_whole: Open) -> None:
     assert (await older("GET", "/statusz")).status == 404
     asked_for = await opened(open_whole, "ComponentStatusz=true", version="1.35")
     assert (await asked_for("GET", "/statusz")).status == 200
+
+
+@pytest.mark.parametrize("on", [False, True])
+async def test_streams_of_logs_need_their_gate(open_whole: Open, on: bool) -> None:
+    http = await opened(open_whole, f"PodLogsQuerySplitStreams={str(on).lower()}")
+    pods = "/api/v1/namespaces/default/pods"
+    await http("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    await http("POST", pods, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    wrong = {"stream=Both": 'stream: Unsupported value: "Both"', "stream=Stderr&tailLines=1": "mutually exclusive"}
+    for query, why in wrong.items():
+        answer = await http("GET", f"{pods}/p/log?{query}")
+        assert (answer.status == 422 and why in answer.json["message"]) is on, answer.body

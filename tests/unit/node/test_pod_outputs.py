@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampan.logs.reading.container_log import LogLine, last_lines
 from sampan.node import cri_pb2 as cri
-from sampan.node.log_files import LogLine, last_lines, lines_of
 from sampan.node.log_stream import LogOptions
 from sampan.node.pod_status import phase_of, status_of
 from sampan.node.pod_view import PodView
@@ -115,26 +115,6 @@ def test_restarts_by_policy() -> None:
     ]
 
 
-pieces = st.lists(
-    st.tuples(st.sampled_from(["stdout", "stderr"]), st.text("abc \t", max_size=8), st.booleans()), max_size=12
-)
-
-
-@given(pieces)
-def test_partial_lines_are_joined(entries: list[tuple[str, str, bool]]) -> None:
-    content = b"".join(
-        f"2026-01-01T00:00:00.0Z {stream} {'P' if partial else 'F'} {text}\n".encode()
-        for stream, text, partial in entries
-    )
-    wanted = b"".join(text.encode() + (b"" if partial else b"\n") for _, text, partial in entries)
-    assert b"".join(entry.text for entry in lines_of(content)) == wanted
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_as_a_log(content: bytes) -> None:
-    assert all(isinstance(entry, LogLine) for entry in lines_of(content))
-
-
 def test_the_last_lines_are_whole_ones() -> None:
     texts = [b"one\n", b"tw", b"o\n", b"three\n"]
     entries = [LogLine(b"t", b"stdout", text) for text in texts]
@@ -149,7 +129,7 @@ def test_log_options() -> None:
     assert options.follow and options.tail_lines == 5
     assert options.wants(LogLine(b"2026-01-01T00:00:01.5Z", b"stdout", b"x"))
     assert not options.wants(LogLine(b"2025-12-31T23:59:59.5Z", b"stdout", b"x"))
-    assert LogOptions.parse({"sinceTime": "2026-01-01T02:00:00+02:00"}).since == b"2026-01-01T00:00:00"
+    assert LogOptions.parse({"sinceTime": "2026-01-01T02:00:00+02:00"}).since == 1_767_225_600 * 10**9
 
 
 @given(st.lists(st.binary(min_size=1, max_size=70_000), max_size=4))

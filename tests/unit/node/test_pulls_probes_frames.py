@@ -15,7 +15,6 @@ from grpclib.server import Server
 from sampan.node import cri_pb2 as cri
 from sampan.node.image_puller import ImagePuller
 from sampan.node.images import ImageError
-from sampan.node.log_files import lines_of
 from sampan.node.probes import Answer, ContainerProbes, Target, ask
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.spdy import DICTIONARY, Session, SpdyError
@@ -74,11 +73,6 @@ async def test_never_means_never() -> None:
         await ensure(ImagePuller(cast("Runtime", registry)), "Never")
     assert error.value.reason == "ErrImageNeverPull"
     assert registry.pulls == 0
-
-
-def test_carriage_returns_are_text() -> None:
-    content = b"2026-01-01T00:00:00Z stdout F 10%\r50%\r100%\n2026-01-01T00:00:01Z stderr F end\r\n2026-"
-    assert [entry.text for entry in lines_of(content)] == [b"10%\r50%\r100%\n", b"end\r\n"]
 
 
 async def test_tcp_probes() -> None:
