@@ -54,7 +54,8 @@ class Namespaces:
 
     def start(self, netns: str, *command: str) -> subprocess.Popen[str]:
         """Start a program that prints a line when it serves; it is ended with the stack."""
-        process = subprocess.Popen(["nsenter", f"--net={netns}", *command], stdout=subprocess.PIPE, text=True)
+        words = ["nsenter", f"--net={netns}", *command]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.stack.callback(_end, process)
         assert process.stdout is not None
         process.stdout.readline()

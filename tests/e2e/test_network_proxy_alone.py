@@ -39,6 +39,34 @@ def get(url: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
+ASK_ON = """
+import select, socket, sys, time
+to = (sys.argv[1], int(sys.argv[2]))
+def new():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect(to)
+    return s
+steady, asked, lost, by = new(), 0, {"steady": 0, "fresh": 0}, {}
+print("ready", flush=True)
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    fresh = new()
+    for kind, s in (("steady", steady), ("fresh", fresh)):
+        asked += 1
+        try:
+            s.send(b"x")
+            answer = s.recv(64).decode() if select.select([s], [], [], 1)[0] else ""
+        except ConnectionError:
+            answer = ""
+        lost[kind] += not answer
+        if answer and by.get(kind) != answer:
+            by[kind] = answer
+            print(kind, answer, flush=True)
+    fresh.close()
+print("asked", asked, "lost", lost["steady"], lost["fresh"], flush=True)
+"""
+"""Datagrams to a Service, one after the other: of one client, and of one that is new each time. Tells who answers whom."""
+
+
 class Node:
     """This process's namespace as a node: a client outside, two pods, an API server, and the proxy."""
 
@@ -180,6 +208,27 @@ async def story(node: Node) -> None:
     until("what is near", lambda: {node.ask(NODE_IP, port).split()[0] for _ in range(6)} == {"pod0"})
     await client.patch(NODES, "worker", {"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}})
     until("what is near now", lambda: {node.ask(NODE_IP, port).split()[0] for _ in range(6)} == {"pod1"})
+
+    # an endpoint ends while it serves, and goes: nobody who asks meanwhile goes without an answer
+    def ends(**conditions: bool) -> dict[str, Any]:
+        return {"addresses": [PODS[0]], "conditions": conditions, "nodeName": "worker"}
+
+    async def has(*entries: dict[str, Any]) -> None:
+        await client.patch(ENDPOINT_SLICES, "ported", {"endpoints": entries}, "default")
+
+    await has(entry(0))
+    until("the first", lambda: {node.ask(NODE_IP, port).split()[0] for _ in range(6)} == {"pod0"})
+    asking = node.spaces.start(node.outside, sys.executable, "-c", ASK_ON, NODE_IP, str(udp))
+    said = asking.stdout.readline
+    assert {said(), said()} == {"steady pod0\n", "fresh pod0\n"}
+    await has(ends(ready=False, serving=True, terminating=True), entry(1))
+    assert said() == "fresh pod1\n", "a ready one is asked rather than one that ends"
+    await has(ends(ready=False, serving=False, terminating=True), entry(1))
+    assert said() == "steady pod1\n", "who serves no more is no longer asked by those who were used to"
+    asking.stdin.close()
+    asked, lost = (words := said().split())[1], words[3:]
+    # the answer that was on its way while its connection was forgotten
+    assert int(asked) > 4 and int(lost[0]) <= 1 and lost[1] == "0", words
 
     # killed and begun again: nothing of the table is made anew; what changed meanwhile is
     node.proxy.kill()
