@@ -57,6 +57,37 @@ while True:
 """
 
 
+FORGE = """
+import json, socket, struct, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+mac = lambda text: bytes.fromhex(text.replace(":", ""))
+ip = socket.inet_aton
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+for kind, to_mac, from_mac, sender, target, text in json.loads(sys.argv[1]):
+    if kind == "arp":
+        body = struct.pack("!HHBBH", 1, 0x800, 6, 4, 2) + mac(text) + ip(sender) + mac(to_mac) + ip(target)
+        s.send(mac(to_mac) + mac(from_mac) + bytes.fromhex("0806") + body)
+        continue
+    udp = struct.pack("!HHHH", 7777, 7777, 8 + len(text), 0) + text.encode()
+    head = lambda sum: struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, sum) + ip(sender) + ip(target)
+    s.send(mac(to_mac) + mac(from_mac) + bytes.fromhex("0800") + head(checksum(head(0))) + udp)
+"""
+"""Sends frames as they are given: their hardware addresses, IP addresses and text; of ARP, whose address it tells of."""
+HEAR = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 7777))
+print("ready", flush=True)
+while True:
+    print(s.recv(100).decode(), flush=True)
+"""
+
+
 class Cluster:
     def __init__(self, spaces: Any, directory: Path) -> None:
         from sampan.network.cni_shim import install
@@ -110,6 +141,48 @@ def test_pods_reach_each_other_and_themselves_through_the_router(cluster: Cluste
     run(first, "ip", "route", "del", "default")
     code, error = cluster.cni("CHECK", "pod0", first)
     assert code == 1 and "default route" in str(error["msg"])
+
+
+def test_a_pod_sends_from_its_own_addresses_and_to_the_router_alone(cluster: Cluster) -> None:
+    """Whatever a container with CAP_NET_RAW writes: policies go by addresses, and stand where packets are routed."""
+    liar, victim = (cluster.spaces.new() for _ in range(2))
+    mine, other = (address_of(cluster.cni("ADD", name, at)[1]) for name, at in (("liar", liar), ("victim", victim)))
+    run = cluster.spaces.run
+
+    def mac_in(netns: str, link: str) -> str:
+        return str(json.loads(run(netns, "ip", "-j", "link", "show", link))[0]["address"])
+
+    own, theirs, router = mac_in(liar, "eth0"), mac_in(victim, "eth0"), mac_in(cluster.netns, "sampan0")
+    heard = cluster.spaces.start(victim, sys.executable, "-c", HEAR)
+    frames = [
+        ("ip", router, own, mine, other, "honest"),
+        ("ip", router, own, "10.99.0.9", other, "another address"),
+        ("ip", router, own, "10.99.0.1", other, "the router's address"),
+        ("ip", router, theirs, other, other, "the other pod's addresses"),
+        ("ip", router, theirs, mine, other, "another hardware address"),
+        ("ip", theirs, own, mine, other, "not routed"),
+        ("ip", "ff:ff:ff:ff:ff:ff", own, mine, other, "to all"),
+        ("arp", router, own, other, "10.99.0.1", own),
+        ("arp", router, own, mine, "10.99.0.1", theirs),
+    ]
+    run(liar, sys.executable, "-c", FORGE, json.dumps([*frames, ("ip", router, own, mine, other, "last")]))
+    assert [heard.stdout.readline(), heard.stdout.readline()] == ["honest\n", "last\n"]
+    known = {
+        each["dst"]: each["lladdr"]
+        for each in json.loads(run(cluster.netns, "ip", "-j", "neigh", "show", "nud", "all"))
+        if "lladdr" in each
+    }
+    assert known[other] == theirs and known.get(mine, own) == own
+    # the kernel keeps it while the agent is away; what is gone is forgotten
+    cluster.agent.kill()
+    cluster.agent.wait()
+    cluster.start()
+    run(liar, sys.executable, "-c", FORGE, json.dumps([*frames[1:], ("ip", router, own, mine, other, "again")]))
+    assert heard.stdout.readline() == "again\n"
+    held = ("nft", "list", "set", "bridge", "sampan-sources", "held-4")
+    assert run(cluster.netns, *held).count("10.99.0.") == 2
+    cluster.cni("DEL", "liar", liar)
+    assert mine not in run(cluster.netns, *held) and other in run(cluster.netns, *held)
 
 
 def test_del_is_idempotent_and_add_after_a_restart_doubles_no_address(cluster: Cluster) -> None:

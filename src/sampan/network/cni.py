@@ -43,6 +43,7 @@ from sampan.network.families import Address, Network, family_of
 from sampan.network.host_ports import HostPorts, mappings_of
 from sampan.network.nft import NftError
 from sampan.network.pod_addresses import INNER, OUTER, PodAddresses, mac_of
+from sampan.network.pod_sources import PodSources
 from sampan.network.policy_agent import NotAdmitted
 from sampan.network.route_netlink import IFF_UP, Netlink
 
@@ -69,6 +70,7 @@ class Plugin:
         self.mtu = mtu
         self.admission = admission
         self.bridge = 0
+        self.sources = PodSources("")
         self.host_ports = HostPorts(BRIDGE, [family_of(network) for network in self.addresses.networks])
         self._pods: dict[str, str] = {}
         """The pod of each link."""
@@ -85,19 +87,22 @@ class Plugin:
     def prepare(self) -> None:
         """Make the bridge and read off the links which addresses are given out, and whose. Blocks."""
         lengths = [network.prefixlen for network in self.addresses.networks]
-        self.bridge = cni_attachment.make_bridge(
-            BRIDGE, list(zip(self.addresses.gateways, lengths, strict=True)), self.mtu
-        )
+        bridge = cni_attachment.make_bridge(BRIDGE, list(zip(self.addresses.gateways, lengths, strict=True)), self.mtu)
+        self.bridge, self.sources = bridge.number, PodSources(bridge.mac)
+        links = {}
         with Netlink() as here:
             for link in here.links():
                 if link.master == self.bridge and link.mac.startswith(OUTER):
                     self.addresses.take(link.mac, link.name)
+                    held = self.addresses.of(link.mac)
+                    links[link.name] = (mac_of(held[0], INNER), cni_attachment.senders(held))
                     namespace, _, rest = link.alias.partition("/")
                     name, _, uid = rest.partition("/")
                     if name:
                         self._pods[link.name] = f"{namespace}/{name}"
                         if self.admission is not None:
                             self.admission.attach(f"{namespace}/{name}", uid, self.addresses.of(link.mac))
+        self.sources.keep(links)
         self.host_ports.prepare(self.addresses.held())
 
     async def handle(self, data: bytes) -> bytes:
@@ -209,6 +214,7 @@ class Plugin:
         )
         try:
             with opened(netns_path) as netns:
+                self.sources.hold(name, attachment.inner_mac, cni_attachment.senders(addresses))
                 cni_attachment.connect(attachment, self.bridge, netns)
                 cni_bandwidth.shape(name, call.interface, netns, cni_bandwidth.bandwidth_of(call.runtime))
             with self._ports_lock:
@@ -229,6 +235,7 @@ class Plugin:
         with self._ports_lock:
             self.host_ports.remove(self.addresses.held(name))
         cni_attachment.disconnect(name)
+        self.sources.release(name)
         with self._lock:
             self.addresses.release(name)
 

@@ -2,6 +2,7 @@
 
 A pod has addresses of one alone (/32, /128) and its only routes lead to the bridge, so that every packet between pods is
 routed and passes connection tracking: Services work without the br_netfilter module, and NetworkPolicy sees all.
+``pod_sources.py`` holds a pod to it.
 The link's name is the container's, its alias the pod's, so that who looks at the kernel knows whose it is.
 """
 
@@ -11,7 +12,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_network
 from typing import Any
@@ -21,7 +22,7 @@ from sampan.network.cni_call import INVALID_ENVIRONMENT, IO_FAILURE, NOT_AS_ADDE
 from sampan.network.families import Address, family_of
 from sampan.network.netlink import NetlinkError
 from sampan.network.pod_addresses import OUTER, mac_of
-from sampan.network.route_netlink import Netlink
+from sampan.network.route_netlink import Link, Netlink
 
 LINK_LOCAL = IPv6Network("fe80::/64")
 
@@ -51,8 +52,13 @@ def link_local(address: Address) -> IPv6Address:
     return LINK_LOCAL[int.from_bytes(address.packed[-4:], "big")]
 
 
-def make_bridge(name: str, gateways: Sequence[tuple[Address, int]], mtu: int) -> int:
-    """Make a bridge that is the pods' gateway, or mend it; return its number. ``gateways`` are (address, prefix length)."""
+def senders(addresses: Iterable[Address]) -> list[Address]:
+    """Return what a pod with some addresses may send from: those, and the link-local one of IPv6."""
+    return [sender for each in addresses for sender in ((each, link_local(each)) if each.version == 6 else (each,))]
+
+
+def make_bridge(name: str, gateways: Sequence[tuple[Address, int]], mtu: int) -> Link:
+    """Make a bridge that is the pods' gateway, or mend it; return it. ``gateways`` are (address, prefix length)."""
     with Netlink() as here:
         found = here.link(name)
         if found is None:
@@ -67,7 +73,7 @@ def make_bridge(name: str, gateways: Sequence[tuple[Address, int]], mtu: int) ->
             if address.version == 6:  # what neighbours are asked from, for packets of others
                 addresses.append(route_netlink.add_address(found.number, link_local(address), LINK_LOCAL.prefixlen))
         here.request(route_netlink.set_up(name), *addresses)
-        return found.number
+        return found
 
 
 def _request(here: Netlink, request: bytes) -> None:

@@ -40,6 +40,7 @@ from sampan.network.cni_leases import ranges_of
 from sampan.network.families import Address
 from sampan.network.netlink import NetlinkError
 from sampan.network.pod_addresses import INNER, OUTER, mac_of
+from sampan.network.pod_sources import PodSources
 from sampan.network.route_netlink import Netlink
 
 BRIDGE = "sampan0"
@@ -88,7 +89,7 @@ def add(call: Call) -> dict[str, Any]:
             if not lent:
                 raise CniError(INVALID_CONFIG, "ipam gives a pod no address")
             gateways = list({each.gateway: each.prefix_length for each in lent}.items())
-            number = cni_attachment.make_bridge(bridge, gateways, mtu)
+            made = cni_attachment.make_bridge(bridge, gateways, mtu)
             switch_forwarding_on({each.address.version for each in lent})
             if call.config.get("ipMasq"):
                 masquerade(call, lent)
@@ -102,10 +103,11 @@ def add(call: Call) -> dict[str, Any]:
                 mtu=mtu,
                 alias=str(call.pod),
             )
-            cni_attachment.connect(attachment, number, netns)
+            PodSources(made.mac).hold(name, attachment.inner_mac, cni_attachment.senders(attachment.addresses))
+            cni_attachment.connect(attachment, made.number, netns)
             cni_bandwidth.shape(name, call.interface, netns, bandwidth)
         except BaseException:
-            cni_attachment.disconnect(name)
+            _disconnect(name)
             cni_ipam.take_back(_as(call, "DEL"))
             raise
     return added(call, attachment, bridge)
@@ -113,8 +115,13 @@ def add(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> None:
     """Nothing that is gone is an error: DEL may come twice, late, without a namespace or a previous result."""
-    cni_attachment.disconnect(link_name(call.need("CONTAINERID"), call.need("IFNAME")))
+    _disconnect(link_name(call.need("CONTAINERID"), call.need("IFNAME")))
     cni_ipam.take_back(call)
+
+
+def _disconnect(name: str) -> None:
+    cni_attachment.disconnect(name)
+    PodSources("").release(name)
 
 
 def check(call: Call) -> None:
@@ -151,7 +158,7 @@ def collect(call: Call) -> None:
     holders = {f"{entry.get('containerID', '')}/{entry.get('ifname', '')}" for entry in valid}
     for holder in cni_ipam.keep_only(call, holders):
         container, _, interface = holder.rpartition("/")
-        cni_attachment.disconnect(link_name(container, interface))
+        _disconnect(link_name(container, interface))
 
 
 def status(call: Call) -> None:

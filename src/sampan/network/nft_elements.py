@@ -46,11 +46,12 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 BUFFER_BYTES = 64 << 20
 
 Element = tuple[str, str, bytes]
-"""``(table family, set, key)``: ``ip``, ``ip6``, ``inet``; the key as the kernel has it, in a set of ranges with its end."""
+"""``(table family, set, key)``: ``ip``, ``ip6``, ``inet``, ``bridge``; the key as the kernel has it, in a set of ranges with
+its end."""
 Value = bytes | str | None
 """What a map leads to: data, or a verdict as nft writes it (``goto pick-3``, ``drop``); None in a set."""
-NFPROTO_INET = 1
-AF = {**{family.nft: family.af for family in FAMILIES}, "inet": NFPROTO_INET}
+NFPROTO_INET, NFPROTO_BRIDGE = 1, 7
+AF = {**{family.nft: family.af for family in FAMILIES}, "inet": NFPROTO_INET, "bridge": NFPROTO_BRIDGE}
 
 
 class Elements:
