@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,11 @@ def test_two_replicas_serve_and_one_writes(tmp_path: Path, start_server: Callabl
         found = kubectl("get", "endpointslices", "-l", "gateway.sampan.dev/replica", "-o", "json")
         return {piece["endpoints"][0]["addresses"][0] for piece in json.loads(found)["items"]}
 
+    def counting() -> set[str]:
+        path = "jsonpath={.items[*].metadata.labels.gateway\\.sampan\\.dev/replica}"
+        label = "gateway.sampan.dev/limits"
+        return set(kubectl("-n", "sampan-gateway", "get", "endpointslices", "-l", label, "-o", path).split())
+
     def leader() -> str:
         path = "jsonpath={.spec.holderIdentity}"
         return kubectl("-n", "sampan-gateway", "get", "lease", "sampan-gateway", "--ignore-not-found", "-o", path)
@@ -71,13 +77,15 @@ def test_two_replicas_serve_and_one_writes(tmp_path: Path, start_server: Callabl
         eventually("the Service leads to its Envoy", lambda: endpoints() == {"192.0.2.1"})
         replicas.append(Replica(2, kubeconfig, tmp_path))
         eventually("it leads to both", lambda: endpoints() == {"192.0.2.1", "192.0.2.2"})
+        eventually("they count together", lambda: counting() == {"replica-1", "replica-2"})
         replicas.pop(0).end()
         eventually("it leads to the second only", lambda: endpoints() == {"192.0.2.2"})
+        assert counting() == {"replica-2"}
         eventually("the second leads", lambda: leader() == "replica-2")
         kubectl("apply", "-f", "-", text=GATEWAY.replace("front", "other"))
         path = "jsonpath={.status.conditions[?(@.type=='Accepted')].status}"
         eventually("it writes statuses", lambda: kubectl("get", "gateway", "other", "-o", path) == "True")
-        assert "forbidden" not in replicas[0].log.read_text()
+        assert not {"forbidden", "not shared"} & set(re.findall("forbidden|not shared", replicas[0].log.read_text()))
     finally:
         for replica in replicas:
             replica.end()

@@ -38,6 +38,7 @@ from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.install import install
 from sampan.gateway.issuers import Issuer, Issuers
 from sampan.gateway.kinds import resources as kinds
+from sampan.gateway.limits.peers import Peers
 from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
 from sampan.gateway.limits.service import Limits, serve_limits
 from sampan.gateway.model.world import Surroundings
@@ -54,6 +55,8 @@ logger = logging.getLogger("sampan.gateway")
 SETTLE_SECONDS = 10.0
 """How long Envoy may take to answer before the status says that it has not."""
 STATUS_WRITERS = 8
+TOGETHER_SECONDS = 10.0
+"""How long before it is tried again to count with other replicas."""
 PAUSE_SECONDS = 1.0
 """How long what the API refused is left alone."""
 WATCHED = (
@@ -135,6 +138,7 @@ class Agent:
             metrics_port=config.metrics_port,
         )
         self.pipeline = Pipeline(surroundings, self.ads)
+        self.peers = Peers(self.limits, config.replica, config.node_ip, client) if config.replica is not None else None
         self.dirty, self.news = asyncio.Event(), asyncio.Event()
         self.told = asyncio.Event()
         """Set while every status is written that is due."""
@@ -166,6 +170,8 @@ class Agent:
             informer.add_handler(self._handler(kinds.world_kind(resource)))
         self.informers[CONFIG_MAPS].add_handler(self.plugins.on_config_map)
         self.informers[kinds.PLUGINS].add_handler(self.plugins.on_plugin)
+        if self.peers is not None:
+            self.informers[ENDPOINT_SLICES].add_handler(self.peers.on_slice)
         for informer in self.informers.values():
             await informer.synced()
         await self.plugins.loaded()
@@ -180,6 +186,8 @@ class Agent:
             path.unlink(missing_ok=True)
         self._task(ads.serve_ads(self.ads, socket), "ads")
         self._task(serve_limits(self.limits, limits_socket), "limits")
+        if self.peers is not None:
+            self._task(self._count_together(self.peers), "peers")
         if self.config.replica is not None:
             self._task(alive(self.client, self.config.replica), "alive")
             self._task(elected(self.client, self.config.replica, LEASE, self._lead), "election")
@@ -211,6 +219,17 @@ class Agent:
         while self.dirty.is_set() or self.pipeline.due or self._due:
             await asyncio.sleep(0)
             await self.told.wait()
+
+    async def _count_together(self, peers: Peers) -> None:
+        """Count with the other replicas what is shared; each for itself until that can be."""
+        while True:
+            try:
+                await peers.run()
+            except Exception as error:
+                if not expected(error):
+                    raise
+                logger.warning("limits are not shared with other replicas yet: %s", error)
+            await asyncio.sleep(TOGETHER_SECONDS)
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self.group.create_task(work, name=name)
