@@ -1,0 +1,206 @@
+"""Elasticsearch and OpenSearch by ``_bulk``: ``create`` with an ``_id`` that stays, so that what is sent again is not double.
+
+Every item is answered for itself: 409 is one that is there already; 429, 5xx, and what tells of the index (401, 403, 404) go
+again; another one is refused, with its reason. ``index`` is a pattern, of an index or of a data stream (``create`` does for
+both).
+Source: Elasticsearch's and OpenSearch's reference, "Bulk API"; the Elastic Common Schema 8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from sampan.logs.log_record import Batch, Delivery, LogRecord, log_record
+from sampan.logs.outputs import http_client
+from sampan.logs.outputs.batches import ids_of, only
+from sampan.logs.outputs.http_client import Answer, HttpClient
+from sampan.logs.outputs.options import Options
+from sampan.logs.outputs.output import Output, Undelivered
+from sampan.logs.outputs.patterns import Pattern, pattern_of
+from sampan.logs.outputs.sending import Verdict, send
+from sampan.logs.timestamps import written
+
+BATCH_BYTES = 4 << 20
+INDEX = "logs-sampan-{namespace|default}"
+"""Elasticsearch has a template for ``logs-*-*``: a data stream."""
+WRONG = re.compile(r'[\\/*?"<>| ,#:A-Z]')
+LONGEST = 255
+AGAIN = frozenset({401, 403, 404, 408, 429})
+ANSWERED = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
+DELIVERY_LABELS = "labels."
+Document = Callable[[Delivery], dict[str, Any]]
+
+
+def ecs(delivery: Delivery) -> dict[str, Any]:
+    """Return a record in the Elastic Common Schema, as Filebeat has it of Kubernetes."""
+    record, labels = log_record(delivery), delivery[0].values
+    kubernetes = {
+        "namespace": labels.get("namespace"),
+        "pod": some({"name": labels.get("pod"), "uid": labels.get("pod_uid")}),
+        "container": some({"name": labels.get("container"), "restart": labels.get("restart")}),
+        "node": some({"name": labels.get("node")}),
+        "labels": {
+            dedotted(name.removeprefix(DELIVERY_LABELS)): value
+            for name, value in labels.items()
+            if name.startswith(DELIVERY_LABELS)
+        },
+    }
+    attributes = {
+        name: value for name, value in record.attributes.items() if name not in ("log.file.path", "log.iostream")
+    }
+    return some(
+        {
+            "@timestamp": moment(record),
+            "message": record.body,
+            "stream": labels.get("stream"),
+            "log": some({"level": record.severity_text.lower(), "file": some({"path": labels.get("file")})}),
+            "kubernetes": some(kubernetes),
+            "container": some({"image": some({"name": labels.get("image")})}),
+            "service": some(
+                {"name": record.resource.get("service.name"), "version": record.resource.get("service.version")}
+            ),
+            "event": some({"created": written(record.observed_time_unix_nano), "action": record.event_name}),
+            "trace": some({"id": record.trace_id.hex()}),
+            "span": some({"id": record.span_id.hex()}),
+            "attributes": attributes,
+        }
+    )
+
+
+def otel(delivery: Delivery) -> dict[str, Any]:
+    """Return a record as OpenTelemetry's log data model has it."""
+    record = log_record(delivery)
+    return some(
+        {
+            "@timestamp": moment(record),
+            "observed_timestamp": written(record.observed_time_unix_nano),
+            "body": {"text": record.body},
+            "severity_number": record.severity_number,
+            "severity_text": record.severity_text,
+            "trace_id": record.trace_id.hex(),
+            "span_id": record.span_id.hex(),
+            "event_name": record.event_name,
+            "attributes": record.attributes,
+            "resource": some({"attributes": {label_dedotted(name): value for name, value in record.resource.items()}}),
+        }
+    )
+
+
+MAPPINGS: dict[str, Document] = {"ecs": ecs, "otel": otel}
+
+
+def some(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what has a value."""
+    return {name: value for name, value in values.items() if value not in (None, "", 0) and value != {}}
+
+
+def dedotted(name: str) -> str:
+    """Return a label's name without dots: ``app`` beside ``app.kubernetes.io/name`` is a text and an object, which no index
+    can have."""
+    return name.replace(".", "_")
+
+
+def label_dedotted(name: str) -> str:
+    prefix = "k8s.pod.label."
+    return prefix + dedotted(name.removeprefix(prefix)) if name.startswith(prefix) else name
+
+
+def moment(record: LogRecord) -> str:
+    return written(record.time_unix_nano or record.observed_time_unix_nano)
+
+
+def index_part(value: str) -> str:
+    """Return a value as it may stand in the name of an index."""
+    return WRONG.sub(lambda found: found[0].lower() if found[0].isalpha() else "-", value)
+
+
+class Elasticsearch:
+    def __init__(
+        self,
+        name: str,
+        client: HttpClient,
+        index: Pattern,
+        document: Document = ecs,
+        pipeline: str = "",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        self.name, self._client, self._index, self._document = name, client, index, document
+        self._path = f"/_bulk?{ANSWERED}" + (f"&pipeline={quote(pipeline)}" if pipeline else "")
+        self._batch_bytes = batch_bytes
+
+    async def open(self, mark: int | None) -> int:
+        return 0
+
+    async def deliver(self, batch: Batch) -> int:
+        await send(batch, self._batch_bytes, self._send)
+        return 0
+
+    async def _send(self, part: Batch) -> Verdict:
+        headers = {"Content-Type": "application/x-ndjson"}
+        answer = await self._client.post(self.body(part), headers, self._path)
+        http_client.judge(self._client.url, answer)
+        return verdict(part, answer, self._client.url)
+
+    def body(self, batch: Batch) -> bytes:
+        ids = ids_of(batch)
+        lines = []
+        for number, delivery in enumerate(batch):
+            action = {"_index": self._index(delivery)[:LONGEST]}
+            if ids is not None:
+                action["_id"] = ids[number]
+            lines += [orjson.dumps({"create": action}), orjson.dumps(self._document(delivery), default=str)]
+        return b"\n".join([*lines, b""])
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def verdict(part: Batch, answer: Answer, url: str) -> Verdict:
+    """Return what became of every item. Raises ``Undelivered`` where the answer is not one of ``_bulk``."""
+    try:
+        said = orjson.loads(answer.body or b"{}")
+        if not said.get("errors"):
+            return Verdict()
+        items = [next(iter(item.values())) for item in said["items"]]
+    except (orjson.JSONDecodeError, AttributeError, KeyError, StopIteration) as error:
+        raise Undelivered(f"{url}: this is no answer of _bulk: {answer.said}") from error
+    if len(items) != len(part):
+        raise Undelivered(f"{url}: {len(items)} items are answered of {len(part)}")
+    again = [number for number, item in enumerate(items) if goes_again(item.get("status", 200))]
+    refused = [item for item in items if is_refused(item.get("status", 200))]
+    spoken = refused or [items[number] for number in again]
+    message = f"{url}: {reason_of(spoken[0])}" if spoken else ""
+    return Verdict(only(part, again) if again else (), len(refused), message, answer.retry_after)
+
+
+def goes_again(status: int) -> bool:
+    return status in AGAIN or status >= 500
+
+
+def is_refused(status: int) -> bool:
+    return status >= 400 and status != 409 and not goes_again(status)
+
+
+def reason_of(item: dict[str, Any]) -> str:
+    error = item.get("error") or {}
+    cause = (error.get("caused_by") or {}).get("reason")
+    return " ".join(
+        filter(None, (str(item.get("status")), error.get("type"), error.get("reason"), cause and f"({cause})"))
+    )
+
+
+def make(name: str, options: Options) -> Output:
+    """Raises ``OptionError``."""
+    return Elasticsearch(
+        name,
+        http_client.client_of(options),
+        pattern_of(options, "index", INDEX, index_part),
+        MAPPINGS[options.one_of("mapping", MAPPINGS, "ecs")],
+        options.text("pipeline"),
+        options.size("batch_bytes", BATCH_BYTES),
+    )
