@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 
-from sampan.logs.assembling import single
+from sampan.logs.account import Account, bytes_of
 from sampan.logs.gathered import Gathered
-from sampan.logs.log_record import Labels, nothing_wished
+from sampan.logs.joining import Record, Run
+from sampan.logs.log_record import Delivery, Labels, nothing_wished
 from sampan.logs.outputs.delivering import Counts, deliver
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.spool import Spooled
 from sampan.logs.pod_paths import of_path
-from sampan.logs.processing.pipeline import NOTHING, Dropped, Pipeline, routed
+from sampan.logs.processing.pipeline import NOTHING, Pipeline, routed
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.following import Following, Left, Read
 from sampan.logs.reading.inotify import Watches
@@ -40,12 +41,10 @@ MANY_STREAMS = 20_000
 
 @dataclass
 class Totals:
-    """Since the start. ``bytes_in`` are bytes of files, ``bytes_out`` of the records' text."""
+    """Since the start."""
 
-    bytes_in: int = 0
-    bytes_out: int = 0
     records: int = 0
-    dropped: Dropped = field(default_factory=Dropped)
+    """Delivered to every output that gets them, or refused."""
     outputs: dict[str, Counts] = field(default_factory=dict)
 
 
@@ -64,8 +63,8 @@ class Agent:
     ) -> None:
         """``poll_seconds``: look so often, and do without inotify. ``labels_of`` tells of a path what is known of it,
         ``wishes_of`` what its pod asks of the ``pipeline``."""
-        self._following, self._ledger, self._outputs = following, ledger, outputs
-        self._pipeline, self._wishes_of = pipeline, wishes_of
+        self.following, self._ledger, self._outputs = following, ledger, outputs
+        self.pipeline, self._wishes_of = pipeline, wishes_of
         self._flush, self._poll, self._labels_of = flush_seconds, poll_seconds, labels_of
         self._labels: dict[tuple[str, bytes], tuple[Mapping[str, str], Labels]] = {}
         self._batch = Gathered()
@@ -94,7 +93,7 @@ class Agent:
         """Read everything that is there, give it out, and end."""
         await self._begin(watch=False)
         await self._turn()
-        await self._take(self._following.finish())
+        await self._take(self.following.finish())
         await self._deliver()
         for spool in self._spools:
             await spool.drained()
@@ -113,7 +112,7 @@ class Agent:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
-                await self._take(self._following.finish())
+                await self._take(self.following.finish())
                 await self._deliver()
                 for spool in self._spools:
                     await spool.drained()
@@ -122,7 +121,7 @@ class Agent:
     async def close(self) -> None:
         for output in self._outputs:
             await output.close()
-        self._following.close()
+        self.following.close()
         self._ledger.close()
 
     async def _begin(self, *, watch: bool = True) -> None:
@@ -150,21 +149,21 @@ class Agent:
     def _look(self) -> None:
         """Look for files; watch their folders first, so that what comes in between is not missed."""
         self._watch()
-        self._following.scan()
+        self.following.scan()
         self._watch()
 
     def _watch(self) -> None:
         if self._watches is None:
             return
         try:
-            for folder in self._following.folders():
+            for folder in self.following.folders():
                 with contextlib.suppress(FileNotFoundError):
                     self._watches.add(folder)
         except OSError as error:
             self._fall_back(error)
 
     async def _turn(self) -> None:
-        following = self._following
+        following = self.following
         await self._take(following.read())
         await self._take(following.quiet(self._flush))
         await self._take(following.let_go())
@@ -177,13 +176,27 @@ class Agent:
                 observed, of_file = time.time_ns(), (self._labels_of(file.path), self._wishes_of(file.path))
                 for stream, of_stream in groupby(records, itemgetter(0)):
                     labels = self._labels_for(file.path, stream, *of_file)
-                    if self._pipeline.steps_of(labels):
-                        each = (record for _, record in single(of_stream))
-                        self._batch.take(self._pipeline.process(labels, each, observed, self.totals.dropped))
+                    if self.pipeline.steps_of(labels):
+                        self._batch.take(self._process(labels, [item for _, item in of_stream], observed, file.account))
                     else:
-                        self._batch.add(labels, (item for _, item in of_stream), observed)
+                        self._batch.add(labels, (item for _, item in of_stream), observed, file.account)
             if self._batch.size >= BATCH_BYTES:
                 await self._deliver()
+
+    def _process(self, labels: Labels, items: list[Record | Run], observed: int, account: Account) -> list[Delivery]:
+        """Return what goes on of a stream's records. Runs are taken apart for it."""
+        records = [record for item in items for record in (item.records() if isinstance(item, Run) else (item,))]
+        dropped_before = account.dropped_bytes.total()
+        found = self.pipeline.process(labels, records, observed, account)
+        account.records += len(records)
+        account.given += len(found)
+        account.joined += sum(record.lines > 1 for record in records)
+        dropped = account.dropped_bytes.total() - dropped_before
+        account.given_bytes += sum(map(bytes_of, records)) - dropped
+        for item in items:
+            if isinstance(item, Run):
+                account.overhead_bytes += len(item.raw) - sum(map(len, item.entries[1]))
+        return found
 
     def _labels_for(self, path: str, stream: bytes, values: Mapping[str, str], wishes: Mapping[str, str]) -> Labels:
         known = self._labels.get((path, stream))
@@ -205,7 +218,7 @@ class Agent:
                 given = {
                     output.name: group.create_task(deliver(output, batch, self._given[output.name]))
                     for output in self._outputs
-                    if (batch := routed(self._batch, output.name) if self._pipeline.routes else self._batch)
+                    if (batch := routed(self._batch, output.name) if self.pipeline.routes else self._batch)
                 }
             for name, task in given.items():
                 mark = task.result()
@@ -219,12 +232,11 @@ class Agent:
                     spool.committed(marks[spool.name])
         self._delivering = False
         self.totals.records += len(self._batch)
-        self.totals.bytes_out += self._batch.size
         self._batch, self._touched = Gathered(), {}
 
     async def _wait(self) -> None:
         """Wait for an event, or for what time alone brings."""
-        following = self._following
+        following = self.following
         seconds = self._poll or (RESTLESS_SECONDS if following.restless else SWEEP_SECONDS)
         try:
             async with asyncio.timeout(seconds):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, Protocol
 
 import cbor2
@@ -26,6 +27,8 @@ class Joins(Protocol):
     kind: str
     """Which rule it is of: what one has saved, another cannot restore."""
     done: list[Record | Run]
+    overhead: int
+    """Bytes around the texts of lines that ``take_stretch`` has taken apart."""
     strides: bool
     """Whether ``take_stretch`` may take many lines of a chunk at once, where a beginning of records is ``learned``."""
 
@@ -34,6 +37,8 @@ class Joins(Protocol):
 
     @property
     def open(self) -> bool: ...
+    @property
+    def held_bytes(self) -> int: ...
     def take(self, time: bytes, line: bytes) -> None: ...
     def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int: ...
     def take_piece(self, time: bytes, piece: bytes, last: bool) -> None: ...
@@ -42,6 +47,7 @@ class Joins(Protocol):
     def restore(self, saved: Any) -> None: ...
 
 
+TEXT = itemgetter(3)
 Assembled = tuple[bytes, Record | Run]
 """The stream, and a record of it or a run of them. A plain tuple: there may be one for each record."""
 
@@ -77,6 +83,7 @@ class Assembler:
         self._make, self._longest = make_joiner, longest_line
         self.joiners: dict[bytes, Joins] = {}
         self._pieces: dict[bytes, Pieces] = {}
+        self._overhead = 0
 
     def feed(self, lines: Iterable[Line]) -> list[Assembled]:
         joiners, pieces = self.joiners, self._pieces
@@ -93,7 +100,9 @@ class Assembler:
         at = 0
         if format in FRAMINGS and any(joiner.strides and joiner.learned for joiner in self.joiners.values()):
             at = self._stride(format, chunk)
-        return self.feed(FORMATS[format](chunk[at:] if at else chunk))
+        lines = FORMATS[format](chunk[at:] if at else chunk)
+        self._overhead += len(chunk) - at - sum(map(len, map(TEXT, lines)))
+        return self.feed(lines)
 
     def _stride(self, format: str, chunk: bytes) -> int:
         """Take what can be taken many lines at once, with the lines between; return where that ended."""
@@ -105,6 +114,7 @@ class Assembler:
             line_at = at
             (time, stream, tag, content), at = entry_at(chunk, at)
             alone += 1
+            self._overhead += at - line_at - len(content)
             if tag != b"F" or stream in pieces:
                 self._piece(time, stream, tag == b"F", content)
                 continue
@@ -145,6 +155,21 @@ class Assembler:
             if stream not in self._pieces:
                 joiner.flush(why)
         return self._done()
+
+    def take_overhead(self) -> int:
+        """Return how many bytes there were around the texts of lines since the last time."""
+        found, self._overhead = self._overhead, 0
+        for joiner in self.joiners.values():
+            if joiner.overhead:
+                found += joiner.overhead
+                joiner.overhead = 0
+        return found
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of lines that are held."""
+        pieces = sum(pieces.size for pieces in self._pieces.values())
+        return pieces + sum(joiner.held_bytes for joiner in self.joiners.values())
 
     @property
     def open(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
+from sampan.logs.account import Account
 from sampan.logs.joining import Record, Run
 from sampan.logs.log_record import Delivery, Fields, Labels
 
@@ -22,17 +23,27 @@ class Gathered(Sequence[Delivery]):
         self._count = 0
         self._each: list[Delivery] | None = None
 
-    def add(self, labels: Labels, items: Iterable[Record | Run], observed: int) -> None:
+    def add(self, labels: Labels, items: Iterable[Record | Run], observed: int, account: Account) -> None:
         """Add records of one stream."""
+        size = count = joined = newlines = 0
         for item in items:
             self.parts.append((labels, item, observed, None))
             if isinstance(item, Run):
-                self.size += len(item.raw)
-                self._count += item.lines
+                size += len(item.raw)
+                count += item.lines
             else:
-                self.size += len(item.text)
-                self._count += 1
+                size += len(item.text)
+                count += 1
+                if item.lines > 1:
+                    joined += 1
+                    newlines += item.lines - 1
+        self.size += size
+        self._count += count
         self._each = None
+        account.records += count
+        account.given += count
+        account.joined += joined
+        account.given_bytes += size - newlines
 
     def take(self, deliveries: list[Delivery]) -> None:
         """Add records that have been processed."""

@@ -43,7 +43,7 @@ class Bench:
             await self.agent._begin(watch=False)
             self.begun = True
         self.agent._look()
-        self.agent._following.all_may_be_written()
+        self.agent.following.all_may_be_written()
         await self.agent._turn()
 
     async def crash(self) -> None:

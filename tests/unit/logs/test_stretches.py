@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.logs.account import Account
 from sampan.logs.assembling import Assembled, Assembler
 from sampan.logs.gathered import Gathered
 from sampan.logs.joining import Joiner, Limits, Record, Run
@@ -143,7 +144,7 @@ def test_a_run_is_given_out_as_its_records_are(head: bytes, texts: list[bytes]) 
         (b"2026-11-30T10:00:00.%dZ%b" % (n, head) if head else b"") + text + b"\n" for n, text in enumerate(texts)
     )
     labels, batch = Labels({"file": 'a"b', "stream": "stdout"}), Gathered()
-    batch.add(labels, [Run(raw, Framing(head))], 1)
+    batch.add(labels, [Run(raw, Framing(head))], 1, Account())
     assert [delivery[1].text for delivery in batch] == (texts if head else [text.removesuffix(b"\r") for text in texts])
     assert len(batch) == len(texts)
     for line in (json_line, text_line):

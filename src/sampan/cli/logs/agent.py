@@ -62,6 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rules", metavar="FILE", help="rules, by paths or by pods' annotations: ours, Fluent Bit's or Filebeat's")
     add("--poll", type=float, default=0.0, metavar="S", help="look every S seconds, do without inotify")
+    add("--metrics", metavar="[HOST:]PORT", help="serve /metrics for Prometheus, and /healthz (HOST: 127.0.0.1)")
     add("--once", action="store_true", help="read what is there, deliver it, and end")
     add("--name", help="take labels and annotations of pods from this cluster of ours")
     add("--kubeconfig", metavar="FILE", help="take them from any Kubernetes (in a pod: by the pod's own account)")
@@ -132,7 +133,33 @@ def planned(options: argparse.Namespace) -> Plan:
 
 async def serve(options: argparse.Namespace, plan: Plan) -> int:
     async with pods_of(options) as pods:
-        return await work_with(make(options, plan, pods), once=options.once)
+        agent = make(options, plan, pods)
+        async with metrics_of(agent, options.metrics):
+            return await work_with(agent, once=options.once)
+
+
+@contextlib.asynccontextmanager
+async def metrics_of(agent: Agent, address: str | None) -> AsyncIterator[None]:
+    """Serve an agent's metrics while it works, if that is wanted."""
+    if not address:
+        yield
+        return
+    from sampan.cluster.lifecycle import ClusterError
+    from sampan.logs.metrics import Server
+
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise ClusterError(f"--metrics {address}: [HOST:]PORT is wanted")
+    server = Server(agent)
+    try:
+        there = await server.start(host.strip("[]") or "127.0.0.1", int(port))
+    except OSError as error:
+        raise ClusterError(f"--metrics {address}: {error.strerror or error}") from error
+    logging.getLogger("sampan.logs").info("metrics are served at port %d", there)
+    try:
+        yield
+    finally:
+        await server.close()
 
 
 @contextlib.asynccontextmanager

@@ -78,15 +78,15 @@ class Shown:
     """Records through the steps, onto stdout: a line of JSON each; what goes no further begins with ``-`` and its reason."""
 
     def __init__(self, pipeline: Pipeline, known: dict[str, str], wanted: dict[str, str], *, before: bool) -> None:
+        from sampan.logs.account import Account
         from sampan.logs.log_record import Labels
-        from sampan.logs.processing.pipeline import Dropped
 
         self._pipeline, self._before = pipeline, before
         self._labels = {
             stream: Labels({**known, **({"stream": stream.decode()} if stream else {})}, wanted)
             for stream in (b"", b"stdout", b"stderr")
         }
-        self._dropped = Dropped()
+        self._account = Account()
         self._records = 0
 
     def show(self, stream: bytes, record: Record) -> None:
@@ -95,8 +95,8 @@ class Shown:
         labels, out = self._labels[stream], sys.stdout.buffer
         if self._before:
             out.write(b"< " + record.text.replace(b"\n", b"\n< ") + b"\n")
-        before = dict(self._dropped.records)
-        found = self._pipeline.process(labels, [record], time.time_ns(), self._dropped)
+        before = dict(self._account.dropped)
+        found = self._pipeline.process(labels, [record], time.time_ns(), self._account)
         self._records += 1
         for delivery in found:
             fields = delivery[3]
@@ -105,13 +105,13 @@ class Shown:
                 where = ("[" + ", ".join(sorted(fields.outputs)) + "] ").encode()
             out.write((b"> " if self._before else b"") + where + json_line(delivery))
         if not found:
-            reason = next(name for name, count in self._dropped.records.items() if count != before.get(name, 0))
+            reason = next(name for name, count in self._account.dropped.items() if count != before.get(name, 0))
             out.write(b"- " + reason.encode() + b"\n")
 
     def summary(self) -> str:
         """Return what was counted."""
         lines = [f"{self._records} records"]
-        lines += [f"{count} {reason}" for reason, count in sorted(self._dropped.records.items())]
+        lines += [f"{count} {reason}" for reason, count in sorted(self._account.dropped.items())]
         for step in self._pipeline.steps:
             counts = ", ".join(f"{word} {count}" for word, count in sorted(step.tally.items()))
             lines.append(f"{step.field} {step.kind}: {counts or '-'}")

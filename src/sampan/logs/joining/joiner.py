@@ -43,6 +43,8 @@ class Joiner:
 
     def __init__(self, machine: Machine = BUILT_IN, limits: Limits | None = None, learns: bool = True) -> None:
         self.done: list[Record | Run] = []
+        self.overhead = 0
+        """Bytes around the texts of lines that ``take_stretch`` has taken apart (``account.py``)."""
         self._learner = Learner() if learns else NOTHING_LEARNED
         self._machine, self._by_byte = machine, machine.by_byte
         self._limits = limits or Limits()
@@ -73,6 +75,11 @@ class Joiner:
     def open(self) -> bool:
         """Whether lines are held that a flush would let go."""
         return bool(self._lines)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the lines that are held."""
+        return sum(map(len, self._lines))
 
     def feed(self, lines: Iterable[tuple[bytes, bytes]]) -> None:
         """Take ``(time, line)`` in their order."""
@@ -138,6 +145,9 @@ class Joiner:
             begin = line_at  # the open record is the line before, as it stands there
         elif lines:
             self._close("next")
+        if begin < at:  # its overhead goes out with it
+            self.overhead -= at - line_at - len(lines[0])
+        self.overhead += end - last - len(line)
         if begin < last:
             self.done.append(Run(chunk[begin:last], framing))
         self._lines, self._times, self._firm, self._size = [line], [time], 1, len(line)
@@ -153,7 +163,9 @@ class Joiner:
             return at
         self._times += times
         self._lines += lines
-        self._size += sum(map(len, lines)) + len(lines)
+        size = sum(map(len, lines))
+        self._size += size + len(lines)
+        self.overhead += end - at - size
         self._state, self._firm, self._rule = state, len(self._lines), state.language
         return end
 

@@ -7,12 +7,11 @@ without steps has its records go on as they came.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from sampan.logs.account import Account, bytes_of
 from sampan.logs.joining import Record
 from sampan.logs.log_record import Batch, Delivery, Labels
 from sampan.logs.outputs.options import OptionError, Options
@@ -36,14 +35,6 @@ class Configured(NamedTuple):
     tally: Tally
     outputs: tuple[str, ...] = ()
     """Which it names."""
-
-
-@dataclass
-class Dropped:
-    """Records that go no further, and the bytes of lines that they are made of, by their reasons."""
-
-    records: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
 
 
 class Pipeline:
@@ -100,8 +91,8 @@ class Pipeline:
             self._said.add((whose, str(error)))
             logger.warning("pod %s asks for what cannot be: %s", whose, error)
 
-    def process(self, labels: Labels, records: Iterable[Record], observed: int, dropped: Dropped) -> list[Delivery]:
-        """Return what goes on of the records of a stream; what does not is counted in ``dropped`` by its reason."""
+    def process(self, labels: Labels, records: Iterable[Record], observed: int, account: Account) -> list[Delivery]:
+        """Return what goes on of the records of a stream; what does not is counted in ``account``."""
         steps = self.steps_of(labels)
         if not steps:
             return [(labels, record, observed, None) for record in records]
@@ -110,8 +101,8 @@ class Pipeline:
             draft = Draft(labels, record, observed)
             reason = through(steps, draft)
             if reason:
-                dropped.records[reason] += 1
-                dropped.bytes[reason] += len(record.text) - record.lines + 1
+                account.dropped[reason] += 1
+                account.dropped_bytes[reason] += bytes_of(record)
             else:
                 found.append((labels, draft.done(), observed, draft))
         return found

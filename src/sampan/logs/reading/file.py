@@ -13,6 +13,7 @@ from typing import Any
 
 import cbor2
 
+from sampan.logs.account import Account
 from sampan.logs.assembling import Assembled, Assembler, Joins
 from sampan.logs.joining import Joiner
 from sampan.logs.reading.content import Content
@@ -41,7 +42,7 @@ class LogFile:
         self.format = format
         self.assembler = Assembler(make_joiner)
         self.offset = 0
-        self.bytes_in = 0
+        self.account = Account()
         self.changed_at = time.monotonic()
         """When bytes last came."""
         self.gone_at: float | None = None
@@ -60,6 +61,7 @@ class LogFile:
             self.format, torn, assembled = cbor2.loads(position.held)
             self._torn = tuple(torn) if torn else None
             self.assembler.restore(assembled)
+            self.account.resumed_bytes += self.assembler.held_bytes
 
     def position(self) -> Position:
         held: Any = b""
@@ -98,7 +100,6 @@ class LogFile:
             self.dirty = False
             return None
         self.changed_at = time.monotonic()
-        self.bytes_in += len(data)
         if self._torn is None:
             return self._take(data)
         piece, newline, after = data.partition(b"\n")
@@ -117,24 +118,39 @@ class LogFile:
     def _feed(self, whole: bytes) -> list[Assembled]:
         if not self.format:
             self.format = detect(whole)
-        return self.assembler.feed_chunk(self.format, whole)
+        found = self.assembler.feed_chunk(self.format, whole)
+        self.account.read_bytes += len(whole)
+        self.account.overhead_bytes += self.assembler.take_overhead()
+        return found
 
     def _tear(self) -> list[Assembled]:
         """Let the first piece of a very long entry go on."""
         if not self.format:
             self.format = detect(self._rest)
         [(moment, stream, tag, content)] = FORMATS[self.format](self._rest + b"\n")
-        self.offset += len(self._rest)
+        if self.format == "plain":
+            content = self._rest  # a carriage return at its end is in the line's midst
+        self._account(len(self._rest), content)
         self._rest, self._torn = b"", (moment, stream, tag)
         return self.assembler.feed([(moment, stream, b"P", content)])
 
     def _go_on(self, piece: bytes, *, ends: bool) -> list[Assembled]:
         assert self._torn is not None
         moment, stream, tag = self._torn
-        self.offset += len(piece) + ends
+        self._account(len(piece) + ends, piece)
         if ends:
             self._torn = None
         return self.assembler.feed([(moment, stream, tag if ends else b"P", piece)])
+
+    def _account(self, size: int, content: bytes) -> None:
+        self.offset += size
+        self.account.read_bytes += size
+        self.account.overhead_bytes += size - len(content)
+
+    @property
+    def lag_bytes(self) -> int:
+        """How much of the file has not been read, as far as that is known."""
+        return max((self.content.size() or 0) - self.offset, 0)
 
     def finish(self) -> list[Assembled]:
         """Return what is left: nothing more comes."""
@@ -143,6 +159,8 @@ class LogFile:
             rest, self._rest = self._rest, b""
             self.offset += len(rest)
             last = self._feed(rest + b"\n")
+            self.account.read_bytes -= 1
+            self.account.overhead_bytes -= 1
         return last + self.assembler.flush("end")
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import cbor2
 
+from sampan.logs.account import Account
 from sampan.logs.assembling import Assembled, Assembler, Joins
 from sampan.logs.reading.content import open_content
 from sampan.logs.reading.file import LogFile
@@ -36,8 +37,9 @@ Key = tuple[int, int]
 class Left:
     """What was held of a file that went away while no agent ran."""
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Position, account: Account) -> None:
         self.path, self.key, self._position = position.path, (position.device, position.inode), position
+        self.account = account
 
     def position(self) -> Position:
         return self._position._replace(held=b"")
@@ -65,6 +67,8 @@ class Following:
         self._positions: dict[Key, Position] = {(position.device, position.inode): position for position in positions}
         """Where files are that are not open."""
         self.files: dict[Key, LogFile] = {}
+        self.gone = Account()
+        """Of files that are followed no more."""
         self._by_real: dict[str, LogFile] = {}
         self._waiting: dict[Key, tuple[str, Key]] = {}
         """Copies: their paths, and whose they are."""
@@ -98,14 +102,16 @@ class Following:
         self._looked = True
         for key, position in self._positions.items():
             if position.held and (key not in self.files or key in self._reused):
-                left = self.files.get(key) or Left(position)
-                self._left.append(Read(left, self._held(position)))
+                assembler = self._held(position)
+                left = self.files.get(key) or Left(position, self.gone)
+                left.account.resumed_bytes += assembler.held_bytes
+                self._left.append(Read(left, assembler.flush("end")))
 
-    def _held(self, position: Position) -> list[Assembled]:
-        """Return the records that were held of a file that is no more."""
+    def _held(self, position: Position) -> Assembler:
+        """Return what was held of a file that is no more."""
         assembler = Assembler(self._make(position.path))
         assembler.restore(cbor2.loads(position.held)[2])
-        return assembler.flush("end")
+        return assembler
 
     def _there(self) -> dict[Key, str]:
         """Return what is to be read now: the first path of each inode."""
@@ -182,6 +188,7 @@ class Following:
     def _take_over(self, copy: LogFile, origin: LogFile) -> None:
         """Let a copy go on where the original was. What the original holds is the copy's from now on."""
         copy.resume(origin.position())
+        origin.account.moved_bytes += origin.assembler.held_bytes
         if origin.gone_at is not None:
             self._drop(origin)
         else:
@@ -191,6 +198,7 @@ class Following:
 
     def _drop(self, file: LogFile) -> None:
         self._positions[file.key] = file.position()
+        self.gone.add(file.account)
         del self.files[file.key]
         if self._by_real.get(file.real) is file:
             del self._by_real[file.real]

@@ -13,6 +13,7 @@ class RuleJoiner:
 
     strides = False
     learned = b""
+    overhead = 0
 
     def __init__(self, rule: Rule, limits: Limits | None = None) -> None:
         self.kind = rule.name
@@ -29,6 +30,10 @@ class RuleJoiner:
     @property
     def open(self) -> bool:
         return bool(self._held)
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(len(line) for _, line in self._held)
 
     def take(self, time: bytes, line: bytes) -> None:
         """Take one line, without its newline."""

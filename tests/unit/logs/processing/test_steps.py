@@ -70,8 +70,8 @@ def test_filters(condition: str, holds: bool, word: str) -> None:
     taken = take(f"processing: [{{filter: {{{word}: {{{condition}}}}}}}]", "WARN order 17", labels=POD)
     kept = holds == (word == "keep")
     assert taken.texts == ["WARN order 17"] * kept
-    assert taken.dropped.records == Counter() if kept else Counter(filtered=1)
-    assert taken.dropped.bytes == Counter() if kept else Counter(filtered=13)
+    assert taken.account.dropped == Counter() if kept else Counter(filtered=1)
+    assert taken.account.dropped_bytes == Counter() if kept else Counter(filtered=13)
 
 
 @pytest.mark.parametrize(("condition", "holds"), CONDITIONS)
@@ -134,13 +134,13 @@ def test_what_is_sampled_is_told_by_the_next() -> None:
     config = "processing: [{sample: {rate: 0, burst: 2, always: {level: error}}}]"
     taken = take(config, "a", "b", "c", "d", "ERROR e")
     assert taken.texts == ["a", "b", "ERROR e"]
-    assert taken.dropped.records == {"sampled": 2}
+    assert taken.account.dropped == {"sampled": 2}
     config = "processing: [{sample: {ratio: 0.5, by: text}}]"
     taken = take(config, *map(str, range(100)))
     told = sum(fields.attributes.get("sampan.sampled", 0) for fields in taken.fields)
     last = max(int(text) for text in taken.texts)
     assert told == last + 1 - len(taken.found)
-    assert taken.dropped.records["sampled"] + len(taken.found) == 100
+    assert taken.account.dropped["sampled"] + len(taken.found) == 100
 
 
 ROUTES = """
@@ -159,7 +159,7 @@ def test_routes() -> None:
     assert [delivery[1].text for delivery in routed(taken.found, "archive")] == [b"INFO a", b"ERROR b"]
     assert [delivery[1].text for delivery in routed(taken.found, "pager")] == [b"ERROR b"]
     assert routed(taken.found, "debug") == []
-    assert taken.dropped.records == {"unrouted": 1}
+    assert taken.account.dropped == {"unrouted": 1}
 
 
 @pytest.mark.parametrize(
