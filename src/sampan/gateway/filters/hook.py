@@ -9,6 +9,7 @@ from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
+from sampan.gateway.plugins.wasm import HTTP_WASM, PROXY_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
 from sampan.gateway.xds.types import PREFIX
 from sampan.schema.objects import Object
@@ -16,6 +17,7 @@ from sampan.schema.objects import Object
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
 MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
 AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 TABLE = HttpFilter(85, "table")
 """Writes the name of the listener's table into the request, for the middlewares; each listener has one of its own."""
@@ -34,7 +36,9 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         return
     if is_open and not live.is_there:  # Envoy cannot pass by a request whose body it has begun to give
         return
-    if live.kind == "processor" or (live.kind == "asgi" and live.socket):
+    if live.kind == PROXY_WASM:
+        draft.need(HttpFilter(processing.ORDER, filter_name(key), b"", (PREFIX + WASM,)), AWAKE)
+    elif live.kind in ("processor", HTTP_WASM) or (live.kind == "asgi" and live.socket):
         processing.process(draft, key, settings, live, is_open)
     elif live.kind == "asgi":
         draft.need(TABLE, AWAKE)

@@ -29,7 +29,7 @@ def process(draft: Draft, key: str, settings: Object, live: Loaded, is_open: boo
     """Let a route's requests go through a plugin's process. What changes with a version is said by the route, so that the
     listener stays as it is."""
     timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
-    reroutes = live.kind == "asgi" or bool(settings.get("reroutes"))
+    reroutes = live.kind != "processor" or bool(settings.get("reroutes"))
     name = filter_name(key)
     config: dict[str, Any] = {
         "@type": EXT_PROC,
@@ -40,9 +40,11 @@ def process(draft: Draft, key: str, settings: Object, live: Loaded, is_open: boo
         "mutation_rules": {"allow_all_routing": {"value": True}},
         "status_on_error": {"code": 500},
     }
+    if live.kind != "processor":  # a middleware knows how long what it makes is, or takes the length away
+        config["allow_content_length_header"] = True
     if not reroutes:
         config["route_cache_action"] = RETAIN
-    overrides: dict[str, Any] = {"processing_mode": mode(PARTS if live.kind == "asgi" else live.phases)}
+    overrides: dict[str, Any] = {"processing_mode": mode(live.phases if live.kind == "processor" else PARTS)}
     overrides["failure_mode_allow"] = {"value": is_open}
     draft.need(HttpFilter.of(ORDER, name, config), {"@type": PER_ROUTE, "overrides": overrides})
 

@@ -11,6 +11,7 @@ ASGI 3.0 (HTTP, with the trailers extension).
 from __future__ import annotations
 
 import asyncio
+import importlib.resources
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.request import FORBIDDEN, NAME
+from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
 
 if TYPE_CHECKING:
@@ -107,7 +109,6 @@ CALL: ContextVar[Call] = ContextVar("call")
 def application(package: str, deployment: dict[str, Any], counters: Counters, routes: Asgi) -> Asgi:
     """Return the application that pyvoy runs for a middleware; ``routes`` is what it stands around. Raises what the making
     of the middleware raises."""
-    from sampan.gateway.plugins.host import found_in
 
     async def inside(scope: Any, receive: Any, send: Any) -> None:
         call = CALL.get()
@@ -115,8 +116,7 @@ def application(package: str, deployment: dict[str, Any], counters: Counters, ro
         call.in_time()
         await routes(scope, receive, send)
 
-    made, settings = found_in(package, deployment["entry_point"]), deployment["settings"]
-    wrapped = made(settings)(inside) if deployment["factory"] else made(inside, **settings)
+    wrapped = middleware_of(package, deployment, inside)
     if not callable(wrapped):
         raise TypeError(f"{deployment['entry_point']} made {wrapped!r}, which is no ASGI application")
 
@@ -154,6 +154,20 @@ def application(package: str, deployment: dict[str, Any], counters: Counters, ro
             measured.answered = not call.forwarded
 
     return app
+
+
+def middleware_of(package: str, deployment: dict[str, Any], inside: Asgi) -> Any:
+    """Return a plugin's middleware around an application. Raises what its import and its making raise."""
+    from sampan.gateway.plugins.host import found_in
+
+    settings = deployment["settings"]
+    if deployment["kind"] == HTTP_WASM:
+        from sampan.gateway.plugins.http_wasm import HttpWasm
+
+        module = importlib.resources.files(package).joinpath(deployment["entry_point"]).read_bytes()
+        return HttpWasm(inside, module, settings, deployment["timeout_seconds"])
+    made = found_in(package, deployment["entry_point"])
+    return made(settings)(inside) if deployment["factory"] else made(inside, **settings)
 
 
 async def answer(send: Any, status: int, text: str) -> None:

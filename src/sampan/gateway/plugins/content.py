@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sampan.gateway.model.durations import milliseconds
 from sampan.gateway.plugins.manifest import PluginError, manifest_of, settings_of
+from sampan.gateway.plugins.wasm import HTTP_WASM, PROXY_WASM, abi_of
 from sampan.schema.objects import Object
 from sampan.schema.quantity import QuantityError
 from sampan.schema.quantity import parse as parse_quantity
@@ -18,6 +19,9 @@ LARGEST_BYTES = 64 * 2**20
 """A plugin directory that is larger is a mistake (a virtual environment, a repository)."""
 DEFAULT_TIMEOUT = "10s"
 SHARED, PROCESS = "Shared", "Process"
+ALWAYS = {"processor": PROCESS, HTTP_WASM: PROCESS, PROXY_WASM: SHARED}
+CODE = (".py", ".wasm")
+"""What a plugin consists of, beside data."""
 LEAST_MEMORY_BYTES = 64 * 2**20
 """What Python with what serves a plugin needs by itself."""
 
@@ -65,8 +69,10 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Co
     spec = plugin["spec"]
     files = files_of(spec, config_map)
     manifest = manifest_of(files)
-    entry_point, factory = manifest.entry_point, manifest.factory
-    if spec.get("entryPoint"):
+    kind, entry_point, factory = manifest.kind, manifest.entry_point, manifest.factory
+    if kind == "wasm":
+        kind, entry_point = abi_of(manifest.module, files[manifest.module]), manifest.module
+    elif spec.get("entryPoint"):
         entry_point, factory = spec["entryPoint"], False
     timeout = milliseconds(spec.get("timeout") or DEFAULT_TIMEOUT) / 1000
     if not timeout:
@@ -74,13 +80,13 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Co
     settings = settings_of(manifest, spec.get("settings"))
     deployment = Deployment(
         key,
-        manifest.kind,
+        kind,
         entry_point,
         factory,
         settings,
         timeout,
         fails_open=spec.get("failure") == "Open",
-        isolation=isolation_of(spec, manifest.kind),
+        isolation=isolation_of(spec, kind),
         memory_bytes=memory_of(spec),
         reroutes=bool(spec.get("reroutes")),
     )
@@ -90,9 +96,9 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Co
 def isolation_of(spec: Object, kind: str) -> str:
     """Return where a plugin runs. Raises ``PluginError`` for where it cannot."""
     asked = spec.get("isolation")
-    if kind == "processor" and asked == SHARED:
-        raise PluginError("spec.isolation: Invalid value: a processor has a process of its own: Process")
-    isolation: str = asked or (PROCESS if kind == "processor" else SHARED)
+    isolation: str = ALWAYS.get(kind) or asked or SHARED
+    if asked and asked != isolation:
+        raise PluginError(f"spec.isolation: Invalid value: a plugin of the kind {kind} can only be {isolation}")
     if spec.get("memory") and isolation != PROCESS:
         raise PluginError("spec.memory: Forbidden: only a process of its own (spec.isolation: Process) can be limited")
     return isolation
@@ -128,8 +134,8 @@ def of_config_map(name: str, config_map: Object | None) -> dict[str, bytes]:
         raise PluginError(f"spec.configMapRef.name: ConfigMap {name} does not exist")
     files = {key: text.encode() for key, text in (config_map.get("data") or {}).items()}
     files |= {key: base64.b64decode(data) for key, data in (config_map.get("binaryData") or {}).items()}
-    if not any(key.endswith(".py") for key in files):
-        raise PluginError(f"spec.configMapRef.name: ConfigMap {name} has no Python file")
+    if not any(key.endswith(CODE) for key in files):
+        raise PluginError(f"spec.configMapRef.name: ConfigMap {name} has no Python file, and no WebAssembly module")
     return dict(sorted(files.items()))
 
 
@@ -147,6 +153,6 @@ def directory(path: Path) -> dict[str, bytes]:
         if size > LARGEST_BYTES:
             raise PluginError(f"{path} has more than {LARGEST_BYTES // 2**20} MiB of files")
         files[str(inner)] = file.read_bytes()
-    if not any(name.endswith(".py") for name in files):
-        raise PluginError(f"{path} has no Python file")
+    if not any(name.endswith(CODE) for name in files):
+        raise PluginError(f"{path} has no Python file, and no WebAssembly module")
     return files

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -18,9 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from sampan.client.informer import key_of
-from sampan.gateway.plugins.content import PROCESS, Content, content_of
+from sampan.gateway.plugins.content import CODE, PROCESS, Content, content_of
 from sampan.gateway.plugins.manifest import PluginError
 from sampan.gateway.plugins.processes import Processes
+from sampan.gateway.plugins.wasm import PROXY_WASM
 from sampan.node.inotify import changes_of
 from sampan.schema.objects import Object
 
@@ -42,6 +44,9 @@ class Loaded:
     """What of an exchange a processor has methods for."""
     is_there: bool = True
     """Whether its process runs: one that ended is started again."""
+    settings: str = ""
+    """As JSON, for a module that Envoy runs."""
+    fails_open: bool = False
 
 
 def package_of(content: Content) -> str:
@@ -133,7 +138,7 @@ class Plugins:
         key = key_of(new)
         if change == "DELETED":
             self._config_maps.pop(key, None)
-        elif any(name.endswith(".py") for name in {**(new.get("data") or {}), **(new.get("binaryData") or {})}):
+        elif any(name.endswith(CODE) for name in {**(new.get("data") or {}), **(new.get("binaryData") or {})}):
             self._config_maps[key] = new
         elif self._config_maps.pop(key, None) is None:
             return
@@ -210,7 +215,13 @@ class Plugins:
     async def _tried_version(self, key: str, content: Content, package: str) -> Loaded:
         """Return a version that can serve. Raises ``PluginError``."""
         origin = (self._plugins.get(key) or {"spec": {}})["spec"].get("path") or "plugin"
-        kind = content.deployment.kind
+        kind, settings = content.deployment.kind, json.dumps(content.deployment.settings)
+        if kind == PROXY_WASM:  # Envoy tries it, and its words are the condition's
+            module, fails_open = (
+                str(self._dir / package / content.deployment.entry_point),
+                content.deployment.fails_open,
+            )
+            return Loaded(content.version, module, kind, settings=settings, fails_open=fails_open)
         if content.deployment.isolation != PROCESS:
             await try_package(self._dir, package, origin)
             return Loaded(content.version, f"{package}_app", kind)

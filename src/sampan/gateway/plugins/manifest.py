@@ -1,7 +1,7 @@
 """``plugin.toml``: what a plugin says of itself, and whether settings are as it wants them.
 
     name = "geo"
-    kind = "hook"                      # what Envoy asks, the default; or "asgi"
+    kind = "hook"                      # what Envoy asks, the default; or "asgi", "processor", "wasm"
     factory = "plugin:make"            # called once with the settings, returns what is called
 
     [settings]                         # an OpenAPI v3 schema, as CustomResourceDefinitions have
@@ -28,10 +28,13 @@ from sampan.schema.structure import check_structural
 from sampan.schema.validation import compile_validator
 
 FILE = "plugin.toml"
-KINDS = ("hook", "asgi", "processor")
-FIELDS = {"name", "kind", "entry-point", "factory", "settings", "description"}
+KINDS = ("hook", "asgi", "processor", "wasm")
+FIELDS = {"name", "kind", "module", "entry-point", "factory", "settings", "description"}
 ENTRY_POINT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DEFAULT_ENTRY_POINT = "plugin:request"
+MODULE = "plugin.wasm"
+"""A directory with this and without a manifest is a WebAssembly plugin that takes any settings, as Traefik's do."""
+ANY: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 NO_SETTINGS: Object = {"type": "object"}
 RULES = "x-kubernetes-validations"
 
@@ -49,12 +52,14 @@ class Manifest:
     """Whether the entry point makes what is called, from the settings."""
     schema: str = json.dumps(NO_SETTINGS)
     """The schema of the settings, as JSON."""
+    module: str = ""
+    """The file of a WebAssembly module."""
 
 
 def manifest_of(files: dict[str, bytes]) -> Manifest:
     """Return what a plugin's files say of it. Raises ``PluginError`` with the field."""
     if FILE not in files:
-        return Manifest()
+        return Manifest(kind="wasm", schema=json.dumps(ANY), module=MODULE) if MODULE in files else Manifest()
     try:
         said = tomllib.loads(files[FILE].decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -62,21 +67,31 @@ def manifest_of(files: dict[str, bytes]) -> Manifest:
     unknown = sorted(set(said) - FIELDS)
     if unknown:
         raise PluginError(f"{FILE}: {unknown[0]}: unknown field; known are {', '.join(sorted(FIELDS))}")
-    for field in ("name", "kind", "entry-point", "factory", "description"):
+    for field in ("name", "kind", "module", "entry-point", "factory", "description"):
         if field in said and not isinstance(said[field], str):
             raise PluginError(f"{FILE}: {field}: a string is expected")
     kind = said.get("kind", "hook")
     if kind not in KINDS:
         raise PluginError(f"{FILE}: kind: {kind!r} is not one of {', '.join(KINDS)}")
+    module = said.get("module", MODULE if kind == "wasm" else "")
+    wrong = (
+        [field for field in ("entry-point", "factory") if field in said]
+        if kind == "wasm"
+        else ["module"] * bool(module)
+    )
+    if wrong:
+        raise PluginError(f"{FILE}: {wrong[0]}: not of a plugin whose kind is {kind!r}")
+    if module and module not in files:
+        raise PluginError(f"{FILE}: module: there is no file {module}")
     if "factory" in said and "entry-point" in said:
         raise PluginError(f"{FILE}: factory: only one of factory and entry-point may be there")
     field = "factory" if "factory" in said else "entry-point"
     entry_point = said.get(field, DEFAULT_ENTRY_POINT)
     if not ENTRY_POINT.fullmatch(entry_point):
         raise PluginError(f"{FILE}: {field}: {entry_point!r} is not of the form module:function")
-    schema = said.get("settings", NO_SETTINGS)
+    schema = said.get("settings", ANY if kind == "wasm" else NO_SETTINGS)
     check_schema(schema)
-    return Manifest(said.get("name", ""), kind, entry_point, "factory" in said, json.dumps(schema, default=str))
+    return Manifest(said.get("name", ""), kind, entry_point, "factory" in said, json.dumps(schema, default=str), module)
 
 
 def check_schema(schema: Any) -> None:

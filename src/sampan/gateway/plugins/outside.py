@@ -27,6 +27,7 @@ from sampan.gateway.plugins.conversation import METHOD
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.host import Hook, load, processor_of
 from sampan.gateway.plugins.processor import Processing
+from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.ads import Raw, RawCodec
 
 CHECK_METHOD = "/envoy.service.auth.v3.Authorization/Check"
@@ -149,7 +150,7 @@ def service(package: str, version: str, deployment: dict[str, Any]) -> tuple[Ser
     watchdog = Watchdog(deployment["timeout_seconds"])
     counters = Counters(deployment["key"], version)
     counters.restarts, counters.ending = deployment["restarts"], deployment["ending"]
-    if deployment["kind"] == "asgi":
+    if deployment["kind"] in ("asgi", HTTP_WASM):
         exchanges = streamed.application(package, deployment, counters)
         return Service(None, exchanges, watchdog), ()
     if deployment["kind"] == "processor":

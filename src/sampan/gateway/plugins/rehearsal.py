@@ -35,6 +35,7 @@ from sampan.gateway.plugins.host import CHECK_REQUEST, CHECK_RESPONSE, Asgi, Hoo
 from sampan.gateway.plugins.loader import package_of, write_package
 from sampan.gateway.plugins.manifest import PluginError
 from sampan.gateway.plugins.processor import Processing
+from sampan.gateway.plugins.wasm import HTTP_WASM, PROXY_WASM
 from sampan.gateway.xds.encode import decode, encode
 from sampan.gateway.xds.scopes import TABLE_HEADER
 
@@ -53,7 +54,11 @@ def surround(content: Content, folder: Path, backend: Asgi, *, patient: bool = F
         deployment = replace(deployment, timeout_seconds=DAY_SECONDS)
     said = {name: getattr(deployment, name) for name in deployment.__slots__}
     counters = Counters(deployment.key, content.version)
-    if deployment.kind == "asgi":
+    if deployment.kind == PROXY_WASM:
+        raise PluginError(
+            "a proxy-wasm module runs in Envoy only: `sampan gateway run --config` serves it without a cluster"
+        )
+    if deployment.kind in ("asgi", HTTP_WASM):
         return tabled(asgi.application(package_of(content), said, counters, backend))
     if deployment.kind == "processor":
         return exchanged(Processing(processor_of(package_of(content), said), said, counters), backend)

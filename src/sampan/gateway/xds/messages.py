@@ -171,6 +171,9 @@ envoy.type.v3.FractionalPercent: numerator=1:uint32 denominator=2:enum
 envoy.type.v3.HttpStatus: code=1:enum
 envoy.type.v3.Percent: value=1:double
 envoy.type.v3.TokenBucket: max_tokens=1:uint32 tokens_per_fill=2:pb.UInt32Value fill_interval=3:pb.Duration
+envoy.extensions.wasm.v3.PluginConfig: name=1:string root_id=2:string vm_config=3:envoy.extensions.wasm.v3.VmConfig
+    configuration=4:pb.Any failure_policy=7:enum
+envoy.extensions.wasm.v3.VmConfig: vm_id=1:string runtime=2:string code=3:core.AsyncDataSource
 ext_proc.BodyMutation: body=1:bytes clear_body=2:bool streamed_response=3:ext_proc.StreamedBodyResponse
 ext_proc.BodyResponse: response=1:ext_proc.CommonResponse
 ext_proc.CommonResponse: status=1:enum header_mutation=2:ext_proc.HeaderMutation
@@ -280,7 +283,7 @@ http.ext_proc.v3.ExtProcPerRoute: disabled=1:bool overrides=2:http.ext_proc.v3.E
 http.ext_proc.v3.ExternalProcessor: grpc_service=1:core.GrpcService failure_mode_allow=2:bool
     processing_mode=3:http.ext_proc.v3.ProcessingMode request_attributes=5:*string message_timeout=7:pb.Duration
     mutation_rules=9:envoy.config.common.mutation_rules.v3.HeaderMutationRules route_cache_action=18:enum
-    status_on_error=24:envoy.type.v3.HttpStatus
+    status_on_error=24:envoy.type.v3.HttpStatus allow_content_length_header=26:bool
 http.ext_proc.v3.ProcessingMode: request_header_mode=1:enum response_header_mode=2:enum request_body_mode=3:enum
     response_body_mode=4:enum request_trailer_mode=5:enum response_trailer_mode=6:enum
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
@@ -336,6 +339,7 @@ http.router.v3.Router: suppress_envoy_headers=4:bool
 http.stateful_session.v3.StatefulSession: session_state=1:core.TypedExtensionConfig strict=2:bool
 http.stateful_session.v3.StatefulSessionPerRoute: disabled=1:bool
     stateful_session=2:http.stateful_session.v3.StatefulSession
+http.wasm.v3.Wasm: config=1:envoy.extensions.wasm.v3.PluginConfig
 listener.Filter: name=1:string typed_config=4:pb.Any
 listener.FilterChain: filter_chain_match=1:listener.FilterChainMatch filters=3:*listener.Filter
     transport_socket=6:core.TransportSocket name=7:string

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sampan.gateway.filters.hook import MODULE_FILTER
+from sampan.gateway.filters.hook import MODULE_FILTER, WASM
 from sampan.gateway.filters.processing import filter_name
 from sampan.gateway.model.world import World
+from sampan.gateway.plugins.wasm import PROXY_WASM
 from sampan.gateway.xds.clusters import pipe_cluster, process_cluster, process_endpoints
 from sampan.gateway.xds.http import ROUTER, static_manager
 from sampan.gateway.xds.listeners import pipe_listener
@@ -19,12 +20,19 @@ from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PR
 if TYPE_CHECKING:
     from sampan.gateway.plugins.loader import Loaded
 
+FAIL_RELOAD, FAIL_OPEN = 1, 3
+"""A machine that crashed is made anew, and refuses until then; or is passed by."""
 AUTO = 0
 """HTTP/2 from Envoy, HTTP/1 from who asks for the counters."""
 
 
 def of_plugin(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
     """Yield what a Plugin's live version needs: of one in a process of its own, that is the way there."""
+    if loaded is not None and loaded.kind == PROXY_WASM:
+        for type_url in (LISTENER, CLUSTER, ENDPOINTS):
+            yield type_url, filter_name(key), None
+        yield EXTENSION, filter_name(key), {"name": filter_name(key), "typed_config": wasm(key, loaded)}
+        return
     if loaded is None or not loaded.socket:
         app = f"{loaded.module}:app" if loaded is not None else None
         yield from resources(world, key, app, loaded.kind if loaded is not None else "")
@@ -67,6 +75,15 @@ def resources(
         "filter_config": {"@type": "google.protobuf.StringValue", "value": settings},
     }
     yield EXTENSION, name, {"name": name, "typed_config": module}
+
+
+def wasm(key: str, loaded: Loaded) -> dict[str, Any]:
+    """Return the filter that runs a proxy-wasm module, in a machine of its own."""
+    machine = {"vm_id": key, "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": loaded.module}}}
+    settings = {"@type": "google.protobuf.StringValue", "value": loaded.settings}
+    policy = FAIL_OPEN if loaded.fails_open else FAIL_RELOAD
+    config = {"name": key, "root_id": key, "vm_config": machine, "configuration": settings, "failure_policy": policy}
+    return {"@type": WASM, "config": config}
 
 
 def socket_path(world: World, key: str) -> str:
