@@ -33,6 +33,7 @@ from sampan.client.resources import (
     SERVICES,
 )
 from sampan.gateway import infrastructure
+from sampan.gateway.databases import Databases
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.install import install
@@ -146,6 +147,7 @@ class Agent:
         log = config.log_dir / "plugins.log"
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group, config.run_dir, log)
         self.issuers = Issuers(self._issuer_answered, group)
+        self.databases = Databases(config.run_dir / "databases", self._database_read, group)
         self._envoy: asyncio.Task[None] | None = None
         self._services: dict[str, Object] = {}
         self._pauses: dict[str, float] = {}
@@ -179,7 +181,7 @@ class Agent:
         self.pipeline.ports.learn(self.informers[ENDPOINT_SLICES].all())
         self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
         self._note_due(self.pipeline.update())
-        self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
+        self._want()
         # an Envoy that is there already is told what is gone: only now is it known what should be
         socket, limits_socket = self.config.run_dir / "ads.sock", self.config.run_dir / LIMITS_SOCKET
         for path in (socket, limits_socket):
@@ -212,9 +214,19 @@ class Agent:
         self.pipeline.put_issuer(issuer, known, problem)
         self.dirty.set()
 
+    def _database_read(self, path: str, copy: str | None, problem: str) -> None:
+        self.pipeline.put_database(path, copy, problem)
+        self.dirty.set()
+
+    def _want(self) -> None:
+        """Look for what the pipeline wants of the world outside."""
+        self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
+        self.databases.want({path for paths in self.pipeline.databases.values() for path in paths})
+
     async def settled(self) -> None:
-        """Return when every status is written, of what is known after each issuer was asked."""
+        """Return when every status is written, of what is known after each issuer and database was looked at."""
         await self.issuers.tried()
+        await self.databases.tried()
         await self.told.wait()
         while self.dirty.is_set() or self.pipeline.due or self._due:
             await asyncio.sleep(0)
@@ -245,7 +257,7 @@ class Agent:
             live = self.plugins.versions()
             number = self.pipeline.update()
             self._pushed = number, live
-            self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
+            self._want()
             self._note_due(number)
             if self.pipeline.gateways or self.pipeline.waypoints:
                 self._ensure_envoy()

@@ -20,7 +20,7 @@ from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.issuers import Issuer
 from sampan.gateway.kinds import resources as r
 from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
-from sampan.gateway.middlewares import issuer_of
+from sampan.gateway.middlewares import databases_of, issuer_of
 from sampan.gateway.middlewares.hooked import hook_app, hook_key
 from sampan.gateway.middlewares.limits import LIMITS
 from sampan.gateway.model.backends import ClusterRef
@@ -86,6 +86,8 @@ class Pipeline:
         self._consumers: set[RouteId] = set()
         self.issuers: dict[tuple[str, str], Issuer | None] = {}
         """Middleware → the OpenID issuer that it names."""
+        self.databases: dict[tuple[str, str], set[str]] = {}
+        """Middleware → the paths of the databases that it names."""
         self._parted: set[str] = set()
         """Tables that are, or were, asked to have one for each host."""
         self._defaults: dict[Place, tuple[Ranked, ...]] = {}
@@ -137,6 +139,11 @@ class Pipeline:
         """Take over what an OpenID issuer says of itself (None: that is not known), and what is wrong with it."""
         self.world.put("Discovery", issuer, known)
         self.world.put("DiscoveryProblem", issuer, problem or None)
+
+    def put_database(self, path: str, copy: str | None, problem: str) -> None:
+        """Take over where Envoy finds a database (None: nowhere), and what is wrong with the file."""
+        self.world.put("Database", path, copy)
+        self.world.put("DatabaseProblem", path, problem or None)
 
     def _on_answer(self, type_url: str, name: str, number: int, text: str) -> None:
         self.world.put("Refusal", (type_url, name), text or None)
@@ -368,6 +375,7 @@ class Pipeline:
     def _compute_hook(self, kind: str, key: str) -> None:
         """Make what stands behind a Middleware: the hook that decides, the issuer to ask. Its routes tell what is wrong."""
         spec = (self.world.get(kind, key) or {}).get("spec") or {}
+        self.databases[kind, key] = databases_of(spec)
         self.issuers[kind, key] = issuer_of(spec, key.partition("/")[0], self.world)
         app = hook_app(self.world, kind, key)
         name = hook_key(kind, key)

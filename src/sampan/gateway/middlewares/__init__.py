@@ -30,6 +30,7 @@ from sampan.gateway.middlewares import (
     errors,
     fault,
     forward_auth,
+    geoip,
     grpc_web,
     headers,
     hooked,
@@ -86,6 +87,7 @@ OWN: dict[str, ModuleType] = {
     "bandwidthLimit": bandwidth_limit,
     "csrf": csrf,
     "fault": fault,
+    "geoip": geoip,
     "jwt": jwt,
     "oauth2": oauth2,
     "oidc": oidc,
@@ -99,6 +101,11 @@ def issuer_of(spec: Object, namespace: str, world: World) -> Issuer | None:
         return oidc.issuer_of(spec["oidc"] or {}, namespace, world) if set(spec) == {"oidc"} else None
     except (Unsupported, Unresolved):
         return None
+
+
+def databases_of(spec: Object) -> set[str]:
+    """Return the paths of the databases that a Middleware names."""
+    return geoip.paths_of(spec["geoip"] or {}) if set(spec) == {"geoip"} else set()
 
 
 def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:

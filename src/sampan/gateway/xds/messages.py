@@ -26,7 +26,8 @@ PREFIXES = {
 TABLE = """
 envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation:
     mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
-envoy.config.common.mutation_rules.v3.HeaderMutation: append=2:core.HeaderValueOption
+envoy.config.common.mutation_rules.v3.HeaderMutation: remove=1:string
+    append=2:core.HeaderValueOption
 auth.AttributeContext: request=4:auth.AttributeContext.Request source=1:auth.AttributeContext.Peer
 auth.AttributeContext.HttpRequest: id=1:string method=2:string headers=3:%string path=4:string host=5:string
     scheme=6:string query=7:string body=11:string raw_body=12:bytes
@@ -287,10 +288,21 @@ http.ext_proc.v3.ExternalProcessor: grpc_service=1:core.GrpcService failure_mode
 http.ext_proc.v3.ProcessingMode: request_header_mode=1:enum response_header_mode=2:enum request_body_mode=3:enum
     response_body_mode=4:enum request_trailer_mode=5:enum response_trailer_mode=6:enum
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
+http.header_mutation.v3.HeaderMutationPerRoute: mutations=1:http.header_mutation.v3.Mutations
 http.header_mutation.v3.Mutations: request_mutations=1:*envoy.config.common.mutation_rules.v3.HeaderMutation
     response_mutations=2:*envoy.config.common.mutation_rules.v3.HeaderMutation
 http.fault.v3.FaultAbort: http_status=2:uint32 percentage=3:envoy.type.v3.FractionalPercent
 http.fault.v3.HTTPFault: delay=1:envoy.extensions.filters.common.fault.v3.FaultDelay abort=2:http.fault.v3.FaultAbort
+http.geoip.v3.Geoip: xff_config=1:http.geoip.v3.Geoip.XffConfig provider=3:core.TypedExtensionConfig
+http.geoip.v3.Geoip.XffConfig: xff_num_trusted_hops=1:uint32
+envoy.extensions.geoip_providers.common.v3.CommonGeoipProviderConfig:
+    geo_field_keys=3:envoy.extensions.geoip_providers.common.v3.CommonGeoipProviderConfig.GeolocationFieldKeys
+envoy.extensions.geoip_providers.common.v3.CommonGeoipProviderConfig.GeolocationFieldKeys: country=1:string city=2:string
+    region=3:string asn=4:string anon=5:string anon_vpn=6:string anon_hosting=7:string anon_tor=8:string
+    anon_proxy=9:string isp=10:string apple_private_relay=11:string
+envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig: city_db_path=1:string asn_db_path=2:string
+    anon_db_path=3:string isp_db_path=5:string country_db_path=6:string
+    common_provider_config=4:envoy.extensions.geoip_providers.common.v3.CommonGeoipProviderConfig
 http.grpc_web.v3.GrpcWeb:
 http.jwt_authn.v3.JwtAuthentication: providers=1:%http.jwt_authn.v3.JwtProvider
     requirement_map=5:%http.jwt_authn.v3.JwtRequirement
