@@ -89,9 +89,9 @@ class HttpClient:
                 wait = retry_after(response.headers.get("Retry-After", ""))
                 answer = Answer(response.status, content, wait, response.content_type)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Undelivered(f"{url}: {error or type(error).__name__}") from error
+            raise Undelivered(f"{self.url}: {error or type(error).__name__}") from error
         if answer.status in holds or answer.status < 200 or 300 <= answer.status < 400:
-            raise Undelivered(f"{url}: {answer.said}", answer.retry_after)
+            raise Undelivered(f"{self.url}: {answer.said}", answer.retry_after)
         return answer
 
     async def close(self) -> None:
