@@ -7,6 +7,7 @@ import datetime
 import http.client
 import http.server
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -217,6 +218,16 @@ class Alone:
         """Return the pid of its Envoy."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return next(int(pid) for pid in children if b"envoy" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+    def admin(self, path: str) -> bytes:
+        """Return what its Envoy answers on its own interface."""
+        arguments = Path(f"/proc/{self.envoy()}/cmdline").read_bytes().split(b"\0")
+        with socket.socket(socket.AF_UNIX) as plain:
+            plain.connect(str(Path(os.fsdecode(arguments[2])).parent / "admin.sock"))
+            connection = http.client.HTTPConnection("admin")
+            connection.sock = plain
+            connection.request("GET", path)
+            return connection.getresponse().read()
 
     def told(self, text: str) -> bool:
         return text in self.log.read_text()

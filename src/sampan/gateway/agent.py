@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ logger = logging.getLogger("sampan.gateway")
 
 SETTLE_SECONDS = 10.0
 """How long Envoy may take to answer before the status says that it has not."""
+LONGEST_SLEEP_SECONDS = 86_400.0
 STATUS_WRITERS = 8
 TOGETHER_SECONDS = 10.0
 """How long before it is tried again to count with other replicas."""
@@ -163,6 +165,7 @@ class Agent:
         """Whether it is for us to write statuses, Events and Services."""
         self.on_problem: Callable[[Object, str], None] = self._record_problem
         """Is told what of an Ingress or IngressRoute is not served."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
         """Object → the first and last push its status waits for, and since when."""
 
@@ -255,7 +258,9 @@ class Agent:
             self.dirty.clear()
             await asyncio.sleep(0)  # the events of this tick go together
             live = self.plugins.versions()
+            self.pipeline.world.time_passes()
             number = self.pipeline.update()
+            self._wake()
             self._pushed = number, live
             self._want()
             self._note_due(number)
@@ -271,6 +276,15 @@ class Agent:
                 if self.config.on_host or self.config.replica is not None:  # nobody else collects it
                     namespace, name = key.partition("/")[0], gone["name"]
                     await infrastructure.remove(self.client, namespace, name, self.config.replica)
+
+    def _wake(self) -> None:
+        """Go on when the next time has come that something waits for (a certificate expires)."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        moment = self.pipeline.world.time_passes()
+        if moment is not None:
+            delay = min(max(0.0, moment - time.time()) + 0.01, LONGEST_SLEEP_SECONDS)
+            self._alarm = asyncio.get_running_loop().call_later(delay, self.dirty.set)
 
     async def _follow_pods(self) -> None:
         """Watch all pods' addresses: begun with the first route for the clients of a namespace."""

@@ -24,7 +24,7 @@ from sampan.gateway.middlewares import databases_of, issuer_of
 from sampan.gateway.middlewares.hooked import hook_app, hook_key
 from sampan.gateway.middlewares.limits import LIMITS
 from sampan.gateway.model.backends import ClusterRef
-from sampan.gateway.model.certificates import secret_of
+from sampan.gateway.model.certificates import SERVED, secret_of
 from sampan.gateway.model.gateways import GatewayModel, gateway_model
 from sampan.gateway.model.http_routes import REFUSES, http_route_model
 from sampan.gateway.model.indexes import GATEWAYS, add_indexes
@@ -456,12 +456,14 @@ class Pipeline:
 
     def _secret_ends(self, name: str) -> None:
         self.world.drop(("secret", name))
+        self.world.put(SERVED, name, None)
         self._emit(SECRET, name, None)
 
     def _compute_secret(self, name: str) -> None:
         message = secret_of(self.world, name)
         if message is not None:  # a certificate that is gone or broken leaves the one before in service
             self._emit(SECRET, name, message)
+            self.world.put(SERVED, name, True)
 
     # out
 

@@ -5,6 +5,7 @@ What is refused leaves the object as it was before; the rest goes on. A file tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from sampan.client.errors import ApiError
 from sampan.client.protocol import ResourceType
 from sampan.client.resources import NAMESPACES
 from sampan.gateway.alone.files import Found, Named, Problem
+from sampan.gateway.kinds import definitions
 from sampan.schema.objects import Object
 
 
@@ -22,7 +24,8 @@ class Loader:
 
     def __init__(self, client: LocalClient, resources: tuple[ResourceType, ...]) -> None:
         self._client = client
-        self._resources = {(resource.api_version, resource.kind): resource for resource in resources}
+        every = [one for resource in resources for one in (resource, *earlier_versions(resource))]
+        self._resources = {(resource.api_version, resource.kind): resource for resource in every}
         self._there: dict[Named, Object] = {}
         """What was taken, as the file had it."""
         self._files: dict[Named, str] = {}
@@ -98,6 +101,16 @@ class Loader:
             if not error.already_exists:
                 raise
         self._namespaces.add(name)
+
+
+def earlier_versions(resource: ResourceType) -> Iterator[ResourceType]:
+    """Yield the resource in the other versions that are served of it."""
+    for definition in definitions():
+        spec = definition["spec"]
+        if (spec["group"], spec["names"]["kind"]) == (resource.group, resource.kind):
+            for version in spec["versions"]:
+                if version["name"] != resource.version:
+                    yield resource._replace(version=version["name"])
 
 
 def texts_of(error: ApiError) -> list[str]:

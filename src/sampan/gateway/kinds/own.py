@@ -77,6 +77,33 @@ PARAMETERS_SPEC = s.struct(
         "description": "HTTP/3 too, on the UDP port of every HTTPS listener; its answers say so (alt-svc). Listeners that "
         "ask clients for certificates are left out.",
     },
+    clients=s.struct(
+        requestHeadersTimeout=s.DURATION
+        | {"default": "1m", "description": "How long a client may take for the head of a request."},
+        requestTimeout=s.DURATION
+        | {
+            "description": "How long it may take for a whole request, its body included; without it, as long as it likes."
+        },
+        idleTimeout=s.DURATION | {"default": "1h", "description": "How long a connection stays without a request."},
+        streamIdleTimeout=s.DURATION
+        | {
+            "description": "How long a request stays on which nothing is sent or received; without it, as long as it likes."
+        },
+        maxHeadersKiB=s.number(
+            1, 8192, default=60, description="All headers of a request together; more is answered with 431."
+        ),
+        maxHeaders=s.number(
+            1, 1000, default=100, description="The number of a request's headers; more is answered with 431."
+        ),
+        underscoresInHeaders=s.one_of(
+            "Drop",
+            "Reject",
+            "Allow",
+            default="Drop",
+            description="What is done with headers that have a _ in their name: to many servers they are those with a -, "
+            "which the gateway sets and clients must not.",
+        ),
+    ),
     manyHosts={
         **s.BOOLEAN,
         "description": "A table of routes for each host name: for thousands of hosts on one port that change often. "

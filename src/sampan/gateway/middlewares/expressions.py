@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sampan.gateway.model.expressions import checked
 from sampan.gateway.model.verdicts import Unsupported
 
 REFERENCE = re.compile(r"\$(?:(\d)(?!\d)|\{(\d+)\}|(\$)|\{?([A-Za-z_]\w*)\}?)")
@@ -12,9 +13,9 @@ REFERENCE = re.compile(r"\$(?:(\d)(?!\d)|\{(\d+)\}|(\$)|\{?([A-Za-z_]\w*)\}?)")
 def groups_of(expression: str, at: str) -> int:
     """Return how many groups an expression has. Raises ``Unsupported`` for what is none."""
     try:
-        return re.compile(re.sub(r"\(\?P?<[^>]+>", "(", expression)).groups
-    except re.error as error:
-        raise Unsupported(f"{at}: {expression!r} is no regular expression: {error}") from error
+        return checked(expression)
+    except Unsupported as error:
+        raise Unsupported(f"{at}: {error}") from None
 
 
 def substitution(template: str, groups: int, at: str) -> str:

@@ -5,13 +5,13 @@ Source: Traefik v3, http/headers; the library ``secure`` it is made of. An empty
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sampan.gateway.filters import cors
 from sampan.gateway.filters import headers as modifiers
 from sampan.gateway.filters.seam import Draft, Site
 from sampan.gateway.middlewares import hosts
+from sampan.gateway.middlewares.expressions import groups_of
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
@@ -104,10 +104,7 @@ def cross_origin(settings: Object, draft: Draft, site: Site) -> None:
     cors.apply(policy, draft, site)
     if expressions:
         for expression in expressions:
-            try:
-                re.compile(expression)
-            except re.error as error:
-                raise Unsupported(f"accessControlAllowOriginListRegex: {expression!r}: {error}") from error
+            groups_of(expression, "accessControlAllowOriginListRegex")
         matchers = draft.route["typed_per_filter_config"][cors.FILTER.name]["allow_origin_string_match"]
         matchers += [{"safe_regex": {"regex": f".*(?:{expression}).*"}} for expression in expressions]
     if settings.get("addVaryHeader"):

@@ -10,19 +10,24 @@ import base64
 import binascii
 import hashlib
 import hmac
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from sampan.gateway.model.grants import granted
 from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
+SERVED = "ServedCertificate"
+"""Of the world: whether Envoy was told a certificate, by its SDS name."""
 CERTIFICATE, AUTHORITIES, GENERIC = "certificate ", "authorities ", "generic "
 
 
-def certificate(world: World, kind: str, namespace: str, reference: Object, reason: str) -> str:
-    """Return the SDS name of the certificate an object of ``kind`` in ``namespace`` refers to.
+def certificate(world: World, kind: str, namespace: str, reference: Object, reason: str, *, keeps: bool = False) -> str:
+    """Return the SDS name of the certificate an object of ``kind`` in ``namespace`` refers to. ``keeps``: also where the
+    Secret is broken now, and Envoy has what it held before.
 
     Raises ``Unresolved`` with ``reason``, or ``RefNotPermitted``."""
     name = reference["name"]
@@ -35,9 +40,10 @@ def certificate(world: World, kind: str, namespace: str, reference: Object, reas
     if secret is None:
         raise Unresolved(reason, f"Secret {target}/{name} does not exist")
     problem = pair_problem(field(secret, "tls.crt"), field(secret, "tls.key"))
-    if problem:
+    sds_name = f"{CERTIFICATE}{target}/{name}"
+    if problem and not (keeps and world.get(SERVED, sds_name)):
         raise Unresolved(reason, f"Secret {target}/{name}: {problem}")
-    return f"{CERTIFICATE}{target}/{name}"
+    return sds_name
 
 
 def field(obj: Object, name: str) -> bytes:
@@ -67,9 +73,56 @@ def pair_problem(chain: bytes, key: bytes) -> str:
     except (ValueError, TypeError) as error:
         return f"tls.crt and tls.key are not a PEM certificate and key: {str(error).splitlines()[0][:120]}"
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    if certificates[0].public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
+    public = private.public_key().public_bytes(*form)
+    places = [number for number, one in enumerate(certificates, 1) if one.public_key().public_bytes(*form) == public]
+    if not places:
         return "tls.key is not the key of the certificate in tls.crt"
+    if places[0] > 1:
+        return f"the certificate of tls.key is the {places[0]}. in tls.crt: it must be the first, before those that issued it"
     return ""
+
+
+class Chain(NamedTuple):
+    """What is known of a chain that is well formed."""
+
+    begins: float
+    """Seconds since the epoch."""
+    ends: float
+    stranger: int
+    """The place of the first certificate that has not issued the one before it; 0: there is none."""
+
+
+@lru_cache(1024)
+def chain_of(content: bytes) -> Chain:
+    from cryptography.x509 import load_pem_x509_certificates
+
+    found = load_pem_x509_certificates(content)
+    strangers = (place for place, (one, above) in enumerate(pairwise(found), 2) if one.issuer != above.subject)
+    leaf = found[0]
+    return Chain(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp(), next(strangers, 0))
+
+
+def certificate_concern(world: World, name: str) -> str:
+    """Return what is to be said against a certificate that is served all the same, by its SDS name; ``""``: nothing."""
+    key = name.removeprefix(CERTIFICATE)
+    secret = world.get("Secret", key)
+    if secret is None:
+        return ""
+    problem = pair_problem(field(secret, "tls.crt"), field(secret, "tls.key"))
+    if problem:
+        return f"Secret {key}: {problem}; what it held before is served"
+    chain = chain_of(field(secret, "tls.crt"))
+    if not world.passed(chain.begins):
+        return f"Secret {key}: the certificate is not valid before {moment(chain.begins)}"
+    if world.passed(chain.ends):
+        return f"Secret {key}: the certificate has expired at {moment(chain.ends)}"
+    if chain.stranger:
+        return f"Secret {key}: the {chain.stranger}. certificate in tls.crt has not issued the one before it"
+    return ""
+
+
+def moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @lru_cache(1024)

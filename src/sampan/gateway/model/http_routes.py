@@ -120,7 +120,10 @@ def compile_rules(
             ranked = []
             for index, match in enumerate(entries):
                 site = Site(world, route, rule, match, port, client_certificate, result.clusters, secure)
-                envoy_match = to_match(match)
+                try:
+                    envoy_match = to_match(match)
+                except Unsupported as error:
+                    raise Unsupported(f"matches[{index}].{error}") from None
                 if consumer:
                     envoy_match.setdefault("headers", []).append(clients_match(world, site.namespace))
                 message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result, gateway)}

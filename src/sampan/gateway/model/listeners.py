@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sampan.gateway.kinds.resources import GROUP
-from sampan.gateway.model.certificates import authorities, certificate
+from sampan.gateway.model.certificates import authorities, certificate, certificate_concern
 from sampan.gateway.model.verdicts import Unresolved, Verdict
 from sampan.gateway.model.world import World, key_of
 from sampan.schema.objects import Object
@@ -195,7 +195,11 @@ def listener_certificates(world: World, parent: Parent, spec: Object) -> tuple[t
     problem: Verdict | None = None
     for reference in references:
         try:
-            names.append(certificate(world, parent.kind, parent.namespace, reference, "InvalidCertificateRef"))
+            name = certificate(world, parent.kind, parent.namespace, reference, "InvalidCertificateRef", keeps=True)
+            names.append(name)
+            concern = certificate_concern(world, name)
+            if concern:
+                problem = problem or Verdict("InvalidCertificateRef", concern)
         except Unresolved as error:
             problem = problem or error.verdict
     return tuple(dict.fromkeys(names)), problem

@@ -11,15 +11,9 @@ import re
 from typing import Any
 
 from sampan.gateway.filters.headers import check
+from sampan.gateway.model.expressions import checked
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
-
-ESCAPE = re.compile(r"\\.", re.DOTALL)
-BRACKETS = re.compile(r"\[\^?\]?[^\]]*\]")
-NOT_RE2 = re.compile(r"\(\?(?:[=!>(]|<[=!]|P=)|[*+?}]\+")
-"""Look-around, atomic groups, conditions, back references by name, possessive repeats."""
-RE2_ONLY = re.compile(r"\\[pPQCz]|\(\?<\w|\[\[:|(?<!^)\(\?[a-zA-Z-]+\)|\(\?[a-z]*U")
-"""What RE2 reads and Python does not: Python cannot tell whether the rest is well formed."""
 
 Rank = tuple[Any, ...]
 
@@ -33,7 +27,10 @@ def http_match(match: Object) -> dict[str, Any]:
         headers.append({"name": ":method", "string_match": {"exact": match["method"]}})
     if headers:
         result["headers"] = headers
-    parameters = [{"name": p["name"], "string_match": string_match(p)} for p in match.get("queryParams") or ()]
+    parameters = [
+        {"name": p["name"], "string_match": string_match(p, f"queryParams[{p['name']}].value")}
+        for p in match.get("queryParams") or ()
+    ]
     if parameters:
         result["query_parameters"] = parameters
     return result
@@ -41,9 +38,9 @@ def http_match(match: Object) -> dict[str, Any]:
 
 def path_match(kind: str, value: str) -> dict[str, Any]:
     if kind == "RegularExpression":
-        return {"safe_regex": {"regex": checked_regex(value)}}
+        return safe_regex(value, "path.value")
     if not value.startswith("/") or "?" in value or "#" in value:
-        raise Unsupported(f"the path {value!r} does not begin with / or has a ? or # in it")
+        raise Unsupported(f"path.value: {value!r} does not begin with / or has a ? or # in it")
     if kind == "Exact":
         return {"path": value}
     if value.rstrip("/"):
@@ -56,14 +53,24 @@ def header_matches(match: Object) -> list[dict[str, Any]]:
     for header in match.get("headers") or ():
         if header["name"].lower() != "host":
             check(header["name"])
-        result.append({"name": header["name"], "string_match": string_match(header)})
+        at = f"headers[{header['name']}].value"
+        result.append({"name": header["name"], "string_match": string_match(header, at)})
     return result
 
 
-def string_match(entry: Object) -> dict[str, Any]:
+def string_match(entry: Object, at: str) -> dict[str, Any]:
     if entry.get("type", "Exact") == "RegularExpression":
-        return {"safe_regex": {"regex": checked_regex(entry["value"])}}
+        return safe_regex(entry["value"], at)
     return {"exact": entry["value"]}
+
+
+def safe_regex(text: str, at: str) -> dict[str, Any]:
+    """Return Envoy's matcher. Raises ``Unsupported``, the field at the beginning."""
+    try:
+        checked(text)
+    except Unsupported as error:
+        raise Unsupported(f"{at}: {error}") from None
+    return {"safe_regex": {"regex": text}}
 
 
 def http_rank(match: Object) -> Rank:
@@ -81,7 +88,7 @@ def grpc_match(match: Object) -> dict[str, Any]:
     service, name = method.get("service") or "", method.get("method") or ""
     if method.get("type", "Exact") == "RegularExpression":
         expression = f"/{f'(?:{service})' if service else '[^/]+'}/{f'(?:{name})' if name else '[^/]+'}"
-        result: dict[str, Any] = {"safe_regex": {"regex": checked_regex(expression)}}
+        result = safe_regex(expression, "method")
     elif service and name:
         result = path_match("Exact", f"/{service}/{name}")
     elif service:
@@ -102,16 +109,3 @@ def grpc_rank(match: Object) -> Rank:
     service, name = len(method.get("service") or ""), len(method.get("method") or "")
     order = 1 if method.get("type", "Exact") == "RegularExpression" else 0 if service and name else 2
     return order, -(service * 1025 + name), True, -len(match.get("headers") or ()), 0
-
-
-def checked_regex(text: str) -> str:
-    """Return an expression that RE2 takes, as far as can be told: Envoy has the last word. Raises ``Unsupported``."""
-    plain = BRACKETS.sub("x", ESCAPE.sub("x", text))
-    if NOT_RE2.search(plain) or re.search(r"(?<!\\)(?:\\\\)*\\[1-9]", text):
-        raise Unsupported(f"the expression {text!r} uses what RE2 does not know (look-around, back references)")
-    if not RE2_ONLY.search(text):
-        try:
-            re.compile(text)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise Unsupported(f"the expression {text!r} is not well formed: {error}") from error
-    return text

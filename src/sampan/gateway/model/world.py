@@ -9,6 +9,7 @@ touches.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,8 @@ class World:
         self._readers: dict[Token, set[Computation]] = {}
         self._reads: dict[Computation, set[Token]] = {}
         self._current: set[Token] | None = None
+        self._moments: set[float] = set()
+        self.clock: Callable[[], float] = time.time
 
     # reading
 
@@ -74,6 +77,15 @@ class World:
         if self._current is not None:
             self._current.add((index, value))
         return list(self._indexes[index].get(value, {}).values())
+
+    def passed(self, moment: float) -> bool:
+        """Whether a time (seconds since the epoch) is over; what asks runs again when it is."""
+        if moment <= self.clock():
+            return True
+        if self._current is not None:
+            self._current.add(("Passed", moment))
+            self._moments.add(moment)
+        return False
 
     def all(self, kind: str) -> dict[Hashable, Any]:
         """Return all values of a kind. Not noted: a computation must not call it."""
@@ -128,6 +140,15 @@ class World:
         readers = self._readers.get(token)
         if readers:
             self.dirty |= readers
+
+    def time_passes(self) -> float | None:
+        """Mark what asked for a time that is over now. Return the next one that is asked for."""
+        self._moments = {moment for moment in self._moments if ("Passed", moment) in self._readers}
+        now = self.clock()
+        for moment in [moment for moment in self._moments if moment <= now]:
+            self._moments.discard(moment)
+            self._changed(("Passed", moment))
+        return min(self._moments, default=None)
 
     # computing
 

@@ -15,6 +15,7 @@ from sampan.gateway.model.routes import Share
 from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
+from sampan.gateway.xds.clients import STREAM_WINDOW_BYTES
 from sampan.gateway.xds.tls import ADS_SOURCE, upstream_socket, url_socket
 from sampan.schema.objects import Object
 
@@ -24,6 +25,8 @@ ALL = 4
 """Both families: with ``LOGICAL_DNS``, the one that answers first is connected to (RFC 8305)."""
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HTTP2_PORTS = ("kubernetes.io/h2c", "grpc")
+WINDOW = {"initial_stream_window_size": {"value": STREAM_WINDOW_BYTES}}
+"""What a backend may send on a stream before its client reads it: Envoy's own 16 MiB would be held for each slow one."""
 MANY = {"value": 1_000_000}
 """No limit of ours: Envoy's own (1,024 connections and requests) would answer 503 under load."""
 
@@ -58,7 +61,7 @@ def secure(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, 
     if http2:
         cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: http2_options()}
     elif policy is not None:
-        automatic: dict[str, Any] = {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}
+        automatic: dict[str, Any] = {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": WINDOW}}
         cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {"@type": HTTP_OPTIONS, **automatic}}
 
 
@@ -147,7 +150,7 @@ def external_policy(world: World, ref: ClusterRef) -> TlsPolicy | None:
 
 
 def http2_options() -> dict[str, Any]:
-    return {"@type": HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}}
+    return {"@type": HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": WINDOW}}
 
 
 def endpoints_of(slices: list[Object], port: Object) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.model.world import Surroundings
+from sampan.gateway.xds.clients import manager_limits
 from sampan.gateway.xds.scopes import OVERWRITE, TABLE_HEADER, scoped_routes
 from sampan.gateway.xds.tls import ADS_SOURCE
 
@@ -63,16 +64,15 @@ def connection_manager(
         **(scoped_routes(routes) if scoped else {"rds": {"config_source": ADS_SOURCE, "route_config_name": routes}}),
         "http_filters": chain,
         "use_remote_address": {"value": True},
+        "preserve_external_request_id": True,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "normalize_path": {"value": True},
-        "stream_idle_timeout": {"seconds": 0},
-        "request_headers_timeout": {"seconds": 60},
         "server_header_transformation": 2,
         "path_with_escaped_slashes_action": KEEP_UNCHANGED,
-        "internal_address_config": {"unix_sockets": False},
+        **manager_limits(parameters.get("clients") or {}),
     }
     if http3:
-        manager |= {"codec_type": HTTP3, "http3_protocol_options": {}}
+        manager |= {"codec_type": HTTP3, "http3_protocol_options": {"allow_extended_connect": True}}
     if client_certificates:
         details = {"subject": {"value": True}, "dns": True, "uri": True}
         manager |= {"forward_client_cert_details": SANITIZE_SET, "set_current_client_cert_details": details}

@@ -16,6 +16,7 @@ from sampan.gateway.model.hostnames import owner
 from sampan.gateway.model.listeners import Listener
 from sampan.gateway.model.routes import Share, Stream
 from sampan.gateway.model.world import World
+from sampan.gateway.xds.clients import HANDSHAKE, listener_limits
 from sampan.gateway.xds.http import ROUTER, access_log, alternative_service, connection_manager, static_manager
 from sampan.gateway.xds.tls import downstream_socket, quic_socket
 from sampan.schema.objects import Object
@@ -79,7 +80,10 @@ def gateway_listener(
         result.secrets |= {*entry.certificates, *([entry.client_authorities] if entry.client_authorities else [])}
     if not chains:
         return None
-    result.message["filter_chains"] = chains
+    result.message |= {**listener_limits(), "filter_chains": chains}
+    for chain in chains:
+        if "transport_socket" in chain:
+            chain["transport_socket_connect_timeout"] = HANDSHAKE
     if any(entry.protocol in ("HTTPS", "TLS") for entry in serving):
         result.message["listener_filters"] = [{"name": "tls_inspector", "typed_config": {"@type": TLS_INSPECTOR}}]
     return result

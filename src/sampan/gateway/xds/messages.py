@@ -76,9 +76,10 @@ core.HealthCheck: timeout=1:pb.Duration interval=2:pb.Duration unhealthy_thresho
 core.Http1ProtocolOptions:
 core.Http2ProtocolOptions: max_concurrent_streams=2:pb.UInt32Value initial_stream_window_size=3:pb.UInt32Value
     initial_connection_window_size=4:pb.UInt32Value allow_connect=5:bool
-core.Http3ProtocolOptions:
+core.Http3ProtocolOptions: allow_extended_connect=5:bool
 core.HttpProtocolOptions: idle_timeout=1:pb.Duration max_connection_duration=3:pb.Duration
     max_requests_per_connection=6:pb.UInt32Value headers_with_underscores_action=5:enum
+    max_headers_count=2:pb.UInt32Value
 core.HttpService: http_uri=1:core.HttpUri request_headers_to_add=2:*core.HeaderValueOption
 core.HttpUri: uri=1:string cluster=2:string timeout=3:pb.Duration
 core.Locality: region=1:string zone=2:string sub_zone=3:string
@@ -210,6 +211,7 @@ hcm.HttpConnectionManager: codec_type=1:enum stat_prefix=2:string rds=3:hcm.Rds
     common_http_protocol_options=35:core.HttpProtocolOptions http2_protocol_options=9:core.Http2ProtocolOptions
     local_reply_config=38:hcm.LocalReplyConfig xff_num_trusted_hops=19:uint32 scoped_routes=31:hcm.ScopedRoutes
     max_request_headers_kb=29:pb.UInt32Value strip_matching_host_port=39:bool generate_request_id=15:pb.BoolValue
+    preserve_external_request_id=32:bool request_timeout=28:pb.Duration stream_flush_timeout=59:pb.Duration
     drain_timeout=12:pb.Duration http_protocol_options=8:core.Http1ProtocolOptions
     early_header_mutation_extensions=52:*core.TypedExtensionConfig
     internal_address_config=25:hcm.HttpConnectionManager.InternalAddressConfig
@@ -354,11 +356,12 @@ http.stateful_session.v3.StatefulSessionPerRoute: disabled=1:bool
 http.wasm.v3.Wasm: config=1:envoy.extensions.wasm.v3.PluginConfig
 listener.Filter: name=1:string typed_config=4:pb.Any
 listener.FilterChain: filter_chain_match=1:listener.FilterChainMatch filters=3:*listener.Filter
-    transport_socket=6:core.TransportSocket name=7:string
+    transport_socket=6:core.TransportSocket name=7:string transport_socket_connect_timeout=9:pb.Duration
 listener.FilterChainMatch: server_names=11:*string transport_protocol=9:string application_protocols=10:*string
 listener.Listener: name=1:string address=2:core.Address filter_chains=3:*listener.FilterChain
     listener_filters=9:*listener.ListenerFilter default_filter_chain=25:listener.FilterChain
     udp_listener_config=18:listener.UdpListenerConfig enable_reuse_port=29:pb.BoolValue
+    per_connection_buffer_high_watermark_timeout=38:pb.Duration
     per_connection_buffer_limit_bytes=5:pb.UInt32Value drain_type=8:enum listener_filters_timeout=15:pb.Duration
     continue_on_listener_filters_timeout=17:bool access_log=22:*envoy.config.accesslog.v3.AccessLog
     stat_prefix=28:string
