@@ -141,7 +141,11 @@ def _entry(kind: str, raw: bytes) -> tuple[str, Any]:
 
 def _decoded(kind: str, raw: int | bytes) -> Any:
     if isinstance(raw, int):
+        if kind not in VARINTS:
+            raise EncodingError(f"a number came for a {kind}")
         return bool(raw) if kind == "bool" else raw
+    if kind in VARINTS:
+        raise EncodingError(f"bytes came for a {kind}")
     if kind == "string":
         return raw.decode("utf-8", "replace")
     if kind == "double":
