@@ -121,20 +121,26 @@ class HttpClient(WritingClient):
             sendInitialEvents="true" if send_initial_events else "",
             resourceVersionMatch="NotOlderThan" if send_initial_events else "",
         )
-        headers = {**self._authorization(), "Accept": PARTIAL if partial else JSON}
+        async for line in self.lines(resource.path(namespace), query, PARTIAL if partial else JSON):
+            event = orjson.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise ApiError(int(status.get("code") or 500), status)
+            yield WatchEvent(event["type"], event["object"])
+
+    async def lines(self, path: str, query: Mapping[str, str], accept: str = "*/*") -> AsyncIterator[bytes]:
+        """Yield the lines of an answer as they come, without their ends; empty ones are left out. Raises ``ApiError``,
+        ``ApiUnreachable`` when it is cut."""
+        headers = {**self._authorization(), "Accept": accept}
         with transport_errors():
-            answer = await self._session.get(self.server + resource.path(namespace), params=query, headers=headers)
+            answer = await self._session.get(self.server + path, params=query, headers=headers)
         async with answer:
             if answer.status >= 400:
                 with transport_errors():
                     body = await answer.read()
                 raise error_of(answer.status, body)
             async for line in lines_of(answer.content):
-                event = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise ApiError(int(status.get("code") or 500), status)
-                yield WatchEvent(event["type"], event["object"])
+                yield line
 
     async def raw(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None

@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import importlib
 
-SUMMARY = (
-    "show the log of a part (api, node, dns, …); collect, join and process logs: agent, join, explain, search, process"
-)
-VERBS = ("agent", "join", "explain", "search", "process")
+SUMMARY = "show the log of a part (api, node, dns, …), or of pods; collect: show, agent, join, explain, search, process"
+VERBS = ("show", "agent", "join", "explain", "search", "process")
 
 
 def run_words(words: list[str]) -> int:
