@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import fcntl
 import socket
 import ssl
@@ -21,6 +22,9 @@ from sampan.logs.outputs.syslog.message import counted
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05
 """Seconds between looks whether bytes are on their way: the kernel has no event for it."""
+
+JUDGED_SECONDS = 0.3
+"""How long a new connection of TLS is listened to for the other side's refusal."""
 
 
 class Transport(Protocol):
@@ -69,8 +73,8 @@ class Connection:
             async with asyncio.timeout(self._timeout):
                 if self._writer is None or self._is_closed():
                     await self.close()
-                    self._reader, self._writer = await asyncio.open_connection(*self._address, ssl=self._context)
-                    self._writer.transport.set_write_buffer_limits(high=0)
+                    await self._connect()
+                assert self._writer is not None
                 self._writer.writelines(map(counted, messages))
                 await self._writer.drain()
                 await self._until_taken(self._writer)
@@ -78,19 +82,29 @@ class Connection:
             await self.close()
             raise
 
+    async def _connect(self) -> None:
+        reader, writer = await asyncio.open_connection(*self._address, ssl=self._context)
+        self._reader, self._writer = reader, writer
+        if self._context is not None:
+            # with TLS 1.3 our side has shaken hands before the other has judged our certificate
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(JUDGED_SECONDS):
+                    await reader.read(1)
+
     def _is_closed(self) -> bool:
         return self._writer is None or self._writer.is_closing() or self._reader is None or self._reader.at_eof()
 
     async def _until_taken(self, writer: asyncio.StreamWriter) -> None:
         """Return when the other side has acknowledged every byte (of TCP). Raises ``OSError``."""
-        pause = FIRST_PAUSE
-        handle = writer.get_extra_info("socket").fileno()
+        pause, empty = FIRST_PAUSE, 0
         waiting = array.array("i", (0,))
         while True:
-            if self._is_closed():
+            descriptor = writer.get_extra_info("socket")
+            if self._is_closed() or descriptor is None:
                 raise ConnectionResetError("the receiver has closed the connection")
-            fcntl.ioctl(handle, termios.TIOCOUTQ, waiting)
-            if not waiting[0] and not writer.transport.get_write_buffer_size():
+            fcntl.ioctl(descriptor.fileno(), termios.TIOCOUTQ, waiting)
+            empty = empty + 1 if not waiting[0] and not writer.transport.get_write_buffer_size() else 0
+            if empty > 1:  # below TLS lies a buffer that nobody tells of; the loop has emptied it in between
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
