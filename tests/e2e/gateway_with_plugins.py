@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import http.server
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -73,7 +74,7 @@ class Answer:
 class Alone:
     """``write`` objects, ``ask`` the Gateway."""
 
-    def __init__(self, directory: Path, backend: int) -> None:
+    def __init__(self, directory: Path, backend: int, environment: dict[str, str]) -> None:
         self.directory, self.port = directory / "config", free_port()
         self.directory.mkdir()
         self.log_dir = directory / "logs"
@@ -97,7 +98,10 @@ class Alone:
         words = ("--config", str(self.directory), "--address", "127.0.0.1", "--log-dir", str(self.log_dir))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sampan.cli.main", "gateway", "run", *words], stdout=log, stderr=log
+                [sys.executable, "-m", "sampan.cli.main", "gateway", "run", *words],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
             )
 
     def write(self, file: str, *objects: dict[str, Any]) -> None:
@@ -175,11 +179,11 @@ def route(name: str, *plugins: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def alone(directory: Path) -> Iterator[Alone]:
-    """A gateway that serves, until the end of the block."""
+def alone(directory: Path, **environment: str) -> Iterator[Alone]:
+    """A gateway that serves, until the end of the block; with variables of its own."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    gateway = Alone(directory, server.server_address[1])
+    gateway = Alone(directory, server.server_address[1], environment)
     try:
         gateway.served("plain")
         yield gateway

@@ -148,6 +148,7 @@ class Agent:
         self.informers = {resource: Informer(client, resource) for resource in WATCHED}
         log = config.log_dir / "plugins.log"
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group, config.run_dir, log)
+        self.plugins.secrets = lambda key: self.informers[SECRETS].get(key)
         self.issuers = Issuers(self._issuer_answered, group)
         self.databases = Databases(config.run_dir / "databases", self._database_read, group)
         self._envoy: asyncio.Task[None] | None = None

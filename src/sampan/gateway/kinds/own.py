@@ -34,6 +34,23 @@ PLUGIN_SPEC = s.struct(
     timeout=s.DURATION | {"default": "10s", "description": "How long the plugin may take for a request."},
     reroutes=s.BOOLEAN | {"description": "Whether the route is chosen again by the headers that the hook has set."},
     configMapRef=s.struct(("name",), name=s.text(253, 1)),
+    git=s.struct(
+        ("url",),
+        url=s.text(2048, 1, pattern=r"^(https?|ssh|git|file)://", description="A repository."),
+        ref=s.text(255, 1, pattern=r"^[A-Za-z0-9_][\w./@-]*$", description="A branch, a tag or a commit; else HEAD."),
+        path=s.text(1024, description="The plugin's directory in it; else all of it."),
+        interval=s.DURATION | {"default": "1m", "description": "After what time it is asked again."},
+        secretRef=s.struct(("name",), name=s.text(253, 1)),
+    ),
+    image=s.struct(
+        ("reference",),
+        reference=s.text(1024, 1, description="An image, or an artifact whose layers are files."),
+        path=s.text(1024, description="The plugin's directory in it; else all of it."),
+        interval=s.DURATION | {"default": "1m", "description": "After what time the registry is asked again."},
+        plainHTTP=s.BOOLEAN | {"description": "Whether the registry is asked without TLS, as one on loopback is."},
+        secretRef=s.struct(("name",), name=s.text(253, 1)),
+    ),
+    installed=s.text(253, 1, description="An entry point of the group sampan.gateway.plugins."),
     isolation=s.one_of(
         "Shared",
         "Process",
@@ -50,7 +67,10 @@ PLUGIN_SPEC = s.struct(
     ),
 )
 PLUGIN_STATUS = s.struct(
-    conditions=s.CONDITIONS, liveVersion=s.text(64), liveSince={"type": "string", "format": "date-time"}
+    conditions=s.CONDITIONS,
+    liveVersion=s.text(64),
+    revision=s.text(512),
+    liveSince={"type": "string", "format": "date-time"},
 )
 PARAMETERS_SPEC = s.struct(
     accessLog=s.struct(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sampan.gateway.model.durations import milliseconds
 from sampan.gateway.plugins.manifest import PluginError, manifest_of, settings_of
+from sampan.gateway.plugins.sources.seam import Fetched
 from sampan.gateway.plugins.wasm import HTTP_WASM, PROXY_WASM, abi_of
 from sampan.schema.objects import Object
 from sampan.schema.quantity import QuantityError
@@ -19,7 +20,7 @@ LARGEST_BYTES = 64 * 2**20
 """A plugin directory that is larger is a mistake (a virtual environment, a repository)."""
 DEFAULT_TIMEOUT = "10s"
 SHARED, PROCESS = "Shared", "Process"
-ALWAYS = {"processor": PROCESS, HTTP_WASM: PROCESS, PROXY_WASM: SHARED}
+ALWAYS = {"processor": PROCESS, "installed": PROCESS, HTTP_WASM: PROCESS, PROXY_WASM: SHARED}
 CODE = (".py", ".wasm")
 """What a plugin consists of, beside data."""
 LEAST_MEMORY_BYTES = 64 * 2**20
@@ -54,6 +55,9 @@ class Content:
     files: dict[str, bytes]
     """Path in the directory → content."""
     deployment: Deployment
+    revision: str = ""
+    package: str = ""
+    """What its files are imported as; empty: as a package of this version's own."""
 
     @property
     def version(self) -> str:
@@ -64,14 +68,19 @@ class Content:
         return digest.hexdigest()[:12]
 
 
-def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Content:
-    """Return the version that a Plugin object asks for; ``config_map`` is the one it names. Raises ``PluginError``."""
+def content_of(key: str, plugin: Object, config_map: Object | None = None, fetched: Fetched | None = None) -> Content:
+    """Return the version that a Plugin object asks for; ``config_map`` is the one it names, ``fetched`` what its source gave.
+    Raises ``PluginError``."""
     spec = plugin["spec"]
-    files = files_of(spec, config_map)
-    manifest = manifest_of(files)
+    files = fetched.files if fetched is not None else files_of(spec, config_map)
+    if not any(name.endswith(CODE) for name in files):
+        raise PluginError("it has no Python file, and no WebAssembly module")
+    package = fetched.package if fetched is not None else ""
+    manifest = manifest_of(below(files, package.replace(".", "/")) if package else files)
     kind, entry_point, factory = manifest.kind, manifest.entry_point, manifest.factory
     if kind == "wasm":
-        kind, entry_point = abi_of(manifest.module, files[manifest.module]), manifest.module
+        module = below(files, package.replace(".", "/"))[manifest.module] if package else files[manifest.module]
+        kind, entry_point = abi_of(manifest.module, module), manifest.module
     elif spec.get("entryPoint"):
         entry_point, factory = spec["entryPoint"], False
     timeout = milliseconds(spec.get("timeout") or DEFAULT_TIMEOUT) / 1000
@@ -86,11 +95,16 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None) -> Co
         settings,
         timeout,
         fails_open=spec.get("failure") == "Open",
-        isolation=isolation_of(spec, kind),
+        isolation=isolation_of(spec, "installed" if package else kind),
         memory_bytes=memory_of(spec),
         reroutes=bool(spec.get("reroutes")),
     )
-    return Content(files, deployment)
+    return Content(files, deployment, fetched.revision if fetched is not None else "", package)
+
+
+def below(files: dict[str, bytes], folder: str) -> dict[str, bytes]:
+    """Return the files of a folder by their path in it."""
+    return {name.removeprefix(f"{folder}/"): data for name, data in files.items() if name.startswith(f"{folder}/")}
 
 
 def isolation_of(spec: Object, kind: str) -> str:
@@ -124,7 +138,7 @@ def files_of(spec: Object, config_map: Object | None = None) -> dict[str, bytes]
     if spec.get("configMapRef"):
         return of_config_map(spec["configMapRef"]["name"], config_map)
     if not spec.get("path"):
-        raise PluginError("spec.path, spec.source or spec.configMapRef is required")
+        raise PluginError("spec: one of path, source, configMapRef, git, image, installed is required")
     return directory(Path(spec["path"]))
 
 

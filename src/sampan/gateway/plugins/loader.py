@@ -22,6 +22,8 @@ from sampan.client.informer import key_of
 from sampan.gateway.plugins.content import CODE, PROCESS, Content, content_of
 from sampan.gateway.plugins.manifest import PluginError
 from sampan.gateway.plugins.processes import Processes
+from sampan.gateway.plugins.sources import Fetched, Source, secret_of, source_of
+from sampan.gateway.plugins.sources.installed import Installed
 from sampan.gateway.plugins.wasm import PROXY_WASM
 from sampan.node.inotify import changes_of
 from sampan.schema.objects import Object
@@ -29,6 +31,8 @@ from sampan.schema.objects import Object
 SETTLE_SECONDS = 0.03
 """An editor writes a file in several steps; the directory is read when it has been quiet for so long."""
 CHECK_SECONDS = 20.0
+AGAIN_SECONDS = 10.0
+"""After what time a source is asked again that could not be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Loaded:
     settings: str = ""
     """As JSON, for a module that Envoy runs."""
     fails_open: bool = False
+    revision: str = ""
+    """What its source calls it: a commit, a digest, a package's version."""
 
 
 def package_of(content: Content) -> str:
@@ -112,6 +118,8 @@ class Plugins:
         self.live: dict[str, Loaded] = {}
         self.problems: dict[str, str] = {}
         self._dir = plugin_dir
+        self.secrets: Callable[[str], Object | None] = lambda key: None
+        """How a Secret is found that a source needs."""
         self._config_maps: dict[str, Object] = {}
         """Those that a Plugin names, or may name."""
         self._plugins: dict[str, Object] = {}
@@ -174,6 +182,9 @@ class Plugins:
         self._tasks[key] = (identity, task)
 
     async def _follow(self, key: str, plugin: Object) -> None:
+        if (source := self._source(plugin)) is not None:
+            await self._follow_source(key, plugin, source)
+            return
         path = plugin["spec"].get("path")
         while True:
             try:
@@ -193,17 +204,50 @@ class Plugins:
                 self._changed()
                 await asyncio.sleep(1.0)
 
-    async def _load(self, key: str, plugin: Object) -> None:
+    def _source(self, plugin: Object) -> Source | None:
+        namespace = plugin["metadata"].get("namespace", "")
+        secret = self.secrets(f"{namespace}/{secret_of(plugin['spec'])}")
+        return source_of(plugin["spec"], self._dir / "fetched", secret)
+
+    async def _follow_source(self, key: str, plugin: Object, source: Source) -> None:
+        """Serve what was fetched before at once, then what is there, for as long as it may change."""
+        cached = await source.cached()
+        if cached is not None:
+            await self._load(key, plugin, cached)
+        if not isinstance(source, Installed):
+            self._tried(key)  # who is far away is not waited for
+        while True:
+            patience: float | None = None
+            try:
+                fetched = await source.fetch()
+            except PluginError as error:
+                patience = AGAIN_SECONDS
+                if self.problems.get(key) != str(error):
+                    self.problems[key] = str(error)
+                    self._changed()
+            else:
+                await self._load(key, plugin, fetched)
+            self._tried(key)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await source.changed()
+            source = self._source(plugin) or source  # its Secret may be there now, or another
+
+    async def _load(self, key: str, plugin: Object, fetched: Fetched | None = None) -> None:
         try:
-            content = await asyncio.to_thread(content_of, key, plugin, self._config_maps.get(config_map_of(plugin)))
+            config_map = self._config_maps.get(config_map_of(plugin))
+            content = await asyncio.to_thread(content_of, key, plugin, config_map, fetched)
             version, package = content.version, package_of(content)
             live = self.live.get(key)
+            if live is not None and live.version == version and live.revision != content.revision:
+                self.live[key] = replace(live, revision=content.revision)
             if live is None or live.version != version:
                 self._trying[key] = package  # not live yet, and not to be swept
                 await asyncio.to_thread(write_package, self._dir, package, content)
-                self.live[key] = await self._tried_version(key, content, package)
+                loaded = await self._tried_version(key, content, package)
+                self.live[key] = replace(loaded, revision=content.revision)
             had_problem = self.problems.pop(key, None)
-            if had_problem is None and live is not None and live.version == version:
+            if had_problem is None and self.live[key] == live:
                 return
         except PluginError as error:
             self.problems[key] = str(error)

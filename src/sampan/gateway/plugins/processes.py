@@ -45,7 +45,9 @@ class Process:
     def __init__(self, content: Content, package: str, plugin_dir: Path, run_dir: Path, log: Path) -> None:
         self.version, self.key = content.version, content.deployment.key
         self._deployment = {**asdict(content.deployment), "restarts": 0, "ending": ""}
-        self._package, self._plugin_dir, self._log = package, plugin_dir, log
+        # one that is imported by its own name is found in this version's folder before anywhere else
+        self._paths = [str(plugin_dir / package)] if content.package else [str(plugin_dir)]
+        self._package, self._log = content.package or package, log
         self.socket = str(run_dir / f"{socket_name(self.key).removesuffix('.sock')}.{content.version}.sock")
         self._counters = str(run_dir / socket_name(self.key))
         self._process: asyncio.subprocess.Process | None = None
@@ -55,7 +57,7 @@ class Process:
     async def start(self) -> tuple[str, ...]:
         """Start it; return the parts of an exchange that it has methods for. Raises ``PluginError`` with its last words."""
         self._unlink()
-        paths = os.pathsep.join([str(self._plugin_dir), *(path for path in sys.path if path)])
+        paths = os.pathsep.join([*self._paths, *(path for path in sys.path if path)])
         process = self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "sampan.gateway.plugins.outside"),
             env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},

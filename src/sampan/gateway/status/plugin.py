@@ -26,6 +26,8 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
     result: Object = {"conditions": stamped([accepted, serving], old.get("conditions") or [], moment.now)}
     if version:
         result["liveVersion"] = version
+        if live is not None and live.revision and not refusal:
+            result["revision"] = live.revision
         same = old.get("liveVersion") == version
         result["liveSince"] = old["liveSince"] if same and old.get("liveSince") else moment.now
     return result
