@@ -6,6 +6,7 @@ import base64
 import datetime
 import ipaddress
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from hypothesis import settings
 from sampan.api.app import Api
 from sampan.api.server import ApiConfig, open_api
 from tests.etcd_server import etcd, etcd_url  # noqa: F401  # fixtures
+
+if os.environ.get("SAMPAN_TEST_CONTAINERD"):
+    # a folder with another containerd (its shim and `ctr` beside it) for every cluster of the tests
+    os.environ["PATH"] = os.pathsep.join([os.environ["SAMPAN_TEST_CONTAINERD"], os.environ["PATH"]])
 
 settings.register_profile("sampan", deadline=None)  # a busy machine is no failure
 settings.load_profile("sampan")

@@ -1,8 +1,13 @@
-"""A runtime that is there already (``--cri-endpoint``): pods run in it, and only ours go with the cluster."""
+"""A runtime that is there already (``--cri-endpoint``): pods run in it, and only ours go with the cluster.
+
+``SAMPAN_TEST_CRI_ENDPOINT=unix:///run/crio/crio.sock`` runs this with a runtime of yours (CRI-O, say) that has the image
+``docker.io/library/busybox:1``; ``SAMPAN_TEST_CONTAINERD=FOLDER`` all tests with another containerd.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import time
@@ -27,7 +32,10 @@ SCRIPT = "test -s /var/run/secrets/kubernetes.io/serviceaccount/token && echo he
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Path]:
-    """The socket of a containerd that belongs to nobody, with a pod of somebody else in it."""
+    """The socket of a containerd that belongs to nobody, or of the runtime that the environment names."""
+    if given := os.environ.get("SAMPAN_TEST_CRI_ENDPOINT"):
+        yield Path(given.removeprefix("unix://"))
+        return
     if unable() or not Path("/usr/bin/busybox").exists():
         pytest.skip(unable() or "busybox-static is not installed")
     run_dir = Path("/run") / tmp_path.name  # a socket's path is short
@@ -71,11 +79,13 @@ def sandboxes(socket: Path, *, make: bool = False, remove: bool = False) -> list
         try:
             if make:
                 other = cri.PodSandboxMetadata(name="other", uid="o", namespace="o")
-                config = cri.PodSandboxConfig(metadata=other, labels={"io.kubernetes.pod.uid": "o"})
-                config.linux.security_context.namespace_options.network = cri.NODE
+                labels = {"io.kubernetes.pod.uid": "o"}
+                config = cri.PodSandboxConfig(metadata=other, labels=labels, log_directory="/tmp")  # CRI-O wants one
+                options = config.linux.security_context.namespace_options
+                options.network, options.pid = cri.NODE, cri.CONTAINER
                 await runtime.run_pod_sandbox(config)
             found = await runtime.list_pod_sandboxes()
-            for sandbox in found if remove else ():
+            for sandbox in [one for one in found if one.metadata.uid == "o"] if remove else ():
                 await runtime.stop_pod_sandbox(sandbox.id)
                 await runtime.remove_pod_sandbox(sandbox.id)
             return [sandbox.metadata.name for sandbox in found]
@@ -92,12 +102,18 @@ def test_pods_run_in_a_runtime_that_is_there(runtime: Path, tmp_path: Path) -> N
         cluster.up("--cri-endpoint", f"unix://{runtime}")
         assert "containerd" not in cluster.parts()
         busybox_archive(tmp_path / "busybox.tar")
-        cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
+        own = "SAMPAN_TEST_CRI_ENDPOINT" not in os.environ
+        cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"), check=own)
         space = Space(cluster)
         space.apply(pod("guest", SCRIPT, {"hostNetwork": True, "restartPolicy": "Never"}))
         eventually("its exit is heard", lambda: space.pod("guest").get("status", {}).get("phase") == "Failed")
         assert space("logs", "guest") == "here\n", "it has its token"
-        assert sorted(sandboxes(runtime)) == ["guest", "other"]
+        space.apply(pod("server", "sleep 1000", {"hostNetwork": True, "terminationGracePeriodSeconds": 0}))
+        space.ready("server")
+        said = "its streaming server is in another network than the node"
+        assert space("exec", "server", "--", "sh", "-c", "cat /proc/1/comm") == "sleep\n", said
+        assert {"guest", "other", "server"} <= set(sandboxes(runtime))
     finally:
         cluster.sampan("down", "--name", cluster.name, check=False)
-    assert sandboxes(runtime, remove=True) == ["other"]
+    left = sandboxes(runtime, remove=True)
+    assert "other" in left and not {"guest", "server"} & set(left)

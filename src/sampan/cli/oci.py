@@ -64,18 +64,23 @@ def show(pod: Any, here: PodOnNode, links: dict[str, Link], node: Inspection) ->
 
     metadata, sandbox = pod["metadata"], here.sandbox
     print(f"Pod {metadata['namespace']}/{metadata['name']}  uid {metadata['uid']}")
-    print(f"└ RunPodSandbox → {sandbox.id[:13]}  {sandbox.info.get('image')}  pid {sandbox.pid}")
-    print(f"  │ cgroup_parent {sandbox.info['config'].get('linux', {}).get('cgroup_parent')}")
+    process = f"pid {sandbox.pid}" if sandbox.pid else "no process of its own"
+    print(f"└ RunPodSandbox → {sandbox.id[:13]}  {sandbox.info.get('image', '')}  {process}")
+    if "config" in sandbox.info:
+        print(f"  │ cgroup_parent {sandbox.info['config'].get('linux', {}).get('cgroup_parent')}")
     if not here.containers:
         print("  └ no container has been made")
     for one in here.containers:
         info = one.info
-        snapshot = f"{info.get('snapshotter')}/{info.get('snapshotKey', '')[:13]}"
-        print(f"  └ CreateContainer {one.name} → {one.id[:13]}  snapshot {snapshot}")
+        snapshot = (
+            f"  snapshot {info['snapshotter']}/{info.get('snapshotKey', '')[:13]}" if "snapshotter" in info else ""
+        )
+        print(f"  └ CreateContainer {one.name} → {one.id[:13]}{snapshot}")
         if one.name not in links:
             print("    └ no task: it has ended, and its bundle and process with it\n")
             continue
-        print(f"    └ task {info.get('runtimeType')}  bundle {node.bundle(one)}")
+        if "runtimeType" in info:
+            print(f"    └ task {info['runtimeType']}  bundle {node.bundle(one)}")
         print(f"      └ process {one.pid}  {links[one.name].command}\n")
         found: list[Row] = list(rows(links[one.name]))
         print("\n".join(table(found, max(shutil.get_terminal_size((160, 24)).columns, 120))))
@@ -103,7 +108,7 @@ def whole(pod: Any, here: PodOnNode, links: dict[str, Link], node: Inspection) -
 
     sandbox = {
         "id": here.sandbox.id,
-        "runPodSandbox": here.sandbox.info["config"],
+        "runPodSandbox": here.sandbox.info.get("config", {}),
         "oci": here.sandbox.info["runtimeSpec"],
     }
     return {"pod": pod, "sandbox": sandbox, "containers": [layer(one) for one in here.containers if one.name in links]}

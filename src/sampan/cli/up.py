@@ -183,12 +183,30 @@ def check_gates(given: dict[str, Any], name: str, version: str | None) -> None:
 
 
 def read_endpoint(endpoint: str) -> str:
-    """Return the path of ``--cri-endpoint``. Raises ``ClusterError`` where nothing listens there."""
+    """Return the path of ``--cri-endpoint``. Raises ``ClusterError`` where no runtime listens there that our node can use."""
+    import asyncio
+
     from sampan.cluster.lifecycle import ClusterError
+    from sampan.node.runtime import Runtime, RuntimeFailure
 
     path = Path(endpoint.removeprefix("unix://")).absolute()
     if not path.is_socket():
         raise ClusterError(f"{path} is no socket", "start the runtime first; `crictl info` shows where it listens")
+
+    async def asked() -> tuple[str, str]:
+        runtime = Runtime(path)
+        try:
+            return str((await runtime.version()).runtime_name), await runtime.cgroup_driver()
+        finally:
+            runtime.close()
+
+    try:
+        name, driver = asyncio.run(asked())
+    except RuntimeFailure as error:
+        raise ClusterError(f"no runtime answers by CRI v1 at {path}: {error}") from error
+    if driver == "systemd":
+        hint = 'cgroup_manager = "cgroupfs" and conmon_cgroup = "pod" for CRI-O, SystemdCgroup = false for containerd'
+        raise ClusterError(f"{name} at {path} has the cgroup driver systemd, and the node has cgroupfs", hint)
     return str(path)
 
 

@@ -1,12 +1,14 @@
 """Events as ``kubectl describe`` shows them, with repeats counted on one object instead of written anew.
 
 Two events are the same when object, type, reason, message and source are; then ``count`` and ``lastTimestamp`` of the
-first are patched. Events never fail their caller: what cannot be written is logged.
+first are patched. Events never fail their caller: what cannot be written is logged. They are written a moment after what
+they tell of: the writes that something waits for come first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import OrderedDict
@@ -20,6 +22,8 @@ from sampan.schema.objects import Object
 logger = logging.getLogger("sampan.client")
 
 REMEMBERED = 4096
+LATER_SECONDS = 0.25
+"""How long an event waits: a pod starts in less, and the four events of its start would be written in the middle of that."""
 ATTEMPTS = 6
 """How often an event is tried while the API does not answer (3 s in all): a restart of the API loses none."""
 
@@ -50,7 +54,9 @@ class EventRecorder:
         self._client = client
         self._source = {"component": component, **({"host": host} if host else {})}
         self._component = component
-        self._queue: asyncio.Queue[Object] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[float, Object]] = asyncio.Queue()
+        """Events with the time of the loop from which on they may be written."""
+        self._flushing = asyncio.Event()
         self._seen: OrderedDict[str, tuple[str, int]] = OrderedDict()
 
     def normal(self, about: Object, reason: str, message: str, field_path: str = "") -> None:
@@ -65,28 +71,28 @@ class EventRecorder:
         if field_path:
             involved["fieldPath"] = field_path
         now = timestamp()
-        self._queue.put_nowait(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"namespace": involved.get("namespace") or "default"},
-                "involvedObject": involved,
-                "type": type,
-                "reason": reason,
-                "message": message[:1024],
-                "source": self._source,
-                "reportingComponent": self._component,
-                "reportingInstance": self._source.get("host", ""),
-                "firstTimestamp": now,
-                "lastTimestamp": now,
-                "count": 1,
-            }
-        )
+        event: Object = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"namespace": involved.get("namespace") or "default"},
+            "involvedObject": involved,
+            "type": type,
+            "reason": reason,
+            "message": message[:1024],
+            "source": self._source,
+            "reportingComponent": self._component,
+            "reportingInstance": self._source.get("host", ""),
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        self._queue.put_nowait((asyncio.get_running_loop().time() + LATER_SECONDS, event))
 
     async def run(self) -> None:
         """Write queued events until cancelled."""
         while True:
-            event = await self._queue.get()
+            due, event = await self._queue.get()
+            await self._until(due)
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     await self._write(event)
@@ -101,9 +107,17 @@ class EventRecorder:
                 break
             self._queue.task_done()
 
+    async def _until(self, due: float) -> None:
+        """Wait until an event may be written, unless somebody waits for that already."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self._flushing.wait()
+
     async def flush(self) -> None:
         """Return when all events that were recorded so far are written, or given up."""
+        self._flushing.set()
         await self._queue.join()
+        self._flushing.clear()
 
     async def _write(self, event: Object) -> None:
         involved = event["involvedObject"]

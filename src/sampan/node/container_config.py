@@ -61,7 +61,7 @@ def container_config(
     log_path = f"{name}/{restarts}.log"
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=name, attempt=restarts),
-        image=cri.ImageSpec(image=image.id),
+        image=cri.ImageSpec(image=image.id, user_specified_image=container["image"]),
         command=[expand(word, environment) for word in container.get("command") or ()],
         args=[expand(word, environment) for word in container.get("args") or ()],
         working_dir=container.get("workingDir", ""),

@@ -146,7 +146,9 @@ class ContainerStarter:
         )
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.ips)
         userns = self._setup.user_namespace()
-        resources = linux_resources(container, oom_score(pod, container, context.memory_bytes))
+        resources = linux_resources(
+            container, oom_score(pod, container, context.memory_bytes, context.host.least_oom_score)
+        )
         config = container_config(
             pod,
             container,

@@ -39,6 +39,12 @@ def import_archive(socket: Path, archive: Path, *, mntns: Path | None = None) ->
     command = [program, "--address", str(socket), "-n", NAMESPACE, "images", "import", str(archive)]
     del mntns  # ctr reads the archive itself and streams it
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0 and "unknown service containerd.services.leases" in done.stderr:
+        raise ImageError(
+            "ImportFailed",
+            "the runtime is no containerd, and CRI has no way to give it an archive: use its own tools (CRI-O takes what"
+            " `podman --root … load` puts into its store), or a registry",
+        )
     if done.returncode != 0:
         raise ImageError("ImportFailed", done.stderr.strip() or done.stdout.strip())
     return imported(done.stdout)

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from sampan.node import cri_pb2 as cri
+from sampan.node.container_config import image_user
 from sampan.node.host_features import host_features
 from sampan.node.image_content import ImageContent
 from sampan.node.images import ImageError, full_name
 from sampan.node.oci_chain import Link
 from sampan.node.pod_config import CONTAINER, UID
 from sampan.node.process import PROC, read_cgroups, read_limits, read_mounts, read_process
-from sampan.node.runtime import Runtime
+from sampan.node.runtime import Runtime, Unimplemented
 from sampan.schema.objects import Object
 from sampan.security.host import Host
 from sampan.security.image_user import ImageUser
@@ -86,9 +87,14 @@ class Inspection:
         kinds = ("initContainers", "containers", "ephemeralContainers")
         found = {}
         for image in {container.get("image", "") for kind in kinds for container in spec.get(kind) or ()}:
-            content = await self.content(image)
-            if content is not None:
-                found[image] = content.user()
+            try:
+                content = await self.content(image)
+                user = content.user() if content is not None else None
+            except Unimplemented:  # no containerd: CRI says as much of an image's user
+                present = await self.runtime.image_status(image)
+                user = image_user(present) if present is not None else None
+            if user is not None:
+                found[image] = user
         return found
 
     async def pod(self, uid: str) -> PodOnNode | None:
@@ -124,6 +130,12 @@ class Inspection:
         """Return the folder of a container's OCI bundle."""
         return self._bundles / TASKS / container.id
 
+    def _oci_config(self, container: Running) -> Object:
+        """Return the OCI runtime's ``config.json``: the bundle's own, or what another runtime than ours tells of it."""
+        file = self.bundle(container) / "config.json"
+        told: Object = orjson.loads(file.read_bytes()) if file.exists() else container.info["runtimeSpec"]
+        return told
+
     def link(self, pod: Object, here: PodOnNode, container: Running) -> Link:
         """Return a running container with everything below it. Raises ``OSError`` when its process is gone."""
         folder = PROC / str(container.pid)
@@ -133,8 +145,8 @@ class Inspection:
         return Link(
             spec=pod["spec"],
             container=next(of_pod, {}),
-            cri=container.info["config"],
-            oci=orjson.loads((self.bundle(container) / "config.json").read_bytes()),
+            cri=container.info.get("config") or {},
+            oci=self._oci_config(container),
             process=read_process(container.pid, PROC / "self", here.sandbox.pid, self._netns),
             cgroups=cgroups,
             limits=read_limits(cgroups),

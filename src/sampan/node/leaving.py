@@ -13,7 +13,7 @@ async def remove_pods(socket: Path, node: str) -> None:
     runtime = Runtime(socket)
     try:
         for sandbox in await runtime.list_pod_sandboxes({NODE: node}):
-            await runtime.stop_pod_sandbox(sandbox.id)
+            await runtime.kill_pod_sandbox(sandbox.id)
             await runtime.remove_pod_sandbox(sandbox.id)
     finally:
         runtime.close()

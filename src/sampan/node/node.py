@@ -186,7 +186,7 @@ class Node:
         problem: RuntimeFailure | None = None
         for sandbox_id in list(ids):
             try:
-                await self.context.runtime.stop_pod_sandbox(sandbox_id)
+                await self.context.runtime.kill_pod_sandbox(sandbox_id)
                 await self.context.runtime.remove_pod_sandbox(sandbox_id)
             except RuntimeFailure as error:
                 problem = error

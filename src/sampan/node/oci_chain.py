@@ -25,7 +25,7 @@ class Link(NamedTuple):
     spec: Object
     container: Object
     cri: Object
-    """ContainerConfig as JSON."""
+    """ContainerConfig as JSON; ``{}`` where the runtime does not keep it (CRI-O)."""
     oci: Object
     """config.json of the bundle."""
     process: Process
@@ -65,7 +65,8 @@ class Row(NamedTuple):
 def rows(link: Link) -> Iterator[Row]:
     """Yield a container's rows."""
     for topic in TOPICS:
-        yield Row(topic.name, topic.pod(link), topic.cri(link), topic.oci(link), topic.kernel(link))
+        cri = topic.cri(link) if link.cri else ["not kept by the runtime"]
+        yield Row(topic.name, topic.pod(link), cri, topic.oci(link), topic.kernel(link))
 
 
 def named(value: Any, name: str) -> Lines:
@@ -202,6 +203,7 @@ def kernel_profiles(link: Link) -> Lines:
 # namespaces
 
 KINDS = ("net", "pid", "ipc", "uts", "mnt", "user", "cgroup")
+OCI_NAMES = {"net": "network", "mnt": "mount"}
 MODES = ("POD", "CONTAINER", "NODE", "TARGET")
 
 
@@ -222,6 +224,7 @@ def oci_namespaces(link: Link) -> Lines:
 
 def kernel_namespaces(link: Link) -> Lines:
     process, lines = link.process, []
+    given = {one["type"] for one in link.oci_linux.get("namespaces") or () if one.get("path")}
     for kind in KINDS:
         inode = process.namespaces.get(kind)
         if inode is None:
@@ -231,6 +234,8 @@ def kernel_namespaces(link: Link) -> Lines:
             whose = "the node's"
         elif inode == process.sandbox_namespaces.get(kind):
             whose = "the sandbox's"
+        elif not process.sandbox_namespaces and OCI_NAMES.get(kind, kind) in given:
+            whose = "the sandbox's"  # which has no process of its own to compare with
         lines.append(f"{kind}:[{inode}] {whose}")
     return lines
 

@@ -73,7 +73,8 @@ class PodEnding:
         for name in (name for group in groups for name, _ in group):
             self._probes.drop(name)
             self._local.tell("Normal", "Killing", f"Stopping container {name}", name)
-        if self._local.gone and sum(map(len, groups)) <= 1:
+        kills = self._local.context.runtime_name == "containerd"
+        if kills and self._local.gone and sum(map(len, groups)) <= 1:
             return  # it dies as quickly with its sandbox, whose stop kills it, and nobody asks how it ended
         async with asyncio.TaskGroup() as tasks:
             before: list[asyncio.Task[None]] = []

@@ -55,7 +55,7 @@ class PodObserver:
         left = [sandbox.id for sandbox in sandboxes if sandbox.id != self.view.sandbox_id]
         for sandbox_id in left:  # it died, or a crash of this node left two
             if sandbox_id not in self._stopped:
-                await runtime.stop_pod_sandbox(sandbox_id)
+                await runtime.kill_pod_sandbox(sandbox_id)
                 self._stopped.add(sandbox_id)
         if any(c.state == cri.CONTAINER_RUNNING and c.pod_sandbox_id in left for c in containers):
             containers = await runtime.list_containers(labels)

@@ -71,7 +71,9 @@ class PodResizer:
         if not seen.running or seen.current is None or seen.stale:
             seen.resources = container.get("resources") or {}
             return
-        wanted = linux_resources(container, oom_score(self._local.pod, container, self._local.context.memory_bytes))
+        context = self._local.context
+        score = oom_score(self._local.pod, container, context.memory_bytes, context.host.least_oom_score)
+        wanted = linux_resources(container, score)
         container_id = seen.current.id
         key = wanted.SerializeToString(deterministic=True)
         if self._in_force.get(container_id) == key or self._holds(seen.current, wanted):

@@ -43,8 +43,9 @@ class PodSetup:
                 raise problem
 
     async def _prepare_volumes(self) -> None:
-        """Set up what is missing and bring up to date what follows its objects, side by side. The first problem is raised,
-        once all have come to an end."""
+        """Set up what is missing and bring up to date what follows its objects, side by side, once the ConfigMaps and Secrets
+        that the pod uses are known. The first problem is raised, once all have come to an end."""
+        await self._local.context.materials.hold(self._local.uid, self._local.pod)
         entries = self._local.pod["spec"].get("volumes") or ()
         due = [entry for entry in entries if kinds.follows(entry) or not self._is_ready(entry["name"])]
         problems = await asyncio.gather(*map(self._prepare_volume, due), return_exceptions=True)

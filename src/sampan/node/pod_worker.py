@@ -141,7 +141,6 @@ class PodWorker:
             return
         if self.view.waits_for_room:
             return  # woken when others have gone
-        await self.context.materials.hold(self.local.uid, self.pod)
         try:
             await self._setup.prepare()
         except (VolumeError, RuntimeFailure, OSError) as error:

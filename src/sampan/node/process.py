@@ -70,7 +70,8 @@ def unescaped(word: str) -> str:
 
 def read_process(pid: int, node: Path, sandbox_pid: int, netns: Path | None = None, proc: Path = PROC) -> Process:
     """Return what the kernel says of a container's first process. ``node``: a folder of /proc of a process of the node;
-    ``netns``: the node's network namespace where that process is in another. Raises ``OSError`` when one is gone."""
+    ``netns``: the node's network namespace where that process is in another; ``sandbox_pid``: 0 where the runtime keeps no
+    process for a sandbox (CRI-O). Raises ``OSError`` when one is gone."""
     folder = proc / str(pid)
     status = read_status(folder)
     uids, gids = read_id_map(folder, "uid"), read_id_map(folder, "gid")
@@ -90,7 +91,7 @@ def read_process(pid: int, node: Path, sandbox_pid: int, netns: Path | None = No
         seccomp=status.get("Seccomp", "0") != "0",
         namespaces=read_namespaces(folder),
         node_namespaces=node_namespaces,
-        sandbox_namespaces=read_namespaces(proc / str(sandbox_pid)),
+        sandbox_namespaces=read_namespaces(proc / str(sandbox_pid)) if sandbox_pid else {},
         read_only_root=root.read_only,
         mounted_over=frozenset(mount.target for mount in mounts if mount.target.startswith(("/proc/", "/sys/"))),
         app_armor=label(folder),

@@ -137,8 +137,13 @@ def linux_resources(container: Object, oom_score: int = 0) -> cri.LinuxContainer
     return resources
 
 
-def oom_score(pod: Object, container: Object, node_memory: int) -> int:
-    """Return a container's ``oom_score_adj``: the less memory it asks for of the node, the sooner it is killed."""
+def oom_score(pod: Object, container: Object, node_memory: int, least: int = -1000) -> int:
+    """Return a container's ``oom_score_adj``: the less memory it asks for of the node, the sooner it is killed. ``least``:
+    what this node can give at least."""
+    return max(_oom_score(pod, container, node_memory), least)
+
+
+def _oom_score(pod: Object, container: Object, node_memory: int) -> int:
     if (pod["spec"].get("priority") or 0) >= NODE_CRITICAL_PRIORITY:
         return GUARANTEED_OOM_SCORE
     quality = qos_class(pod)

@@ -38,6 +38,10 @@ class RuntimeFailure(Exception):
         self.reason = reason
 
 
+class Unimplemented(RuntimeFailure):
+    """The runtime has no such call: it is older than that, or no containerd."""
+
+
 class Runtime:
     """A CRI runtime behind a Unix socket. Needs a running loop."""
 
@@ -59,7 +63,8 @@ class Runtime:
         try:
             return await method(request, timeout=timeout, metadata=metadata)  # type: ignore[no-any-return]
         except GRPCError as error:
-            raise RuntimeFailure(error.message or error.status.name) from error
+            kind = Unimplemented if error.status is Status.UNIMPLEMENTED else RuntimeFailure
+            raise kind(error.message or error.status.name) from error
         except (OSError, StreamTerminatedError) as error:
             raise RuntimeFailure(f"runtime at {self.socket}: {error}") from error
 
@@ -74,6 +79,17 @@ class Runtime:
     async def status(self) -> cri.StatusResponse:
         return await self.call(RUNTIME + "Status", cri.StatusRequest(), cri.StatusResponse, 5)
 
+    async def cgroup_driver(self) -> str:
+        """Return how the runtime wants cgroups to be named, ``cgroupfs`` or ``systemd``; ``""`` where it does not say (CRI
+        before Kubernetes 1.28). Source: KEP-4033."""
+        try:
+            answer = await self.call(
+                RUNTIME + "RuntimeConfig", cri.RuntimeConfigRequest(), cri.RuntimeConfigResponse, 5
+            )
+        except Unimplemented:
+            return ""
+        return cri.CgroupDriver.Name(answer.linux.cgroup_driver).lower() if answer.HasField("linux") else ""
+
     async def run_pod_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
         request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
         async with self._making.take(SANDBOX):
@@ -84,6 +100,15 @@ class Runtime:
         request = cri.StopPodSandboxRequest(pod_sandbox_id=sandbox_id)
         async with self._making.take(END):
             await self.call(RUNTIME + "StopPodSandbox", request, cri.StopPodSandboxResponse)
+
+    async def kill_pod_sandbox(self, sandbox_id: str) -> None:
+        """Stop a sandbox without grace for what still runs in it, which CRI leaves to the runtime: containerd kills it, CRI-O
+        asks it to end and waits for two minutes."""
+        request = cri.ListContainersRequest(filter=cri.ContainerFilter(pod_sandbox_id=sandbox_id))
+        for container in (await self.call(RUNTIME + "ListContainers", request, cri.ListContainersResponse)).containers:
+            if container.state == cri.CONTAINER_RUNNING:
+                await self.stop_container(container.id, 0)
+        await self.stop_pod_sandbox(sandbox_id)
 
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,15 @@ from sampan.node.pod_worker import PodWorker
 from sampan.node.runtime import Runtime, RuntimeFailure
 from sampan.node.spdy import SpdyError
 from sampan.node.stats_routes import StatsConfig, StatsRoutes
-from sampan.node.streaming import PORT_FORWARD, REMOTE_COMMAND, SPDY_COMMAND, bridge_command, bridge_streams
+from sampan.node.streaming import (
+    PORT_FORWARD,
+    REMOTE_COMMAND,
+    SPDY_COMMAND,
+    Upgraded,
+    bridge_command,
+    bridge_streams,
+    connect,
+)
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -168,35 +176,40 @@ class KubeletServer:
         wanted = cri.ExecRequest(
             container_id=self._container_id(request), cmd=query.getall("command", []), **flags(query)
         )
-        return await self._remote_command(request, await self._url(self._runtime.exec_url(wanted)), wanted)
+        return await self._remote_command(request, await self._reach(self._runtime.exec_url(wanted)), wanted)
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         wanted = cri.AttachRequest(container_id=self._container_id(request), **flags(request.query))
-        return await self._remote_command(request, await self._url(self._runtime.attach_url(wanted)), wanted)
+        return await self._remote_command(request, await self._reach(self._runtime.attach_url(wanted)), wanted)
 
-    async def _url(self, asked: Any) -> str:
+    async def _reach(self, asked: Awaitable[str]) -> Upgraded:
+        """Connect to the URL that the runtime gives. Raises 500 with what it said: the client is not yet answered."""
         from aiohttp import web
 
         try:
-            return str(await asked)
+            return await connect(await asked, self._runtime.socket)
         except RuntimeFailure as error:
             raise web.HTTPInternalServerError(text=str(error)) from error
+        except (OSError, SpdyError) as error:
+            raise web.HTTPInternalServerError(text=f"the runtime's streaming server: {error}") from error
 
-    async def _remote_command(self, request: web.Request, url: str, wanted: Any) -> web.StreamResponse:
+    async def _remote_command(self, request: web.Request, upgraded: Upgraded, wanted: Any) -> web.StreamResponse:
         from aiohttp import web
 
         protocols = (*REMOTE_COMMAND, SPDY_COMMAND)
         socket = web.WebSocketResponse(protocols=protocols, max_msg_size=0, autoping=True)
-        await socket.prepare(request)
         try:
+            await socket.prepare(request)
             if socket.ws_protocol == SPDY_COMMAND:
-                await bridge_streams(socket, url)
+                await bridge_streams(socket, upgraded)
                 return socket
             await bridge_command(
-                socket, url, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr, tty=wanted.tty
+                socket, upgraded, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr, tty=wanted.tty
             )
         except (OSError, SpdyError) as error:
             await socket.close(code=1011, message=str(error).encode()[:120])
+        finally:
+            await upgraded.close()
         await socket.close()
         return socket
 
@@ -206,13 +219,15 @@ class KubeletServer:
         worker = self._worker(request)
         if not worker.view.sandbox_id:
             raise web.HTTPBadRequest(text="unable to forward port because pod is not running")
-        url = await self._url(self._runtime.port_forward_url(worker.view.sandbox_id))
+        upgraded = await self._reach(self._runtime.port_forward_url(worker.view.sandbox_id))
         socket = web.WebSocketResponse(protocols=PORT_FORWARD, max_msg_size=0)
-        await socket.prepare(request)
         try:
-            await bridge_streams(socket, url)
+            await socket.prepare(request)
+            await bridge_streams(socket, upgraded)
         except (OSError, SpdyError) as error:
             await socket.close(code=1011, message=str(error).encode()[:120])
+        finally:
+            await upgraded.close()
         await socket.close()
         return socket
 

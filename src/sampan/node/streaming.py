@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import urllib.parse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
+from sampan.node.runtime_network import dial
 from sampan.node.spdy import Session, SpdyError, Stream
 
 if TYPE_CHECKING:
@@ -50,10 +52,13 @@ class Upgraded:
             await self._writer.wait_closed()
 
 
-async def connect(url: str) -> Upgraded:
-    """Connect to a streaming URL that CRI gave. Raises ``SpdyError`` with what the server said."""
+async def connect(url: str, runtime: Path) -> Upgraded:
+    """Connect to a streaming URL that the runtime behind a socket gave. Raises ``OSError``, and ``SpdyError`` with what the
+    server said."""
     parts = urllib.parse.urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    if parts.scheme != "http":
+        raise SpdyError(f"the runtime's streaming server wants {parts.scheme}: only http is spoken here")
+    reader, writer = await dial(parts.hostname or "", parts.port or 80, runtime)
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
     head += "X-Stream-Protocol-Version: v4.channel.k8s.io\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n"
@@ -69,10 +74,9 @@ async def connect(url: str) -> Upgraded:
 
 
 async def bridge_command(
-    socket: web.WebSocketResponse, url: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    socket: web.WebSocketResponse, upgraded: Upgraded, *, stdin: bool, stdout: bool, stderr: bool, tty: bool
 ) -> None:
     """Carry one exec or attach until it ends."""
-    upgraded = await connect(url)
     session = upgraded.session
     async with asyncio.TaskGroup() as group:
         pump = group.create_task(upgraded.pump(), name="runtime")
@@ -97,7 +101,6 @@ async def bridge_command(
             await _send(socket, bytes([ERROR]) + failure(str(error)))
         finally:
             pump.cancel()
-            await upgraded.close()
 
 
 SUCCESS = orjson.dumps({"metadata": {}, "status": "Success"})
@@ -143,12 +146,11 @@ async def _from_socket(socket: web.WebSocketResponse, streams: dict[str, Stream]
         stream.abort()
 
 
-async def bridge_streams(socket: web.WebSocketResponse, url: str) -> None:
+async def bridge_streams(socket: web.WebSocketResponse, upgraded: Upgraded) -> None:
     """Carry SPDY inside a WebSocket: every stream that the client opens is opened at the runtime too. Forwarded ports have
     a pair for each connection, a command has its ``streamtype``s."""
     from aiohttp import WSMsgType
 
-    upgraded = await connect(url)
     out: asyncio.Queue[bytes] = asyncio.Queue()
     async with asyncio.TaskGroup() as group:
 
@@ -176,7 +178,6 @@ async def bridge_streams(socket: web.WebSocketResponse, url: str) -> None:
             upgraded.session.end()
             for task in tasks:
                 task.cancel()
-            await upgraded.close()
 
 
 async def _drain(out: asyncio.Queue[bytes], socket: web.WebSocketResponse) -> None:

@@ -25,6 +25,8 @@ class Host(NamedTuple):
     """Whether the runtime can make mounts below a read-only one read-only, too (containerd from 2.0 on)."""
     capabilities: frozenset[str] = ALL
     """What the runtime itself has, and can give."""
+    least_oom_score: int = -1000
+    """The lowest ``oom_score_adj`` that a process can be given: without CAP_SYS_RESOURCE none below the node's own."""
     seccomp_profiles: str = "/var/lib/kubelet/seccomp"
     """Where profiles of type Localhost are looked for."""
 

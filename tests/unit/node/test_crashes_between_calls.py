@@ -100,6 +100,9 @@ class FakeRuntime:
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         await self._call(lambda: self.break_sandbox(sandbox_id))
 
+    async def kill_pod_sandbox(self, sandbox_id: str) -> None:
+        await self.stop_pod_sandbox(sandbox_id)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         def remove() -> None:
             del self.sandboxes[sandbox_id]

@@ -215,6 +215,9 @@ class DyingSandboxes:
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         self.stopped.append(sandbox_id)
 
+    async def kill_pod_sandbox(self, sandbox_id: str) -> None:
+        await self.stop_pod_sandbox(sandbox_id)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         del self.sandboxes[sandbox_id]
 

@@ -48,6 +48,9 @@ class RecordingRuntime:
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         self.calls.append("stop sandbox")
 
+    async def kill_pod_sandbox(self, sandbox_id: str) -> None:
+        await self.stop_pod_sandbox(sandbox_id)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         self.calls.append("remove sandbox")
 

@@ -86,7 +86,7 @@ async def test_a_sandbox_that_cannot_be_removed_keeps_no_node_from_starting(tmp_
         async def list_pod_sandboxes(self) -> list[cri.PodSandbox]:
             return [cri.PodSandbox(id=name, labels={UID: f"of-{name}"}) for name in left]
 
-        async def stop_pod_sandbox(self, name: str) -> None:
+        async def kill_pod_sandbox(self, name: str) -> None:
             if name in fails:
                 fails.discard(name)
                 raise RuntimeFailure("its network cannot be taken down")

@@ -95,6 +95,11 @@ def test_scores_for_the_kernel(manifest: dict[str, Any], score: int) -> None:
     assert oom_score(manifest, manifest["spec"]["containers"][0], 10 << 30) == score
 
 
+def test_a_node_without_the_capability_lowers_no_score() -> None:
+    manifest = pod(container(cpu_limit="1", memory_limit="1Gi"))
+    assert oom_score(manifest, manifest["spec"]["containers"][0], 10 << 30, 0) == 0
+
+
 def test_a_sidecar_is_not_killed_before_those_it_serves() -> None:
     side = {**container("side", memory_request="1Gi"), "restartPolicy": "Always"}
     manifest = pod(container(memory_request="5Gi"), initContainers=[side])
