@@ -61,9 +61,9 @@ def single(found: Iterable[Assembled]) -> Iterator[tuple[bytes, Record]]:
             yield from zip(repeat(stream), item.records())
 
 
-STRIDES_TRIED, STRIDE_LINES = 64, 2
-"""After so many lines that were taken by themselves, stretches must have had so many lines each; else they are given up for
-the rest of a chunk."""
+STRIDES_TRIED, STRIDE_BYTES = 64, 200
+"""After so many lines that were taken by themselves, stretches must have had so many bytes for each; else they are given up
+for the rest of a chunk."""
 
 
 class Pieces:
@@ -110,7 +110,7 @@ class Assembler:
         joiners, pieces = self.joiners, self._pieces
         at = alone = strided = 0
         end = len(chunk)
-        while at < end and (alone < STRIDES_TRIED or strided > alone * STRIDE_LINES):
+        while at < end and (alone < STRIDES_TRIED or strided > alone * STRIDE_BYTES):
             line_at = at
             (time, stream, tag, content), at = entry_at(chunk, at)
             alone += 1
@@ -121,7 +121,7 @@ class Assembler:
             joiner = joiners.get(stream) or self._joiner(stream)
             joiner.take(time, content)
             if joiner.strides and (after := joiner.take_stretch(chunk, line_at, at, framings[stream])) > at:
-                strided += chunk.count(b"\n", at, after)
+                strided += after - at
                 at = after
         return at
 

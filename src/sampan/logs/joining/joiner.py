@@ -18,8 +18,8 @@ from sampan.logs.joining.signs import BULLET, CLOSER, HARMLESS, HARMLESS_BYTES, 
 from sampan.logs.joining.stretch import Framing, Run, Turns
 
 BUILT_IN = Machine(LANGUAGES)
-TRACEBACK_ENDS = (b"last):", b"ast):\r")
-TRACEBACK_END = b"last):"
+TRACEBACK_END = b"recent call last):"
+TRACEBACK_ENDS = (TRACEBACK_END, TRACEBACK_END + b"\r")
 MANY_TENTATIVE = 100
 """Lines held for a trace that may never come."""
 
@@ -94,7 +94,7 @@ class Joiner:
             return
         if self._state is None:
             start = self._learner.start
-            if start is not None and start.match(line) is not None and line[-6:] not in TRACEBACK_ENDS:
+            if start is not None and start.match(line) is not None and not line.endswith(TRACEBACK_ENDS):
                 # most lines of most streams: a record begins, as this stream's do
                 self._learner.misses = 0
                 lines = self._lines
