@@ -87,7 +87,7 @@ class Alone:
     def backend_port(self) -> int:
         return int(self.server.server_address[1])
 
-    def write(self, *objects: dict[str, Any]) -> None:
+    def write(self, *objects: dict[str, Any], listeners: tuple[dict[str, Any], ...] = ()) -> None:
         """Let the gateway serve these objects, and no others besides the Gateway and the Service ``backend``."""
         front = {
             "apiVersion": API,
@@ -96,13 +96,11 @@ class Alone:
             "spec": {
                 "gatewayClassName": "sampan",
                 "addresses": [{"value": "127.0.0.1"}],
-                "listeners": [{"name": "http", "port": self.port, "protocol": "HTTP"}],
+                "listeners": [{"name": "http", "port": self.port, "protocol": "HTTP"}, *listeners],
             },
         }
         aside = self.directory / ".objects.new"
-        every = [*backend("backend", self.backend_port), *objects]
-        every = every if any(one["kind"] == "Gateway" for one in objects) else [front, *every]
-        aside.write_text(yaml.safe_dump_all(every))
+        aside.write_text(yaml.safe_dump_all([front, *backend("backend", self.backend_port), *objects]))
         aside.rename(self.directory / "objects.yaml")
 
     def start(self) -> None:

@@ -7,11 +7,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from .eventually import eventually
-from .gateway_alone import Alone, middleware, route
+from .gateway_alone import Alone, free_port, middleware, route
 
 BY_TENANT = {"requestHeaderName": "X-Tenant"}
 BY_FORWARDED = {"ipStrategy": {"depth": 1}}
@@ -32,6 +33,24 @@ MIDDLEWARES = {
         "rateLimit": {"average": 1, "period": "1h", "burst": 2, "sourceCriterion": BY_FORWARDED, "shared": True}
     },
 }
+
+
+FEW = free_port()
+
+
+def connections(name: str, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return an IngressRouteTCP's way to say it: a TCPRoute with a MiddlewareTCP, on the listener of its name."""
+    there = {"name": name, "namespace": "default"}
+    rules = [{"backendRefs": [{"name": "backend", "port": 80}]}]
+    return [
+        {"apiVersion": "traefik.io/v1alpha1", "kind": "MiddlewareTCP", "metadata": there, "spec": spec},
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "TCPRoute",
+            "metadata": {**there, "annotations": {"gateway.sampan.dev/middlewares": f"traefik.io/{name}"}},
+            "spec": {"parentRefs": [{"name": "front", "sectionName": name}], "rules": rules},
+        },
+    ]
 
 
 class Waiting(http.server.BaseHTTPRequestHandler):
@@ -61,6 +80,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
             *(middleware(n, s) for n, s in MIDDLEWARES.items()),
             *(route(n, n) for n in MIDDLEWARES),
             route("again", "shared"),
+            *connections("few", {"inFlightConn": {"amount": 2}}),
+            listeners=({"name": "few", "port": FEW, "protocol": "TCP"},),
         )
         alone.start()
         alone.serves("/tenant")
@@ -139,3 +160,59 @@ def test_so_many_in_a_time(front: Alone) -> None:
         assert front.status(path, X_Forwarded_For="1.1.1.1, 2.2.2.2") == 200
     answer = front.ask("/again", X_Forwarded_For="1.1.1.1")
     assert answer.status == 429 and 3000 < int(answer.headers["retry-after"]) <= 3600, "all routes count together"
+
+
+def passes(connection: socket.socket) -> bool:
+    """Whether a connection leads to the backend."""
+    try:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            if not (piece := connection.recv(4096)):
+                return False
+            answer += piece
+        return answer.startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def opened(source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", FEW), timeout=20, source_address=(source, 0))
+
+
+def two_pass() -> bool:
+    try:
+        with opened() as first, opened() as second:
+            return passes(first) and passes(second)
+    except OSError:
+        return False
+
+
+def test_so_many_connections_of_a_client(front: Alone) -> None:
+    eventually("the listener is there", two_pass)
+    for _ in range(3):
+        eventually("those before are known to have gone", two_pass)
+        for _ in range(20):
+            opened().close()  # some of these end while Envoy asks about them
+    eventually("none of them is counted any more", two_pass)
+
+
+def test_one_connection_more_is_closed(front: Alone) -> None:
+    first = second = None
+
+    def both() -> bool:
+        nonlocal first, second
+        for one in (first, second):
+            if one is not None:
+                one.close()
+        first, second = opened(), opened()
+        return passes(first) and passes(second)
+
+    eventually("two are let in", both)
+    assert first is not None and second is not None
+    with first, second:
+        with opened() as third:
+            assert not passes(third), "two are there already"
+        with opened("127.0.0.2") as other:
+            assert passes(other), "another client has its own count"
+        assert passes(first) and passes(second), "who was there stays"

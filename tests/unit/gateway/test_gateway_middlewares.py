@@ -792,10 +792,28 @@ def test_middlewares_of_connections() -> None:
     assert found == [{"direct_remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": {"value": 8}}}]
 
 
+def test_connections_of_a_client_that_are_counted() -> None:
+    there = tcp_situation({"inFlightConn": {"amount": 3}})
+    listener = there.get(LISTENER, "shop/gw/9000")
+    entries = opened(listener["filter_chains"][0]["filters"][0]["typed_config"])["descriptors"][0]["entries"]
+    told = {entry["key"]: entry["value"] for entry in entries}
+    assert told["flight"] == "MiddlewareTCP shop/m TCPRoute shop/r|3" and told["identity"].startswith(
+        "%DOWNSTREAM_REMOTE_ADDRESS%>"
+    )
+    log = opened(listener["access_log"][0]["typed_config"])["common_config"]
+    assert log["grpc_service"]["envoy_grpc"]["cluster_name"] == "sampan/limits"
+    assert "sampan/limits" in there.names(CLUSTER)
+    there.put(
+        {**obj("MiddlewareTCP", "m", {"ipAllowList": {"sourceRange": ["::/0"]}}), "kind": "MiddlewareTCP.traefik.io"}
+    )
+    assert "access_log" not in there.get(LISTENER, "shop/gw/9000") and "sampan/limits" not in there.names(CLUSTER)
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ({"inFlightConn": {"amount": 1}}, "MiddlewareTCP shop/m: spec.inFlightConn: connections cannot be counted"),
+        ({"inFlightConn": {}}, "MiddlewareTCP shop/m: spec.inFlightConn.amount: must be 1 to"),
+        ({"inFlightConn": {"amount": 1, "sourceCriterion": {}}}, "spec.inFlightConn.sourceCriterion: this option"),
         ({"ipAllowList": {}}, "spec.ipAllowList.sourceRange: Required value"),
         ({"ipAllowList": {"sourceRange": ["10.0.0.0/8"], "ipStrategy": {}}}, "spec.ipAllowList.ipStrategy"),
         ({"other": {}}, "spec.other: this middleware is not served"),

@@ -75,6 +75,23 @@ def test_what_is_under_way_is_counted_until_it_ends() -> None:
     assert begin("a", "8") == OK
 
 
+def test_what_has_ended_does_not_begin_any_more() -> None:
+    service = Service(Limits())
+    places = {
+        f"downstream_{name}_address": {"socket_address": {"address": address, "port_value": 7}}
+        for name, address in (("remote", "::1"), ("local", "127.0.0.1"))
+    }
+    entry = {"common_properties": {**places, "start_time": {"seconds": 5, "nanos": 60}}}
+    message = encode("envoy.service.accesslog.v3.StreamAccessLogsMessage", {"tcp_logs": {"log_entry": [entry]}})
+    flight = {"flight": flight_limit("m", 1), "source": "a", "identity": "[::1]:7>127.0.0.1:7@5.000000060"}
+    service.ended(message)
+    assert ask(service, flight)["overall_code"] == OK and len(service.limits.flights) == 0
+    assert ask(service, {**flight, "identity": "2"})["overall_code"] == OK
+    assert ask(service, {**flight, "identity": "3"})["overall_code"] == OVER_LIMIT
+    service.ended(b"\xff")
+    service.ended(encode("envoy.service.accesslog.v3.StreamAccessLogsMessage", {}))
+
+
 def test_nothing_is_counted_of_what_may_not_pass() -> None:
     service = Service(Limits(Buckets(Clock())))
     bucket = {"bucket": bucket_limit("m", 10 * SECOND, 1), "source": "a"}

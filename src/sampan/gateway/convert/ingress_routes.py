@@ -15,6 +15,7 @@ from sampan.gateway.convert.sources import Sources, made, name_from, namespace_o
 from sampan.gateway.convert.traefik_backends import backends_of, scheme_note
 from sampan.gateway.convert.traefik_matches import Matched, matched, server_names
 from sampan.gateway.convert.traefik_rules import RuleError, alternatives
+from sampan.gateway.kinds.resources import MIDDLEWARES_ANNOTATION, TRAEFIK_GROUP
 from sampan.schema.objects import Object
 
 GROUPS = ("traefik.io", "traefik.containo.us")
@@ -156,8 +157,7 @@ class OneRoute:
         result = []
         for number, route in enumerate(self.spec.get("routes") or ()):
             at = f"spec.routes[{number}]"
-            if route.get("middlewares"):
-                self.notes.lost(f"{at}.middlewares", "a TCPRoute has no filters")
+            middlewares = self._connections(at, route)
             try:
                 names, lost = server_names(alternatives(route.get("match") or ""))
             except RuleError as error:
@@ -166,8 +166,25 @@ class OneRoute:
             for text in lost:
                 self.notes.lost(f"{at}.match", text)
             name = self.name if number == 0 else name_from(self.name, str(number + 1))
-            result.append(self._tcp_route(at, route, name, names))
+            made_route = self._tcp_route(at, route, name, names)
+            if middlewares:
+                made_route["metadata"]["annotations"] = {MIDDLEWARES_ANNOTATION: ", ".join(middlewares)}
+            result.append(made_route)
         return result
+
+    def _connections(self, at: str, route: Object) -> list[str]:
+        """Return the MiddlewareTCPs of a route, as an annotation names them."""
+        found = []
+        for number, reference in enumerate(route.get("middlewares") or ()):
+            where = reference.get("namespace") or self.namespace
+            if where != self.namespace:
+                text = f"a route sees the Middlewares of its own namespace: copy {reference['name']} of {where}"
+                self.notes.lost(f"{at}.middlewares[{number}]", text)
+            elif not str(self.source["apiVersion"]).startswith(f"{TRAEFIK_GROUP}/"):
+                self.notes.lost(f"{at}.middlewares[{number}]", f"a MiddlewareTCP is of {TRAEFIK_GROUP}")
+            else:
+                found.append(f"{TRAEFIK_GROUP}/{reference['name']}")
+        return found
 
     def _tcp_route(self, at: str, route: Object, name: str, names: list[str]) -> Object:
         rule = self._backends(at, route)

@@ -1,4 +1,5 @@
-"""The service that Envoy's ``ratelimit`` filter asks. Source: ``envoy.service.ratelimit.v3.RateLimitService``."""
+"""The service that Envoy's ``ratelimit`` filters ask, and to which a listener's access log tells what connections have ended.
+Source: ``envoy.service.ratelimit.v3.RateLimitService``, ``envoy.service.accesslog.v3.AccessLogService``."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from sampan.gateway.xds.encode import EncodingError, decode, encode
 logger = logging.getLogger("sampan.gateway")
 
 METHOD = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+LOG_METHOD = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 SOCKET = "limits.sock"
 """In the folder of the gateway's sockets."""
 OK, OVER_LIMIT = 1, 2
@@ -80,12 +82,30 @@ class Service:
     def __mapping__(self) -> dict[str, Any]:
         from grpclib.const import Cardinality, Handler
 
-        return {METHOD: Handler(self._ask, Cardinality.UNARY_UNARY, Raw, Raw)}
+        return {
+            METHOD: Handler(self._ask, Cardinality.UNARY_UNARY, Raw, Raw),
+            LOG_METHOD: Handler(self._follow, Cardinality.STREAM_UNARY, Raw, Raw),
+        }
 
     async def _ask(self, stream: Any) -> None:
         message = await stream.recv_message()
         if message is not None:
             await stream.send_message(Raw(await self.answer(message.content)))
+
+    async def _follow(self, stream: Any) -> None:
+        while (message := await stream.recv_message()) is not None:
+            self.ended(message.content)
+        await stream.send_message(Raw(b""))
+
+    def ended(self, content: bytes) -> None:
+        """Take over which connections have ended: a ``StreamAccessLogsMessage``."""
+        try:
+            logs = decode("envoy.service.accesslog.v3.StreamAccessLogsMessage", content).get("tcp_logs") or {}
+        except EncodingError as error:
+            logger.error("an access log of envoy cannot be read: %s", error)
+            return
+        for entry in logs.get("log_entry") or ():
+            self.limits.flights.end(connection(entry.get("common_properties") or {}))
 
     async def answer(self, content: bytes) -> bytes:
         """Return the bytes of a ``RateLimitResponse`` to those of a ``RateLimitRequest``. Raises ``GRPCError``."""
@@ -103,6 +123,19 @@ class Service:
             answer["response_headers_to_add"] = [{"key": "retry-after", "value": str(-(-wait // SECOND))}]
         answer["statuses"] = [{"code": answer["overall_code"]} for _ in asked]
         return encode("envoy.service.ratelimit.v3.RateLimitResponse", answer)
+
+
+def connection(properties: dict[str, Any]) -> str:
+    """Return the identity of a connection by what an access log tells of it: ``REMOTE>LOCAL@SECONDS``."""
+
+    def place(name: str) -> str:
+        socket_address = (properties.get(name) or {}).get("socket_address") or {}
+        address = socket_address.get("address", "")
+        return f"{f'[{address}]' if ':' in address else address}:{socket_address.get('port_value', 0)}"
+
+    began = properties.get("start_time") or {}
+    moment = f"{began.get('seconds', 0)}.{began.get('nanos', 0):09d}"
+    return f"{place('downstream_remote_address')}>{place('downstream_local_address')}@{moment}"
 
 
 async def serve_limits(limits: Limits, socket: Path) -> None:

@@ -42,6 +42,8 @@ class Stream(NamedTuple):
     shares: tuple[Share, ...]
     filters: tuple[bytes, ...] = ()
     """Envoy's network filters before the one that forwards."""
+    counted: bool = False
+    """Whether the end of a connection has to be told to our service of limits."""
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sampan.gateway.filters import attached
 from sampan.gateway.kinds import resources as r
 from sampan.gateway.middlewares import tcp
+from sampan.gateway.middlewares.limits import LIMITS
 from sampan.gateway.model.backends import ClusterRef, backend_cluster
 from sampan.gateway.model.listeners import ListenerId
 from sampan.gateway.model.parents import attached_route
 from sampan.gateway.model.routes import RouteId, RouteModel, Share, Stream
 from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
-from sampan.gateway.model.world import World, age_key
+from sampan.gateway.model.world import World, age_key, key_of
 from sampan.gateway.xds.encode import encode_any
 from sampan.schema.objects import Object
 
@@ -23,7 +26,7 @@ def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     route, parents = found
     problems: list[Verdict] = []
     shares, dropped = shares_of(world, route, problems), list[str]()
-    filters: tuple[bytes, ...] = ()
+    filters: list[dict[str, Any]] = []
     try:
         filters = filters_of(world, route)
     except Unresolved as error:
@@ -31,12 +34,15 @@ def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         shares = ()
     except Unsupported as error:
         dropped.append(f"rule 0: {error}")
+    counted, encoded = any(map(tcp.is_counted, filters)), tuple(map(encode_any, filters))
     streams: dict[ListenerId, Stream] = {}
     for parent in parents:
         for attachment in parent.attachments if not dropped else ():
             before = streams.get(attachment.listener.id)
             hostnames = (*(before.hostnames if before else ()), *attachment.hostnames)
-            stream = Stream(age_key(route), RouteId(kind, key), tuple(dict.fromkeys(hostnames)), shares, filters)
+            stream = Stream(
+                age_key(route), RouteId(kind, key), tuple(dict.fromkeys(hostnames)), shares, encoded, counted
+            )
             streams[attachment.listener.id] = stream
     clusters: set[ClusterRef] = {share.cluster for share in shares if share.cluster is not None} if streams else set()
     return RouteModel(
@@ -44,7 +50,7 @@ def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         tuple(parents),
         {},
         streams,
-        frozenset(clusters),
+        frozenset({*clusters, LIMITS} if streams and counted else clusters),
         frozenset(clusters),
         {},
         tuple(dict.fromkeys(problems)),
@@ -53,7 +59,7 @@ def stream_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     )
 
 
-def filters_of(world: World, route: Object) -> tuple[bytes, ...]:
+def filters_of(world: World, route: Object) -> list[dict[str, Any]]:
     """Return the network filters of the MiddlewareTCPs that a route's annotation names. Raises ``Unsupported``,
     ``Unresolved``."""
     found = []
@@ -65,10 +71,11 @@ def filters_of(world: World, route: Object) -> tuple[bytes, ...]:
         if obj is None:
             raise Unresolved("InvalidKind", f"MiddlewareTCP.{reference['group']} {key} does not exist")
         try:
-            found.append(encode_any(tcp.network_filter(obj.get("spec") or {})))
+            counted_as = f"MiddlewareTCP {key} {route['kind']} {key_of(route)}"
+            found.append(tcp.network_filter(obj.get("spec") or {}, counted_as))
         except Unsupported as error:
             raise Unsupported(f"MiddlewareTCP {key}: {error}") from error
-    return tuple(found)
+    return found
 
 
 def shares_of(world: World, route: Object, problems: list[Verdict]) -> tuple[Share, ...]:

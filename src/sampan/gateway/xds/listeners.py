@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.gateway.filters import ALWAYS
+from sampan.gateway.middlewares.tcp import ends_told
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
 from sampan.gateway.model.gateways import GatewayModel
 from sampan.gateway.model.hostnames import owner
@@ -84,6 +85,8 @@ def gateway_listener(
     for chain in chains:
         if "transport_socket" in chain:
             chain["transport_socket_connect_timeout"] = HANDSHAKE
+    if any(stream.counted for entry in serving for stream in streams_of(world, entry)):
+        result.message["access_log"] = [ends_told()]
     if any(entry.protocol in ("HTTPS", "TLS") for entry in serving):
         result.message["listener_filters"] = [{"name": "tls_inspector", "typed_config": {"@type": TLS_INSPECTOR}}]
     return result

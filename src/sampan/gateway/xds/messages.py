@@ -138,6 +138,20 @@ envoy.extensions.dynamic_modules.v3.DynamicModuleConfig: name=1:string do_not_cl
 envoy.extensions.filters.common.fault.v3.FaultDelay: fixed_delay=3:pb.Duration
     percentage=4:envoy.type.v3.FractionalPercent
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
+envoy.data.accesslog.v3.AccessLogCommon: downstream_remote_address=2:core.Address
+    downstream_local_address=3:core.Address start_time=5:pb.Timestamp
+envoy.data.accesslog.v3.TCPAccessLogEntry: common_properties=1:envoy.data.accesslog.v3.AccessLogCommon
+envoy.service.accesslog.v3.StreamAccessLogsMessage:
+    tcp_logs=3:envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries
+envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries:
+    log_entry=1:*envoy.data.accesslog.v3.TCPAccessLogEntry
+envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig: log_name=1:string grpc_service=2:core.GrpcService
+    buffer_size_bytes=4:pb.UInt32Value transport_api_version=6:enum
+envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig:
+    common_config=1:envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig
+envoy.extensions.filters.network.ratelimit.v3.RateLimit: stat_prefix=1:string domain=2:string
+    descriptors=3:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor timeout=4:pb.Duration
+    failure_mode_deny=5:bool rate_limit_service=6:envoy.config.ratelimit.v3.RateLimitServiceConfig
 envoy.extensions.filters.network.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC stat_prefix=3:string
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy: stat_prefix=1:string cluster=2:string
     weighted_clusters=10:envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
@@ -380,6 +394,7 @@ pb.Empty:
 pb.Duration: seconds=1:int64 nanos=2:int32
 pb.StringValue: value=1:string
 pb.Struct: fields=1:%pb.Value
+pb.Timestamp: seconds=1:int64 nanos=2:int32
 pb.UInt32Value: value=1:uint32
 pb.UInt64Value: value=1:uint64
 pb.Value: null_value=1:enum number_value=2:double string_value=3:string bool_value=4:bool struct_value=5:pb.Struct

@@ -371,6 +371,18 @@ def test_tcp_and_udp_routes() -> None:
     assert protocols == {"TCP": 5432, "TLS": 5432, "UDP": 53} and not lost(result)
 
 
+def test_middlewares_of_connections() -> None:
+    route = {
+        "match": "HostSNI(`*`)",
+        "services": [{"name": "db", "port": 5432}],
+        "middlewares": [{"name": "some"}, {"name": "few"}, {"name": "far", "namespace": "elsewhere"}],
+    }
+    result = convert([ingress_route(route, kind="IngressRouteTCP", entryPoints=["pg"])], entry_points={"pg": 5432})
+    annotations = only(result, "TCPRoute")["metadata"]["annotations"]
+    assert annotations == {"gateway.sampan.dev/middlewares": "traefik.io/some, traefik.io/few"}
+    assert "copy far of elsewhere" in " ".join(lost(result))
+
+
 # the first Service APIs
 
 
