@@ -117,3 +117,31 @@ def test_pods_run_in_a_runtime_that_is_there(runtime: Path, tmp_path: Path) -> N
         cluster.sampan("down", "--name", cluster.name, check=False)
     left = sandboxes(runtime, remove=True)
     assert "other" in left and not {"guest", "server"} & set(left)
+
+
+def test_crun_is_a_handler_of_runtime_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with both cgroup trees, too. ``SAMPAN_TEST_CRUN=FOLDER`` has one that is not installed."""
+    if given := os.environ.get("SAMPAN_TEST_CRUN"):
+        monkeypatch.setenv("PATH", os.pathsep.join([given, os.environ["PATH"]]))
+    if unable() or not shutil.which("crun") or not Path("/usr/bin/busybox").exists():
+        pytest.skip(unable() or "crun or busybox-static is not installed")
+    cluster = new_cluster(tmp_path)
+    try:
+        cluster.up()
+        busybox_archive(tmp_path / "busybox.tar")
+        cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
+        space = Space(cluster)
+        by_crun = {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": "crun"},
+            "handler": "crun",
+        }
+        limits = {"limits": {"memory": "64Mi", "cpu": "200m"}}
+        space.apply(by_crun, pod("light", "sleep 1000", {"runtimeClassName": "crun"}, resources=limits))
+        space.ready("light")
+        assert space("exec", "light", "--", "sh", "-c", "cat /proc/1/comm") == "sleep\n"
+        shown = cluster.sampan("oci", "explain", "light", "-n", space.name, "--name", cluster.name).stdout
+        assert "memory.limit_in_bytes=67108864" in shown or "memory.max=67108864" in shown
+    finally:
+        cluster.sampan("down", "--name", cluster.name, check=False)

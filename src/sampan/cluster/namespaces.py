@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
+UNIFIED = Path("/sys/fs/cgroup/unified")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -84,7 +86,19 @@ def enter(settings: Settings) -> bool:
     mount("none", "/", MS_REC | MS_SLAVE)
     # and go on into containers whose mountPropagation asks for that; those of Bidirectional ones come to us
     mount("none", "/", MS_REC | MS_SHARED)
+    if shutil.which("crun") and has_leftover_controllers():
+        unmount(str(UNIFIED))
     return True
+
+
+def has_leftover_controllers(unified: Path = UNIFIED) -> bool:
+    """Whether this machine has cgroup v1 and, in its v2 tree beside that, a controller that no v1 hierarchy has (hugetlb,
+    say). crun makes no container there; where the tree is not in sight, it works as on v1, which is all that pods use here.
+    """
+    try:
+        return unified.is_mount() and bool((unified / "cgroup.controllers").read_text().strip())
+    except OSError:
+        return False
 
 
 def unshare_mounts() -> None:

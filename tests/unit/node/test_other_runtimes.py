@@ -13,11 +13,12 @@ import pytest
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import container_config
 from sampan.node.oci_chain import Link, rows
-from sampan.node.process import Mounted
 from sampan.node.runtime import Runtime, Unimplemented
 from sampan.node.runtime_network import dial, server_of
 from sampan.node.spdy import SpdyError
 from sampan.node.streaming import connect
+from sampan.node.volumes.container_mounts import mounts_of
+from sampan.node.volumes.volume import Mounted
 from sampan.security.host import ANY
 from sampan.security.table import Process
 
@@ -89,8 +90,17 @@ def test_a_chain_without_the_request_is_shown_all_the_same() -> None:
         seccomp=False, namespaces={"net": 7, "pid": 8}, node_namespaces={"net": 1, "pid": 2}, sandbox_namespaces={},
         read_only_root=False, mounted_over=frozenset(), app_armor="",
     )  # fmt: skip
-    root = Mounted("/", "/", False, "overlay", "overlay", "")
+    root = process.Mounted("/", "/", False, "overlay", "overlay", "")
     link = Link({}, {"name": "main"}, {}, oci, process, {}, {}, [root], "sh")
     found = {row.topic: row for row in rows(link)}
     assert {row.cri[0] for row in found.values()} == {"not kept by the runtime"}
     assert found["namespaces"].kernel == ["net:[7] the sandbox's", "pid:[8] its own"]
+
+
+def test_images_are_mounted_by_a_runtime_that_sees_no_mount_of_ours() -> None:
+    ready = {
+        "v": Mounted(Path("/pods/u/v"), cri.ImageSpec(image="sha256:1", user_specified_image="web:1"), read_only=True)
+    }
+    container = {"name": "main", "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "bin"}]}
+    (made,) = mounts_of(container, ready, {}, Path("/pods/u"), parts=False)
+    assert (made.image.image, made.image_sub_path, made.host_path, made.readonly) == ("sha256:1", "bin", "", True)

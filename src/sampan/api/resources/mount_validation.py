@@ -32,7 +32,7 @@ def mounts(container: Object, field: str, volumes: Mapping[str, Any]) -> Iterato
         if devices:
             yield from clashes(f"{field}[{index}]", "mountPath", name, target, devices, "volumeDevices")
         if len(mount) > 2:
-            yield from options(mount, field, f"{field}[{index}]", container, volumes.get(name) or {})
+            yield from options(mount, field, f"{field}[{index}]", container)
 
 
 def clashes(path: str, key: str, name: Any, target: Any, others: Mapping[Any, Any], where: str) -> Iterator[Cause]:
@@ -43,13 +43,9 @@ def clashes(path: str, key: str, name: Any, target: Any, others: Mapping[Any, An
         yield invalid(f"{path}.{key}", target, f"must not already exist as a path in {where}")
 
 
-def options(mount: Object, field: str, path: str, container: Object, volume: Object) -> Iterator[Cause]:
+def options(mount: Object, field: str, path: str, container: Object) -> Iterator[Cause]:
     """What a mount says beside name and path. Kubernetes leaves the index out of some of these paths."""
     below, expression = mount.get("subPath"), mount.get("subPathExpr")
-    if volume.get("image") is not None:
-        for key, value in (("subPath", below), ("subPathExpr", expression)):
-            if value:
-                yield invalid(f"{path}.{key}", value, "not allowed in image volume sources")
     if below:
         yield from relative_path(f"{field}.subPath", below)
     if expression:

@@ -39,6 +39,16 @@ def mounts_of(
             raise VolumeError(f"volume {mount['name']} has volumeMode Block, but is specified in volumeMounts")
         path = volume.path
         sub = _sub_path(mount, environment)
+        if volume.image is not None:
+            result.append(
+                cri.Mount(
+                    container_path=_absolute(mount["mountPath"]),
+                    image=volume.image,
+                    image_sub_path=sub,
+                    readonly=True,
+                )
+            )
+            continue
         if sub and not parts:
             raise VolumeError("subPath needs a mount, which a runtime given with --cri-endpoint does not see")
         if sub:

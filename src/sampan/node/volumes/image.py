@@ -1,6 +1,7 @@
 """image: the content of an OCI image or artifact, read-only, as a view of its snapshot that containerd mounts.
 
-``ctr images mount`` keeps the view under the mount's own path, so that it is found again and removed with it.
+``ctr images mount`` keeps the view under the mount's own path, so that it is found again and removed with it. A runtime that
+is not the cluster's own is asked to mount the image itself, by CRI (containerd from 2.1, CRI-O from 1.31 on).
 Source: KEP-4639.
 """
 
@@ -24,14 +25,13 @@ async def set_up(volume: Volume) -> Mounted:
     context, folder = volume.context, volume.folder
     if mounts.is_mounted(folder):
         return Mounted(folder, read_only=True)
-    volume.check_can_mount()
     reference = volume.source.get("reference") or ""
     wanted = {"name": volume.name, "image": reference}
     if volume.source.get("pullPolicy"):
         wanted["imagePullPolicy"] = volume.source["pullPolicy"]
     uid = volume.pod["metadata"]["uid"]  # the back-off is this pod's, and is forgotten with it
     try:
-        await context.images.ensure(
+        present = await context.images.ensure(
             wanted,
             cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(uid=uid)),
             context.pull_secrets(volume.pod),
@@ -39,6 +39,8 @@ async def set_up(volume: Volume) -> Mounted:
         )
     except ImageError as error:
         raise VolumeError(f'failed to get image volume "{volume.name}": {error.reason}: {error}') from error
+    if not volume.can_mount:
+        return Mounted(folder, cri.ImageSpec(image=present.id, user_specified_image=reference), read_only=True)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(OSError):
         await forget(str(context.runtime.socket), str(folder))  # a view whose mount went with a crash

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
+    from sampan.node import cri_pb2 as cri
     from sampan.node.context import NodeContext
 
 FOLDERS = {
@@ -36,6 +37,8 @@ class Mounted:
 
     path: Path
     """Folder or file to mount; the device of a volume of mode Block."""
+    image: cri.ImageSpec | None = None
+    """The image that the runtime itself is to mount in the place of ``path``."""
     read_only: bool = False
     block: bool = False
     until: float = float("inf")
