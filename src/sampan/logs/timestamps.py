@@ -28,6 +28,8 @@ FORMS = (
 """ISO 8601 and what is near it, Apache's, syslog's and ctime's, RFC 5322's, klog's, ISO 8601 without signs."""
 COMPILED = tuple(re.compile(form) for form in FORMS)
 EPOCH = re.compile(r"-?\d{1,19}(?:\.\d+)?")
+NEAR_SECONDS = 86400
+"""As exactly the year is looked for that is nearest to when a record was observed."""
 LONGEST = 64
 """Characters that are looked at for a time."""
 OPENERS = "[(<{\"' "
@@ -67,7 +69,7 @@ def time_of(text: str, observed: int, zone: tzinfo = UTC) -> int:
     for form in COMPILED:
         found = form.match(head)
         if found is not None:
-            nanoseconds = of_parts(found.groupdict(), observed, zone)
+            nanoseconds = of_parts(found.groupdict(), observed // NANO, zone)
             if nanoseconds:
                 return nanoseconds
     number = EPOCH.fullmatch(head)
@@ -75,21 +77,32 @@ def time_of(text: str, observed: int, zone: tzinfo = UTC) -> int:
 
 
 def of_parts(parts: dict[str, str | None], observed: int, zone: tzinfo) -> int:
-    name, year = parts.get("name"), parts.get("year")
-    try:
-        month = MONTHS[name] if name else int(parts["month"] or 0)
-        around = datetime.fromtimestamp(observed / NANO, UTC).year
-        written = parts.get("zone")
-        of = zone_of(written) if written else zone
-        moments = [
-            datetime(each, month, int(parts["day"] or 0), int(parts["hour"] or 0), int(parts["minute"] or 0), tzinfo=of)
-            for each in ((int(year),) if year else years(month, int(parts["day"] or 0), around))
-        ]
-    except (KeyError, ValueError):
+    get = parts.get
+    near = 0 if get("year") else observed // NEAR_SECONDS
+    minute = minutes(
+        get("year"), get("name") or get("month"), get("day"), get("hour"), get("minute"), get("zone"), near, zone
+    )
+    if not minute:
         return 0
-    seconds = min((int(moment.timestamp()) for moment in moments), key=lambda each: abs(each - observed // NANO))
-    seconds += int(parts.get("second") or 0)
-    return seconds * NANO + int((parts.get("fraction") or "0")[:9].ljust(9, "0"))
+    fraction = get("fraction")
+    return (minute + int(get("second") or 0)) * NANO + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
+
+
+@lru_cache(4096)
+def minutes(
+    year: str | None, month: str | None, day: str | None, hour: str | None, minute: str | None, written: str | None,
+    near: int, zone: tzinfo,
+) -> int:  # fmt: skip
+    """Return the seconds since 1970 of a minute, 0 of one that cannot be. Most records of a while are of few minutes."""
+    try:
+        number = MONTHS.get(month or "") or int(month or 0)
+        of = zone_of(written) if written else zone
+        around = near * NEAR_SECONDS
+        each = (int(year),) if year else years(number, int(day or 0), datetime.fromtimestamp(around, UTC).year)
+        moments = [datetime(one, number, int(day or 0), int(hour or 0), int(minute or 0), tzinfo=of) for one in each]
+    except ValueError:
+        return 0
+    return min((int(moment.timestamp()) for moment in moments), key=lambda moment: abs(moment - around))
 
 
 def years(month: int, day: int, around: int) -> tuple[int, ...]:

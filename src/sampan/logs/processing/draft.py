@@ -19,7 +19,11 @@ class Draft(Fields):
     __slots__ = ("labels", "observed", "record", "text")
 
     def __init__(self, labels: Labels, record: Record, observed: int) -> None:
-        super().__init__()
+        # what Fields begins with, without a call: there is one for each record
+        self.attributes = {}
+        self.severity_number, self.severity_text, self.time_unix_nano = 0, "", 0
+        self.trace_id = self.span_id = self.event_name = ""
+        self.flags, self.outputs = 0, None
         self.labels, self.record, self.observed = labels, record, observed
         self.text = record.text
 

@@ -41,8 +41,9 @@ def make(options: Options, tally: Tally) -> ForStream:
     if not parts:
         raise OptionError(options.field, "there is nothing to look for")
     named = options.flag("attributes", True)
-    redact = all_of([replace for _, _, replace in parts], gate_of([pattern for _, pattern, _ in parts]))
-    walk = walker(redact, given.replace("NAME", "attribute"), tally) if named else None
+    gate = gate_of([pattern for _, pattern, _ in parts])
+    redact = all_of([replace for _, _, replace in parts], gate)
+    walk = walker(redact, gate, given.replace("NAME", "attribute"), tally) if named else None
 
     def step(draft: Draft) -> str:
         draft.text = redact(draft.text)
@@ -124,7 +125,7 @@ def replacing(
     return replace
 
 
-def walker(redact: Replace, whole: str, tally: Tally) -> Callable[[dict[str, Value]], dict[str, Value]]:
+def walker(redact: Replace, gate: Any, whole: str, tally: Tally) -> Callable[[dict[str, Value]], dict[str, Value]]:
     """Return what redacts the values of an object, however deep."""
     secret_name = pattern_of(NAMED)
     known: dict[str, bool] = {}
@@ -157,4 +158,29 @@ def walker(redact: Replace, whole: str, tally: Tally) -> Callable[[dict[str, Val
     def walk(values: dict[str, Value]) -> dict[str, Value]:
         return {name: value(name, given) for name, given in values.items()}
 
-    return walk
+    def suspects(values: dict[str, Value], texts: list[str]) -> bool:
+        """Whether a name is secret; what is to be looked into goes to ``texts``."""
+        for name, given in values.items():
+            if given is None or given is True or given is False:
+                continue
+            if is_secret(name):
+                return True
+            if isinstance(given, str):
+                texts.append(given)
+            elif isinstance(given, dict):
+                if suspects(given, texts):
+                    return True
+            elif isinstance(given, list):
+                if suspects({"": {str(at): each for at, each in enumerate(given)}}, texts):
+                    return True
+            elif given > 10**11:
+                texts.append(str(given))
+        return False
+
+    def walk_suspects(values: dict[str, Value]) -> dict[str, Value]:
+        texts: list[str] = []
+        if suspects(values, texts) or gate.search("\n".join(texts).encode("utf-8", "replace")) is not None:
+            return walk(values)
+        return values
+
+    return walk_suspects
