@@ -1,4 +1,4 @@
-"""A file of rules: ours, Fluent Bit's (both forms) or Filebeat's; and which rule a log file has.
+"""A file of rules: ours, Fluent Bit's or Fluentd's (both forms of each) or Filebeat's; and which rule a log file has.
 
 Ours is YAML: ``rules``, each with ``name``, ``path`` (a pattern of file names; without one it is asked for by name) and
 ``multiline``.
@@ -15,10 +15,12 @@ import yaml
 
 from sampan.logs.assembling import Joins
 from sampan.logs.joining import Joiner
+from sampan.logs.rules import fluentd
 from sampan.logs.rules.filebeat import rules_of_inputs
 from sampan.logs.rules.fluent_bit import rule_of_parser, sections
 from sampan.logs.rules.joiner import RuleJoiner
 from sampan.logs.rules.rule import Rule, RuleError, rule_of
+from sampan.logs.rules.traces import TracesJoiner
 
 
 def read_rules(path: Path) -> list[Rule]:
@@ -29,12 +31,16 @@ def read_rules(path: Path) -> list[Rule]:
 def parse_rules(text: str) -> list[Rule]:
     if "[multiline_parser]" in text.lower():
         return [rule_of_parser(parser, f"MULTILINE_PARSER {parser.get('name', '')}") for parser in sections(text)]
+    if fluentd.CLASSIC.search(text):
+        return list(fluentd.rules_of(fluentd.classic(text)))
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RuleError("file", f"this is no YAML: {error}") from error
     if not isinstance(content, dict):
-        raise RuleError("file", "rules, multiline_parsers or filebeat.inputs are wanted")
+        raise RuleError("file", "rules, multiline_parsers, filebeat.inputs or Fluentd's config are wanted")
+    if isinstance(content.get("config"), list):
+        return list(fluentd.rules_of(fluentd.of_yaml(content["config"])))
     inputs = content.get("filebeat.inputs") or (content.get("filebeat") or {}).get("inputs")
     if inputs:
         return list(rules_of_inputs(inputs))
@@ -57,9 +63,13 @@ def ours(one: Any, field: str) -> Rule:
     return rule_of(one["name"], one["multiline"], f"{field}.multiline", str(one.get("path", "")))
 
 
+def joiner_of(rule: Rule) -> Joins:
+    return TracesJoiner(rule) if rule.step is None else RuleJoiner(rule)
+
+
 def joiner_for(rules: Iterable[Rule], path: str, name: str = "") -> Callable[[], Joins]:
     """Return what makes the joiners of a file: by the rule of that name, or the first for its path, or what is built in."""
     for rule in rules:
         if rule.name == name if name else rule.path and fnmatch.fnmatchcase(path, rule.path):
-            return lambda: RuleJoiner(rule)
+            return lambda: joiner_of(rule)
     return Joiner

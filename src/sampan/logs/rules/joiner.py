@@ -19,7 +19,9 @@ class RuleJoiner:
         self.kind = rule.name
         self.done: list[Record | Run] = []
         self.timeout_seconds = rule.timeout_seconds
-        self._rule, self._most_bytes = rule, (limits or Limits()).bytes
+        assert rule.step is not None
+        self._rule, self._step = rule, rule.step
+        self._most_bytes = rule.max_bytes or (limits or Limits()).bytes
         self._held: list[tuple[bytes, bytes]] = []
         self._size = 0
         self._state = ""
@@ -37,7 +39,7 @@ class RuleJoiner:
 
     def take(self, time: bytes, line: bytes) -> None:
         """Take one line, without its newline."""
-        joins, ends, self._state = self._rule.step(self._state, line, len(self._held))
+        joins, ends, self._state = self._step(self._state, line, len(self._held))
         if not (joins and (self._held or self._id)):
             self._close("next")
             self._part, self._id = 0, ""

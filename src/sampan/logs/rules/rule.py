@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 
 import re2
 
+from sampan.logs.joining.languages import LANGUAGES
+from sampan.logs.outputs.options import bytes_of
+from sampan.logs.outputs.options import seconds_of as duration_of
+
 Matches = Callable[[bytes], bool]
 
 
@@ -36,11 +40,16 @@ Step = Callable[[str, bytes, int], Decision]
 @dataclass(frozen=True)
 class Rule:
     name: str
-    step: Step
+    step: Step | None
+    """None where ``languages`` says all."""
     max_lines: int = 500
     timeout_seconds: float = 5.0
     path: str = ""
     """Of which files, as a pattern of names; ``""``: where it is asked for by its name."""
+    max_bytes: int = 0
+    """0: as many as records have without a rule."""
+    languages: tuple[str, ...] = ()
+    """Only the traces of these are joined."""
 
 
 def pattern_of(field: str, text: Any) -> Matches:
@@ -90,12 +99,14 @@ def while_pattern(matches: Matches, *, negate: bool) -> Step:
     return step
 
 
-def from_to(start: Matches, goes_on: Matches | None, end: Matches | None) -> Step:
-    """From a line that matches ``start`` as long as lines match ``goes_on`` (any, where there is none), up to ``end``."""
+def from_to(start: Matches, goes_on: Matches | None, end: Matches | None, *, any_begins: bool = False) -> Step:
+    """From a line that matches ``start`` as long as lines match ``goes_on`` (any, where there is none), up to ``end``.
+    ``any_begins``: where no record is open, any line begins one."""
 
     def step(state: str, line: bytes, lines: int) -> Decision:
-        if start(line):
-            return Decision(False, False, "open")
+        if start(line) or (any_begins and state != "open"):
+            ended = end is not None and end(line)
+            return Decision(False, ended, "" if ended else "open")
         if state == "open":
             if end is not None and end(line):
                 return Decision(True, True, "")
@@ -139,9 +150,14 @@ def rule_of(name: str, options: Mapping[str, Any], field: str, path: str = "") -
         text = left.pop(option, None)
         return pattern_of(f"{field}.{option}", text) if needed or text is not None else None
 
+    max_bytes = bytes_of(left.pop("max_bytes", 0))
+    if max_bytes is None:
+        raise RuleError(f"{field}.max_bytes", f"a size such as 512Ki is wanted, not {options['max_bytes']!r}")
     negate = left.pop("negate", False)
     if not isinstance(negate, bool):
         raise RuleError(f"{field}.negate", f"true or false is wanted, not {negate!r}")
+    step: Step | None = None
+    languages: tuple[str, ...] = ()
     if kind == "pattern":
         matches, flush, match = pattern("pattern"), pattern("flush_pattern", needed=False), left.pop("match", "after")
         if match not in ("after", "before"):
@@ -161,19 +177,29 @@ def rule_of(name: str, options: Mapping[str, Any], field: str, path: str = "") -
         start, goes_on, end = pattern("start"), pattern("continue", needed=False), pattern("end", needed=False)
         assert start is not None
         step = from_to(start, goes_on, end)
+    elif kind == "languages":
+        languages = languages_of(left.pop("languages", None) or [], field)
     else:
-        raise RuleError(f"{field}.type", f"{kind!r} is none of pattern, count, while_pattern, start")
+        raise RuleError(f"{field}.type", f"{kind!r} is none of pattern, count, while_pattern, start, languages")
     if left:
         raise RuleError(f"{field}.{next(iter(left))}", f"there is no such option of type {kind}")
-    return Rule(name, step, max_lines, timeout, path)
+    return Rule(name, step, max_lines, timeout, path, max_bytes, languages)
+
+
+def languages_of(names: Any, field: str) -> tuple[str, ...]:
+    """Return the languages of a list of their names, all where it is empty. Raises ``RuleError``."""
+    known = tuple(language.name for language in LANGUAGES)
+    if not isinstance(names, list):
+        raise RuleError(f"{field}.languages", f"a list of {', '.join(known)} is wanted, not {names!r}")
+    for name in names:
+        if name not in known:
+            raise RuleError(f"{field}.languages", f"one of {', '.join(known)} is wanted, not {name!r}")
+    return tuple(names) or known
 
 
 def seconds_of(value: Any, field: str) -> float:
     """Return the seconds of ``5``, ``5s``, ``500ms``, ``1m``. Raises ``RuleError``."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
-        number = str(value).removesuffix(unit)
-        if number != str(value) and number.replace(".", "", 1).isdigit():
-            return float(number) * factor
+    seconds = duration_of(value)
+    if seconds is not None:
+        return seconds
     raise RuleError(field, f"a time like 5s is wanted, not {value!r}")
