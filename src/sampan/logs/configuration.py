@@ -2,6 +2,7 @@
 
     paths: [/var/log/pods]                                   as --path
     rules: [{name: …, multiline: {…}}]                       which lines are one record (rules/)
+    encodings: [{path: "*/legacy_*", encoding: gbk}]         of files that are no UTF-8 (reading/encodings.py)
     processing: [{parse: auto}, {redact: {}}]                steps in their order (processing/)
     annotations: [parse, level]                              what pods may ask for (default: all)
     outputs: [{name: archive, type: json, path: /a.json}]    (outputs/)
@@ -20,16 +21,18 @@ import yaml
 from sampan.logs.outputs.options import OptionError, Options, texts_of
 from sampan.logs.processing import wishes
 from sampan.logs.processing.pipeline import Pipeline, configured
+from sampan.logs.reading.encodings import Encoded, encoded
 from sampan.logs.rules.file import ours
 from sampan.logs.rules.rule import Rule
 
-FIELDS = ("paths", "rules", "processing", "annotations", "outputs")
+FIELDS = ("paths", "rules", "encodings", "processing", "annotations", "outputs")
 
 
 @dataclass
 class Configuration:
     paths: tuple[str, ...] = ()
     rules: list[Rule] = field(default_factory=list)
+    encodings: list[Encoded] = field(default_factory=list)
     pipeline: Pipeline = field(default_factory=Pipeline)
     outputs: list[Any] | None = None
     """As they stand; ``outputs/registry.py`` makes them."""
@@ -56,6 +59,7 @@ def configuration_of(content: Any) -> Configuration:
     return Configuration(
         Options(content, "file").texts("paths") if "paths" in content else (),
         [ours(one, f"rules[{number}]") for number, one in enumerate(listed(content, "rules"))],
+        [encoded(one, f"encodings[{number}]") for number, one in enumerate(listed(content, "encodings"))],
         pipeline_of(content),
         None if outputs is None else listed(content, "outputs"),
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sampan.logs.outputs.output import Output
     from sampan.logs.pods import Pods
     from sampan.logs.processing.pipeline import Pipeline
+    from sampan.logs.reading.encodings import Encoded
     from sampan.logs.rules.rule import Rule
 
 SUMMARY = "read log files, join what belongs together, deliver it and forget nothing"
@@ -91,6 +92,7 @@ class Plan:
 
     paths: list[str]
     rules: list[Rule]
+    encodings: list[Encoded]
     outputs: list[Output]
     pipeline: Pipeline
 
@@ -128,7 +130,7 @@ def planned(options: argparse.Namespace) -> Plan:
     paths = [*configuration.paths, *(options.path or ())]
     if not paths:
         raise ClusterError("there is nothing to read", "name it by --path, or in the file of --config by paths")
-    return Plan(paths, [*configuration.rules, *rules], outputs, configuration.pipeline)
+    return Plan(paths, [*configuration.rules, *rules], configuration.encodings, outputs, configuration.pipeline)
 
 
 async def serve(options: argparse.Namespace, plan: Plan) -> int:
@@ -192,6 +194,7 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
     from sampan.logs.assembling import Joins
     from sampan.logs.log_record import nothing_wished
     from sampan.logs.pod_paths import of_path
+    from sampan.logs.reading.encodings import encoding_for
     from sampan.logs.reading.finding import Roots
     from sampan.logs.reading.following import SETTLING_SECONDS, Following
     from sampan.logs.reading.ledger import Ledger
@@ -209,6 +212,7 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
         ledger.positions(),
         make_joiner=lambda path: lambda: joiner(path),
         format=options.format,
+        encoding_of=encoding_for(plan.encodings),
         settling_seconds=0 if options.once else SETTLING_SECONDS,
     )
     return Agent(

@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> int:
     from sampan.logs.configuration import read_configuration
     from sampan.logs.pod_paths import of_path
     from sampan.logs.processing import wishes
+    from sampan.logs.reading.encodings import encoding_for
     from sampan.logs.reading.stream import records_of
     from sampan.logs.rules.file import joiner_for
 
@@ -57,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     known = {"file": path, **of_path(path), **pairs(options.label, "--label")}
     wanted = wishes.of_container(pairs(options.annotation, "--annotation"), known.get("container", ""))
     shown = Shown(configuration.pipeline, known, wanted, before=options.before)
-    for stream, record in records_of(options.file, options.format, joiner_for(configuration.rules, path)):
+    encoding = encoding_for(configuration.encodings)(path)
+    for stream, record in records_of(options.file, options.format, joiner_for(configuration.rules, path), encoding):
         shown.show(stream, record)
     sys.stdout.buffer.flush()
     sys.stderr.write(shown.summary())

@@ -17,6 +17,7 @@ from sampan.logs.account import Account
 from sampan.logs.assembling import Assembled, Assembler, Joins
 from sampan.logs.joining import Joiner
 from sampan.logs.reading.content import Content
+from sampan.logs.reading.encodings import UTF8, Encoding, of_mark
 from sampan.logs.reading.formats import FORMATS, detect
 from sampan.logs.reading.ledger import Position
 
@@ -24,6 +25,10 @@ CHUNK = 1 << 18
 FINGERPRINT_BYTES = 1024
 LONGEST_ENTRY = 1 << 21
 """Bytes of an entry that are waited for; of a longer one pieces go on."""
+
+
+LEAST_HOLE = 64
+"""So many NULs at the beginning of a line are no text: a file was truncated, and its writer went on where it was."""
 
 
 class LogFile:
@@ -36,7 +41,9 @@ class LogFile:
         key: tuple[int, int],
         make_joiner: Callable[[], Joins] = Joiner,
         format: str = "",
+        encoding: Encoding | None = None,
     ) -> None:
+        """``encoding``: None for UTF-8, or what the file's mark says."""
         self.path, self.key, self.real = path, key, os.path.realpath(path)
         self.content = content
         self.format = format
@@ -50,7 +57,10 @@ class LogFile:
         self.dirty = True
         """Whether there may be more to read."""
         self.fingerprint = content.read(FINGERPRINT_BYTES, 0)
+        self._encoding_known = encoding is not None
+        self.encoding = encoding or of_mark(self.fingerprint) or UTF8
         self._rest = b""
+        self._hole_end = -1
         self._torn: tuple[bytes, bytes, bytes] | None = None
         """Time, stream and tag of an entry whose pieces go on."""
 
@@ -89,7 +99,7 @@ class LogFile:
     def begin_anew(self, *, lost_rest: bool) -> list[Assembled]:
         """Take the file as a new one from its beginning. With ``lost_rest`` the unfinished last line is let go as it is."""
         last = self.finish() if lost_rest else self.assembler.flush("end")
-        self.offset, self._rest, self._torn = 0, b"", None
+        self.offset, self._rest, self._torn, self._hole_end = 0, b"", None, -1
         self.fingerprint = self.content.read(FINGERPRINT_BYTES, 0)
         return last
 
@@ -100,52 +110,84 @@ class LogFile:
             self.dirty = False
             return None
         self.changed_at = time.monotonic()
-        if self._torn is None:
-            return self._take(data)
-        piece, newline, after = data.partition(b"\n")
-        found = self._go_on(piece, ends=bool(newline))
-        return found + self._take(after) if after else found
+        if not self.offset and not self._encoding_known:
+            self.encoding = of_mark(self._rest + data[:FINGERPRINT_BYTES]) or UTF8
+        if data[:1] == b"\0":
+            data = self._without_hole(data)
+        return self._go_on(data) if self._torn is not None else self._take(data)
+
+    def _without_hole(self, data: bytes) -> bytes:
+        """Return data without the NULs that stand at the beginning of a file that was truncated under its writer's hands."""
+        if self._rest or self._torn is not None or self.encoding.unit > 1:
+            return data
+        size = len(data) - len(data.lstrip(b"\0"))
+        if size < LEAST_HOLE and self.offset != self._hole_end:
+            return data
+        self._account(size, 0)
+        self._hole_end = self.offset
+        return data[size:]
 
     def _take(self, data: bytes) -> list[Assembled]:
-        end = data.rfind(b"\n") + 1
+        data = self._rest + data if self._rest else data
+        end = self.encoding.after_last_line(data)
         if not end:
-            self._rest += data
+            self._rest = data
             return self._tear() if len(self._rest) > LONGEST_ENTRY else []
-        whole, self._rest = self._rest + data[:end], data[end:]
-        self.offset += len(whole)
+        whole, self._rest = data[:end], data[end:]
         return self._feed(whole)
 
-    def _feed(self, whole: bytes) -> list[Assembled]:
+    def _feed(self, whole: bytes, missing: bytes = b"") -> list[Assembled]:
+        """Take whole lines; ``missing`` is the last one's end, where it has none."""
+        lines = self._utf8(whole) + missing
         if not self.format:
-            self.format = detect(whole)
-        found = self.assembler.feed_chunk(self.format, whole)
-        self.account.read_bytes += len(whole)
-        self.account.overhead_bytes += self.assembler.take_overhead()
+            self.format = detect(lines)
+        found = self.assembler.feed_chunk(self.format, lines)
+        self.offset += len(whole)
+        self.account.read_bytes += len(lines) - bool(missing)
+        self.account.overhead_bytes += self.assembler.take_overhead() - bool(missing)
         return found
+
+    def _utf8(self, data: bytes) -> bytes:
+        return data if self.offset and self.encoding is UTF8 else self.encoding.utf8(data, first=not self.offset)
 
     def _tear(self) -> list[Assembled]:
         """Let the first piece of a very long entry go on."""
+        size = self.encoding.whole(self._rest)
+        text = self._utf8(self._rest[:size])
         if not self.format:
-            self.format = detect(self._rest)
-        [(moment, stream, tag, content)] = FORMATS[self.format](self._rest + b"\n")
+            self.format = detect(text)
+        [(moment, stream, tag, content)] = FORMATS[self.format](text + b"\n")
         if self.format == "plain":
-            content = self._rest  # a carriage return at its end is in the line's midst
-        self._account(len(self._rest), content)
-        self._rest, self._torn = b"", (moment, stream, tag)
+            content = text  # a carriage return at its end is in the line's midst
+        self._account(size, len(content), len(text))
+        self._rest, self._torn = self._rest[size:], (moment, stream, tag)
         return self.assembler.feed([(moment, stream, b"P", content)])
 
-    def _go_on(self, piece: bytes, *, ends: bool) -> list[Assembled]:
+    def _go_on(self, data: bytes) -> list[Assembled]:
+        """Take the next piece of a very long entry, and what comes after it."""
         assert self._torn is not None
         moment, stream, tag = self._torn
-        self._account(len(piece) + ends, piece)
-        if ends:
-            self._torn = None
-        return self.assembler.feed([(moment, stream, tag if ends else b"P", piece)])
+        data = self._rest + data if self._rest else data
+        size, after = self.encoding.first_line(data)
+        ends = size >= 0
+        if not ends:
+            size = after = self.encoding.whole(data)
+        piece = self._utf8(data[:size])
+        self._rest = b""
+        self._account(after, len(piece), len(piece) + ends)
+        self._torn = None if ends else self._torn
+        found = self.assembler.feed([(moment, stream, tag if ends else b"P", piece)])
+        if not ends:
+            self._rest = data[size:]
+            return found
+        return found + self._take(data[after:]) if data[after:] else found
 
-    def _account(self, size: int, content: bytes) -> None:
+    def _account(self, size: int, content: int, as_utf8: int = -1) -> None:
+        """Take in that so many bytes of the file were read, with so many of text."""
         self.offset += size
+        size = size if as_utf8 < 0 else as_utf8
         self.account.read_bytes += size
-        self.account.overhead_bytes += size - len(content)
+        self.account.overhead_bytes += size - content
 
     @property
     def lag_bytes(self) -> int:
@@ -157,10 +199,12 @@ class LogFile:
         last: list[Assembled] = []
         if self._rest:
             rest, self._rest = self._rest, b""
-            self.offset += len(rest)
-            last = self._feed(rest + b"\n")
-            self.account.read_bytes -= 1
-            self.account.overhead_bytes -= 1
+            if self._torn is not None:  # the beginning of a character
+                text = self._utf8(rest)
+                self._account(len(rest), len(text), len(text))
+                last = self.assembler.feed([(*self._torn[:2], b"P", text)])
+            else:
+                last = self._feed(rest, b"\n")
         return last + self.assembler.flush("end")
 
     def close(self) -> None:

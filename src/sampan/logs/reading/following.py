@@ -19,6 +19,7 @@ import cbor2
 from sampan.logs.account import Account
 from sampan.logs.assembling import Assembled, Assembler, Joins
 from sampan.logs.reading.content import open_content
+from sampan.logs.reading.encodings import Encoding
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.finding import Roots, is_rotated
 from sampan.logs.reading.ledger import Position
@@ -60,10 +61,12 @@ class Following:
         *,
         make_joiner: Callable[[str], Callable[[], Joins]],
         format: str = "",
+        encoding_of: Callable[[str], Encoding | None] = lambda _: None,
         linger_seconds: float = LINGER_SECONDS,
         settling_seconds: float = SETTLING_SECONDS,
     ) -> None:
         self._roots, self._make, self._format, self._linger = roots, make_joiner, format, linger_seconds
+        self._encoding_of = encoding_of
         self._positions: dict[Key, Position] = {(position.device, position.inode): position for position in positions}
         """Where files are that are not open."""
         self.files: dict[Key, LogFile] = {}
@@ -143,7 +146,7 @@ class Following:
     def _open(self, path: str, key: Key) -> None:
         try:
             content, key = open_content(path)
-            file = LogFile(path, content, key, self._make(path), self._format)
+            file = LogFile(path, content, key, self._make(path), self._format, self._encoding_of(path))
         except OSError as error:
             if path not in self._failed:
                 self._failed.add(path)
@@ -174,7 +177,7 @@ class Following:
 
         def copied(other: str, fingerprint: bytes) -> bool:
             return (
-                len(fingerprint) >= TELLING_BYTES
+                len(fingerprint.lstrip(b"\0")) >= TELLING_BYTES
                 and file.fingerprint.startswith(fingerprint)
                 and Path(other).parent == path.parent
                 and (is_rotated(path.name, Path(other).name) or path.name == Path(other).name)

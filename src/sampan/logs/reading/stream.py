@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from sampan.logs.assembling import Joins, single
 from sampan.logs.joining import Joiner, Record
 from sampan.logs.reading.content import Content, open_content
+from sampan.logs.reading.encodings import Encoding
 from sampan.logs.reading.file import LogFile
 
 
@@ -34,7 +35,9 @@ class Pipe:
         pass
 
 
-def open_stream(path: str, format: str = "", make_joiner: Callable[[], Joins] = Joiner) -> LogFile:
+def open_stream(
+    path: str, format: str = "", make_joiner: Callable[[], Joins] = Joiner, encoding: Encoding | None = None
+) -> LogFile:
     """Open a file, or stdin for ``-``. Raises ``OSError``."""
     content: Content
     key = (0, 0)
@@ -42,14 +45,14 @@ def open_stream(path: str, format: str = "", make_joiner: Callable[[], Joins] = 
         content = Pipe(sys.stdin.fileno())
     else:
         content, key = open_content(path)
-    return LogFile(path, content, key, make_joiner, format)
+    return LogFile(path, content, key, make_joiner, format, encoding)
 
 
 def records_of(
-    path: str, format: str = "", make_joiner: Callable[[], Joins] = Joiner
+    path: str, format: str = "", make_joiner: Callable[[], Joins] = Joiner, encoding: Encoding | None = None
 ) -> Iterator[tuple[bytes, Record]]:
     """Yield the records of a file, or of stdin for ``-``. Raises ``OSError``."""
-    file = open_stream(path, format, make_joiner)
+    file = open_stream(path, format, make_joiner, encoding)
     try:
         while (records := file.read()) is not None:
             yield from single(records)
