@@ -13,6 +13,7 @@ import pytest
 from sampan.node import cri_pb2 as cri
 from sampan.node.container_config import container_config
 from sampan.node.oci_chain import Link, rows
+from sampan.node.process import Mounted as MountLine
 from sampan.node.runtime import Runtime, Unimplemented
 from sampan.node.runtime_network import dial, server_of
 from sampan.node.spdy import SpdyError
@@ -90,7 +91,7 @@ def test_a_chain_without_the_request_is_shown_all_the_same() -> None:
         seccomp=False, namespaces={"net": 7, "pid": 8}, node_namespaces={"net": 1, "pid": 2}, sandbox_namespaces={},
         read_only_root=False, mounted_over=frozenset(), app_armor="",
     )  # fmt: skip
-    root = process.Mounted("/", "/", False, "overlay", "overlay", "")
+    root = MountLine("/", "/", False, "overlay", "overlay", "")
     link = Link({}, {"name": "main"}, {}, oci, process, {}, {}, [root], "sh")
     found = {row.topic: row for row in rows(link)}
     assert {row.cri[0] for row in found.values()} == {"not kept by the runtime"}
