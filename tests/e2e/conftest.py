@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,9 @@ from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
 from .space import Space
 from .up_down_cluster import Cluster, new_cluster, unable
 
+BUILD_SECONDS = 600
+Helm = Callable[..., str]
+"""Arguments of helm, and variables of its environment; the exit code is to be ``code``."""
 APPLETS = "sh ls cat echo sleep true false env wget httpd nslookup id mount grep date hostname nc touch kill tail mkdir"
 
 
@@ -40,6 +46,29 @@ def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.sampan("down", "--name", cluster.name, check=False)
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm of the machine, else built from its Go module."""
+    found = shutil.which("helm")
+    if found is None:
+        if shutil.which("go") is None:
+            pytest.skip("there is neither Helm nor Go")
+        found = str(tmp_path_factory.mktemp("helm") / "helm")
+        words = ["go", "build", "-o", found, "helm.sh/helm/v4/cmd/helm"]
+        folder = Path(__file__).parents[2] / "examples/testing/helm"
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS)
+        assert done.returncode == 0, done.stderr
+
+    def run(*words: str, code: int = 0, **environment: str) -> str:
+        done = subprocess.run(
+            [found, *words], env={**os.environ, **environment}, capture_output=True, text=True, timeout=180
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
 
 
 @pytest.fixture

@@ -69,6 +69,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="addresses of pods, Services and the node: of IPv4 (the default), of IPv6, or of both",
     )
     parser.add_argument(
+        "--gateway",
+        choices=("sampan", "none"),
+        help="of real pods: Sampan's (the default), or none, for one that is installed as in any cluster",
+    )
+    parser.add_argument(
         "--api-port", type=int, metavar="PORT", help="port of the API on 127.0.0.1 (default: a free one)"
     )
 
@@ -98,6 +103,7 @@ def run(options: argparse.Namespace) -> int:
         endpoint,
         scheduler_config=scheduler,
         ip_family=options.ip_family,
+        gateway=options.gateway,
     )
     file = kubeconfig.user_file(options.kubeconfig)
 
@@ -276,6 +282,8 @@ def check(options: argparse.Namespace) -> None:
     if options.api_port is not None and not 0 < options.api_port < 65536:
         raise ClusterError(f"{options.api_port} is not a port", "a number from 1 to 65535")
     if options.pods != "real":
+        if options.gateway == "sampan":
+            raise ClusterError(f"--pods={options.pods} has no gateway", "--gateway is for real pods")
         if options.ip_family not in (None, "ipv4"):
             raise ClusterError(f"--pods={options.pods} has IPv4 only", "--ip-family is for real pods")
         return

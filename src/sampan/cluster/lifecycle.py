@@ -132,6 +132,7 @@ def choose(
     cri_endpoint: str | None = None,
     scheduler_config: str | None = None,
     ip_family: IPFamily | None = None,
+    gateway: str | None = None,
 ) -> Settings:
     """Return the settings of an existing cluster, or new ones with an index and ranges of its own, saved.
     What is None stays as it was.
@@ -164,6 +165,8 @@ def choose(
             if scheduler_config not in (None, settings.scheduler_config):
                 changed = {"scheduler_config": scheduler_config}
                 settings = _changed(settings, "other settings of its scheduler", "--scheduler-config", **changed)
+            if gateway not in (None, settings.gateway):
+                settings = _changed(settings, "another gateway", "--gateway", gateway=gateway)
             return settings
         index = _free_index(pods, ip_family or "ipv4")
         port = api_port or _free_port()
@@ -179,6 +182,7 @@ def choose(
             store_url=store_url or "",
             scheduler_config=scheduler_config or "",
             ip_family=ip_family or "ipv4",
+            gateway=gateway or "sampan",
         )
         check_sockets(settings)
         api_socket(settings).close()
@@ -365,7 +369,9 @@ def _follow(settings: Settings, follow: int, prepared: int, step: Step, wait_sec
     """Read the supervisor's progress until everything is ready."""
     import select
 
-    wanted = {"api"} if settings.pods != "real" else {"api", "node", "dns", "gateway"}
+    wanted = {"api"}
+    if settings.pods == "real":
+        wanted |= {"node", "dns"} | ({"gateway"} if settings.gateway == "sampan" else set())
     deadline = time.monotonic() + wait_seconds
     rest = b""
     trouble = ""

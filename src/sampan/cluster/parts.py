@@ -90,7 +90,7 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
         Part("api", api, warm=SHARED, imports=API),
         Part("node", node, warm=AGENT, imports=("sampan.node.agent",), leave_seconds=leave_seconds(settings)),
         Part("dns", dns, imports=("sampan.dns.server",)),
-        Part("gateway", gateway, imports=("sampan.gateway.agent",)),
+        *([Part("gateway", gateway, imports=("sampan.gateway.agent",))] if settings.gateway == "sampan" else []),
     ]
 
 

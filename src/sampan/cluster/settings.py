@@ -103,6 +103,8 @@ class Settings:
     """``--scheduler-config``: the path of a KubeSchedulerConfiguration."""
     ip_family: IPFamily = "ipv4"
     """``--ip-family``: dual is both, IPv4 the main one."""
+    gateway: str = "sampan"
+    """``--gateway``: none is for somebody else's."""
 
     # directories
     @property

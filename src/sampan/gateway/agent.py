@@ -36,6 +36,7 @@ from sampan.client.resources import (
 from sampan.gateway import infrastructure
 from sampan.gateway.databases import Databases
 from sampan.gateway.envoy import EnvoyConfig, run_envoy
+from sampan.gateway.health import serve_health
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
 from sampan.gateway.install import install
 from sampan.gateway.issuers import Issuer, Issuers
@@ -94,6 +95,10 @@ class GatewayConfig:
     starts_envoy: bool = True
     metrics_port: int = METRICS_PORT
     """Where Envoy's counters are served; 0: nowhere."""
+    health_port: int = 0
+    """Where it is told whether this is alive and ready; 0: nowhere."""
+    makes_kinds: bool = True
+    """Whether kinds that are missing are made; else they are waited for."""
 
     @property
     def reached_at(self) -> str:
@@ -111,9 +116,12 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
     connection = config.connection or load(config.kubeconfig)
     client = HttpClient(connection, agent="sampan-gateway")
     try:
-        await install(client)
+        await install(client, makes_kinds=config.makes_kinds)
         async with asyncio.TaskGroup() as group:
             agent = Agent(config, client, group)
+            if config.health_port:
+                health = serve_health(config.node_ip, config.health_port, lambda: agent.is_ready)
+                group.create_task(health, name="health")
             await agent.run(ready)
             if config.replica is not None:
                 try:
@@ -162,6 +170,7 @@ class Agent:
         """Ingress or IngressRoute → what its Events said last."""
         self._pushed: tuple[int, dict[str, str]] = (0, {})
         """The last push, and the versions of plugins that are live with it."""
+        self._running = False
         self.leads = config.replica is None
         """Whether it is for us to write statuses, Events and Services."""
         self.on_problem: Callable[[Object, str], None] = self._record_problem
@@ -200,7 +209,13 @@ class Agent:
         self._task(self._tell(), "status")
         self._task(self.events.run(), "events")
         self._task(self._follow(), "follow")
+        self._running = True
         ready()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the world is known, and Envoy has taken it, where there is one."""
+        return self._running and (self._envoy is None or self.ads.acknowledged >= 0)
 
     def _handler(self, kind: str) -> Handler:
         def changed(change: str, old: Object | None, new: Object) -> None:

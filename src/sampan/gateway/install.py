@@ -15,13 +15,13 @@ from sampan.gateway.kinds import resources as r
 from sampan.schema.objects import Object
 
 
-async def install(client: Client) -> None:
-    """Make what is missing; return when all kinds are served. Raises ``ApiError``."""
+async def install(client: Client, *, makes_kinds: bool = True) -> None:
+    """Make what is missing; return when all kinds are served. Raises ``ApiError``. Without ``makes_kinds`` they are waited
+    for."""
     first, *others = kinds.definitions()
-    await create_if_missing(
-        client, CUSTOM_RESOURCE_DEFINITIONS, first
-    )  # when the API listens, the others go side by side
-    await side_by_side(create_if_missing(client, CUSTOM_RESOURCE_DEFINITIONS, definition) for definition in others)
+    if makes_kinds:
+        await define(client, first)  # when the API listens, the others go side by side
+        await side_by_side(define(client, definition) for definition in others)
     await side_by_side(until_served(client, resource) for resource in r.DEFINED)
     spec = {"controllerName": r.CONTROLLER, "description": "Envoy with Python plugins, by Sampan"}
     gateway_class = {
@@ -41,6 +41,22 @@ async def install(client: Client) -> None:
     mesh = {"apiVersion": r.MESHES.api_version, "kind": r.MESHES.kind, "metadata": {"name": r.CLASS}}
     mesh_spec = {"controllerName": r.CONTROLLER, "description": "Routes of Services, without sidecars, by Sampan"}
     await create_if_missing(client, r.MESHES, {**mesh, "spec": mesh_spec})
+
+
+async def define(client: Client, definition: Object) -> None:
+    """Make a kind where it is missing. One of our own that is there from another version becomes this version's: what it
+    does not know is pruned."""
+    await create_if_missing(client, CUSTOM_RESOURCE_DEFINITIONS, definition)
+    if definition["spec"]["group"] != r.OWN_GROUP:
+        return
+    name = definition["metadata"]["name"]
+    there = await client.get(CUSTOM_RESOURCE_DEFINITIONS, name)
+    schemas = [
+        {version["name"]: version["schema"] for version in one["spec"]["versions"]} for one in (there, definition)
+    ]
+    if schemas[0] != schemas[1]:
+        change = {"spec": {"versions": definition["spec"]["versions"]}}
+        await client.patch(CUSTOM_RESOURCE_DEFINITIONS, name, change, type="merge")
 
 
 async def side_by_side(steps: Iterable[Coroutine[Any, Any, None]]) -> None:

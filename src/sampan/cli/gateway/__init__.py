@@ -10,8 +10,8 @@ import argparse
 
 from sampan.cli.verbs import add_verbs
 
-SUMMARY = "the gateway's tools: convert, plugin, plugins, run"
-VERBS = ("convert", "plugin", "plugins", "run")
+SUMMARY = "the gateway's tools: convert, crds, plugin, plugins, run"
+VERBS = ("convert", "crds", "plugin", "plugins", "run")
 FILES = {"run": "running"}
 """Verbs whose file has another name: a module ``run`` would take the place of the function."""
 

@@ -39,6 +39,8 @@ def run_replica(options: argparse.Namespace) -> int:
             connection=connection_of(None if options.kubeconfig == "in-cluster" else options.kubeconfig),
             owns_envoy=True,
             metrics_port=options.metrics_port,
+            health_port=options.health_port,
+            makes_kinds=options.kinds == "make",
             replica=Replica(
                 name=os.environ.get("POD_NAME") or socket.gethostname().lower(),
                 address=str(ip_address(options.advertise)),

@@ -33,6 +33,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("POD_IP", ""),
         help="with --kubeconfig: where the cluster reaches this machine's Envoy (default: $POD_IP)",
     )
+    parser.add_argument(
+        "--health-port",
+        type=int,
+        default=0,
+        metavar="PORT",
+        help="with --kubeconfig: /livez and /readyz for a kubelet's probes (default: nowhere)",
+    )
+    parser.add_argument(
+        "--kinds",
+        choices=("make", "there"),
+        default="make",
+        help="with --kubeconfig: make the kinds that are missing and bring Sampan's own up to date, or wait until they "
+        "are there (default: %(default)s; `sampan gateway crds` prints them)",
+    )
     parser.add_argument("--log-dir", metavar="DIR", help="of envoy.log and access.log (default: they are not kept)")
 
 
@@ -51,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
         from sampan.cli.gateway.replica import run_replica
 
         return run_replica(options)
+    if options.health_port or options.kinds != "make":
+        print("sampan: --health-port and --kinds are for --kubeconfig", file=sys.stderr)
+        return 2
     try:
         config = AloneConfig(
             directory=Path(options.config),

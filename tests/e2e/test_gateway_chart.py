@@ -1,0 +1,159 @@
+"""The gateway's Helm chart: judged by Helm, and installed in a cluster that has no gateway of its own, with real pods.
+
+The pods have busybox for an image, and the machine's Python with this sampan by volumes: no registry is needed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import Helm, busybox_archive
+from .eventually import eventually
+from .up_down_cluster import Cluster, new_cluster, unable
+
+ROOT = Path(__file__).parents[2]
+CHART = str(ROOT / "charts/gateway")
+OBJECTS = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: default}
+spec: {gatewayClassName: sampan, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: gateway.sampan.dev/v1alpha1
+kind: Plugin
+metadata: {name: hello, namespace: default}
+spec:
+  isolation: Process
+  source: |
+    def request(request):
+        return request.respond(200, "hello from the pod\\n")
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: hello, namespace: default}
+spec:
+  parentRefs: [{name: front}]
+  rules:
+    - filters: [{type: ExtensionRef, extensionRef: {group: gateway.sampan.dev, kind: Plugin, name: hello}}]
+      backendRefs: [{name: kubernetes, port: 443}]
+"""
+
+
+def rendered(helm: Helm, *words: str) -> dict[str, dict[str, Any]]:
+    """Return what the chart makes, by kind and name."""
+    text = helm("template", "gateway", CHART, "--namespace", "sampan-gateway", *words)
+    return {f"{one['kind']} {one['metadata']['name']}": one for one in yaml.safe_load_all(text) if one}
+
+
+def test_helm_finds_nothing_wrong(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+    assert "replicas" in helm("template", CHART, "--set", "replicas=0", code=1)
+    refused = helm("template", CHART, "--set", "replica=3", code=1)
+    assert "replica" in refused and "values don't meet the specifications" in refused
+
+
+def test_the_chart_has_the_rights_of_the_example(helm: Helm) -> None:
+    """One list of rights, in two places: that of the manifests is tried against an API that refuses what is not in it."""
+    manifests = yaml.safe_load_all((ROOT / "examples/gateway-anywhere/gateway.yaml").read_text())
+    example = {one["kind"]: one for one in manifests if "Role" in one["kind"]}
+
+    def rights(*roles: dict[str, Any]) -> set[tuple[str, str, str]]:
+        rules = [rule for role in roles for rule in role["rules"]]
+        return {
+            (group, resource, verb)
+            for rule in rules
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    made = rendered(helm)
+    name = "sampan-gateway-gateway"
+    assert rights(made[f"ClusterRole {name}"], made["Role gateway"]) == rights(example["ClusterRole"], example["Role"])
+    fewer = rendered(helm, "--set", "crds.install=false")
+    assert not any(group == "apiextensions.k8s.io" for group, *_ in rights(fewer[f"ClusterRole {name}"]))
+    assert "--kinds=there" in fewer["Deployment gateway"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "PodDisruptionBudget gateway" not in rendered(helm, "--set", "replicas=1")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if unable():
+        pytest.skip(unable())
+    directory = tmp_path_factory.mktemp("chart")
+    cluster = new_cluster(directory)
+    try:
+        cluster.up("--gateway", "none")
+        archive = directory / "busybox.tar"
+        busybox_archive(archive)
+        cluster.sampan("image", "load", "--name", cluster.name, str(archive))
+        yield cluster
+    finally:
+        cluster.sampan("down", "--name", cluster.name, check=False)
+
+
+def machine(values: Path) -> None:
+    """Write the values that give pods this machine's Python, and this sampan, instead of an image of it."""
+    folders = {"/usr", "/lib", "/lib64", "/bin", str(ROOT / "src"), sys.prefix, sys.base_prefix}
+    folders = {
+        str(Path(folder).resolve()) if folder not in ("/lib", "/lib64", "/bin") else folder for folder in folders
+    }
+    kept = sorted(one for one in folders if not any(one != other and one.startswith(f"{other}/") for other in folders))
+    kept = [folder for folder in kept if Path(folder).is_dir() and folder != "/bin"]
+    account = {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
+    content = {
+        "image": {"repository": "busybox", "tag": "1"},
+        "command": [sys.executable, "-m", "sampan.cli.main"],
+        "extraEnv": [{"name": "PYTHONPATH", "value": str(ROOT / "src")}, {"name": "PATH", "value": "/usr/bin:/bin"}],
+        "podSecurityContext": {**account, "fsGroup": None},
+        "securityContext": {"capabilities": {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]}},
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
+        "extraVolumes": [{"name": f"v{i}", "hostPath": {"path": folder}} for i, folder in enumerate(kept)],
+        "extraVolumeMounts": [
+            {"name": f"v{i}", "mountPath": folder, "readOnly": True} for i, folder in enumerate(kept)
+        ],
+    }
+    values.write_text(yaml.safe_dump(content))
+
+
+def test_the_chart_serves_in_a_real_cluster(helm: Helm, cluster: Cluster, tmp_path: Path) -> None:
+    values = tmp_path / "values.yaml"
+    machine(values)
+    words = ("--namespace", "sampan-gateway", "-f", str(values))
+    kubeconfig = str(cluster.kubeconfig)
+    helm("install", "gateway", CHART, *words, "--create-namespace", "--wait", "--timeout=150s", KUBECONFIG=kubeconfig)
+    (tmp_path / "objects.yaml").write_text(OBJECTS)
+    cluster.kubectl("apply", "-f", str(tmp_path / "objects.yaml"))
+
+    def address() -> str:
+        return cluster.kubectl("get", "gateway", "front", "-o", "jsonpath={.status.addresses[0].value}").strip()
+
+    eventually("the Gateway has an address", lambda: bool(address()), 60)
+    found = address()
+
+    def ask() -> tuple[int, str]:
+        connection = http.client.HTTPConnection(found, timeout=5)
+        try:
+            connection.request("GET", "/")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+    eventually("the plugin answers", lambda: ask() == (200, "hello from the pod\n"), 60)
+    slices = json.loads(cluster.kubectl("get", "endpointslices", "-l", "gateway.sampan.dev/replica", "-o", "json"))
+    assert len(slices["items"]) == 2, "each replica has one"
+    helm("upgrade", "gateway", CHART, *words, "--set", "replicas=1", "--wait", "--timeout=150s", KUBECONFIG=kubeconfig)
+    eventually("it answers on", lambda: ask() == (200, "hello from the pod\n"), 30)
+    helm("uninstall", "gateway", "--namespace", "sampan-gateway", "--wait", KUBECONFIG=kubeconfig)
+    eventually("nobody answers", lambda: ask()[0] == 0, 60)
