@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def enter(settings: Settings) -> bool:
     mount("none", "/", MS_REC | MS_SLAVE)
     # and go on into containers whose mountPropagation asks for that; those of Bidirectional ones come to us
     mount("none", "/", MS_REC | MS_SHARED)
-    if shutil.which("crun") and has_leftover_controllers():
+    if any(os.access(f"{folder}/crun", os.X_OK) for folder in os.get_exec_path()) and has_leftover_controllers():
         unmount(str(UNIFIED))
     return True
 
