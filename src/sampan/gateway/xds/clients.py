@@ -36,7 +36,6 @@ def manager_limits(settings: dict[str, Any]) -> dict[str, Any]:
             "max_concurrent_streams": {"value": STREAMS},
             "initial_stream_window_size": {"value": STREAM_WINDOW_BYTES},
             "initial_connection_window_size": {"value": CONNECTION_WINDOW_BYTES},
-            "allow_connect": True,  # WebSockets on a connection that others use too: RFC 8441
         },
         "internal_address_config": {"unix_sockets": False, "cidr_ranges": [NOBODY]},
         "request_headers_timeout": duration(settings.get("requestHeadersTimeout") or "1m"),

@@ -72,7 +72,7 @@ def connection_manager(
         **manager_limits(parameters.get("clients") or {}),
     }
     if http3:
-        manager |= {"codec_type": HTTP3, "http3_protocol_options": {"allow_extended_connect": True}}
+        manager |= {"codec_type": HTTP3, "http3_protocol_options": {}}
     if client_certificates:
         details = {"subject": {"value": True}, "dns": True, "uri": True}
         manager |= {"forward_client_cert_details": SANITIZE_SET, "set_current_client_cert_details": details}

@@ -76,7 +76,7 @@ core.HealthCheck: timeout=1:pb.Duration interval=2:pb.Duration unhealthy_thresho
 core.Http1ProtocolOptions:
 core.Http2ProtocolOptions: max_concurrent_streams=2:pb.UInt32Value initial_stream_window_size=3:pb.UInt32Value
     initial_connection_window_size=4:pb.UInt32Value allow_connect=5:bool
-core.Http3ProtocolOptions: allow_extended_connect=5:bool
+core.Http3ProtocolOptions:
 core.HttpProtocolOptions: idle_timeout=1:pb.Duration max_connection_duration=3:pb.Duration
     max_requests_per_connection=6:pb.UInt32Value headers_with_underscores_action=5:enum
     max_headers_count=2:pb.UInt32Value
