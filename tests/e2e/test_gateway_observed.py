@@ -2,72 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from grpclib.const import Cardinality, Handler
-from grpclib.server import Server
 
 from sampan.cluster.settings import Settings
-from sampan.gateway.xds.ads import Raw, RawCodec
 from sampan.gateway.xds.metrics import PORT
 
 from .eventually import eventually
 from .gateway_world import apply
+from .otlp import Collector
 from .up_down_cluster import Cluster
 
 NAMESPACE = "gateway-observed"
-EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-
-
-class Collector(threading.Thread):
-    """An OTLP collector that keeps the bytes of what it is sent."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(daemon=True)
-        self.address, self.port = address, 0
-        self.received: list[bytes] = []
-        self.ready = threading.Event()
-        self.loop = asyncio.new_event_loop()
-
-    def __mapping__(self) -> dict[str, Any]:
-        return {EXPORT: Handler(self.export, Cardinality.UNARY_UNARY, Raw, Raw)}
-
-    async def export(self, stream: Any) -> None:
-        message = await stream.recv_message()
-        self.received.append(message.content)
-        await stream.send_message(Raw(b""))
-
-    def run(self) -> None:
-        self.loop.run_until_complete(self.serve())
-
-    async def serve(self) -> None:
-        server = Server([self], codec=RawCodec())
-        await server.start(self.address, 0)
-        assert server._server is not None
-        self.port = server._server.sockets[0].getsockname()[1]
-        self.ending = asyncio.Event()
-        self.ready.set()
-        await self.ending.wait()
-        server.close()
-
-    def finish(self) -> None:
-        self.loop.call_soon_threadsafe(self.ending.set)
-        self.join(10)
 
 
 @pytest.fixture
 def collector(real_cluster: Cluster) -> Iterator[Collector]:
-    there = Collector(str(Settings.load(real_cluster.name).host_ip))
-    there.start()
-    assert there.ready.wait(10)
-    yield there
-    there.finish()
+    with Collector(str(Settings.load(real_cluster.name).host_ip)) as there:
+        yield there
 
 
 def objects(collector: Collector) -> list[dict[str, Any]]:
@@ -128,15 +84,13 @@ def test_requests_are_logged_traced_and_counted(real_cluster: Cluster, collector
             return any(json.loads(line) == {"code": 302, "host": "seen.example"} for line in lines)
 
         eventually("the request is in the access log", logged, 30)
-        eventually("its span is at the collector", lambda: any(b"seen.example" in r for r in collector.received), 30)
-        assert any(b"front" in content for content in collector.received)
+        eventually("its span is at the collector", lambda: bool(collector.spans), 30)
+        assert collector.spans[0]["resource"]["service.name"] == "front"
         connection = http.client.HTTPConnection(str(settings.node_ip), PORT, timeout=5)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
-        assert (
-            'envoy_http_downstream_rq_xx{envoy_response_code_class="3",envoy_http_conn_manager_prefix="gateway"}'
-            in text
-        )
+        labels = f'gateway_namespace="{NAMESPACE}",gateway_name="front",gateway_port="80"'
+        assert f'envoy_http_downstream_rq_xx{{envoy_response_code_class="3",{labels}}}' in text
         connection.request("GET", "/quitquitquit")
         assert connection.getresponse().status == 404
     finally:

@@ -1,7 +1,8 @@
 """Envoy as a child process: its bootstrap, its environment for Python plugins, and its restarts.
 
-It is started when the first Gateway is there. Stats are cut to those that are looked at, the admin interface is a Unix
-socket. When it dies it is started again after a pause; its configuration comes anew over ADS. Source: Envoy's bootstrap v3.
+It is started when the first Gateway is there. Stats are cut to those that are looked at (``stats.py``), the admin interface
+is a Unix socket. When it dies it is started again after a pause; its configuration comes anew over ADS. Source: Envoy's
+bootstrap v3.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sampan.gateway.stats import stats_config
+
 logger = logging.getLogger("sampan.gateway")
 
 LIBC = ctypes.CDLL(None)
@@ -26,15 +29,6 @@ END_SECONDS = 5.0
 """How long an Envoy that is ours may take to end."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
-STATS: list[dict[str, Any]] = [
-    *({"prefix": prefix} for prefix in ("server.", "listener_manager.", "cluster_manager.", "http.gateway.")),
-    {
-        "safe_regex": {
-            "regex": r"cluster\..*\.(upstream_rq_(total|[1-5]xx|active|retry|timeout)|upstream_cx_(active|connect_fail))"
-        }
-    },
-]
-"""What is counted: all of it would be half a gigabyte at some thousand clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,7 @@ def bootstrap(config: EnvoyConfig) -> dict[str, Any]:
         "layered_runtime": {
             "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 2000}}],
         },
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": STATS}}},
+        "stats_config": stats_config(),
     }
 
 
@@ -143,7 +137,7 @@ def start(config: EnvoyConfig) -> int:
     with (config.log_dir / "envoy.log").open("ab") as log:
         process = subprocess.Popen(
             command,
-            stdout=log,
+            stdout=None if config.owned else log,  # access logs, where they go to stdout, and nothing else
             stderr=log,
             stdin=subprocess.DEVNULL,
             env=environment(config),

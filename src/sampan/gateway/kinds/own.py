@@ -73,14 +73,29 @@ PLUGIN_STATUS = s.struct(
     liveSince={"type": "string", "format": "date-time"},
 )
 PARAMETERS_SPEC = s.struct(
-    accessLog=s.struct(
-        path=s.text(4096, 1, description="A file on the gateway's machine; without it, access.log beside envoy.log."),
-        format=s.text(4096, 1, description="Envoy's format string for a line."),
-        json={
-            "type": "object",
-            "additionalProperties": {"type": "string", "maxLength": 1024},
-            "description": "A JSON object a line: key → Envoy's format string.",
-        },
+    accessLog=s.rule(
+        s.struct(
+            path=s.text(
+                4096, 1, description="A file on the gateway's machine; without it, access.log beside envoy.log."
+            ),
+            format=s.text(4096, 1, description="Envoy's format string for a line."),
+            stdout=s.BOOLEAN | {"description": "To the gateway's standard output too, or in the place of a file."},
+            otlp={
+                **s.struct(
+                    ("backendRef",),
+                    backendRef=s.struct(("name",), **s.BACKEND_REF),
+                    serviceName=s.text(253, 1, default="sampan-gateway"),
+                ),
+                "description": "To a collector too, or in the place of a file: by OTLP over gRPC.",
+            },
+            json={
+                "type": "object",
+                "additionalProperties": {"type": "string", "maxLength": 1024},
+                "description": "A JSON object a line: key → Envoy's format string.",
+            },
+        ),
+        "!(has(self.format) && has(self.json))",
+        "format and json are two forms of one line: only one may be set",
     ),
     tracing=s.struct(
         ("backendRef",),
@@ -123,6 +138,10 @@ PARAMETERS_SPEC = s.struct(
             description="What is done with headers that have a _ in their name: to many servers they are those with a -, "
             "which the gateway sets and clients must not.",
         ),
+    ),
+    metrics=s.struct(
+        routes=s.BOOLEAN
+        | {"description": "Whether each rule of a route is counted, for each host name; it costs memory."}
     ),
     manyHosts={
         **s.BOOLEAN,

@@ -13,6 +13,7 @@ from sampan.gateway.kinds.resources import CONTROLLER, MIDDLEWARES_ANNOTATION, O
 from sampan.gateway.model.certificates import certificate
 from sampan.gateway.model.indexes import LISTENER_SETS
 from sampan.gateway.model.listeners import Entry, Listener, Parent, judge
+from sampan.gateway.model.observers import observer_problem
 from sampan.gateway.model.selectors import lets_in, selector_text
 from sampan.gateway.model.verdicts import Unresolved, Verdict
 from sampan.gateway.model.world import World, age_key, key_of
@@ -93,7 +94,7 @@ def gateway_model(world: World, key: str) -> GatewayModel | None:
     except Unresolved as error:
         accepted = error.verdict
     addresses, problem = addresses_of(spec)
-    resolved, client_certificate = RESOLVED, ""
+    resolved, client_certificate = observer_problem(world, parameters, key) or RESOLVED, ""
     reference = ((spec.get("tls") or {}).get("backend") or {}).get("clientCertificateRef")
     if reference:
         try:

@@ -9,7 +9,7 @@ dropped; one whose references lead nowhere answers 500. Source: Gateway API v1 H
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, attached, session
 from sampan.gateway.model import matches
@@ -22,6 +22,7 @@ from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.routes import Place, RouteId, RouteModel
 from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
 from sampan.gateway.model.world import World, age_key, key_of
+from sampan.gateway.stats import route_prefix
 from sampan.gateway.xds.encode import encode
 from sampan.schema.objects import Object
 
@@ -36,6 +37,21 @@ GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.htt
 NOTHING = ("", "")
 """No Middlewares of a Gateway."""
 EVERYTHING = {"http": {"path": {"type": "PathPrefix", "value": "/"}}, "grpc": {}}
+
+
+class Context(NamedTuple):
+    """What of a listener and its Gateway a route's meaning depends on."""
+
+    port: int
+    consumer: bool = False
+    """Whether only requests from pods of the route's own namespace are meant."""
+    secure: bool = False
+    """Whether the listener ends TLS."""
+    client_certificate: str = ""
+    gateway: tuple[str, str] = NOTHING
+    """Its key, and what it says of Middlewares for all its routes."""
+    counted: bool = False
+    """Whether each rule has metrics of its own."""
 
 
 @dataclass
@@ -57,28 +73,32 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     if found is None:
         return None
     route, parents = found
-    compiled: dict[tuple[int, str, bool, bool, tuple[str, str]], Compiled] = {}
+    compiled: dict[Context, Compiled] = {}
     namespace = key.partition("/")[0]
     places: dict[Place, tuple[Ranked, ...]] = {}
     filters: dict[str, frozenset[HttpFilter]] = {}
     for parent in parents:
         gateway = world.get("GatewayModel", parent.gateway)  # None for a Service
         for attachment in parent.attachments:
-            certificate = gateway.client_certificate if gateway is not None else ""
             listener = attachment.listener
-            says = (parent.gateway, gateway.middlewares) if gateway is not None and gateway.middlewares else NOTHING
-            context = listener.port, certificate, is_consumer(parent.gateway, namespace), listener.terminates, says
+            context = Context(listener.port, is_consumer(parent.gateway, namespace), listener.terminates)
+            if gateway is not None:
+                context = context._replace(
+                    client_certificate=gateway.client_certificate,
+                    gateway=(parent.gateway, gateway.middlewares) if gateway.middlewares else NOTHING,
+                    counted=bool((gateway.parameters.get("metrics") or {}).get("routes")),
+                )
             if context not in compiled:
-                compiled[context] = compile_rules(world, route, *context)
+                compiled[context] = compile_rules(world, route, context)
             table = attachment.listener.table(parent.gateway)
             filters[table] = filters.get(table, frozenset()) | frozenset(compiled[context].http_filters)
             for hostname in attachment.hostnames:
                 place = Place(table, attachment.listener.hostname, hostname)
                 places[place] = tuple(compiled[context].ranked)
     if not compiled:  # not attached: what is wrong with its references is told all the same
-        compiled[0, "", False, False, NOTHING] = compile_rules(world, route, 80, "", False, False, NOTHING)
-        compiled[0, "", False, False, NOTHING].clusters.clear()
-        compiled[0, "", False, False, NOTHING].secrets.clear()
+        nowhere = compiled[Context(80)] = compile_rules(world, route, Context(80))
+        nowhere.clusters.clear()
+        nowhere.secrets.clear()
     first = next(iter(compiled.values()))
     return RouteModel(
         RouteId(kind, key),
@@ -95,19 +115,8 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     )
 
 
-def compile_rules(
-    world: World,
-    route: Object,
-    port: int,
-    client_certificate: str,
-    consumer: bool,
-    secure: bool,
-    gateway: tuple[str, str],
-) -> Compiled:
-    """Return the Envoy routes of all rules, for listeners of that port and Gateways with that client certificate.
-
-    ``consumer``: only requests from pods of the route's own namespace are meant. ``secure``: the listener ends TLS.
-    ``gateway``: its key, and what it says of Middlewares for all its routes."""
+def compile_rules(world: World, route: Object, context: Context) -> Compiled:
+    """Return the Envoy routes of all rules, for one kind of listeners and Gateways."""
     result = Compiled()
     grpc = route["kind"] == "GRPCRoute"
     if grpc:
@@ -119,15 +128,18 @@ def compile_rules(
         try:
             ranked = []
             for index, match in enumerate(entries):
-                site = Site(world, route, rule, match, port, client_certificate, result.clusters, secure)
+                certificate, secure = context.client_certificate, context.secure
+                site = Site(world, route, rule, match, context.port, certificate, result.clusters, secure)
                 try:
                     envoy_match = to_match(match)
                 except Unsupported as error:
                     raise Unsupported(f"matches[{index}].{error}") from None
-                if consumer:
+                if context.consumer:
                     envoy_match.setdefault("headers", []).append(clients_match(world, site.namespace))
-                message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result, gateway)}
-                order = int(not consumer), *rank(match), age, route["kind"], number, index
+                message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result, context.gateway)}
+                if context.counted:
+                    message["stat_prefix"] = route_prefix(key, number)
+                order = int(not context.consumer), *rank(match), age, route["kind"], number, index
                 ranked.append(Ranked(order, encode(ROUTE, message)))
             result.ranked += ranked
         except Unsupported as error:

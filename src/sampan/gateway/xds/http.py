@@ -1,27 +1,19 @@
-"""The HTTP side of a listener: Envoy's connection manager with its filters, access log and tracing."""
+"""The HTTP side of a listener: Envoy's connection manager with its filters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sampan.gateway.filters.seam import HttpFilter
-from sampan.gateway.model.world import Surroundings
 from sampan.gateway.xds.clients import manager_limits
 from sampan.gateway.xds.scopes import OVERWRITE, TABLE_HEADER, scoped_routes
 from sampan.gateway.xds.tls import ADS_SOURCE
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
-FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
-OTLP = "envoy.config.trace.v3.OpenTelemetryConfig"
 HTTP3, KEEP_UNCHANGED, ADD_IF_ABSENT, SANITIZE_SET = 3, 1, 1, 3
-DEFAULT_LOG = (
-    '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% '
-    "%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% "
-    '"%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" "%ROUTE_NAME%"\n'
-)
 
 
 def http_filter(entry: HttpFilter, routes: str) -> dict[str, Any]:
@@ -47,9 +39,10 @@ def connection_manager(
     routes: str,
     filters: Iterable[HttpFilter],
     parameters: dict[str, Any],
-    surroundings: Surroundings,
     *,
-    tracing_cluster: str = "",
+    prefix: str = "gateway",
+    logs: Sequence[dict[str, Any]] = (),
+    tracing: dict[str, Any] | None = None,
     http3: bool = False,
     client_certificates: bool = False,
     scoped: bool = False,
@@ -60,7 +53,7 @@ def connection_manager(
     chain.append({"name": "envoy.filters.http.router", "typed_config": router})
     manager: dict[str, Any] = {
         "@type": HCM,
-        "stat_prefix": "gateway",
+        "stat_prefix": prefix,
         **(scoped_routes(routes) if scoped else {"rds": {"config_source": ADS_SOURCE, "route_config_name": routes}}),
         "http_filters": chain,
         "use_remote_address": {"value": True},
@@ -76,39 +69,11 @@ def connection_manager(
     if client_certificates:
         details = {"subject": {"value": True}, "dns": True, "uri": True}
         manager |= {"forward_client_cert_details": SANITIZE_SET, "set_current_client_cert_details": details}
-    log = access_log(parameters.get("accessLog"), surroundings)
-    if log is not None:
-        manager["access_log"] = [log]
-    if tracing_cluster:
-        manager["tracing"] = tracing(parameters["tracing"], tracing_cluster)
+    if logs:
+        manager["access_log"] = list(logs)
+    if tracing is not None:
+        manager["tracing"] = tracing
     return {"name": "http", "typed_config": manager}
-
-
-def access_log(settings: dict[str, Any] | None, surroundings: Surroundings) -> dict[str, Any] | None:
-    """Return the access log that GatewayParameters ask for, None when they ask for none."""
-    if settings is None:
-        return None
-    if settings.get("json"):
-        fields = {key: {"string_value": value} for key, value in settings["json"].items()}
-        log_format: dict[str, Any] = {"json_format": {"fields": fields}}
-    else:
-        line = settings.get("format") or DEFAULT_LOG
-        log_format = {"text_format_source": {"inline_string": line if line.endswith("\n") else line + "\n"}}
-    path = settings.get("path") or f"{surroundings.log_dir}/access.log"
-    return {"name": "file", "typed_config": {"@type": FILE_LOG, "path": path, "log_format": log_format}}
-
-
-def tracing(settings: dict[str, Any], cluster: str) -> dict[str, Any]:
-    """Return spans by OTLP over gRPC to a cluster."""
-    exporter = {
-        "@type": OTLP,
-        "grpc_service": {"envoy_grpc": {"cluster_name": cluster}, "timeout": {"seconds": 1}},
-        "service_name": settings.get("serviceName") or "sampan-gateway",
-    }
-    return {
-        "random_sampling": {"value": float(settings.get("samplingPercent", 100))},
-        "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": exporter},
-    }
 
 
 def static_manager(prefix: str, virtual_hosts: list[dict[str, Any]], filters: list[dict[str, Any]]) -> dict[str, Any]:

@@ -32,9 +32,7 @@ def resources(world: World, table: str, filters: Iterable[HttpFilter]) -> Iterat
         rest = [other for other in chain if other > entry]
         if any(is_middleware(other) for other in rest):
             rest += [other for other in chain if other.name == "table"]
-        manager = connection_manager(table, rest, {}, world.surroundings, scoped=bool(world.get("Scoped", table)))[
-            "typed_config"
-        ]
+        manager = connection_manager(table, rest, {}, scoped=bool(world.get("Scoped", table)))["typed_config"]
         manager = {key: value for key, value in manager.items() if key not in ("use_remote_address", "normalize_path")}
         manager |= {"stat_prefix": "inner", "forward_client_cert_details": ALWAYS_FORWARD_ONLY}
         yield CLUSTER, name, pipe_cluster(name, path, http2=True)

@@ -17,8 +17,10 @@ from sampan.gateway.model.hostnames import owner
 from sampan.gateway.model.listeners import Listener
 from sampan.gateway.model.routes import Share, Stream
 from sampan.gateway.model.world import World
+from sampan.gateway.stats import gateway_prefix
 from sampan.gateway.xds.clients import HANDSHAKE, listener_limits
-from sampan.gateway.xds.http import ROUTER, access_log, alternative_service, connection_manager, static_manager
+from sampan.gateway.xds.http import ROUTER, alternative_service, connection_manager, static_manager
+from sampan.gateway.xds.observing import access_logs, observers_of, tracing
 from sampan.gateway.xds.tls import downstream_socket, quic_socket
 from sampan.schema.objects import Object
 
@@ -53,14 +55,14 @@ def gateway_listener(
     if transport == "UDP":
         address["protocol"] = UDP
         return udp_listener(world, serving, result)
-    tracing = tracing_cluster(world, gateway, result)
+    result.clusters |= observers_of(gateway)
     if transport == "QUIC":
         address["protocol"] = UDP
-        return quic_listener(world, gateway, serving, tracing, result)
+        return quic_listener(world, gateway, serving, result)
     chains: list[dict[str, Any]] = []
     plain = [entry for entry in serving if entry.protocol == "HTTP"]
     if plain:
-        chains.append({"name": name, "filters": [manager(world, gateway, plain[0], tracing)]})
+        chains.append({"name": name, "filters": [manager(world, gateway, plain[0])]})
     for entry in serving:
         if entry.protocol == "HTTPS":
             socket = downstream_socket(entry, ["h2", "http/1.1"])
@@ -68,7 +70,7 @@ def gateway_listener(
                 {
                     "name": entry.table(gateway.key),
                     "filter_chain_match": server_name_match(entry.hostname),
-                    "filters": [manager(world, gateway, entry, tracing)],
+                    "filters": [manager(world, gateway, entry)],
                     "transport_socket": socket,
                 }
             )
@@ -98,7 +100,7 @@ def listener_name(gateway: str, port: int, transport: str) -> str:
 
 
 def quic_listener(
-    world: World, gateway: GatewayModel, serving: list[Listener], tracing: str, result: EnvoyListener
+    world: World, gateway: GatewayModel, serving: list[Listener], result: EnvoyListener
 ) -> EnvoyListener | None:
     """Fill in the listener for HTTP/3: the same tables of routes as over TCP, chosen by the same server names."""
     chains = []
@@ -109,7 +111,7 @@ def quic_listener(
                 {
                     "name": entry.table(gateway.key),
                     "filter_chain_match": match,
-                    "filters": [manager(world, gateway, entry, tracing, http3=True)],
+                    "filters": [manager(world, gateway, entry, http3=True)],
                     "transport_socket": quic_socket(entry),
                 }
             )
@@ -125,13 +127,11 @@ def mesh_listener(world: World, key: str, listener: Listener, envoy_port: int) -
     table = listener.table(key)
     filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
     address = {"address": world.surroundings.node_ip, "port_value": envoy_port}
-    chain = {"name": table, "filters": [connection_manager(table, filters, {}, world.surroundings)]}
+    chain = {"name": table, "filters": [connection_manager(table, filters, {})]}
     return {"name": table, "address": {"socket_address": address}, "filter_chains": [chain]}
 
 
-def manager(
-    world: World, gateway: GatewayModel, entry: Listener, tracing: str, *, http3: bool = False
-) -> dict[str, Any]:
+def manager(world: World, gateway: GatewayModel, entry: Listener, *, http3: bool = False) -> dict[str, Any]:
     table = entry.table(gateway.key)
     filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
     if gateway.http3 and entry.may_speak_quic:
@@ -140,24 +140,13 @@ def manager(
         table,
         filters,
         gateway.parameters,
-        world.surroundings,
-        tracing_cluster=tracing,
+        prefix=gateway_prefix(gateway.key, entry.port),
+        logs=access_logs(gateway, world.surroundings),
+        tracing=tracing(gateway, entry.id.name if entry.protocol == "HTTPS" else str(entry.port)),
         http3=http3,
         client_certificates=bool(entry.client_authorities),
         scoped=bool(world.get("Scoped", table)),
     )
-
-
-def tracing_cluster(world: World, gateway: GatewayModel, result: EnvoyListener) -> str:
-    """Return the cluster that spans go to, and note that it is used."""
-    settings = gateway.parameters.get("tracing")
-    if not settings:
-        return ""
-    reference = settings["backendRef"]
-    namespace = reference.get("namespace") or gateway.key.partition("/")[0]
-    ref = ClusterRef("Service", f"{namespace}/{reference['name']}", int(reference.get("port") or 4317), "h2")
-    result.clusters.add(ref)
-    return ref.name
 
 
 def server_name_match(hostname: str) -> dict[str, Any]:
@@ -209,9 +198,9 @@ def tcp_proxy(gateway: GatewayModel, shares: tuple[Share, ...], world: World) ->
         config["weighted_clusters"] = {"clusters": [{"name": name, "weight": weight} for name, weight in named]}
     else:
         config["cluster"] = named[0][0] if named else NOWHERE
-    log = access_log(gateway.parameters.get("accessLog"), world.surroundings)
-    if log is not None:
-        config["access_log"] = [log]
+    logs = access_logs(gateway, world.surroundings)
+    if logs:
+        config["access_log"] = logs
     return {"name": "tcp", "typed_config": config}
 
 

@@ -128,6 +128,10 @@ envoy.config.trace.v3.OpenTelemetryConfig: grpc_service=1:core.GrpcService http_
     service_name=2:string
 envoy.config.trace.v3.Tracing.Http: name=1:string typed_config=3:pb.Any
 envoy.extensions.access_loggers.file.v3.FileAccessLog: path=1:string log_format=5:core.SubstitutionFormatString
+envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig: grpc_service=9:core.GrpcService
+    resource_attributes=4:opentelemetry.proto.common.v1.KeyValueList body=2:opentelemetry.proto.common.v1.AnyValue
+    attributes=3:opentelemetry.proto.common.v1.KeyValueList log_name=10:string
+envoy.extensions.access_loggers.stream.v3.StdoutAccessLog: log_format=1:core.SubstitutionFormatString
 envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor:
     entries=1:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry token_bucket=2:envoy.type.v3.TokenBucket
 envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry: key=1:string value=2:string
@@ -183,6 +187,8 @@ envoy.type.http.v3.Cookie: name=1:string ttl=2:pb.Duration path=3:string
 envoy.type.http.v3.CookieAttribute: name=1:string value=2:string
 envoy.type.metadata.v3.MetadataKey: key=1:string path=2:*envoy.type.metadata.v3.MetadataKey.PathSegment
 envoy.type.metadata.v3.MetadataKey.PathSegment: key=1:string
+envoy.type.tracing.v3.CustomTag: tag=1:string literal=2:envoy.type.tracing.v3.CustomTag.Literal value=6:string
+envoy.type.tracing.v3.CustomTag.Literal: value=1:string
 envoy.type.v3.FractionalPercent: numerator=1:uint32 denominator=2:enum
 envoy.type.v3.HttpStatus: code=1:enum
 envoy.type.v3.Percent: value=1:double
@@ -235,6 +241,7 @@ hcm.HttpConnectionManager.SetCurrentClientCertDetails: subject=1:pb.BoolValue ce
 hcm.HttpConnectionManager.Tracing: random_sampling=4:envoy.type.v3.Percent overall_sampling=5:envoy.type.v3.Percent
     client_sampling=3:envoy.type.v3.Percent provider=9:envoy.config.trace.v3.Tracing.Http
     spawn_upstream_span=10:pb.BoolValue
+    custom_tags=8:*envoy.type.tracing.v3.CustomTag operation=11:string
 hcm.HttpConnectionManager.UpgradeConfig: upgrade_type=1:string
 hcm.HttpFilter: name=1:string typed_config=4:pb.Any config_discovery=5:core.ExtensionConfigSource disabled=7:bool
 hcm.Rds: config_source=1:core.ConfigSource route_config_name=2:string
@@ -389,6 +396,9 @@ matcher.RegexMatchAndSubstitute: pattern=1:matcher.RegexMatcher substitution=2:s
 matcher.RegexMatcher: regex=2:string
 matcher.StringMatcher: exact=1:string safe_regex=5:matcher.RegexMatcher prefix=2:string suffix=3:string
     contains=7:string ignore_case=6:bool
+opentelemetry.proto.common.v1.AnyValue: string_value=1:string
+opentelemetry.proto.common.v1.KeyValue: key=1:string value=2:opentelemetry.proto.common.v1.AnyValue
+opentelemetry.proto.common.v1.KeyValueList: values=1:*opentelemetry.proto.common.v1.KeyValue
 pb.BoolValue: value=1:bool
 pb.Empty:
 pb.Duration: seconds=1:int64 nanos=2:int32
