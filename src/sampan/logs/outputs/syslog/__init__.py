@@ -62,7 +62,8 @@ def make(name: str, options: Options) -> Output:
     if parts.scheme == "udp" and most > DATAGRAM_BYTES:
         raise OptionError(options.place("message_bytes"), f"a datagram has {DATAGRAM_BYTES} bytes at most")
     enterprise = options.text("enterprise_number", ENTERPRISE)
-    messages = Messages(facility, options.text("hostname", socket.gethostname()), enterprise, most)
+    hostname = options.text("hostname", socket.gethostname())
+    messages = Messages(facility, hostname, enterprise, most, bom=options.flag("bom", True))
     tls_options, timeout = options.inner("tls"), options.seconds("timeout", 30.0)
     transport: Transport
     if parts.scheme == "udp":

@@ -43,8 +43,11 @@ def name_of(value: str, longest: int) -> str:
 class Messages:
     """How records are written: ``facility`` by its number, ``hostname`` where the record's node is not known."""
 
-    def __init__(self, facility: int, hostname: str, enterprise: str = ENTERPRISE, most_bytes: int = 8192) -> None:
+    def __init__(
+        self, facility: int, hostname: str, enterprise: str = ENTERPRISE, most_bytes: int = 8192, *, bom: bool = True
+    ) -> None:
         self._facility, self._hostname, self._most = facility, hostname, most_bytes
+        self._bom = BOM if bom else b""
         self._stream, self._record = f"kubernetes@{enterprise}", f"record@{enterprise}"
 
     def of(self, delivery: Delivery, identity: str = "") -> Iterator[bytes]:
@@ -55,14 +58,14 @@ class Messages:
         stream = element(self._stream, stream_of(labels))
         told = told_of(record, identity)
         text = record.body.encode()
-        whole = b" ".join((head, (stream + element(self._record, told) or "-").encode(), BOM + text))
+        whole = b" ".join((head, (stream + element(self._record, told) or "-").encode(), self._bom + text))
         if len(whole) <= self._most:
             yield whole
             return
         room = max(self._most - len(head) - len(stream) - len(element(self._record, {**told, "part": "99999"})) - 8, 64)
         for number, piece in enumerate(pieces_of(text, room), 1):
             data = stream + element(self._record, {**told, "part": str(number)})
-            yield b" ".join((head, data.encode(), BOM + piece))
+            yield b" ".join((head, data.encode(), self._bom + piece))
 
     def _head(self, record: LogRecord, labels: Mapping[str, str]) -> bytes:
         time = written(record.time_unix_nano or record.observed_time_unix_nano)
