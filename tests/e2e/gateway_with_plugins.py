@@ -79,18 +79,9 @@ class Alone:
         self.directory.mkdir()
         self.log_dir = directory / "logs"
         gateway = {"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": self.port, "protocol": "HTTP"}]}
-        port = {"name": "http", "port": backend, "protocol": "TCP"}
+        self.backend("back", backend)
         self.write(
             "base",
-            named("v1", "Service", "back", ports=[{"name": "http", "port": 80}]),
-            {
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": {"name": "back", "labels": {"kubernetes.io/service-name": "back"}},
-                "addressType": "IPv4",
-                "ports": [port],
-                "endpoints": [{"addresses": ["127.0.0.1"]}],
-            },
             named("gateway.networking.k8s.io/v1", "Gateway", "gw", **gateway),
             route("plain"),
         )
@@ -109,9 +100,14 @@ class Alone:
         aside.write_text("\n---\n".join(json.dumps(obj) for obj in objects))
         aside.rename(self.directory / f"{file}.yaml")
 
-    def plugin(self, name: str, **spec: Any) -> None:
+    def backend(self, name: str, port: int, **more: str) -> None:
+        """Put a Service before a port of loopback."""
+        self.write(f"backend-{name}", *backend(name, port, **more))
+
+    def plugin(self, name: str, *, backend: str = "back", **spec: Any) -> None:
         """Put a Plugin and a route at ``/NAME`` in the place of those of that name."""
-        self.write(name, named("gateway.sampan.dev/v1alpha1", "Plugin", name, **spec), route(name, name))
+        plugin = named("gateway.sampan.dev/v1alpha1", "Plugin", name, **spec)
+        self.write(name, plugin, route(name, name, backend=backend))
 
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -168,12 +164,26 @@ def named(version: str, kind: str, name: str, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-def route(name: str, *plugins: str) -> dict[str, Any]:
+def backend(name: str, port: int, **more: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    return (
+        named("v1", "Service", name, ports=[{"name": "http", "port": 80, **more}]),
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4",
+            "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": ["127.0.0.1"]}],
+        },
+    )
+
+
+def route(name: str, *plugins: str, backend: str = "back") -> dict[str, Any]:
     references = [{"group": "gateway.sampan.dev", "kind": "Plugin", "name": one} for one in plugins]
     rule = {
         "matches": [{"path": {"type": "PathPrefix", "value": f"/{name}"}}],
         "filters": [{"type": "ExtensionRef", "extensionRef": reference} for reference in references],
-        "backendRefs": [{"name": "back", "port": 80}],
+        "backendRefs": [{"name": backend, "port": 80}],
     }
     return named("gateway.networking.k8s.io/v1", "HTTPRoute", name, parentRefs=[{"name": "gw"}], rules=[rule])
 

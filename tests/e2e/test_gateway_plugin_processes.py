@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -10,8 +11,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from grpclib.client import Channel, StreamStreamMethod
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.server import Server
+
+from sampan.gateway.xds.ads import Raw, RawCodec
 
 from .eventually import eventually
 from .gateway_with_plugins import Alone, alone, memory
@@ -73,6 +81,29 @@ kind = "processor"
 entry-point = "plugin:Everything"
 settings = {type = "object", required = ["mark"], properties = {mark = {type = "string"}}}
 """
+THROUGH = """
+class Through:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        await self.app(scope, receive, send)
+"""
+THROUGH_TOML = 'kind = "asgi"\nentry-point = "plugin:Through"\n'
+TRAILERS = """
+class Trailers:
+    async def request_body(self, exchange, chunks):
+        async for chunk in chunks:
+            yield chunk
+
+    async def response_body(self, exchange, chunks):
+        async for chunk in chunks:
+            yield chunk
+
+    def response_trailers(self, exchange, trailers):
+        trailers["x-end"] = trailers["x-end"] + ", seen"
+"""
+TRAILERS_TOML = 'kind = "processor"\nentry-point = "plugin:Trailers"\n'
 HOOK = """
 import os
 
@@ -195,9 +226,7 @@ def test_a_process_that_ends_in_a_body_ends_the_answer(gateway: Alone) -> None:
 def test_a_slow_client_holds_little_memory(gateway: Alone, tmp_path: Path, name: str) -> None:
     """200 MiB to a client that does not read: Envoy and the plugin hold some MiB, and stop."""
     if name == "wrap":
-        shout = "class Shout:\n    def __init__(self, app):\n        self.app = app\n\n"
-        shout += "    async def __call__(self, *asked):\n        await self.app(*asked)\n"
-        folder = directory(tmp_path / "shout", shout, 'kind = "asgi"\nentry-point = "plugin:Shout"\n')
+        folder = directory(tmp_path / "through", THROUGH, THROUGH_TOML)
         gateway.plugin("through", path=str(folder), isolation="Process")
         gateway.served("through")
         name = "through"
@@ -222,6 +251,70 @@ def settled(gateway: Alone, before: dict[int, int]) -> int:
             most, since = grown, time.monotonic()
         time.sleep(0.05)
     return most
+
+
+class Echo:
+    """A gRPC service: gives back what it gets, as it comes, and ends with a status and a trailer."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+
+    def __mapping__(self) -> dict[str, Handler]:
+        handler = Handler(self.echo, Cardinality.STREAM_STREAM, Raw, Raw)
+        return {f"/{name}/Echo": handler for name in self._names}
+
+    async def echo(self, stream: Any) -> None:
+        while (message := await stream.recv_message()) is not None:
+            await stream.send_message(message)
+            if message.content == b"end":
+                await stream.send_trailing_metadata(
+                    status=Status.ABORTED, status_message="as asked", metadata={"x-end": "yes"}
+                )
+                return
+
+
+@pytest.mark.parametrize("name", ["rpc-asgi", "rpc-processor"])
+async def test_grpc_streams_both_ways_with_its_trailers(gateway: Alone, tmp_path: Path, name: str) -> None:
+    sources = {"rpc-asgi": (THROUGH, THROUGH_TOML), "rpc-processor": (TRAILERS, TRAILERS_TOML)}
+    folder = directory(tmp_path / "plugin", *sources[name])
+    server = Server([Echo((name,))], codec=RawCodec())
+    await server.start("127.0.0.1", 0)
+    port = server._server.sockets[0].getsockname()[1]
+    gateway.backend("rpc", port, appProtocol="kubernetes.io/h2c")
+    gateway.plugin(name, backend="rpc", path=str(folder), isolation="Process")
+    channel = Channel("127.0.0.1", gateway.port, codec=RawCodec())
+    method: Any = StreamStreamMethod(channel, f"/{name}/Echo", Raw, Raw)
+
+    async def talk() -> tuple[list[bytes], Any]:
+        got = []
+        try:
+            async with method.open(timeout=10) as stream:
+                for text in (b"one", b"two", b"end"):
+                    await stream.send_message(Raw(text))
+                    answer = await stream.recv_message()  # before the next is sent
+                    got.append(answer.content)
+                await stream.end()
+                await stream.recv_trailing_metadata()
+        except GRPCError as error:
+            return got, (error.status, error.message, stream.trailing_metadata)
+        except StreamTerminatedError:  # a listener that changes lets its connections go
+            return [], None
+        return got, None
+
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            got, ended = await talk()
+            if len(got) == 3 or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.1)
+        assert got == [b"one", b"two", b"end"]
+        assert ended[:2] == (Status.ABORTED, "as asked")
+        assert ended[2]["x-end"] == ("yes" if name == "rpc-asgi" else "yes, seen")
+    finally:
+        channel.close()
+        server.close()
+        await server.wait_closed()
 
 
 def test_versions_are_swapped_and_no_request_fails(gateway: Alone) -> None:

@@ -38,6 +38,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, site: Path) -> Iterator[Al
     paths = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
     with alone(tmp_path_factory.mktemp("sources"), PYTHONPATH=paths) as served:
         yield served
+        assert "panicked" not in (served.log_dir / "envoy.log").read_text(), "a version that goes leaves nothing behind"
 
 
 def marks(gateway: Alone, name: str, mark: str) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import importlib
 import inspect
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -125,8 +126,23 @@ class Hook:
         return check_response(untouched, untouched.respond(500, f"plugin failed: {type(error).__name__}: {error}\n"))
 
 
+def let_loops_end() -> None:
+    """Let pyvoy end the loop of a version that is swapped out: it says how long to wait for the threads of the loop's
+    executor, which Python takes since 3.12. Before, its own thread would panic and keep the loop's descriptors open."""
+    if sys.version_info >= (3, 12):
+        return
+
+    async def shutdown_default_executor(loop: Any, timeout: float | None = None) -> None:
+        loop._executor_shutdown_called = True
+        if loop._default_executor is not None:  # what runs in it ends by itself
+            loop._default_executor.shutdown(wait=False)
+
+    setattr(asyncio.BaseEventLoop, "shutdown_default_executor", shutdown_default_executor)  # noqa: B010
+
+
 def host(package: str, version: str, deployment_json: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
+    let_loops_end()
     deployment = json.loads(deployment_json)
     if deployment["kind"] == "asgi":
         return asgi.application(package, deployment, Counters(deployment["key"], version), asgi.backend)
