@@ -24,6 +24,7 @@ from sampan.gateway.middlewares import (
     circuit_breaker,
     compress,
     content_type,
+    cors,
     csrf,
     digest_auth,
     encoded_characters,
@@ -36,6 +37,7 @@ from sampan.gateway.middlewares import (
     hooked,
     in_flight_req,
     ip_allow_list,
+    ip_white_list,
     jwt,
     oauth2,
     oidc,
@@ -50,8 +52,9 @@ from sampan.gateway.middlewares import (
     strip_prefix,
     strip_prefix_regex,
 )
-from sampan.gateway.model.verdicts import Unresolved, Unsupported
+from sampan.gateway.model.verdicts import MALFORMED, Unresolved, Unsupported, malformed
 from sampan.gateway.model.world import World
+from sampan.gateway.xds.encode import EncodingError
 from sampan.schema.objects import Object
 
 MIDDLEWARES: dict[str, ModuleType] = {
@@ -70,6 +73,7 @@ MIDDLEWARES: dict[str, ModuleType] = {
     "headers": headers,
     "inFlightReq": in_flight_req,
     "ipAllowList": ip_allow_list,
+    "ipWhiteList": ip_white_list,
     "passTLSClientCert": pass_tls_client_cert,
     "plugin": plugin,
     "rateLimit": rate_limit,
@@ -85,6 +89,7 @@ MIDDLEWARES: dict[str, ModuleType] = {
 OWN: dict[str, ModuleType] = {
     "apiKeyAuth": api_key_auth,
     "bandwidthLimit": bandwidth_limit,
+    "cors": cors,
     "csrf": csrf,
     "fault": fault,
     "geoip": geoip,
@@ -99,13 +104,16 @@ def issuer_of(spec: Object, namespace: str, world: World) -> Issuer | None:
     """Return the OpenID issuer that a Middleware has asked, None where it has none (or is not well: its routes tell that)."""
     try:
         return oidc.issuer_of(spec["oidc"] or {}, namespace, world) if set(spec) == {"oidc"} else None
-    except (Unsupported, Unresolved):
+    except (Unsupported, Unresolved, *MALFORMED):
         return None
 
 
 def databases_of(spec: Object) -> set[str]:
     """Return the paths of the databases that a Middleware names."""
-    return geoip.paths_of(spec["geoip"] or {}) if set(spec) == {"geoip"} else set()
+    try:
+        return geoip.paths_of(spec["geoip"] or {}) if set(spec) == {"geoip"} else set()
+    except MALFORMED:
+        return set()
 
 
 def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
@@ -122,6 +130,8 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
     if module is None:
         raise Unsupported(f"spec.{name}: this middleware is not served")
     settings = spec[name] or {}
+    if not isinstance(settings, dict):
+        raise Unsupported(f"spec.{name}: an object is expected")
     unknown = sorted(set(settings) - set(module.OPTIONS)) if module.OPTIONS is not None else []
     if unknown:
         raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served")
@@ -138,3 +148,5 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
             module.apply(settings, draft, site)
     except Unsupported as error:
         raise Unsupported(f"spec.{name}.{error}") from error
+    except (*MALFORMED, EncodingError) as error:
+        raise Unsupported(f"spec.{name}: {malformed(error)}") from error

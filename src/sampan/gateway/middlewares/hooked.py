@@ -13,7 +13,7 @@ from sampan.gateway.filters.hook import ask
 from sampan.gateway.filters.seam import Draft
 from sampan.gateway.hooks.app import app_name
 from sampan.gateway.middlewares import basic_auth, digest_auth, forward_auth, pass_tls_client_cert, redirect_regex
-from sampan.gateway.model.verdicts import Unresolved, Unsupported
+from sampan.gateway.model.verdicts import MALFORMED, Unresolved, Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
@@ -42,9 +42,9 @@ def hook_app(world: World, kind: str, key: str) -> str | None:
     module = HOOKED[names[0]]
     try:
         found: dict[str, Any] | None = module.settings_of(spec[names[0]] or {}, key.partition("/")[0], world)
-    except (Unsupported, Unresolved):
+        return None if found is None else app_name(module.HOOK, found)
+    except (Unsupported, Unresolved, *MALFORMED):
         return None
-    return None if found is None else app_name(module.HOOK, found)
 
 
 def apply(module: ModuleType, settings: Object, spec: Object, draft: Draft, world: World) -> bool:

@@ -9,6 +9,7 @@ secret and the key of the cookies come by SDS.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -53,6 +54,7 @@ COOKIES = {
     "oauth_nonce": "nonce",
     "code_verifier": "verifier",
 }
+OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 TIMEOUT = {"seconds": 10}
 CALLBACK, LOGOUT = "/oauth2/callback", "/oauth2/logout"
 
@@ -73,7 +75,10 @@ def trust_of(settings: Object, namespace: str) -> Trust:
     for name in tls:
         if name not in TLS_OPTIONS:
             raise Unsupported(f"tls.{name}: this option is not served")
-    return Trust(namespace, tls.get("caSecret") or "", bool(tls.get("insecureSkipVerify")))
+    secret = tls.get("caSecret") or ""
+    if not isinstance(secret, str) or (secret and not OBJECT_NAME.fullmatch(secret)):
+        raise Unsupported(f"tls.caSecret: {secret!r} is no name of a Secret")
+    return Trust(namespace, secret, bool(tls.get("insecureSkipVerify")))
 
 
 def apply(settings: Object, draft: Draft, site: Site, provider: Provider, scopes: list[str]) -> str:

@@ -66,6 +66,9 @@ def strategy_of(strategy: Object, at: str = "ipStrategy") -> dict[str, str]:
 
 def networks_of(texts: list[str], at: str) -> list[Network]:
     """Return the ranges of some texts; an address is one. Raises ``Unsupported``."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise Unsupported(f"{at}: {text!r} is no address or range")
     try:
         return [ipaddress.ip_network(text, strict=False) for text in texts]
     except ValueError as error:

@@ -11,13 +11,13 @@ from typing import Any
 from sampan.gateway.limits import descriptors
 from sampan.gateway.middlewares import access, limits
 from sampan.gateway.middlewares.ip_allow_list import ranges_of
-from sampan.gateway.model.verdicts import Unsupported
+from sampan.gateway.model.verdicts import MALFORMED, Unsupported, malformed
 from sampan.schema.objects import Object
 
 RBAC = "envoy.extensions.filters.network.rbac.v3.RBAC"
 RATE_LIMIT = "envoy.extensions.filters.network.ratelimit.v3.RateLimit"
 GRPC_LOG = "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig"
-MIDDLEWARES = {"ipAllowList": ("sourceRange",), "inFlightConn": ("amount",)}
+MIDDLEWARES = {"ipAllowList": ("sourceRange",), "ipWhiteList": ("sourceRange",), "inFlightConn": ("amount",)}
 """Name → options."""
 MOST = 1_000_000
 IDENTITY = "%DOWNSTREAM_REMOTE_ADDRESS%>%DOWNSTREAM_LOCAL_ADDRESS%@%START_TIME(%s.%9f)%"
@@ -32,13 +32,17 @@ def network_filter(spec: Object, counted_as: str) -> dict[str, Any]:
     ((name, settings),) = spec.items()
     if name not in MIDDLEWARES:
         raise Unsupported(f"spec.{name}: this middleware is not served")
+    if not isinstance(settings, dict | None):
+        raise Unsupported(f"spec.{name}: an object is expected")
     for option in settings or {}:
         if option not in MIDDLEWARES[name]:
             raise Unsupported(f"spec.{name}.{option}: this option is not served")
     try:
-        return allowed(settings or {}) if name == "ipAllowList" else counted(settings or {}, counted_as)
+        return counted(settings or {}, counted_as) if name == "inFlightConn" else allowed(settings or {})
     except Unsupported as error:
         raise Unsupported(f"spec.{name}.{error}") from error
+    except MALFORMED as error:
+        raise Unsupported(f"spec.{name}: {malformed(error)}") from error
 
 
 def allowed(settings: Object) -> dict[str, Any]:

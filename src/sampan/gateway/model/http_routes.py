@@ -20,10 +20,10 @@ from sampan.gateway.model.parents import attached_route
 from sampan.gateway.model.policies import traffic_policy
 from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.routes import Place, RouteId, RouteModel
-from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
+from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict, malformed
 from sampan.gateway.model.world import World, age_key, key_of
 from sampan.gateway.stats import route_prefix
-from sampan.gateway.xds.encode import encode
+from sampan.gateway.xds.encode import EncodingError, encode
 from sampan.schema.objects import Object
 
 ROUTE = "envoy.config.route.v3.Route"
@@ -144,6 +144,8 @@ def compile_rules(world: World, route: Object, context: Context) -> Compiled:
             result.ranked += ranked
         except Unsupported as error:
             result.dropped.append(f"rule {number}: {error}")
+        except EncodingError as error:
+            result.dropped.append(f"rule {number}: {malformed(error)}")
     return result
 
 

@@ -16,6 +16,16 @@ class Unsupported(Exception):
     """What cannot be served as it is written: the rule is dropped, and the route's status says so."""
 
 
+MALFORMED = (TypeError, KeyError, AttributeError, ValueError, IndexError)
+"""What code raises that reads settings of no expected form: no schema stands before it."""
+
+
+def malformed(error: Exception) -> str:
+    """Return what is wrong with settings, as code noticed it."""
+    text = f"{error!s} is missing" if isinstance(error, KeyError) else str(error)
+    return f"a value is not of the form that is expected: {text}"
+
+
 class Unresolved(Exception):
     """A reference that leads nowhere: the rule answers 500, and ``ResolvedRefs`` says so."""
 
