@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sampan.logs.reading.finding import Roots
 from tests.unit.logs.files import Bench
 
 LONG = [f"INFO line {number} of the one file that is here" for number in range(30)]
@@ -146,3 +147,12 @@ async def test_a_line_of_many_megabytes_comes_in_parts_that_are_all_of_it(bench:
     texts = await bench.end()
     assert (texts[0], "".join(texts[1:-1]), texts[-1]) == ("INFO a", line, "INFO b")
     assert len(texts) > 3
+
+
+def test_a_pattern_may_be_of_folders(tmp_path: Path) -> None:
+    for name in ("shop_web_1/main/0.log", "shop_web_1/main/0.txt", "other_x_2/main/0.log"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    roots = Roots([f"{tmp_path}/shop_*"])
+    assert list(roots.files()) == [f"{tmp_path}/shop_web_1/main/0.log"]
+    assert {f"{tmp_path}", f"{tmp_path}/shop_web_1", f"{tmp_path}/shop_web_1/main"} <= set(roots.folders())

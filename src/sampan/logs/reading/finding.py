@@ -24,18 +24,27 @@ class Roots:
         """Yield the paths of all files that are there now. What cannot be looked into is left out."""
         for path in self._paths:
             if glob.has_magic(path):
-                yield from (found for found in matching(path) if Path(found).is_file())
+                for found in matching(path):
+                    if Path(found).is_file():
+                        yield found
+                    else:
+                        yield from self._below(found)
             elif Path(path).is_dir():
-                for folder, _, names in os.walk(path, followlinks=False):
-                    yield from (str(Path(folder) / name) for name in names if self._wanted(name))
+                yield from self._below(path)
             else:
                 yield from (str(Path(path).parent / name) for name in siblings(Path(path)))
+
+    def _below(self, path: str) -> Iterator[str]:
+        for folder, _, names in os.walk(path, followlinks=False):
+            yield from (str(Path(folder) / name) for name in names if self._wanted(name))
 
     def folders(self) -> Iterator[str]:
         """Yield the folders where files may come and go."""
         for path in self._paths:
             if glob.has_magic(path):
                 yield from (str(found) for found in parents_of_pattern(path))
+                for found in matching(path):
+                    yield from (folder for folder, _, _ in os.walk(found, followlinks=False))
             elif Path(path).is_dir():
                 yield from (folder for folder, _, _ in os.walk(path, followlinks=False))
             elif Path(path).parent.is_dir():
