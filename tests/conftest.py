@@ -23,6 +23,7 @@ from hypothesis import settings
 
 from sampan.api.app import Api
 from sampan.api.server import ApiConfig, open_api
+from tests import foreign_server
 from tests.etcd_server import etcd, etcd_url  # noqa: F401  # fixtures
 
 if os.environ.get("SAMPAN_TEST_CONTAINERD"):
@@ -113,7 +114,7 @@ class ApiServer:
     """Of a member of system:masters."""
     pki_dir: Path
     authority: Authority
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | foreign_server.Kubernetes
 
     def user_kubeconfig(self, user: str, groups: tuple[str, ...] = ()) -> Path:
         """Return a kubeconfig of another user."""
@@ -162,8 +163,10 @@ uvloop.run(serve(config, lambda: print("ready", flush=True)))
 def start_api_server(
     directory: Path, *, store: bool = True, version: str = "1.37", flags: dict[str, object] | None = None
 ) -> ApiServer:
-    """Start an API server; the caller stops ``process``."""
+    """Start an API server; the caller stops ``process``. It is somebody else's where ``foreign_server`` is told one."""
     authority = Authority(directory / "pki")
+    if foreign_server.wanted():
+        return start_foreign(directory, authority, flags or {})
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     listener.set_inheritable(True)
     arguments = [
@@ -184,6 +187,15 @@ def start_api_server(
         raise RuntimeError(f"the API server ended with {process.wait()}")
     server = ApiServer(url, authority.directory / "admin.kubeconfig", authority.directory, authority, process)
     server.user_kubeconfig("admin", ("system:masters",))
+    return server
+
+
+def start_foreign(directory: Path, authority: Authority, flags: dict[str, object]) -> ApiServer:
+    kubernetes = foreign_server.start(directory, authority.directory, flags)
+    url = f"https://127.0.0.1:{kubernetes.port}"
+    server = ApiServer(url, authority.directory / "admin.kubeconfig", authority.directory, authority, kubernetes)
+    server.user_kubeconfig("admin", ("system:masters",))
+    kubernetes.start_others(server.kubeconfig)
     return server
 
 

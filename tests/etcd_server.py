@@ -33,6 +33,7 @@ class Etcd:
     peer_port: int
     scheme: str = "http"
     options: tuple[str, ...] = ()
+    program: str = "etcd"
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -41,7 +42,7 @@ class Etcd:
 
     def start(self) -> None:
         client, peer = f"{self.scheme}://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer_port}"
-        command = ["etcd", "--data-dir", str(self.directory), "--logger", "zap", "--log-level", "info"]
+        command = [self.program, "--data-dir", str(self.directory), "--logger", "zap", "--log-level", "info"]
         command += ["--listen-client-urls", client, "--advertise-client-urls", client]
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster"]
         command += [f"default={peer}", "--heartbeat-interval", "20", "--election-timeout", "200", *self.options]
@@ -74,10 +75,12 @@ def installed() -> bool:
 
 
 @contextmanager
-def running(directory: Path, options: tuple[str, ...] = (), scheme: str = "http") -> Iterator[Etcd]:
+def running(
+    directory: Path, options: tuple[str, ...] = (), scheme: str = "http", program: str = "etcd"
+) -> Iterator[Etcd]:
     """An etcd for as long as the context lasts."""
     for left in (2, 1, 0):
-        etcd = Etcd(directory, free_port(), free_port(), scheme, options)
+        etcd = Etcd(directory, free_port(), free_port(), scheme, options, program)
         try:
             etcd.start()
             break

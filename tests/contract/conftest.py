@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests import foreign_server
+from tests.conftest import start_api_server
+
 BIN = Path(__file__).parents[2] / ".venv" / "bin"
 
 
@@ -52,6 +55,11 @@ class Kubectl:
 @pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """kubectl of a running cluster whose one node is simulated."""
+    if foreign_server.wanted():
+        server = start_api_server(tmp_path_factory.mktemp("foreign"))
+        yield Kubectl(server.kubeconfig)
+        server.process.terminate()
+        return
     name = f"contract-{uuid.uuid4().hex[:6]}"
     kubeconfig = tmp_path_factory.mktemp("contract") / "kubeconfig"
     common = ["--name", name, "--kubeconfig", str(kubeconfig)]

@@ -6,9 +6,14 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import foreign_server
+from tests.conftest import start_api_server
 
 from .conftest import BIN, Kubectl
 
@@ -20,16 +25,10 @@ WEBHOOK = 'admission webhook "pods.pod-security.sampan.dev" denied the request'
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """kubectl of an API without the PodSecurity plugin, with the webhook beside it."""
     directory = tmp_path_factory.mktemp("webhook")
-    (directory / "api.yaml").write_text("disable-admission-plugins: PodSecurity\n")
-    kubectl = Kubectl(directory / "kubeconfig")
-    sampan, name = str(BIN / "sampan"), f"webhook-{uuid.uuid4().hex[:6]}"
-    common = ["--name", name, "--kubeconfig", str(kubectl.kubeconfig)]
-    up = [sampan, "up", "--pods=none", "--api-config", str(directory / "api.yaml"), *common]
-    (directory / "config.yaml").write_text("exemptions: {usernames: [root], namespaces: [spared]}\n")
-    serve = [sampan, "security", "webhook", "--config", str(directory / "config.yaml")]
-    try:
-        assert subprocess.run(up, capture_output=True, timeout=120).returncode == 0
-        beside = ["--kubeconfig", str(kubectl.kubeconfig)]
+    with without_plugin(directory) as kubectl:
+        sampan, beside = str(BIN / "sampan"), ["--kubeconfig", str(kubectl.kubeconfig)]
+        (directory / "config.yaml").write_text("exemptions: {usernames: [root], namespaces: [spared]}\n")
+        serve = [sampan, "security", "webhook", "--config", str(directory / "config.yaml")]
         subprocess.run(
             [sampan, "security", "webhook", "--exemptions", *beside], check=True, capture_output=True, timeout=60
         )
@@ -39,6 +38,23 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         served.terminate()
         assert served.wait(30) == 0
         assert "pod-security" not in kubectl("get", "validatingwebhookconfigurations")
+
+
+@contextmanager
+def without_plugin(directory: Path) -> Iterator[Kubectl]:
+    if foreign_server.wanted():
+        server = start_api_server(directory, flags={"disable-admission-plugins": "PodSecurity"})
+        yield Kubectl(server.kubeconfig)
+        server.process.terminate()
+        return
+    (directory / "api.yaml").write_text("disable-admission-plugins: PodSecurity\n")
+    kubectl = Kubectl(directory / "kubeconfig")
+    sampan, name = str(BIN / "sampan"), f"webhook-{uuid.uuid4().hex[:6]}"
+    common = ["--name", name, "--kubeconfig", str(kubectl.kubeconfig)]
+    up = [sampan, "up", "--pods=none", "--api-config", str(directory / "api.yaml"), *common]
+    try:
+        assert subprocess.run(up, capture_output=True, timeout=120).returncode == 0
+        yield kubectl
     finally:
         subprocess.run([sampan, "down", *common], capture_output=True, timeout=120)
 

@@ -156,6 +156,17 @@ def test_source_ranges_and_stale_datagrams(world: World, family: int) -> None:
 
 
 @FAMILIES
+def test_pods_go_on_by_the_router(world: World, family: int) -> None:
+    """Nobody tells them of the way past it, where no policy stands: IPv6 does, unless it is kept from it."""
+    for _ in range(2):
+        assert world.seen(world.pods[0], SECOND[family], 8080, 4) == {f"pod1 {FIRST[family]}"}
+        assert world.seen(world.pods[1], FIRST[family], 8080, 4) == {f"pod0 {SECOND[family]}"}
+    for pod in world.pods:
+        known = world.spaces.run(pod, "ip", f"-{(4, 6)[family]}", "neigh")
+        assert FIRST[family] not in known and SECOND[family] not in known, known
+
+
+@FAMILIES
 def test_policies_keep_traffic_here(world: World, family: int) -> None:
     elsewhere = slices(("192.0.2.55", "2001:db8:55::55"), nodeName="other")
     local = service("local", 12, balanced=True, node_port=30120, externalTrafficPolicy="Local")

@@ -21,6 +21,8 @@ from sampan.network import route_netlink
 from sampan.network.cni_call import INVALID_ENVIRONMENT, IO_FAILURE, NOT_AS_ADDED, Call, CniError, result
 from sampan.network.families import Address, family_of
 from sampan.network.netlink import NetlinkError
+from sampan.network.netns import entered
+from sampan.network.node_network import SYSCTL
 from sampan.network.pod_addresses import OUTER, mac_of
 from sampan.network.route_netlink import Link, Netlink
 
@@ -126,6 +128,15 @@ def connect(attachment: Attachment, bridge: int, netns: int) -> None:
                 route_netlink.add_route(family_of(address).anywhere, inner.number, gateway),
             ]
         pod.request(*requests)
+    _believe_no_redirects(netns, attachment.interface)
+
+
+def _believe_no_redirects(netns: int, interface: str) -> None:
+    """Have a pod keep to its routes: it knows its neighbours by the router alone. Raises ``OSError``."""
+    with entered(netns):
+        for place in ("ipv4/conf/all", f"ipv4/conf/{interface}", f"ipv6/conf/{interface}"):
+            with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+                (SYSCTL / place / "accept_redirects").write_text("0")
 
 
 def added(call: Call, attachment: Attachment, bridge: str) -> dict[str, Any]:

@@ -42,9 +42,15 @@ BASE = f"""table {FAMILY} {TABLE} {{
     ether type ip6 iifname . ether saddr . ip6 saddr @held-6 accept
     counter drop
   }}
+  chain output {{
+    type filter hook output priority 0; policy accept;
+    oifname @guarded icmp type redirect counter drop
+    oifname @guarded icmpv6 type nd-redirect counter drop
+  }}
 }}
 """
-"""``@nh,384,128`` is the address that an advertisement tells of, where no other header stands between."""
+"""The router must not tell pods of the shorter way past it (which it does in IPv6, whatever is asked of the kernel).
+``@nh,384,128`` is the address that an advertisement tells of, where no other header stands between."""
 
 
 class PodSources:
