@@ -17,6 +17,7 @@ SUBJECTS = (
     "workloads",
     "security",
     "gateway",
+    "plugins",
     "scheduling",
     "network",
     "policies",

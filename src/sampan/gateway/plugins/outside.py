@@ -46,27 +46,32 @@ HUNG = 1
 
 
 class Watchdog:
-    """Ends the process when the loop does not turn for too long while there are requests. Armed by each of them."""
+    """Ends the process when the loop does not turn for too long while there are requests. It is armed by the first, and
+    again each time the loop comes round, until one came round without any."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds + GRACE_SECONDS
         self._requests = 0
-        self._turning: asyncio.TimerHandle | None = None
+        self._is_armed = self._had_requests = False
 
     def begin(self) -> None:
         self._requests += 1
-        if self._requests == 1:
+        self._had_requests = True
+        if not self._is_armed:
+            self._is_armed = True
             self._turn()
 
     def end(self) -> None:
         self._requests -= 1
-        if self._requests == 0 and self._turning is not None:
-            self._turning.cancel()
-            faulthandler.cancel_dump_traceback_later()
 
     def _turn(self) -> None:
+        if not self._requests and not self._had_requests:
+            self._is_armed = False
+            faulthandler.cancel_dump_traceback_later()
+            return
+        self._had_requests = False
         faulthandler.dump_traceback_later(self._seconds, exit=True)
-        self._turning = asyncio.get_running_loop().call_later(self._seconds / 4, self._turn)
+        asyncio.get_running_loop().call_later(self._seconds / 4, self._turn)
 
 
 class GrpcStream:
@@ -202,6 +207,8 @@ async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
 
 
 def main() -> int:
+    import uvloop
+
     from sampan.gateway.envoy import end_with_parent
 
     end_with_parent()
@@ -212,7 +219,7 @@ def main() -> int:
     if memory:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory + LAST_BYTES))
     faulthandler.enable()
-    code = asyncio.run(serve(said))
+    code = uvloop.run(serve(said))
     sys.stderr.flush()
     os._exit(code)  # threads that a plugin left are not waited for
 
