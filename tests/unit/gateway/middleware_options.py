@@ -39,6 +39,7 @@ BASES: dict[str, Any] = {
     "stripPrefixRegex": {"regex": ["/a"]},
     "apiKeyAuth": {"secret": "users"},
     "bandwidthLimit": {"kibPerSecond": 5},
+    "cache": {},
     "cors": {"allowOrigins": ["https://a.example"]},
     "csrf": {},
     "fault": {"abort": {"status": 503}},
@@ -233,6 +234,10 @@ apiKeyAuth.secret: others
 bandwidthLimit.direction: Request
 bandwidthLimit.kibPerSecond: 7
 basicAuth.users: ["you:{SHA}AAAA"]
+cache.defaultTTL: 7
+cache.maxBodyKiB: 7
+cache.maxSizeMiB: 7
+cache.statusHeader: X-Cache
 cors.allowCredentials: true
 cors.allowHeaders: [X-A]
 cors.allowMethods: [PUT]

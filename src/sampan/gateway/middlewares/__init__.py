@@ -20,6 +20,7 @@ from sampan.gateway.middlewares import (
     bandwidth_limit,
     basic_auth,
     buffering,
+    cache,
     chain,
     circuit_breaker,
     compress,
@@ -89,6 +90,7 @@ MIDDLEWARES: dict[str, ModuleType] = {
 OWN: dict[str, ModuleType] = {
     "apiKeyAuth": api_key_auth,
     "bandwidthLimit": bandwidth_limit,
+    "cache": cache,
     "cors": cors,
     "csrf": csrf,
     "fault": fault,
