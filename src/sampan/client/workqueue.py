@@ -88,6 +88,14 @@ class WorkQueue:
         heapq.heappush(self._delayed, (due, key))
         self._set_timer()
 
+    def hurry(self) -> None:
+        """Have all keys that wait for a time handled now: the time of day by which it was reckoned has changed."""
+        due, self._due = self._due, {}
+        self._delayed.clear()
+        self._set_timer()
+        for key in due:
+            self.add(key)
+
     def retry(self, key: str) -> float:
         """Have a failed key handled again after its back-off; return the seconds."""
         failures = self._failures.get(key, 0)

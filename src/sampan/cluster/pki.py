@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 LIFETIME = datetime.timedelta(days=3650)
+BACKDATED = datetime.timedelta(days=1)
+"""How long before it is made a certificate is good: a clock that was ahead and is set right locks nobody out."""
 RENEWED_BEFORE = datetime.timedelta(days=30)
 """How long before its end ``up`` renews a certificate."""
 AGENTS = {"dns": "system:sampan-dns", "gateway": "system:sampan-gateway", "network": "system:sampan-network"}
@@ -79,7 +81,7 @@ def issue(
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sampan.api.quotas.usage import MEASURED
+from sampan.client.clock_jumps import follow_jumps
 from sampan.client.controller import Controller
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
@@ -201,8 +202,16 @@ async def run_these(client_for: ClientFor, make: Callable[[Informers, EventsOf],
                 recorders[component] = EventRecorder(client_for(component), component)
             return recorders[component]
 
-        for controller in make(informers, events_of):
+        made = make(informers, events_of)
+
+        def on_jump() -> None:
+            for controller in made:
+                if isinstance(controller, Controller):
+                    controller.queue.hurry()
+
+        for controller in made:
             group.create_task(controller.run(), name=controller.name)
+        group.create_task(follow_jumps(on_jump), name="clock")
         for component, recorder in recorders.items():
             group.create_task(recorder.run(), name=f"events-{component}")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampan.client.clock_jumps import follow_jumps
 from sampan.client.events import EventRecorder
 from sampan.client.http import HttpClient
 from sampan.client.informer import Informer
@@ -181,6 +182,7 @@ async def run(
         if static is not None:
             group.create_task(static, name="static-pods")
         group.create_task(node.follow_exits(), name="exits")
+        group.create_task(follow_jumps(node.on_clock), name="clock")
         group.create_task(patiently(plugins.run, "csi plugins"), name="csi-plugins")
         group.create_task(patiently(devices.run, "device plugins"), name="device-plugins")
         pods.add_handler(node.on_pod)

@@ -2,7 +2,8 @@
 
 It keeps nothing outside the cluster's directories: root, state, socket, CNI configuration, and its network namespaces
 too (``netns_mounts_under_state_dir``). Plugins that pods do not need are off, which saves memory and time.
-``restrict_oom_score_adj`` lets it work without CAP_SYS_RESOURCE. Source: containerd's CRI configuration, version 2.
+``restrict_oom_score_adj`` lets it work without CAP_SYS_RESOURCE; ``use_internal_loopback`` spares a plugin's process from
+containerd 2.0 on, and older ones do not know it. Source: containerd's CRI configuration, version 2.
 """
 
 from __future__ import annotations
@@ -98,6 +99,7 @@ oom_score = 0
     bin_dir = "{config.cni_dir}/bin"
     conf_dir = "{config.cni_dir}/net.d"
     max_conf_num = 1
+    use_internal_loopback = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "{snapshotter()}"
     default_runtime_name = "runc"

@@ -20,6 +20,10 @@ KINDS = {"configmaps": CONFIG_MAPS, "secrets": SECRETS}
 PATIENCE_SECONDS = 2.0
 """How long a pod waits for the first answer about what it uses; what is not there by then is missing for now."""
 
+LINGER_SECONDS = 60.0
+"""How long a ConfigMap that no pod uses any more is still watched: the next pod of its namespace uses the root CA, too, and a
+watch costs a TLS handshake."""
+
 Key = tuple[str, str, str]
 """Plural, namespace, name."""
 
@@ -67,10 +71,18 @@ class Materials:
     def _drop(self, uid: str, key: Key) -> None:
         users = self._users.get(key, set())
         users.discard(uid)
-        if not users:
-            self._users.pop(key, None)
-            _, task = self._informers.pop(key)
-            task.cancel()
+        if users:
+            return
+        self._users.pop(key, None)
+        if key[0] == "configmaps":
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end, key)
+        else:
+            self._end(key)
+
+    def _end(self, key: Key) -> None:
+        """End the watch of what nobody uses (any more)."""
+        if key not in self._users and (watched := self._informers.pop(key, None)) is not None:
+            watched[1].cancel()
 
     def _watch(self, key: Key) -> tuple[Informer, asyncio.Task[None]]:
         plural, namespace, name = key

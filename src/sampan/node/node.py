@@ -153,6 +153,11 @@ class Node:
             self.wake_all()  # what happened meanwhile
             asyncio.get_running_loop().call_later(RESUBSCRIBED_SECONDS, self.wake_all)
 
+    def on_clock(self) -> None:
+        """The clock on the wall was set: deadlines and the ends of tokens and certificates are reckoned anew."""
+        self.context.tokens.renew()
+        self.wake_all()
+
     def wake_all(self) -> None:
         """Have all workers look at the runtime. (A worker's own timer would be forgotten when it is woken earlier.)"""
         for worker in self.workers.values():

@@ -46,6 +46,10 @@ class Tokens:
         self._known[key] = (token, time.monotonic() + seconds * 0.8)
         return token
 
+    def renew(self) -> None:
+        """Have all tokens asked for anew when they are wanted next: by a clock that was set they may be over."""
+        self._known.clear()
+
     def forget(self, uid: str) -> None:
         """Drop the tokens of a pod that is gone."""
         for key in [key for key in self._known if key[0] == uid]:

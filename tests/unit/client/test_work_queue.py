@@ -69,3 +69,12 @@ async def test_every_waiting_worker_gets_a_key() -> None:
     for key in ("a", "b", "c"):
         queue.add(key)
     assert sorted(await asyncio.wait_for(asyncio.gather(*workers), 20)) == ["a", "b", "c"]
+
+
+async def test_keys_that_wait_are_hurried_when_the_clock_was_set() -> None:
+    queue = WorkQueue()
+    queue.add_after("later", 3600)
+    queue.add_after("sooner", 60)
+    queue.hurry()
+    assert {await queue.get(), await queue.get()} == {"later", "sooner"}
+    assert not len(queue)
