@@ -293,3 +293,29 @@ async def test_a_dead_output_does_not_hold_the_others(tmp_path: Path, monkeypatc
     await bench.agent.stop()
     assert remote.taken == [f"INFO {number}" for number in range(21)]
     assert bench.agent.totals.outputs["remote"].records == 21
+
+
+def test_a_full_disk_comes_free_when_all_is_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = reopened(tmp_path)
+    segments.append(b"x" * 100, 3)
+    real = os.pwrite
+
+    def full(descriptor: int, data: bytes, at: int) -> int:
+        if len(data) <= 30:
+            return real(descriptor, data, at)
+        if len(data) < 200:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, bytes(data)[:50], at)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space"):
+        segments.append(b"y" * 200, 1)
+    monkeypatch.undo()
+    assert (segments.end, read_all(segments)) == (3, [(0, b"x" * 100)])
+    segments.acknowledge(3)
+    assert list(tmp_path.glob("*.spool")) == []
+    assert segments.append(b"z", 1) == 4
+    segments.close()
+    segments = reopened(tmp_path)
+    assert read_all(segments) == [(3, b"z")]
+    segments.close()

@@ -103,6 +103,7 @@ class Segments:
             self._cut(max(mark, self.acknowledged))  # a number that was sent is not used again
         self.sending = min(max(self.sending, self.acknowledged), self.end)
         self.read_to = self.acknowledged
+        self._keep()  # while there is room: later it is written over
         self._drop_acknowledged()
         return self.end
 
@@ -175,6 +176,9 @@ class Segments:
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._writing, segment.size)
+            os.close(self._writing)
+            self._writing = -1  # a segment that nobody writes to goes when all in it is acknowledged
+            self._drop_acknowledged()
             raise
         self.end += count
         segment.end, segment.size = self.end, at

@@ -56,6 +56,9 @@ class Spooled:
 
     async def deliver(self, batch: Batch) -> int:
         """Return when the batch is on the disk; wait while there is no room. Raises ``Undelivered``: no disk, say."""
+        assert self._draining is not None
+        if self._draining.done():
+            self._draining.result()  # it cannot go on: say why
         packed = await asyncio.to_thread(pack, batch)
         if not self._segments.has_room(len(packed)):
             await self._wait_for_room(len(packed))
