@@ -5,6 +5,7 @@ Source: the OCI distribution specification 1.1 (pull), the token protocol of Doc
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import platform
@@ -66,19 +67,19 @@ class Registry:
         raise PluginError("the registry asks for other credentials")
 
     async def _authorize(self, challenge: str) -> None:
-        from aiohttp import BasicAuth
-
-        basic = BasicAuth(self._user, self._password) if self._user else None
+        pair = base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
+        basic = f"Basic {pair}" if self._user else ""
         if challenge.lower().startswith("basic"):
-            if basic is None:
+            if not basic:
                 raise PluginError("the registry asks for credentials: spec.image.secretRef")
-            self._authorization = basic.encode()
+            self._authorization = basic
             return
         said = dict(CHALLENGE.findall(challenge))
         if not challenge.lower().startswith("bearer") or "realm" not in said:
             raise PluginError(f"the registry asks for credentials in a way that is not known: {challenge}")
         asked = {name: said[name] for name in ("service", "scope") if name in said}
-        async with self._session.get(said["realm"], params=asked, auth=basic) as answer:
+        headers = {"authorization": basic} if basic else {}
+        async with self._session.get(said["realm"], params=asked, headers=headers) as answer:
             if answer.status != 200:
                 raise PluginError(f"the registry's token service answers {answer.status} {answer.reason}")
             token = await answer.json(content_type=None)

@@ -1,0 +1,146 @@
+"""Files of plugins out of layers, archives, modules; what a registry says; what is refused."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sampan.gateway.plugins.content import content_of
+from sampan.gateway.plugins.manifest import PluginError
+from sampan.gateway.plugins.sources import image, source_of
+from sampan.gateway.plugins.sources.seam import Fetched
+from sampan.gateway.plugins.wasm import MAGIC, abi_of
+
+
+def layer(*entries: tuple[str, bytes | None]) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, data in entries:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data or b"")
+            entry.type = tarfile.REGTYPE if data is not None else tarfile.SYMTYPE
+            tar.addfile(entry, io.BytesIO(data or b""))
+    return content.getvalue()
+
+
+def test_layers_lie_over_each_other() -> None:
+    files: dict[str, bytes] = {}
+    image.apply(files, layer(("./p/a.py", b"1"), ("p/b/c.py", b"2"), ("p/b/d.py", b"3"), ("q/x", b"4")), "", "p/")
+    assert set(files) == {"p/a.py", "p/b/c.py", "p/b/d.py"}, "what is elsewhere is not kept"
+    image.apply(
+        files, gzip.compress(layer(("p/.wh.a.py", b""), ("p/b/.wh..wh..opq", b""), ("p/b/e.py", b"5"))), "", "p/"
+    )
+    assert files == {"p/b/e.py": b"5"}
+    image.apply(files, layer(("p/link", None)), "", "p/")
+    assert files == {"p/b/e.py": b"5"}
+    with pytest.raises(PluginError, match="application/zstd cannot be read"):
+        image.apply(files, b"\x28\xb5\x2f\xfd....", "application/zstd", "")
+
+
+@given(st.binary(max_size=60))
+@example(b"\x07\xff\xff\xff\xff\x0f")
+@example(b"\x07\x05\x01\x02\xff\xff\x00\x00")
+def test_what_is_no_module_is_refused(data: bytes) -> None:
+    for content in (data, MAGIC + data):
+        with pytest.raises(PluginError, match=r"x\.wasm: "):
+            abi_of("x.wasm", content)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "words"),
+    [
+        (
+            {"isolation": "Shared"},
+            "processor",
+            "spec.isolation: Invalid value: a plugin of the kind processor can only be",
+        ),
+        ({"memory": "100Mi"}, "hook", "spec.memory: Forbidden: only a process of its own"),
+        (
+            {"memory": "10Mi", "isolation": "Process"},
+            "hook",
+            "spec.memory: Invalid value: a process needs 64Mi at least",
+        ),
+        ({"memory": "lots", "isolation": "Process"}, "hook", "spec.memory: Invalid value: quantities must match"),
+    ],
+)
+def test_isolation_and_memory(spec: dict[str, Any], kind: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text("")
+    (tmp_path / "plugin.toml").write_text(f'kind = "{kind}"\n')
+    with pytest.raises(PluginError) as refused:
+        content_of("shop/p", {"spec": {"path": str(tmp_path), **spec}})
+    assert str(refused.value).startswith(words)
+
+
+def test_an_installed_package_has_its_manifest_in_it() -> None:
+    files = {"acme/geo/plugin.toml": b'factory = "plugin:make"\n', "acme/geo/plugin.py": b"", "acme/__init__.py": b""}
+    found = content_of("shop/p", {"spec": {"installed": "geo"}}, None, Fetched(files, "acme 1.0", "acme.geo"))
+    assert (found.package, found.revision, found.deployment.isolation) == ("acme.geo", "acme 1.0", "Process")
+    assert found.deployment.entry_point == "plugin:make" and found.deployment.factory
+
+
+async def test_a_registry_that_wants_a_token(tmp_path: Path) -> None:
+    """As Docker's does: a challenge, a token service with the credentials of the Secret, an index, a manifest, a blob."""
+    blob = layer(("plugin.py", b"x"), ("../out.py", b"y"), (".git/config", b"z"))
+    blobs = {digest(blob): blob}
+    manifest = json.dumps({"layers": [{"digest": digest(blob), "mediaType": "application/tar"}]}).encode()
+    platforms = [{"digest": digest(manifest), "platform": {"architecture": "amd64"}}]
+    index = json.dumps({"manifests": [*platforms, {"digest": digest(manifest), "platform": {"architecture": "arm64"}}]})
+    documents = {"v1": index.encode(), digest(manifest): manifest, "wrong": b"{}"}
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path == "/token":
+            assert request.headers["authorization"] == "Basic " + base64.b64encode(b"ann:secret").decode()
+            assert request.query["scope"] == "repository:team/mark:pull"
+            return web.json_response({"token": "t"})
+        if request.headers.get("authorization") != "Bearer t":
+            challenge = f'Bearer realm="{base}/token",service="here",scope="repository:team/mark:pull"'
+            return web.Response(status=401, headers={"www-authenticate": challenge})
+        last = request.path.rpartition("/")[2]
+        found = blobs.get(last) or documents.get(last)
+        return web.Response(body=found) if found else web.Response(status=404)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    base = f"http://127.0.0.1:{port}"
+    auths = {f"127.0.0.1:{port}": {"username": "ann", "password": "secret"}}
+    secret = {"data": {".dockerconfigjson": base64.b64encode(json.dumps({"auths": auths}).encode()).decode()}}
+    try:
+        spec = {"image": {"reference": f"127.0.0.1:{port}/team/mark:v1", "secretRef": {"name": "s"}}}
+        source = source_of(spec, tmp_path, secret)
+        assert source is not None and await source.cached() is None
+        found = await source.fetch()
+        assert (found.files, found.revision) == ({"plugin.py": b"x"}, digest(manifest))
+        blobs.clear()
+        again = await source.fetch()
+        assert again == found, "the layer is kept"
+        later = source_of(spec, tmp_path, None)
+        assert later is not None and await later.cached() == found
+        with pytest.raises(PluginError, match=r"spec\.image\.secretRef\.name: Secret s does not exist"):
+            await later.fetch()
+        documents[digest(manifest)] = b"{}"
+        with pytest.raises(PluginError, match="what the registry gave for sha256:"):
+            await source.fetch()
+    finally:
+        await runner.cleanup()
+
+
+def digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
