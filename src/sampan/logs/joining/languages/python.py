@@ -33,7 +33,10 @@ WITHIN = rb"\s+(?![+] Exception Group )\S"
 GROUP_LINE = rb"\s+(?:[|]|[+](?! Exception Group ))"
 WITHIN_LINE = rb"[ \t]++(?![+] Exception Group )\S"
 RAISED_LINE = rb"[A-Za-z_][\w.<>]*+(?::|(?=\n))"
-CHAIN_LINE = rb"During handling of the above exception, |The above exception was the direct cause of "
+CHAIN_LINE = (
+    rb"During handling of the above exception, another exception occurred:(?=\n)|"
+    rb"The above exception was the direct cause of the following exception:(?=\n)"
+)
 TRACEBACK_LINE = rb"Traceback \(most recent call last\):(?=\n)"
 GROUP_LINES = rb"[ \t]++(?:[|]|[+](?! Exception Group ))"
 
