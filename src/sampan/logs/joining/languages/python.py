@@ -30,6 +30,8 @@ PREAMBLE = (
 )
 WITHIN = rb"\s+(?![+] Exception Group )\S"
 """An indented line, but for the beginning of a group."""
+DUMPED = rb"\s+(?![+] Exception Group )(?!File \".*\", line \d+\s*$)\S"
+"""Frames of a dump say in which function they are; the place of a syntax error says none, and begins a record."""
 GROUP_LINE = rb"\s+(?:[|]|[+](?! Exception Group ))"
 WITHIN_LINE = rb"[ \t]++(?![+] Exception Group )\S"
 RAISED_LINE = rb"[A-Za-z_][\w.<>]*+(?::|(?=\n))"
@@ -61,7 +63,7 @@ LANGUAGE = Language(
             Step(INDENTED, "preamble"),
         ),
         "preamble_gap": (Step(rb"(?:Current thread|Thread) 0x", "dump"), Step(TRACEBACK, "frames")),
-        "dump": (Step(WITHIN, "dump"), Step(BLANK, "dump_gap")),
+        "dump": (Step(DUMPED, "dump"), Step(BLANK, "dump_gap")),
         "dump_gap": (Step(rb"(?:Current thread|Thread) 0x|Extension modules: ", "dump"),),
         "frames": (
             Step(WITHIN, "frames"),
