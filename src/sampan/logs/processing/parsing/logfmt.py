@@ -45,10 +45,11 @@ def pairs(text: str) -> dict[str, Value] | None:
             return None
         key, quoted, bare = found.groups()
         value: Value = unescaped(quoted) if quoted is not None else bare if bare is not None else True
-        if key in values:
-            before = values[key]
-            value = [*before, value] if isinstance(before, list) else [before, value]
-        values[key] = value
+        before = values.get(key)
+        if isinstance(before, list):
+            before.append(value)
+        else:
+            values[key] = value if before is None else [before, value]
         at = found.end()
     return values or None
 
