@@ -1,7 +1,7 @@
 # The one interface for developers. Every target sets up what it needs first; run again, it costs nothing.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: setup demo test check bench docs proto lock conformance-gateway
+.PHONY: setup demo test check bench docs proto lock conformance-gateway foreign
 
 setup:
 	@scripts/setup
@@ -28,6 +28,10 @@ docs: setup
 # the official suite of Gateway API, in a cluster of its own (needs Go); its words: T="--test HTTPRouteWeight --keep"
 conformance-gateway: setup
 	@.venv/bin/python tests/conformance/gateway/run.py $(T)
+
+# our agents beside a Kubernetes that is not ours: KUBE_APISERVER=/path/to/kube-apiserver make foreign (docs/foreign-kubernetes.md)
+foreign: setup
+	@scripts/foreign-kubernetes $(T)
 
 proto: setup
 	scripts/proto

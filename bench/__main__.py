@@ -20,6 +20,7 @@ SUBJECTS = (
     "plugins",
     "scheduling",
     "network",
+    "proxies",
     "policies",
     "dns",
     "memory",
