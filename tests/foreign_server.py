@@ -1,7 +1,7 @@
 """A real Kubernetes for tests that must hold beside another's API: etcd, kube-apiserver and what else of it there is.
 
-``KUBE_APISERVER`` names the program; ``kube-controller-manager``, ``kube-scheduler`` and ``etcd`` are run where they lie beside it. With it set,
-``start_api_server`` (``tests/conftest.py``) and the suites on it have this API in place of ours.
+``KUBE_APISERVER`` names the program; ``kube-controller-manager``, ``kube-scheduler`` and ``etcd`` are run where they lie
+beside it. With it set, ``start_api_server`` (``tests/conftest.py``) and the suites on it have this API in place of ours.
 """
 
 from __future__ import annotations
