@@ -103,6 +103,20 @@ def test_the_life_of_an_image(images: Images, registry: str, tmp_path: Path) -> 
         assert time.monotonic() < deadline, "its container is still there"
         time.sleep(0.05)
     assert "docker.io/team/web:3" in images("prune", "--all", "--dry-run")
+    volume = {"name": "web", "image": {"reference": "team/web:3", "pullPolicy": "Never"}}
+    reader = {"name": "main", "image": "nobody:1", "imagePullPolicy": "Never"}
+    wants = {
+        "spec": {
+            "volumes": [volume],
+            "containers": [{**reader, "volumeMounts": [{"name": "web", "mountPath": "/web"}]}],
+        }
+    }
+    overrides = ("--image=nobody:1", f"--overrides={json.dumps(wants)}")
+    images.cluster.kubectl("run", "has-a-volume", *overrides)
+    assert "docker.io/team/web:3" not in images("prune", "--all", "--dry-run"), "a pod has it as a volume"
+    assert "is used by default/has-a-volume/web" in images("rm", "team/web:3", check=False)
+    images.cluster.kubectl("delete", "pod", "has-a-volume", "--grace-period=0", "--force")
+    images.cluster.kubectl("wait", "pod/has-a-volume", "--for=delete", "--timeout=20s")
     assert "docker.io/team/web:3" in images.names()
     assert images("rm", "team/web:3").strip() == "removed docker.io/team/web:3"
 

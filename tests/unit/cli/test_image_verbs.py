@@ -11,7 +11,7 @@ import pytest
 from sampan.cli.image.build import bases
 from sampan.node import cri_pb2 as cri
 from sampan.node.image_transfer import credentials, is_loopback
-from sampan.node.image_uses import Held, held
+from sampan.node.image_uses import Held, held, volume_users
 from sampan.node.images import imported
 
 DOCKERFILE = """
@@ -83,6 +83,14 @@ def test_who_uses_an_image() -> None:
         cri.Image(id="sha256:a", repo_tags=["web:1"], size=5),
         cri.Image(id="sha256:p", repo_tags=["sampan.dev/pause:1"]),
     ]
-    found = {one.id: one for one in held(listed, containers)}
+    volumes = [
+        {"name": "v", "image": {"reference": "x@sha256:" + 32 * "1"}},
+        {"name": "w", "image": {"reference": "tool"}},
+    ]
+    pod = {"metadata": {"namespace": "shop", "name": "reads"}, "spec": {"volumes": volumes}}
+    ended = {"metadata": {"namespace": "shop", "name": "old"}, "spec": pod["spec"], "status": {"phase": "Succeeded"}}
+    listed.append(cri.Image(id="sha256:t", repo_tags=["docker.io/library/tool:latest"]))
+    found = {one.id: one for one in held(listed, containers, volume_users([pod, ended]))}
+    assert found["sha256:t"].users == ["shop/reads/w"] and found["sha256:t"].needed
     assert found["sha256:a"] == Held("sha256:a", ["web:1"], 5, ["shop/web/c"])
     assert [found[f"sha256:{name}"].needed for name in "abp"] == [True, False, True]

@@ -88,7 +88,7 @@ class Buildah:
 
 def give_bases(options: argparse.Namespace, buildah: Buildah, dockerfile: Path) -> None:
     """Hand the images to buildah that the Dockerfile begins with and the cluster has."""
-    held = holding.ask(options, holding.holdings)
+    held = holding.ask(options, lambda runtime: holding.holdings(runtime, options.name))
     for number, name in enumerate(bases(dockerfile.read_text(), held)):
         archive = buildah.directory / f"base-{number}.tar"
         holding.transfer(options).export([name], archive)

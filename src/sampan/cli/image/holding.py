@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from sampan.cli import reaching
+
 if TYPE_CHECKING:
     from sampan.node.image_transfer import Transfer
     from sampan.node.image_uses import Held
@@ -55,10 +57,15 @@ def ask(options: argparse.Namespace, question: Callable[[Runtime], Awaitable[Fou
     return asyncio.run(answer())
 
 
-async def holdings(runtime: Runtime) -> list[Held]:
-    from sampan.node.image_uses import held
+async def holdings(runtime: Runtime, cluster: str) -> list[Held]:
+    """Return the images of a cluster's node, with who uses them: containers, and pods with image volumes. Raises
+    ``ClusterError`` where the API does not say which pods there are."""
+    from sampan.client.resources import PODS
+    from sampan.node.image_uses import held, volume_users
 
-    return held(await runtime.list_images(), await runtime.list_containers())
+    async with reaching.api(argparse.Namespace(name=cluster, kubeconfig=None)) as client:
+        volumes = volume_users((await client.list(PODS)).items)
+    return held(await runtime.list_images(), await runtime.list_containers(), volumes)
 
 
 def chosen(held: list[Held], name: str) -> Held:

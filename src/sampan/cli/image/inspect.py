@@ -32,7 +32,7 @@ async def inspect(options: argparse.Namespace) -> int:
 
     options.kubeconfig = None
     async with reaching.node(options) as node:
-        held = holding.chosen(await holding.holdings(node.runtime), options.image)
+        held = holding.chosen(await holding.holdings(node.runtime, options.name), options.image)
         content = await node.content(held.names[0] if held.names else held.id)
     if content is None:
         raise ClusterError(f"containerd has no content of {options.image!r}")

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    found = holding.ask(options, holding.holdings)
+    found = holding.ask(options, lambda runtime: holding.holdings(runtime, options.name))
     if options.output == "json":
         print(json.dumps([one._asdict() for one in found], indent=2))
         return 0
@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print(f"{'IMAGE':60} {'SIZE':>10}  {'DIGEST':19}  USED BY")
     for one in found:
-        used = f"{len(one.users)} container{'s' if len(one.users) > 1 else ''}" if one.users else ""
+        more = f" +{len(one.users) - 1}" if len(one.users) > 1 else ""
+        used = f"{one.users[0]}{more}" if one.users else ""
         for name in one.names or ["<no name>"]:
             print(f"{name:60} {one.size / 1e6:>7.1f} MB  {one.id[:19]}  {used}".rstrip())
     return 0

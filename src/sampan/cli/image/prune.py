@@ -1,4 +1,5 @@
-"""``sampan image prune``: removes images without a name that nobody uses; with ``--all`` every one that no container uses."""
+"""``sampan image prune``: removes images without a name that nobody uses; with ``--all`` every one that no container and
+no volume uses."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     async def prune(runtime: Runtime) -> int:
         freed = 0
-        for one in await holding.holdings(runtime):
+        for one in await holding.holdings(runtime, options.name):
             if one.needed or (one.names and not options.all):
                 continue
             if not options.dry_run:

@@ -18,7 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from sampan.node.images import full_name
 
-    name = holding.chosen(holding.ask(options, holding.holdings), options.image).names[0]
+    name = holding.chosen(
+        holding.ask(options, lambda runtime: holding.holdings(runtime, options.name)), options.image
+    ).names[0]
     remote = full_name(options.remote) if options.remote else name
     holding.transfer(options).push(name, remote)
     print(remote)

@@ -21,17 +21,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     async def remove(runtime: Runtime) -> int:
         for name in options.images:
-            await remove_one(runtime, name, force=options.force)
+            await remove_one(runtime, name, options.name, force=options.force)
         return 0
 
     return holding.ask(options, remove)
 
 
-async def remove_one(runtime: Runtime, name: str, *, force: bool) -> None:
+async def remove_one(runtime: Runtime, name: str, cluster: str, *, force: bool) -> None:
     from sampan.cluster.lifecycle import ClusterError
     from sampan.node.images import ImageError, full_name
 
-    one = holding.chosen(await holding.holdings(runtime), name)
+    one = holding.chosen(await holding.holdings(runtime, cluster), name)
     try:
         full = full_name(name)
     except ImageError:

@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from sampan.cli.image.holding import ask, chosen, holdings, transfer
 
-    held = ask(options, holdings)
+    held = ask(options, lambda runtime: holdings(runtime, options.name))
     names = [chosen(held, name).names[0] for name in options.images]
     transfer(options).export(names, Path(options.output).absolute())
     return 0

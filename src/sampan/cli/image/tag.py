@@ -17,7 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from sampan.node.images import full_name
 
-    name = holding.chosen(holding.ask(options, holding.holdings), options.image).names[0]
+    name = holding.chosen(
+        holding.ask(options, lambda runtime: holding.holdings(runtime, options.name)), options.image
+    ).names[0]
     holding.transfer(options).tag(name, full_name(options.new))
     print(full_name(options.new))
     return 0
