@@ -152,4 +152,9 @@ def by_format(format: str, zone: tzinfo = UTC) -> Callable[[str], int]:
 def written(nanoseconds: int) -> str:
     """Return a time as RFC 3339 in UTC, with nine digits of its second."""
     seconds, rest = divmod(nanoseconds, NANO)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+    return f"{second_written(seconds)}.{rest:09}Z"
+
+
+@lru_cache(4096)
+def second_written(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

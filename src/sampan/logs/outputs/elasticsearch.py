@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 import orjson
 
-from sampan.logs.log_record import Batch, Delivery, LogRecord, log_record
+from sampan.logs.log_record import Batch, Labels, LogRecord, log_record
 from sampan.logs.outputs import http_client
 from sampan.logs.outputs.batches import ids_of, only
 from sampan.logs.outputs.http_client import Answer, HttpClient
 from sampan.logs.outputs.options import Options
 from sampan.logs.outputs.output import Output, Undelivered
 from sampan.logs.outputs.patterns import Pattern, pattern_of
+from sampan.logs.outputs.per_stream import PerStream
 from sampan.logs.outputs.sending import Verdict, send
 from sampan.logs.timestamps import written
 
@@ -32,66 +33,69 @@ WRONG = re.compile(r'[\\/*?"<>| ,#:A-Z]')
 LONGEST = 255
 AGAIN = frozenset({401, 403, 404, 408, 429})
 ANSWERED = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
-DELIVERY_LABELS = "labels."
-Document = Callable[[Delivery], dict[str, Any]]
+POD_LABEL = "labels."
+STREAM_ATTRIBUTES = frozenset({"log.file.path", "log.iostream"})
+OfStream = Callable[[Labels], dict[str, Any]]
+OfRecord = Callable[[LogRecord], dict[str, Any]]
 
 
-def ecs(delivery: Delivery) -> dict[str, Any]:
-    """Return a record in the Elastic Common Schema, as Filebeat has it of Kubernetes."""
-    record, labels = log_record(delivery), delivery[0].values
+def ecs_stream(labels: Labels) -> dict[str, Any]:
+    """Return what a stream's records have in the Elastic Common Schema, as Filebeat has it of Kubernetes."""
+    values, resource = labels.values, labels.resource
     kubernetes = {
-        "namespace": labels.get("namespace"),
-        "pod": some({"name": labels.get("pod"), "uid": labels.get("pod_uid")}),
-        "container": some({"name": labels.get("container"), "restart": labels.get("restart")}),
-        "node": some({"name": labels.get("node")}),
+        "namespace": values.get("namespace"),
+        "pod": some({"name": values.get("pod"), "uid": values.get("pod_uid")}),
+        "container": some({"name": values.get("container"), "restart": values.get("restart")}),
+        "node": some({"name": values.get("node")}),
         "labels": {
-            dedotted(name.removeprefix(DELIVERY_LABELS)): value
-            for name, value in labels.items()
-            if name.startswith(DELIVERY_LABELS)
+            dedotted(name.removeprefix(POD_LABEL)): value
+            for name, value in values.items()
+            if name.startswith(POD_LABEL)
         },
     }
-    attributes = {
-        name: value for name, value in record.attributes.items() if name not in ("log.file.path", "log.iostream")
+    return {
+        "stream": values.get("stream"),
+        "log.file.path": values.get("file"),
+        "kubernetes": some(kubernetes),
+        "container": some({"image": some({"name": values.get("image")})}),
+        "service": some({"name": resource.get("service.name"), "version": resource.get("service.version")}),
     }
-    return some(
-        {
-            "@timestamp": moment(record),
-            "message": record.body,
-            "stream": labels.get("stream"),
-            "log": some({"level": record.severity_text.lower(), "file": some({"path": labels.get("file")})}),
-            "kubernetes": some(kubernetes),
-            "container": some({"image": some({"name": labels.get("image")})}),
-            "service": some(
-                {"name": record.resource.get("service.name"), "version": record.resource.get("service.version")}
-            ),
-            "event": some({"created": written(record.observed_time_unix_nano), "action": record.event_name}),
-            "trace": some({"id": record.trace_id.hex()}),
-            "span": some({"id": record.span_id.hex()}),
-            "attributes": attributes,
-        }
-    )
 
 
-def otel(delivery: Delivery) -> dict[str, Any]:
-    """Return a record as OpenTelemetry's log data model has it."""
-    record = log_record(delivery)
-    return some(
-        {
-            "@timestamp": moment(record),
-            "observed_timestamp": written(record.observed_time_unix_nano),
-            "body": {"text": record.body},
-            "severity_number": record.severity_number,
-            "severity_text": record.severity_text,
-            "trace_id": record.trace_id.hex(),
-            "span_id": record.span_id.hex(),
-            "event_name": record.event_name,
-            "attributes": record.attributes,
-            "resource": some({"attributes": {label_dedotted(name): value for name, value in record.resource.items()}}),
-        }
-    )
+def ecs_record(record: LogRecord) -> dict[str, Any]:
+    attributes = {name: value for name, value in record.attributes.items() if name not in STREAM_ATTRIBUTES}
+    return {
+        "@timestamp": moment(record),
+        "message": record.body,
+        "log.level": record.severity_text.lower(),
+        "event.created": written(record.observed_time_unix_nano),
+        "event.action": record.event_name,
+        "trace.id": record.trace_id.hex(),
+        "span.id": record.span_id.hex(),
+        "attributes": attributes,
+    }
 
 
-MAPPINGS: dict[str, Document] = {"ecs": ecs, "otel": otel}
+def otel_stream(labels: Labels) -> dict[str, Any]:
+    """Return a stream's resource as OpenTelemetry's log data model has it."""
+    return {"resource": some({"attributes": {label_dedotted(name): value for name, value in labels.resource.items()}})}
+
+
+def otel_record(record: LogRecord) -> dict[str, Any]:
+    return {
+        "@timestamp": moment(record),
+        "observed_timestamp": written(record.observed_time_unix_nano),
+        "body": {"text": record.body},
+        "severity_number": record.severity_number,
+        "severity_text": record.severity_text,
+        "trace_id": record.trace_id.hex(),
+        "span_id": record.span_id.hex(),
+        "event_name": record.event_name,
+        "attributes": record.attributes,
+    }
+
+
+MAPPINGS: dict[str, tuple[OfStream, OfRecord]] = {"ecs": (ecs_stream, ecs_record), "otel": (otel_stream, otel_record)}
 
 
 def some(values: dict[str, Any]) -> dict[str, Any]:
@@ -125,11 +129,13 @@ class Elasticsearch:
         name: str,
         client: HttpClient,
         index: Pattern,
-        document: Document = ecs,
+        mapping: str = "ecs",
         pipeline: str = "",
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
-        self.name, self._client, self._index, self._document = name, client, index, document
+        self.name, self._client, self._index = name, client, index
+        of_stream, self._of_record = MAPPINGS[mapping]
+        self._stream = PerStream(lambda labels: orjson.dumps(some(of_stream(labels)))[1:])
         self._path = f"/_bulk?{ANSWERED}" + (f"&pipeline={quote(pipeline)}" if pipeline else "")
         self._batch_bytes = batch_bytes
 
@@ -153,7 +159,9 @@ class Elasticsearch:
             action = {"_index": self._index(delivery)[:LONGEST]}
             if ids is not None:
                 action["_id"] = ids[number]
-            lines += [orjson.dumps({"create": action}), orjson.dumps(self._document(delivery), default=str)]
+            record = orjson.dumps(some(self._of_record(log_record(delivery))), default=str)
+            stream = self._stream(delivery[0])
+            lines += [orjson.dumps({"create": action}), record[:-1] + b"," + stream if stream != b"}" else record]
         return b"\n".join([*lines, b""])
 
     async def close(self) -> None:
@@ -200,7 +208,7 @@ def make(name: str, options: Options) -> Output:
         name,
         http_client.client_of(options),
         pattern_of(options, "index", INDEX, index_part),
-        MAPPINGS[options.one_of("mapping", MAPPINGS, "ecs")],
+        options.one_of("mapping", MAPPINGS, "ecs"),
         options.text("pipeline"),
         options.size("batch_bytes", BATCH_BYTES),
     )

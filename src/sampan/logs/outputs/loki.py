@@ -14,13 +14,14 @@ from typing import Any
 
 import orjson
 
-from sampan.logs.log_record import Batch, Delivery, LogRecord, log_record
+from sampan.logs.log_record import Batch, Labels, LogRecord, log_record
 from sampan.logs.outputs import http_client
 from sampan.logs.outputs.batches import ids_of
 from sampan.logs.outputs.http_client import HttpClient
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.patterns import Pattern
+from sampan.logs.outputs.per_stream import PerStream
 from sampan.logs.outputs.sending import TAKEN, Verdict, send
 from sampan.logs.resource import Value
 from sampan.logs.severity import NAMES
@@ -37,6 +38,8 @@ LABELS = {
 """Few values each; pods come and go, and are structured metadata."""
 NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 WRONG = re.compile(r"[^a-zA-Z0-9_]")
+STREAM_ATTRIBUTES = frozenset({"log.file.path", "log.iostream"})
+LEVELS = tuple(name.rstrip("234").lower() for name in NAMES)
 IGNORED = re.compile(rb"total ignored: (\d+) out of (\d+)")
 
 
@@ -53,6 +56,7 @@ class Loki:
         self.name, self._client, self._labels = name, client, labels
         self._headers = {"Content-Type": "application/json", **({"X-Scope-OrgID": tenant} if tenant else {})}
         self._metadata, self._batch_bytes = structured_metadata, batch_bytes
+        self._of_stream = PerStream(stream_metadata)
 
     async def open(self, mark: int | None) -> int:
         return 0
@@ -80,7 +84,7 @@ class Loki:
                 last["time"] = time
             value: list[Any] = [str(time), record.body]
             if self._metadata:
-                value.append(metadata_of(delivery, record, "" if ids is None else ids[number]))
+                value.append(metadata_of(self._of_stream(delivery[0]), record, "" if ids is None else ids[number]))
             values.append(value)
         names = tuple(self._labels)
         found = [
@@ -96,20 +100,31 @@ class Loki:
         await self._client.close()
 
 
-def metadata_of(delivery: Delivery, record: LogRecord, identity: str) -> dict[str, str]:
-    """Return what a record has beside its stream's labels. Loki wants texts."""
-    of = delivery[0].values
-    found: dict[str, str] = {name: of[name] for name in ("pod", "pod_uid", "restart", "image", "file") if name in of}
-    found |= {WRONG.sub("_", name): value for name, value in of.items() if name.startswith("labels.")}
-    found |= {WRONG.sub("_", name): text_of(value) for name, value in record.attributes.items() if value is not None}
-    found.pop("log_file_path", None)
-    found.pop("log_iostream", None)
+def stream_metadata(labels: Labels) -> dict[str, str]:
+    """Return what the records of a stream have beside its labels in Loki."""
+    of = labels.values
+    found: dict[str, str] = {name: of[name] for name in ("pod", "pod_uid", "restart", "image", "file") if of.get(name)}
+    return found | {WRONG.sub("_", name): value for name, value in of.items() if name.startswith("labels.") and value}
+
+
+def metadata_of(of_stream: dict[str, str], record: LogRecord, identity: str) -> dict[str, str]:
+    """Return a record's structured metadata. Loki wants texts."""
+    found = dict(of_stream)
+    for name, value in record.attributes.items():
+        if name not in STREAM_ATTRIBUTES and value not in (None, ""):
+            found[WRONG.sub("_", name)] = text_of(value)
     if record.severity_number:
-        found["detected_level"] = NAMES[record.severity_number].rstrip("234").lower()
+        found["detected_level"] = LEVELS[record.severity_number]
         found["severity_text"] = record.severity_text
-    more = {"trace_id": record.trace_id.hex(), "span_id": record.span_id.hex(), "event_name": record.event_name}
-    found |= more | {"log_record_uid": identity}
-    return {name: value for name, value in found.items() if value}
+    if record.trace_id:
+        found["trace_id"] = record.trace_id.hex()
+    if record.span_id:
+        found["span_id"] = record.span_id.hex()
+    if record.event_name:
+        found["event_name"] = record.event_name
+    if identity:
+        found["log_record_uid"] = identity
+    return found
 
 
 def text_of(value: Value) -> str:

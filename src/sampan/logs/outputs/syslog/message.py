@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from sampan.logs.log_record import Delivery, LogRecord, log_record
+from sampan.logs.outputs.per_stream import PerStream
 from sampan.logs.resource import Value
 from sampan.logs.timestamps import written
 
@@ -23,6 +25,7 @@ ENTERPRISE = "32473"
 BOM = b"\xef\xbb\xbf"
 NOT_NAME = re.compile(r"[^!-~]")
 ESCAPED = re.compile(r'(["\\\]])')
+ESCAPE = r"\\\1"
 INFORMATIONAL = 6
 
 
@@ -35,6 +38,7 @@ def severity_of(number: int) -> int:
     return INFORMATIONAL
 
 
+@lru_cache(2000)
 def name_of(value: str, longest: int) -> str:
     """Return a field of the header: printable ASCII without spaces, ``-`` where there is none."""
     return NOT_NAME.sub("_", value)[:longest] or "-"
@@ -48,6 +52,7 @@ class Messages:
     ) -> None:
         self._facility, self._hostname, self._most = facility, hostname, most_bytes
         self._bom = BOM if bom else b""
+        self._of_stream = PerStream(lambda labels: element(self._stream, stream_of(labels.values)))
         self._stream, self._record = f"kubernetes@{enterprise}", f"record@{enterprise}"
 
     def of(self, delivery: Delivery, identity: str = "") -> Iterator[bytes]:
@@ -55,7 +60,7 @@ class Messages:
         record = log_record(delivery)
         labels = delivery[0].values
         head = self._head(record, labels)
-        stream = element(self._stream, stream_of(labels))
+        stream = self._of_stream(delivery[0])
         told = told_of(record, identity)
         text = record.body.encode()
         whole = b" ".join((head, (stream + element(self._record, told) or "-").encode(), self._bom + text))
@@ -99,13 +104,14 @@ def told_of(record: LogRecord, identity: str) -> dict[str, Value]:
 def element(name: str, parameters: Mapping[str, Value]) -> str:
     """Return an element of structured data, ``""`` of no parameters."""
     found = " ".join(
-        f'{parameter_name(key)}="{ESCAPED.sub(lambda match: chr(92) + match[1], str(value))}"'
+        f'{parameter_name(key)}="{ESCAPED.sub(ESCAPE, str(value))}"'
         for key, value in parameters.items()
         if value is not None
     )
     return f"[{name} {found}]" if found else ""
 
 
+@lru_cache(2000)
 def parameter_name(name: str) -> str:
     return re.sub(r'[^!-~]|[="\]]', "_", name)[:32]
 
