@@ -33,7 +33,7 @@ class Configuration:
     paths: tuple[str, ...] = ()
     rules: list[Rule] = field(default_factory=list)
     encodings: list[Encoded] = field(default_factory=list)
-    pipeline: Pipeline = field(default_factory=Pipeline)
+    pipeline: Pipeline = field(default_factory=lambda: pipeline_of({}))
     outputs: list[Any] | None = None
     """As they stand; ``outputs/registry.py`` makes them."""
 
