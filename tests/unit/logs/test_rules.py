@@ -10,6 +10,8 @@ import pytest
 
 from sampan.logs.assembling import Assembler
 from sampan.logs.joining import Limits, Record
+from sampan.logs.reading.finding import Roots
+from sampan.logs.reading.following import Following
 from sampan.logs.rules.file import joiner_for, parse_rules
 from sampan.logs.rules.joiner import RuleJoiner
 from sampan.logs.rules.rule import RuleError, rule_of
@@ -152,6 +154,29 @@ def test_what_was_held_is_taken_by_another_rule_after_a_restart() -> None:
     after.restore(before.save())
     found = after.feed([(b"", b"", b"F", b"more")]) + after.flush("end")
     assert [record.text for _, record in found] == [b"S 1\nmore"]
+
+
+async def test_a_record_ends_after_its_rules_timeout(tmp_path: Path) -> None:
+    """Of two files with rules, to which nothing comes for three seconds: one second is over, five are not."""
+    for name in ("short", "long"):
+        (tmp_path / f"{name}.log").write_text("S 1\nmore\n")
+    rules = parse_rules(
+        "rules: [{name: a, path: '*/short.log', multiline: {start: '^S', timeout: 1s}},"
+        " {name: b, path: '*/long.log', multiline: {start: '^S', timeout: 5s}}]"
+    )
+    following = Following(Roots([str(tmp_path)]), make_joiner=lambda path: joiner_for(rules, path), settling_seconds=0)
+    following.scan()
+    assert [records for _, records in following.read()] == [[], []]
+    for file in following.files.values():
+        file.changed_at -= 3
+    ended = [(Path(file.path).name, records) for file, records in following.quiet(60.0)]
+    assert [(name, record.text, record.why) for name, records in ended for _, record in records] == [
+        ("short.log", b"S 1\nmore", "timeout"),
+    ]  # fmt: skip
+    assert [(record.text, record.why) for _, records in following.finish() for _, record in records] == [
+        (b"S 1\nmore", "end")
+    ]
+    following.close()
 
 
 def test_what_explain_prints_is_a_rule(tmp_path: Path) -> None:

@@ -72,6 +72,24 @@ def test_attributes_by_their_names_and_by_what_they_are() -> None:
     assert taken.pipeline.steps[1].tally == {"attribute": 2, "credit_card": 2, "url_password": 1}
 
 
+def test_a_key_that_was_not_joined_is_replaced_line_by_line() -> None:
+    lines = [
+        "INFO key: -----BEGIN PRIVATE KEY-----",
+        "MIIabc+/DEF=",
+        "",
+        "QUJD",
+        "-----END PRIVATE KEY----- ok",
+        "QUJD",
+        "INFO x",
+    ]
+    assert take(DEFAULT, *lines).texts == [
+        "INFO key: [redacted:private_key]", "[redacted:private_key]", "", "[redacted:private_key]",
+        "[redacted:private_key] ok", "QUJD", "INFO x",
+    ]  # fmt: skip
+    cut = ["-----BEGIN RSA PRIVATE KEY-----\nMIIabc", "QUJD\nREVG\nINFO and so on", "QUJD"]
+    assert take(DEFAULT, *cut).texts == ["[redacted:private_key]", "[redacted:private_key]\nINFO and so on", "QUJD"]
+
+
 def test_own_patterns_and_a_choice() -> None:
     redact = {
         "secrets": ["email", "jwt"], "patterns": {"customer": r"C-\d{4}", "pin": r"pin is (?P<secret>\d+)"},

@@ -10,6 +10,7 @@ from sampan.logs.joining.languages import (
     java,
     javascript,
     json_objects,
+    pem,
     php,
     python,
     ruby,
@@ -19,5 +20,5 @@ from sampan.logs.joining.languages import (
 
 LANGUAGES = tuple(
     module.LANGUAGE
-    for module in (python, java, json_objects, csharp, javascript, go, rust, ruby, php, dart, elixir, sanitizers)
+    for module in (python, java, json_objects, csharp, javascript, go, rust, ruby, php, dart, elixir, sanitizers, pem)
 )
