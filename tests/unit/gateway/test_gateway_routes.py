@@ -124,7 +124,7 @@ def test_filters() -> None:
     assert action["retry_policy"]["per_try_timeout"]["seconds"] == 2
     share = action["request_mirror_policies"][0]["runtime_fraction"]["default_value"]
     assert (share["numerator"], share["denominator"]) == (200_000, 2)
-    assert sorted(found["typed_per_filter_config"]) == ["cors", "session"]
+    assert sorted(found["typed_per_filter_config"]) == ["cors", "safe-retry", "session"]
 
 
 @pytest.mark.parametrize(

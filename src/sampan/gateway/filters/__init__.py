@@ -6,7 +6,7 @@ the group and kind of the object an ExtensionRef names).
 
 from __future__ import annotations
 
-from sampan.gateway.filters import cors, extension, external_auth, headers, mirror, rewrite, session
+from sampan.gateway.filters import cors, extension, external_auth, headers, mirror, rewrite, safe_retry, session
 from sampan.gateway.filters.seam import Draft, Filter, HttpFilter, Site
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
@@ -25,7 +25,7 @@ FILTERS: dict[str, tuple[str, Filter]] = {
 }
 """Type → the name of its settings, and who reads them."""
 
-ALWAYS = (cors.FILTER, session.FILTER)
+ALWAYS = (cors.FILTER, session.FILTER, safe_retry.FILTER)
 """Filters that every listener has: the first route that wakes one then changes no listener, and drains no connection."""
 
 AT_BACKENDS = ("RequestHeaderModifier", "ResponseHeaderModifier")

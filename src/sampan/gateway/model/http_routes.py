@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, attached, session
+from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, attached, safe_retry, session
 from sampan.gateway.model import matches
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef
 from sampan.gateway.model.durations import duration, milliseconds
@@ -27,11 +27,15 @@ from sampan.gateway.xds.encode import EncodingError, encode
 from sampan.schema.objects import Object
 
 ROUTE = "envoy.config.route.v3.Route"
+PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 SAFE_RETRY: dict[str, Any] = {
     "retry_on": "connect-failure,refused-stream,reset-before-request",
     "num_retries": {"value": 2},
+    "retry_host_predicate": [{"name": "others", "typed_config": {"@type": PREVIOUS_HOSTS}}],
+    "host_selection_retry_max_attempts": 5,
 }
-"""A request that no backend has seen may be sent again: pods come and go."""
+"""A request that no backend has seen may be sent again, to another: pods come and go. (For those that change nothing there is
+``filters/safe_retry.py``.)"""
 GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}, awake=True)
 """Browsers speak gRPC-Web; what is none passes as it is."""
 NOTHING = ("", "")
@@ -168,6 +172,12 @@ def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> dict[str, 
     target = target_of(site, draft, result)
     if draft.direct_response is not None or target is None:
         return {**draft.route, "direct_response": draft.direct_response or {"status": 500}}
+    if (
+        rule.get("retry") is not None
+        or (rule.get("timeouts") or {}).get("backendRequest")
+        or "retry_policy" in draft.forward
+    ):
+        draft.route.setdefault("typed_per_filter_config", {})[safe_retry.FILTER.name] = safe_retry.ASLEEP
     return {**draft.route, "route": {**limits(rule), **draft.forward, **target}}
 
 

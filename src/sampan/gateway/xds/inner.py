@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sampan.gateway.filters import session
+from sampan.gateway.filters import safe_retry, session
 from sampan.gateway.filters.hook import is_middleware
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.model.world import World
@@ -23,7 +23,7 @@ ALWAYS_FORWARD_ONLY = 4
 
 def resources(world: World, table: str, filters: Iterable[HttpFilter]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield ``(type, name, message)`` for the middlewares among the filters of a table."""
-    chain = sorted({*filters, session.FILTER})
+    chain = sorted({*filters, session.FILTER, safe_retry.FILTER})
     for entry in chain:
         if not is_middleware(entry):
             continue

@@ -135,12 +135,15 @@ envoy.extensions.access_loggers.stream.v3.StdoutAccessLog: log_format=1:core.Sub
 envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor:
     entries=1:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry token_bucket=2:envoy.type.v3.TokenBucket
 envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry: key=1:string value=2:string
+envoy.extensions.common.matching.v3.ExtensionWithMatcher: xds_matcher=3:xds.type.matcher.v3.Matcher
+    extension_config=2:core.TypedExtensionConfig
 envoy.extensions.compression.brotli.compressor.v3.Brotli:
 envoy.extensions.compression.gzip.compressor.v3.Gzip:
 envoy.extensions.compression.zstd.compressor.v3.Zstd:
 envoy.extensions.dynamic_modules.v3.DynamicModuleConfig: name=1:string do_not_close=3:bool module=6:core.AsyncDataSource
 envoy.extensions.filters.common.fault.v3.FaultDelay: fixed_delay=3:pb.Duration
     percentage=4:envoy.type.v3.FractionalPercent
+envoy.extensions.filters.common.matcher.action.v3.SkipFilter:
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector:
 envoy.data.accesslog.v3.AccessLogCommon: downstream_remote_address=2:core.Address
     downstream_local_address=3:core.Address start_time=5:pb.Timestamp
@@ -390,6 +393,7 @@ listener.ListenerFilter: name=1:string typed_config=3:pb.Any
 listener.QuicProtocolOptions: idle_timeout=2:pb.Duration
 listener.UdpListenerConfig: quic_options=7:listener.QuicProtocolOptions
     downstream_socket_config=5:core.UdpSocketConfig
+matcher.HttpRequestHeaderMatchInput: header_name=1:string
 matcher.ListStringMatcher: patterns=1:*matcher.StringMatcher
 matcher.PathMatcher: path=1:matcher.StringMatcher
 matcher.RegexMatchAndSubstitute: pattern=1:matcher.RegexMatcher substitution=2:string
@@ -486,6 +490,19 @@ tls.TlsParameters: tls_minimum_protocol_version=1:enum tls_maximum_protocol_vers
 tls.UpstreamTlsContext: common_tls_context=1:tls.CommonTlsContext sni=2:string
 xds.TypedExtensionConfig: name=1:string typed_config=2:pb.Any
 xds.type.matcher.v3.Matcher: on_no_match=3:xds.type.matcher.v3.Matcher.OnMatch
+    matcher_list=1:xds.type.matcher.v3.Matcher.MatcherList
+xds.type.matcher.v3.Matcher.MatcherList: matchers=1:*xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher
+xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher: predicate=1:xds.type.matcher.v3.Matcher.MatcherList.Predicate
+    on_match=2:xds.type.matcher.v3.Matcher.OnMatch
+xds.type.matcher.v3.Matcher.MatcherList.Predicate:
+    single_predicate=1:xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate
+    or_matcher=2:xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList
+    not_matcher=4:xds.type.matcher.v3.Matcher.MatcherList.Predicate
+xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList:
+    predicate=1:*xds.type.matcher.v3.Matcher.MatcherList.Predicate
+xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate: input=1:xds.TypedExtensionConfig
+    value_match=2:xds.type.matcher.v3.StringMatcher
+xds.type.matcher.v3.StringMatcher: exact=1:string
 xds.type.matcher.v3.Matcher.OnMatch: action=2:xds.TypedExtensionConfig
 """
 
