@@ -210,4 +210,4 @@ async def test_partial_success_of_otlp(caplog: pytest.LogCaptureFixture) -> None
 def test_retry_after_in_seconds_and_as_a_date() -> None:
     assert retry_after("7") == 7
     assert retry_after("Mon, 30 Nov 2020 10:00:00 GMT") == 0
-    assert (retry_after(""), retry_after("soon"), retry_after("99999999")) == (None, None, 300)
+    assert (retry_after(""), retry_after("soon"), retry_after("99999999")) == (None, None, 99999999)

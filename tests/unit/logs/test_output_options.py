@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sampan.cli import logs
 from sampan.logs.log_record import Fields
 from sampan.logs.outputs.options import OptionError, Options, bytes_of, seconds_of
 from sampan.logs.outputs.patterns import Pattern
@@ -58,6 +59,8 @@ def test_addresses(address: str, expected: dict[str, str]) -> None:
         ("elasticsearch+http://h?index={", "index: '{': a brace is alone"),
         ("elasticsearch+http://h?index={a b}", "index: {a b} is no name of a label"),
         ("elasticsearch+http://u:p@h?api_key=x", "api_key: there is user as well"),
+        ("elasticsearch+http://h?api_key_env=SAMPAN_NO_SUCH", "api_key_env: the environment has no SAMPAN_NO_SUCH"),
+        ("elasticsearch+http://h?api_key_env=HOME&api_key=x", "api_key_env: there is api_key as well"),
         ("elasticsearch+http://h?api_key_file=/none", "api_key_file: /none: No such file"),
         ("kafka://h/t?compression=zstd", "compression: one of none, gzip is wanted"),
         ("syslog+udp://h?message_bytes=1Mi", "message_bytes: a datagram has 65507 bytes at most"),
@@ -139,3 +142,24 @@ def test_names_made_of_records() -> None:
     assert Pattern("{resource.service.name}")(one) == "web-1"
     assert Pattern("logs-{time:%Y.%m.%d}")(one) == "logs-2026.11.30"
     assert Pattern("{namespace}", clean=str.upper)(one) == "SHOP"
+
+
+def test_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPAN_TEST_SECRET", "s3")
+    assert Options({"password_env": "SAMPAN_TEST_SECRET"}, "o").secret("password") == "s3"
+
+
+def test_a_spool_of_an_output_that_is_gone_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (gone := tmp_path / "spool" / "old-1234").mkdir(parents=True)
+    (gone / "00000000000000000000.spool").write_bytes(b"x" * 70)
+    output_named("json:-", tmp_path)
+    assert not caplog.text
+    outputs_of(["json:-"], None, tmp_path)
+    assert f"{gone}: 70 bytes are of an output that there is no more" in caplog.text
+
+
+def test_the_example_is_a_configuration(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_PASSWORD", "s3")
+    example = Path(__file__).parents[3] / "examples" / "logs" / "outputs.yaml"
+    assert logs.run_words(["agent", "--config", str(example), "--check"]) == 0
+    assert "outputs: collector, search, loki, audit, hook, archive" in capsys.readouterr().out

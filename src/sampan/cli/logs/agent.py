@@ -45,7 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         action="append",
         metavar="KIND:ADDRESS",
-        help="json:FILE, text:FILE (FILE - is stdout), sqlite:FILE, http://…; may be repeated (default: json:-)",
+        help="json:FILE, text:FILE (FILE - is stdout), sqlite:FILE, http://…, otlp+http://…, elasticsearch+https://…, "
+        "loki+http://…, kafka://…, syslog+tls://… (docs/logs-outputs.md); may be repeated (default: json:-)",
     )
     add(
         "--state",

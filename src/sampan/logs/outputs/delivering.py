@@ -13,6 +13,8 @@ from sampan.logs.outputs.output import Output, Refused, Undelivered
 logger = logging.getLogger("sampan.logs")
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.25, 30.0
+LONGEST_ASKED_SECONDS = 300.0
+"""A server that asks for more patience is asked before."""
 SAID_AGAIN_SECONDS = 60.0
 """While an output says the same again and again, so often it is said."""
 
@@ -53,7 +55,7 @@ async def deliver(output: Output, batch: Batch, counts: Counts) -> int | None:
                 counts.refused += error.refused
                 batch = error.rest
                 wait = FIRST_SECONDS if taken else wait
-            pause = error.retry_after if error.retry_after is not None else wait
+            pause = min(error.retry_after, LONGEST_ASKED_SECONDS) if error.retry_after is not None else wait
             pause *= random.uniform(1.0, 1.25) if error.retry_after is not None else random.uniform(0.75, 1.25)
             if said.is_news(str(error)):
                 logger.warning("%s does not take records, and is asked again in %.1f s: %s", output.name, pause, error)

@@ -25,7 +25,6 @@ from sampan.logs.outputs.sending import Halve
 
 HOLDS = frozenset({401, 403, 404, 405, 407, 408, 425, 429})
 """Not the records' fault: they wait until somebody has mended it."""
-LONGEST_WAIT_SECONDS = 300.0
 
 
 class Answer(NamedTuple):
@@ -117,7 +116,7 @@ def retry_after(value: str) -> float | None:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (TypeError, ValueError):
             return None
-    return min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+    return max(seconds, 0.0)
 
 
 def client_of(options: Options, url: str = "", headers: Mapping[str, str] | None = None) -> HttpClient:
@@ -142,7 +141,8 @@ def client_of(options: Options, url: str = "", headers: Mapping[str, str] | None
 
 def authorization_of(options: Options) -> Callable[[], str]:
     """Return what makes the header ``Authorization``: secrets of files are read anew each time, since they are rotated."""
-    ways = [name for name in ("user", "bearer_token", "api_key") if name in options or f"{name}_file" in options]
+    names = ("user", "bearer_token", "api_key")
+    ways = [name for name in names if any(f"{name}{by}" in options for by in ("", "_file", "_env"))]
     if len(ways) > 1:
         raise OptionError(options.place(ways[1]), f"there is {ways[0]} as well")
     user = options.text("user")

@@ -5,6 +5,7 @@ Whoever reads an option says of what kind it is; what nobody has read is refused
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -109,12 +110,19 @@ class Options:
         return found
 
     def secret(self, name: str) -> str:
-        """Return what stands in ``NAME``, or in the file of ``NAME_file`` without its line's end."""
-        path = self.text(f"{name}_file")
-        given = self.text(name)
-        if path and given:
-            raise OptionError(self.place(f"{name}_file"), f"there is {name} as well")
-        return self.content(f"{name}_file").decode("utf-8", "replace").rstrip("\r\n") if path else given
+        """Return what stands in ``NAME``, in the file of ``NAME_file`` without its line's end, or in the environment as the
+        variable that ``NAME_env`` names."""
+        ways = [way for way in (name, f"{name}_file", f"{name}_env") if self.text(way)]
+        if len(ways) > 1:
+            raise OptionError(self.place(ways[1]), f"there is {ways[0]} as well")
+        if f"{name}_file" in ways:
+            return self.content(f"{name}_file").decode("utf-8", "replace").rstrip("\r\n")
+        if f"{name}_env" in ways:
+            variable = self.text(f"{name}_env")
+            if variable not in os.environ:
+                raise OptionError(self.place(f"{name}_env"), f"the environment has no {variable}")
+            return os.environ[variable]
+        return self.text(name)
 
     def fresh(self, name: str, before: str) -> str:
         """Return a secret as it is now: of a file anew, ``before`` where that cannot be read just now."""

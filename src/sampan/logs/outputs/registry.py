@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.spool import Spooled
+
+logger = logging.getLogger("sampan.logs")
 
 LOCAL = {"json": "files", "text": "files", "sqlite": "index"}
 """Types of files: nothing can be between us and them."""
@@ -77,7 +80,19 @@ def outputs_of(addresses: Iterable[str], configured: Any, state: Path) -> list[O
         if output.name in names:
             raise OptionError("outputs", f"two are called {output.name!r}")
         names.add(output.name)
+    say_what_is_left(outputs, state)
     return outputs
+
+
+def say_what_is_left(outputs: Iterable[Output], state: Path) -> None:
+    """Warn of spools below the state that are of no output: what waits in them is sent to nobody."""
+    used = {output.folder for output in outputs if isinstance(output, Spooled)}
+    for folder in sorted((state / "spool").glob("*")):
+        waiting = sum(path.stat().st_size for path in folder.glob("*.spool"))
+        if folder not in used and waiting:
+            logger.warning(
+                "%s: %d bytes are of an output that there is no more; remove them, or name it again", folder, waiting
+            )
 
 
 def output_named(address: str, state: Path) -> Output:
