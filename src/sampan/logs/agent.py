@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 from sampan.logs.account import Account, bytes_of
 from sampan.logs.gathered import Gathered
@@ -28,7 +30,7 @@ from sampan.logs.processing.pipeline import NOTHING, Pipeline, routed
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.following import Following, Left, Read
 from sampan.logs.reading.inotify import Watches
-from sampan.logs.reading.ledger import Ledger
+from sampan.logs.reading.ledger import Ledger, Position
 
 logger = logging.getLogger("sampan.logs")
 
@@ -36,6 +38,7 @@ BATCH_BYTES = 4 << 20
 SWEEP_SECONDS = 10.0
 """What no event tells of (a network file system, an event that was lost) is found after so long."""
 RESTLESS_SECONDS = 0.25
+LONG_SECONDS = 1.0
 MANY_STREAMS = 20_000
 
 
@@ -130,10 +133,11 @@ class Agent:
         if watch and not self._poll:
             try:
                 self._watches = Watches()
-                asyncio.get_running_loop().add_reader(self._watches.descriptor, self._changed.set)
+                asyncio.get_running_loop().add_reader(self._watches.descriptor, self._notice)
             except OSError as error:
                 self._fall_back(error)
         self._look()
+        self._ledger.forget(self.following.files)
 
     def _fall_back(self, error: OSError) -> None:
         logger.warning("inotify does not work (%s): looking once a second instead", error.strerror)
@@ -220,19 +224,42 @@ class Agent:
                     for output in self._outputs
                     if (batch := routed(self._batch, output.name) if self.pipeline.routes else self._batch)
                 }
+                await self._hold_files(list(given.values()))
             for name, task in given.items():
                 mark = task.result()
                 if mark is not None:
                     marks[name] = mark
         if positions or marks:
             self._delivering = True
-            await asyncio.to_thread(self._ledger.commit, positions, marks)
+            await self._commit(positions, marks)
             for spool in self._spools:
                 if spool.name in marks:
                     spool.committed(marks[spool.name])
         self._delivering = False
         self.totals.records += len(self._batch)
         self._batch, self._touched = Gathered(), {}
+
+    async def _hold_files(self, work: list[asyncio.Task[Any]]) -> None:
+        """While outputs take long, open what files come: one that is removed before it can be read is held then."""
+        while work and (await asyncio.wait(work, timeout=LONG_SECONDS))[1]:
+            if self._poll:
+                self._look()
+            elif self._changed.is_set():
+                self._heed()
+
+    async def _commit(self, positions: list[Position], marks: dict[str, int]) -> None:
+        """Write down how far everything is, however often that must be tried: on a full disk, say."""
+        said = False
+        while True:
+            try:
+                await asyncio.to_thread(self._ledger.commit, positions, marks)
+            except sqlite3.OperationalError as error:
+                if not said:
+                    logger.warning("the state cannot be written, and that is tried again: %s", error)
+                said = True
+                await asyncio.sleep(LONG_SECONDS)
+            else:
+                return
 
     async def _wait(self) -> None:
         """Wait for an event, or for what time alone brings."""
@@ -250,10 +277,21 @@ class Agent:
             elif following.undecided:
                 self._look()
             return
-        self._changed.clear()
+        self._heed()
+
+    def _notice(self) -> None:
+        """Take in that there are events. They wait until somebody heeds them, and must not wake us again meanwhile."""
+        self._changed.set()
         if self._watches is not None:
-            written, moved = self._watches.read()
-            if moved:
-                self._look()
-                following.all_may_be_written()
-            following.written(written)
+            asyncio.get_running_loop().remove_reader(self._watches.descriptor)
+
+    def _heed(self) -> None:
+        self._changed.clear()
+        if self._watches is None:
+            return
+        asyncio.get_running_loop().add_reader(self._watches.descriptor, self._notice)
+        written, moved = self._watches.read()
+        if moved:
+            self._look()
+            self.following.all_may_be_written()
+        self.following.written(written)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.logs.reading.finding import Roots
+from sampan.logs.reading.finding import Roots, is_rotated
 from tests.unit.logs.files import Bench
 
 LONG = [f"INFO line {number} of the one file that is here" for number in range(30)]
@@ -156,3 +156,22 @@ def test_a_pattern_may_be_of_folders(tmp_path: Path) -> None:
     roots = Roots([f"{tmp_path}/shop_*"])
     assert list(roots.files()) == [f"{tmp_path}/shop_web_1/main/0.log"]
     assert {f"{tmp_path}", f"{tmp_path}/shop_web_1", f"{tmp_path}/shop_web_1/main"} <= set(roots.folders())
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "it_is"),
+    [
+        ("app.log.1", "app.log", True),
+        ("app.log-20261130.gz", "app.log", True),
+        ("app-20261130.log", "app.log", True),
+        ("app.1.log", "app.log", True),
+        ("syslog.1", "syslog", True),
+        ("app.log", "app.log", False),
+        ("app.py", "app.log", False),
+        ("app.logs", "app.log", False),
+        ("apps.log", "app.log", False),
+        ("app.log.1.tmp", "app.log", False),
+    ],
+)
+def test_which_names_rotation_gives(name: str, of: str, it_is: bool) -> None:
+    assert is_rotated(name, of) is it_is

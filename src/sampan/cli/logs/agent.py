@@ -8,6 +8,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -230,6 +231,8 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
 
 async def work_with(agent: Agent, *, once: bool) -> int:
     """Work until a signal; then give out what is held."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each file that is followed is held open
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)  # records by the hundred thousand, and no cycle among them
     if once:

@@ -173,7 +173,7 @@ class Joiner:
         """Take a piece of a line that is over the limits; each is a part of the line's record, and what follows the last
         one goes on as if the line had come whole."""
         if self._torn:
-            self._lines, self._times, self._size = [piece], [time], len(piece)
+            self._lines, self._times, self._firm, self._size = [piece], [time], 1, len(piece)
         else:
             self.take(time, piece)
         self._torn = not last

@@ -73,9 +73,20 @@ def is_rotated(name: str, of: str) -> bool:
     """Whether a name is one that rotation gives: ``app.log.1``, ``app.log-20261130.gz``, ``app-20261130.log``."""
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in UNFINISHED):
         return False
-    stem = of.partition(".")[0]
+    if name == of:
+        return False
+    if name.startswith(of):
+        return not name[len(of)].isalnum()
+    stem, dot, suffix = of.partition(".")
     rest = name.removeprefix(stem)
-    return name != of and bool(stem) and rest != name and (not rest or not rest[0].isalnum())
+    return bool(stem) and rest != name and not rest[0].isalnum() and f"{dot}{suffix}" in rest
+
+
+def alike(name: str, other: str) -> bool:
+    """Whether one rotation may have given both names: ``app.log.2.gz`` and ``app.log.1``."""
+    stem = other.partition(".")[0]
+    rest = name.removeprefix(stem)
+    return bool(stem) and rest != name and (not rest or not rest[0].isalnum())
 
 
 def parents_of_pattern(pattern: str) -> set[Path]:

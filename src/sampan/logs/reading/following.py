@@ -21,7 +21,7 @@ from sampan.logs.assembling import Assembled, Assembler, Joins
 from sampan.logs.reading.content import open_content
 from sampan.logs.reading.encodings import Encoding
 from sampan.logs.reading.file import LogFile
-from sampan.logs.reading.finding import Roots, is_rotated
+from sampan.logs.reading.finding import Roots, alike
 from sampan.logs.reading.ledger import Position
 
 logger = logging.getLogger("sampan.logs")
@@ -32,7 +32,14 @@ SETTLING_SECONDS = 2.0
 """A ``.gz`` that was written to just now is looked at later."""
 TELLING_BYTES = 64
 """First bytes that are too few tell nothing about whose copy a file is."""
+MOST_REMEMBERED = 5000
+"""Files that were let go and are remembered, for what may be a copy of one. The ledger has more of them."""
 Key = tuple[int, int]
+
+
+def place_of(path: str, fingerprint: bytes) -> tuple[str, bytes]:
+    """Return what a file has in common with its copies."""
+    return os.path.dirname(path), fingerprint[:TELLING_BYTES]  # noqa: PTH120 - thousands of them
 
 
 class Left:
@@ -79,6 +86,8 @@ class Following:
         self._unsettled = False
         self._left: list[Read] = []
         self._looked = False
+        self._near: dict[tuple[str, bytes], list[Key]] = {}
+        """Files that are open or remembered, by their folders and first bytes; of the last look that found a new one."""
         self._reused: set[Key] = set()
         """Inodes that are other files than those that the ledger knows."""
         self._settling = settling_seconds
@@ -94,6 +103,8 @@ class Following:
             if key not in there and file.gone_at is None:
                 file.gone_at, file.dirty = now, True
         self._waiting = {key: waits for key, waits in self._waiting.items() if key in there}
+        if any(key not in self.files for key in there):
+            self._near = self._by_first_bytes()
         for key, path in there.items():
             if key not in self.files and not (key in self._waiting and self._origin_is_as_it_was(key)):
                 self._open(path, key)
@@ -125,8 +136,9 @@ class Following:
                 status = os.stat(path)  # noqa: PTH116 - thousands of them
             except OSError:
                 continue
-            if path.endswith(".gz") and time.time() - status.st_mtime < self._settling:
-                self._unsettled = True  # it may not be whole; what it is made of is still there, or is held
+            if path.endswith(".gz") and abs(time.time() - status.st_mtime) < self._settling:
+                # it may not be whole; what it is made of is still there, or is held. Only the clock may say otherwise
+                self._unsettled = True
                 continue
             there.setdefault((status.st_dev, status.st_ino), path)
         return there
@@ -169,6 +181,7 @@ class Following:
         if known is not None and not file.offset:
             self._reused.add(key)
         self._waiting.pop(key, None)
+        self._near.setdefault(place_of(path, file.fingerprint), []).append(key)
         self.files[key] = self._by_real[file.real] = file
 
     def _origin_of(self, file: LogFile) -> LogFile | Position | None:
@@ -180,13 +193,24 @@ class Following:
                 len(fingerprint.lstrip(b"\0")) >= TELLING_BYTES
                 and file.fingerprint.startswith(fingerprint)
                 and Path(other).parent == path.parent
-                and (is_rotated(path.name, Path(other).name) or path.name == Path(other).name)
+                and alike(path.name, Path(other).name)
             )
 
-        for other in self.files.values():
-            if copied(other.path, other.fingerprint):
+        near = self._near.get(place_of(file.path, file.fingerprint), ())
+        for key in near:
+            other = self.files.get(key)
+            if other is not None and copied(other.path, other.fingerprint):
                 return other
-        return next((at for at in self._positions.values() if copied(at.path, at.fingerprint)), None)
+        known = (self._positions.get(key) for key in near)
+        return next((at for at in known if at is not None and copied(at.path, at.fingerprint)), None)
+
+    def _by_first_bytes(self) -> dict[tuple[str, bytes], list[Key]]:
+        near: dict[tuple[str, bytes], list[Key]] = {}
+        for file in self.files.values():
+            near.setdefault(place_of(file.path, file.fingerprint), []).append(file.key)
+        for key, position in self._positions.items():
+            near.setdefault(place_of(position.path, position.fingerprint), []).append(key)
+        return near
 
     def _take_over(self, copy: LogFile, origin: LogFile) -> None:
         """Let a copy go on where the original was. What the original holds is the copy's from now on."""
@@ -200,7 +224,10 @@ class Following:
             origin.dirty = True
 
     def _drop(self, file: LogFile) -> None:
+        self._positions.pop(file.key, None)
         self._positions[file.key] = file.position()
+        if len(self._positions) > MOST_REMEMBERED:
+            del self._positions[next(iter(self._positions))]
         self.gone.add(file.account)
         del self.files[file.key]
         if self._by_real.get(file.real) is file:
@@ -247,7 +274,7 @@ class Following:
     def quiet(self, seconds: float) -> Iterator[Read]:
         """Yield what is held of files to which nothing has come for so long."""
         now = time.monotonic()
-        for file in self.files.values():
+        for file in list(self.files.values()):
             if file.assembler.open and file.changed_at <= now - file.assembler.patience(seconds):
                 yield Read(file, file.assembler.flush("timeout"))
 
@@ -268,7 +295,7 @@ class Following:
             self._leave()
         yield from self._left
         self._left = []
-        for file in self.files.values():
+        for file in list(self.files.values()):
             yield Read(file, file.finish() if file.gone_at is not None else file.assembler.flush("end"))
 
     @property

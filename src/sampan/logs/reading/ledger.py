@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS marks (output TEXT PRIMARY KEY, mark INTEGER) WITHOUT ROWID;
 """
 KEPT_SECONDS = 7 * 86400
-"""A file that was not seen for so long is forgotten."""
+"""A file that is no more is forgotten after so long."""
 
 
 class Position(NamedTuple):
@@ -43,7 +43,14 @@ class Ledger:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(SCHEMA)
-        self._db.execute("DELETE FROM files WHERE seen < ?", (time.time() - KEPT_SECONDS,))
+
+    def forget(self, there: Container[tuple[int, int]]) -> None:
+        """Forget files that are not there and have not been seen for long. Raises ``sqlite3.Error``."""
+        old = self._db.execute(
+            "SELECT device, inode FROM files WHERE seen < ?", (time.time() - KEPT_SECONDS,)
+        ).fetchall()
+        gone = [key for key in old if key not in there]
+        self._db.executemany("DELETE FROM files WHERE device = ? AND inode = ?", gone)
 
     def positions(self) -> list[Position]:
         rows = self._db.execute("SELECT device, inode, path, fingerprint, offset, held FROM files")
