@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import os
 import signal
 import subprocess
@@ -20,7 +21,9 @@ def sampan(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_examples_do_what_is_recorded() -> None:
-    done = sampan("test", *(str(folder) for folder in sorted(EXAMPLES.iterdir()) if folder.is_dir()))
+    without = {"waf"} if importlib.util.find_spec("libmodsecurity") is None else set()  # which has no wheel everywhere
+    folders = [folder for folder in sorted(EXAMPLES.iterdir()) if folder.is_dir() and folder.name not in without]
+    done = sampan("test", *map(str, folders))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("\nok ") >= 20
 
