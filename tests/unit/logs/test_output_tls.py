@@ -100,3 +100,21 @@ async def test_no_check_is_said_out_loud(mutual: Mutual, caplog: pytest.LogCaptu
         await delivered(made("http", url=remote.url, tls={"insecure_skip_verify": True}))
     assert len(remote.taken) == 5
     assert "whoever answers gets the logs" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc", "syslog"])
+async def test_certificates_that_are_renewed_are_used(kind: str, mutual: Mutual, tmp_path: Path) -> None:
+    """The server has a certificate of a new CA; the file of CAs is written anew, and the next connection knows it."""
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    ca = tmp_path / "renewed.pem"
+    ca.write_bytes(other.path.read_bytes())
+    async with server(kind, mutual) as (of, url, taken):
+        output = made(of, url=url, tls={**mutual.options, "ca": str(ca)})
+        with pytest.raises(Undelivered):
+            await output.deliver(batch_of(5))
+        ca.write_bytes(mutual.authority.path.read_bytes())
+        await delivered(output)
+        async with asyncio.timeout(10):
+            while taken() < 5:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)

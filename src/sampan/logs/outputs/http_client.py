@@ -48,12 +48,13 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         authorization: Callable[[], str] = str,
-        context: ssl.SSLContext | bool = True,
+        contexts: tls.Contexts | None = None,
         timeout_seconds: float = 60.0,
         compress: bool = True,
     ) -> None:
         self.url = url
-        self._headers, self._authorization, self._context = dict(headers or {}), authorization, context
+        self._headers, self._authorization, self._contexts = dict(headers or {}), authorization, contexts
+        self._context: ssl.SSLContext | bool = True
         self._timeout, self._compress = aiohttp.ClientTimeout(total=timeout_seconds), compress
         self._session: aiohttp.ClientSession | None = None
 
@@ -74,6 +75,8 @@ class HttpClient:
             more["Content-Encoding"] = "gzip"
             body = await asyncio.to_thread(gzip.compress, body, 1)
         if self._session is None:
+            if self._contexts is not None:
+                self._context = self._contexts()
             self._session = aiohttp.ClientSession(timeout=self._timeout, auto_decompress=True)
         try:
             async with self._session.request(
@@ -88,6 +91,7 @@ class HttpClient:
                 wait = retry_after(response.headers.get("Retry-After", ""))
                 answer = Answer(response.status, content, wait, response.content_type)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            await self.close()
             raise Undelivered(f"{self.url}: {error or type(error).__name__}") from error
         if answer.status in holds or answer.status < 200 or 300 <= answer.status < 400:
             raise Undelivered(f"{self.url}: {answer.said}", answer.retry_after)
@@ -127,13 +131,13 @@ def client_of(options: Options, url: str = "", headers: Mapping[str, str] | None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OptionError(options.place("url"), f"http://… or https://… is wanted, not {url!r}")
     tls_options = options.inner("tls")
-    context = tls.context_of(tls_options) if parts.scheme == "https" else True
+    contexts = tls.contexts_of(tls_options) if parts.scheme == "https" else None
     own = options.mapping("headers")
     return HttpClient(
         url.rstrip("/") if not parts.query else url,
         headers={**(headers or {}), **own},
         authorization=authorization_of(options),
-        context=context,
+        contexts=contexts,
         timeout_seconds=options.seconds("timeout", 60.0),
         compress=options.one_of("compression", ("gzip", "none"), "gzip") == "gzip",
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -149,12 +148,15 @@ class Kafka:
         if self._producer is None:
             from aiokafka import AIOKafkaProducer
 
+            settings = dict(self._settings)
+            if settings.get("ssl_context") is not None:
+                settings["ssl_context"] = settings["ssl_context"]()
             producer = AIOKafkaProducer(
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=5,
                 request_timeout_ms=int(self._timeout * 1000),
-                **self._settings,
+                **settings,
             )
             self._producer = producer
             try:
@@ -217,13 +219,13 @@ def addresses_of(options: Options) -> tuple[tuple[str, ...], str, bool]:
 
 
 def security_of(options: Options, secure: bool) -> dict[str, Any]:
-    """Return the producer's settings of TLS and SASL."""
+    """Return the producer's settings of TLS (``ssl_context`` makes one) and SASL."""
     tls_options = options.inner("tls")
-    context: ssl.SSLContext | None = tls.context_of(tls_options) if secure or "tls" in options else None
+    contexts = tls.contexts_of(tls_options) if secure or "tls" in options else None
     user, password = options.text("user"), options.secret("password")
-    found: dict[str, Any] = {"ssl_context": context}
+    found: dict[str, Any] = {"ssl_context": contexts}
     mechanism = options.one_of("sasl_mechanism", MECHANISMS, "PLAIN")
     if user:
         found |= {"sasl_mechanism": mechanism, "sasl_plain_username": user, "sasl_plain_password": password}
-    protocol = ("SASL_" if user else "") + ("SSL" if context is not None else "PLAINTEXT")
+    protocol = ("SASL_" if user else "") + ("SSL" if contexts is not None else "PLAINTEXT")
     return found | {"security_protocol": protocol}

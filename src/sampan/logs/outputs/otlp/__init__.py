@@ -34,14 +34,12 @@ def make(name: str, options: Options) -> Output:
     if not parts.hostname or parts.path.strip("/"):
         raise OptionError(options.place("url"), f"grpc://HOST:PORT is wanted, not {url!r}")
     tls_options = options.inner("tls")
-    context = tls.context_of(tls_options) if parts.scheme == "grpcs" else None
-    if context is not None:
-        context.set_alpn_protocols(["h2"])
+    contexts = tls.contexts_of(tls_options) if parts.scheme == "grpcs" else None
     return OtlpGrpc(
         name,
         parts.hostname,
         parts.port or 4317,
-        context=context,
+        contexts=contexts,
         headers=options.mapping("headers"),
         authorization=http_client.authorization_of(options),
         timeout_seconds=options.seconds("timeout", 30.0),

@@ -7,7 +7,6 @@ what is refused is looked for in halves; a message that is too large is RESOURCE
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from grpclib.encoding.base import CodecBase, StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
 from sampan.logs.log_record import Batch
+from sampan.logs.outputs import tls
 from sampan.logs.outputs.otlp.http import verdict
 from sampan.logs.outputs.otlp.message import request_of, status_of
 from sampan.logs.outputs.output import Undelivered
@@ -66,14 +66,14 @@ class OtlpGrpc:
         host: str,
         port: int,
         *,
-        context: ssl.SSLContext | None,
+        contexts: tls.Contexts | None,
         headers: Mapping[str, str],
         authorization: Callable[[], str],
         timeout_seconds: float,
         batch_bytes: int,
     ) -> None:
         self.name, self._batch_bytes, self._timeout = name, batch_bytes, timeout_seconds
-        self._address, self._context = (host, port), context
+        self._address, self._contexts = (host, port), contexts
         self._headers, self._authorization = {name.lower(): value for name, value in headers.items()}, authorization
         self._channel: Channel | None = None
 
@@ -97,7 +97,10 @@ class OtlpGrpc:
     async def _call(self, request: bytes) -> bytes | None:
         if self._channel is None:
             host, port = self._address
-            self._channel = Channel(host, port, ssl=self._context, codec=Bytes(), status_details_codec=Details())
+            context = self._contexts() if self._contexts is not None else None
+            if context is not None:
+                context.set_alpn_protocols(["h2"])
+            self._channel = Channel(host, port, ssl=context, codec=Bytes(), status_details_codec=Details())
         metadata = dict(self._headers)
         if who := self._authorization():
             metadata["authorization"] = who

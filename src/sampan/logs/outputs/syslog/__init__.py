@@ -69,6 +69,6 @@ def make(name: str, options: Options) -> Output:
     if parts.scheme == "udp":
         transport = Datagrams(parts.hostname, parts.port or 514)
     else:
-        context = tls.context_of(tls_options) if parts.scheme == "tls" else None
-        transport = Connection(parts.hostname, parts.port or (6514 if context else 514), context, timeout)
+        contexts = tls.contexts_of(tls_options) if parts.scheme == "tls" else None
+        transport = Connection(parts.hostname, parts.port or (6514 if contexts else 514), contexts, timeout)
     return Syslog(name, transport, messages, options.size("batch_bytes", BATCH_BYTES))

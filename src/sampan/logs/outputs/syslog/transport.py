@@ -13,12 +13,12 @@ import asyncio
 import contextlib
 import fcntl
 import socket
-import ssl
 import termios
 from collections.abc import Sequence
 from typing import Protocol
 
 from sampan.logs.outputs.syslog.message import counted
+from sampan.logs.outputs.tls import Contexts
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05
 """Seconds between looks whether bytes are on their way: the kernel has no event for it."""
@@ -61,10 +61,10 @@ class Datagrams:
 
 
 class Connection:
-    """``context``: of TLS, None for plain TCP."""
+    """``contexts``: of TLS, None for plain TCP."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, timeout_seconds: float) -> None:
-        self._address, self._context, self._timeout = (host, port), context, timeout_seconds
+    def __init__(self, host: str, port: int, contexts: Contexts | None, timeout_seconds: float) -> None:
+        self._address, self._contexts, self._timeout = (host, port), contexts, timeout_seconds
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -83,9 +83,10 @@ class Connection:
             raise
 
     async def _connect(self) -> None:
-        reader, writer = await asyncio.open_connection(*self._address, ssl=self._context)
+        context = self._contexts() if self._contexts is not None else None
+        reader, writer = await asyncio.open_connection(*self._address, ssl=context)
         self._reader, self._writer = reader, writer
-        if self._context is not None:
+        if context is not None:
             # with TLS 1.3 our side has shaken hands before the other has judged our certificate
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(JUDGED_SECONDS):
