@@ -21,6 +21,7 @@ from .eventually import eventually
 from .space import Space, pod
 from .up_down_cluster import Cluster
 
+SIZED = Path(__file__).resolve().parents[2] / "examples" / "storage" / "sized.yaml"
 DRIVER = Path(__file__).resolve().parents[1] / "csi_driver.py"
 CSI = "folders.example"
 
@@ -230,6 +231,39 @@ def test_block_devices(space: Space) -> None:
     eventually(
         "the wrong way is told", lambda: "has volumeMode Block, but is specified in volumeMounts" in events(space)
     )
+
+
+def test_a_size_that_holds_and_grows(space: Space) -> None:
+    """The class of examples/storage/sized.yaml: a file with a filesystem of its own."""
+    space("apply", "-f", str(SIZED))
+    write = "busybox dd if=/dev/zero of=/data/$(hostname) bs=1M count=20 2>/dev/null"
+    script = f"{write} && echo fits=yes || echo fits=no; sleep 1000"
+
+    def writer(name: str) -> str:
+        made = pod(
+            name, script, {"volumes": [of_claim("sized")]}, volumeMounts=[{"name": "sized", "mountPath": "/data"}]
+        )
+        space.apply(made)
+        space.ready(name)
+        eventually("it has tried", lambda: "fits" in said(space, name))
+        return said(space, name)["fits"]
+
+    space.apply(claim("sized", storageClassName="sized", resources={"requests": {"storage": "16Mi"}}))
+    assert writer("first") == "no", "the disk of the volume is full, not the machine's"
+    more = {"spec": {"resources": {"requests": {"storage": "64Mi"}}}}
+    space("patch", "pvc", "sized", "-p", json.dumps(more))
+
+    def claimed() -> dict[str, Any]:
+        return dict(json.loads(space("get", "pvc", "sized", "-o", "json"))["status"])
+
+    eventually("the rest is the node's", lambda: "FileSystemResizePending" in json.dumps(claimed()))
+    assert claimed()["capacity"]["storage"] == "16Mi"
+    space("delete", "pod", "first", "--grace-period=0", "--force")
+    assert writer("second") == "yes"
+    eventually("the claim says so", lambda: claimed()["capacity"]["storage"] == "64Mi")
+    assert "Resiz" not in json.dumps(claimed()), "neither a condition nor a state of it is left"
+    space("delete", "pod", "second", "--grace-period=0", "--force")
+    space("delete", "pvc", "sized", "--wait")
 
 
 def events(space: Space) -> str:

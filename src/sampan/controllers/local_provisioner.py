@@ -4,7 +4,8 @@ What flows: a claim that the binder has given to us (``volume.kubernetes.io/stor
 for the first consumer, a node (``selected-node``) becomes a folder and a PersistentVolume that is kept for it; a released
 volume of ours goes with its folder; a claim that asks for more gets it. Each machine makes only what is to be on its own
 nodes. Without a root (simulated nodes) no folder is made. A volume of mode Block is a sparse file, which the node gives out
-as a loop device. Sizes are noted and not enforced: all volumes share one filesystem.
+as a loop device, and so is one whose class has the parameter ``fsType``: the node makes and grows the filesystem on it, so
+its size holds. Sizes of folders are noted and not enforced: they share one filesystem.
 Source: the contracts of external-provisioner and external-resizer (sig-storage-lib-external-provisioner).
 """
 
@@ -45,6 +46,9 @@ FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 HOSTNAME = "kubernetes.io/hostname"
 NO_ROOT = Path("/var/lib/sampan-volumes")
 """The folders that simulated volumes name; nobody makes them."""
+FILESYSTEM_PENDING = "Waiting for user to (re-)start a pod to finish file system resize of volume on node."
+FILESYSTEMS = ("ext4", "xfs")
+"""What the parameter ``fsType`` of a class may be."""
 STORAGE_CLASS: Object = {
     "apiVersion": "storage.k8s.io/v1",
     "kind": "StorageClass",
@@ -70,9 +74,14 @@ def is_ours(claim: Object) -> bool:
     return any(annotations_of(claim).get(key) == PROVISIONER for key in STORAGE_PROVISIONERS)
 
 
-def refusal(claim: Object) -> str:
+def refusal(claim: Object, storage_class: Object) -> str:
     """Return why no volume can be made for a claim; ``""``: one can."""
     spec = claim["spec"]
+    for name, value in (storage_class.get("parameters") or {}).items():
+        if name != "fsType":
+            return f'invalid parameter "{name}": {PROVISIONER} knows fsType'
+        if value not in FILESYSTEMS:
+            return f'invalid parameter "fsType": {value} is none of {", ".join(FILESYSTEMS)}'
     if spec.get("selector"):
         return "claim Selector is not supported"
     if spec.get("volumeAttributesClassName"):
@@ -84,14 +93,14 @@ def refusal(claim: Object) -> str:
 
 def volume_for(claim: Object, storage_class: Object, node: Object, path: Path) -> Object:
     """Return the PersistentVolume for a claim."""
-    metadata = node["metadata"]
+    metadata, kind = node["metadata"], filesystem_of(claim, storage_class)
     hostname = (metadata.get("labels") or {}).get(HOSTNAME, metadata["name"])
     expression = {"key": HOSTNAME, "operator": "In", "values": [hostname]}
     spec = {
         "accessModes": claim["spec"]["accessModes"],
         "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
         "claimRef": reference_of(claim),
-        "local": {"path": str(path)},
+        "local": {"path": str(path), **({"fsType": kind} if kind else {})},
         "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}},
         "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
         "storageClassName": storage_class["metadata"]["name"],
@@ -109,6 +118,12 @@ def volume_for(claim: Object, storage_class: Object, node: Object, path: Path) -
     }
 
 
+def filesystem_of(claim: Object, storage_class: Object) -> str:
+    """Return the filesystem that a claim's volume has of its own; ``""``: it is a folder, or a device without one."""
+    wanted = str((storage_class.get("parameters") or {}).get("fsType") or "")
+    return wanted if mode_of(claim) == "Filesystem" else ""
+
+
 class Folders:
     """Where the volumes of this machine are; ``root`` None: there are none to make."""
 
@@ -118,21 +133,21 @@ class Folders:
     def path(self, name: str) -> Path:
         return (self.root or NO_ROOT) / name
 
-    def make(self, path: Path, block_bytes: int | None) -> None:
+    def make(self, path: Path, file_bytes: int | None) -> None:
         """Make an empty folder that any user may write to, or a sparse file of a size."""
         if self.root is None:
             return
         self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if block_bytes is None:
+        if file_bytes is None:
             path.mkdir(exist_ok=True)
             path.chmod(0o777)
         else:
-            self.grow(path, block_bytes)
+            self.grow(path, file_bytes)
 
-    def grow(self, path: Path, block_bytes: int) -> None:
+    def grow(self, path: Path, file_bytes: int) -> None:
         if self.root is not None:
             with open(path, "ab") as file:
-                file.truncate(max(block_bytes, file.tell()))
+                file.truncate(max(file_bytes, file.tell()))
 
     def forget_strangers(self, known: Iterable[str]) -> None:
         """Remove empty folders of volumes that are not known: made just before a crash. What holds something stays, whatever
@@ -221,7 +236,7 @@ class LocalProvisioner(Controller):
             return
         if self.volumes.get(volume_name(claim)) is not None:
             return  # made a moment ago
-        if problem := refusal(claim):
+        if problem := refusal(claim, storage_class):
             message = f'failed to provision volume with StorageClass "{class_of(claim)}": {problem}'
             self.events.warning(claim, "ProvisioningFailed", message)
             return
@@ -229,7 +244,8 @@ class LocalProvisioner(Controller):
         whole = f"{metadata['namespace']}/{metadata['name']}"
         self.events.normal(claim, "Provisioning", f'External provisioner is provisioning volume for claim "{whole}"')
         path = self.folders.path(folder_name(claim))
-        size = requested(claim).value() if mode_of(claim) == "Block" else None
+        is_file = mode_of(claim) == "Block" or filesystem_of(claim, storage_class)
+        size = requested(claim).value() if is_file else None
         await asyncio.to_thread(self.folders.make, path, size)
         try:
             volume = await self.client.create(PERSISTENT_VOLUMES, volume_for(claim, storage_class, node, path))
@@ -266,17 +282,36 @@ class LocalProvisioner(Controller):
             return
         if not parse(str((status.get("capacity") or {}).get("storage", "0"))) < wanted:
             return
+        is_left = (status.get("allocatedResourceStatuses") or {}).get("storage") == "NodeResizePending"
+        if is_left and not capacity_of(volume) < wanted:
+            return  # the rest is the node's
         size = claim["spec"]["resources"]["requests"]["storage"]
         claim = await self._say(claim, status | {"allocatedResources": {"storage": size}}, resizing=True)
         name = volume["metadata"]["name"]
         self.events.normal(claim, "Resizing", f"External resizer is resizing volume {name}")
-        if mode_of(volume) == "Block":
+        own_filesystem = bool(volume["spec"]["local"].get("fsType"))
+        if mode_of(volume) == "Block" or own_filesystem:
             await asyncio.to_thread(self.folders.grow, Path(volume["spec"]["local"]["path"]), wanted.value())
         if capacity_of(volume) < wanted:
             spec = {**volume["spec"], "capacity": {"storage": size}}
             await self.client.update(PERSISTENT_VOLUMES, {**volume, "spec": spec})
+        if own_filesystem and self.folders.root is not None:
+            await self._leave_to_node(claim)
+            return
         await self._say(claim, {**claim["status"], "capacity": {"storage": size}}, resizing=False)
         self.events.normal(claim, "VolumeResizeSuccessful", "Resize volume succeeded")
+
+    async def _leave_to_node(self, claim: Object) -> None:
+        """Say that the node is to grow the filesystem: it does when a pod has it."""
+        pending = {"type": "FileSystemResizePending", "status": "True", "message": FILESYSTEM_PENDING}
+        others = [one for one in claim["status"].get("conditions") or () if one["type"] != "Resizing"]
+        status = {
+            **claim["status"],
+            "conditions": with_condition(others, pending, timestamp()),
+            "allocatedResourceStatuses": {"storage": "NodeResizePending"},
+        }
+        await self.client.update(PERSISTENT_VOLUME_CLAIMS, {**claim, "status": status}, subresource="status")
+        self.events.normal(claim, "FileSystemResizeRequired", "Require file system resize of volume on node")
 
     async def _say(self, claim: Object, status: Object, *, resizing: bool) -> Object:
         """Write where the expansion is: the condition Resizing and the state of what is allocated (KEP-1790)."""

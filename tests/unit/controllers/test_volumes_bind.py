@@ -389,7 +389,10 @@ async def test_the_life_of_a_volume_and_a_claim_in_the_api(cluster: Any) -> None
 
 
 def test_what_is_not_provisioned() -> None:
-    assert refusal(claim("c")) == ""
-    assert refusal(claim("c", selector={"matchLabels": {}})) == "claim Selector is not supported"
-    assert "knows no VolumeAttributesClasses" in refusal(claim("c", volumeAttributesClassName="fast"))
-    assert "dataSource" in refusal(claim("c", dataSource={"kind": "PersistentVolumeClaim", "name": "x"}))
+    assert refusal(claim("c"), {}) == ""
+    assert refusal(claim("c", selector={"matchLabels": {}}), {}) == "claim Selector is not supported"
+    assert "knows no VolumeAttributesClasses" in refusal(claim("c", volumeAttributesClassName="fast"), {})
+    assert "dataSource" in refusal(claim("c", dataSource={"kind": "PersistentVolumeClaim", "name": "x"}), {})
+    assert refusal(claim("c"), {"parameters": {"fsType": "ext4"}}) == ""
+    assert "btrfs is none of ext4, xfs" in refusal(claim("c"), {"parameters": {"fsType": "btrfs"}})
+    assert 'invalid parameter "quota"' in refusal(claim("c"), {"parameters": {"quota": "on"}})
