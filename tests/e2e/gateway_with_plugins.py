@@ -22,7 +22,7 @@ MEBIBYTE = b"o" * (1 << 20)
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """``/big`` is 200 MiB, everything else what was asked, as JSON."""
+    """``/big`` is 200 MiB, an upgrade is an echo, everything else is what was asked, as JSON."""
 
     protocol_version = "HTTP/1.1"
 
@@ -34,6 +34,15 @@ class Backend(http.server.BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 for _ in range(200):
                     self.wfile.write(MEBIBYTE)
+            return
+        if self.headers.get("upgrade"):
+            self.send_response(101)
+            self.send_header("upgrade", self.headers["upgrade"])
+            self.send_header("connection", "upgrade")
+            self.end_headers()
+            while data := self.connection.recv(4096):
+                self.connection.sendall(data)
+            self.close_connection = True
             return
         told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": self.body()}
         text = json.dumps(told).encode()

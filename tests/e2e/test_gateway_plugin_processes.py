@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from grpclib.server import Server
 from sampan.gateway.xds.ads import Raw, RawCodec
 
 from .eventually import eventually
-from .gateway_with_plugins import Alone, alone, memory
+from .gateway_with_plugins import Alone, alone, memory, named, route
 from .test_gateway_plugins import WRAP, WRAP_TOML
 
 EXAMPLES = Path(__file__).parents[2] / "examples/plugins"
@@ -251,6 +252,43 @@ def settled(gateway: Alone, before: dict[int, int]) -> int:
             most, since = grown, time.monotonic()
         time.sleep(0.05)
     return most
+
+
+@pytest.mark.parametrize("name", ["headers-closed", "bodies-closed", "wrap"])
+def test_websockets(gateway: Alone, name: str) -> None:
+    """They pass where only headers are seen, and are refused by what sees bodies."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+        head = f"GET /{name}/a HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        client.sendall(
+            f"{head}sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n\r\n".encode()
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            piece = client.recv(4096)
+            assert piece, answer
+            answer += piece
+        if name != "headers-closed":
+            assert answer.startswith(b"HTTP/1.1 501 ")
+            return
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        for text in (b"one", b"two"):
+            client.sendall(text)
+            assert client.recv(4096) == text
+
+
+def test_a_processor_may_have_the_route_chosen_again(gateway: Alone, tmp_path: Path) -> None:
+    source = "class Marks:\n    def request_headers(self, exchange):\n"
+    source += "        exchange.request.headers['x-canary'] = 'yes'\n"
+    folder = directory(tmp_path / "canary", source, 'kind = "processor"\nentry-point = "plugin:Marks"\n')
+    plugin = named("gateway.sampan.dev/v1alpha1", "Plugin", "canary", path=str(folder), reroutes=True)
+    made = route("canary", "canary")
+    second = copy.deepcopy(made["spec"]["rules"][0])
+    second["matches"][0]["headers"] = [{"name": "x-canary", "value": "yes"}]
+    rewrite = {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/new"}}}
+    second["filters"].append(rewrite)
+    made["spec"]["rules"].append(second)
+    gateway.write("canary", plugin, made)
+    eventually("the other rule is taken", lambda: b'"path": "/new"' in gateway.ask("/canary/a").body)
 
 
 class Echo:

@@ -125,6 +125,10 @@ class Processing:
         self.opens: bool = deployment["fails_open"]
         self.reroutes: bool = deployment.get("reroutes", False)
 
+    def holds_upgrade(self, request: Request) -> bool:
+        """Whether Envoy would hold a request: it sends an upgrade's headers on with its first data, which never comes."""
+        return "upgrade" in request.headers and any(name.endswith("_body") for name in self.phases)
+
     async def serve(self, stream: Stream) -> None:
         """Follow one exchange to its end."""
         with self.counters.request() as measured:
@@ -198,6 +202,8 @@ class One:
             else:
                 self.exchange.response = Response(before)
             answer = await self._call(f"{side.name}_headers")
+            if answer is None and side.name == "request" and self._all.holds_upgrade(self.exchange.request):
+                answer = self.exchange.respond(501, "WebSockets cannot pass a processor that sees bodies\n")
             if answer is not None and not isinstance(answer, Answer):
                 raise ValueError(f"it returned {answer!r}, neither nothing nor exchange.respond(...)")
             after = self._changed(side.name, before) if not self._passes else before
@@ -221,7 +227,8 @@ class One:
         after += [(key, value.encode().decode("latin-1")) for key, value in changed.items()]
         if name == "response":
             status = self.exchange.response.status
-            if not isinstance(status, int) or not 200 <= status <= 599:
+            same = str(status) == dict(before).get(":status")  # an upgrade's is 101
+            if not same and (not isinstance(status, int) or not 200 <= status <= 599):
                 raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
             after = [(key, str(status) if key == ":status" else value) for key, value in after]
         return after
