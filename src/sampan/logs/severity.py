@@ -7,6 +7,7 @@ Python's and .NET's, the highest; syslog writes ``crit``.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 NUMBERS = {
     **dict.fromkeys(("trace", "finest", "verbose", "v", "t", "silly"), 1),
@@ -38,6 +39,7 @@ FOUND = re.compile(
 )
 
 
+@lru_cache(1024, typed=True)
 def number_of(level: str | int | float) -> int:
     """Return the number of a level: a word, a syslog severity (0 to 7), or one of bunyan's and pino's (10 to 60); 0 for what
     is none."""

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import orjson
 
+from sampan.logs.joining import Record
 from sampan.logs.log_record import Batch, Delivery, Fields
+from sampan.logs.resource import Value
 from sampan.logs.timestamps import written
 
 __all__ = ["Batch", "Delivery", "Output", "Refused", "Undelivered", "json_line", "text_line"]
@@ -54,9 +56,7 @@ def json_line(delivery: Delivery) -> bytes:
     time, text, lines, rule, _, identity, part = record
     more = labels.json
     if fields is not None:
-        more = json_of(fields) + more
-        if fields.time_unix_nano:
-            time = written(fields.time_unix_nano).encode()
+        return b"%b%b}\n" % (orjson.dumps(json_of(record, fields))[:-1], more)
     if lines > 1:
         more = b',"lines":%d,"rule":%b%b' % (lines, orjson.dumps(rule), more)
     if identity:
@@ -68,19 +68,31 @@ def json_line(delivery: Delivery) -> bytes:
     )
 
 
-def json_of(fields: Fields) -> bytes:
-    """Return what processing found as the rest of a JSON object: ``severity`` (a number), ``level``, ``event``, ``trace_id``,
-    ``span_id``, ``attributes``, as far as there are such."""
-    found = {
-        "severity": fields.severity_number,
-        "level": fields.severity_text,
-        "event": fields.event_name,
-        "trace_id": fields.trace_id,
-        "span_id": fields.span_id,
-        "attributes": fields.attributes,
+def json_of(record: Record, fields: Fields) -> dict[str, Value]:
+    """Return what ``json_line`` has of a record that was processed, without its labels: ``severity`` is a number, and there
+    are ``level``, ``event``, ``trace_id``, ``span_id``, ``attributes`` as far as they were found."""
+    time, text, lines, rule, _, identity, part = record
+    found: dict[str, Value] = {
+        "time": written(fields.time_unix_nano) if fields.time_unix_nano else time.decode("utf-8", "replace"),
+        "text": text.decode("utf-8", "replace"),
     }
-    rest = orjson.dumps({name: value for name, value in found.items() if value})[1:-1]
-    return b"," + rest if rest else b""
+    if identity:
+        found["id"], found["part"] = identity, part
+    if lines > 1:
+        found["lines"], found["rule"] = lines, rule
+    if fields.severity_number:
+        found["severity"] = fields.severity_number
+    if fields.severity_text:
+        found["level"] = fields.severity_text
+    if fields.event_name:
+        found["event"] = fields.event_name
+    if fields.trace_id:
+        found["trace_id"] = fields.trace_id
+    if fields.span_id:
+        found["span_id"] = fields.span_id
+    if fields.attributes:
+        found["attributes"] = fields.attributes
+    return found
 
 
 def text_line(delivery: Delivery) -> bytes:

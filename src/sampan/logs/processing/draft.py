@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from sampan.logs.joining import Record
+from sampan.logs.joining.record import new_record
 from sampan.logs.log_record import Fields, Labels
 
 
@@ -29,9 +30,10 @@ class Draft(Fields):
 
     def done(self) -> Record:
         """Return the record with its new text; nothing of the old one is left here."""
-        if self.text is not self.record.text:
-            self.record = self.record._replace(text=self.text)
-        return self.record
+        record = self.record
+        if self.text is not record.text:
+            record = self.record = new_record(Record, (record[0], self.text, *record[2:]))
+        return record
 
 
 Step = Callable[[Draft], str]

@@ -69,7 +69,7 @@ def setting(name: str, given: Any, field: str, tally: Tally) -> Change:
             raise OptionError(field, "a value, or {expression: …} is wanted")
         evaluate = program(str(given["expression"]), f"{field}.expression", "")
         return lambda draft: computed(draft, evaluate, write, tally)
-    if not write(probe(), given):
+    if not fits(given) or not write(probe(), given):
         raise OptionError(field, f"{name} cannot be {given!r}")
 
     def change(draft: Draft) -> None:
@@ -91,8 +91,24 @@ def computed(
     except CelError:
         tally["expression_errors"] += 1
         return
-    if not isinstance(value, str | int | float | list | dict) or not write(draft, value):
+    if not fits(value) or not write(draft, copied(value)):
         tally["unfit"] += 1
+
+
+def copied(value: Any) -> Any:
+    """Return a value that shares nothing: an expression may return the attributes that its value is put into."""
+    if isinstance(value, dict):
+        return {name: copied(each) for name, each in value.items()}
+    return list(map(copied, value)) if isinstance(value, list) else value
+
+
+def fits(value: Any) -> bool:
+    """Whether a value can be an attribute: what JSON has."""
+    if isinstance(value, dict):
+        return all(isinstance(name, str) and fits(each) for name, each in value.items())
+    if isinstance(value, list):
+        return all(map(fits, value))
+    return isinstance(value, str | float) or (isinstance(value, int) and -(2**63) <= value < 2**64)
 
 
 def moving(source: str, target: str, tally: Tally) -> Change:

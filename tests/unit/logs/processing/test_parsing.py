@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.logs.log_record import Fields
+from sampan.logs.log_record import Fields, log_record
+from sampan.logs.outputs.output import json_line
 from sampan.logs.processing.parsing.logfmt import pairs
 from sampan.logs.timestamps import written
 from tests.unit.logs.processing.drafts import take
@@ -154,7 +155,31 @@ def test_json_loses_nothing(values: dict[str, Any]) -> None:
 @given(st.binary(max_size=200) | st.text('abc="\\ \n{}[]:,IWEF0123456789-T.Z', max_size=60).map(str.encode))
 def test_no_text_breaks_a_parser(text: bytes) -> None:
     for format in ("auto", "json", "logfmt", "klog", "envoy"):
-        assert len(take({"processing": [{"parse": format}]}, text).found) == 1
+        [delivery] = take({"processing": [{"parse": format}]}, text).found
+        assert orjson.loads(json_line(delivery)) and log_record(delivery)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":' * 300 + "1" + "}" * 300, "[" * 300 + "]" * 300, '{"a":' + "[" * 150 + "]" * 150 + "}",
+        'a="\\ud83d" b="\\udc00x"',
+        '{"a":18446744073709551615,"b":123456789012345678901234567890,"ts":1e300}', '{"level":NaN}', '{"ts":-1,"level":-1}',
+        '{"trace_id":{"a":1},"level":[],"time":{}}', '{"":""}', '{"a":"\\ud83d\\ude00"}',
+        '{"time":true,"level":true,"msg":true}',
+    ],
+)  # fmt: skip
+def test_what_an_output_could_stumble_over(text: str) -> None:
+    for steps in (
+        [{"parse": "auto"}],
+        [{"parse": "auto"}, {"redact": {}}, {"map": {"set": {"x": {"expression": "attributes"}}}}],
+    ):
+        [delivery] = take({"processing": steps}, text).found
+        assert orjson.loads(json_line(delivery)) and log_record(delivery)
+
+
+def test_escapes_of_two_halves_are_one_character() -> None:
+    assert pairs('a="\\ud83d\\ude00" b="\\ud83d"') == {"a": "\U0001f600", "b": "\ufffd"}
 
 
 WORD = st.text("abcdefghij._-0123456789", min_size=1, max_size=6)

@@ -7,6 +7,17 @@ import orjson
 from sampan.logs.processing.draft import Draft
 from sampan.logs.processing.parsing import envoy
 from sampan.logs.processing.parsing.lifting import Lift
+from sampan.logs.resource import Value
+
+DEEP = 100
+"""Objects within objects that nobody writes, and that an output may be unable to."""
+
+
+def is_deep(value: Value, left: int = DEEP) -> bool:
+    if not left:
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(is_deep(each, left - 1) for each in inner if isinstance(each, dict | list))
 
 
 def parse(draft: Draft, lift: Lift) -> bool:
@@ -23,7 +34,7 @@ def parse(draft: Draft, lift: Lift) -> bool:
             values = orjson.loads(head)
         except orjson.JSONDecodeError:
             return False
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or (text.count(b"{") + text.count(b"[") > DEEP and is_deep(values)):
         return False
     if values.keys() >= envoy.KNOWN_BY:
         return envoy.from_json(draft, lift, values)

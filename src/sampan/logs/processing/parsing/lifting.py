@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sampan.logs.processing.draft import Draft
 from sampan.logs.processing.paths import WRITERS
 from sampan.logs.resource import Value
-from sampan.logs.timestamps import of_number, time_of
+from sampan.logs.timestamps import of_number, rfc3339, time_of
 
 TIME = ("@timestamp", "timestamp", "time", "ts", "datetime", "asctime", "date", "t", "start_time", "Timestamp")
 LEVEL = ("level", "severity", "log.level", "lvl", "levelname", "loglevel", "SeverityText", "severityText", "Level")
@@ -19,6 +19,10 @@ MESSAGE = ("message", "msg", "short_message", "event", "log", "Body", "body", "M
 TRACE_ID = ("trace_id", "traceId", "traceID", "trace.id", "TraceId", "otelTraceID")
 SPAN_ID = ("span_id", "spanId", "spanID", "span.id", "SpanId", "otelSpanID")
 TRACEPARENT = ("traceparent",)
+
+
+Take = Callable[[Draft, Value], bool]
+MANY_PLANS = 1000
 
 
 class Names(NamedTuple):
@@ -49,19 +53,22 @@ class Lift:
             (SPAN_ID, WRITERS["span_id"]),
             (TRACEPARENT, lift_traceparent),
         )
-        self._known = frozenset(name for names, _ in roles for name in names)
         self._roles = roles
+        self._plans: dict[tuple[str, ...], list[tuple[Take, list[str]]]] = {}
+        """Of objects with these keys, which may be what. Most streams write few kinds of objects."""
 
     def __call__(self, draft: Draft, values: dict[str, Value]) -> None:
         """Give the draft what was parsed of it. ``values`` is the draft's from then on."""
         before = draft.text
-        known = self._known.intersection(values)
-        if known:
-            for names, take in self._roles:
-                for name in names:
-                    if name in known and take(draft, values[name]):
-                        del values[name]
-                        break
+        keys = tuple(values)
+        plan = self._plans.get(keys)
+        if plan is None:
+            plan = self._plan(keys)
+        for take, names in plan:
+            for name in names:
+                if take(draft, values[name]):
+                    del values[name]
+                    break
         if draft.attributes:
             draft.attributes |= values
         else:
@@ -69,9 +76,20 @@ class Lift:
         if self.original:
             draft.attributes["log.record.original"] = before.decode("utf-8", "replace")
 
+    def _plan(self, keys: tuple[str, ...]) -> list[tuple[Take, list[str]]]:
+        found = [(take, [name for name in names if name in keys]) for names, take in self._roles]
+        plan = [(take, names) for take, names in found if names]
+        if len(self._plans) < MANY_PLANS:
+            self._plans[keys] = plan
+        return plan
+
     def _time(self, draft: Draft, value: Value) -> bool:
         if isinstance(value, str):
-            moment = self._format(value) if self._format is not None else time_of(value, draft.observed, self.zone)
+            if self._format is not None:
+                moment = self._format(value)
+            else:
+                moment = rfc3339(value.encode("utf-8", "replace")) if value[10:11] == "T" else 0
+                moment = moment or time_of(value, draft.observed, self.zone)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             moment = of_number(value)
         else:

@@ -14,6 +14,7 @@ from sampan.logs.resource import Value
 PAIR = re.compile(r'\s*([^\s="]+)(?:=(?:"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"]*)(?=\s|$)))?(?=\s|$)')
 LIKELY = re.compile(rb"[A-Za-z_@][\w.@/-]*=(?:\"|[^\s\"=])")
 ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+HALF = re.compile("[\ud800-\udfff]")
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -55,8 +56,10 @@ def pairs(text: str) -> dict[str, Value] | None:
 
 
 def unescaped(text: str) -> str:
+    """Return a quoted text without its escapes. Half a character (``\\ud83d`` alone) is replaced."""
     if "\\" not in text:
         return text
-    return ESCAPE.sub(
+    text = ESCAPE.sub(
         lambda found: chr(int(found[1][1:], 16)) if len(found[1]) > 1 else ESCAPES.get(found[1], found[1]), text
     )
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if HALF.search(text) is not None else text
