@@ -1,4 +1,4 @@
-"""Extenders of a KubeSchedulerConfiguration, read: web services that filter, score or bind pods, too.
+"""Extenders of a KubeSchedulerConfiguration, read: web services that filter, score or bind pods, or say who makes room, too.
 
 Source: kubescheduler.config.k8s.io v1 (Extender), pkg/scheduler/apis/config/validation (validateExtenders).
 """
@@ -14,10 +14,9 @@ from sampan.api.flags import duration
 from sampan.scheduler.reading import ConfigurationError, known, mapping, number
 from sampan.schema.objects import Object
 
-FIELDS = ("urlPrefix", "filterVerb", "prioritizeVerb", "bindVerb", "weight", "enableHTTPS", "tlsConfig", "httpTimeout",
-          "nodeCacheCapable", "managedResources", "ignorable")  # fmt: skip
+FIELDS = ("urlPrefix", "filterVerb", "preemptVerb", "prioritizeVerb", "bindVerb", "weight", "enableHTTPS", "tlsConfig",
+          "httpTimeout", "nodeCacheCapable", "managedResources", "ignorable")  # fmt: skip
 TLS_FIELDS = ("insecure", "serverName", "certFile", "keyFile", "caFile", "certData", "keyData", "caData")
-PREEMPTION = "preemption asks no extender; an extender that refuses the pod's nodes is asked again when room was made"
 TIMEOUT_SECONDS = 5.0
 
 
@@ -25,6 +24,7 @@ TIMEOUT_SECONDS = 5.0
 class ExtenderSpec:
     url_prefix: str
     filter_verb: str = ""
+    preempt_verb: str = ""
     prioritize_verb: str = ""
     bind_verb: str = ""
     weight: int = 0
@@ -57,8 +57,6 @@ def extenders_of(found: Any, directory: Path) -> list[ExtenderSpec]:
 
 
 def extender_of(found: Object, at: str, directory: Path) -> ExtenderSpec:
-    if isinstance(found, dict) and "preemptVerb" in found:
-        raise ConfigurationError(f'unknown field "{at}.preemptVerb": it would have no effect: {PREEMPTION}')
     known(found, FIELDS, f"{at}.")
     prefix = found.get("urlPrefix")
     if not isinstance(prefix, str) or not prefix.startswith(("http://", "https://")):
@@ -78,6 +76,7 @@ def extender_of(found: Object, at: str, directory: Path) -> ExtenderSpec:
     return ExtenderSpec(
         url_prefix=prefix.rstrip("/"),
         filter_verb=found.get("filterVerb", ""),
+        preempt_verb=found.get("preemptVerb", ""),
         prioritize_verb=found.get("prioritizeVerb", ""),
         bind_verb=found.get("bindVerb", ""),
         weight=weight,

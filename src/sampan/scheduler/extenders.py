@@ -1,14 +1,15 @@
 """Extenders: web services that are asked about nodes that the plugins let through, and may score them and bind pods.
 
 What flows: a pod and nodes go out as JSON (``ExtenderArgs``), those that will do, or points, come back. An extender may be
-asked about pods with resources of its own only. Answers are read as Go does, whatever the case of their fields. Source:
-k8s.io/kube-scheduler extender/v1, pkg/scheduler/extender.go.
+asked about pods with resources of its own only. Before room is made for a pod, one may take nodes off the list, or name other
+victims. Answers are read as Go does, whatever the case of their fields. Source: k8s.io/kube-scheduler extender/v1,
+pkg/scheduler/extender.go.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -35,6 +36,8 @@ from sampan.scheduler.framework import (
 )
 from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.pod_info import PodInfo
+from sampan.scheduler.victims import Candidate, importance
+from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     import ssl
@@ -89,6 +92,38 @@ class Extender:
             return {one["host"]: int(one["score"]) * share for one in map(folded, answer or ())}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ExtenderError(f"the answer is no list of hosts with scores: {error!r}") from None
+
+    async def preempt(
+        self, pod: PodInfo, candidates: Sequence[Candidate], nodes: Mapping[str, NodeInfo]
+    ) -> list[Candidate]:
+        """Return the nodes where room may be made, and who is to go from each. Raises ``ExtenderError``."""
+        answer = await self._post(self.spec.preempt_verb, self._preemption(pod, candidates))
+        try:
+            named = answer.get("nodenametometavictims") or {}
+            return [self._candidate(node, folded(told or {}), nodes) for node, told in named.items()]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ExtenderError(f"the answer is no table of victims by node: {error!r}") from None
+
+    def _preemption(self, pod: PodInfo, candidates: Sequence[Candidate]) -> Object:
+        def victims(one: Candidate) -> Object:
+            pods = [{"UID": who.uid} if self.spec.has_node_cache else who.object for who in one.victims]
+            return {"Pods": pods, "NumPDBViolations": one.violations}
+
+        by_node = {one.node: victims(one) for one in candidates}
+        names = ("NodeNameToMetaVictims", "NodeNameToVictims")
+        given, other = names if self.spec.has_node_cache else reversed(names)
+        return {"Pod": pod.object, given: by_node, other: None}
+
+    def _candidate(self, node: str, told: dict[str, Any], nodes: Mapping[str, NodeInfo]) -> Candidate:
+        if node not in nodes:
+            raise ExtenderError(f'nodeinfo not found for node name "{node}"')
+        there = {one.uid: one for one in nodes[node].pods.values()}
+        uids = [str(folded(one)["uid"]) for one in told.get("pods") or ()]
+        if strange := next((uid for uid in uids if uid not in there), ""):
+            message = f"extender: {self.spec.url_prefix} claims to preempt pod (UID: {strange}) on node: {node}"
+            raise ExtenderError(f"{message}, but the pod is not found on that node")
+        victims = tuple(sorted((there[uid] for uid in uids), key=importance))
+        return Candidate(node, victims, int(told.get("numpdbviolations") or 0))
 
     async def bind(self, pod: PodInfo, node: str) -> Status | None:
         """Have the extender bind a pod."""
@@ -172,8 +207,11 @@ class Extenders:
         return {one.name: WAKES for one in self.all if one.spec.filter_verb}
 
     def are_asked_about(self, pod: PodInfo) -> bool:
-        """Whether any of them filters or scores nodes for a pod."""
-        return any(one.concerns(pod) and (one.spec.filter_verb or one.spec.prioritize_verb) for one in self.all)
+        """Whether any of them filters or scores nodes for a pod, or says who makes room for it."""
+        return any(
+            one.concerns(pod) and (one.spec.filter_verb or one.spec.prioritize_verb or one.spec.preempt_verb)
+            for one in self.all
+        )
 
     def binder(self, pod: PodInfo) -> Extender | None:
         """Return the one that binds a pod instead of the profile's plugins."""
@@ -195,6 +233,26 @@ class Extenders:
                 return failure(f"running the {one.name}: {error}")
             refused |= why
         return kept, refused
+
+    async def preempt(
+        self, pod: PodInfo, candidates: Sequence[Candidate], nodes: Mapping[str, NodeInfo]
+    ) -> list[Candidate] | Status:
+        """Return the candidates that all of them leave, with the victims that they name; or an error."""
+        left = list(candidates)
+        for one in self.all:
+            if not left or not one.spec.preempt_verb or not one.concerns(pod):
+                continue
+            try:
+                named = await one.preempt(pod, left, nodes)
+                bare = [candidate.node for candidate in named if not candidate.victims]
+                if bare and not one.spec.is_ignorable:
+                    raise ExtenderError(f'expected at least one victim pod on node "{bare[0]}"')
+            except ExtenderError as error:
+                if one.spec.is_ignorable:
+                    continue
+                return failure(f"preemption: the {one.name}: {error}")
+            left = [candidate for candidate in named if candidate.victims]
+        return left
 
     async def points(self, pod: PodInfo, nodes: Sequence[NodeInfo]) -> dict[str, int]:
         """Return the points of all of them together; one that fails gives none, as kube-scheduler has it."""

@@ -23,10 +23,10 @@ A point that a class does not define is not called, so that what nobody uses cos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
@@ -37,6 +37,9 @@ from sampan.scheduler.node_info import NodeInfo
 from sampan.scheduler.nominations import Nominations
 from sampan.scheduler.pod_info import PodInfo
 from sampan.schema.objects import Object
+
+if TYPE_CHECKING:
+    from sampan.scheduler.victims import Candidate
 
 HIGHEST_SCORE = 100
 
@@ -107,6 +110,9 @@ ALLOCATABLE, NODE_LABELS, TAINTS, CONDITIONS, NODE_ANNOTATIONS = (
 """What may change of a Node."""
 POD_LABELS, SCALED_DOWN = "UpdatePodLabel", "UpdatePodScaleDown"
 """What may change of a pod that is on a node."""
+
+Narrow = Callable[[PodInfo, "Sequence[Candidate]"], "Awaitable[list[Candidate] | Status]"]
+"""Asks the extenders which of the nodes where room can be made are left, and with whose going; or says what failed."""
 
 Hint = Callable[[PodInfo, "Object | None", "Object | None"], bool]
 """``(waiting pod, old, new) -> whether the event may make room for it``; old is None for Add, new for Delete."""
@@ -235,6 +241,10 @@ class Plugin:
     def filter(self, state: CycleState, pod: PodInfo, node: NodeInfo) -> Status | None:
         """Return why the pod cannot be on the node, or None."""
         return None
+
+    async def before_post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses, narrow: Narrow) -> None:
+        """Prepare ``post_filter`` for a pod that extenders are asked about; ``narrow`` asks them which of the nodes may be
+        taken, and whose room."""
 
     def post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses) -> PostFilterResult:
         """No node will do: make room, if that can be done. A result without a status ends the search for one."""

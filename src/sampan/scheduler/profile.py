@@ -13,6 +13,7 @@ from sampan.scheduler.framework import (
     Code,
     CycleState,
     Interest,
+    Narrow,
     NodeStatuses,
     Plugin,
     PostFilterResult,
@@ -163,6 +164,10 @@ class Profile:
                 if status is not None:
                     return status._replace(plugin=plugin.name)
         return None
+
+    async def before_post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses, narrow: Narrow) -> None:
+        for plugin in self.enabled["post_filter"]:
+            await plugin.before_post_filter(state, pod, statuses, narrow)
 
     def post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses) -> PostFilterResult:
         reasons: list[str] = []

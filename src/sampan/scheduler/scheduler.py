@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -42,6 +42,7 @@ from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, QueuedPod, SchedulingQueue
 from sampan.scheduler.telling import SCHEDULER_ERROR, UNSCHEDULABLE, Teller
 from sampan.scheduler.together import Outcome, place_all
+from sampan.scheduler.victims import Candidate
 
 logger = logging.getLogger("sampan.scheduler")
 
@@ -178,11 +179,16 @@ class Scheduler:
         with self.queue.meanwhile(queued.pod.key):
             try:
                 chosen = await self.cycles.choose_with(self.extenders, profile, state, queued.pod)
+                if isinstance(chosen, Refusal) and chosen.nodes:
+                    await profile.before_post_filter(state, queued.pod, chosen.statuses, self._narrow)
             except Exception as error:
                 logger.exception("%s: a plugin failed", queued.pod.key)
                 chosen = failure(f"running the plugins: {type(error).__name__}: {error}")
             if self.queue.get(queued.pod.key) is queued:  # it may have gone meanwhile
                 self._go_on(queued, state, lambda *cycle: chosen)
+
+    async def _narrow(self, pod: PodInfo, candidates: Sequence[Candidate]) -> list[Candidate] | Status:
+        return await self.extenders.preempt(pod, candidates, self.cluster.nodes)
 
     def _schedule_together(self, queued: QueuedPod, group: Together) -> None:
         """Schedule a pod with all that belong to it, or none of them."""

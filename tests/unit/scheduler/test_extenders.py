@@ -17,6 +17,8 @@ from sampan.schema.objects import Object
 from tests.unit.scheduler.conftest import Setting, Start
 from tests.unit.scheduler.made import node
 from tests.unit.scheduler.test_binding_cycle import pod, told
+from tests.unit.scheduler.test_preemption_runs import classes
+from tests.unit.scheduler.test_preemption_runs import pod as ranked
 
 Answer = Callable[[Object], Any]
 
@@ -237,3 +239,58 @@ def test_its_tls_is_what_the_configuration_says(throwaway_pki: Path) -> None:
     assert len(trusting.get_ca_certs()) == 1 and trusting.check_hostname
     with pytest.raises(ConfigurationError, match="tlsConfig"):
         context_of(spec(caFile="nowhere.crt"))
+
+
+async def test_it_says_whose_room_is_taken(start: Start, service: Service) -> None:
+    setting = start(service.configuration(preemptVerb="preempt", nodeCacheCapable=True))
+    await classes(setting)
+    for name in ("one", "two"):
+        await setting.add_node(node(name, cpu="4"))
+        await setting.client.create(PODS, ranked(f"on-{name}", "low", "3", nodeName=name))
+        await setting.until(f"on-{name}", lambda p: p["spec"].get("nodeName"))
+    asked: list[Object] = []
+
+    def only_two(body: Object) -> Object:
+        asked.append(body)
+        return {"NodeNameToMetaVictims": {"two": body["NodeNameToMetaVictims"]["two"]}}
+
+    service.answers["preempt"] = only_two
+    await setting.client.create(PODS, ranked("dear", "high", "3"))
+    waiting = await setting.until("dear", lambda p: p.get("status", {}).get("nominatedNodeName"))
+    assert waiting["status"]["nominatedNodeName"] == "two"
+    await setting.until("on-two", lambda p: "deletionTimestamp" in p["metadata"])
+    assert asked[0]["Pod"]["metadata"]["name"] == "dear" and asked[0]["NodeNameToVictims"] is None
+    (there,) = [p for p in setting.pods if p["metadata"]["name"] == "on-one"]
+    assert asked[0]["NodeNameToMetaVictims"]["one"] == {
+        "Pods": [{"UID": there["metadata"]["uid"]}],
+        "NumPDBViolations": 0,
+    }
+    assert "deletionTimestamp" not in there["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"NodeNameToMetaVictims": {}}, "preemption: no candidate node for preemption"),
+        ({"NodeNameToMetaVictims": {"one": {"Pods": []}}}, 'expected at least one victim pod on node "one"'),
+        ({"NodeNameToMetaVictims": {"one": {"Pods": [{"UID": "x"}]}}}, "but the pod is not found on that node"),
+        ({"NodeNameToMetaVictims": {"nine": {"Pods": []}}}, 'nodeinfo not found for node name "nine"'),
+        (500, "failed preempt with extender at URL"),
+    ],
+)
+async def test_nobody_goes_when_it_takes_the_room_away_or_fails(
+    start: Start, service: Service, answer: Any, said: str
+) -> None:
+    setting = start(service.configuration(preemptVerb="preempt"))
+    await classes(setting)
+    await setting.add_node(node("one", cpu="4"))
+    await setting.client.create(PODS, ranked("cheap", "low", "3", nodeName="one"))
+    await setting.until("cheap", lambda p: p["spec"].get("nodeName"))
+    service.answers["preempt"] = lambda body: answer
+    await setting.client.create(PODS, ranked("dear", "high", "3"))
+    refused = await setting.until("dear", lambda p: said in told(p)[1])
+    assert told(refused)[0] == "Unschedulable"
+    (body,) = [body for verb, body in service.asked if verb == "preempt"][:1]
+    assert [one["metadata"]["name"] for one in body["NodeNameToVictims"]["one"]["Pods"]] == ["cheap"]
+    (there,) = [p for p in setting.pods if p["metadata"]["name"] == "cheap"]
+    assert "deletionTimestamp" not in there["metadata"]

@@ -78,7 +78,6 @@ def of_extenders(**fields: Any) -> Object:
         ({"parallelism": 4}, 'unknown field "parallelism": it would have no effect: cycles run one after another'),
         ({"extenders": [{}]}, 'extenders[0].urlPrefix: Invalid value: ""'),
         (of_extenders(prioritizeVerb="p"), "extenders[0].weight: Invalid value: 0: must have a positive weight"),
-        (of_extenders(preemptVerb="p"), 'unknown field "extenders[0].preemptVerb": it would have no effect'),
         (of_extenders(httpTimeout="soon"), "extenders[0].httpTimeout"),
         (of_extenders(tlsConfig={"x": 1}), 'unknown field "extenders[0].tlsConfig.x"'),
         (of_extenders(managedResources=[{"name": "cpu"}]), "cpu is an invalid extended resource name"),

@@ -21,6 +21,7 @@ from sampan.scheduler.framework import (
     CycleState,
     Handle,
     Interest,
+    Narrow,
     NodeStatuses,
     Plugin,
     PostFilterResult,
@@ -38,6 +39,9 @@ NOT_HELPFUL = unresolvable("Preemption is not helpful for scheduling")
 NEVER = "not eligible due to preemptionPolicy=Never."
 ENDING = "not eligible due to a terminating pod on the nominated node."
 PREEMPTED = "PreemptionByScheduler"
+NO_CANDIDATE = unschedulable("preemption: no candidate node for preemption")
+ASKED = "DefaultPreemption"
+"""Where a cycle keeps what extenders left of the candidates."""
 UNDER_WAY = unresolvable("waiting for the preemption for this pod to be finished")
 
 
@@ -81,10 +85,18 @@ class DefaultPreemption(Plugin):
         why_not = self._not_eligible(pod, statuses)
         if why_not:
             return PostFilterResult(unschedulable(f"preemption: {why_not}"))
-        found, refused = self._candidates(state, pod, statuses)
-        if not found:
-            why = Refusal(len(self.handle.cluster.nodes), NodeStatuses(refused, NOT_HELPFUL))
-            return PostFilterResult(unschedulable(f"preemption: {why.message}"), "")
+        if ASKED in state:
+            answer = state[ASKED]
+            if isinstance(answer, Status):
+                return PostFilterResult(answer)
+            found = [one for one in answer if self._is_still(one)]
+            if not found:
+                return PostFilterResult(NO_CANDIDATE)
+        else:
+            found, refused = self._candidates(state, pod, statuses)
+            if not found:
+                why = Refusal(len(self.handle.cluster.nodes), NodeStatuses(refused, NOT_HELPFUL))
+                return PostFilterResult(unschedulable(f"preemption: {why.message}"), "")
         chosen = best(found)
         taken = len(chosen.victims)
         self.victims[taken] = self.victims.get(taken, 0) + 1
@@ -92,6 +104,19 @@ class DefaultPreemption(Plugin):
         self.ending.update(victim.uid for victim in chosen.victims if not victim.terminating)
         self.handle.start(self._make_room(pod, chosen), f"preemption-{pod.key}")
         return PostFilterResult(None, chosen.node)
+
+    async def before_post_filter(self, state: CycleState, pod: PodInfo, statuses: NodeStatuses, narrow: Narrow) -> None:
+        """Have extenders look at the candidates, who may take some away; the world goes on meanwhile."""
+        if self._not_eligible(pod, statuses):
+            return
+        found, _ = self._candidates(state, pod, statuses)
+        if found:
+            state[ASKED] = await narrow(pod, found)
+
+    def _is_still(self, one: Candidate) -> bool:
+        """Whether a candidate's victims are where they were when extenders were asked."""
+        node = self.handle.cluster.nodes.get(one.node)
+        return node is not None and all(node.pods.get(victim.key) is not None for victim in one.victims)
 
     def _not_eligible(self, pod: PodInfo, statuses: NodeStatuses) -> str:
         if pod.spec.get("preemptionPolicy") == "Never":
