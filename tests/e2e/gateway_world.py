@@ -158,25 +158,29 @@ def ask(address: str, path: str, method: str = "GET", body: bytes | None = None,
 
 
 class Load(threading.Thread):
-    """Requests one after the other on one kept connection; counts codes and bodies, and the marks (``x-mark``) of answers.
+    """Requests one after the other on one kept connection, with a ``pause`` of seconds; counts codes and bodies, and the
+    marks (``x-mark``) of answers.
     As a context, it fails where a request has failed."""
 
-    def __init__(self, connection: Connection, path: str = "/") -> None:
+    def __init__(self, connection: Connection, path: str = "/", pause: float = 0.0) -> None:
         super().__init__(daemon=True)
-        self.connection, self.path = connection, path
+        self.connection, self.path, self.pause = connection, path, pause
         self.codes: Counter[int | str] = Counter()
         self.bodies: Counter[str] = Counter()
         self.marks: list[str] = []
+        self.pairs: set[tuple[str, str]] = set()
+        """``(body, mark)`` of answers."""
         self.ending = threading.Event()
 
     def run(self) -> None:
-        while not self.ending.is_set():
+        while not self.ending.wait(self.pause):
             try:
                 self.connection.request("GET", self.path, headers={"Host": HOST})
                 answer = self.connection.getresponse()
-                self.bodies[answer.read().decode().strip()] += 1
+                body, mark = answer.read().decode().strip(), answer.getheader("x-mark") or ""
+                self.bodies[body] += 1
+                self.pairs.add((body, mark))
                 self.codes[answer.status] += 1
-                mark = answer.getheader("x-mark") or ""
                 if not self.marks or self.marks[-1] != mark:
                     self.marks.append(mark)
             except (OSError, http.client.HTTPException) as error:
@@ -202,6 +206,8 @@ class Alone:
         self.directory, self.log = folder / "config", folder / "log"
         self.directory.mkdir()
         self.more = more
+        self.under: tuple[str, ...] = ()
+        """A program that starts it, with its arguments."""
 
     def write(self, *objects: dict[str, Any], file: str = "objects") -> None:
         """Say what there is; a file is replaced at once."""
@@ -210,7 +216,16 @@ class Alone:
         aside.rename(self.directory / f"{file}.json")
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--config", str(self.directory)]
+        command = [
+            *self.under,
+            sys.executable,
+            "-m",
+            "sampan.cli.main",
+            "gateway",
+            "run",
+            "--config",
+            str(self.directory),
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*command, *self.more], stdout=log, stderr=log)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from cryptography import x509
+
+from sampan.client.http import HttpClient
+from sampan.client.kubeconfig import load
+from sampan.gateway.kinds.resources import HTTP_ROUTES
 
 from .eventually import eventually
 from .gateway_world import (
@@ -165,6 +172,43 @@ def test_listeners_come_and_go_and_the_others_connections_stay(front: tuple[Clus
         for name in ("tcproute/tcp", "tlsroute/tls"):
             cluster.kubectl("-n", NAMESPACE, "delete", name, "--wait=false")
     assert (plain.opened, secure.opened) == (1, 1)
+
+
+async def test_a_thousand_flips_of_a_route_fail_no_request(front: tuple[Cluster, str]) -> None:
+    """As fast as the API takes them; every twentieth is waited for. Backend and header change together, or not at all."""
+    cluster, address = front
+    client = HttpClient(load(cluster.kubeconfig))
+
+    async def flip(number: int) -> str:
+        color = ("blue", "red")[number % 2]
+        mark = {"set": [{"name": "x-mark", "value": f"{color}-{number}"}]}
+        change = {"type": "ResponseHeaderModifier", "responseHeaderModifier": mark}
+        rule = {"backendRefs": [{"name": color, "port": 80}], "filters": [change]}
+        await client.patch(HTTP_ROUTES, "shop", {"spec": {"rules": [rule]}}, NAMESPACE)
+        return f"{color}-{number}"
+
+    loads = [
+        Load(Connection(address, 80), pause=0.01),
+        Load(Connection(address, 443, any_certificate()), pause=0.01),
+    ]
+    try:
+        with contextlib.ExitStack() as stack:
+            for one in loads:
+                await asyncio.to_thread(stack.enter_context, one)
+            for number in range(1, 1001):
+                mark = await flip(number)
+                if number % 20 == 0:
+                    reached = partial(served, loads, mark)
+                    await asyncio.to_thread(eventually, f"flip {number} is served", reached)
+        pairs = {(body, mark.partition("-")[0]) for one in loads for body, mark in one.pairs if mark}
+        assert pairs == {("red", "red"), ("blue", "blue")}
+        await client.patch(HTTP_ROUTES, "shop", {"spec": route("HTTPRoute", "shop", ("red", 1))["spec"]}, NAMESPACE)
+    finally:
+        await client.close()
+
+
+def served(loads: list[Load], mark: str) -> bool:
+    return all(one.marks[-1:] == [mark] for one in loads)
 
 
 def test_weights_and_pods_change_under_load(front: tuple[Cluster, str]) -> None:

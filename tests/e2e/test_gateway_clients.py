@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import h2.config
 import h2.connection
@@ -68,6 +69,41 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         eventually("the gateway answers", lambda: made.status() == 200)
         yield made
     backend.end()
+
+
+def test_more_clients_than_descriptors_starve_nobody(tmp_path: Path) -> None:
+    alone, backend = Alone(tmp_path), RawBackend()
+    alone.under = ("prlimit", "--nofile=500:500", "--")
+    with alone:
+        front = Front(alone, free_port(), backend)
+        front.clients()
+        eventually("the gateway answers", lambda: front.status() == 200)
+        kept = http.client.HTTPConnection("127.0.0.1", front.port, timeout=20)
+        kept.request("GET", "/")
+        assert kept.getresponse().read() == b"/"
+        clients = []
+        try:
+            for _ in range(600):
+                clients.append(front.connect())
+            eventually("some are refused", lambda: any(is_closed(one) for one in clients))
+            for _ in range(20):
+                kept.request("GET", "/")
+                assert kept.getresponse().read() == b"/", "who is there is served"
+        finally:
+            for one in clients:
+                one.close()
+        eventually("there is room again", lambda: front.status() == 200)
+    backend.end()
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def ended(connection: socket.socket) -> bool:

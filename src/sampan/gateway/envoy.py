@@ -13,6 +13,7 @@ import ctypes
 import json
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,13 @@ LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 END_SECONDS = 5.0
 """How long an Envoy that is ours may take to end."""
+CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
+CONNECTIONS_TYPE = (
+    "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+)
+MOST_CONNECTIONS = 1_000_000
+OWN_DESCRIPTORS = 200
+"""Of Envoy itself, its listeners, logs and plugins."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -83,7 +91,16 @@ def bootstrap(config: EnvoyConfig) -> dict[str, Any]:
             "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 2000}}],
         },
         "stats_config": stats_config(),
+        "overload_manager": {"resource_monitors": [{"name": CONNECTIONS, "typed_config": connection_limit()}]},
     }
+
+
+def connection_limit() -> dict[str, Any]:
+    """Return how many clients there may be: beyond, connections are refused and not those that are there starved of
+    descriptors. Each has one, and its backend's another."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # Envoy raises the soft one to it
+    most = max(MOST_CONNECTIONS if hard == resource.RLIM_INFINITY else (hard - OWN_DESCRIPTORS) // 2, 10)
+    return {"@type": CONNECTIONS_TYPE, "max_active_downstream_connections": most}
 
 
 def libpython() -> Path | None:

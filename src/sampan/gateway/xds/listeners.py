@@ -232,6 +232,7 @@ def pipe_listener(name: str, path: str, manager: dict[str, Any]) -> dict[str, An
     return {
         "name": name,
         "address": {"pipe": {"path": path, "mode": 0o600}},
+        "ignore_global_conn_limit": True,  # whoever gets here has come in already
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
 

@@ -387,8 +387,8 @@ listener.Listener: name=1:string address=2:core.Address filter_chains=3:*listene
     udp_listener_config=18:listener.UdpListenerConfig enable_reuse_port=29:pb.BoolValue
     per_connection_buffer_high_watermark_timeout=38:pb.Duration
     per_connection_buffer_limit_bytes=5:pb.UInt32Value drain_type=8:enum listener_filters_timeout=15:pb.Duration
-    continue_on_listener_filters_timeout=17:bool access_log=22:*envoy.config.accesslog.v3.AccessLog
-    stat_prefix=28:string
+    ignore_global_conn_limit=31:bool continue_on_listener_filters_timeout=17:bool
+    access_log=22:*envoy.config.accesslog.v3.AccessLog stat_prefix=28:string
 listener.ListenerFilter: name=1:string typed_config=3:pb.Any
 listener.QuicProtocolOptions: idle_timeout=2:pb.Duration
 listener.UdpListenerConfig: quic_options=7:listener.QuicProtocolOptions

@@ -37,6 +37,7 @@ def resources(world: World) -> Iterator[tuple[str, str, dict[str, Any]]]:
         {
             "name": METRICS,
             "address": {"socket_address": address},
+            "ignore_global_conn_limit": True,
             "filter_chains": [{"name": METRICS, "filters": [manager]}],
         },
     )
