@@ -121,7 +121,12 @@ class Alone:
     def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            if body is not None or method == "POST":
+                connection.putheader("content-length", str(len(body or b"")))
+            connection.endheaders(body)
             return Answer(connection.getresponse())
         finally:
             connection.close()

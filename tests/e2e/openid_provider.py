@@ -151,17 +151,22 @@ class Provider:
         self.granted.append(form["grant_type"])
         refresher = secrets.token_urlsafe()
         self.refreshers.add(refresher)
-        now = int(time.time())
-        claims = {"iss": self.url, "aud": self.audience, "sub": "ada", "email": "ada@example", "iat": now}
-        claims["exp"] = now + max(self.lives_seconds, 60)
         answer = {
             "access_token": secrets.token_urlsafe(),
             "token_type": "Bearer",
             "expires_in": self.lives_seconds,
             "refresh_token": refresher,
-            "id_token": jwt.encode(claims, self.signing_key, "RS256", {"kid": "1"}),
+            "id_token": self.token_of("ada"),
         }
         return 200, answer
+
+    def token_of(self, subject: str) -> str:
+        """Return an ID token of somebody."""
+        now = int(time.time())
+        claims: dict[str, Any] = {"iss": self.url, "aud": self.audience, "sub": subject, "iat": now}
+        claims |= {"exp": now + max(self.lives_seconds, 60), "email": f"{subject}@example", "email_verified": True}
+        claims |= {"groups": ["staff", "night"], "shop": {"floor": 2}}
+        return jwt.encode(claims, self.signing_key, "RS256", {"kid": "1"})
 
     def close(self) -> None:
         self.server.shutdown()

@@ -20,6 +20,7 @@ MIDDLEWARES: dict[str, dict[str, Any]] = {
     "small": {"cache": {"maxSizeMiB": 1, "maxBodyKiB": 300, "statusHeader": ""}},
     "lasting": {"cache": {"defaultTTL": 60, "statusHeader": "X-Cache"}},
     "packed": {"compress": {"minResponseBodyBytes": 10}},
+    "always": {"compress": {"minResponseBodyBytes": 10, "defaultEncoding": "br"}},
 }
 OLD = "Thu, 01 Jan 2026 00:00:00 GMT"
 
@@ -72,6 +73,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
             *(middleware(n, s) for n, s in MIDDLEWARES.items()),
             *(route(n, n) for n in ("cached", "small", "lasting")),
             route("packed", "packed", "cached"),
+            route("always", "always"),
             canary,
         )
         alone.start()
@@ -301,6 +303,13 @@ def test_what_is_compressed_is_kept_so(front: Alone) -> None:
     assert page.asked == 1 and {one.headers.get("content-encoding") for one in packed} == {"gzip"}
     assert packed[0].body == packed[1].body and len(packed[0].body) < 1000
     assert page.get().body == b"a" * 5000 and page.asked == 2
+
+
+def test_who_says_no_encoding_gets_the_default(front: Alone) -> None:
+    page = Page(front, "/always")
+    page.says(body=b"a" * 5000, content_type="text/plain")
+    for asked, encoding in (({}, "br"), ({"Accept_Encoding": "gzip"}, "gzip"), ({"Accept_Encoding": "identity"}, None)):
+        assert page.get(**asked).headers.get("content-encoding") == encoding, asked
 
 
 def test_a_body_that_is_cut_is_not_kept(front: Alone) -> None:

@@ -119,9 +119,14 @@ def front(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Itera
             "forwardAccessToken": True,
         },
     }
+    staff = {**kinds["oidc"], "claims": {"groups": ["admin", "staff"], "email_verified": True, "shop.floor": 2}}
+    others = {**kinds["oidc"], "claims": {"groups": "visitors"}}
+    keys = {"jwksUri": f"{provider.url}/keys", "tls": {"caSecret": "client"}, "claims": {"sub": ["ada"]}}
     try:
         made = [middleware(name, {name: spec}) for name, spec in kinds.items()]
-        alone.write(secret, *made, *(route(name, name) for name in kinds), route("open"))
+        made += [middleware("staff", {"oidc": staff}), middleware("others", {"oidc": others})]
+        made += [middleware("bearer", {"jwt": keys})]
+        alone.write(secret, *made, *(route(n, n) for n in (*kinds, "staff", "others", "bearer")), route("open"))
         alone.start()
         alone.serves("/open")
         alone.serves("/oidc", 302)
@@ -193,6 +198,15 @@ def test_nobody_passes_without_a_session_or_with_one_that_is_none(front: Alone, 
     answer = stolen.get(at(front, "/oidc"))
     back = Browser().get(answer.headers["location"]).headers["location"]
     assert Browser().get(back).status == 401, "who has not begun does not end a login"
+
+
+def test_what_a_token_says_decides_who_may_pass(front: Alone, provider: Provider) -> None:
+    assert told(Browser().visit(at(front, "/staff")))["path"] == "/staff"
+    assert Browser().visit(at(front, "/others")).status == 403
+    bearer = "Bearer " + provider.token_of("ada")
+    assert front.ask("/bearer", Authorization=bearer).status == 200
+    assert front.ask("/bearer", Authorization="Bearer " + provider.token_of("eve")).status == 403
+    assert front.ask("/bearer").status == 401
 
 
 @pytest.mark.parametrize("what", ["key", "audience"])

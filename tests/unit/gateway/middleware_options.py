@@ -117,7 +117,7 @@ forwardAuth.authResponseHeadersRegex: ^X-
 forwardAuth.authSigninURL: https://a.example
 forwardAuth.forwardBody: true
 forwardAuth.headerField: X-User
-forwardAuth.maxBodySize: 7
+forwardAuth.maxBodySize: 7 with {forwardBody: true}
 forwardAuth.maxResponseBodySize: 7
 forwardAuth.preserveLocationHeader: true
 forwardAuth.preserveRequestMethod: true
@@ -256,6 +256,7 @@ geoip.denyCountries: [DE]
 geoip.depth: 7
 geoip.headers: {X-Country: country}
 jwt.audiences: [a]
+jwt.claims: {groups: [a]}
 jwt.claimToHeaders: [{claim: a, header: X-A}]
 jwt.clockSkewSeconds: 7
 jwt.forward: true
@@ -268,7 +269,10 @@ jwt.issuer: me
 jwt.jwks: '{"keys": [{"a": 1}]}'
 jwt.jwksSecret: keys with {jwks: null}
 jwt.jwksService: {name: web, port: 80} with {jwks: null}
+jwt.jwksUri: https://a.example/keys with {jwks: null}
 jwt.optional: true
+jwt.tls.caSecret: authorities with {jwks: null, jwksUri: "https://a.example/keys"}
+jwt.tls.insecureSkipVerify: true with {jwks: null, jwksUri: "https://a.example/keys"}
 rateLimit.failure: Closed with {shared: true}
 rateLimit.shared: true
 """
@@ -299,6 +303,7 @@ tokenEndpoint: https://b.example/t
 """
 OIDC = """
 audiences: [a]
+claims: {groups: [a]}
 clockSkewSeconds: 7
 forwardHeaders: {X-A: sub}
 forwardIDToken: X-A

@@ -64,9 +64,11 @@ def ask(
     timeout_milliseconds: int = 40_000,
     fails_open: bool = False,
     certificate: bool = False,
+    body_bytes: int = 0,
     reroutes: bool = False,
 ) -> None:
-    """Let a route ask the function behind a plugin's socket before it is routed. ``certificate``: it is told the client's."""
+    """Let a route ask the function behind a plugin's socket before it is routed. ``certificate``: it is told the
+    client's; ``body_bytes``: it is told the body, so much at most."""
     name = filter_name(key)
     config = {
         "@type": EXT_AUTHZ,
@@ -80,6 +82,8 @@ def ask(
         "transport_api_version": 2,
         "include_peer_certificate": certificate,
     }
+    if body_bytes:
+        config["with_request_body"] = {"max_request_bytes": body_bytes, "pack_as_bytes": True}
     draft.need(HttpFilter.of(order, name, config), {"@type": PER_ROUTE, "check_settings": {}})
 
 

@@ -41,6 +41,7 @@ def make(settings: dict[str, Any]) -> Function:
     allowed = {name.lower() for name in settings["authRequestHeaders"]}
     expression = re.compile(settings["authResponseHeadersRegex"]) if settings["authResponseHeadersRegex"] else None
     copied = [name.lower() for name in settings["authResponseHeaders"] if name.lower() not in HOP_BY_HOP]
+    kept_cookies = frozenset(settings["addAuthCookiesToResponse"])
     session: Any = None
 
     def asked_headers(request: Request) -> dict[str, str]:
@@ -72,13 +73,23 @@ def make(settings: dict[str, Any]) -> Function:
         method = request.method if settings["preserveRequestMethod"] else "GET"
         try:
             answer = await session.request(
-                method, settings["address"], headers=asked_headers(request), allow_redirects=False
+                method,
+                settings["address"],
+                headers=asked_headers(request),
+                data=request.body if settings["forwardBody"] else None,
+                allow_redirects=False,
             )
-            body = await read_at_most(answer.content, MOST_BYTES)
+            body = await read_at_most(answer.content, settings["maxResponseBodySize"] + 1)
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             return request.respond(500, f"the authentication server does not answer: {type(error).__name__}\n")
         finally_headers = {name.lower(): value for name, value in answer.headers.items()}
+        cookies = answer.headers.getall("set-cookie", [])
+        finally_headers.pop("set-cookie", None)
         answer.release()
+        if len(body) > settings["maxResponseBodySize"]:
+            return request.respond(500, "the authentication server says too much\n")
+        passes = 200 <= answer.status < 300
+        request.response_cookies = [line for line in cookies if not passes or cookie_name(line) in kept_cookies]
         if not 200 <= answer.status < 300:
             return refused(request, settings, answer.status, finally_headers, body.decode(errors="replace"))
         for name in copied:
@@ -97,6 +108,10 @@ def make(settings: dict[str, Any]) -> Function:
         return None
 
     return request
+
+
+def cookie_name(line: str) -> str:
+    return line.partition("=")[0].strip()
 
 
 def refused(request: Request, settings: dict[str, Any], status: int, headers: dict[str, str], body: str) -> Any:

@@ -14,6 +14,8 @@ from sampan.schema.objects import Object
 
 OPTIONS = ("includedContentTypes", "excludedContentTypes", "minResponseBodyBytes", "encodings", "defaultEncoding")
 TYPE = "envoy.extensions.filters.http.compressor.v3.Compressor"
+MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+MUTATION_PER_ROUTE = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
 AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 LIBRARIES = {
     "gzip": ("gzip", "envoy.extensions.compression.gzip.compressor.v3.Gzip"),
@@ -22,6 +24,8 @@ LIBRARIES = {
 }
 DEFAULT_ENCODINGS = ("gzip", "br", "zstd")
 DEFAULT_BYTES = 1024
+ORDER = 80
+ADD_IF_ABSENT = 1
 COMPRESSIBLE = (
     "application/javascript",
     "application/json",
@@ -43,7 +47,12 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     encodings = settings.get("encodings") or DEFAULT_ENCODINGS
     default = settings.get("defaultEncoding")
     if default:
-        raise Unsupported("defaultEncoding: who accepts no encoding gets none")
+        if default not in encodings:
+            raise Unsupported(f"defaultEncoding: {default!r} is none of encodings")
+        accepted = {"header": {"key": "accept-encoding", "value": default}, "append_action": ADD_IF_ABSENT}
+        mutations = {"request_mutations": [{"append": accepted}]}
+        entry = HttpFilter.of(ORDER - 1, "compress/default", {"@type": MUTATION})
+        draft.need(entry, {"@type": MUTATION_PER_ROUTE, "mutations": mutations})
     common: dict[str, Any] = {"min_content_length": {"value": settings.get("minResponseBodyBytes") or DEFAULT_BYTES}}
     types, excluded = settings.get("includedContentTypes"), settings.get("excludedContentTypes") or ()
     if types and excluded:
@@ -61,4 +70,4 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
             "choose_first": place == 0,
         }
         name = f"compress/{encoding}/{hashlib.sha256(repr(config).encode()).hexdigest()[:8]}"
-        draft.need(HttpFilter.of(80 + place, name, config), AWAKE)
+        draft.need(HttpFilter.of(ORDER + place, name, config), AWAKE)

@@ -10,6 +10,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from sampan.gateway.hooks.forward_auth import MOST_BYTES
 from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.urls import connect_to
 from sampan.gateway.model.verdicts import Unsupported
@@ -27,6 +28,10 @@ OPTIONS = (
     "preserveLocationHeader",
     "preserveRequestMethod",
     "authSigninURL",
+    "addAuthCookiesToResponse",
+    "forwardBody",
+    "maxBodySize",
+    "maxResponseBodySize",
 )
 TLS_OPTIONS = ("caSecret", "insecureSkipVerify")
 HOOK = "forward_auth"
@@ -54,7 +59,26 @@ def settings_of(settings: Object, namespace: str, world: World) -> dict[str, Any
         "preserveRequestMethod": bool(settings.get("preserveRequestMethod")),
         "headerField": settings.get("headerField") or "",
         "authSigninURL": settings.get("authSigninURL") or "",
+        "addAuthCookiesToResponse": list(settings.get("addAuthCookiesToResponse") or ()),
+        "forwardBody": bool(body_bytes(settings)),
+        "maxResponseBodySize": size(settings, "maxResponseBodySize"),
     }
+
+
+def body_bytes(settings: Object) -> int:
+    """Return how much of a request's body the server is told; longer ones get 413. Raises ``Unsupported``."""
+    if not settings.get("forwardBody"):
+        if settings.get("maxBodySize") is not None:
+            raise Unsupported("maxBodySize: it is for forwardBody")
+        return 0
+    return size(settings, "maxBodySize")
+
+
+def size(settings: Object, name: str) -> int:
+    found = settings.get(name, MOST_BYTES)
+    if not isinstance(found, int) or not 0 < found <= MOST_BYTES:
+        raise Unsupported(f"{name}: must be 1 to {MOST_BYTES}")
+    return found
 
 
 def tls_of(tls: Object | None, namespace: str, world: World) -> dict[str, Any] | None:

@@ -52,5 +52,7 @@ def apply(module: ModuleType, settings: Object, spec: Object, draft: Draft, worl
     kind, key = spec["kind"], spec["key"]
     if module.settings_of(settings, key.partition("/")[0], world) is None:
         return False
-    ask(draft, hook_key(kind, key), ORDER, certificate=getattr(module, "WANTS_CERTIFICATE", False))
+    body_bytes = forward_auth.body_bytes(settings) if module is forward_auth else 0
+    certificate = getattr(module, "WANTS_CERTIFICATE", False)
+    ask(draft, hook_key(kind, key), ORDER, certificate=certificate, body_bytes=body_bytes)
     return True

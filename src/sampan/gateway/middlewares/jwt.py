@@ -1,7 +1,8 @@
 """``jwt`` (ours alone): a JSON Web Token (RFC 7519) that one of some keys (JWKS, RFC 7517) has signed.
 
-The keys are ``jwks`` (their text), ``jwksSecret`` (a Secret, under ``jwks.json``), or ``jwksService``, which is asked again
-every five minutes. Without ``fromHeaders``, ``fromParams`` or ``fromCookies``, the token is a Bearer's or ``access_token``.
+The keys are ``jwks`` (their text), ``jwksSecret`` (a Secret, under ``jwks.json``), or ``jwksService`` or ``jwksUri``, which
+are asked again every five minutes. Without ``fromHeaders``, ``fromParams`` or ``fromCookies``, the token is a Bearer's or
+``access_token``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 from typing import Any
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.middlewares import claims, oauth_filter
 from sampan.gateway.middlewares.errors import reference_to
 from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
@@ -18,7 +20,7 @@ from sampan.schema.objects import Object
 
 TYPE = "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 PER_ROUTE = "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig"
-KEYS = ("jwks", "jwksSecret", "jwksService")
+KEYS = ("jwks", "jwksSecret", "jwksService", "jwksUri")
 COPIED = {
     "issuer": "issuer",
     "audiences": "audiences",
@@ -28,7 +30,8 @@ COPIED = {
     "forwardPayloadHeader": "forward_payload_header",
     "clockSkewSeconds": "clock_skew_seconds",
 }
-OPTIONS = (*KEYS, *COPIED, "fromHeaders", "claimToHeaders", "optional")
+OPTIONS = (*KEYS, *COPIED, "fromHeaders", "claimToHeaders", "claims", "optional", "tls")
+ORDER = 19
 FETCHED_AGAIN = {"seconds": 300}
 NAME = "token"
 
@@ -39,18 +42,23 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         headers = settings["fromHeaders"]
         provider["from_headers"] = [{"name": one["name"], "value_prefix": one.get("prefix", "")} for one in headers]
     if settings.get("claimToHeaders"):
-        claims = settings["claimToHeaders"]
-        provider["claim_to_headers"] = [{"header_name": one["header"], "claim_name": one["claim"]} for one in claims]
-    provider |= keys_of(settings, site)
+        headers = settings["claimToHeaders"]
+        provider["claim_to_headers"] = [{"header_name": one["header"], "claim_name": one["claim"]} for one in headers]
+    provider |= keys_of(settings, draft, site)
+    if settings.get("tls") and not settings.get("jwksUri"):
+        raise Unsupported("tls: it is for jwksUri")
+    if settings.get("claims"):
+        provider["payload_in_metadata"] = claims.KEPT
+        claims.require(draft, settings["claims"], ORDER + 1)
     requirement: dict[str, Any] = {"provider_name": NAME}
     if settings.get("optional"):
         requirement = {"requires_any": {"requirements": [requirement, {"allow_missing": {}}]}}
     config = {"@type": TYPE, "providers": {NAME: provider}, "requirement_map": {NAME: requirement}}
     name = f"jwt/{hashlib.sha256(repr(config).encode()).hexdigest()[:12]}"
-    draft.need(HttpFilter.of(19, name, config), {"@type": PER_ROUTE, "requirement_name": NAME})
+    draft.need(HttpFilter.of(ORDER, name, config), {"@type": PER_ROUTE, "requirement_name": NAME})
 
 
-def keys_of(settings: Object, site: Site) -> dict[str, Any]:
+def keys_of(settings: Object, draft: Draft, site: Site) -> dict[str, Any]:
     """Return where the keys are, as Envoy's provider has it. Raises ``Unsupported``, ``Unresolved``."""
     given = [name for name in KEYS if settings.get(name)]
     if len(given) != 1:
@@ -66,6 +74,11 @@ def keys_of(settings: Object, site: Site) -> dict[str, Any]:
         path = service.get("path") or "/.well-known/jwks.json"
         uri = {"uri": f"http://{service['name']}{path}", "cluster": cluster.name, "timeout": {"seconds": 5}}
         return {"remote_jwks": {"http_uri": uri, "cache_duration": FETCHED_AGAIN}}
+    if given == ["jwksUri"]:
+        trust = oauth_filter.trust_of(settings, site.namespace)
+        cluster_name = oauth_filter.called(settings["jwksUri"], trust, draft, site, "jwksUri")
+        called = {"uri": settings["jwksUri"], "cluster": cluster_name, "timeout": {"seconds": 5}}
+        return {"remote_jwks": {"http_uri": called, "cache_duration": FETCHED_AGAIN}}
     text = settings.get("jwks") or text_of(site.world, site.namespace, settings["jwksSecret"], ("jwks.json", "jwks"))
     try:
         found = json.loads(text)

@@ -116,9 +116,9 @@ def apply(settings: Object, draft: Draft, site: Site, provider: Provider, scopes
     return f"{name}-{COOKIES['id_token']}"
 
 
-def called(url: str, trust: Trust, draft: Draft, site: Site) -> str:
+def called(url: str, trust: Trust, draft: Draft, site: Site, at: str = "issuer") -> str:
     """Return the cluster of a URL that Envoy calls, and note that it is used. Raises ``Unresolved``."""
-    server = server_of(url, trust, "issuer")
+    server = server_of(url, trust, at)
     connect_to(server.host, trust.namespace, site.world)
     cluster = url_cluster(server)
     site.clusters.add(cluster)

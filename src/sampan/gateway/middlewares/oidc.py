@@ -12,14 +12,22 @@ from typing import Any
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.issuers import Issuer
-from sampan.gateway.middlewares import jwt, oauth_filter
+from sampan.gateway.middlewares import claims, jwt, oauth_filter
 from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.urls import connect_to, server_of
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
-OPTIONS = ("issuer", "audiences", "forwardHeaders", "forwardIDToken", "clockSkewSeconds", *oauth_filter.OPTIONS)
+OPTIONS = (
+    "issuer",
+    "audiences",
+    "forwardHeaders",
+    "forwardIDToken",
+    "claims",
+    "clockSkewSeconds",
+    *oauth_filter.OPTIONS,
+)
 OPENID = "openid"
 NAME = "login"
 
@@ -54,8 +62,11 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         "audiences": list(settings.get("audiences") or [settings["clientID"]]),
         "from_cookies": [cookie],
         "remote_jwks": {"http_uri": uri, "cache_duration": jwt.FETCHED_AGAIN},
-        "claim_to_headers": claims(settings.get("forwardHeaders") or {}),
+        "claim_to_headers": forwarded(settings.get("forwardHeaders") or {}),
     }
+    if settings.get("claims"):
+        checked["payload_in_metadata"] = claims.KEPT
+        claims.require(draft, settings["claims"], oauth_filter.ORDER + 2)
     if settings.get("clockSkewSeconds"):
         checked["clock_skew_seconds"] = settings["clockSkewSeconds"]
     config = {
@@ -68,7 +79,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     oauth_filter.keep_to_ourselves(draft, cookie, str(settings.get("forwardIDToken") or ""))
 
 
-def claims(headers: Object) -> list[dict[str, str]]:
+def forwarded(headers: Object) -> list[dict[str, str]]:
     """Return which headers tell the backend which claims: Traefik Hub's ``forwardHeaders``."""
     for header, claim in headers.items():
         if not isinstance(claim, str) or not claim:

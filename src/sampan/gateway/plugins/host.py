@@ -69,10 +69,11 @@ def options(headers: dict[str, str]) -> list[dict[str, Any]]:
 def check_response(request: Request, answer: Any) -> bytes:
     """Return the ``CheckResponse`` for what a plugin did. Raises ``ValueError`` for what cannot be sent."""
     response_headers = dict(header(*pair) for pair in request.response_headers.items())
+    cookies = [option for line in request.response_cookies for option in options(dict([header("set-cookie", line)]))]
     if isinstance(answer, Answer):
         denied = {
             "status": {"code": answer.status},
-            "headers": options({**response_headers, **answer.headers}),
+            "headers": [*options({**response_headers, **answer.headers}), *cookies],
             "body": answer.body,
         }
         return encode(CHECK_RESPONSE, {"status": {"code": DENIED}, "denied_response": denied})
@@ -81,7 +82,7 @@ def check_response(request: Request, answer: Any) -> bytes:
     allowed = {
         "headers": options(request.headers.changed),
         "headers_to_remove": sorted(request.headers.removed),
-        "response_headers_to_add": options(response_headers),
+        "response_headers_to_add": [*options(response_headers), *cookies],
     }
     return encode(CHECK_RESPONSE, {"status": {"code": OK}, "ok_response": allowed})
 

@@ -86,7 +86,11 @@ class Request:
         """The client's, as PEM with percent-encoding; empty where there is none or nobody asked for it."""
         self.settings: Mapping[str, Any] = settings or {}
         self.headers = Headers({k: v for k, v in (http.get("headers") or {}).items() if not k.startswith(":")})
+        self.body: bytes = http.get("raw_body") or b""
+        """Of a hook of ours that asks for it."""
         self.response_headers: dict[str, str] = {}
+        self.response_cookies: list[str] = []
+        """Lines of Set-Cookie that the answer gets besides."""
 
     def respond(self, status: int, body: str = "", headers: dict[str, str] | None = None) -> Answer:
         """Return an answer; a plugin that returns it keeps the request from the backend. Raises ``ValueError``."""

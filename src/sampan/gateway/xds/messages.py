@@ -112,8 +112,11 @@ envoy.config.accesslog.v3.StatusCodeFilter: comparison=1:envoy.config.accesslog.
 envoy.config.common.mutation_rules.v3.HeaderMutationRules: allow_all_routing=1:pb.BoolValue
 envoy.config.rbac.v3.Permission: any=3:bool
 envoy.config.rbac.v3.Policy: permissions=1:*envoy.config.rbac.v3.Permission principals=2:*envoy.config.rbac.v3.Principal
-envoy.config.rbac.v3.Principal: any=3:bool header=6:route.HeaderMatcher direct_remote_ip=10:core.CidrRange
+envoy.config.rbac.v3.Principal: and_ids=1:envoy.config.rbac.v3.Principal.Set
+    or_ids=2:envoy.config.rbac.v3.Principal.Set metadata=7:matcher.MetadataMatcher any=3:bool
+    header=6:route.HeaderMatcher direct_remote_ip=10:core.CidrRange
     remote_ip=11:core.CidrRange
+envoy.config.rbac.v3.Principal.Set: ids=1:*envoy.config.rbac.v3.Principal
 envoy.config.rbac.v3.RBAC: action=1:enum policies=2:%envoy.config.rbac.v3.Policy
 envoy.config.ratelimit.v3.RateLimitServiceConfig: grpc_service=2:core.GrpcService transport_api_version=4:enum
 envoy.service.ratelimit.v3.RateLimitRequest: domain=1:string
@@ -292,7 +295,7 @@ http.dynamic_modules.v3.DynamicModuleFilter:
 http.ext_authz.v3.AuthorizationRequest: headers_to_add=2:*core.HeaderValue allowed_headers=1:matcher.ListStringMatcher
 http.ext_authz.v3.AuthorizationResponse: allowed_upstream_headers=1:matcher.ListStringMatcher
     allowed_client_headers=2:matcher.ListStringMatcher
-http.ext_authz.v3.BufferSettings: max_request_bytes=1:uint32 allow_partial_message=2:bool
+http.ext_authz.v3.BufferSettings: max_request_bytes=1:uint32 allow_partial_message=2:bool pack_as_bytes=3:bool
 http.ext_authz.v3.CheckSettings: context_extensions=1:%string disable_request_body_buffering=2:bool
     with_request_body=3:http.ext_authz.v3.BufferSettings grpc_service=4:core.GrpcService
     http_service=5:http.ext_authz.v3.HttpService
@@ -336,7 +339,7 @@ http.jwt_authn.v3.JwtClaimToHeader: header_name=1:string claim_name=2:string
 http.jwt_authn.v3.JwtHeader: name=1:string value_prefix=2:string
 http.jwt_authn.v3.JwtProvider: issuer=1:string audiences=2:*string remote_jwks=3:http.jwt_authn.v3.RemoteJwks
     local_jwks=4:core.DataSource forward=5:bool from_headers=6:*http.jwt_authn.v3.JwtHeader from_params=7:*string
-    forward_payload_header=8:string clock_skew_seconds=10:uint32 from_cookies=13:*string
+    forward_payload_header=8:string payload_in_metadata=9:string clock_skew_seconds=10:uint32 from_cookies=13:*string
     claim_to_headers=15:*http.jwt_authn.v3.JwtClaimToHeader
 http.jwt_authn.v3.JwtRequirement: provider_name=1:string requires_any=3:http.jwt_authn.v3.JwtRequirementOrList
     allow_missing=6:pb.Empty
@@ -395,6 +398,12 @@ listener.UdpListenerConfig: quic_options=7:listener.QuicProtocolOptions
     downstream_socket_config=5:core.UdpSocketConfig
 matcher.HttpRequestHeaderMatchInput: header_name=1:string
 matcher.ListStringMatcher: patterns=1:*matcher.StringMatcher
+matcher.DoubleMatcher: exact=2:double
+matcher.ListMatcher: one_of=1:matcher.ValueMatcher
+matcher.MetadataMatcher: filter=1:string path=2:*matcher.MetadataMatcher.PathSegment value=3:matcher.ValueMatcher
+matcher.MetadataMatcher.PathSegment: key=1:string
+matcher.ValueMatcher: double_match=2:matcher.DoubleMatcher string_match=3:matcher.StringMatcher bool_match=4:bool
+    list_match=6:matcher.ListMatcher
 matcher.PathMatcher: path=1:matcher.StringMatcher
 matcher.RegexMatchAndSubstitute: pattern=1:matcher.RegexMatcher substitution=2:string
 matcher.RegexMatcher: regex=2:string
