@@ -32,6 +32,7 @@ from .gateway_world import (
 from .http3_client import http3
 
 OTHER = "other.example"
+EXAMPLE = Path(__file__).parents[2] / "examples/gateway-edge/gateway.yaml"
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -100,6 +101,19 @@ def alternative(port: int) -> str | None:
     answer.read()
     connection.close()
     return answer.getheader("alt-svc")
+
+
+def test_the_example_of_an_edge(tmp_path: Path) -> None:
+    server, port = serve(Mirror, "127.0.0.1"), free_port()
+    with Alone(tmp_path) as alone:
+        text = EXAMPLE.read_text().replace("8443", str(port)).replace("9000", str(server.server_address[1]))
+        (alone.directory / "gateway.yaml").write_text(text)
+        alone.write(secret("default", "edge", *certificate()), file="secret")
+        made = Front(alone, port, 0)
+        eventually("HTTP/3 is spoken", lambda: asyncio.run(made.answers(HOST, 200)))
+        eventually("it is logged", lambda: alone.told('"protocol":"HTTP/3"') and alone.told('"route":"default/shop/0"'))
+        assert alternative(port) == f'h3=":{port}"; ma=86400'
+    server.shutdown()
 
 
 async def test_what_is_asked_over_quic_reaches_the_backend(front: Front) -> None:
