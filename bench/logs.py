@@ -31,6 +31,10 @@ ONE_IN = 20
 FILES, LINES_A_FILE = 1000, 50
 LINES_A_SECOND, SECONDS = 10_000, 5
 PLAIN = b"2026-11-30 10:00:%02d,%03d INFO  [main] c.e.Shop - order %d taken"
+OBJECT = (
+    b'{"time":"2026-11-30T10:%02d:%02d.%03dZ","level":"info","msg":"order %d taken","user":"bob","n":%d,'
+    b'"trace_id":"0af7651916cd43dd8448eb211c80319c"}\n'
+)
 Start = Callable[[str], object]
 
 
@@ -48,6 +52,7 @@ def rows() -> Iterator[Row]:
             peer = size / peer_cpu(home, log, traces) if fluent_bit.binary() else None
             yield Row(work, ours, "MB per CPU second", peer, name, aim)
         log.unlink()
+        yield parsed(home, name)
         with ours_running(home, "pods") as _:
             ours = latency(home, home / "ours")
         peer = None
@@ -81,15 +86,32 @@ def write(path: Path, traces: bool) -> float:
     return size / 1_000_000
 
 
+def parsed(home: Path, name: str) -> Row:
+    """Return the row of JSON that is parsed: time, level, text and trace by their names, the rest as attributes."""
+    log, config = home / "objects.log", home / "parsed.yaml"
+    config.write_text("processing: [{parse: json}]\n")
+    with log.open("wb") as file:
+        size = 0
+        for number in range(MEGABYTES * 1_000_000 // len(OBJECT % (0, 0, 0, 0, 0))):
+            minute, second = divmod(number, 60)
+            size += file.write(OBJECT % (minute % 60, second, number % 1000, number, number))
+    ours = max(size / once(home, log, number, "--config", str(config)) for number in range(2)) / 1_000_000
+    peer = None
+    if fluent_bit.binary():
+        peer = size / peer_cpu(home, log, False, parser="json") / 1_000_000
+    log.unlink()
+    return Row("JSON parsed, a plain file to a file", ours, "MB per CPU second", peer, name, "")
+
+
 def word(home: Path, path: Path, number: object) -> list[str]:
     (home / "ours").unlink(missing_ok=True)
     found = [sys.executable, "-m", "sampan.cli.main", "logs", "agent", "--path", str(path)]
     return [*found, "--state", str(home / f"state-{number}-{time.monotonic_ns()}"), "--output", f"json:{home / 'ours'}"]
 
 
-def once(home: Path, log: Path, number: int) -> float:
+def once(home: Path, log: Path, number: int, *more: str) -> float:
     """Return the CPU seconds of the agent, its start included."""
-    process = subprocess.Popen([*word(home, log, number), "--once"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*word(home, log, number), "--once", *more], stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -108,9 +130,9 @@ def ours_running(home: Path, folder: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait(60)
 
 
-def peer_cpu(home: Path, log: Path, traces: bool) -> float:
+def peer_cpu(home: Path, log: Path, traces: bool, parser: str = "") -> float:
     """Return the CPU seconds until its output grows no more."""
-    with fluent_bit.running(home, str(log), joined=traces) as process:
+    with fluent_bit.running(home, str(log), joined=traces, parser=parser) as process:
         fluent_bit.until_quiet(home / "theirs")
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -15,6 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 QUIET_SECONDS = 3.0
+PARSERS = """[PARSER]
+    Name json
+    Format json
+    Time_Key time
+    Time_Format %Y-%m-%dT%H:%M:%S.%LZ
+"""
 
 
 def binary() -> str:
@@ -23,10 +29,14 @@ def binary() -> str:
 
 
 @contextmanager
-def running(home: Path, logs: str, *, joined: bool, flush_seconds: float = 1.0) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield it at work on the files of a pattern, its output in ``home / "theirs"``."""
-    properties = {"path": logs, "read_from_head": "true", "multiline.parser": "cri", "refresh_interval": "1"}
-    word = [binary(), "-q", "-i", "tail", *given(properties)]
+def running(
+    home: Path, logs: str, *, joined: bool, flush_seconds: float = 1.0, parser: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield it at work on the files of a pattern, its output in ``home / "theirs"``. ``parser``: of plain files; else CRI."""
+    reads = {"parser": parser} if parser else {"multiline.parser": "cri"}
+    properties = {"path": logs, "read_from_head": "true", **reads, "refresh_interval": "1"}
+    (home / "parsers.conf").write_text(PARSERS)
+    word = [binary(), "-q", "-R", str(home / "parsers.conf"), "-i", "tail", *given(properties)]
     if joined:
         rules = {"multiline.parser": "java,python,go,ruby", "multiline.key_content": "log"}
         word += ["-F", "multiline", "-m", "*", *given(rules)]

@@ -38,7 +38,12 @@ OPENERS = "[(<{\"' "
 def rfc3339(time: bytes) -> int:
     """Return the nanoseconds of a time of RFC 3339, 0 where it is none."""
     try:
-        seconds = minute_of(time[:16]) + int(time[17:19])
+        seconds = second_of(time[:19])
+        if time[-1:] == b"Z":  # most are
+            fraction = time[20:-1]
+            if not fraction and len(time) == 20:
+                return seconds * NANO
+            return seconds * NANO + int(fraction[:9].ljust(9, b"0")) if fraction.isdigit() and time[19] == 46 else 0
         fraction, end = b"", 19
         if time[19:20] == b".":
             end = 20
@@ -54,6 +59,14 @@ def rfc3339(time: bytes) -> int:
         return seconds * NANO + int(fraction[:9].ljust(9, b"0") if fraction else 0)
     except ValueError:
         return 0
+
+
+@lru_cache(4096)
+def second_of(prefix: bytes) -> int:
+    """Return the seconds since 1970 of ``YYYY-MM-DDTHH:MM:SS`` in UTC. Raises ``ValueError``."""
+    if len(prefix) != 19 or prefix[16] != 58 or not prefix[17:].isdigit():
+        raise ValueError(prefix)
+    return minute_of(prefix[:16]) + int(prefix[17:])
 
 
 @lru_cache(4096)

@@ -123,11 +123,13 @@ def write_event(draft: Draft, value: Value) -> bool:
 
 
 def write_hex(name: str) -> Callable[[Draft, Value], bool]:
-    digits = re.compile(rf"[0-9a-f]{{{HEX[name]}}}")
+    digits, length = re.compile(r"[0-9a-f]+"), HEX[name]
 
     def write(draft: Draft, value: Value) -> bool:
-        text = value.replace("-", "").lower() if isinstance(value, str) else ""
-        if not digits.fullmatch(text) or not text.strip("0"):
+        if not isinstance(value, str):
+            return False
+        text = value.lower() if len(value) == length else value.replace("-", "").lower()
+        if len(text) != length or not digits.fullmatch(text) or not text.strip("0"):
             return False
         setattr(draft, name, text)
         return True

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sampan.logs.processing.draft import Draft
 from sampan.logs.processing.paths import WRITERS
 from sampan.logs.resource import Value
+from sampan.logs.severity import number_of
 from sampan.logs.timestamps import of_number, rfc3339, time_of
 
 TIME = ("@timestamp", "timestamp", "time", "ts", "datetime", "asctime", "date", "t", "start_time", "Timestamp")
@@ -99,7 +100,10 @@ class Lift:
 
 
 def lift_level(draft: Draft, value: Value) -> bool:
-    return isinstance(value, str | int) and WRITERS["level"](draft, value)
+    if isinstance(value, str):
+        draft.severity_number, draft.severity_text = number_of(value), value
+        return bool(value)
+    return isinstance(value, int) and WRITERS["level"](draft, value)
 
 
 def lift_message(draft: Draft, value: Value) -> bool:
