@@ -295,3 +295,18 @@ def test_what_plugins_did_is_shown_with_tracebacks(front: tuple[Cluster, str]) -
     ask(address, "/wrap")
     found = json.loads(shown(f"{NAMESPACE}/wrap", "-o", "json"))[0]
     assert found["state"] == "Live" and found["counters"]["requests"] >= 1
+
+
+def test_a_plugin_in_a_process_of_its_own(front: tuple[Cluster, str]) -> None:
+    cluster, address = front
+    source = "import os\n\ndef request(request):\n    if 'exit' in request.path:\n        os._exit(3)\n"
+    source += "    request.response_headers['x-pid'] = str(os.getpid())\n"
+    apply(cluster, plugin("outside", source=source, isolation="Process"), route("outside", "outside"))
+    eventually("it is served", lambda: "x-pid" in ask(address, "/outside").headers)
+    first = ask(address, "/outside").headers["x-pid"]
+    assert ask(address, "/outside?exit").status == 500
+    eventually("another process serves", lambda: ask(address, "/outside").headers.get("x-pid", first) != first)
+    shown = cluster.sampan("gateway", "plugins", "--name", cluster.name, f"{NAMESPACE}/outside").stdout
+    assert (
+        "Live" in shown and "its process was started again 1 times, the last time as it ended with exit code 3" in shown
+    )
