@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.logs.outputs.output import json_line
-from sampan.logs.processing.secrets import SECRETS, luhn
+from sampan.logs.processing.redaction.secrets import SECRETS, luhn
 from tests.unit.logs.processing.drafts import take
 
 DEFAULT = {"processing": [{"redact": {}}]}
@@ -70,6 +70,11 @@ def test_attributes_by_their_names_and_by_what_they_are() -> None:
         "url": "http://u:[redacted:url_password]@h/",
     }  # fmt: skip
     assert taken.pipeline.steps[1].tally == {"attribute": 2, "credit_card": 2, "url_password": 1}
+
+
+def test_own_patterns_may_have_groups_of_one_name() -> None:
+    redact = {"patterns": {"a": r"(?P<secret>a\d)(?P<x>1)?", "b": r"(?P<x>b)(?P<secret>\d)"}}
+    assert take({"processing": [{"redact": redact}]}, "a1 b2").texts == ["[redacted:a] b[redacted:b]"]
 
 
 def test_a_key_that_was_not_joined_is_replaced_line_by_line() -> None:

@@ -1,0 +1,73 @@
+"""The step ``redact``: its options."""
+
+from __future__ import annotations
+
+from sampan.logs.outputs.options import OptionError, Options
+from sampan.logs.processing.draft import Draft, ForStream, Tally, everywhere
+from sampan.logs.processing.patterns import compiled, groups_of
+from sampan.logs.processing.redaction.attributes import walker
+from sampan.logs.processing.redaction.keys import with_keys
+from sampan.logs.processing.redaction.secrets import SECRETS
+from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, pattern_of, replacing
+
+REPLACEMENT = "[redacted:NAME]"
+
+
+def make(options: Options, tally: Tally) -> ForStream:
+    """Raises ``OptionError``."""
+    chosen = secrets_of(options)
+    given = options.text("replacement", REPLACEMENT)
+    parts = [(name, SECRETS[name].pattern, of_secret(name, given, tally)) for name in chosen]
+    for name, text in options.mapping("patterns").items():
+        field = f"{options.place('patterns')}.{name}"
+        pattern = compiled(text, field)
+        if pattern.search(b"") is not None:
+            raise OptionError(field, f"{text!r} matches the empty text, so everywhere")
+        group = groups_of(pattern).get("secret", 0)
+        parts.append(
+            (name, text.encode(), replacing(pattern, group, None, given.replace("NAME", name).encode(), name, tally))
+        )
+    if not parts:
+        raise OptionError(options.field, "there is nothing to look for")
+    named = options.flag("attributes", True)
+    gate = gate_of([pattern for _, pattern, _ in parts])
+    redact = all_of([replace for _, _, replace in parts], gate)
+    walk = walker(redact, gate, given.replace("NAME", "attribute"), tally) if named else None
+
+    def step(draft: Draft) -> str:
+        draft.text = redact(draft.text)
+        if draft.attributes and walk is not None:
+            draft.attributes = walk(draft.attributes)
+        return ""
+
+    if "private_key" not in chosen:
+        return everywhere(step)
+    whole = given.replace("NAME", "private_key").encode()
+    return lambda labels: with_keys(step, whole, tally)
+
+
+def secrets_of(options: Options) -> list[str]:
+    """Return the names of the secrets that are looked for, in the order of ``secrets.py``."""
+    chosen = options.texts("secrets", ("default",))
+    for name in chosen:
+        if name not in SECRETS and name != "default":
+            raise OptionError(
+                options.place("secrets"),
+                f"one of default, {', '.join(SECRETS)} is wanted, not {name!r}; own ones stand in patterns",
+            )
+    without = options.texts("without")
+    for name in without:
+        if name not in SECRETS:
+            raise OptionError(options.place("without"), f"one of {', '.join(SECRETS)} is wanted, not {name!r}")
+    return [
+        name
+        for name, secret in SECRETS.items()
+        if (name in chosen or ("default" in chosen and secret.default)) and name not in without
+    ]
+
+
+def of_secret(name: str, given: str, tally: Tally) -> Replace:
+    secret = SECRETS[name]
+    return replacing(
+        pattern_of(secret.pattern), secret.group, secret.check, given.replace("NAME", name).encode(), name, tally
+    )
