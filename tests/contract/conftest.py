@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +58,11 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """kubectl of a running cluster whose one node is simulated."""
     if foreign_server.wanted():
         server = start_api_server(tmp_path_factory.mktemp("foreign"))
+        words = [sys.executable, "-m", "tests.foreign_nodes", str(server.kubeconfig)]
+        nodes = subprocess.Popen(words, cwd=Path(__file__).parents[2])
         yield Kubectl(server.kubeconfig)
+        nodes.kill()
+        nodes.wait(10)
         server.process.terminate()
         return
     name = f"contract-{uuid.uuid4().hex[:6]}"
