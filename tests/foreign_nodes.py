@@ -1,4 +1,4 @@
-"""A simulated node for somebody else's Kubernetes: ``python -m tests.foreign_nodes KUBECONFIG``. Logs and exec are not served."""
+"""A simulated node for somebody else's Kubernetes: ``python -m tests.foreign_nodes KUBECONFIG``, without logs and exec."""
 
 from __future__ import annotations
 
