@@ -11,7 +11,7 @@ FULL_DUPLEX_STREAMED.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from sampan.gateway.xds.encode import decode, encode
@@ -72,6 +72,11 @@ class Conversation:
 
     async def read(self) -> None:
         """Hand Envoy's messages to the sides, until it closes the stream. Raises ``EncodingError``."""
+        async for side, part in self.parts():
+            await self.sides[side].put(part)
+
+    async def parts(self) -> AsyncIterator[tuple[str, Part]]:
+        """Give Envoy's messages in the order in which they come, each with its side. Raises ``EncodingError``."""
         while (content := await self._stream.recv()) is not None:
             message = decode(PROCESSING_REQUEST, content)
             for attributes in message.get("attributes", {}).values():
@@ -81,7 +86,7 @@ class Conversation:
             if name is None:
                 continue
             side, _, kind = name.partition("_")
-            await self.sides[side].put(part_of(kind, message[name]))
+            yield side, part_of(kind, message[name])
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Read while ``work`` answers; whichever is done first ends the other: who closes the stream wants no answer."""

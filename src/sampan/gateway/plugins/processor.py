@@ -120,6 +120,8 @@ class Processing:
     def __init__(self, processor: Any, deployment: dict[str, Any], counters: Counters) -> None:
         self.processor, self.counters = processor, counters
         self.phases = phases_of(processor)
+        self.streams = any(name.endswith("_body") for name in self.phases)
+        """Whether both directions go on at a time; else one part comes after the other."""
         self.settings = deployment["settings"]
         self.seconds: float = deployment["timeout_seconds"]
         self.opens: bool = deployment["fails_open"]
@@ -127,7 +129,7 @@ class Processing:
 
     def holds_upgrade(self, request: Request) -> bool:
         """Whether Envoy would hold a request: it sends an upgrade's headers on with its first data, which never comes."""
-        return "upgrade" in request.headers and any(name.endswith("_body") for name in self.phases)
+        return "upgrade" in request.headers and self.streams
 
     async def serve(self, stream: Stream) -> None:
         """Follow one exchange to its end."""
@@ -135,7 +137,10 @@ class Processing:
             measured.seconds = 0.0
             conversation = Conversation(stream)
             one = One(self, conversation, measured)
-            await conversation.run(one.run)
+            if self.streams:
+                await conversation.run(one.run)
+            else:
+                await one.follow_in_order()
 
 
 class One:
@@ -161,6 +166,20 @@ class One:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def follow_in_order(self) -> None:
+        """Follow an exchange of which bodies are not seen: nothing comes before what came last is answered."""
+        async for name, part in self._talk.parts():
+            side = self._talk.sides[name]
+            try:
+                if part.name == "headers":
+                    await self._headers(side, part)
+                elif part.name == "trailers":
+                    await self._trailers(side, part)
+                else:  # of another version's methods
+                    await self._talk.body(name, part.data, is_last=part.is_last)
+            except Failed:
+                return
+
     async def _follow(self, side: Side) -> bool:
         """Follow one direction; return whether the exchange is over."""
         try:
@@ -185,9 +204,11 @@ class One:
             return None
         begun = asyncio.get_running_loop().time()
         try:
+            found = method(self.exchange, *arguments)
+            if not inspect.isawaitable(found):
+                return found
             async with asyncio.timeout(self._all.seconds):
-                found = method(self.exchange, *arguments)
-                return await found if inspect.isawaitable(found) else found
+                return await found
         finally:
             self._took(begun)
 
