@@ -13,6 +13,7 @@ from tests.e2e.eventually import eventually
 from tests.e2e.log_servers.servers import (
     Agent,
     Collector,
+    Elasticsearch,
     Kafka,
     OpenSearch,
     Rsyslog,
@@ -30,6 +31,7 @@ KINDS: dict[str, Any] = {
     "otlp-grpc": lambda folder: Collector(folder, "grpc"),
     "loki": VictoriaLogs,
     "opensearch": OpenSearch,
+    "elasticsearch": Elasticsearch,
     "kafka": Kafka,
 }
 
@@ -138,6 +140,20 @@ def test_records_of_a_stream_keep_their_order_in_kafka(kafka: Kafka, tmp_path: P
     assert len({message.partition for message in messages}) == 1
     assert [text for _, text in kafka.taken()] == lines(0, 300)
     assert "1 records are refused" in said
+
+
+def test_kafka_over_tls_with_a_certificate_and_a_password(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    authority = Authority(tmp_path / "server")
+    certificate, key = authority.issue("agent")
+    tls = {"ca": str(authority.path), "certificate": str(certificate), "key": str(key)}
+    broker = Kafka(tmp_path / "server", (authority.path, *authority.issue("server")))
+    for _ in running(broker):
+        url = f"kafka://127.0.0.1:{broker.secure_port}/logs-{{namespace}}"
+        for agent in agent_of(tmp_path, {"type": "kafka", "url": url, "tls": tls, "user": "agent", "password": "s3"}):
+            agent.write(*lines(0, 50))
+            agent.once()
+        assert [text for _, text in broker.taken()] == lines(0, 50)
 
 
 def test_syslog_over_tls_and_datagrams(tmp_path: Path) -> None:

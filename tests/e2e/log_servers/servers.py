@@ -224,21 +224,15 @@ class OpenSearch(Server):
     """One node of OpenSearch, of Maven's jars."""
 
     idempotent = True
+    kind, variable, source = "opensearch", "SAMPAN_OPENSEARCH_JARS", "OpenSearchNode.java"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._jars = jars("SAMPAN_OPENSEARCH_JARS")
+        self._jars = jars(self.variable)
 
     def command(self) -> list[str]:
-        return [
-            "java",
-            "-Xmx512m",
-            "-cp",
-            self._jars,
-            str(HERE / "OpenSearchNode.java"),
-            str(self.folder),
-            str(self.port),
-        ]
+        words = [self._jars, str(HERE / self.source), str(self.folder), str(self.port)]
+        return ["java", "-Xmx512m", "-cp", *words]
 
     def is_up(self) -> bool:
         try:
@@ -251,20 +245,32 @@ class OpenSearch(Server):
         return json.loads(answer(f"http://127.0.0.1:{self.port}{path}", data, method))
 
     def output(self) -> dict[str, Any]:
-        return {"type": "opensearch", "url": f"http://127.0.0.1:{self.port}"}
+        return {"type": self.kind, "url": f"http://127.0.0.1:{self.port}"}
 
     def taken(self) -> list[tuple[str, str]]:
-        self.ask("/_refresh", {}, "POST")
-        found = self.ask("/logs-*/_search?size=10000&ignore_unavailable=true", {"query": {"match_all": {}}}, "POST")
+        try:
+            self.ask("/_refresh", {}, "POST")
+            found = self.ask("/logs-*/_search?size=10000&ignore_unavailable=true", {"query": {"match_all": {}}}, "POST")
+        except urllib.error.HTTPError as error:
+            assert error.code == 503, error  # its shards are not back yet
+            return []
         return [(hit["_id"], hit["_source"]["message"]) for hit in found["hits"]["hits"]]
 
 
-class Kafka(Server):
-    """One broker of Kafka, its own controller, of Maven's jars."""
+class Elasticsearch(OpenSearch):
+    """One node of Elasticsearch 7.10, the last one under the Apache licence, of Maven's jars."""
 
-    def __init__(self, folder: Path) -> None:
+    kind, variable, source = "elasticsearch", "SAMPAN_ELASTICSEARCH_JARS", "ElasticsearchNode.java"
+
+
+class Kafka(Server):
+    """One broker of Kafka, its own controller, of Maven's jars. ``tls`` (CA, certificate, key): a second listener wants
+    a certificate, and of ``agent`` the password ``s3``."""
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path, Path] | None = None) -> None:
         super().__init__(folder)
         self._jars, controller = jars("SAMPAN_KAFKA_JARS"), free_port()
+        self.controller, self.secure_port = controller, free_port()
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -277,6 +283,8 @@ class Kafka(Server):
             "transaction.state.log.min.isr": 1,
             "num.partitions": 3,
         }
+        if tls is not None:
+            settings |= self._secured(*tls)
         self._properties = folder / "server.properties"
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         tool = ["java", "-cp", self._jars, "kafka.tools.StorageTool", "format", "-t", "dF0pkzNVTQ2Qm3lhnx2YIQ"]
@@ -284,6 +292,24 @@ class Kafka(Server):
 
     def command(self) -> list[str]:
         return ["java", "-Xmx400m", "-cp", self._jars, "kafka.Kafka", str(self._properties)]
+
+    def _secured(self, ca: Path, certificate: Path, key: Path) -> dict[str, Any]:
+        both = self.folder / "keystore.pem"
+        both.write_bytes(key.read_bytes() + certificate.read_bytes())
+        plain = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return {
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},SASL_SSL://127.0.0.1:{self.secure_port},"
+            f"CONTROLLER://127.0.0.1:{self.controller}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{plain} required user_agent="s3";',
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": both,
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": ca,
+            "ssl.client.auth": "required",
+        }
 
     def output(self) -> dict[str, Any]:
         return {"type": "kafka", "brokers": f"127.0.0.1:{self.port}", "topic": "logs-{namespace}", "timeout": "5s"}
