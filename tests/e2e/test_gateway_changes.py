@@ -45,7 +45,6 @@ def deployment(name: str, replicas: int) -> list[dict[str, Any]]:
         "image": "busybox:1",
         "command": ["sh", "-c", script],
         "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-        "lifecycle": {"preStop": {"sleep": {"seconds": 2}}},
     }
     labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 4}}
