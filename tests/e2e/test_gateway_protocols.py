@@ -7,6 +7,7 @@ import base64
 import contextlib
 import re
 import socket
+import ssl
 import struct
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -108,10 +109,20 @@ class Front:
 
     async def write(self, web_port: int, grpc_port: int) -> None:
         tls = {"certificateRefs": [{"name": "certificate"}]}
-        listeners = [
+        listeners: list[dict[str, Any]] = [
             {"name": "http", "port": self.port, "protocol": "HTTP"},
             {"name": "https", "port": self.tls, "protocol": "HTTPS", "tls": tls},
         ]
+        group = "gateway.sampan.dev"
+        for name, options in (
+            ("strict", {f"{group}/tls-min-version": "1.3"}),
+            ("chosen", {f"{group}/tls-cipher-suites": "ECDHE-ECDSA-AES256-GCM-SHA384"}),
+            ("wrong", {"sampan/none": "x"}),
+        ):
+            own = {**tls, "options": options}
+            listeners.append(
+                {"name": name, "port": self.tls, "protocol": "HTTPS", "hostname": f"{name}.example", "tls": own}
+            )
         methods = {"matches": [{"method": {"service": "echo.Echo"}}]}
         self.alone.write(
             gateway_object(*listeners),
@@ -282,6 +293,31 @@ async def test_grpc_web(front: Front, text: bool) -> None:
     assert b"grpc-status:0" in trailers[1] and b"x-trailing:yes" in trailers[1]
     failed = await call(b"", **{"x-fail": "1"})
     assert failed == [] or b"grpc-status:9" in failed[-1][1]
+
+
+async def test_handshakes_by_the_options_of_the_listener(front: Front) -> None:
+    def version(host: str, most: ssl.TLSVersion, ciphers: str = "") -> str | None:
+        """Return the version, or what else was agreed on; None where nothing was."""
+        context = any_certificate()
+        context.maximum_version = most
+        if ciphers:
+            context.set_ciphers(ciphers)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            plain = socket.create_connection(("127.0.0.1", front.tls), 10)
+            with context.wrap_socket(plain, server_hostname=host) as wrapped:
+                return str((wrapped.cipher() or ("",))[0]) if ciphers else wrapped.version()
+        return None
+
+    both = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
+    old, new = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+    assert await asyncio.to_thread(version, HOST, old) == "TLSv1.2"
+    assert await asyncio.to_thread(version, "strict.example", new) == "TLSv1.3"
+    assert await asyncio.to_thread(version, "strict.example", old) is None
+    assert await asyncio.to_thread(version, "chosen.example", old, both) == "ECDHE-ECDSA-AES256-GCM-SHA384"
+    assert await asyncio.to_thread(version, "wrong.example", new) == "TLSv1.3", "the one for all hosts serves it"
+    assert front.alone.told(
+        "listener wrong: Accepted: UnsupportedValue: tls.options[sampan/none]: this option is not served"
+    )
 
 
 async def test_what_offers_http2_alone_is_spoken_to(front: Front) -> None:

@@ -127,3 +127,27 @@ def test_what_backends_send_unread_has_a_limit() -> None:
     options = there.get(CLUSTER, "shop/web/80/h2")["typed_extension_protocol_options"]
     found = opened(next(iter(options.values())))["explicit_http_config"]["http2_protocol_options"]
     assert found["initial_stream_window_size"]["value"] == 1 << 18
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "refused"),
+    [
+        ({}, None, ""),
+        ({"gateway.sampan.dev/tls-min-version": "1.3"}, {"tls_minimum_protocol_version": 4}, ""),
+        ({"gateway.sampan.dev/tls-cipher-suites": "A, B"}, {"cipher_suites": ["A", "B"]}, ""),
+        ({"gateway.sampan.dev/tls-min-version": "1.1"}, None, "Unsupported value: '1.1'"),
+        ({"gateway.sampan.dev/tls-cipher-suites": " "}, None, "Required value"),
+        ({"example.com/other": "x"}, None, "tls.options[example.com/other]: this option is not served"),
+    ],
+)
+def test_options_of_tls(options: dict[str, str], said: Object | None, refused: str) -> None:
+    listener = https()
+    listener["spec"]["listeners"][0]["tls"]["options"] = options
+    there = Situation(secret("one", *pair("a.example")), listener)
+    accepted = there.listener("gw", "https")["Accepted"]
+    assert (refused in accepted["message"] and accepted["reason"] == "UnsupportedValue") if refused else True
+    if refused:
+        assert there.names(LISTENER) == []
+    else:
+        context = opened(there.get(LISTENER, "shop/gw/443")["filter_chains"][0]["transport_socket"]["typed_config"])
+        assert context["common_tls_context"].get("tls_params") == said

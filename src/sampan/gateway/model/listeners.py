@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from sampan.gateway.kinds.resources import GROUP
 from sampan.gateway.model.certificates import authorities, certificate, certificate_concern
-from sampan.gateway.model.verdicts import Unresolved, Verdict
+from sampan.gateway.model.tls_options import USUAL, TlsOptions, tls_options
+from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict
 from sampan.gateway.model.world import World, key_of
 from sampan.schema.objects import Object
 
@@ -68,6 +69,7 @@ class Listener:
     accepted: Verdict
     resolved: Verdict
     conflicted: Verdict
+    tls: TlsOptions = USUAL
 
     @property
     def transport(self) -> str:
@@ -144,6 +146,11 @@ def judge(world: World, gateway: Object, entries: list[Entry], *, http3: bool = 
         if protocol == "HTTPS" or (protocol == "TLS" and mode == "Terminate"):
             certificates, problem = listener_certificates(world, parent, spec)
             resolved = problem or resolved
+        options = USUAL
+        try:
+            options = tls_options((spec.get("tls") or {}).get("options") or {})
+        except Unsupported as error:
+            accepted = Verdict("UnsupportedValue", str(error)) if accepted is ACCEPTED else accepted
         if protocol == "HTTPS":
             client_authorities, client_fallback, problems = client_validation(world, gateway, port)
             if problems:
@@ -168,6 +175,7 @@ def judge(world: World, gateway: Object, entries: list[Entry], *, http3: bool = 
                 accepted,
                 resolved,
                 conflicted,
+                options,
             )
         )
     return tuple(result)

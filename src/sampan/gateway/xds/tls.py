@@ -13,6 +13,7 @@ UPSTREAM = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 QUIC = "envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport"
 DNS, URI, IP_ADDRESS = 2, 3, 4
 ACCEPT_UNTRUSTED = 1
+TLS_VERSIONS = {"1.2": 3, "1.3": 4}
 
 
 def by_name(name: str) -> dict[str, Any]:
@@ -25,6 +26,10 @@ def downstream_context(listener: Listener, protocols: list[str]) -> dict[str, An
         "tls_certificate_sds_secret_configs": [by_name(name) for name in listener.certificates],
         "alpn_protocols": protocols,
     }
+    if listener.tls.min_version:
+        common.setdefault("tls_params", {})["tls_minimum_protocol_version"] = TLS_VERSIONS[listener.tls.min_version]
+    if listener.tls.cipher_suites:
+        common.setdefault("tls_params", {})["cipher_suites"] = list(listener.tls.cipher_suites)
     context: dict[str, Any] = {"common_tls_context": common}
     if listener.client_authorities:
         validation = by_name(listener.client_authorities)
