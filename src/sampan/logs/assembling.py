@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import cbor2
 
 from sampan.logs.joining import Framing, Joiner, Record, Run
+from sampan.logs.reading import cri
 from sampan.logs.reading.formats import FORMATS, FRAMINGS
 from sampan.logs.reading.line import Line
 
@@ -29,11 +30,11 @@ class Joins(Protocol):
     done: list[Record | Run]
     overhead: int
     """Bytes around the texts of lines that ``take_stretch`` has taken apart."""
-    strides: bool
-    """Whether ``take_stretch`` may take many lines of a chunk at once, where a beginning of records is ``learned``."""
 
     @property
-    def learned(self) -> bytes: ...
+    def strides(self) -> bool:
+        """Whether ``take_stretch`` may take many lines of a chunk at once, as a rule."""
+        ...
 
     @property
     def open(self) -> bool: ...
@@ -97,11 +98,22 @@ class Assembler:
 
     def feed_chunk(self, format: str, chunk: bytes) -> list[Assembled]:
         """Take whole lines of the file."""
-        at = 0
-        if format in FRAMINGS and any(joiner.strides and joiner.learned for joiner in self.joiners.values()):
-            at = self._stride(format, chunk)
-        lines = FORMATS[format](chunk[at:] if at else chunk)
-        self._overhead += len(chunk) - at - sum(map(len, map(TEXT, lines)))
+        if format not in FRAMINGS or not any(joiner.strides for joiner in self.joiners.values()):
+            return self._feed_lines(format, chunk)
+        at = self._stride(format, chunk)
+        rest = chunk[at:] if at else chunk
+        parts = cri.by_stream(rest) if format == "cri" and at < len(chunk) else []
+        if len(parts) < 2:
+            return self._feed_lines(format, rest)
+        found: list[Assembled] = []
+        for part in parts:  # of one stream each, whose lines may be taken many at once again
+            at = self._stride(format, part)
+            found += self._feed_lines(format, part[at:] if at else part)
+        return found
+
+    def _feed_lines(self, format: str, chunk: bytes) -> list[Assembled]:
+        lines = FORMATS[format](chunk)
+        self._overhead += len(chunk) - sum(map(len, map(TEXT, lines)))
         return self.feed(lines)
 
     def _stride(self, format: str, chunk: bytes) -> int:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.logs import assembling
 from sampan.logs.account import Account
 from sampan.logs.assembling import Assembled, Assembler
 from sampan.logs.gathered import Gathered
-from sampan.logs.joining import Joiner, Limits, Record, Run
+from sampan.logs.joining import Joiner, Limits, Record, Run, learning
 from sampan.logs.joining.joiner import BUILT_IN
-from sampan.logs.joining.language import Language
+from sampan.logs.joining.language import Entry, Language
 from sampan.logs.joining.languages import LANGUAGES
+from sampan.logs.joining.machine import first_bytes
 from sampan.logs.joining.stretch import Framing, Turns
 from sampan.logs.log_record import Labels
 from sampan.logs.outputs.lines import lines as lines_of
@@ -58,14 +62,30 @@ def single(found: list[Assembled]) -> dict[bytes, list[Record]]:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_chunks_and_lines_give_the_same_records(data: st.DataObject) -> None:
-    format = data.draw(st.sampled_from(["cri", "plain"]))
     plain = data.draw(st.sampled_from(PLAIN))
-    content = b"".join(framed(format, b"stdout", plain % (n, n), n) for n in range(20))
-    number = 20
+    same_records(data, [plain % (n, n) for n in range(20)])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.integers(1, 5))
+def test_so_they_do_where_nothing_is_learned(data: st.DataObject, sample: int) -> None:
+    words = [b"started worker %d", b"at once %d", b"the %d. word", b"\xc3\xa9t\xc3\xa9 %d", b"no worker"]
+    chance = data.draw(st.randoms())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "MOST_LINES", 15)
+        patch.setattr(learning, "SAMPLE", sample * 3)
+        same_records(data, [words[chance.randrange(5)].replace(b"%d", b"%d" % n) for n in range(40)])
+
+
+def same_records(data: st.DataObject, first: list[bytes]) -> None:
+    format = data.draw(st.sampled_from(["cri", "plain"]))
+    content = b"".join(framed(format, b"stdout", line, number) for number, line in enumerate(first))
+    number = len(first)
     for lines in data.draw(st.lists(WHAT, max_size=12)):
-        stream = data.draw(st.sampled_from([b"stdout", b"stdout", b"stderr"]))
+        streams = data.draw(st.sampled_from([(b"stdout",), (b"stderr",), (b"stdout", b"stderr")]))
         for line in lines:
             number += 1
+            stream = streams[number % len(streams)]
             content += framed(format, stream, line, number)
     if data.draw(st.booleans()):
         content += b"torn"
@@ -77,10 +97,14 @@ def test_chunks_and_lines_give_the_same_records(data: st.DataObject) -> None:
     ends = [at + 1 for at in range(len(content)) if content[at : at + 1] == b"\n"]
     cuts = [0, *sorted(data.draw(st.sets(st.sampled_from(ends), max_size=5))), len(content)]
     found: list[Assembled] = []
-    for start, end in itertools.pairwise(cuts):
-        if end > start:
-            found += by_chunks.feed_chunk(format, content[start:end])
-    assert by_chunks.save() == (by_lines_found := by_lines.feed(FORMATS[format](content)), by_lines.save())[1]
+    tried = data.draw(st.sampled_from([2, 64]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembling, "STRIDES_TRIED", tried)
+        for start, end in itertools.pairwise(cuts):
+            if end > start:
+                found += by_chunks.feed_chunk(format, content[start:end])
+    by_lines_found = by_lines.feed(FORMATS[format](content))
+    assert cbor2.loads(by_chunks.save()) == cbor2.loads(by_lines.save()), "what is held is the same, too"
     assert single(found + by_chunks.flush("end")) == single(by_lines_found + by_lines.flush("end"))
 
 
@@ -149,3 +173,23 @@ def test_a_run_is_given_out_as_its_records_are(head: bytes, texts: list[bytes]) 
     assert len(batch) == len(texts)
     for line in (json_line, text_line):
         assert lines_of(batch, line) == b"".join(map(line, batch))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([(language, entry) for language in LANGUAGES for entry in language.entries if entry.needs]),
+    st.data(),
+)
+def test_no_trace_begins_without_one_of_its_words(of: tuple[Language, Entry], data: st.DataObject) -> None:
+    language, entry = of
+    line = data.draw(st.one_of(st.from_regex(entry.pattern), st.sampled_from(LINES))).replace(b"\n", b"")
+    if line and line[0] in first_bytes(entry) and re.match(entry.pattern, line):
+        assert BUILT_IN.words.search(line) is not None, (language.name, line)
+
+
+def test_what_is_ordinary_begins_no_trace() -> None:
+    ordinary = Framing(b"").stretch(BUILT_IN.ordinary)
+    for line in [*LINES, *ODD]:
+        if ordinary(line + b"\n", 0).end() and BUILT_IN.words.search(line) is None:
+            entries = BUILT_IN.by_byte[line[0]]
+            assert entries is None or entries.enter(line) is None, line

@@ -39,7 +39,6 @@ class Joiner:
     """Joins the lines of one stream. ``done`` collects the records; ``start`` is a user's beginning of records."""
 
     kind = ""
-    strides = True
 
     def __init__(self, machine: Machine = BUILT_IN, limits: Limits | None = None, learns: bool = True) -> None:
         self.done: list[Record | Run] = []
@@ -70,6 +69,11 @@ class Joiner:
     def learned(self) -> bytes:
         """The beginning of this stream's records as a regular expression, ``b""`` where none is known."""
         return self._learner.pattern
+
+    @property
+    def strides(self) -> bool:
+        """Whether ``take_stretch`` may take something, as a rule."""
+        return self._learner.settled
 
     @property
     def open(self) -> bool:
@@ -118,26 +122,48 @@ class Joiner:
     def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int:
         """Take as many lines of a chunk from ``at`` on as need no closer look, when the line at ``line_at`` was taken; return
         where they end, ``at`` where the next line is to be taken by itself. It is as if each had been taken by itself."""
-        state, beginnings = self._state, self._learner.stretch
-        if state is None:
-            if beginnings is None or self._id:
+        state = self._state
+        if state is not None:
+            if state.stretch is None or len(self._lines) - self._firm >= MANY_TENTATIVE:
                 return at
-            return self._take_beginnings(chunk, line_at, at, framing, beginnings)
-        if state.stretch is not None and len(self._lines) - self._firm < MANY_TENTATIVE:
             return self._take_more_of_a_trace(chunk, at, framing, *state.stretch)
-        return at
-
-    def _take_beginnings(self, chunk: bytes, line_at: int, at: int, framing: Framing, turns: Turns) -> int:
-        """Take lines that begin records. The last one may go on: it is the open record."""
-        end = framing.stretch(turns)(chunk, at).end()
-        if end == at:
+        if self._id:
             return at
-        trace = chunk.find(TRACEBACK_END, at, end)
-        if trace >= 0:
-            end = max(chunk.rfind(b"\n", at, trace) + 1, at)
+        beginnings = self._learner.stretch
+        if beginnings is None:
+            end = self._end_of_ordinary(chunk, at, framing)
+        else:
+            end = framing.stretch(beginnings)(chunk, at).end()
+            trace = chunk.find(TRACEBACK_END, at, end)
+            if trace >= 0:
+                end = max(chunk.rfind(b"\n", at, trace) + 1, at)
         if end == at or end - at > self._quick_bytes:
             return at
-        self._learner.misses = 0
+        if beginnings is None:
+            self._learner.skip(chunk.count(b"\n", at, end))
+        else:
+            self._learner.misses = 0
+        return self._take_records(chunk, line_at, at, end, framing)
+
+    def _end_of_ordinary(self, chunk: bytes, at: int, framing: Framing) -> int:
+        """Return where lines end that begin records in a stream of which nothing is learned: they are of no trace, continue
+        nothing, and the learner would not look at them."""
+        most = self._learner.blind
+        if not most:
+            return at
+        end = framing.stretch(self._machine.ordinary)(chunk, at).end()
+        if end > at:
+            word = self._machine.words.search(chunk, at, end)
+            if word is not None:
+                end = max(chunk.rfind(b"\n", at, word.start()) + 1, at)
+        if chunk.count(b"\n", at, end) > most:
+            end = at
+            for _ in range(most):
+                end = chunk.find(b"\n", end) + 1
+        return end
+
+    def _take_records(self, chunk: bytes, line_at: int, at: int, end: int, framing: Framing) -> int:
+        """Take lines that begin records. The last one may go on: it is the open record."""
         last = chunk.rfind(b"\n", at - 1, end - 1) + 1 or at
         time, line = framing.entry(chunk[last : end - 1])
         lines, begin = self._lines, at

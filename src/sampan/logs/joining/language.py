@@ -36,6 +36,9 @@ class Entry(NamedTuple):
     does not say it is harmless), ``never``."""
     begins: bytes = b""
     """The bytes that its lines may begin with; found in the pattern where that begins with letters."""
+    needs: bytes = b""
+    """A pattern of words of which each of its lines has one (RE2). Without it every line that begins with one of its bytes is
+    looked at by itself, which costs much where these are letters."""
 
 
 class Step(NamedTuple):

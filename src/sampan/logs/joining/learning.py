@@ -79,6 +79,22 @@ class Learner:
             self._due = self._total * 2
             self._conclude()
 
+    @property
+    def blind(self) -> int:
+        """How many lines it will not look at."""
+        if self.start is not None or self._total < MOST_LINES:
+            return 0
+        return -self._total % SAMPLE
+
+    def skip(self, lines: int) -> None:
+        """Take in that so many lines, which it would not have looked at, began records."""
+        self._total += lines
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has learned something, or will not look at most lines."""
+        return self.start is not None or self._total >= MOST_LINES
+
     def restore(self, pattern: bytes) -> None:
         """Take what is learned, or was before a restart."""
         self.pattern, self.start = pattern, re.compile(pattern) if pattern else None

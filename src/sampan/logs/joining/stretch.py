@@ -18,16 +18,17 @@ class Turns:
     """What a stretch consists of: patterns of lines that follow one another, in one way or another. It is compiled once for
     each head."""
 
-    __slots__ = ("matches", "patterns")
+    __slots__ = ("matches", "patterns", "times")
 
-    def __init__(self, patterns: tuple[tuple[bytes, ...], ...]) -> None:
-        self.patterns = patterns
+    def __init__(self, patterns: tuple[tuple[bytes, ...], ...], most: int = 0) -> None:
+        """``most``: how many turns there may be, 0 for any number."""
+        self.patterns, self.times = patterns, b"{0,%d}+" % most if most else b"*+"
         self.matches: dict[bytes, Matches] = {}
 
     def compile(self, head: bytes) -> Matches:
         prefix = rb"\S++" + re.escape(head) if head else b""
         each = (b"".join(rb"%b(?:%b)[^\n]*+\n" % (prefix, pattern) for pattern in turn) for turn in self.patterns)
-        found: Matches = re.compile(rb"(?:%b)*+" % b"|".join(each)).match  # type: ignore[assignment]  # it always matches
+        found: Matches = re.compile(rb"(?:%b)%b" % (b"|".join(each), self.times)).match  # type: ignore[assignment]  # it always matches
         self.matches[head] = found
         return found
 

@@ -14,6 +14,16 @@ ONE_ENTRY = re.compile(rb"(\S++) (stdout|stderr) ([FP])[^ \n]*+(?: ([^\n]*+))?\n
 WHOLE = re.compile(rb"\S+ (?:stdout|stderr) [FP][^ \n]*(?: |$)")
 
 
+BY_STREAM = re.compile(rb"((?:\S++ stdout [^\n]*+\n)++)|((?:\S++ stderr [^\n]*+\n)++)")
+
+
+def by_stream(chunk: bytes) -> list[bytes]:
+    """Return whole lines of both streams apart, in their order; the chunk as it is where that cannot be done."""
+    found = BY_STREAM.findall(chunk)
+    parts = [part for part in (b"".join(out for out, _ in found), b"".join(err for _, err in found)) if part]
+    return parts if sum(map(len, parts)) == len(chunk) else [chunk]
+
+
 def lines(chunk: bytes) -> list[Line]:
     """Return the entries of whole lines: ``(time, stream, b"F" or b"P", content)``. What is no entry (a line that
     a crash of the writer tore, say) comes as itself, without a time, on ``stdout``."""

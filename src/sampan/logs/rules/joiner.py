@@ -12,7 +12,6 @@ class RuleJoiner:
     """Of the same shape as ``joining.Joiner``."""
 
     strides = False
-    learned = b""
     overhead = 0
 
     def __init__(self, rule: Rule, limits: Limits | None = None) -> None:

@@ -13,8 +13,10 @@ FRAME = rb"\s+at \S|\s+--- End of |--- End of |\s+--->|\s*--- |   --- "
 LANGUAGE = Language(
     "csharp",
     (
-        Entry(rb"(?:Unhandled exception\. |Unhandled Exception: )", "header", begins=b"U"),
-        Entry(HEADER, "header", begins=LETTERS),
+        Entry(
+            rb"(?:Unhandled exception\. |Unhandled Exception: )", "header", begins=b"U", needs=b"Unhandled [eE]xception"
+        ),
+        Entry(HEADER, "header", begins=LETTERS, needs=b"Exception"),
     ),
     {
         "header": (Step(FRAME, "frames"), Step(TEXT, "message")),

@@ -11,7 +11,7 @@ FRAME = rb"#\d+\s+\S|<asynchronous suspension>|\.\.\."
 LANGUAGE = Language(
     "dart",
     (
-        Entry(rb"Unhandled exception:\s*$", "header"),
+        Entry(rb"Unhandled exception:\s*$", "header", needs=b"Unhandled exception"),
         Entry(rb"#\d+\s+\S+.* \((?:file|package|dart):", "frames", "always", b"#"),
     ),
     {

@@ -18,12 +18,17 @@ REGISTERS = rb"[a-z]\w{1,5}\s+0x[0-9a-f]+"
 LANGUAGE = Language(
     "go",
     (
-        Entry(rb"(?:panic|fatal error|unexpected fault address|runtime): ", "panic", begins=b"pfur"),
-        Entry(rb"SIG[A-Z]+: ", "panic"),
-        Entry(rb"http2?: panic serving ", "panic"),
-        Entry(GOROUTINE, "stack", begins=b"gr"),
+        Entry(
+            rb"(?:panic|fatal error|unexpected fault address|runtime): ",
+            "panic",
+            begins=b"pfur",
+            needs=b"panic: |fatal error: |fault address: |runtime: ",
+        ),
+        Entry(rb"SIG[A-Z]+: ", "panic", needs=b"SIG[A-Z]"),
+        Entry(rb"http2?: panic serving ", "panic", needs=b"panic serving "),
+        Entry(GOROUTINE, "stack", begins=b"gr", needs=b"goroutine |runtime stack:"),
         Entry(RULER, "ruler", "never", b"="),
-        Entry(rb"WARNING: DATA RACE", "race", "never"),
+        Entry(rb"WARNING: DATA RACE", "race", "never", needs=b"DATA RACE"),
     ),
     {
         "panic": (

@@ -23,11 +23,11 @@ CAUSE = rb"\s*(?:Caused by|Suppressed|Wrapped by): ?|\s*\[?CIRCULAR REFERENCE"
 LANGUAGE = Language(
     "java",
     (
-        Entry(HEADER, "header", begins=LETTERS),
+        Entry(HEADER, "header", begins=LETTERS, needs=b"Exception|Error|Throwable|Failure|Fault"),
         Entry(rb"\s+at [a-zA-Z_$][\w$.<>/@-]*\(.*\)", "frames", "always", SPACES),
-        Entry(CAUSE + rb".*" + NAME, "cause", "always", b" \tCSW["),
-        Entry(rb"Full thread dump ", "dump", "never"),
-        Entry(LOGGED, "logged", "never", LETTERS),
+        Entry(CAUSE + rb".*" + NAME, "cause", "always", b" \tCSW[", b"Caused by|Suppressed:|Wrapped by|CIRCULAR REF"),
+        Entry(rb"Full thread dump ", "dump", "never", needs=b"Full thread dump "),
+        Entry(LOGGED, "logged", "never", LETTERS, b"[AP]M "),
     ),
     {
         "logged": (Step(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ", "level"),),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from sampan.logs.joining.language import BLANK, INDENTED, LETTERS, SPACES, TEXT, Entry, Language, Step, Stretch
 
+SOURCE_WORDS = rb"file://|node:|[A-Z]:\\|evalmachine|\[eval"
 SOURCE = rb"(?:file://)?(?:/|node:|[A-Z]:\\|evalmachine|\[eval).*:\d+\s*$"
 HEADER = rb"(?:Uncaught )?(?:\[?[A-Za-z_$][\w$]*(?:Error|Exception)\b|\[?Error\b)"
 FRAME = rb"\s+at |\s+\.\.\. \d+ lines matching"
@@ -14,8 +15,9 @@ WARNING = rb"\(node:\d+\) "
 LANGUAGE = Language(
     "javascript",
     (
-        Entry(SOURCE, "source", "never", b"/fneABCDEFGHIJKLMNOPQRSTUVWXYZ["),
-        Entry(HEADER, "header", begins=LETTERS + b"["),
+        Entry(rb"/.*:\d+\s*$", "source", "never"),
+        Entry(SOURCE, "source", "never", b"fneABCDEFGHIJKLMNOPQRSTUVWXYZ[", SOURCE_WORDS),
+        Entry(HEADER, "header", begins=LETTERS + b"[", needs=b"Error|Exception"),
         Entry(WARNING, "warning", begins=b"("),
         Entry(rb"\s+at .+:\d+:\d+\)?", "frames", "always", SPACES),
     ),

@@ -10,11 +10,15 @@ LEVEL = (
     rb"(?:PHP )?(?:Fatal error|Parse error|Recoverable fatal error|Catchable fatal error|Warning|Notice|Deprecated): "
 )
 HEADER = rb"(?:\[[^\]]+\] )?(?:NOTICE: PHP message: )?" + LEVEL
+WORDS = b"atal error: |Parse error: |Warning: |Notice: |Deprecated: "
 FRAME = rb"#\d+ "
 
 LANGUAGE = Language(
     "php",
-    (Entry(HEADER, "header", begins=b"PFRCWND["), Entry(rb"(?:PHP )?Stack trace:\s*$", "trace", "always", b"PS")),
+    (
+        Entry(HEADER, "header", begins=b"PFRCWND[", needs=WORDS),
+        Entry(rb"(?:PHP )?Stack trace:\s*$", "trace", "always", b"PS", b"Stack trace:"),
+    ),
     {
         "header": (Step(rb"(?:PHP )?Stack trace:", "trace"), Step(BLANK, "message"), Step(TEXT, "message")),
         "message": (Step(rb"(?:PHP )?Stack trace:", "trace"), Step(BLANK, "message"), Step(TEXT, "message")),

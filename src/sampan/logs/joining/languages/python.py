@@ -28,6 +28,7 @@ PREAMBLE = (
     rb"(?:Exception ignored in|Exception in (?:thread .*:\s*$|callback|default)|--- Logging error ---|"
     rb"(?:Task|Future) exception was never retrieved|Error in (?:atexit|sys)\b|Unhandled exception in |Fatal Python error: )"
 )
+PREAMBLE_WORDS = b"xception (?:ignored|in|was never) |Logging error|Error in (?:atexit|sys)|Python error: "
 WITHIN = rb"\s+(?![+] Exception Group )\S"
 """An indented line, but for the beginning of a group."""
 DUMPED = rb"\s+(?![+] Exception Group )(?!File \".*\", line \d+\s*$)\S"
@@ -45,10 +46,15 @@ GROUP_LINES = rb"[ \t]++(?:[|]|[+](?! Exception Group ))"
 LANGUAGE = Language(
     "python",
     (
-        Entry(rb"\s*[+|][ +|]*Exception Group Traceback \(most recent call last\):", "group", begins=b" \t+|"),
-        Entry(TRACEBACK, "frames", begins=EVERY),
+        Entry(
+            rb"\s*[+|][ +|]*Exception Group Traceback \(most recent call last\):",
+            "group",
+            begins=b" \t+|",
+            needs=b"Exception Group",
+        ),
+        Entry(TRACEBACK, "frames", begins=EVERY, needs=rb"Traceback \(most recent"),
         Entry(FRAME, "frames", begins=SPACES),
-        Entry(PREAMBLE, "preamble", begins=b"ETF-U"),
+        Entry(PREAMBLE, "preamble", begins=b"ETF-U", needs=PREAMBLE_WORDS),
     ),
     {
         "preamble": (

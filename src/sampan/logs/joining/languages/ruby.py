@@ -12,7 +12,10 @@ FROM = rb"\s+(?:\d+: )?from \S+:\d+|\s+\d+: from |\s+\.\.\. \d+ levels"
 
 LANGUAGE = Language(
     "ruby",
-    (Entry(HEADER, "header", begins=PATHS), Entry(rb"\s+(?:\d+: )?from \S+:\d+:in ", "frames", "always", SPACES)),
+    (
+        Entry(HEADER, "header", begins=PATHS, needs=rb":\d+:in "),
+        Entry(rb"\s+(?:\d+: )?from \S+:\d+:in ", "frames", "always", SPACES),
+    ),
     {
         "header": (
             Step(FROM, "frames"),

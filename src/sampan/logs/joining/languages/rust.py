@@ -12,7 +12,7 @@ BACKTRACE = rb"stack backtrace:"
 
 LANGUAGE = Language(
     "rust",
-    (Entry(HEADER, "header"),),
+    (Entry(HEADER, "header", needs=b"panicked at "),),
     {
         # the message is a line of its own since 1.73, and may have several
         "header": (Step(NOTE, "end"), Step(BACKTRACE, "frames"), Step(BLANK, "message"), Step(TEXT, "message")),

@@ -13,8 +13,8 @@ LANGUAGE = Language(
     "sanitizers",
     (
         Entry(RULER, "ruler", "never", b"="),
-        Entry(REPORT, "report", "never", b"=W"),
-        Entry(rb"\S+:\d+:\d+: runtime error: ", "undefined", "never", PATHS),
+        Entry(REPORT, "report", "never", b"=W", b"Sanitizer"),
+        Entry(rb"\S+:\d+:\d+: runtime error: ", "undefined", "never", PATHS, b"runtime error: "),
     ),
     {
         "ruler": (Step(REPORT, "report"), Step(rb"==\d+==", "report")),
