@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sampan.node.cpu_sets import parsed
 
 from .conftest import busybox_archive
 from .eventually import eventually
@@ -108,3 +111,50 @@ def numbers_of(log: str) -> list[int]:
 def again(space: Space, name: str, uid: str) -> bool:
     found = space.run("get", "pod", name, "-o", "jsonpath={.metadata.uid}").stdout
     return found not in ("", uid)
+
+
+STATIC = """
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+cpuManagerPolicy: static
+systemReserved: {cpu: "1"}
+"""
+
+
+def test_cpus_of_ones_own(tmp_path: Path) -> None:
+    """The policy ``static``: who asks for whole CPUs has them, all others are moved away while he runs."""
+    if unable() or not Path("/usr/bin/busybox").exists() or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip(unable() or "busybox-static is not installed, or this machine has one CPU")
+    cluster, everybody = new_cluster(tmp_path), {str(cpu) for cpu in os.sched_getaffinity(0)}
+    (tmp_path / "kubelet.yaml").write_text(STATIC)
+    try:
+        cluster.up("--kubelet-config", str(tmp_path / "kubelet.yaml"))
+        busybox_archive(tmp_path / "busybox.tar")
+        cluster.sampan("image", "load", "--name", cluster.name, str(tmp_path / "busybox.tar"))
+        space, own = Space(cluster), {"limits": {"cpu": "1", "memory": "32Mi"}}
+
+        def cpus(name: str) -> set[str]:
+            status = space("exec", name, "--", "grep", "Cpus_allowed_list", "/proc/1/status")
+            return {str(cpu) for cpu in parsed(status.split()[1])}
+
+        space.apply(pod("common", "sleep 1000"))
+        space.ready("common")
+        assert cpus("common") == everybody
+        space.apply(pod("own", "sleep 1000", resources=own))
+        space.ready("own")
+        (mine,) = cpus("own")
+        eventually("the other is moved", lambda: cpus("common") == everybody - {mine})
+        cluster.kill("node")
+        eventually("the node is back", lambda: cluster.parts()["node"]["state"] == "ready", 60)
+        more = {
+            "spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "2"}, "requests": {"cpu": "2"}}}]}
+        }
+        space("patch", "pod", "own", "--subresource", "resize", "-p", json.dumps(more))
+        eventually(
+            "it is told", lambda: "alongside CPU Manager static policy" in json.dumps(space.pod("own")["status"])
+        )
+        assert (cpus("own"), cpus("common")) == ({mine}, everybody - {mine})
+        space("delete", "pod", "own", "--grace-period=0", "--force")
+        eventually("the other may use all again", lambda: cpus("common") == everybody)
+    finally:
+        cluster.sampan("down", "--name", cluster.name, check=False)

@@ -41,8 +41,10 @@ async def judge(context: NodeContext, pod: Object, *, began: bool) -> Refusal | 
     uid = pod["metadata"]["uid"]
     try:
         await context.devices.admit(uid, pod)
+        context.cpus.admit(uid, pod)
     except NotEnough as error:
         context.devices.release(uid)
+        context.cpus.release(uid)
         return Refusal(UNEXPECTED, f"Allocate failed due to {error}, which is unexpected")
     misplaced = None if began else await _misplaced(context, pod)
     # from here on nothing is waited for: two pods cannot be given the same
@@ -51,6 +53,7 @@ async def judge(context: NodeContext, pod: Object, *, began: bool) -> Refusal | 
         context.allocations.admit(pod)
     else:
         context.devices.release(uid)
+        context.cpus.release(uid)
     return verdict
 
 

@@ -27,13 +27,14 @@ from sampan.node.access import Access
 from sampan.node.allocations import Allocations
 from sampan.node.containerd import PAUSE_IMAGE
 from sampan.node.context import NodeContext
+from sampan.node.cpu_sets import CpuSets
 from sampan.node.csi.attaching import Attaching
 from sampan.node.csi.registration import CsiPlugins
 from sampan.node.devices.plugins import Devices
 from sampan.node.host_features import host_features
 from sampan.node.housekeeping import Housekeeping
 from sampan.node.image_puller import ImagePuller
-from sampan.node.kubelet_config import KubeletConfig
+from sampan.node.kubelet_config import KubeletConfig, reserved_cpus
 from sampan.node.materials import Materials
 from sampan.node.node import Node
 from sampan.node.node_cgroups import NodeCgroups
@@ -145,6 +146,12 @@ async def run(
                 node.on_certificate(uid)
 
         minor = int(config.kubernetes_version.split(".")[1])
+
+        def on_cpus() -> None:
+            if node is not None:
+                node.on_cpus()
+
+        cpus = CpuSets(config.kubelet_dir / "pods", reserved_cpus(config.kubelet), on_cpus)
         certificates = PodCertificates(client, group, own_node, minor, on_certificate)
         context = context_of(
             config,
@@ -158,6 +165,7 @@ async def run(
             plugins,
             attaching,
             devices,
+            cpus,
             certificates,
         )
         context.node = own_node
@@ -247,6 +255,7 @@ def context_of(
     plugins: CsiPlugins,
     attaching: Attaching,
     devices: Devices,
+    cpus: CpuSets,
     certificates: PodCertificates,
 ) -> NodeContext:
     return NodeContext(
@@ -277,6 +286,7 @@ def context_of(
         allocations=allocations,
         csi=plugins,
         devices=devices,
+        cpus=cpus,
         attaching=attaching,
     )
 

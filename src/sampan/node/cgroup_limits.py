@@ -128,6 +128,11 @@ def in_force(cgroup: str) -> Limits | None:
         return None
 
 
+def cpus_of(cgroup: str) -> str:
+    """Return the CPUs that a cgroup may use. Raises ``OSError`` where there is no such cgroup."""
+    return path_of(cgroup, "cpuset.cpus" if is_v2() else "cpuset/cpuset.cpus").read_text()
+
+
 def number(text: str) -> int:
     """Return a limit as the kernel says it; 0 for none."""
     text = text.strip()

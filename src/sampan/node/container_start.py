@@ -146,9 +146,8 @@ class ContainerStarter:
         )
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.ips)
         userns = self._setup.user_namespace()
-        resources = linux_resources(
-            container, oom_score(pod, container, context.memory_bytes, context.host.least_oom_score)
-        )
+        score = oom_score(pod, container, context.memory_bytes, context.host.least_oom_score)
+        resources = linux_resources(container, score, context.cpus.of(local.uid, name))
         config = container_config(
             pod,
             container,

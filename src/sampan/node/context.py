@@ -14,6 +14,7 @@ from sampan.node import cgroup_limits
 from sampan.node import cri_pb2 as cri
 from sampan.node.allocations import Allocations
 from sampan.node.cgroup_limits import Limits
+from sampan.node.cpu_sets import CpuSets
 from sampan.node.csi.attaching import Attaching
 from sampan.node.csi.registration import CsiPlugins
 from sampan.node.devices.plugins import Devices
@@ -65,6 +66,7 @@ class NodeContext:
     allocations: Allocations
     csi: CsiPlugins
     devices: Devices
+    cpus: CpuSets
     attaching: Attaching
     pressures: Callable[[], Collection[str]] = tuple
     """The conditions of pressure that the node is in."""

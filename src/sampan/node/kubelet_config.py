@@ -25,6 +25,7 @@ SIGNALS = (
     "imagefs.inodesFree",
     "pid.available",
 )
+CPU_POLICIES = ("none", "static")
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 
 
@@ -38,6 +39,7 @@ class KubeletConfig:
     max_pods: int = 250
     """More than Kubernetes' 110: the node is the whole cluster, and its range has room."""
     pod_pids_limit: int = -1
+    cpu_manager_policy: str = "none"
     system_reserved: Mapping[str, str] = field(default_factory=dict)
     kube_reserved: Mapping[str, str] = field(default_factory=lambda: {"memory": "156Mi"})
     """What the cluster's own processes take."""
@@ -155,6 +157,12 @@ def reserved(value: Any) -> dict[str, str]:
     return {name: str(amount) for name, amount in value.items()}
 
 
+def cpu_policy(value: Any) -> str:
+    if value not in CPU_POLICIES:
+        raise ValueError(f"one of {', '.join(CPU_POLICIES)}")
+    return str(value)
+
+
 def texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         raise ValueError("a list of texts")
@@ -189,6 +197,7 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "maxPods": ("max_pods", whole),
     "podPidsLimit": ("pod_pids_limit", whole),
     "systemReserved": ("system_reserved", reserved),
+    "cpuManagerPolicy": ("cpu_manager_policy", cpu_policy),
     "kubeReserved": ("kube_reserved", reserved),
     "allowedUnsafeSysctls": ("allowed_unsafe_sysctls", texts),
     "registerWithTaints": ("register_with_taints", taints),
@@ -221,13 +230,20 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "cgroupDriver": ("cgroupfs",),
     "cgroupsPerQOS": (True,),
     "cpuCFSQuota": (True,),
-    "cpuManagerPolicy": ("none",),
     "failSwapOn": (False,),
     "memoryManagerPolicy": ("None",),
     "memorySwap": ({}, {"swapBehavior": ""}, {"swapBehavior": "NoSwap"}),
     "topologyManagerPolicy": ("none",),
 }
 """Fields that may be given, as this node is always as they then say."""
+
+
+def reserved_cpus(config: KubeletConfig) -> int:
+    """Return how many whole CPUs the system keeps by the policy ``static``; 0: the policy is ``none``."""
+    if config.cpu_manager_policy != "static":
+        return 0
+    milli = sum(parse(holder.get("cpu", "0")).milli() for holder in (config.system_reserved, config.kube_reserved))
+    return int(-(-milli // 1000))
 
 
 def read(document: Mapping[str, Any]) -> KubeletConfig:
@@ -256,6 +272,8 @@ def read(document: Mapping[str, Any]) -> KubeletConfig:
 
 def check(config: KubeletConfig) -> None:
     """Raise ``ConfigFault`` where fields do not go together."""
+    if config.cpu_manager_policy == "static" and not reserved_cpus(config):
+        raise ConfigFault("the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero")
     if config.image_gc_low_threshold_percent >= config.image_gc_high_threshold_percent:
         raise ConfigFault("imageGCLowThresholdPercent must be less than imageGCHighThresholdPercent")
     if config.container_log_max_files < 2:

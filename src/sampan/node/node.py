@@ -67,6 +67,7 @@ class Node:
             if (new.get("status") or {}).get("phase") not in ENDED and self.context.allocations.is_kept(uid):
                 self.context.allocations.admit(new)  # before pods that are new here
                 self.context.devices.adopt(uid)
+                self.context.cpus.adopt(uid)
             fresh = self._met is not None and uid not in self._met
             if self._met is not None:
                 self._met.add(uid)
@@ -132,6 +133,11 @@ class Node:
             if worker.view.resize_pending is not None or worker.view.waits_for_room
         ]
         for worker in sorted(waiting, key=lambda worker: -(worker.pod["spec"].get("priority") or 0)):
+            worker.nudge()
+
+    def on_cpus(self) -> None:
+        """The CPUs that containers share changed: all that run are moved."""
+        for worker in self.workers.values():
             worker.nudge()
 
     async def follow_exits(self) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sampan.node import cgroup_limits
 from sampan.node import cri_pb2 as cri
 from sampan.node.cgroup_limits import Limits
+from sampan.node.cpu_sets import parsed
 from sampan.node.local_pod import LocalPod
 from sampan.node.pod_view import ContainerView
 from sampan.node.resources import cgroup_parent, linux_resources, oom_score, pod_limits
@@ -73,7 +74,7 @@ class PodResizer:
             return
         context = self._local.context
         score = oom_score(self._local.pod, container, context.memory_bytes, context.host.least_oom_score)
-        wanted = linux_resources(container, score)
+        wanted = linux_resources(container, score, context.cpus.of(self._local.uid, container["name"]))
         container_id = seen.current.id
         key = wanted.SerializeToString(deterministic=True)
         if self._in_force.get(container_id) == key or self._holds(seen.current, wanted):
@@ -102,7 +103,9 @@ class PodResizer:
         """Whether the kernel (or, of a runtime that is not ours, its word) says that a container has what it was given."""
         limits = Limits(wanted.cpu_shares, wanted.cpu_quota, memory=wanted.memory_limit_in_bytes)
         try:
-            return cgroup_limits.holds(f"{self.cgroup()}/{current.id}", limits)
+            cgroup = f"{self.cgroup()}/{current.id}"
+            cpus = parsed(wanted.cpuset_cpus)
+            return cgroup_limits.holds(cgroup, limits) and (not cpus or parsed(cgroup_limits.cpus_of(cgroup)) == cpus)
         except (OSError, ValueError):
             told = current.resources.linux
             return not current.HasField("resources") or (

@@ -14,6 +14,7 @@ import time
 from sampan.client.errors import ApiError
 from sampan.node import admission
 from sampan.node.admission import Wait
+from sampan.node.allocations import resources_of
 from sampan.node.container_start import ContainerStarter
 from sampan.node.context import NodeContext
 from sampan.node.local_pod import LocalPod
@@ -33,6 +34,7 @@ from sampan.security.refusals import Refusal
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
 RETRY_SECONDS = 2.0
+PINNED = Refusal("Infeasible", "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy")
 UNTIL_RUNTIME_KNOWS_SECONDS = 0.02
 
 
@@ -230,12 +232,18 @@ class PodWorker:
                 return False
             if self.view.waits_for_room:
                 return True
-        before, now = self.view.resize_pending, allocations.resize(self.pod)
+        before = self.view.resize_pending
+        now = PINNED if self._is_pinned() else allocations.resize(self.pod)
         if now is not None and now != before:
             local.tell("Warning", f"Resize{now.reason}", f"Pod resize {now.reason}: {now.message}")
         self.view.resize_pending = now
         local.update(self.pod)
         return True
+
+    def _is_pinned(self) -> bool:
+        """Whether the pod asks for other resources and has CPUs of its own: such a pod is not resized."""
+        local = self.local
+        return local.context.cpus.is_given(local.uid) and resources_of(self.pod) != resources_of(local.pod)
 
     def _past_deadline(self) -> bool:
         """Whether activeDeadlineSeconds are over; then the pod fails."""

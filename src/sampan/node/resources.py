@@ -117,13 +117,15 @@ def page_size(resource: str) -> str:
     return resource.removeprefix(HUGEPAGES).replace("i", "") + "B"
 
 
-def linux_resources(container: Object, oom_score: int = 0) -> cri.LinuxContainerResources:
-    """Return a container's resources for CRI. Containers do not swap (``NoSwap``), where the kernel can forbid it."""
+def linux_resources(container: Object, oom_score: int = 0, cpus: str = "") -> cri.LinuxContainerResources:
+    """Return a container's resources for CRI. Containers do not swap (``NoSwap``), where the kernel can forbid it. ``cpus``:
+    the only ones that it may use."""
     cpu_limit = milli(container, "limits", "cpu")
     resources = cri.LinuxContainerResources(
         cpu_shares=shares_of(milli(container, "requests", "cpu")),
         memory_limit_in_bytes=milli(container, "limits", "memory"),
         oom_score_adj=oom_score,
+        cpuset_cpus=cpus,
     )
     if swap_is_counted() and is_v2():
         resources.unified["memory.swap.max"] = "0"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sampan.node import preemption
 from sampan.node.admission import Wait, judge
 from sampan.node.allocations import Allocations
+from sampan.node.cpu_sets import CpuSets
 from sampan.node.devices.allocation import NotEnough
 from sampan.node.eviction_plan import is_critical
 from sampan.node.kubelet_config import KubeletConfig
@@ -52,6 +53,7 @@ class NodeOfTests:
             allocatable=NODE,
             allocations=allocations,
             devices=SimpleNamespace(admit=self.give, release=lambda uid: None, capacity={}),
+            cpus=CpuSets(folder, 0, lambda: None),
             end_pod=lambda *words: self.ended.append(words),
             is_gone=lambda uid: uid in self.gone,
             is_ending=lambda uid: any(uid == one for one, _, _ in self.ended),

@@ -200,7 +200,7 @@ def test_settings_of_the_kubelet_are_read_and_shown() -> None:
         ({"containerLogMaxFiles": 1}, "at least 2"),
         ({"crashLoopBackOff": {"maxContainerRestartPeriod": "10m"}}, "from 1s to 5m"),
         ({"staticPodPath": "manifests"}, "an absolute path"),
-        ({"cpuManagerPolicy": "static"}, "cpuManagerPolicy must be 'none'"),
+        ({"cpuManagerPolicy": "dynamic"}, "cpuManagerPolicy must be one of none, static"),
         ({"memorySwap": {"swapBehavior": "LimitedSwap"}}, "this node has nothing else"),
         ({"shutdownGracePeriod": "500ms"}, "either zero or otherwise >= 1 sec"),
         ({"shutdownGracePeriodCriticalPods": "5s"}, "must be <= shutdownGracePeriod"),
