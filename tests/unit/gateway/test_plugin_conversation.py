@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sampan.gateway.filters.processing import FULL_DUPLEX_STREAMED, SEND, SKIP, mode
 from sampan.gateway.plugins.conversation import by_name, mutation
 from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.exchange import REPLAYED_BYTES, phases_of
 from sampan.gateway.plugins.exchanged import changed, exchanged
-from sampan.gateway.plugins.processor import REPLAYED_BYTES, Processing, phases_of
+from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.plugins.rehearsal import Played, ask, read, texts
 
 NAMES = st.sampled_from(["accept", "cookie", "set-cookie", "x-a", "x-b"])

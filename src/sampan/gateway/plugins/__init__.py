@@ -1,1 +1,9 @@
-"""Plugins in Python: ``loader.py`` finds, tries and watches them, ``host.py`` runs inside Envoy and calls them."""
+"""Plugins: found, tried, swapped, called, and kept from harming anybody but themselves.
+
+    Plugin object ──loader.py──▶ files (content.py; sources/ for those that are elsewhere) ──▶ a version
+        in Envoy:     host.py (hooks: request.py), asgi.py (middlewares); proxy-wasm modules by Envoy itself
+        in a process: processes.py starts outside.py, which serves hooks, and by conversation.py processors (processor.py,
+                      exchange.py) and middlewares (streamed.py), http-wasm modules among them (http_wasm.py, wasm_guest.py)
+
+Without Envoy, for ``sampan gateway plugin test|run``: rehearsal.py, exchanged.py, foreground.py. Begin with ``content.py``.
+"""
