@@ -30,6 +30,7 @@ COMPILED = tuple(re.compile(form) for form in FORMS)
 EPOCH = re.compile(r"-?\d{1,19}(?:\.\d+)?")
 NEAR_SECONDS = 86400
 """As exactly the year is looked for that is nearest to when a record was observed."""
+LATEST = (1 << 63) // NANO - 86400
 LONGEST = 64
 """Characters that are looked at for a time."""
 OPENERS = "[(<{\"' "
@@ -66,7 +67,14 @@ def second_of(prefix: bytes) -> int:
     """Return the seconds since 1970 of ``YYYY-MM-DDTHH:MM:SS`` in UTC. Raises ``ValueError``."""
     if len(prefix) != 19 or prefix[16] != 58 or not prefix[17:].isdigit():
         raise ValueError(prefix)
-    return minute_of(prefix[:16]) + int(prefix[17:])
+    return possible(minute_of(prefix[:16]) + int(prefix[17:]))
+
+
+def possible(seconds: int) -> int:
+    """Return seconds that 64 bits hold as nanoseconds since 1970 (up to 2262). Raises ``ValueError``."""
+    if not 0 <= seconds < LATEST:
+        raise ValueError(f"{seconds} s since 1970")
+    return seconds
 
 
 @lru_cache(4096)
@@ -113,9 +121,10 @@ def minutes(
         around = near * NEAR_SECONDS
         each = (int(year),) if year else years(number, int(day or 0), datetime.fromtimestamp(around, UTC).year)
         moments = [datetime(one, number, int(day or 0), int(hour or 0), int(minute or 0), tzinfo=of) for one in each]
-    except ValueError:
+        found = min((int(moment.timestamp()) for moment in moments), key=lambda moment: abs(moment - around))
+    except (ValueError, OverflowError):
         return 0
-    return min((int(moment.timestamp()) for moment in moments), key=lambda moment: abs(moment - around))
+    return found if 0 <= found < LATEST else 0
 
 
 def years(month: int, day: int, around: int) -> tuple[int, ...]:
@@ -144,7 +153,8 @@ def of_number(number: str | float) -> int:
     for most, factor in ((11, NANO), (14, 1_000_000), (17, 1000), (19, 1)):
         if 9 <= digits <= most:
             places = len(str(factor)) - 1
-            return int(whole) * factor + int(rest[:places].ljust(places, "0") or 0)
+            found = int(whole) * factor + int(rest[:places].ljust(places, "0") or 0)
+            return found if found < LATEST * NANO else 0
     return 0
 
 
@@ -154,10 +164,11 @@ def by_format(format: str, zone: tzinfo = UTC) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             moment = datetime.strptime(text, format)
-        except ValueError:
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+            seconds = int(moment.replace(microsecond=0).timestamp())
+        except (ValueError, OverflowError):
             return 0
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-        return int(moment.replace(microsecond=0).timestamp()) * NANO + moment.microsecond * 1000
+        return seconds * NANO + moment.microsecond * 1000 if 0 <= seconds < LATEST else 0
 
     return read
 

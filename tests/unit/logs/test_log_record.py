@@ -43,12 +43,23 @@ MILLI = 10**6
         ("2026-13-30T10:00:05Z", 0),
         ("2026-02-30 10:00:05", 0),
         ("order 17 taken", 0),
+        ("9999-12-31T23:59:59Z", 0),
+        ("0001-01-01 00:00:00", 0),
+        ("9999999999999999999", 0),
+        ("2026-11-30T10:00:05.1234567891234Z", AT + 123456789),
         ("12345", 0),
         ("", 0),
     ],
 )  # fmt: skip
 def test_times_in_many_forms(text: str, expected: int) -> None:
     assert time_of(text, AT + 10**9) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [b"9999-12-31T23:59:59Z", b"1969-12-31T23:59:59Z", b"2026-11-30T10:00:0xZ", b"2026-11-30T10:00Z"]
+)
+def test_what_no_64_bits_hold_is_not_known(text: bytes) -> None:
+    assert rfc3339(text) == 0 and rfc3339(text[:-1] + b"+00:00") == 0
 
 
 def test_a_time_without_a_year_is_near_to_when_it_was_read() -> None:
