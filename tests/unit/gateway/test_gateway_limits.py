@@ -129,6 +129,21 @@ def test_what_backends_send_unread_has_a_limit() -> None:
     assert found["initial_stream_window_size"]["value"] == 1 << 18
 
 
+def test_a_match_by_a_header_that_is_dropped_is_told() -> None:
+    rule = {
+        "matches": [{"headers": [{"name": "x_canary", "value": "yes"}]}],
+        "backendRefs": [{"name": "web", "port": 80}],
+    }
+    reference = {"group": "gateway.sampan.dev", "kind": "GatewayParameters", "name": "p"}
+    there = Situation(
+        obj("GatewayParameters", "p", {}), gateway(infrastructure={"parametersRef": reference}), route("web", rule)
+    )
+    told = there.conditions("HTTPRoute", "web")["Accepted"]
+    assert told["status"] == "False" and "rule 0: matches[0].headers[x_canary].name: " in told["message"]
+    there.put(obj("GatewayParameters", "p", {"clients": {"underscoresInHeaders": "Allow"}}))
+    assert there.conditions("HTTPRoute", "web")["Accepted"]["status"] == "True"
+
+
 @pytest.mark.parametrize(
     ("options", "said", "refused"),
     [

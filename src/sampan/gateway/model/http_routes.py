@@ -56,6 +56,8 @@ class Context(NamedTuple):
     """Its key, and what it says of Middlewares for all its routes."""
     counted: bool = False
     """Whether each rule has metrics of its own."""
+    underscores: bool = True
+    """Whether headers of clients may have a ``_`` in their name."""
 
 
 @dataclass
@@ -90,6 +92,7 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
                 context = context._replace(
                     client_certificate=gateway.client_certificate,
                     gateway=(parent.gateway, gateway.middlewares) if gateway.middlewares else NOTHING,
+                    underscores=(gateway.parameters.get("clients") or {}).get("underscoresInHeaders") == "Allow",
                     counted=bool((gateway.parameters.get("metrics") or {}).get("routes")),
                 )
             if context not in compiled:
@@ -136,6 +139,8 @@ def compile_rules(world: World, route: Object, context: Context) -> Compiled:
                 site = Site(world, route, rule, match, context.port, certificate, result.clusters, secure)
                 try:
                     envoy_match = to_match(match)
+                    if not context.underscores:
+                        matches.refuse_underscores(match)
                 except Unsupported as error:
                     raise Unsupported(f"matches[{index}].{error}") from None
                 if context.consumer:

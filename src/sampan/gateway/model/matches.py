@@ -58,6 +58,14 @@ def header_matches(match: Object) -> list[dict[str, Any]]:
     return result
 
 
+def refuse_underscores(match: Object) -> None:
+    """Raise ``Unsupported`` for a match by a header that no request has, since those with a ``_`` are dropped."""
+    for header in match.get("headers") or ():
+        if "_" in header["name"]:
+            text = "headers with a _ in their name are dropped; underscoresInHeaders of GatewayParameters lets them in"
+            raise Unsupported(f"headers[{header['name']}].name: {text}")
+
+
 def string_match(entry: Object, at: str) -> dict[str, Any]:
     if entry.get("type", "Exact") == "RegularExpression":
         return safe_regex(entry["value"], at)

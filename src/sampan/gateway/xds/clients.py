@@ -13,6 +13,10 @@ from sampan.gateway.model.durations import duration
 
 DROP_HEADER = 2
 UNDERSCORES = {"Allow": 0, "Reject": 1, "Drop": DROP_HEADER}
+IN_CLUSTER: dict[str, Any] = {"clients": {"underscoresInHeaders": "Allow"}}
+"""Of listeners for clients that are pods: nothing that they may say is the gateway's."""
+INSIDE: dict[str, Any] = {"clients": {"underscoresInHeaders": "Allow", "maxHeaders": 1000, "maxHeadersKiB": 8192}}
+"""Of listeners inside Envoy: the one before has let in what comes."""
 NOBODY = {"address_prefix": "255.255.255.255", "prefix_len": {"value": 32}}
 """No client's address: whoever comes from a private network is told apart from nobody, and his ``x-envoy-`` headers, with
 which one may set timeouts and retries, are taken off."""

@@ -18,7 +18,7 @@ from sampan.gateway.model.listeners import Listener
 from sampan.gateway.model.routes import Share, Stream
 from sampan.gateway.model.world import World
 from sampan.gateway.stats import gateway_prefix
-from sampan.gateway.xds.clients import HANDSHAKE, listener_limits
+from sampan.gateway.xds.clients import HANDSHAKE, IN_CLUSTER, listener_limits
 from sampan.gateway.xds.http import ROUTER, alternative_service, connection_manager, static_manager
 from sampan.gateway.xds.observing import access_logs, observers_of, tracing
 from sampan.gateway.xds.tls import downstream_socket, quic_socket
@@ -127,7 +127,7 @@ def mesh_listener(world: World, key: str, listener: Listener, envoy_port: int) -
     table = listener.table(key)
     filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
     address = {"address": world.surroundings.node_ip, "port_value": envoy_port}
-    chain = {"name": table, "filters": [connection_manager(table, filters, {})]}
+    chain = {"name": table, "filters": [connection_manager(table, filters, IN_CLUSTER)]}
     return {"name": table, "address": {"socket_address": address}, "filter_chains": [chain]}
 
 
