@@ -93,9 +93,15 @@ def test_filebeat_inputs() -> None:
           paths: [/var/log/b.log]
           parsers: [{multiline: {type: count, count_lines: 3}}]
         - {type: log, paths: [/none]}
+        - {id: c, max_bytes: 2048, paths: [/var/log/containers/web-*_shop_*.log], multiline: {pattern: '^S'}}
         """
     )
-    assert [(rule.name, rule.path) for rule in rules] == [("input-0", "/var/log/a*.log"), ("b", "/var/log/b.log")]
+    assert [(rule.name, rule.path, rule.max_bytes) for rule in rules] == [
+        ("input-0", "/var/log/a*.log", 0), ("b", "/var/log/b.log", 0), ("c", "/var/log/containers/web-*_shop_*.log", 2048),
+    ]  # fmt: skip
+    # a rule for the kubelet's links is one for what they lead to
+    assert joiner_for(rules, "/var/log/pods/shop_web-1_0b1c/main/3.log")().kind == "c"
+    assert joiner_for(rules, "/var/log/pods/other_web-1_0b1c/main/3.log")().kind == ""
     joiner = joiner_for(rules, "/var/log/apple.log")()
     assert isinstance(joiner, RuleJoiner)
     assert texts(joiner, "[a", "b", "[c") == ["[a\nb", "[c"]

@@ -7,6 +7,7 @@ without steps has its records go on as they came.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -22,6 +23,8 @@ from sampan.logs.processing.steps import KINDS
 
 logger = logging.getLogger("sampan.logs")
 
+MANY_FAULTS = 100
+UNREDACTED = b"[redacted: this record could not be looked through]"
 UNROUTED = "unrouted"
 """Why a record goes to no output: its route has none."""
 
@@ -170,4 +173,37 @@ def one(given: Any, field: str) -> Configured:
         where = Options(given["where"] or {}, f"{field}.where")
         step = guarded(step, condition(where, tally))
         where.done()
-    return Configured(field, kind, step, tally, outputs)
+    return Configured(field, kind, contained(step, field, kind, tally), tally, outputs)
+
+
+def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream:
+    """Return a step whose own faults end in it: the record goes on as it was, or without its text where that may have had
+    secrets. One record must not stop the others, nor come again for ever."""
+    said: set[str] = set()
+
+    def for_stream(labels: Labels) -> Step | None:
+        run = step(labels)
+        if run is None:
+            return None
+
+        def safely(draft: Draft) -> str:
+            try:
+                return run(draft)
+            except Exception as error:
+                tally["failed"] += 1
+                at = traceback.extract_tb(error.__traceback__)[-1]
+                what = (
+                    f"{type(error).__name__} at {at.filename}:{at.lineno}"  # its message may have the record's secrets
+                )
+                if what not in said and len(said) < MANY_FAULTS:
+                    said.add(what)
+                    logger.error(
+                        "%s (%s) fails at a record of %s: %s", field, kind, labels.values.get("file", "-"), what
+                    )
+                if kind == "redact":
+                    draft.text, draft.attributes = UNREDACTED, {}
+                return ""
+
+        return safely
+
+    return for_stream

@@ -15,6 +15,7 @@ import yaml
 
 from sampan.logs.assembling import Joins
 from sampan.logs.joining import Joiner
+from sampan.logs.pod_paths import link_of
 from sampan.logs.rules import fluentd
 from sampan.logs.rules.filebeat import rules_of_inputs
 from sampan.logs.rules.fluent_bit import rule_of_parser, sections
@@ -68,8 +69,10 @@ def joiner_of(rule: Rule) -> Joins:
 
 
 def joiner_for(rules: Iterable[Rule], path: str, name: str = "") -> Callable[[], Joins]:
-    """Return what makes the joiners of a file: by the rule of that name, or the first for its path, or what is built in."""
+    """Return what makes the joiners of a file: by the rule of that name, or the first for its path or
+    for the kubelet's link to it, or what is built in."""
+    paths = {path, link_of(path)}
     for rule in rules:
-        if rule.name == name if name else rule.path and fnmatch.fnmatchcase(path, rule.path):
+        if rule.name == name if name else rule.path and any(fnmatch.fnmatchcase(each, rule.path) for each in paths):
             return lambda: joiner_of(rule)
     return Joiner

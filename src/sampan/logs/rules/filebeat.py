@@ -19,6 +19,8 @@ def rules_of_inputs(inputs: list[Any]) -> Iterator[Rule]:
         dotted = {key.removeprefix("multiline."): value for key, value in one.items() if key.startswith("multiline.")}
         block = next((block for block in [*blocks, one.get("multiline"), dotted] if block), None)
         if block:
+            if "max_bytes" in one:  # Filebeat cuts there, here it goes on in parts
+                block = {"max_bytes": one["max_bytes"], **block}
             name = str(one.get("id") or f"input-{number}")
             for path in one.get("paths") or [""]:
                 yield rule_of(name, block, f"filebeat.inputs[{number}].multiline", str(path))

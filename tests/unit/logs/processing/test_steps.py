@@ -12,10 +12,11 @@ import yaml
 from sampan.logs.configuration import configuration_of
 from sampan.logs.joining import Record
 from sampan.logs.log_record import Labels
-from sampan.logs.outputs.options import OptionError
-from sampan.logs.processing.draft import Draft
+from sampan.logs.outputs.options import OptionError, Options
+from sampan.logs.processing.draft import Draft, ForStream, Tally, everywhere
 from sampan.logs.processing.pipeline import routed
 from sampan.logs.processing.sampling import by_rate, by_ratio
+from sampan.logs.processing.steps import KINDS, Kind
 from tests.unit.logs.processing.drafts import take
 
 POD = {
@@ -191,6 +192,35 @@ def test_what_a_pod_may_not_ask_for(caplog: pytest.LogCaptureFixture) -> None:
         f"{whose}/parse.format: one of auto, json, logfmt, klog, envoy, regex is wanted, not 'xml'",
         f"{whose}/level.keep.level: a level such as warn is wanted, not 'loud'",
     ]
+
+
+@pytest.mark.parametrize("kind", ["parse", "redact"])
+def test_a_fault_of_a_step_ends_in_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make(options: Options, tally: Tally) -> ForStream:
+        def step(draft: Draft) -> str:
+            if b"bad" in draft.text:
+                raise ZeroDivisionError(draft.text)
+            return ""
+
+        return everywhere(step)
+
+    monkeypatch.setitem(KINDS, kind, Kind(make))
+    taken = take(
+        f"processing: [{{{kind}: {{}}}}, {{filter: {{drop: {{matches: '^x'}}}}}}]",
+        "a",
+        "bad secret",
+        "bad secret",
+        "x",
+        labels=POD,
+    )
+    kept = "bad secret" if kind == "parse" else "[redacted: this record could not be looked through]"
+    assert taken.texts == ["a", kept, kept]
+    assert taken.pipeline.steps[0].tally == {"failed": 2}
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"processing[0] ({kind}) fails at a record of /a.log: ZeroDivisionError at ")
+    assert "secret" not in said
 
 
 @pytest.mark.parametrize(
