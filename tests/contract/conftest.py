@@ -57,7 +57,9 @@ class Kubectl:
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     """kubectl of a running cluster whose one node is simulated."""
     if foreign_server.wanted():
-        server = start_api_server(tmp_path_factory.mktemp("foreign"))
+        # nobody would take away the taint of a node that became ready
+        flags: dict[str, object] = {"disable-admission-plugins": "TaintNodesByCondition"}
+        server = start_api_server(tmp_path_factory.mktemp("foreign"), flags=flags)
         words = [sys.executable, "-m", "tests.foreign_nodes", str(server.kubeconfig)]
         nodes = subprocess.Popen(words, cwd=Path(__file__).parents[2])
         yield Kubectl(server.kubeconfig)
