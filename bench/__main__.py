@@ -26,6 +26,7 @@ SUBJECTS = (
     "memory",
     "lab",
     "logs",
+    "logs_outputs",
 )
 
 

@@ -71,12 +71,12 @@ def rows() -> Iterator[Row]:
         yield from split(home, name)
 
 
-def write(path: Path, traces: bool) -> float:
+def write(path: Path, traces: bool, megabytes: int = MEGABYTES) -> float:
     """Write the file; return its size in megabytes."""
     texts = [(CORPUS / f"{name}.log").read_bytes().rstrip(b"\n").split(b"\n") for name in TRACES]
     size = number = 0
     with path.open("wb") as file:
-        while size < MEGABYTES * 1_000_000:
+        while size < megabytes * 1_000_000:
             number += 1
             lines = [PLAIN % (number % 60, number % 1000, number)]
             if traces and number % ONE_IN == 0:
@@ -109,9 +109,13 @@ def word(home: Path, path: Path, number: object) -> list[str]:
     return [*found, "--state", str(home / f"state-{number}-{time.monotonic_ns()}"), "--output", f"json:{home / 'ours'}"]
 
 
-def once(home: Path, log: Path, number: int, *more: str) -> float:
+def once(home: Path, log: Path, number: object, *more: str) -> float:
     """Return the CPU seconds of the agent, its start included."""
-    process = subprocess.Popen([*word(home, log, number), "--once", *more], stderr=subprocess.DEVNULL)
+    return cpu_of([*word(home, log, number), "--once", *more])
+
+
+def cpu_of(words: list[str]) -> float:
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

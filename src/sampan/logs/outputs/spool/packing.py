@@ -1,10 +1,13 @@
-"""Records to bytes and back, as they wait in a spool: CBOR, the labels of each stream once.
+"""Records to bytes and back, as they wait in a spool: CBOR, by columns; the labels of a stream, and what all have, once.
 
 What is sent later is what would have been sent now: the bytes of the text, when it was read, and what processing found.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
@@ -29,25 +32,31 @@ values_of = attrgetter(*FIELDS)
 
 
 def pack(batch: Batch) -> bytes:
-    streams: dict[int, int] = {}
-    tables: list[dict[str, str]] = []
-    records: list[tuple[Any, ...]] = []
-    for labels, record, observed, fields in batch:
-        number = streams.get(id(labels))
-        if number is None:
-            number = streams[id(labels)] = len(tables)
-            tables.append(labels.values)
-        records.append((number, *record, observed, None if fields is None else values_of(fields)))
-    return cbor2.dumps((VERSION, tables, records))
+    """Return a batch that is not empty as bytes."""
+    of, records, observed, found = zip(*batch, strict=True)
+    streams: dict[Labels, int] = {}
+    numbers = [streams.setdefault(labels, len(streams)) for labels in of]
+    fields = None if found.count(None) == len(found) else [None if one is None else values_of(one) for one in found]
+    columns = [column(numbers), *map(column, zip(*records, strict=True)), column(observed), fields]
+    return cbor2.dumps((VERSION, len(records), [labels.values for labels in streams], columns))
+
+
+def column(values: Sequence[Any]) -> list[Any]:
+    """Return values as they are written: of equal ones the first."""
+    return list(values[:1]) if values.count(values[0]) == len(values) else list(values)
 
 
 def unpack(packed: bytes) -> list[Delivery]:
     """Raises ``ValueError``: another version of ours has written it."""
-    version, tables, records = cbor2.loads(packed)
+    version, *content = cbor2.loads(packed)
     if version != VERSION:
         raise ValueError(f"it is of version {version} of the spool's format, this is version {VERSION}")
+    count, tables, columns = content
     labels = [Labels(table) for table in tables]
-    return [(labels[one[0]], Record(*one[1:8]), one[8], fields_of(one[9])) for one in records]
+    numbers, *parts, observed = (repeat(one[0], count) if len(one) == 1 else one for one in columns[:-1])
+    fields = repeat(None, count) if columns[-1] is None else map(fields_of, columns[-1])
+    records = map(partial(tuple.__new__, Record), zip(*parts, strict=True))
+    return list(zip(map(labels.__getitem__, numbers), records, observed, fields, strict=True))
 
 
 def fields_of(values: list[Any] | None) -> Fields | None:

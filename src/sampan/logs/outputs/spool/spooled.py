@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,7 @@ class Spooled:
         self._committed = 0
         self._read: list[Delivery] = []
         self._numbers: list[int] = []
+        self._sizes: list[int] = []
         """Of those that have been read and not been taken."""
         self._more, self._room, self._sent = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
@@ -128,7 +130,7 @@ class Spooled:
                     await self._on_disk(partial(segments.sends, until))
                 ids = [f"{segments.identity}-{number:x}" for number in self._numbers[:count]]
                 await deliver(self.output, Numbered(self._read[:count], ids), self.counts)
-                del self._read[:count], self._numbers[:count]
+                del self._read[:count], self._numbers[:count], self._sizes[:count]
             await self._on_disk(partial(segments.acknowledge, until))
             self._count()
             self._room.set()
@@ -137,7 +139,7 @@ class Spooled:
     async def _fill(self) -> None:
         """Read records until they are enough for a request, or there are no more that are committed."""
         segments = self._segments
-        size = sum(map(size_of, self._read))
+        size = sum(self._sizes)
         while size < self._batch_bytes or segments.read_to < segments.sending:
             try:
                 frame = await self._on_disk(partial(segments.read, self._committed))
@@ -151,19 +153,16 @@ class Spooled:
             before = max(segments.acknowledged - frame.first, 0)
             self._read += deliveries[before:]
             self._numbers += range(frame.first + before, frame.end)
-            size += sum(map(size_of, deliveries[before:]))
+            self._sizes += map(size_of, deliveries[before:])
+            size = sum(self._sizes)
 
     def _of_next_request(self) -> int:
         """Return how many records are next: those that the last request had, if nobody knows what became of it."""
         sending = bisect_left(self._numbers, self._segments.sending)
         if sending:
             return sending
-        size = 0
-        for number, delivery in enumerate(self._read):
-            size += size_of(delivery)
-            if size > self._batch_bytes and number:
-                return number
-        return len(self._read)
+        ends = list(accumulate(self._sizes))
+        return min(max(bisect_right(ends, self._batch_bytes), 1), len(ends)) if ends else 0
 
     def _count(self) -> None:
         self.counts.waiting_records = self._segments.end - self._segments.acknowledged
