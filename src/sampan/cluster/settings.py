@@ -167,7 +167,8 @@ class Settings:
         own = (self.supervisor_socket,)
         if self.pods != "real":
             return own
-        of_containerd, of_plugin = self.run_dir / "containerd.sock.ttrpc", self.run_dir / "gateway" / f"{0:012}.sock"
+        of_containerd = self.run_dir / "containerd.sock.ttrpc"
+        of_plugin = self.run_dir / "gateway" / f"{0:012}.{0:012}.sock"  # a hash of its name, and of its version
         return (*own, of_containerd, self.cni_socket, of_plugin)
 
     @property
