@@ -28,6 +28,8 @@ logger = logging.getLogger("sampan.gateway")
 START_SECONDS = 20.0
 DRAIN_SECONDS = 30.0
 """What a process of an old version may take for the requests that it has."""
+LEAVE_SECONDS = 3.0
+"""What it may take when the gateway itself ends."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 STEADY_SECONDS = 30.0
 """One that has run for so long begins with the first pause again."""
@@ -50,6 +52,7 @@ class Process:
         self._package, self._log = content.package or package, log
         self.socket = str(run_dir / f"{socket_name(self.key).removesuffix('.sock')}.{content.version}.sock")
         self._counters = str(run_dir / socket_name(self.key))
+        self.is_replaced = False
         self._process: asyncio.subprocess.Process | None = None
         self._words = b""
         self._reading: asyncio.Task[None] | None = None
@@ -152,14 +155,14 @@ class Process:
                 tell(False, f"its process does not start again: {error}")
 
     async def end(self) -> None:
-        """End it in order: what it has begun is answered first."""
+        """End it in order: what it has begun is answered first, for longer where another version serves meanwhile."""
         process = self._process
         if process is None or process.returncode is not None:
             return
         try:
             with contextlib.suppress(ProcessLookupError, TimeoutError):
                 process.terminate()
-                async with asyncio.timeout(DRAIN_SECONDS + 2):
+                async with asyncio.timeout(DRAIN_SECONDS + 2 if self.is_replaced else LEAVE_SECONDS):
                     await process.wait()
         finally:
             if process.returncode is None:
@@ -200,5 +203,6 @@ class Processes:
     def sweep(self, used: set[tuple[str, str]]) -> None:
         """End those of versions that are not used any more. ``used``: Plugins with their versions."""
         for one in self._all.keys() - used:
-            _, task = self._all.pop(one)
+            process, task = self._all.pop(one)
+            process.is_replaced = True
             task.cancel()
