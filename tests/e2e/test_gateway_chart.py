@@ -124,6 +124,19 @@ def machine(values: Path) -> None:
     values.write_text(yaml.safe_dump(content))
 
 
+def test_the_pods_meet_the_strictest_standard(helm: Helm, cluster: Cluster, tmp_path: Path) -> None:
+    label = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": label}}
+    template = rendered(helm)["Deployment gateway"]["spec"]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {"name": "gateway", "namespace": "strict"}}
+    pod["spec"]["serviceAccountName"] = "default"
+    for name, obj in (("namespace", namespace), ("pod", pod)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(obj))
+    cluster.kubectl("apply", "-f", str(tmp_path / "namespace.json"))
+    eventually("the account is there", lambda: "default" in cluster.kubectl("-n", "strict", "get", "sa"), 30)
+    assert "created (server dry run)" in cluster.kubectl("apply", "--dry-run=server", "-f", str(tmp_path / "pod.json"))
+
+
 def test_the_chart_serves_in_a_real_cluster(helm: Helm, cluster: Cluster, tmp_path: Path) -> None:
     values = tmp_path / "values.yaml"
     machine(values)
