@@ -25,7 +25,12 @@ UNREAD = {"seconds": 300}
 """How long what was sent to a client may stay unread, at the limit of the buffer or after the last byte of an answer."""
 BUFFER_BYTES = 1 << 20
 STREAMS, STREAM_WINDOW_BYTES, CONNECTION_WINDOW_BYTES = 100, 1 << 18, 1 << 20
-"""Of HTTP/2. Envoy's own windows are 16 and 24 MiB, for backends that read at once."""
+STREAM_LIMITS = {
+    "max_concurrent_streams": {"value": STREAMS},
+    "initial_stream_window_size": {"value": STREAM_WINDOW_BYTES},
+    "initial_connection_window_size": {"value": CONNECTION_WINDOW_BYTES},
+}
+"""Of HTTP/2 and HTTP/3. Envoy's own windows are 16 and 24 MiB, for backends that read at once."""
 
 
 def manager_limits(settings: dict[str, Any]) -> dict[str, Any]:
@@ -36,11 +41,7 @@ def manager_limits(settings: dict[str, Any]) -> dict[str, Any]:
     }
     limits: dict[str, Any] = {
         "common_http_protocol_options": common,
-        "http2_protocol_options": {
-            "max_concurrent_streams": {"value": STREAMS},
-            "initial_stream_window_size": {"value": STREAM_WINDOW_BYTES},
-            "initial_connection_window_size": {"value": CONNECTION_WINDOW_BYTES},
-        },
+        "http2_protocol_options": STREAM_LIMITS,
         "internal_address_config": {"unix_sockets": False, "cidr_ranges": [NOBODY]},
         "request_headers_timeout": duration(settings.get("requestHeadersTimeout") or "1m"),
         "stream_idle_timeout": duration(settings.get("streamIdleTimeout") or "0s"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sampan.gateway.filters.seam import HttpFilter
-from sampan.gateway.xds.clients import manager_limits
+from sampan.gateway.xds.clients import STREAM_LIMITS, manager_limits
 from sampan.gateway.xds.scopes import OVERWRITE, TABLE_HEADER, scoped_routes
 from sampan.gateway.xds.tls import ADS_SOURCE
 
@@ -65,7 +65,7 @@ def connection_manager(
         **manager_limits(parameters.get("clients") or {}),
     }
     if http3:
-        manager |= {"codec_type": HTTP3, "http3_protocol_options": {}}
+        manager |= {"codec_type": HTTP3, "http3_protocol_options": {"quic_protocol_options": STREAM_LIMITS}}
     if client_certificates:
         details = {"subject": {"value": True}, "dns": True, "uri": True}
         manager |= {"forward_client_cert_details": SANITIZE_SET, "set_current_client_cert_details": details}

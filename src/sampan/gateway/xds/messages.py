@@ -76,7 +76,7 @@ core.HealthCheck: timeout=1:pb.Duration interval=2:pb.Duration unhealthy_thresho
 core.Http1ProtocolOptions:
 core.Http2ProtocolOptions: max_concurrent_streams=2:pb.UInt32Value initial_stream_window_size=3:pb.UInt32Value
     initial_connection_window_size=4:pb.UInt32Value allow_connect=5:bool
-core.Http3ProtocolOptions:
+core.Http3ProtocolOptions: quic_protocol_options=1:core.QuicProtocolOptions
 core.HttpProtocolOptions: idle_timeout=1:pb.Duration max_connection_duration=3:pb.Duration
     max_requests_per_connection=6:pb.UInt32Value headers_with_underscores_action=5:enum
     max_headers_count=2:pb.UInt32Value
@@ -85,6 +85,8 @@ core.HttpUri: uri=1:string cluster=2:string timeout=3:pb.Duration
 core.Locality: region=1:string zone=2:string sub_zone=3:string
 core.Metadata: filter_metadata=1:%pb.Struct
 core.Pipe: path=1:string mode=2:uint32
+core.QuicProtocolOptions: max_concurrent_streams=1:pb.UInt32Value initial_stream_window_size=2:pb.UInt32Value
+    initial_connection_window_size=3:pb.UInt32Value
 core.RuntimeFractionalPercent: default_value=1:envoy.type.v3.FractionalPercent runtime_key=2:string
 core.RuntimeUInt32: default_value=2:uint32 runtime_key=3:string
 core.SocketAddress: address=2:string port_value=3:uint32 protocol=1:enum network_namespace_filepath=7:string
