@@ -43,7 +43,8 @@ from sampan.gateway.issuers import Issuer, Issuers
 from sampan.gateway.kinds import resources as kinds
 from sampan.gateway.limits.peers import Peers
 from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
-from sampan.gateway.limits.service import Limits, serve_limits
+from sampan.gateway.limits.service import Limits
+from sampan.gateway.limits.service import Service as LimitsService
 from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins.loader import Plugins
@@ -199,8 +200,8 @@ class Agent:
         socket, limits_socket = self.config.run_dir / "ads.sock", self.config.run_dir / LIMITS_SOCKET
         for path in (socket, limits_socket):
             path.unlink(missing_ok=True)
-        self._task(ads.serve_ads(self.ads, socket), "ads")
-        self._task(serve_limits(self.limits, limits_socket), "limits")
+        self._task(ads.serve(self.ads, socket), "ads")
+        self._task(ads.serve(LimitsService(self.limits), limits_socket), "limits")
         if self.peers is not None:
             self._task(self._count_together(self.peers), "peers")
         if self.config.replica is not None:
@@ -239,7 +240,7 @@ class Agent:
 
     def _want(self) -> None:
         """Look for what the pipeline wants of the world outside."""
-        self.issuers.want({issuer for issuer in self.pipeline.issuers.values() if issuer is not None})
+        self.issuers.want(set(self.pipeline.issuers.values()))
         self.databases.want({path for paths in self.pipeline.databases.values() for path in paths})
 
     async def settled(self) -> None:

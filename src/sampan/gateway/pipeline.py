@@ -84,7 +84,7 @@ class Pipeline:
         self._inner: dict[str, set[tuple[str, str]]] = {}
         self._users: dict[str, Counter[str]] = {}
         self._consumers: set[RouteId] = set()
-        self.issuers: dict[tuple[str, str], Issuer | None] = {}
+        self.issuers: dict[tuple[str, str], Issuer] = {}
         """Middleware → the OpenID issuer that it names."""
         self.databases: dict[tuple[str, str], set[str]] = {}
         """Middleware → the paths of the databases that it names."""
@@ -375,8 +375,8 @@ class Pipeline:
     def _compute_hook(self, kind: str, key: str) -> None:
         """Make what stands behind a Middleware: the hook that decides, the issuer to ask. Its routes tell what is wrong."""
         spec = (self.world.get(kind, key) or {}).get("spec") or {}
-        self.databases[kind, key] = databases_of(spec)
-        self.issuers[kind, key] = issuer_of(spec, key.partition("/")[0], self.world)
+        note(self.databases, (kind, key), databases_of(spec))
+        note(self.issuers, (kind, key), issuer_of(spec, key.partition("/")[0], self.world))
         app = hook_app(self.world, kind, key)
         name = hook_key(kind, key)
         if self.world.put("Hook", name, app) or app is not None:
@@ -483,6 +483,14 @@ class Pipeline:
         if self.world.all(kind).get(key) is None:
             self.world.drop(computation)
         return result
+
+
+def note(table: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep a value under a key, nothing where there is none."""
+    if value:
+        table[key] = value
+    else:
+        table.pop(key, None)
 
 
 def listener_ids(model: RouteModel | None) -> set[ListenerId]:

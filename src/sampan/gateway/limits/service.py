@@ -3,16 +3,14 @@ Source: ``envoy.service.ratelimit.v3.RateLimitService``, ``envoy.service.accessl
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from sampan.gateway.limits.buckets import Buckets
 from sampan.gateway.limits.descriptors import BUCKET, ENDED, FLIGHT, SHARED, Asked, Malformed, read
 from sampan.gateway.limits.flights import Flights
-from sampan.gateway.xds.ads import Raw, RawCodec
+from sampan.gateway.xds.ads import Raw
 from sampan.gateway.xds.encode import EncodingError, decode, encode
 
 logger = logging.getLogger("sampan.gateway")
@@ -136,16 +134,3 @@ def connection(properties: dict[str, Any]) -> str:
     began = properties.get("start_time") or {}
     moment = f"{began.get('seconds', 0)}.{began.get('nanos', 0):09d}"
     return f"{place('downstream_remote_address')}>{place('downstream_local_address')}@{moment}"
-
-
-async def serve_limits(limits: Limits, socket: Path) -> None:
-    """Serve on a Unix socket until cancelled. The folder exists, the socket of an earlier run does not."""
-    from grpclib.server import Server
-
-    server = Server([Service(limits)], codec=RawCodec())
-    await server.start(path=str(socket))
-    try:
-        await asyncio.get_running_loop().create_future()
-    finally:
-        server.close()
-        await server.wait_closed()

@@ -312,11 +312,12 @@ class Ads:
             await stream.send_message(Raw(await connection.out.get()))
 
 
-async def serve_ads(ads: Ads, socket: Path) -> None:
-    """Serve ADS on a Unix socket until cancelled. The folder exists, the socket of an earlier run does not."""
+async def serve(service: Any, socket: Path) -> None:
+    """Serve a gRPC service of ours on a Unix socket until cancelled. The folder exists, the socket of an earlier run does
+    not."""
     from grpclib.server import Server
 
-    server = Server([ads], codec=RawCodec())
+    server = Server([service], codec=RawCodec())
     await server.start(path=str(socket))
     try:
         await asyncio.get_running_loop().create_future()
