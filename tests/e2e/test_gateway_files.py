@@ -127,3 +127,11 @@ def test_check_says_what_is_wrong_and_where(tmp_path: Path) -> None:
     assert "other.yaml: Deployment default/x: objects of kind Deployment in apps/v1 are not read here" in bad.stderr
     nowhere = subprocess.run(sampan(tmp_path / "nowhere", "--check"), capture_output=True, text=True, timeout=120)
     assert nowhere.returncode == 2 and "there is no such directory" in nowhere.stderr
+
+
+def test_check_asks_what_a_login_needs(tmp_path: Path) -> None:
+    text = (EXAMPLES / "web.yaml").read_text().replace("traefik.io", "gateway.sampan.dev")
+    oidc = f'{{oidc: {{issuer: "http://127.0.0.1:{free_port()}", clientID: a, secret: s}}}}'
+    (tmp_path / "web.yaml").write_text(text.replace("{stripPrefix: {prefixes: [/api]}}", oidc))
+    done = subprocess.run(sampan(tmp_path, "--check"), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and ": it does not answer: Cannot connect to host 127.0.0.1" in done.stderr, done.stderr

@@ -177,6 +177,8 @@ class Agent:
         self.on_problem: Callable[[Object, str], None] = self._record_problem
         """Is told what of an Ingress or IngressRoute is not served."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._retries = 0
+        """Statuses that are written again in a moment."""
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
         """Object → the first and last push its status waits for, and since when."""
 
@@ -434,7 +436,7 @@ class Agent:
             self.news.clear()
             ripe, live = self._ripe()
             if not ripe:
-                if not self._due:
+                if not self._due and not self._retries:
                     self.told.set()
                 await self._news()
                 continue
@@ -538,7 +540,11 @@ class Agent:
     def _later(self, resource: ResourceType, kind: str, key: str) -> None:
         loop = asyncio.get_running_loop()
 
+        self._retries += 1
+        self.told.clear()
+
         def again() -> None:
+            self._retries -= 1
             self._due.setdefault((kind, key), (self.ads.sequence, self.ads.sequence, loop.time()))
             self.news.set()
 
