@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.logs.joining.joiner import Joiner
+from sampan.logs.joining.joiner import LineJoiner
 from sampan.logs.joining.machine import State
 from sampan.logs.joining.record import Record
 
 
-class Explaining(Joiner):
+class Explaining(LineJoiner):
     """``explained[n]`` are the reasons for the lines of ``done[n]``: ``begins``, a state of a language, a rule."""
-
-    strides = False
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -15,11 +15,10 @@ from sampan.logs.joining.learning import NOTHING_LEARNED, Learner
 from sampan.logs.joining.machine import Entered, Machine, State
 from sampan.logs.joining.record import Record, new_record
 from sampan.logs.joining.signs import BULLET, CLOSER, HARMLESS, HARMLESS_BYTES, OPENER, PREFIX, near
-from sampan.logs.joining.stretch import Framing, Run, Turns
+from sampan.logs.joining.stretch import Framing, Run
 
 BUILT_IN = Machine(LANGUAGES)
-TRACEBACK_END = b"recent call last):"
-TRACEBACK_ENDS = (TRACEBACK_END, TRACEBACK_END + b"\r")
+TRACEBACK_ENDS = (b"recent call last):", b"recent call last):\r")
 MANY_TENTATIVE = 100
 """Lines held for a trace that may never come."""
 
@@ -35,8 +34,8 @@ class Limits:
 Saved = tuple[list[tuple[bytes, bytes]], int, tuple[str, str] | None, str, int, int, str, bytes, bool, bytes, bytes]
 
 
-class Joiner:
-    """Joins the lines of one stream. ``done`` collects the records; ``start`` is a user's beginning of records."""
+class LineJoiner:
+    """Joins the lines of one stream, and looks at each. ``done`` collects the records."""
 
     kind = ""
 
@@ -73,7 +72,7 @@ class Joiner:
     @property
     def strides(self) -> bool:
         """Whether ``take_stretch`` may take something, as a rule."""
-        return self._learner.settled
+        return False
 
     @property
     def open(self) -> bool:
@@ -120,80 +119,8 @@ class Joiner:
             self._open(time, line, None)
 
     def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int:
-        """Take as many lines of a chunk from ``at`` on as need no closer look, when the line at ``line_at`` was taken; return
-        where they end, ``at`` where the next line is to be taken by itself. It is as if each had been taken by itself."""
-        state = self._state
-        if state is not None:
-            if state.stretch is None or len(self._lines) - self._firm >= MANY_TENTATIVE:
-                return at
-            return self._take_more_of_a_trace(chunk, at, framing, *state.stretch)
-        if self._id:
-            return at
-        beginnings = self._learner.stretch
-        if beginnings is None:
-            end = self._end_of_ordinary(chunk, at, framing)
-        else:
-            end = framing.stretch(beginnings)(chunk, at).end()
-            trace = chunk.find(TRACEBACK_END, at, end)
-            if trace >= 0:
-                end = max(chunk.rfind(b"\n", at, trace) + 1, at)
-        if end == at or end - at > self._quick_bytes:
-            return at
-        if beginnings is None:
-            self._learner.skip(chunk.count(b"\n", at, end))
-        else:
-            self._learner.misses = 0
-        return self._take_records(chunk, line_at, at, end, framing)
-
-    def _end_of_ordinary(self, chunk: bytes, at: int, framing: Framing) -> int:
-        """Return where lines end that begin records in a stream of which nothing is learned: they are of no trace, continue
-        nothing, and the learner would not look at them."""
-        most = self._learner.blind
-        if not most:
-            return at
-        end = framing.stretch(self._machine.ordinary)(chunk, at).end()
-        if end > at:
-            word = self._machine.words.search(chunk, at, end)
-            if word is not None:
-                end = max(chunk.rfind(b"\n", at, word.start()) + 1, at)
-        if chunk.count(b"\n", at, end) > most:
-            end = at
-            for _ in range(most):
-                end = chunk.find(b"\n", end) + 1
-        return end
-
-    def _take_records(self, chunk: bytes, line_at: int, at: int, end: int, framing: Framing) -> int:
-        """Take lines that begin records. The last one may go on: it is the open record."""
-        last = chunk.rfind(b"\n", at - 1, end - 1) + 1 or at
-        time, line = framing.entry(chunk[last : end - 1])
-        lines, begin = self._lines, at
-        if len(lines) == 1 and framing.size(self._times[0], lines[0]) == at - line_at:
-            begin = line_at  # the open record is the line before, as it stands there
-        elif lines:
-            self._close("next")
-        if begin < at:  # its overhead goes out with it
-            self.overhead -= at - line_at - len(lines[0])
-        self.overhead += end - last - len(line)
-        if begin < last:
-            self.done.append(Run(chunk[begin:last], framing))
-        self._lines, self._times, self._firm, self._size = [line], [time], 1, len(line)
-        self._rule = ""
-        return end
-
-    def _take_more_of_a_trace(self, chunk: bytes, at: int, framing: Framing, turns: Turns, state: State) -> int:
-        end = framing.stretch(turns)(chunk, at).end()
-        if end == at or self._size + end - at > self._limits.bytes:
-            return at
-        times, lines = framing.entries(chunk[at:end])
-        if len(self._lines) + len(lines) >= self._limits.lines:
-            return at
-        self._times += times
-        self._lines += lines
-        size = sum(map(len, lines))
-        self._size += size + len(lines)
-        self.overhead += end - at - size
-        self._state, self._firm, self._rule = state, len(self._lines), state.language
-        return end
+        """Return how far lines of a chunk from ``at`` on are taken without being looked at one by one: not at all."""
+        return at
 
     def take_piece(self, time: bytes, piece: bytes, last: bool) -> None:
         """Take a piece of a line that is over the limits; each is a part of the line's record, and what follows the last
