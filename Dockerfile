@@ -15,7 +15,7 @@ RUN /opt/sampan/bin/pip install --no-cache-dir --quiet hatchling \
  && /opt/sampan/bin/pip wheel --no-cache-dir --quiet --no-deps --no-build-isolation -w /wheel . \
  && /opt/sampan/bin/pip uninstall --quiet --yes hatchling pathspec pluggy trove-classifiers \
  && sed 's/ *--hash=[^ ]*//; s/ \\$//' requirements.lock | grep -v '^ *#' | grep -v '^ *$' > /constraints \
- && /opt/sampan/bin/pip install --no-cache-dir --quiet -c /constraints /wheel/*.whl
+ && /opt/sampan/bin/pip install --no-cache-dir --quiet -c /constraints "$(echo /wheel/*.whl)[kafka]"
 
 FROM ${BASE}
 # git: plugins from Git directories

@@ -97,3 +97,20 @@ async def test_a_full_disk_holds_reading_and_loses_nothing(tmp_path: Path, small
             await asyncio.to_thread(agent.kill)
     assert sorted(set(remote.texts) | {long[-1]}) == sorted(long)
     assert len(remote.texts) <= 1200
+
+
+async def test_a_second_agent_does_not_touch_the_spool(tmp_path: Path) -> None:
+    async with serving("http", []) as remote:
+        agent = Agent(tmp_path / "agent", [{"type": "http", "url": remote.url}])
+        agent.write("INFO first", "INFO second")
+        agent.start()
+        try:
+            async with asyncio.timeout(60):
+                while not remote.taken:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            done = await asyncio.to_thread(subprocess.run, agent.command(), capture_output=True, text=True, timeout=60)
+        finally:
+            await asyncio.to_thread(agent.kill)
+    assert done.returncode == 1
+    assert "sampan: another agent uses the spool" in done.stderr
+    assert "Traceback" not in done.stderr

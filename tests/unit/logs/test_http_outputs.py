@@ -100,6 +100,19 @@ async def test_what_came_twice_is_known_by_its_id(kind: str) -> None:
     assert len(set(remote.taken)) == COUNT
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_of_a_cluster_the_next_server_is_asked(kind: str) -> None:
+    counts = Counts()
+    async with serving(kind, [503]) as first, serving(kind, []) as second:
+        output = made(kind, url=["http://127.0.0.1:1", first.url, second.url])
+        await deliver(output, batch_of(COUNT), counts)
+        await deliver(output, batch_of(5, first=COUNT), counts)
+        await output.close()
+    assert counts.retries == 2
+    assert first.taken == []
+    assert len(second.taken) == COUNT + 5
+
+
 async def test_http_sends_an_array_and_texts() -> None:
     remote, _ = await sent("http", [503], format="json", headers={"X-Team": "shop"})
     assert same(remote)

@@ -236,8 +236,12 @@ async def work_with(agent: Agent, *, once: bool) -> int:
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)  # records by the hundred thousand, and no cycle among them
     if once:
-        await agent.once()
-        await agent.close()
+        try:
+            await agent.once()
+        except BaseExceptionGroup as errors:
+            raise cause_of(errors) from errors
+        finally:
+            await agent.close()
         return 0
     work = asyncio.create_task(agent.run(), name="agent")
     stopped = asyncio.Event()
@@ -246,7 +250,17 @@ async def work_with(agent: Agent, *, once: bool) -> int:
     waiting = asyncio.create_task(stopped.wait(), name="signal")
     await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    if work.done() and (error := work.exception()) is not None:  # it cannot go on: what it holds is read again
+        await agent.close()
+        raise cause_of(error)
     await agent.stop()
     if not work.cancelled():
         work.result()
     return 0
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """Return the first error of those that came together."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -149,7 +149,7 @@ class Elasticsearch:
     async def _send(self, part: Batch) -> Verdict:
         headers = {"Content-Type": "application/x-ndjson"}
         answer = await self._client.post(self.body(part), headers, self._path)
-        http_client.judge(self._client.url, answer)
+        self._client.judge(answer)
         return verdict(part, answer, self._client.url)
 
     def body(self, batch: Batch) -> bytes:

@@ -61,7 +61,7 @@ class Http:
         body = self._encode(part)
         headers = {"Content-Type": self._content_type, "Idempotency-Key": hashlib.sha256(body).hexdigest()[:32]}
         answer = await self._client.post(body, headers, method=self._method)
-        http_client.judge(self._client.url, answer)
+        self._client.judge(answer)
         return TAKEN
 
     async def close(self) -> None:

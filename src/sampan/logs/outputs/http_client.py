@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -44,15 +44,15 @@ class HttpClient:
 
     def __init__(
         self,
-        url: str,
-        *,
+        *urls: str,
         headers: Mapping[str, str] | None = None,
         authorization: Callable[[], str] = str,
         contexts: tls.Contexts | None = None,
         timeout_seconds: float = 60.0,
         compress: bool = True,
     ) -> None:
-        self.url = url
+        """``urls`` are of servers that are one cluster: where one is away the next is asked."""
+        self.url, self._urls = urls[0], urls
         self._headers, self._authorization, self._contexts = dict(headers or {}), authorization, contexts
         self._context: ssl.SSLContext | bool = True
         self._timeout, self._compress = aiohttp.ClientTimeout(total=timeout_seconds), compress
@@ -92,23 +92,32 @@ class HttpClient:
                 answer = Answer(response.status, content, wait, response.content_type)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             await self.close()
-            raise Undelivered(f"{self.url}: {error or type(error).__name__}") from error
+            raise self._away(f"{error or type(error).__name__}", None) from error
         if answer.status in holds or answer.status < 200 or 300 <= answer.status < 400:
-            raise Undelivered(f"{self.url}: {answer.said}", answer.retry_after)
+            raise self._away(answer.said, answer.retry_after)
         return answer
+
+    def judge(self, answer: Answer) -> None:
+        """Raise what an answer means that is not 2xx: ``Undelivered``, ``Halve``."""
+        if answer.status >= 500:
+            raise self._away(answer.said, answer.retry_after)
+        if answer.status >= 400:
+            raise Halve(f"{self.url}: {answer.said}", too_large=answer.status == 413)
+
+    def _away(self, said: str, retry_after: float | None) -> Undelivered:
+        """Return the error of a server that does not take what it is sent; the next one is asked from now on."""
+        error = Undelivered(f"{self.url}: {said}", retry_after)
+        self.next()
+        return error
+
+    def next(self) -> None:
+        """Ask the next server from now on."""
+        self.url = self._urls[(self._urls.index(self.url) + 1) % len(self._urls)]
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-def judge(url: str, answer: Answer) -> None:
-    """Raise what an answer means that is not 2xx: ``Undelivered``, ``Halve``."""
-    if answer.status >= 500:
-        raise Undelivered(f"{url}: {answer.said}", answer.retry_after)
-    if answer.status >= 400:
-        raise Halve(f"{url}: {answer.said}", too_large=answer.status == 413)
 
 
 def retry_after(value: str) -> float | None:
@@ -123,24 +132,38 @@ def retry_after(value: str) -> float | None:
     return max(seconds, 0.0)
 
 
-def client_of(options: Options, url: str = "", headers: Mapping[str, str] | None = None) -> HttpClient:
-    """Return a client as ``url``, ``user`` and ``password``, ``bearer_token`` or ``api_key``, ``headers``, ``tls``,
-    ``timeout`` and ``compression`` describe it. Raises ``OptionError``."""
-    url = url or options.needed("url")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OptionError(options.place("url"), f"http://… or https://… is wanted, not {url!r}")
+def client_of(options: Options, path: str = "", headers: Mapping[str, str] | None = None) -> HttpClient:
+    """Return a client as ``url`` (one, or those of a cluster), ``user`` and ``password``, ``bearer_token`` or ``api_key``,
+    ``headers``, ``tls``, ``timeout`` and ``compression`` describe it. ``path``: of addresses that have none. Raises
+    ``OptionError``."""
+    urls = options.take("url", tuple[str, ...](), urls_of, "an address or a list of some") or (options.needed("url"),)
+    parts = [urlsplit(url) for url in urls]
+    for url, part in zip(urls, parts, strict=True):
+        if part.scheme not in ("http", "https") or not part.hostname:
+            raise OptionError(options.place("url"), f"http://… or https://… is wanted, not {url!r}")
     tls_options = options.inner("tls")
-    contexts = tls.contexts_of(tls_options) if parts.scheme == "https" else None
-    own = options.mapping("headers")
+    contexts = tls.contexts_of(tls_options) if any(part.scheme == "https" for part in parts) else None
     return HttpClient(
-        url.rstrip("/") if not parts.query else url,
-        headers={**(headers or {}), **own},
+        *(with_path(url, path) for url in urls),
+        headers={**(headers or {}), **options.mapping("headers")},
         authorization=authorization_of(options),
         contexts=contexts,
         timeout_seconds=options.seconds("timeout", 60.0),
         compress=options.one_of("compression", ("gzip", "none"), "gzip") == "gzip",
     )
+
+
+def urls_of(value: Any) -> tuple[str, ...] | None:
+    if isinstance(value, list):
+        return tuple(map(str, value)) or None
+    return (value,) if isinstance(value, str) and value else None
+
+
+def with_path(url: str, path: str) -> str:
+    parts = urlsplit(url)
+    if parts.query:
+        return url
+    return url.rstrip("/") + ("" if parts.path.strip("/") else path)
 
 
 def authorization_of(options: Options) -> Callable[[], str]:

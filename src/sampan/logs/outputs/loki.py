@@ -69,7 +69,7 @@ class Loki:
         answer = await self._client.post(self.body(part), self._headers, PATH)
         if answer.status == 400 and (ignored := IGNORED.search(answer.body)) is not None:
             return Verdict(refused=min(int(ignored[1]), len(part)), message=f"{self._client.url}: {answer.said}")
-        http_client.judge(self._client.url, answer)
+        self._client.judge(answer)
         return TAKEN
 
     def body(self, batch: Batch) -> bytes:

@@ -43,6 +43,10 @@ class Options:
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
 
+    def peek(self, name: str) -> Any:
+        """Return an option as it stands; it still has to be read."""
+        return self._values.get(name)
+
     def take(self, name: str, default: Taken, make: Callable[[Any], Taken | None], wanted: str) -> Taken:
         """Return an option as ``make`` reads it; None of that is an error, which says what is wanted."""
         self._read.add(name)

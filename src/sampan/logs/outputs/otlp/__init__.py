@@ -18,17 +18,16 @@ PATH = "/v1/logs"
 
 def make(name: str, options: Options) -> Output:
     """Raises ``OptionError``."""
-    url = options.needed("url")
-    parts = urlsplit(url)
     batch_bytes = options.size("batch_bytes", BATCH_BYTES)
-    if parts.scheme not in ("grpc", "grpcs"):
+    if not str(options.peek("url")).startswith(("grpc://", "grpcs://")):
         from sampan.logs.outputs.otlp.http import AGAIN, OtlpHttp
 
         again = frozenset(map(status, options.texts("retry_statuses")))
-        path = url if parts.path.strip("/") else f"{url.rstrip('/')}{PATH}"
-        return OtlpHttp(name, http_client.client_of(options, path), batch_bytes, AGAIN | again)
+        return OtlpHttp(name, http_client.client_of(options, PATH), batch_bytes, AGAIN | again)
     from sampan.logs.outputs.otlp.grpc import OtlpGrpc
 
+    url = options.needed("url")
+    parts = urlsplit(url)
     if options.one_of("compression", ("none", "gzip"), "none") == "gzip":
         raise OptionError(options.place("compression"), "over gRPC there is none: use http://…, or leave it out")
     if not parts.hostname or parts.path.strip("/"):

@@ -38,6 +38,7 @@ class OtlpHttp:
         said, delay = status_of(answer.body) if answer.content_type == CONTENT_TYPE else ("", None)
         message = f"{self._client.url}: {answer.status} {said}" if said else f"{self._client.url}: {answer.said}"
         if answer.status in self._again:
+            self._client.next()
             raise Undelivered(message, delay if answer.retry_after is None else answer.retry_after)
         raise Halve(message, too_large=answer.status == 413)
 
