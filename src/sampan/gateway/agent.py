@@ -177,6 +177,8 @@ class Agent:
         self.on_problem: Callable[[Object, str], None] = self._record_problem
         """Is told what of an Ingress or IngressRoute is not served."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._is_updating = False
+        """Whether a change has been taken over and what it makes due is not known yet."""
         self._retries = 0
         """Statuses that are written again in a moment."""
         self._due: dict[tuple[str, str], tuple[int, int, float]] = {}
@@ -250,7 +252,7 @@ class Agent:
         await self.issuers.tried()
         await self.databases.tried()
         await self.told.wait()
-        while self.dirty.is_set() or self.pipeline.due or self._due:
+        while self.dirty.is_set() or self._is_updating or self.pipeline.due or self._due:
             await asyncio.sleep(0)
             await self.told.wait()
 
@@ -274,6 +276,7 @@ class Agent:
         self.dirty.set()
         while True:
             await self.dirty.wait()
+            self._is_updating = True
             self.dirty.clear()
             await asyncio.sleep(0)  # the events of this tick go together
             live = self.plugins.versions()
@@ -283,6 +286,7 @@ class Agent:
             self._pushed = number, live
             self._want()
             self._note_due(number)
+            self._is_updating = False
             if self.pipeline.gateways or self.pipeline.waypoints:
                 self._ensure_envoy()
             if self.pipeline.wants_pods and self._pods is None:
