@@ -15,8 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sampan.client.http import HttpClient
 from sampan.client.kubeconfig import load
+from sampan.client.protocol import ResourceType
 from sampan.client.resources import ENDPOINT_SLICES, NODES, SERVICES
 from sampan.client.waiting import wait_for
 
@@ -25,6 +28,7 @@ from .eventually import eventually
 from .network_world import ASK, ASK_UDP, SERVER, UDP_SERVER
 
 pytestmark = sandbox.needs_root
+RIGHTS = Path(__file__).resolve().parents[2] / "examples" / "services" / "proxy-rbac.yaml"
 SAMPAN = str(Path(sys.executable).parent / "sampan")
 NODE_IP, CLIENT_IP, PODS = "192.168.70.1", "192.168.70.2", ("10.9.1.2", "10.9.1.3")
 HEALTHZ, METRICS = 20256, 20249
@@ -84,7 +88,8 @@ class Node:
             spaces.run(pod, "ip", "route", "add", "default", "via", "10.9.1.1")
             spaces.start(pod, sys.executable, "-c", SERVER, f"pod{number}")
             spaces.start(pod, sys.executable, "-c", UDP_SERVER, f"pod{number}")
-        self.command = [SAMPAN, "net", "proxy", "--kubeconfig", str(server.kubeconfig), "--node", "worker"]
+        kubeconfig = server.user_kubeconfig("system:kube-proxy")
+        self.command = [SAMPAN, "net", "proxy", "--kubeconfig", str(kubeconfig), "--node", "worker"]
         self.command += ["--healthz-port", str(HEALTHZ), "--metrics-port", str(METRICS)]
         self.command += ["--load-balancer-pool", "198.51.100.0/28"]
         self.proxy: Any = None
@@ -140,6 +145,11 @@ def entry(number: int, *, ready: bool = True, zone: str = "", node: str = "worke
 
 async def story(node: Node) -> None:
     client = node.client
+    for rights in yaml.safe_load_all(RIGHTS.read_text()):
+        plural = rights["kind"].lower() + "s"
+        namespace = rights["metadata"].get("namespace", "")
+        resource = ResourceType("rbac.authorization.k8s.io", "v1", plural, rights["kind"], namespaced=bool(namespace))
+        await client.create(resource, rights, *([namespace] if namespace else []))
     labels = {"topology.kubernetes.io/zone": "a"}
     made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker", "labels": labels}}
     await client.create(NODES, {**made, "spec": {"podCIDRs": ["10.9.1.0/24"], "podCIDR": "10.9.1.0/24"}})
