@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ MIDDLEWARES = {
     "some": {
         "ipAllowList": {"sourceRange": ["192.0.2.0/25", "2001:db8::/33"], "ipStrategy": {"depth": 1}},
     },
+    "closed": {"rateLimit": {"average": 1000, "burst": 1000, "shared": True, "failure": "Closed"}},
     "limited": {"rateLimit": {"average": 1, "period": "1h", "burst": 2, "sourceCriterion": BY_FORWARDED}},
     "shared": {
         "rateLimit": {"average": 1, "period": "1h", "burst": 2, "sourceCriterion": BY_FORWARDED, "shared": True}
@@ -216,3 +218,14 @@ def test_one_connection_more_is_closed(front: Alone) -> None:
         with opened("127.0.0.2") as other:
             assert passes(other), "another client has its own count"
         assert passes(first) and passes(second), "who was there stays"
+
+
+def test_while_the_service_does_not_answer_requests_pass_or_not_as_was_said(front: Alone) -> None:
+    assert front.process is not None and front.status("/closed") == 200
+    front.process.send_signal(signal.SIGSTOP)  # Envoy goes on
+    try:
+        assert [front.status(path, X_Tenant="waits") for path in ("/again", "/tenant", "/closed")] == [200, 200, 503]
+    finally:
+        front.process.send_signal(signal.SIGCONT)
+    eventually("it answers again", lambda: front.status("/closed") == 200)
+    eventually("nothing of then is counted", lambda: front.status("/tenant", X_Tenant="waits") == 200)
