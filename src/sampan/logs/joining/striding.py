@@ -20,21 +20,17 @@ class Joiner(LineJoiner):
     def take_stretch(self, chunk: bytes, line_at: int, at: int, framing: Framing) -> int:
         """Take as many lines of a chunk from ``at`` on as need no closer look, when the line at ``line_at`` was taken; return
         where they end, ``at`` where the next line is to be taken by itself. It is as if each had been taken by itself."""
-        state = self._state
+        state, beginnings = self._state, self._learner.stretch
         if state is not None:
-            if state.stretch is None or len(self._lines) - self._firm >= MANY_TENTATIVE:
-                return at
-            return self._take_more_of_a_trace(chunk, at, framing, *state.stretch)
+            if state.stretch is not None and len(self._lines) - self._firm < MANY_TENTATIVE:
+                at = self._take_more_of_a_trace(chunk, at, framing, *state.stretch)
+            return at if beginnings is None else self._take_what_ends_a_trace(chunk, at, framing, beginnings)
         if self._id:
             return at
-        beginnings = self._learner.stretch
         if beginnings is None:
             end = self._end_of_ordinary(chunk, at, framing)
         else:
-            end = framing.stretch(beginnings)(chunk, at).end()
-            trace = chunk.find(TRACEBACK_END, at, end)
-            if trace >= 0:
-                end = max(chunk.rfind(b"\n", at, trace) + 1, at)
+            end = self._end_of_beginnings(chunk, at, framing, beginnings)
         if end == at or end - at > self._quick_bytes:
             return at
         if beginnings is None:
@@ -42,6 +38,27 @@ class Joiner(LineJoiner):
         else:
             self._learner.misses = 0
         return self._take_records(chunk, line_at, at, end, framing)
+
+    def _take_what_ends_a_trace(self, chunk: bytes, at: int, framing: Framing, beginnings: Turns) -> int:
+        """Take lines that begin records as the stream's do, after a trace that the first of them ends."""
+        state = self._state
+        if state is None or self._id or self._firm < len(self._lines):
+            return at
+        end = self._end_of_beginnings(chunk, at, framing, beginnings)
+        if end == at or end - at > self._quick_bytes:
+            return at
+        _, line = framing.entry(chunk[at : chunk.find(b"\n", at)])
+        if state.next(line) is not None:
+            return at
+        self._state = None
+        self._learner.misses = 0
+        return self._take_records(chunk, at, at, end, framing)
+
+    def _end_of_beginnings(self, chunk: bytes, at: int, framing: Framing, beginnings: Turns) -> int:
+        """Return where lines end that begin records as the stream's do."""
+        end = framing.stretch(beginnings)(chunk, at).end()
+        trace = chunk.find(TRACEBACK_END, at, end) if end > at else -1
+        return max(chunk.rfind(b"\n", at, trace) + 1, at) if trace >= 0 else end
 
     def _end_of_ordinary(self, chunk: bytes, at: int, framing: Framing) -> int:
         """Return where lines end that begin records in a stream of which nothing is learned: they are of no trace, continue
