@@ -145,9 +145,9 @@ class Alone:
         return next(pid for pid, command in self.children().items() if "envoy.json" in command)
 
     def counters(self, name: str) -> dict[str, Any]:
-        """What ``sampan gateway plugins`` reads; nothing where the plugin does not answer."""
+        """What ``sampan gateway plugins`` reads of a process; nothing where it does not answer."""
         folder = Path(self.children()[self.envoy()].split()[2]).parent
-        address = folder / f"{hashlib.sha256(f'default/{name}'.encode()).hexdigest()[:12]}.sock"
+        address = folder / f"{hashlib.sha256(f'default/{name}'.encode()).hexdigest()[:12]}.counters.sock"
         answer = b""
         with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
             asking.settimeout(5)

@@ -239,7 +239,7 @@ def test_a_slow_client_holds_little_memory(gateway: Alone, tmp_path: Path, name:
         assert received
         held = settled(gateway, before)
         assert held < 64 << 20, f"{held >> 20} MiB"
-        while received < 100 << 20:
+        while received < 16 << 20:
             received += len(slow.recv(1 << 20))
 
 
@@ -379,6 +379,18 @@ def test_versions_are_swapped_and_no_request_fails(gateway: Alone) -> None:
         done.set()
         thread.join()
     assert set(codes) == {200}, codes
+
+
+def test_a_hook_moves_out_of_envoy_and_in_again(gateway: Alone) -> None:
+    path = str(gateway.directory.parent / "hook")
+    gateway.plugin("moves", path=path)
+    gateway.served("moves")
+    inside = str(gateway.envoy())
+    assert gateway.ask("/moves/a").headers["x-pid"] == inside
+    gateway.plugin("moves", path=path, isolation="Process")
+    eventually("it is outside", lambda: gateway.ask("/moves/a").headers.get("x-pid", inside) != inside)
+    gateway.plugin("moves", path=path)
+    eventually("it is inside", lambda: gateway.ask("/moves/a").headers.get("x-pid") == inside)
 
 
 def test_a_version_that_cannot_start_is_told_and_the_old_one_serves(gateway: Alone) -> None:

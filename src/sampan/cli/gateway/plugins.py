@@ -92,13 +92,19 @@ def problem(plugin: dict[str, Any]) -> str:
 
 async def counters_of(sockets: Path, key: str) -> dict[str, Any] | None:
     """Return what a plugin's host counted, None when it does not answer (no version is live, or its loop is blocked)."""
-    import aiohttp
-
     from sampan.gateway.xds.plugins import socket_name
 
-    connector = aiohttp.UnixConnector(path=str(sockets / socket_name(key)))
+    for name in (socket_name(key, "counters"), socket_name(key)):  # of a process of its own; in Envoy
+        if (found := await asked(sockets / name)) is not None:
+            return found
+    return None
+
+
+async def asked(socket: Path) -> dict[str, Any] | None:
+    import aiohttp
+
     timeout = aiohttp.ClientTimeout(total=2)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(socket)), timeout=timeout) as session:
         try:
             async with session.get("http://plugin/counters") as answer:
                 found = await answer.json() if answer.status == 200 else None

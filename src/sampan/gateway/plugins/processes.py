@@ -50,8 +50,8 @@ class Process:
         # one that is imported by its own name is found in this version's folder before anywhere else
         self._paths = [str(plugin_dir / package)] if content.package else [str(plugin_dir)]
         self._package, self._log = content.package or package, log
-        self.socket = str(run_dir / f"{socket_name(self.key).removesuffix('.sock')}.{content.version}.sock")
-        self._counters = str(run_dir / socket_name(self.key))
+        self.socket = str(run_dir / socket_name(self.key, content.version))
+        self._counters = str(run_dir / socket_name(self.key, "counters"))
         self.is_replaced = False
         self._process: asyncio.subprocess.Process | None = None
         self._words = b""

@@ -91,5 +91,6 @@ def socket_path(world: World, key: str) -> str:
     return f"{world.surroundings.plugin_sockets}/{socket_name(key)}"
 
 
-def socket_name(key: str) -> str:
-    return f"{hashlib.sha256(key.encode()).hexdigest()[:12]}.sock"
+def socket_name(key: str, what: str = "") -> str:
+    """Return the name of a plugin's socket in Envoy, or of its process: that of a version, or that of its ``counters``."""
+    return f"{hashlib.sha256(key.encode()).hexdigest()[:12]}{what and '.'}{what}.sock"
