@@ -181,14 +181,31 @@ class Agent:
                 for stream, of_stream in groupby(records, itemgetter(0)):
                     labels = self._labels_for(file.path, stream, *of_file)
                     if self.pipeline.steps_of(labels):
-                        self._batch.take(self._process(labels, [item for _, item in of_stream], observed, file.account))
+                        self._process(labels, [item for _, item in of_stream], observed, file.account)
                     else:
                         self._batch.add(labels, (item for _, item in of_stream), observed, file.account)
             if self._batch.size >= BATCH_BYTES:
                 await self._deliver()
 
-    def _process(self, labels: Labels, items: list[Record | Run], observed: int, account: Account) -> list[Delivery]:
-        """Return what goes on of a stream's records. Runs are taken apart for it."""
+    def _process(self, labels: Labels, items: list[Record | Run], observed: int, account: Account) -> None:
+        """Take what goes on of a stream's records. Runs are taken apart for it, if there is a step that may change them."""
+        waiting: list[Record | Run] = []
+
+        def process() -> None:
+            if waiting:
+                self._batch.take(self._processed(labels, waiting, observed, account))
+                waiting.clear()
+
+        for item in items:
+            if isinstance(item, Run):
+                process()  # steps may remember what came before
+                if self.pipeline.passes(labels, item.raw):
+                    self._batch.add(labels, (item,), observed, account)
+                    continue
+            waiting.append(item)
+        process()
+
+    def _processed(self, labels: Labels, items: list[Record | Run], observed: int, account: Account) -> list[Delivery]:
         records = [record for item in items for record in (item.records() if isinstance(item, Run) else (item,))]
         dropped_before = account.dropped_bytes.total()
         found = self.pipeline.process(labels, records, observed, account)

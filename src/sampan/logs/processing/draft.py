@@ -37,6 +37,20 @@ class Draft(Fields):
 
 
 Step = Callable[[Draft], str]
+
+
+class Passing:
+    """A step that can tell of many lines at once, as they stand in their file, that it would leave each as it is."""
+
+    __slots__ = ("passes", "run")
+
+    def __init__(self, run: Step, passes: Callable[[bytes], bool]) -> None:
+        self.run, self.passes = run, passes
+
+    def __call__(self, draft: Draft) -> str:
+        return self.run(draft)
+
+
 ForStream = Callable[[Labels], Step | None]
 Tally = Counter[str]
 """What a step counts of its work, by words of its own. Never of what it has found."""

@@ -18,7 +18,7 @@ from sampan.logs.log_record import Batch, Delivery, Labels
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.processing import wishes
 from sampan.logs.processing.conditions import condition, guarded
-from sampan.logs.processing.draft import Draft, ForStream, Step, Tally
+from sampan.logs.processing.draft import Draft, ForStream, Passing, Step, Tally
 from sampan.logs.processing.steps import KINDS
 
 logger = logging.getLogger("sampan.logs")
@@ -93,6 +93,10 @@ class Pipeline:
         if (whose, str(error)) not in self._said and len(self._said) < 10_000:
             self._said.add((whose, str(error)))
             logger.warning("pod %s asks for what cannot be: %s", whose, error)
+
+    def passes(self, labels: Labels, raw: bytes) -> bool:
+        """Whether all steps of a stream would leave lines as they are: then nobody need take them apart."""
+        return all(isinstance(step, Passing) and step.passes(raw) for step in self.steps_of(labels))
 
     def process(self, labels: Labels, records: Iterable[Record], observed: int, account: Account) -> list[Delivery]:
         """Return what goes on of the records of a stream; what does not is counted in ``account``."""
@@ -204,6 +208,6 @@ def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream
                     draft.text, draft.attributes = UNREDACTED, {}
                 return ""
 
-        return safely
+        return Passing(safely, run.passes) if isinstance(run, Passing) else safely
 
     return for_stream

@@ -7,25 +7,25 @@ import re
 from sampan.logs.processing.draft import Draft, Step, Tally
 
 
-def with_keys(step: Step, replacement: bytes, tally: Tally) -> Step:
-    """Return a step for one stream, where a private key may go on in the next records: until it ends, or what comes is no
-    line of one."""
-    goes_on = False
+class Keys:
+    """A step for one stream: replaces what is left of a private key in the records after that where it began, until it ends
+    or what comes is no line of one; then comes the step that it is made of."""
 
-    def redact_keys(draft: Draft) -> str:
-        nonlocal goes_on
+    def __init__(self, step: Step, replacement: bytes, tally: Tally) -> None:
+        self._step, self._replacement, self._tally = step, replacement, tally
+        self.goes_on = False
+
+    def __call__(self, draft: Draft) -> str:
         text = draft.text
-        if goes_on:
-            size, goes_on = rest_of_key(text)
+        if self.goes_on:
+            size, self.goes_on = rest_of_key(text)
             if size:
-                tally["private_key"] += 1
-                draft.text = replacement + (b"\n" if text[size - 1] == 10 else b"") + text[size:]
+                self._tally["private_key"] += 1
+                draft.text = self._replacement + (b"\n" if text[size - 1] == 10 else b"") + text[size:]
         begin = text.rfind(BEGIN)
         if begin >= 0 and text.find(END, begin) < 0 and OPENED.search(text[begin:]) is not None:
-            goes_on = True
-        return step(draft)
-
-    return redact_keys
+            self.goes_on = True
+        return self._step(draft)
 
 
 BEGIN, END = b"-----BEGIN ", b"-----END "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from sampan.logs.log_record import Labels
 from sampan.logs.outputs.options import OptionError, Options
-from sampan.logs.processing.draft import Draft, ForStream, Tally, everywhere
+from sampan.logs.processing.draft import Draft, ForStream, Passing, Step, Tally
 from sampan.logs.processing.patterns import compiled, groups_of
 from sampan.logs.processing.redaction.attributes import walker
-from sampan.logs.processing.redaction.keys import with_keys
+from sampan.logs.processing.redaction.keys import Keys
 from sampan.logs.processing.redaction.secrets import SECRETS
 from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, pattern_of, replacing
 
@@ -40,10 +41,21 @@ def make(options: Options, tally: Tally) -> ForStream:
             draft.attributes = walk(draft.attributes)
         return ""
 
-    if "private_key" not in chosen:
-        return everywhere(step)
-    whole = given.replace("NAME", "private_key").encode()
-    return lambda labels: with_keys(step, whole, tally)
+    keys = given.replace("NAME", "private_key").encode() if "private_key" in chosen else None
+    by_lines = all(is_anywhere(text) for text in options.mapping("patterns").values())
+
+    def for_stream(labels: Labels) -> Step:
+        if keys is None:
+            return Passing(step, lambda raw: not gate(raw)) if by_lines else step
+        of_stream = Keys(step, keys, tally)
+        return Passing(of_stream, lambda raw: not of_stream.goes_on and not gate(raw)) if by_lines else of_stream
+
+    return for_stream
+
+
+def is_anywhere(text: str) -> bool:
+    """Whether a pattern matches in a text wherever that stands: it asks for no beginning and no end."""
+    return not any(sign in text for sign in ("^", "$", "\\A", "\\z", "\\B", "\\b"))
 
 
 def secrets_of(options: Options) -> list[str]:
