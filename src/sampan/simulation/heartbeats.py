@@ -32,6 +32,8 @@ class Heartbeats:
         self._heap: list[tuple[float, int, str]] = []
         self._known: dict[str, int] = {}
         """The number of each node's entry in the heap. One with another number is of a node that has gone since."""
+        self._versions: dict[str, str] = {}
+        """The resourceVersion of each node's lease."""
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         node_informer.add_handler(self._on_node)
@@ -40,6 +42,7 @@ class Heartbeats:
         name = new["metadata"]["name"]
         if change == "DELETED":
             self._known.pop(name, None)
+            self._versions.pop(name, None)
         elif name not in self._known and nodes.is_simulated(new):
             self._push(name, 0.0)
             self._wake.set()
@@ -78,13 +81,24 @@ class Heartbeats:
         node = self.nodes.get(name)
         if node is None or name in self.silenced:
             return
-        lease = nodes.lease(node)
         try:
-            try:
-                await self.client.update(LEASES, lease)
-            except ApiError as error:
-                if not error.is_not_found:
-                    raise
-                await self.client.create(LEASES, lease)
+            written = await self._write(name, nodes.lease(node))
+            self._versions[name] = written["metadata"].get("resourceVersion", "")
         except (ApiError, OSError) as error:
             logger.error("heartbeat of %s: %s", name, error)
+
+    async def _write(self, name: str, lease: Object) -> Object:
+        """Update the lease as it was written last, which Kubernetes wants to be told; else as it is found, or make it."""
+        metadata = lease["metadata"]
+        if version := self._versions.pop(name, ""):
+            try:
+                return await self.client.update(LEASES, {**lease, "metadata": {**metadata, "resourceVersion": version}})
+            except ApiError as error:
+                if not (error.is_conflict or error.is_not_found):
+                    raise
+        try:
+            return await self.client.patch(LEASES, name, lease, metadata["namespace"])
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            return await self.client.create(LEASES, lease)

@@ -6,6 +6,8 @@ and anybody may create more (an autoscaler under test does). What such a Node la
 
 from __future__ import annotations
 
+import datetime
+
 from sampan.client.events import timestamp
 from sampan.schema.objects import Object
 from sampan.simulation.kinds import SIMULATED
@@ -99,7 +101,7 @@ def internal_ip(node: Object) -> str:
 def lease(node: Object) -> Object:
     """Return a renewed Lease of a node, owned by it."""
     name = node["metadata"]["name"]
-    now = timestamp().replace("Z", ".000000Z")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"].get("uid", "")}
     return {
         "apiVersion": "coordination.k8s.io/v1",

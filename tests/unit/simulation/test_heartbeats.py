@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 from typing import Any
 
+from sampan.api.app import Api
+from sampan.api.local import LocalClient
+from sampan.api.request import User
+from sampan.client.errors import ApiError
 from sampan.client.informer import Informer
-from sampan.client.resources import NODES
+from sampan.client.resources import LEASES, NAMESPACES, NODES
 from sampan.simulation.heartbeats import Heartbeats
 from sampan.simulation.nodes import node_object
 
@@ -21,10 +25,10 @@ class Counting:
         self.renewals = 0
         self.some = asyncio.Event()
 
-    async def update(self, resource: Any, obj: Any) -> Any:
+    async def patch(self, resource: Any, name: str, patch: Any, namespace: str) -> Any:
         self.renewals += 1
         self.some.set()
-        return obj
+        return patch
 
 
 async def test_a_node_that_is_made_anew_is_renewed_once() -> None:
@@ -47,3 +51,24 @@ async def test_a_node_that_is_made_anew_is_renewed_once() -> None:
         await running
     assert client.renewals == 4
     assert sum(heartbeats._known.get(name) == number for _, number, name in heartbeats._heap) == 1
+
+
+async def test_a_lease_is_renewed_whoever_wrote_it_last(local_api: Api) -> None:
+    """Kubernetes takes no update of a Lease without its resourceVersion."""
+    client = LocalClient(local_api, User("admin", ("system:masters", "system:authenticated")))
+    with contextlib.suppress(ApiError):
+        await client.create(NAMESPACES, {"metadata": {"name": "kube-node-lease"}})
+    informer = Informer(client, NODES)
+    informer.take(await client.create(NODES, node_object("n")))
+    heartbeats = Heartbeats(client, informer, set())
+
+    async def renewed() -> str:
+        await heartbeats._renew("n")
+        return str((await client.get(LEASES, "n", "kube-node-lease"))["metadata"]["resourceVersion"])
+
+    seen = [await renewed(), await renewed(), await renewed()]
+    await client.patch(LEASES, "n", {"metadata": {"labels": {"a": "b"}}}, "kube-node-lease")
+    seen.append(await renewed())
+    await client.delete(LEASES, "n", "kube-node-lease")
+    seen += [await renewed(), await renewed()]
+    assert len({*seen}) == 6 and sorted(map(int, seen)) == [int(each) for each in seen]
