@@ -26,6 +26,8 @@ from .gateway_world import (
     free_port,
     gateway_object,
     on_host,
+    parameters_of,
+    parameters_ref,
     route_object,
     secret,
     to,
@@ -92,6 +94,7 @@ class Front:
     def __init__(self, alone: Alone) -> None:
         self.alone = alone
         self.http, self.https, self.tcp, self.other = (free_port() for _ in range(4))
+        self.parameters = parameters_of("p")
         self.red, self.blue = Backend("red"), Backend("blue")
         self.echo = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
         self.echo.daemon_threads = True
@@ -108,9 +111,11 @@ class Front:
             self.secure("shop", HOST),
             {"name": "tcp", "port": self.tcp, "protocol": "TCP"},
         ]
-        self.alone.write(gateway_object(*used, *more), file="gateway")
+        gateway = gateway_object(*used, *more, infrastructure=parameters_ref("p"))
+        self.alone.write(self.parameters, gateway, file="gateway")
 
-    def rest(self) -> None:
+    def rest(self, *filters: dict[str, Any]) -> None:
+        """Say all the rest. ``filters``: of the route that is asked."""
         tcp = {"parentRefs": [{"name": "front", "sectionName": "tcp"}]}
         tls = {"parentRefs": [{"name": "front", "sectionName": "b"}], "hostnames": ["b.example"]}
         self.alone.write(
@@ -118,7 +123,7 @@ class Front:
             *on_host("default", "red", "127.0.0.1", self.red.port),
             *on_host("default", "blue", "127.0.0.1", self.blue.port),
             *on_host("default", "echo", "127.0.0.1", self.echo.server_address[1]),
-            route_object("HTTPRoute", "shop", to("red")),
+            route_object("HTTPRoute", "shop", to("red", filters=list(filters))),
             route_object("TCPRoute", "tcp", to("echo"), **tcp),
             route_object("TLSRoute", "tls", to("blue"), **tls),
         )
@@ -237,6 +242,41 @@ def test_every_change_of_a_listener_leaves_the_others_connections_alone(front: F
             front.listeners(*more)
             eventually(name, holds)
     assert (plain.opened, secure.opened) == (1, 1)
+
+
+def test_parameters_of_the_gateway_and_filters_change_and_no_request_fails(front: Front) -> None:
+    """These change the chains that are in use: their connections end in order, sooner or later."""
+    plain, secure = Connection("127.0.0.1", front.http), Connection("127.0.0.1", front.https, any_certificate())
+
+    def answer() -> http.client.HTTPResponse:
+        connection = Connection("127.0.0.1", front.https, any_certificate())
+        connection.request("GET", "/", headers={"Host": HOST})
+        found = connection.getresponse()
+        found.read()
+        return found
+
+    def limit(value: str) -> dict[str, Any]:
+        """A Middleware whose filter the chain has not had; its limit is not reached."""
+        metadata = {"name": f"limit-{value}", "namespace": "default"}
+        spec = {"rateLimit": {"average": 1_000_000, "burst": 1_000_000 + len(value)}}
+        return {"apiVersion": "gateway.sampan.dev/v1alpha1", "kind": "Middleware", "metadata": metadata, "spec": spec}
+
+    with Load(plain), Load(secure):
+        for turn in range(6):
+            http3 = {"http3": {}} if turn % 2 else {}
+            front.parameters = parameters_of("p", clients={"maxHeaders": 50 + turn}, **http3)
+            front.listeners()
+            eventually("it is so", lambda turn=turn: bool(answer().getheader("alt-svc")) == bool(turn % 2))  # type: ignore[misc]
+        marks = ("a", "bb", "ccc")
+        front.alone.write(*(limit(value) for value in marks), file="limits")
+        for value in marks:
+            reference = {"group": "gateway.sampan.dev", "kind": "Middleware", "name": f"limit-{value}"}
+            headers = {"set": [{"name": "x-mark", "value": value}]}
+            change = {"type": "ResponseHeaderModifier", "responseHeaderModifier": headers}
+            front.rest({"type": "ExtensionRef", "extensionRef": reference}, change)
+            eventually("it is so", lambda value=value: answer().getheader("x-mark") == value)  # type: ignore[misc]
+        front.rest()
+        eventually("it is gone", lambda: answer().getheader("x-mark") is None)
 
 
 def told(front: Front) -> bool:
