@@ -279,6 +279,27 @@ def test_parameters_of_the_gateway_and_filters_change_and_no_request_fails(front
         eventually("it is gone", lambda: answer().getheader("x-mark") is None)
 
 
+def test_one_save_changes_a_route_and_what_it_refers_to(front: Front) -> None:
+    """Whatever the order in the file: what a route comes to refer to is there before it, what it referred to after it."""
+    with Load(Connection("127.0.0.1", front.http), "/saved") as load:
+        for turn in range(20):
+            reference = {"group": "gateway.sampan.dev", "kind": "Middleware", "name": f"named-{turn}"}
+            rule = to(
+                f"backend-{turn}",
+                matches=[{"path": {"value": "/saved"}}],
+                filters=[{"type": "ExtensionRef", "extensionRef": reference}],
+            )
+            middleware = {
+                "apiVersion": "gateway.sampan.dev/v1alpha1",
+                "kind": "Middleware",
+                "metadata": {"name": f"named-{turn}", "namespace": "default"},
+                "spec": {"headers": {"customResponseHeaders": {"x-mark": str(turn)}}},
+            }
+            service = on_host("default", f"backend-{turn}", "127.0.0.1", front.blue.port)
+            front.alone.write(route_object("HTTPRoute", "saved", rule), middleware, *service, file="saved")
+            eventually(f"save {turn} is served", lambda turn=turn: load.marks[-1:] == [str(turn)])  # type: ignore[misc]
+
+
 def told(front: Front) -> bool:
     return front.alone.told("listener b: ResolvedRefs: InvalidCertificateRef: Secret default/no does not exist")
 

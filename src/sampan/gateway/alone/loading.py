@@ -18,6 +18,20 @@ from sampan.gateway.alone.files import Found, Named, Problem
 from sampan.gateway.kinds import definitions
 from sampan.schema.objects import Object
 
+LISTEN = ("Gateway", "ListenerSet")
+"""Go first, since another may want their ports."""
+REFER = ("Ingress", "IngressRoute", "IngressRouteTCP", "IngressRouteUDP", "TraefikService")
+"""Come after what they refer to, as all routes do; and go before it: so no request meets a reference that leads nowhere."""
+
+
+def order(name: Named) -> int:
+    """Return the place of a kind among those that are written."""
+    if name.kind in REFER or name.kind.endswith("Route"):
+        return 3
+    if name.kind in LISTEN:
+        return 2
+    return int(name.kind != "Namespace")
+
 
 class Loader:
     """``resources``: what may be in the files."""
@@ -41,10 +55,11 @@ class Loader:
     async def load(self, found: Found) -> list[Problem]:
         """Make the API hold what was found; return what was wrong, with that of the files."""
         problems = list(found.problems)
-        for name in [name for name in self._there if name not in found.objects]:
-            if self._files[name] not in found.broken:
+        gone = [name for name in self._there if name not in found.objects and self._files[name] not in found.broken]
+        for name in gone:
+            if name.kind in LISTEN:
                 await self._delete(name)
-        for name in sorted(found.objects, key=lambda name: name.kind != "Namespace"):
+        for name in sorted(found.objects, key=order):
             obj = found.objects[name]
             self._files[name] = found.files[name]
             if self._there.get(name) == obj:
@@ -60,6 +75,9 @@ class Loader:
                 problems += [Problem(where, text) for text in texts_of(error)]
             else:
                 self._there[name] = obj
+        for name in sorted(gone, key=order, reverse=True):
+            if name.kind not in LISTEN:
+                await self._delete(name)
         return problems
 
     async def _delete(self, name: Named) -> None:
