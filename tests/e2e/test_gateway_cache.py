@@ -20,6 +20,7 @@ MIDDLEWARES: dict[str, dict[str, Any]] = {
     "small": {"cache": {"maxSizeMiB": 1, "maxBodyKiB": 300, "statusHeader": ""}},
     "lasting": {"cache": {"defaultTTL": 60, "statusHeader": "X-Cache"}},
     "packed": {"compress": {"minResponseBodyBytes": 10}},
+    "short": {"buffering": {"maxResponseBodyBytes": 1000}},
     "always": {"compress": {"minResponseBodyBytes": 10, "defaultEncoding": "br"}},
 }
 OLD = "Thu, 01 Jan 2026 00:00:00 GMT"
@@ -74,6 +75,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
             *(route(n, n) for n in ("cached", "small", "lasting")),
             route("packed", "packed", "cached"),
             route("always", "always"),
+            route("short", "short"),
             canary,
         )
         alone.start()
@@ -310,6 +312,17 @@ def test_who_says_no_encoding_gets_the_default(front: Alone) -> None:
     page.says(body=b"a" * 5000, content_type="text/plain")
     for asked, encoding in (({}, "br"), ({"Accept_Encoding": "gzip"}, "gzip"), ({"Accept_Encoding": "identity"}, None)):
         assert page.get(**asked).headers.get("content-encoding") == encoding, asked
+
+
+def test_answers_that_are_longer_than_they_may_be(front: Alone) -> None:
+    for size, more in itertools.product((10, 1000, 1001, 3_000_000), ({}, {"transfer_encoding": "chunked"})):
+        page = Page(front, "/short")
+        page.says(body=b"x" * size, content_type="text/x", **more)
+        answer = page.get()
+        assert answer.status == (200 if size <= 1000 else 500), size
+        assert (answer.body == b"x" * size) is (size <= 1000)
+    page.says(body=b"x" * 2000)
+    assert page.get("HEAD").status == 200
 
 
 def test_a_body_that_is_cut_is_not_kept(front: Alone) -> None:

@@ -271,8 +271,8 @@ jwt.jwksSecret: keys with {jwks: null}
 jwt.jwksService: {name: web, port: 80} with {jwks: null}
 jwt.jwksUri: https://a.example/keys with {jwks: null}
 jwt.optional: true
-jwt.tls.caSecret: authorities with {jwks: null, jwksUri: "https://a.example/keys"}
-jwt.tls.insecureSkipVerify: true with {jwks: null, jwksUri: "https://a.example/keys"}
+jwt.tls: {caSecret: authorities} with {jwks: null, jwksUri: "https://a.example/keys"}
+jwt.tls: {insecureSkipVerify: true} with {jwks: null, jwksUri: "https://a.example/keys"}
 rateLimit.failure: Closed with {shared: true}
 rateLimit.shared: true
 """
@@ -312,7 +312,7 @@ issuer: https://other.example
 
 
 def below(kind: str, lines: str) -> str:
-    return "".join(f"{kind}.{line}\n" for line in lines.strip().splitlines())
+    return "".join(f"{kind}.{line}\n" for line in filter(None, lines.splitlines()))
 
 
 EVERY = TRAEFIK + OURS + below("oauth2", LOGIN + OAUTH2) + below("oidc", LOGIN + OIDC)
