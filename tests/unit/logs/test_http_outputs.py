@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sampan.logs.outputs import delivering
+from sampan.logs.outputs.batches import Numbered
 from sampan.logs.outputs.delivering import Counts, deliver
+from sampan.logs.outputs.dividing import divided
 from sampan.logs.outputs.http_client import retry_after
 from sampan.logs.outputs.otlp import logs_pb2 as pb
 from tests.unit.logs.remote import READERS, Plan, Remote, Taken, batch_of, delivery, made, serving, texts_of
@@ -224,3 +228,26 @@ def test_retry_after_in_seconds_and_as_a_date() -> None:
     assert retry_after("7") == 7
     assert retry_after("Mon, 30 Nov 2020 10:00:00 GMT") == 0
     assert (retry_after(""), retry_after("soon"), retry_after("99999999")) == (None, None, 99999999)
+
+
+@given(st.text(min_size=1, max_size=3000), st.integers(300, 900))
+def test_a_record_in_parts_is_all_of_it(text: str, most: int) -> None:
+    whole = delivery(text.encode("utf-8", "ignore").decode())
+    parts = divided(whole, lambda one: len(one[1].text) <= most, "id-1")
+    assert b"".join(part[1].text for part in parts) == whole[1].text
+    for part in parts:
+        part[1].text.decode()
+        assert len(part[1].text) <= most
+    if len(parts) > 1:
+        assert [(part[1].id, part[1].part) for part in parts] == [("id-1", number) for number in range(len(parts))]
+
+
+async def test_a_line_that_is_longer_than_loki_takes_goes_in_parts() -> None:
+    text = "ERROR " + "ä" * 5000
+    async with serving("loki", []) as remote:
+        output = made("loki", url=remote.url, line_bytes="2Ki")
+        await output.deliver(Numbered([delivery(text)], ["id-1"]))
+        await output.close()
+    assert "".join(remote.texts) == text
+    assert [identity for identity, _ in remote.taken] == [f"id-1.{number}" for number in range(len(remote.taken))]
+    assert all(len(one.encode()) <= 2048 for one in remote.texts)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from sampan.logs.log_record import Batch, Delivery, time_of_delivery
 from sampan.logs.outputs import tls
 from sampan.logs.outputs.batches import ids_of, only
+from sampan.logs.outputs.dividing import divided
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output, Undelivered, json_line, text_line
 from sampan.logs.outputs.patterns import Pattern, pattern_of
@@ -33,6 +34,8 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 STOP_SECONDS = 2.0
 MESSAGE_BYTES = 1 << 20
 """What a broker takes if nobody says otherwise."""
+ROUND_BYTES = 512
+"""What a message has beside its value, about."""
 COMPRESSIONS = ("none", "gzip")
 """What needs no further library."""
 
@@ -63,6 +66,7 @@ class Kafka:
         self.name, self._settings, self._topic, self._key, self._value = name, settings, topic, key, value
         self._of_pod, self._of_file = Pattern(KEY), Pattern(FILE_KEY)
         self._timeout, self._batch_bytes = timeout_seconds, batch_bytes
+        self._message_bytes: int = settings["max_request_size"]
         self._producer: Any = None
 
     async def open(self, mark: int | None) -> int:
@@ -99,7 +103,21 @@ class Kafka:
         return verdict
 
     async def _give(self, producer: Any, delivery: Delivery, identity: str) -> asyncio.Future[Any]:
-        """Hand a record to the producer. One that it does not take is an acknowledgement that has failed."""
+        """Hand a record to the producer, one that is too large in parts. What it does not take has failed."""
+        parts = divided(delivery, self._fits, identity)
+        if len(parts) == 1:
+            return await self._give_message(producer, parts[0], identity)
+        given = [
+            await self._give_message(producer, part, f"{identity}.{number}" if identity else "")
+            for number, part in enumerate(parts)
+        ]
+        return asyncio.gather(*given)
+
+    def _fits(self, delivery: Delivery) -> bool:
+        size = len(self._value(delivery)) if len(delivery[1].text) * 2 + ROUND_BYTES > self._message_bytes else 0
+        return size + ROUND_BYTES <= self._message_bytes
+
+    async def _give_message(self, producer: Any, delivery: Delivery, identity: str) -> asyncio.Future[Any]:
         from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
         milliseconds = (time_of_delivery(delivery) or delivery[2]) // 1_000_000

@@ -10,13 +10,15 @@ limit errors").
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
-from sampan.logs.log_record import Batch, Labels, LogRecord, log_record
+from sampan.logs.log_record import Batch, Delivery, Labels, LogRecord, log_record
 from sampan.logs.outputs import http_client
 from sampan.logs.outputs.batches import ids_of
+from sampan.logs.outputs.dividing import divided
 from sampan.logs.outputs.http_client import HttpClient
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output
@@ -27,6 +29,8 @@ from sampan.logs.resource import Value
 from sampan.logs.severity import NAMES
 
 BATCH_BYTES = 1 << 20
+LINE_BYTES = 256 << 10
+"""What Loki takes of a line if nobody says otherwise."""
 PATH = "/loki/api/v1/push"
 LABELS = {
     "service_name": "{resource.service.name|unknown_service}",
@@ -52,7 +56,9 @@ class Loki:
         tenant: str = "",
         structured_metadata: bool = True,
         batch_bytes: int = BATCH_BYTES,
+        line_bytes: int = LINE_BYTES,
     ) -> None:
+        self._line_bytes = line_bytes
         self.name, self._client, self._labels = name, client, labels
         self._headers = {"Content-Type": "application/json", **({"X-Scope-OrgID": tenant} if tenant else {})}
         self._metadata, self._batch_bytes = structured_metadata, batch_bytes
@@ -73,9 +79,8 @@ class Loki:
         return TAKEN
 
     def body(self, batch: Batch) -> bytes:
-        ids = ids_of(batch)
         streams: dict[tuple[str, ...], tuple[list[list[Any]], dict[str, int]]] = {}
-        for number, delivery in enumerate(batch):
+        for delivery, identity in self._lines(batch):
             key = tuple(pattern(delivery) for pattern in self._labels.values())
             values, last = streams.setdefault(key, ([], {}))
             record = log_record(delivery)
@@ -84,7 +89,7 @@ class Loki:
                 last["time"] = time
             value: list[Any] = [str(time), record.body]
             if self._metadata:
-                value.append(metadata_of(self._of_stream(delivery[0]), record, "" if ids is None else ids[number]))
+                value.append(metadata_of(self._of_stream(delivery[0]), record, identity))
             values.append(value)
         names = tuple(self._labels)
         found = [
@@ -95,6 +100,16 @@ class Loki:
             for key, (values, _) in streams.items()
         ]
         return orjson.dumps({"streams": found})
+
+    def _lines(self, batch: Batch) -> Iterator[tuple[Delivery, str]]:
+        """Yield the records with their ids; one that is longer than Loki takes in parts."""
+        ids = ids_of(batch) or ("",) * len(batch)
+        for delivery, identity in zip(batch, ids, strict=True):
+            if len(delivery[1].text) <= self._line_bytes:
+                yield delivery, identity
+                continue
+            for part in divided(delivery, lambda one: len(one[1].text) <= self._line_bytes, identity):
+                yield part, f"{identity}.{part[1].part}" if identity else ""
 
     async def close(self) -> None:
         await self._client.close()
@@ -161,4 +176,5 @@ def make(name: str, options: Options) -> Output:
         options.text("tenant"),
         options.flag("structured_metadata", True),
         options.size("batch_bytes", BATCH_BYTES),
+        options.size("line_bytes", LINE_BYTES, least=1024),
     )
