@@ -69,7 +69,7 @@ async def read(
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.dictionaries(st.integers(0, 399), st.sampled_from(SECRETS), max_size=4), st.sampled_from(["cri", "plain"]),
     st.sampled_from([REDACT, ANCHORED]),
