@@ -175,3 +175,23 @@ def test_a_pattern_may_be_of_folders(tmp_path: Path) -> None:
 )
 def test_which_names_rotation_gives(name: str, of: str, it_is: bool) -> None:
     assert is_rotated(name, of) is it_is
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_new_file_that_begins_as_the_one_before_is_no_copy_of_it(tmp_path: Path, restarts: bool) -> None:
+    """A program with a long banner and no times, whose log is renamed when it starts anew."""
+    bench = Bench(tmp_path)
+    banner = "".join(f"banner, line {number}: {'*' * 40}\n" for number in range(40))
+    path = bench.logs / "app.log"
+    path.write_text(f"{banner}first 1\nfirst 2\n")
+    await bench.turn()
+    if restarts:
+        await bench.agent.stop()
+        bench.agent, bench.begun = bench.make(), False
+    path.rename(bench.logs / "app.log.1")
+    path.write_text(f"{banner}second 1\n")
+    await bench.turn()
+    texts = await bench.end()
+    joined = "\n".join(texts)
+    assert joined.count("banner, line 0:") == 2
+    assert all(joined.count(text) == 1 for text in ("first 1", "first 2", "second 1"))

@@ -21,7 +21,7 @@ from sampan.logs.assembling import Assembled, Assembler, Joins
 from sampan.logs.reading.content import open_content
 from sampan.logs.reading.encodings import Encoding
 from sampan.logs.reading.file import LogFile
-from sampan.logs.reading.finding import Roots, alike
+from sampan.logs.reading.finding import Roots, alike, is_rotated
 from sampan.logs.reading.ledger import Position
 
 logger = logging.getLogger("sampan.logs")
@@ -82,6 +82,8 @@ class Following:
         self._by_real: dict[str, LogFile] = {}
         self._waiting: dict[Key, tuple[str, Key]] = {}
         """Copies: their paths, and whose they are."""
+        self._paths: dict[Key, str] = {}
+        """Where each inode was at the last look."""
         self._failed: set[str] = set()
         self._unsettled = False
         self._left: list[Read] = []
@@ -94,7 +96,7 @@ class Following:
 
     def scan(self) -> None:
         """Look which files are there now."""
-        there = self._there()
+        there = self._paths = self._there()
         for key, path in there.items():
             if key in self.files:
                 self._is_at(self.files[key], path)
@@ -194,6 +196,7 @@ class Following:
                 and file.fingerprint.startswith(fingerprint)
                 and Path(other).parent == path.parent
                 and alike(path.name, Path(other).name)
+                and not is_rotated(Path(other).name, path.name)  # under the name that was given up something new begins
             )
 
         near = self._near.get(place_of(file.path, file.fingerprint), ())
@@ -201,8 +204,8 @@ class Following:
             other = self.files.get(key)
             if other is not None and copied(other.path, other.fingerprint):
                 return other
-        known = (self._positions.get(key) for key in near)
-        return next((at for at in known if at is not None and copied(at.path, at.fingerprint)), None)
+        known = ((self._paths.get(key), self._positions.get(key)) for key in near)
+        return next((at for now, at in known if at is not None and copied(now or at.path, at.fingerprint)), None)
 
     def _by_first_bytes(self) -> dict[tuple[str, bytes], list[Key]]:
         near: dict[tuple[str, bytes], list[Key]] = {}
