@@ -1,15 +1,15 @@
-"""Write the table of Kubernetes' protobuf field numbers (src/sampan/api/wire_fields.txt) from the tags of its Go types.
+"""Write the table of Kubernetes' protobuf field numbers (src/sampan/schema/go_fields.txt) from the tags of its Go types.
 
     python scripts/wire_table.py --api DIR --apimachinery DIR --apiextensions DIR --aggregator DIR \\
-        > src/sampan/api/wire_fields.txt
+        > src/sampan/schema/go_fields.txt
 
 DIR are checkouts of kubernetes/api, apimachinery, apiextensions-apiserver and kube-aggregator. The table holds facts of the
 wire format only: of each message the JSON names, numbers and types of its fields. One message a line:
 ``package.Message field:number:type …``; types are ``s`` string, ``i`` integer, ``b`` boolean, ``y`` bytes, ``f`` float,
 ``q`` Quantity, ``t`` Time, ``m`` MicroTime, ``d`` Duration, ``x`` IntOrString, ``r`` raw JSON, ``w`` a message that is a
 list of strings, ``O``, ``A`` and ``S`` a schema or else a boolean, a list of schemas or a list of strings, or a message;
-``[]`` and ``{}`` before a type make lists and maps of it. A ``?`` after it: left out of JSON when zero; ``^``: its fields
-stand in the outer object.
+``[]`` and ``{}`` before a type make lists and maps of it. A ``?`` after it: left out of JSON when zero; ``!``: always in
+JSON; ``^``: its fields stand in the outer object. What has none is a pointer.
 """
 
 from __future__ import annotations
@@ -104,11 +104,18 @@ class Table:
                         continue
                     key = json.split(",")[0]
                     kind = self.type_of(package, imports, go, parts[2] == "rep")
-                    dropped = "omitempty" in json and not go.startswith("*")
-                    flag = "" if key else "^"
-                    fields.append(f"{key or '-'}:{parts[1]}:{kind}{flag or ('?' if dropped else '')}")
+                    flag = "^" if not key else "" if go.startswith("*") else presence(kind, json)
+                    fields.append(f"{key or '-'}:{parts[1]}:{kind}{flag}")
                 if fields and not (name.endswith("List") and fields[-1].startswith("items:2:")):
                     yield f"{package}.{name} {' '.join(fields)}"
+
+
+def presence(kind: str, json: str) -> str:
+    """Return the flag of a field that is no pointer: Go finds no struct empty (``omitempty``), but may find it zero."""
+    if "omitzero" in json:
+        return "?"
+    struct = "." in kind or kind in "qtmdxOAS"
+    return "?" if "omitempty" in json and (kind[:1] in "[{" or not struct) else "!"
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from sampan.api.errors import (
 from sampan.api.identity import permit
 from sampan.api.request import Admission, Request
 from sampan.api.turns import LARGE_BODY_BYTES, beside
+from sampan.schema import zeros
 from sampan.schema.apply import SAME, Version, Versions, same
 from sampan.schema.canonical import dumps
 from sampan.schema.objects import Object, split_api_version
@@ -116,6 +117,8 @@ class Registry:
             obj["apiVersion"] = served.resource.api_version
             if served.resource.from_stored is not None:
                 served.resource.from_stored(obj)
+            if served.type is not None:
+                zeros.refill(served.type, obj)
         return obj
 
     def served_bytes(self, served: Served, value: bytes) -> bytes:
@@ -125,10 +128,13 @@ class Registry:
     def stored_bytes(self, served: Served, obj: Object) -> bytes:
         """Return an object as the bytes to store. Raises 413."""
         if served.converts:
-            obj = {**obj, "apiVersion": served.stored_api_version}
+            obj = orjson.loads(orjson.dumps({**obj, "apiVersion": served.stored_api_version}))
             if served.resource.to_stored is not None:
-                obj = orjson.loads(orjson.dumps(obj))
                 served.resource.to_stored(obj)
+            group, version = split_api_version(served.stored_api_version)
+            stored = self.api.types.type_for(group, version, served.resource.kind)
+            if stored is not None:
+                zeros.refill(stored, obj)
         value = dumps(obj)
         if len(value) > MAX_OBJECT_BYTES:
             message = f"etcdserver: request is too large: the object has {len(value)} bytes"
@@ -196,6 +202,8 @@ class Registry:
             await self.api.chain.validate(admission)
             if self.api.store.get(key) is not None:
                 raise already_exists(resource, name)
+            if served.type is not None:
+                served.type.fill(obj)
             value = await self.to_store(served, obj)
             if request.dry_run:
                 return Written(dumps(obj), created=True)
@@ -278,6 +286,9 @@ class Registry:
         if uid and uid != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
             raise conflict(resource, name, why)
+        undo: zeros.Undo = []
+        if served.type is not None:
+            zeros.level(served.type, new, old, undo)
         versions = self.versions(served) if track else None
         if len(request.body) > LARGE_BODY_BYTES:
             new = await beside(pipeline.renew, request, served, new, old, subresource, versions)
@@ -297,6 +308,9 @@ class Registry:
             else:
                 pipeline.judge(served, admission, subresource, new, old)
             await self.api.chain.validate(admission)
+            if served.type is not None:
+                served.type.fill(new)
+                zeros.restore(undo)
             result = await self._store(request, served, record, new, old)
             written = not request.dry_run
         finally:

@@ -2,7 +2,7 @@
 auth can-i, controllers) send them. ``wire_encode`` is the way back, for those who read nothing else.
 
 A body is ``k8s\\0`` and a ``runtime.Unknown`` that names the kind of the message inside. Field numbers are facts of the
-wire format, kept in ``wire_fields.txt`` (made by ``scripts/wire_table.py``) and read with the first such body.
+wire format (``schema/go_fields.txt``).
 Source: apimachinery pkg/runtime/serializer/protobuf, pkg/runtime/generated.proto; protobuf encoding.
 """
 
@@ -13,11 +13,12 @@ import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
+from sampan.schema import go_fields
+from sampan.schema.go_fields import GoField
 from sampan.schema.objects import Object, split_api_version
 from sampan.schema.varints import read_varint
 
@@ -37,18 +38,7 @@ class WireError(ValueError):
     """The body is not a message that we know."""
 
 
-class Field(NamedTuple):
-    """One field of a message; see ``scripts/wire_table.py`` for the letters of ``type``."""
-
-    name: str
-    type: str
-    repeated: bool
-    keyed: bool
-    inline: bool
-    dropped: bool
-
-
-Message = dict[int, Field]
+Message = dict[int, GoField]
 
 
 def to_json(body: bytes) -> bytes:
@@ -83,9 +73,9 @@ def message_name(api_version: str, kind: str) -> str:
     """Return the table's name of a kind: ``core/v1.Pod``. Raises ``WireError``."""
     group, version = split_api_version(api_version)
     name = f"{group.partition('.')[0] or 'core'}/{version}.{kind}"
-    if name not in table():
+    if name not in go_fields.table():
         name = f"meta/v1.{kind}"
-    if name not in table():
+    if name not in go_fields.table():
         raise WireError(f'no kind "{kind}" is registered for version "{api_version}"')
     return name
 
@@ -99,24 +89,10 @@ def has_message(api_version: str, kind: str) -> bool:
     return True
 
 
-@lru_cache(1)
-def table() -> dict[str, str]:
-    """Return message name → its line of the table."""
-    text = Path(__file__).with_name("wire_fields.txt").read_text()
-    return dict(line.split(" ", 1) for line in text.splitlines())
-
-
 @lru_cache(1024)
 def message(name: str) -> Message:
     """Return the fields of a message by number."""
-    fields: Message = {}
-    for entry in table().get(name, "").split():
-        key, number, kind = entry.split(":")
-        inline, dropped = kind.endswith("^"), kind.endswith("?")
-        kind = kind.rstrip("^?")
-        repeated, keyed = kind.startswith("[]"), kind.startswith("{}")
-        fields[int(number)] = Field(key, kind.removeprefix("[]").removeprefix("{}"), repeated, keyed, inline, dropped)
-    return fields
+    return {field.number: field for field in go_fields.fields_of(name)}
 
 
 def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:

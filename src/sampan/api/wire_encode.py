@@ -24,12 +24,12 @@ from sampan.api.wire import (
     MAGIC,
     SCHEMA,
     VARINT,
-    Field,
     WireError,
     message,
     message_name,
 )
 from sampan.schema.durations import parse_time
+from sampan.schema.go_fields import GoField
 from sampan.schema.objects import Object
 from sampan.schema.varints import varint
 
@@ -102,7 +102,7 @@ def encoders(name: str) -> tuple[dict[str, Encode], list[Encode]]:
     return known, inline
 
 
-def field_encoder(number: int, field: Field) -> Encode:
+def field_encoder(number: int, field: GoField) -> Encode:
     """Return what encodes a value of one field, its tag included."""
     kind = VARINT if field.type in ("i", "b") else FIXED64 if field.type == "f" else BYTES
     one = SPECIAL.get(field.type) or partial(encode_message, field.type)

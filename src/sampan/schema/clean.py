@@ -3,8 +3,8 @@
 Two passes do the same work. ``compile_cleaner`` makes closures without paths, fast enough for every write; the moment
 they meet something wrong they give up with ``Unclean``. Then ``examine`` walks again with paths and words what is wrong
 as Kubernetes' decoder (``sigs.k8s.io/json`` in strict mode) does. Both change the object in place: nulls and unknown
-fields go, quantities and times get their stored form, and empty optional lists and maps go, as Go's ``omitempty`` drops
-them.
+fields go, quantities and times get their stored form, and what is empty goes, as Go's ``omitempty`` drops it
+(``schema.zeros``).
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ class _Lazy:
 def _struct(type: Type) -> Cleaner:
     lazy = _Lazy(type)
     must = type.required
-
-    takes_bool = type.takes_bool
+    dropped, takes_bool = type.dropped, type.takes_bool
 
     def clean(value: Any) -> Any:
         if value.__class__ is not dict:
@@ -84,7 +83,7 @@ def _struct(type: Type) -> Cleaner:
         for key, item in value.items():
             want = table.get(key)
             kind = item.__class__
-            if kind is want:
+            if kind is want and (item or key not in dropped):
                 continue
             if want is None:
                 raise UNCLEAN
@@ -93,10 +92,14 @@ def _struct(type: Type) -> Cleaner:
             ):
                 drop = [key] if drop is None else [*drop, key]
             elif want is str or want is bool:
-                raise UNCLEAN
+                if kind is not want:
+                    raise UNCLEAN
+                drop = [key] if drop is None else [*drop, key]
             else:
                 cleaned = want(item)
-                if cleaned is not item:
+                if not cleaned and key in dropped:
+                    drop = [key] if drop is None else [*drop, key]
+                elif cleaned is not item:
                     value[key] = cleaned
         if drop is not None:
             for key in drop:
@@ -209,7 +212,10 @@ class _Examination:
             item = value[key]
             if item is not None:
                 item = self.walk(field, item, here, f"{go_path}.{key}" if go_path else key, type.struct)
-            empty = item is None or (not item and field.shape in ("list", "map") and key not in type.required)
+            must = key in type.required
+            empty = item is None or (
+                not item and (key in type.dropped or (field.shape in ("list", "map") and not must))
+            )
             if empty:
                 del value[key]
             else:

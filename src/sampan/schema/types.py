@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sampan.schema import clean
+from sampan.schema import clean, zeros
 from sampan.schema.causes import Cause
 from sampan.schema.decode import REPEATED, repeated_keys
 from sampan.schema.definitions import Definitions
@@ -71,11 +71,13 @@ class Type:
     ``shape`` is struct, map, list, scalar or any; ``name`` the Go type the decoder names (``[]v1.Container``);
     ``element`` the type of map values and list items. ``list_type`` (atomic, set, map), ``map_keys``, ``key_defaults``,
     ``atomic`` (maps and structs) steer server-side apply, ``always`` names the fields that Go writes even when they are
-    empty, which therefore have no owner of their own; ``merge_key`` and ``strategies`` strategic merge patch."""
+    empty, which therefore have no owner of their own, ``written`` those with their zeros, ``dropped`` the scalars that it
+    leaves out when they are zero; ``merge_key`` and ``strategies`` strategic merge patch."""
 
     __slots__ = (
-        "_children", "_cleaner", "_load", "always", "atomic", "element", "key_defaults", "kind", "list_type", "map_keys",
-        "merge_key", "name", "nullable", "required", "requires", "shape", "strategies", "struct", "takes_bool",
+        "_children", "_cleaner", "_filler", "_load", "always", "atomic", "dropped", "element", "key_defaults", "kind",
+        "list_type", "map_keys", "merge_key", "name", "nullable", "required", "requires", "shape", "strategies", "struct",
+        "takes_bool", "written",
     )  # fmt: skip
 
     def __init__(self, shape: str, name: str, *, load: Callable[[], dict[str, Type]] | None = None) -> None:
@@ -93,11 +95,14 @@ class Type:
         self.required: frozenset[str] = frozenset()
         self.requires: bool | None = None
         self.always: frozenset[str] = frozenset()
+        self.dropped: frozenset[str] = frozenset()
+        self.written: dict[str, Any] = {}
         self.nullable = False
         self.takes_bool = False
         self._load = load
         self._children: dict[str, Type] | None = None
         self._cleaner: Callable[[Any], Any] | None = None
+        self._filler: Callable[[Any], None] | bool | None = None
 
     @property
     def fields(self) -> dict[str, Type]:
@@ -115,6 +120,24 @@ class Type:
         if self._cleaner is None:
             self._cleaner = clean.compile_cleaner(self)
         return self._cleaner
+
+    def filler(self) -> Callable[[Any], None] | None:
+        """Return the compiled pass that writes the zeros Go always writes (``schema.zeros``); None: there are none."""
+        if self._filler is None:
+            self._filler = self._late_fill  # of a type that holds itself
+            self._filler = zeros.compile_filler(self) or False
+        return self._filler or None  # type: ignore[return-value]
+
+    def _late_fill(self, obj: Any) -> None:
+        fill = self.filler()
+        if fill is not None:
+            fill(obj)
+
+    def fill(self, obj: Object) -> None:
+        """Write into an object what Go always writes."""
+        fill = self.filler()
+        if fill is not None:
+            fill(obj)
 
     def check(self, obj: Object) -> Checked:
         """Prune and normalise ``obj`` in place as Kubernetes' decoder does, and say what was wrong with it."""
@@ -181,7 +204,12 @@ class TypeSystem:
             return Type("any", "any")
         type = Type("struct", go_name(name), load=lambda: self._fields(self.definitions[name].get("properties") or {}))
         type.required = frozenset(schema.get("required", ()))
-        type.always = type.required | VALUE_STRUCTS
+        presence = zeros.presence(name)
+        if presence is None:
+            type.always = type.required | VALUE_STRUCTS
+        else:
+            type.dropped, type.written = presence
+            type.always = frozenset(type.written)
         type.atomic = schema.get("x-kubernetes-map-type") == "atomic"
         return type
 
@@ -232,6 +260,7 @@ def _with_extensions(named: Type, schema: dict[str, Any]) -> Type:
         return named
     type = Type(named.shape, named.name, load=lambda: named.fields)
     type.element, type.required, type.always = named.element, named.required, named.always
+    type.dropped, type.written = named.dropped, named.written
     type.atomic = named.atomic if map_type is None else map_type == "atomic"
     _patch_extensions(type, schema)
     return type

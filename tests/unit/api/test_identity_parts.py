@@ -19,6 +19,7 @@ from sampan.api.authz.coverage import Held
 from sampan.api.der import subject
 from sampan.api.rbac import Policy, path_allows, rule_allows
 from sampan.api.request import Attributes, User
+from sampan.schema import go_fields
 
 
 def certificate(*attributes: tuple[x509.ObjectIdentifier, str]) -> bytes:
@@ -152,5 +153,5 @@ def test_any_bytes_are_json_or_refused(raw: bytes, kind: tuple[str, str]) -> Non
 
 
 def test_every_message_of_the_table_compiles() -> None:
-    for name in wire.table():
+    for name in go_fields.table():
         assert wire.message(name)

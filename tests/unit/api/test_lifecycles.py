@@ -122,7 +122,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     ),
     "/apis/networking.k8s.io/v1 ServiceCIDR servicecidrs": (
         {"spec": {"cidrs": ["10.99.0.0/24"]}},
-        {"conditions": [{"type": "Ready", "status": "True", "reason": "", "message": "", **DATED}]},
+        {"conditions": [{"type": "Ready", "status": "True", **DATED}]},
     ),
     "/apis/discovery.k8s.io/v1 EndpointSlice endpointslices": (
         {"addressType": "IPv4", "endpoints": [{"addresses": ["10.1.2.3"]}], "ports": [{"name": "http", "port": 80}]},
@@ -147,7 +147,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     ),
     "/api/v1 Node nodes": (
         {"spec": {}},
-        {"conditions": [{"type": "Ready", "status": "True", "reason": "", "message": "", **DATED}]},
+        {"conditions": [{"type": "Ready", "status": "True", **DATED}]},
     ),
     "/apis/flowcontrol.apiserver.k8s.io/v1 FlowSchema flowschemas": (
         {

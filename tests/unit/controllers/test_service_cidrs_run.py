@@ -48,7 +48,7 @@ async def test_the_default_range_and_every_address_are_objects(cluster: Any) -> 
     made = await cluster.client.create(SERVICES, service("web"))
     ip = made["spec"]["clusterIP"]
     found = await cluster.until(IP_ADDRESSES, ip, lambda _: True, None)
-    parent = {"group": "", "resource": "services", "namespace": "default", "name": "web"}
+    parent = {"resource": "services", "namespace": "default", "name": "web"}
     assert found["spec"]["parentRef"] == parent
     labels = {"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}
     assert found["metadata"]["labels"] == labels

@@ -61,7 +61,7 @@ async def test_a_bound_claim_says_since_when_no_pod_names_it(cluster: Any) -> No
     idle = await cluster.until(CLAIMS, "c", lambda obj: condition_of(obj, "Unused"))
     told = condition_of(idle, "Unused")
     assert told is not None
-    assert told.pop("lastTransitionTime")
+    assert told.pop("lastTransitionTime") and told.pop("lastProbeTime") is None
     message = "No pods are currently referencing this PVC"
     assert told == {"type": "Unused", "status": "True", "reason": "NoPodsUsingPVC", "message": message}
     volume = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.autoscaling_validation import autoscaler_spec, autoscaler_status
+from sampan.api.resources.autoscaling_validation import autoscaler_spec, autoscaler_status, scaled_version
 from sampan.api.resources.autoscaling_versions import CPU_PERCENT, as_v2, cpu_metric, source_of, to_v1, to_v2
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, field, number
@@ -48,6 +48,12 @@ def default_behavior(behavior: Object) -> None:
 def validate(new: Object, old: Object | None) -> Iterator[Cause]:
     lowest = 0 if dig(old, "spec", "minReplicas") == 0 else 1
     yield from autoscaler_spec(mapping(as_v2(new), "spec"), lowest)
+
+
+def validate_with_group(new: Object, old: Object | None) -> Iterator[Cause]:
+    """As 1.37 does: whose scale it is must be said with its group."""
+    yield from validate(new, old)
+    yield from scaled_version(new, old)
 
 
 def to_zero(resource: Resource) -> Resource:
@@ -98,7 +104,9 @@ V2 = Resource(
     short_names=("hpa",),
     categories=("all",),
     status=True,
-    by_version=lambda minor: {"generation": minor >= 37},
+    by_version=lambda minor: (
+        {"generation": True, "validate": collect(validate_with_group)} if minor >= 37 else {"generation": False}
+    ),
     default=default,
     prepare=lambda new, old: new.update(status={"desiredReplicas": 0, "currentMetrics": None}) if old is None else None,
     validate=collect(validate),

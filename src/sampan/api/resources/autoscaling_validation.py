@@ -55,6 +55,18 @@ def reference(target: Object, path: str) -> Iterator[Cause]:
         yield from named(f"{path}.{key}", target.get(key), path_segment)
 
 
+def scaled_version(new: Object, old: Object | None) -> Iterator[Cause]:
+    """``ValidateAPIVersion``: only ReplicationControllers may be meant without a group; what was there may stay."""
+    target, before = mapping(new, "spec", "scaleTargetRef"), mapping(old, "spec", "scaleTargetRef")
+    path, given = "spec.scaleTargetRef.apiVersion", target.get("apiVersion") or ""
+    if old is not None and all(before.get(key) == target.get(key) for key in ("apiVersion", "kind")):
+        return
+    if given.count("/") > 1:
+        yield invalid(path, given, f"unexpected GroupVersion string: {given}")
+    elif not given.rpartition("/")[0] and target.get("kind") != "ReplicationController":
+        yield invalid(path, given, "apiVersion must specify API group")
+
+
 def metric_spec(metric: Object, path: str) -> Iterator[Cause]:
     kind = metric.get("type") or ""
     if not kind:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from sampan.api.metadata import now
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, immutable
 from sampan.api.resources.columns import AGE, NAME, field
@@ -138,6 +139,21 @@ def prepare_approval(new: Object, old: Object | None) -> None:
     new["status"] = {**mapping(old, "status"), **({"conditions": conditions} if conditions else {})}
     if not conditions:
         new["status"].pop("conditions", None)
+    date_conditions(new, old)
+
+
+def date_conditions(new: Object, old: Object | None) -> None:
+    """Date the conditions that are not, those that stayed as they were with when they became so."""
+    at = now()
+    for condition in items(new, "status", "conditions"):
+        condition.setdefault("lastUpdateTime", at)
+        if "lastTransitionTime" not in condition:
+            same = [
+                one
+                for one in of_type(old or {}, str(condition.get("type")))
+                if one.get("status") == condition.get("status")
+            ]
+            condition["lastTransitionTime"] = next(filter(None, (one.get("lastTransitionTime") for one in same)), at)
 
 
 def validate_request(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -259,7 +275,7 @@ CERTIFICATE_SIGNING_REQUEST = Resource(
     generation=False,
     name_is="path",
     prepare=prepare_request,
-    prepares={"approval": prepare_approval},
+    prepares={"approval": prepare_approval, "status": date_conditions},
     validate=collect(validate_request),
     validates={"status": collect(validate_request_status), "approval": collect(validate_approval)},
     columns=(

@@ -10,7 +10,7 @@ import orjson
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, config_keys, immutable
 from sampan.api.resources.columns import AGE, NAME, count
-from sampan.api.resources.reading import dig, mapping, text
+from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import forbidden, invalid, required, too_long
 from sampan.schema.objects import Object
 
@@ -150,6 +150,12 @@ def account_warnings(new: Object, old: Object | None) -> Iterator[str]:
         yield f"metadata.annotations[{MOUNTABLE}]: {MOUNTABLE_GONE}"
 
 
+def prepare_account(new: Object, old: Object | None) -> None:
+    """Of the secrets that an account names, only the names are kept."""
+    secrets = items(new, "secrets")
+    secrets[:] = [{"name": secret["name"]} if secret.get("name") else {} for secret in secrets]
+
+
 SERVICE_ACCOUNT = Resource(
     group="",
     version="v1",
@@ -157,6 +163,7 @@ SERVICE_ACCOUNT = Resource(
     plural="serviceaccounts",
     short_names=("sa",),
     generation=False,
+    prepare=prepare_account,
     warn=account_warnings,
     trusts_definition=False,
     returns_deleted=True,

@@ -107,9 +107,10 @@ def validate(new: Object, old: Object | None) -> Iterator[Cause]:
     if not target and namespace not in ("default", "kube-system"):
         yield invalid("involvedObject.namespace", target, "does not match event.namespace")
     controller = str(part(new, "reportingController") or "")
+    called = "reportingComponent" if new.get("apiVersion") == "v1" else "reportingController"
     if not controller:
-        yield required("reportingController")
-    yield from qualified("reportingController", controller)
+        yield required(called)
+    yield from qualified(called, controller)
     for name, limit in LIMITS:
         found = str(part(new, name) or "")
         if not found and name != "message":

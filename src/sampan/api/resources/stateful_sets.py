@@ -54,6 +54,14 @@ def default_stateful_set(stateful_set: Object) -> None:
     fill(retention, "whenScaled", "Retain")
 
 
+def default_rolling_stateful_set(stateful_set: Object) -> None:
+    """Fill a StatefulSet of 1.35 and later, whose maxUnavailable is on (KEP-961)."""
+    default_stateful_set(stateful_set)
+    rolling = stateful_set["spec"]["updateStrategy"].get("rollingUpdate")
+    if rolling is not None:
+        rolling.setdefault("maxUnavailable", 1)
+
+
 def default_early_stateful_set(stateful_set: Object) -> None:
     """Fill a StatefulSet of before 1.27, which kept every claim (KEP-1847)."""
     spec = stateful_set.setdefault("spec", {})
@@ -177,7 +185,11 @@ def warnings(new: Object, old: Object | None) -> Iterator[str]:
 
 def by_version(minor: int) -> Mapping[str, Any]:
     return {
-        "default": default_stateful_set if minor >= 27 else default_early_stateful_set,
+        "default": default_rolling_stateful_set
+        if minor >= 35
+        else default_stateful_set
+        if minor >= 27
+        else default_early_stateful_set,
         "validate": collect(validator(minor >= JUDGED_SINCE)),
     }
 

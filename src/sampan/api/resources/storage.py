@@ -156,6 +156,7 @@ CSI_DRIVER = Resource(
     kind="CSIDriver",
     plural="csidrivers",
     namespaced=False,
+    generation=False,
     default=default_driver,
     validate=collect(validate_driver),
     returns_deleted=True,

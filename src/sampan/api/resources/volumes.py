@@ -43,6 +43,12 @@ def prepare_volume(new: Object, old: Object | None) -> None:
         new["status"] = {"phase": "Pending"}
 
 
+def prepare_dated(new: Object, old: Object | None) -> None:
+    """As since 1.29 (KEP-3762)."""
+    if old is None:
+        new["status"] = {"phase": "Pending", "lastPhaseTransitionTime": now()}
+
+
 def prepare_status(new: Object, old: Object | None) -> None:
     """Note when the phase changed (KEP-3762), unless the writer says when."""
     status, before = mapping(new, "status"), mapping(old, "status")
@@ -188,7 +194,7 @@ PERSISTENT_VOLUME = Resource(
     prepare=prepare_volume,
     validate=collect(validate_volume),
     validates={"status": lambda new, old: []},
-    by_version=lambda minor: {"prepares": {"status": prepare_status}} if minor >= 29 else {},
+    by_version=lambda minor: {"prepare": prepare_dated, "prepares": {"status": prepare_status}} if minor >= 29 else {},
     warn=volume_warnings,
     trusts_definition=False,
     returns_deleted=True,

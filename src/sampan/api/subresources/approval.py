@@ -7,7 +7,6 @@ from sampan.api.catalog import Served
 from sampan.api.rendering import value_response
 from sampan.api.request import Handler, Request, Response
 from sampan.api.resources.reading import items
-from sampan.api.subresources.binding import body_object
 from sampan.api.subresources.pod_parts import plain
 from sampan.schema.objects import Object
 
@@ -24,7 +23,7 @@ async def get(request: Request) -> Response:
 
 async def update(request: Request) -> Response:
     """Take the conditions of the object that was sent."""
-    conditions = items(body_object(request), "status", "conditions")
+    conditions = items(await verbs.read_object(request, requests(request)), "status", "conditions")
 
     def change(old: Object) -> Object:
         old.setdefault("status", {})["conditions"] = conditions

@@ -16,7 +16,7 @@ HPA = declared("HorizontalPodAutoscaler", "autoscaling", "v2")
 GOOD: dict[str, Any] = {
     "apiVersion": "autoscaling/v2",
     "metadata": {"name": "h"},
-    "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}},
+    "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}},
 }
 MEMORY = {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}
 QUEUE = {
