@@ -21,6 +21,9 @@ OPTIONAL_IN_TRUTH = {
     ("ClusterRole", "rules"),
     ("Role", "rules"),
     ("StatefulSet", "spec.serviceName"),
+    ("StorageVersionMigration", "spec.resource.group"),
+    ("CSINode", "spec"),
+    ("CSINode", "spec.drivers"),
 }
 """Fields that the OpenAPI definitions call required and Kubernetes' validation does not."""
 

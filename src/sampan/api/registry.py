@@ -206,7 +206,7 @@ class Registry:
                 served.type.fill(obj)
             value = await self.to_store(served, obj)
             if request.dry_run:
-                return Written(dumps(obj), created=True)
+                return Written(self.served_bytes(served, value) if served.converts else dumps(obj), created=True)
             (record,) = await self.commit(Put(key, value, expected=0, ttl_seconds=self.ttl_seconds(served)))
             written = True
         except Conflict:

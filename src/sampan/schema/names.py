@@ -50,8 +50,9 @@ _label_value = re.compile(LABEL_VALUE, re.ASCII)
 Check = Callable[[str], list[str]]
 
 
-def length(limit: int) -> str:
-    return f"must be no more than {limit} bytes"
+def length(limit: int, unit: str = "characters") -> str:
+    """Return what is said of a text that is too long. Labels' keys and values are said to have bytes."""
+    return f"must be no more than {limit} {unit}"
 
 
 def pattern(text: str, regex: str, *examples: str) -> str:
@@ -121,14 +122,14 @@ def qualified_name(text: str) -> list[str]:
     if not name:
         errors.append("name part must be non-empty")
     elif _size(name) > 63:
-        errors.append(f"name part {length(63)}")
+        errors.append(f"name part {length(63, 'bytes')}")
     if not _qualified.fullmatch(name):
         errors.append(f"name part {message}")
     return errors
 
 
 def label_value(text: str) -> list[str]:
-    errors = [length(63)] if _size(text) > 63 else []
+    errors = [length(63, "bytes")] if _size(text) > 63 else []
     if not _label_value.fullmatch(text):
         errors.append(pattern(LABEL_VALUE_TEXT, LABEL_VALUE, "MyValue", "my_value", "12345"))
     return errors

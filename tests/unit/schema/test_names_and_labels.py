@@ -34,7 +34,7 @@ def test_bad_labels(name):
 def test_messages():
     assert dns1123_subdomain("A_b") == [SUBDOMAIN]
     assert dns1123_label("a.b") == ["must not contain dots"]
-    assert dns1123_label("a" * 64) == ["must be no more than 63 bytes"]
+    assert dns1123_label("a" * 64) == ["must be no more than 63 characters"]
     assert "a DNS-1035 label must consist of" in dns1035_label("1a")[0]
     assert "(e.g. 'my-name',  or 'abc-123', regex used" in dns1035_label("1a")[0]
     assert path_segment("a/b%") == ["may not contain '/'", "may not contain '%'"]

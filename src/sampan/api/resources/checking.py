@@ -176,7 +176,7 @@ def port_or_name(field: str, value: Any) -> Iterator[Cause]:
 def config_key_messages(key: str) -> list[str]:
     messages = []
     if len(key) > 253:
-        messages.append("must be no more than 253 bytes")
+        messages.append("must be no more than 253 characters")
     if not CONFIG_KEY.fullmatch(key):
         messages.append(CONFIG_KEY_MESSAGE)
     if key == ".":

@@ -70,7 +70,7 @@ def host_name(host: str, path: str) -> Iterator[Cause]:
         for message in dns1123_subdomain(host):
             yield invalid(path, host, message)
     elif len(host) > 253 or not WILDCARD.fullmatch(host):
-        yield invalid(path, host, WILDCARD_MESSAGE if len(host) <= 253 else "must be no more than 253 bytes")
+        yield invalid(path, host, WILDCARD_MESSAGE if len(host) <= 253 else "must be no more than 253 characters")
 
 
 def ingress_rule(rule: Object, path: str) -> Iterator[Cause]:

@@ -146,7 +146,7 @@ def search_path(search: str, field: str, rules: Rules) -> Iterator[Cause]:
         for message in dns1123_subdomain(bare):
             yield invalid(field, bare, message)
     elif search != "." and (len(bare) > 253 or not UNDERSCORED.fullmatch(bare)):
-        why = UNDERSCORE_MESSAGE if len(bare) <= 253 else "must be no more than 253 bytes"
+        why = UNDERSCORE_MESSAGE if len(bare) <= 253 else "must be no more than 253 characters"
         yield invalid(field, bare, why)
 
 

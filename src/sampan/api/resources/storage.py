@@ -129,6 +129,11 @@ def default_driver(driver: Object) -> None:
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
+def default_driver_of_137(driver: Object) -> None:
+    default_driver(driver)
+    driver["spec"].setdefault("preventPodSchedulingIfMissing", False)
+
+
 def validate_driver(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from csi_driver_name("name", text(new, "metadata", "name"))
     spec = mapping(new, "spec")
@@ -158,6 +163,7 @@ CSI_DRIVER = Resource(
     namespaced=False,
     generation=False,
     default=default_driver,
+    by_version=lambda minor: {"default": default_driver_of_137} if minor >= 37 else {},
     validate=collect(validate_driver),
     returns_deleted=True,
     columns=(
