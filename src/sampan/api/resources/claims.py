@@ -43,6 +43,9 @@ def modes(spec: Object, path: str) -> Iterator[Cause]:
         yield forbidden(f"{path}.accessModes", "may not use ReadWriteOncePod with other access modes")
 
 
+FIRST_SOURCES = (("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io"))
+
+
 def default_claim_spec(spec: Object) -> None:
     if spec.get("volumeMode") is None:
         spec["volumeMode"] = "Filesystem"
@@ -55,13 +58,24 @@ def default_claim(claim: Object) -> None:
 def prepare_claim(new: Object, old: Object | None) -> None:
     """A new claim is Pending; dataSource and dataSourceRef are kept equal where they can be (``NormalizeDataSources``)."""
     spec = mapping(new, "spec")
-    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
     if old is None:
         new["status"] = {"phase": "Pending"}
+        drop_sources(spec)
+        source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
         if source is not None and reference is None:
             spec["dataSourceRef"] = dict(source)
         elif reference is not None and source is None and not reference.get("namespace"):
             spec["dataSource"] = dict(reference)
+
+
+def drop_sources(spec: Object) -> None:
+    """Of a new claim: a source of another namespace needs a feature that is off, and without dataSourceRef anything but a
+    claim or a snapshot asks for an empty volume, as it always did (KEP-1495)."""
+    if mapping(spec, "dataSourceRef").get("namespace"):
+        del spec["dataSourceRef"]
+    source = mapping(spec, "dataSource")
+    if "dataSourceRef" not in spec and (source.get("kind"), source.get("apiGroup") or "") not in FIRST_SOURCES:
+        spec.pop("dataSource", None)
 
 
 def claim_spec(spec: Object, path: str) -> Iterator[Cause]:
