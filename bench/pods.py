@@ -19,7 +19,7 @@ import tempfile
 import time
 import uuid
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 from bench.sampan import BIN, Cluster, cluster, run
@@ -78,7 +78,7 @@ def pod(name: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
-Making = Callable[[Cluster, HttpClient, str], Awaitable[object]]
+Making = Callable[[Cluster, HttpClient, str], Coroutine[object, object, None]]
 
 
 async def create(ours: Cluster, client: HttpClient, name: str) -> None:
@@ -98,7 +98,7 @@ async def one_pod(ours: Cluster, make: Making) -> float:
     start = (await client.list(PODS, "default")).resource_version
     watch = aiter(client.watch(PODS, "default", resource_version=start))
     begin = time.perf_counter()
-    made = asyncio.create_task(make(ours, client, name))  # type: ignore[arg-type]
+    made = asyncio.create_task(make(ours, client, name))
     async for event in watch:
         if event.object["metadata"]["name"] == name and ready(event.object):
             break
