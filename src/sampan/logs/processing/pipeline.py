@@ -205,7 +205,7 @@ def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream
                         "%s (%s) fails at a record of %s: %s", field, kind, labels.values.get("file", "-"), what
                     )
                 if kind == "redact":
-                    draft.text, draft.attributes = UNREDACTED, {}
+                    draft.text, draft.attributes, draft.severity_text, draft.event_name = UNREDACTED, {}, "", ""
                 return ""
 
         return Passing(safely, run.passes) if isinstance(run, Passing) else safely

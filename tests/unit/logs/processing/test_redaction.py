@@ -50,6 +50,13 @@ def test_each_kind_of_secret(name: str) -> None:
         ("ts 1796032805123456789 id 20261130100000000", "ts 1796032805123456789 id 20261130100000000"),
         ("mail bob@example.org from 10.0.0.1", "mail bob@example.org from 10.0.0.1"),
         ("https://hooks.slack.com/services/T0/B0/xyz", "https://hooks.slack.com/services/[redacted:slack_webhook]"),
+        (r'{"u":"https:\/\/bob:hunter2@h\/x"}', r'{"u":"https:\/\/bob:[redacted:url_password]@h\/x"}'),
+        (r'"q":"password=hun\/ter2&x"', '"q":"password=[redacted:assignment]&x"'),
+        (r'"{\"password\":\"hun\\\"ter2\"}"', r'"{\"password\":\"[redacted:assignment]\"}"'),
+        (r'"Basic dXNlcjpwYXNzd29yZD8\/"', '"Basic [redacted:basic]"'),
+        (r"password='it\'s hunter2' x", "password='[redacted:assignment]' x"),
+        ('{"accessToken":"abcdefgh","maxTokens":1000}', '{"accessToken":"[redacted:assignment]","maxTokens":1000}'),
+        ("dbPassword=hunter2 SECRET_KEY=abc", "dbPassword=[redacted:assignment] SECRET_KEY=[redacted:assignment]"),
         ("-----BEGIN PRIVATE KEY-----\ncut off", "[redacted:private_key]"),
         (CERTIFICATE, CERTIFICATE),
     ],
@@ -70,6 +77,15 @@ def test_attributes_by_their_names_and_by_what_they_are() -> None:
         "url": "http://u:[redacted:url_password]@h/",
     }  # fmt: skip
     assert taken.pipeline.steps[1].tally == {"attribute": 2, "credit_card": 2, "url_password": 1}
+
+
+def test_names_of_attributes_and_what_stands_for_a_level_or_an_event() -> None:
+    values = {"level": "password=hunter2", "msg": "x", "e": "token=abc1", "accessToken": "a", FAKE["aws_key"]: {"n": 1}}
+    steps = [{"parse": "json"}, {"map": {"move": {"e": "event"}}}, {"redact": {}}]
+    [fields] = take({"processing": steps}, orjson.dumps(values)).fields
+    assert fields.severity_text == "password=[redacted:assignment]"
+    assert fields.event_name == "token=[redacted:assignment]"
+    assert fields.attributes == {"accessToken": "[redacted:attribute]", "[redacted:aws_key]": {"n": 1}}
 
 
 def test_own_patterns_may_have_groups_of_one_name() -> None:

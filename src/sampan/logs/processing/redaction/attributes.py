@@ -1,4 +1,4 @@
-"""Secrets in attributes: by what they are called, and by what they look like, however deep."""
+"""Secrets in attributes: by what they are called, by what they look like, and in their names, however deep."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ def walker(
 ) -> Callable[[dict[str, Value]], dict[str, Value]]:
     """Return what redacts the values of an object, however deep."""
     secret_name = pattern_of(NAMED)
-    known: dict[str, bool] = {}
+    known: dict[str, tuple[bool, bool]] = {}
+    """Of a name: whether its values are secret, and whether a secret stands in it."""
 
-    def is_secret(name: str) -> bool:
+    def judged(name: str) -> tuple[bool, bool]:
         if name not in known:
             if len(known) > 10_000:
                 known.clear()
-            known[name] = secret_name.search(name.encode("utf-8", "replace")) is not None
+            text = name.encode("utf-8", "replace")
+            known[name] = secret_name.search(text) is not None, may_have(text)
         return known[name]
+
+    def is_secret(name: str) -> bool:
+        return judged(name)[0]
+
+    def shown(name: str) -> str:
+        if not judged(name)[1]:
+            return name
+        return redact(name.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def value(name: str, given: Value) -> Value:
         if given is not None and given != "" and not isinstance(given, bool) and is_secret(name):
@@ -43,11 +53,13 @@ def walker(
         return given
 
     def walk(values: dict[str, Value]) -> dict[str, Value]:
-        return {name: value(name, given) for name, given in values.items()}
+        return {shown(name): value(name, given) for name, given in values.items()}
 
     def suspects(values: dict[str, Value], texts: list[str]) -> bool:
         """Whether a name is secret; what is to be looked into goes to ``texts``."""
         for name, given in values.items():
+            if judged(name)[1]:
+                return True
             if given is None or given is True or given is False:
                 continue
             if is_secret(name):

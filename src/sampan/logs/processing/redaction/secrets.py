@@ -20,7 +20,12 @@ class Secret(NamedTuple):
     """Whether it is looked for where nobody says which."""
 
 
-WORDS = rb"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?secret|credentials?"
+WORDS = (
+    rb"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|secret[_-]?key|client[_-]?secret|"
+    rb"credentials?"
+)
+ENDINGS = rb"[a-z0-9](?:Pass(?:word|wd|phrase)|Pwd|Secret|Token|(?:Api|Access|Private|Secret)Key|Credentials?)"
+"""Of names such as ``accessToken``."""
 PLACEHOLDERS = frozenset(
     (b"null", b"none", b"nil", b"true", b"false", b"undefined", b"required", b"redacted", b"empty")
 )
@@ -52,7 +57,7 @@ UnionPay."""
 def basic(value: bytes) -> bool:
     """Whether it is ``user:password`` in base64."""
     try:
-        return b":" in base64.b64decode(value, validate=True)
+        return b":" in base64.b64decode(value.replace(b"\\/", b"/"), validate=True)
     except (binascii.Error, ValueError):
         return False
 
@@ -70,16 +75,19 @@ SECRETS: dict[str, Secret] = {
     "github_token": Secret(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})\b"),
     "gitlab_token": Secret(rb"\bgl(?:pat|ptt|dt|rt|cbt|ft|soat|imt|agent|oas)-[A-Za-z0-9_.-]{20,}"),
     "slack_token": Secret(rb"\bxox[abeoprs](?:-[A-Za-z0-9]+){2,}|\bxapp-\d-[A-Za-z0-9-]{10,}"),
-    "slack_webhook": Secret(rb"\bhooks\.slack\.com/(?:services|workflows)/([A-Za-z0-9/]+)", 1),
+    "slack_webhook": Secret(rb"\bhooks\.slack\.com\\?/(?:services|workflows)\\?/((?:[A-Za-z0-9/]|\\/)+)", 1),
     "stripe_key": Secret(rb"\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}\b"),
     "google_key": Secret(rb"\bAIza[A-Za-z0-9_-]{35}"),
     "package_token": Secret(rb"\b(?:npm_[A-Za-z0-9]{36}|pypi-AgE[A-Za-z0-9_-]{50,})"),
-    "url_password": Secret(rb"\b[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@\"'<>]*:([^\s/\"'<>]+)@", 1, no_placeholder),
-    "bearer": Secret(rb"(?i:\bbearer)\s+([A-Za-z0-9._~+/-]{16,}=*)", 1, has_digit),
-    "basic": Secret(rb"(?i:\bbasic)\s+([A-Za-z0-9+/]{4,}={0,2})", 1, basic),
+    "url_password": Secret(
+        rb"\b[A-Za-z][A-Za-z0-9+.-]{1,30}:\\?/\\?/[^\s/:@\"'<>]*:([^\s/\"'<>]+)@", 1, no_placeholder
+    ),
+    "bearer": Secret(rb"(?i:\bbearer)\s+((?:[A-Za-z0-9._~+/-]|\\/){16,}=*)", 1, has_digit),
+    "basic": Secret(rb"(?i:\bbasic)\s+((?:[A-Za-z0-9+/]|\\/){4,}={0,2})", 1, basic),
     "assignment": Secret(
-        rb"(?i:(?:\b|_)(?:[a-z0-9_.-]{0,40}[_.-])?(?:" + WORDS + rb"))\\?[\"']?\s{0,3}[=:]\s{0,3}"
-        rb"(?:\\\"([^\"\\]+)\\\"|\"((?:[^\"\\]|\\.)+)\"|'([^']+)'|([^\s\"',;&(){}\[\]\\<>]{3,}))",
+        rb"(?:(?i:(?:\b|_)(?:[a-z0-9_.-]{0,40}[_.-])?(?:" + WORDS + rb"))|" + ENDINGS + rb")\\?[\"']?\s{0,3}[=:]\s{0,3}"
+        rb"(?:\\\"((?:[^\"\\]|\\\\(?:\\.|[^\"\\])|\\[^\"\\])+)\\\"|\"((?:[^\"\\]|\\.)+)\"|'((?:[^'\\]|\\.)+)'|'([^']+)'|"
+        rb"((?:[^\s\"',;&(){}\[\]\\<>]|\\/){3,}))",
         -1,
         no_placeholder,
     ),
@@ -87,6 +95,6 @@ SECRETS: dict[str, Secret] = {
     "email": Secret(rb"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b", default=False),
     "ipv4": Secret(rb"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b", default=False),
 }
-"""``group`` -1: whichever group has matched."""
-NAMED = rb"(?i:^(?:.*[_.-])?(?:" + WORDS + rb"|authorization|cookie|set-cookie|x-api-key)$)"
+"""``group`` -1: whichever group has matched. JSON may have ``/`` as ``\\/``, and an object in a text has its quotes escaped."""
+NAMED = rb"(?i:^(?:.*[_.-])?(?:" + WORDS + rb"|authorization|cookie|set-cookie|x-api-key)$)|" + ENDINGS + rb"$"
 """Names of attributes whose values are secret, whatever they look like."""

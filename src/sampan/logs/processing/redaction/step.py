@@ -12,6 +12,8 @@ from sampan.logs.processing.redaction.secrets import SECRETS
 from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, pattern_of, replacing
 
 REPLACEMENT = "[redacted:NAME]"
+LONGEST_LEVEL = 5
+"""Of the usual words; a longer one is looked through."""
 
 
 def make(options: Options, tally: Tally) -> ForStream:
@@ -39,6 +41,10 @@ def make(options: Options, tally: Tally) -> ForStream:
         draft.text = redact(draft.text)
         if draft.attributes and walk is not None:
             draft.attributes = walk(draft.attributes)
+        if len(draft.severity_text) > LONGEST_LEVEL:  # what stands at ``level`` is taken, whatever it is
+            draft.severity_text = redact(draft.severity_text.encode("utf-8", "replace")).decode("utf-8", "replace")
+        if draft.event_name:
+            draft.event_name = redact(draft.event_name.encode("utf-8", "replace")).decode("utf-8", "replace")
         return ""
 
     keys = given.replace("NAME", "private_key").encode() if "private_key" in chosen else None
