@@ -73,6 +73,27 @@ def test_what_is_refused(address: str, message: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "elasticsearch+https://bob:hunter2@h?tls.insecure_skip_verify=true&nothing=1",
+        "elasticsearch+https://h?api_key=hunter2&tls.insecure_skip_verify=true&nothing=1",
+        "pigeon://bob:hunter2@h",
+    ],
+)
+def test_no_message_has_a_password(address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(OptionError) as error:
+        output_named(address, tmp_path)
+    assert "hunter2" not in str(error.value) + caplog.text
+
+
+@pytest.mark.parametrize("url", ["https://bob:hunter2@h", ["https://h", "https://bob:hunter2@i"]])
+def test_an_address_of_a_configuration_has_no_password(url: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"outputs\[0\].url: who we are has no place in it") as error:
+        outputs_of([], [{"type": "elasticsearch", "name": "a", "url": url}], tmp_path)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("configured", "message"),
     [
         ({"type": "json"}, "outputs: a list is wanted"),

@@ -36,6 +36,8 @@ SPOOL_BYTES = 1 << 30
 LEAST_SPOOL_BYTES = 1 << 20
 SENT_BYTES = 1 << 20
 """Of what waits in a spool, about so much goes in a request, where the output has no ``batch_bytes``."""
+AUTHORITY = re.compile(r"//[^/?#]*@")
+QUERY_SECRET = re.compile(r"([?&](?:password|bearer_token|api_key|headers(?:\.[^=&]*)?)=)[^&]*")
 USUAL = {"http": "http", "https": "http"}
 """Schemes that are no types, and what they are of."""
 
@@ -43,6 +45,7 @@ USUAL = {"http": "http", "https": "http"}
 def output_of(values: Any, field: str, state: Path) -> Output:
     """Return one output of a configuration. Raises ``OptionError``."""
     options = Options(values, field)
+    refuse_credentials(options)
     kind = options.one_of("type", (*LOCAL, *REMOTE), "") if "type" in options else options.needed("type")
     name = options.needed("name")
     module = importlib.import_module(f"sampan.logs.outputs.{LOCAL.get(kind) or REMOTE[kind]}")
@@ -51,6 +54,21 @@ def output_of(values: Any, field: str, state: Path) -> Output:
         output = behind_spool(output, options, state)
     options.done()
     return output
+
+
+def refuse_credentials(options: Options) -> None:
+    """Raise ``OptionError`` for an address with a user in it: addresses are logged, and stand in the metrics."""
+    given = options.peek("url")
+    for url in given if isinstance(given, list) else (given,):
+        if isinstance(url, str) and AUTHORITY.search(url):
+            raise OptionError(
+                options.place("url"), "who we are has no place in it: user, password, password_file, password_env have"
+            )
+
+
+def without_secrets(address: str) -> str:
+    """Return an address as it may be shown."""
+    return QUERY_SECRET.sub(r"\1…", AUTHORITY.sub("//…@", address))
 
 
 def behind_spool(output: Output, options: Options, state: Path) -> Output:
@@ -97,7 +115,7 @@ def say_what_is_left(outputs: Iterable[Output], state: Path) -> None:
 
 def output_named(address: str, state: Path) -> Output:
     """Return the output of an address. Raises ``OptionError``."""
-    return output_of(values_of(address), address, state)
+    return output_of(values_of(address), without_secrets(address), state)
 
 
 def values_of(address: str) -> dict[str, str]:
@@ -106,14 +124,14 @@ def values_of(address: str) -> dict[str, str]:
     kind, plus, scheme = kind.partition("+")
     if not rest or kind not in (*LOCAL, *REMOTE, *USUAL) or (kind in LOCAL and plus):
         kinds = ", ".join((*LOCAL, *REMOTE))
-        raise OptionError(repr(address), f"this is no output: KIND:ADDRESS is, with one of {kinds}")
+        raise OptionError(repr(without_secrets(address)), f"this is no output: KIND:ADDRESS is, with one of {kinds}")
     if kind in LOCAL:
         name = "stdout" if rest == "-" else f"{'sqlite' if kind == 'sqlite' else 'file'}:{Path(rest).absolute()}"
         return {"type": kind, "name": name, "path": rest}
     if kind in USUAL:
         return {"type": USUAL[kind], **of_url(urlsplit(f"{kind}:{rest}"), keep_query=True)}
     if not rest.startswith("//"):
-        raise OptionError(repr(address), f"{kind}+SCHEME://HOST… is wanted")
+        raise OptionError(repr(without_secrets(address)), f"{kind}+SCHEME://HOST… is wanted")
     found = of_url(urlsplit(f"{scheme or kind}:{rest}"), keep_query=False)
     return {"type": kind, **found, "name": f"{kind}+{found['name']}" if plus else found["name"]}
 

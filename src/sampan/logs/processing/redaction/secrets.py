@@ -95,6 +95,6 @@ SECRETS: dict[str, Secret] = {
     "email": Secret(rb"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b", default=False),
     "ipv4": Secret(rb"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b", default=False),
 }
-"""``group`` -1: whichever group has matched. JSON may have ``/`` as ``\\/``, and an object in a text has its quotes escaped."""
+"""``group`` -1: whichever group has matched. In JSON ``/`` may be escaped, and an object in a text has its quotes escaped."""
 NAMED = rb"(?i:^(?:.*[_.-])?(?:" + WORDS + rb"|authorization|cookie|set-cookie|x-api-key)$)|" + ENDINGS + rb"$"
 """Names of attributes whose values are secret, whatever they look like."""
