@@ -21,7 +21,8 @@ from sampan.api.local import LocalClient
 from sampan.api.request import User
 from sampan.api.server import ApiConfig, open_api
 from sampan.client.resources import NAMESPACES
-from sampan.gateway.agent import Agent, GatewayConfig
+from sampan.gateway.agent import Agent
+from sampan.gateway.configuration import GatewayConfig
 from sampan.gateway.install import install
 from sampan.gateway.kinds.resources import CLASS, GATEWAYS, HTTP_ROUTES, OWN_GROUP, PARAMETERS
 
@@ -99,7 +100,7 @@ async def changes(agent: Agent, client: LocalClient, count: int, begun: float) -
     port = next(iter(agent.pipeline.ports.known.values()))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     start = time.perf_counter() - begun
-    await agent.told.wait()  # the statuses of all routes are written in this process too
+    await agent.telling.told.wait()  # the statuses of all routes are written in this process too
     pid = int((agent.config.run_dir / "envoy.pid").read_text())
     cpu, times, wrong = cpu_seconds(pid), [], 0
     for turn in range(CHANGES):

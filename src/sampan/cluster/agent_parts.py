@@ -57,7 +57,8 @@ async def run_dns(settings: Settings, ready: Ready) -> None:
 
 
 async def run_gateway(settings: Settings, ready: Ready) -> None:
-    from sampan.gateway.agent import GatewayConfig, serve
+    from sampan.gateway.agent import serve
+    from sampan.gateway.configuration import GatewayConfig
 
     config = GatewayConfig(
         kubeconfig=settings.kubeconfig("gateway"),

@@ -23,7 +23,8 @@ def run_replica(options: argparse.Namespace) -> int:
     from sampan.cli.scheduler import until_told
     from sampan.client.errors import ApiError
     from sampan.client.kubeconfig import KubeconfigError
-    from sampan.gateway.agent import GatewayConfig, serve
+    from sampan.gateway.agent import serve
+    from sampan.gateway.configuration import GatewayConfig
     from sampan.gateway.replicas import Replica
 
     if options.check:

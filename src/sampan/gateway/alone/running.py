@@ -18,13 +18,15 @@ from pathlib import Path
 
 from sampan.api.local import LocalClient
 from sampan.api.request import User
-from sampan.gateway.agent import RESOURCES, WATCHED, Agent, GatewayConfig
+from sampan.gateway.agent import Agent
 from sampan.gateway.alone.complaints import complaints
 from sampan.gateway.alone.files import Problem, folders, read
 from sampan.gateway.alone.loading import Loader
 from sampan.gateway.alone.memory import api_in_memory
+from sampan.gateway.configuration import GatewayConfig
 from sampan.gateway.install import install
 from sampan.gateway.status import STATUSES
+from sampan.gateway.watched import RESOURCES, WATCHED
 from sampan.node.inotify import changes_of
 from sampan.schema.objects import Object
 
@@ -61,7 +63,7 @@ async def run(config: AloneConfig, ready: Callable[[list[Problem]], None]) -> No
         agent.group.create_task(follow(config.directory, loader, problems), name="files")
         for kind in STATUSES:
             agent.informers[RESOURCES[kind]].add_handler(teller(loader, kind))
-        agent.on_problem = lambda obj, text: logger.warning("%s", Problem(where_of(loader, obj), text))
+        agent.telling.on_problem = lambda obj, text: logger.warning("%s", Problem(where_of(loader, obj), text))
         await agent.run(lambda: ready(problems))
         await asyncio.get_running_loop().create_future()
 
@@ -71,7 +73,7 @@ async def check(config: AloneConfig) -> list[Problem]:
     tries the plugins."""
     async with gateway(config, envoy=False) as (agent, loader):
         problems = await loader.load(read(config.directory))
-        agent.on_problem = lambda obj, text: problems.append(Problem(where_of(loader, obj), text))
+        agent.telling.on_problem = lambda obj, text: problems.append(Problem(where_of(loader, obj), text))
         await agent.run(lambda: None)
         await agent.settled()
         for kind in STATUSES:
