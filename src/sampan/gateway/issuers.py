@@ -107,7 +107,7 @@ def checked(issuer: Issuer, body: bytes) -> dict[str, Any]:
     """Return a configuration that is one. Raises ``NoIssuer``."""
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoIssuer(f"{PATH} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise NoIssuer(f"{PATH} is no object")
@@ -117,9 +117,20 @@ def checked(issuer: Issuer, body: bytes) -> dict[str, Any]:
         url = found.get(name)
         if url is None and name not in NEEDED:
             continue
-        if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not isinstance(url, str) or not is_url(url):
             raise NoIssuer(f"its {name} is no URL: {url!r}")
     methods = found.get("code_challenge_methods_supported")
-    if methods is not None and "S256" not in methods:
+    if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
         raise NoIssuer("it does not know the PKCE method S256")
     return found
+
+
+def is_url(text: str) -> bool:
+    """Whether it is one of http or https that Envoy takes: where it does not, it takes nothing of its listener any more."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    is_plain = text.isascii() and text.isprintable() and " " not in text
+    return is_plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0

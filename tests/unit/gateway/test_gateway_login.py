@@ -219,6 +219,10 @@ def test_an_issuer_that_is_a_service_is_asked_there() -> None:
         ({"token_endpoint": None}, "its token_endpoint is no URL"),
         ({"jwks_uri": "file:///etc/passwd"}, "its jwks_uri is no URL"),
         ({"end_session_endpoint": 7}, "its end_session_endpoint is no URL"),
+        ({"jwks_uri": "https://[keys.example/keys"}, "its jwks_uri is no URL"),
+        ({"token_endpoint": "https://login.example:99999/token"}, "its token_endpoint is no URL"),
+        ({"authorization_endpoint": "https://login example/a"}, "its authorization_endpoint is no URL"),
+        ({"code_challenge_methods_supported": 256}, "S256"),
         ({"code_challenge_methods_supported": ["plain"]}, "S256"),
     ],
 )
@@ -228,10 +232,15 @@ def test_whom_discovery_does_not_believe(change: dict[str, Any], told: str) -> N
     assert checked(Issuer(ISSUER), json.dumps(SAYS).encode()) == SAYS
 
 
-@given(st.binary(max_size=60) | st.sampled_from([b"[]", b"7", b"null", b"{}"]))
+@given(st.binary(max_size=60) | st.sampled_from([b"[]", b"7", b"null", b"{}", b"[" * 500_000]))
 def test_any_configuration_is_refused(body: bytes) -> None:
     with pytest.raises(NoIssuer):
         checked(Issuer(ISSUER), body)
+
+
+def test_keys_that_are_nested_without_end_are_refused() -> None:
+    there = Situation(obj("Middleware", "m", {"jwt": {"jwks": "[" * 500_000}}), route("r", rule("m")))
+    assert "spec.jwt: a value is not of the form" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
 
 
 @given(st.text(max_size=40) | st.text(alphabet="htps:/[]@.:0123456789abcxyz%", max_size=40))

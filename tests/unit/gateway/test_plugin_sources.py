@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,49 @@ async def test_a_registry_that_wants_a_token(tmp_path: Path) -> None:
 
 def digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [b"[]", b"7", b"{", b"[" * 500_000, b'{"layers": 7}', b'{"layers": [7]}', b'{"layers": [{"digest": 7}]}', b"{}"],
+)
+async def test_a_registry_that_says_anything(document: bytes, tmp_path: Path) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=document)
+
+    async with registry(answer) as place:
+        source = source_of({"image": {"reference": f"{place}/team/mark:v1"}}, tmp_path, None)
+        assert source is not None
+        with pytest.raises(PluginError, match=r"^spec\.image"):
+            await source.fetch()
+        assert await source.cached() is None
+
+
+async def test_half_a_file_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
+    blob = layer(("plugin.py", b"x"))
+    manifest = json.dumps({"layers": [{"digest": digest(blob), "mediaType": "application/tar"}]}).encode()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=blob if "/blobs/" in request.path else manifest)
+
+    async with registry(answer) as place:
+        source = source_of({"image": {"reference": f"{place}/team/mark:v1"}}, tmp_path, None)
+        assert source is not None
+        found = await source.fetch()
+        (tmp_path / f"blob-{digest(blob).replace(':', '-')}").write_bytes(blob[:600])
+        (tmp_path / "image-other.json").write_text('{"digest": "sha2')
+        assert await source.fetch() == found == await source.cached()
+
+
+@asynccontextmanager
+async def registry(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """Serve; the host and port of it."""
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()

@@ -16,7 +16,7 @@ class Unsupported(Exception):
     """What cannot be served as it is written: the rule is dropped, and the route's status says so."""
 
 
-MALFORMED = (TypeError, KeyError, AttributeError, ValueError, IndexError)
+MALFORMED = (TypeError, KeyError, AttributeError, ValueError, IndexError, RecursionError)
 """What code raises that reads settings of no expected form: no schema stands before it."""
 
 

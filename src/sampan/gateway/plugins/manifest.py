@@ -62,7 +62,7 @@ def manifest_of(files: dict[str, bytes]) -> Manifest:
         return Manifest(kind="wasm", schema=json.dumps(ANY), module=MODULE) if MODULE in files else Manifest()
     try:
         said = tomllib.loads(files[FILE].decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PluginError(f"{FILE}: {error}") from None
     unknown = sorted(set(said) - FIELDS)
     if unknown:

@@ -6,16 +6,19 @@ Source: the OCI image specification 1.1 (layers, whiteouts, ``org.opencontainers
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import json
+import lzma
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sampan.gateway.model.verdicts import MALFORMED, malformed
 from sampan.gateway.plugins.manifest import PluginError
-from sampan.gateway.plugins.sources.registry import Registry
+from sampan.gateway.plugins.sources.registry import Registry, checked
 from sampan.gateway.plugins.sources.seam import Asked, Fetched
 from sampan.node.image_credentials import credentials_for
 from sampan.node.image_transfer import is_loopback
@@ -44,10 +47,16 @@ class Image(Asked):
             kept = json.loads((self.cache / f"image-{self._name}.json").read_text())
             layers = [(self._blob(layer["digest"])).read_bytes() for layer in kept["manifest"]["layers"]]
             return await asyncio.to_thread(self._files, kept["digest"], kept["manifest"], layers)
-        except (OSError, ValueError, KeyError, PluginError):
+        except (OSError, *MALFORMED, PluginError):
             return None
 
     async def fetch(self) -> Fetched:
+        try:
+            return await self._fetch()
+        except MALFORMED as error:
+            raise PluginError(f"spec.image: {self._reference}: what the registry says: {malformed(error)}") from None
+
+    async def _fetch(self) -> Fetched:
         import aiohttp
 
         if self._asks_secret and self._secret is None:
@@ -72,18 +81,25 @@ class Image(Asked):
             raise PluginError(f"spec.image: {host}: {error or 'it does not answer in time'}") from None
         except PluginError as error:
             raise PluginError(f"spec.image: {self._reference}: {error}") from None
-        kept = json.dumps({"digest": digest, "manifest": manifest})
-        self.cache.mkdir(parents=True, exist_ok=True)
-        (self.cache / f"image-{self._name}.json").write_text(kept)
+        kept = json.dumps({"digest": digest, "manifest": manifest}).encode()
+        self._keep(self.cache / f"image-{self._name}.json", kept)
         self._tidy()
         return await asyncio.to_thread(self._files, digest, manifest, layers)
 
+    def _keep(self, file: Path, content: bytes) -> None:
+        """Write a file whole, or not at all: who ends meanwhile leaves no half of it."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        aside = file.with_suffix(".new")
+        aside.write_bytes(content)
+        aside.rename(file)
+
     def _tidy(self) -> None:
         """Remove layers that no image has."""
-        texts = [file.read_text() for file in self.cache.glob("image-*.json")]
-        used = {
-            self._blob(layer["digest"]) for text in texts for layer in json.loads(text)["manifest"].get("layers") or ()
-        }
+        used = set()
+        for file in self.cache.glob("image-*.json"):
+            with contextlib.suppress(*MALFORMED):  # one of which half was written keeps nothing
+                layers = json.loads(file.read_text())["manifest"].get("layers") or ()
+                used |= {self._blob(layer["digest"]) for layer in layers}
         for file in set(self.cache.glob("blob-*")) - used:
             file.unlink(missing_ok=True)
 
@@ -92,17 +108,18 @@ class Image(Asked):
 
     async def _layer(self, registry: Registry, digest: str) -> bytes:
         file = self._blob(digest)
-        if file.is_file():
-            return file.read_bytes()
+        with contextlib.suppress(OSError, PluginError):  # one that is broken is fetched again
+            content = file.read_bytes()
+            checked(content, digest)
+            return content
         content = await registry.blob(digest)
-        self.cache.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        self._keep(file, content)
         return content
 
     def _files(self, digest: str, manifest: dict[str, Any], layers: list[bytes]) -> Fetched:
         files: dict[str, bytes] = {}
         prefix = f"{self._path}/" if self._path else ""
-        for layer, content in zip(manifest["layers"], layers, strict=True):
+        for layer, content in zip(manifest.get("layers") or (), layers, strict=True):
             title = (layer.get("annotations") or {}).get(TITLE)
             if title and "tar" not in layer.get("mediaType", ""):
                 files[str(PurePosixPath("/", title)).lstrip("/")] = content
@@ -139,7 +156,7 @@ def apply(files: dict[str, bytes], layer: bytes, media_type: str, prefix: str) -
                     if size > LARGEST_BYTES:
                         raise PluginError(f"spec.image.path: it has more than {LARGEST_BYTES // 2**20} MiB of files")
                     files[name] = data.read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error):
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, *MALFORMED):
         raise PluginError(
             f"a layer of the type {media_type or 'unknown'} cannot be read: tar and tar+gzip can"
         ) from None
