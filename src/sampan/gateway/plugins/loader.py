@@ -211,22 +211,21 @@ class Plugins:
 
     async def _follow_source(self, key: str, plugin: Object, source: Source) -> None:
         """Serve what was fetched before at once, then what is there, for as long as it may change."""
-        cached = await source.cached()
-        if cached is not None:
-            await self._load(key, plugin, cached)
+        with contextlib.suppress(OSError):  # what is in the way is told by the first try to fetch it
+            cached = await source.cached()
+            if cached is not None:
+                await self._load(key, plugin, cached)
         if not isinstance(source, Installed):
             self._tried(key)  # who is far away is not waited for
         while True:
             patience: float | None = None
             try:
-                fetched = await source.fetch()
-            except PluginError as error:
+                await self._load(key, plugin, await source.fetch())
+            except (PluginError, OSError) as error:  # the disk is full, a file is where a folder should be
                 patience = AGAIN_SECONDS
                 if self.problems.get(key) != str(error):
                     self.problems[key] = str(error)
                     self._changed()
-            else:
-                await self._load(key, plugin, fetched)
             self._tried(key)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -35,6 +36,7 @@ STEADY_SECONDS = 30.0
 """One that has run for so long begins with the first pause again."""
 WORDS_KEPT = 8192
 """Of what a process has written last, for the report of its end."""
+NUMBERS = itertools.count(1)
 Tell = Callable[[bool, str], None]
 """``(whether it is there, why it cannot be)``"""
 WATCHDOG = b"Timeout ("
@@ -50,7 +52,9 @@ class Process:
         # one that is imported by its own name is found in this version's folder before anywhere else
         self._paths = [str(plugin_dir / package)] if content.package else [str(plugin_dir)]
         self._package, self._log = content.package or package, log
-        self.socket = str(run_dir / socket_name(self.key, content.version))
+        # of this one alone: who serves on a while and ends then takes its socket away, also where its version is back
+        self.socket = str(run_dir / socket_name(self.key, f"{content.version}-{next(NUMBERS)}"))
+        self.phases: tuple[str, ...] = ()
         self._counters = str(run_dir / socket_name(self.key, "counters"))
         self.is_replaced = False
         self._process: asyncio.subprocess.Process | None = None
@@ -61,14 +65,17 @@ class Process:
         """Start it; return the parts of an exchange that it has methods for. Raises ``PluginError`` with its last words."""
         self._unlink()
         paths = os.pathsep.join([*self._paths, *(path for path in sys.path if path)])
-        process = self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sampan.gateway.plugins.outside"),
-            env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # ^C is for us
-        )
+        try:
+            process = self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "sampan.gateway.plugins.outside"),
+                env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # ^C is for us
+            )
+        except OSError as error:  # no memory, no descriptor is left
+            raise PluginError(f"its process cannot be started: {error}") from None
         self._words = b""
         self._reading = asyncio.create_task(self._read_words(process), name=f"words-{self.key}")
         phases = None
@@ -82,6 +89,7 @@ class Process:
                 await self._kill(process)
         if phases is None:
             raise PluginError(self.last_words())
+        self.phases = phases
         return phases
 
     async def _ready(self, process: asyncio.subprocess.Process) -> tuple[str, ...] | None:
@@ -111,7 +119,8 @@ class Process:
         assert process.stderr is not None
         with self._log.open("ab", buffering=0) as log:
             while data := await process.stderr.read(WORDS_KEPT):
-                log.write(data)
+                with contextlib.suppress(OSError):  # a full disk is no reason to listen no more
+                    log.write(data)
                 self._words = (self._words + data)[-WORDS_KEPT:]
 
     def last_words(self) -> str:
@@ -184,6 +193,9 @@ class Processes:
     async def start(self, content: Content, package: str, tell: Tell) -> tuple[str, tuple[str, ...]]:
         """Start the process of a version and keep it; return its socket, and what the plugin has methods for. Raises
         ``PluginError``."""
+        known = self._all.get((content.deployment.key, content.version))
+        if known is not None:  # it was replaced, but not swept yet
+            return known[0].socket, known[0].phases
         process = Process(content, package, self._plugin_dir, self._run_dir, self._log)
         try:
             phases = await process.start()
