@@ -121,6 +121,17 @@ def test_a_replica_that_goes_moves_its_own_buckets_alone() -> None:
     assert min(Counter(before.values()).values()) > 50
 
 
+async def test_slices_of_other_namespaces_lead_nobody_away(local_api: Api) -> None:
+    peers = Peers(Limits(), Replica("one", "192.0.2.1", "default", lease_seconds=15), "127.0.0.1", client_of(local_api))
+    piece = Peers(Limits(), Replica("two", "192.0.2.2", "default", 15), "127.0.0.1", peers._client).slice(7000)
+    peers.on_slice("ADDED", None, piece)
+    elsewhere = {**piece, "metadata": {**piece["metadata"], "namespace": "shop"}}
+    peers.on_slice("ADDED", None, {**elsewhere, "ports": [{"port": 7001}]})
+    assert peers.places["two"].port == 7000
+    peers.on_slice("DELETED", elsewhere, elsewhere)
+    assert peers.places["two"].port == 7000
+
+
 async def test_what_an_owner_is_asked_is_what_it_reads() -> None:
     limits = Limits()
     request = request_of([bucket("header a b|c", 1)])

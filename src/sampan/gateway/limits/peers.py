@@ -59,6 +59,8 @@ class Peers:
         labels = new["metadata"].get("labels") or {}
         if LIMITS_LABEL not in labels or LABEL not in labels:
             return
+        if new["metadata"].get("namespace") != self.replica.lease_namespace:
+            return  # not one of us: else whoever may make slices anywhere could lead us away from a replica
         name = labels[LABEL]
         if change == "DELETED" or not new.get("endpoints") or not new.get("ports"):
             self.places.pop(name, None)
