@@ -9,17 +9,18 @@ import asyncio
 import contextlib
 import datetime
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.logs.reading.container_log import ContainerLog, Lines, LogLine
+from sampan.logs.reading.container_log import ContainerLog, Lines, LogLine, last_lines
 from sampan.logs.timestamps import rfc3339
 from sampan.node.inotify import changes_of
 
 ENDED_SECONDS = 1.0
 """An exit writes nothing into the folder: so often it is asked whether the container has ended."""
+FEW_LINES = 1000
+"""Of those before a tail so many are held, and as many as the tail has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +109,22 @@ class Sending:
     def pieces(self, *, last: bool) -> Iterator[bytes]:
         """Yield what has come since. ``last``: nothing comes after, and what has no end goes out as it is."""
         if self._first and self._options.tail_lines is not None:
-            tail: deque[LogLine] = deque(maxlen=self._options.tail_lines)
-            self._log.tail(self._options.tail_lines)
-            for lines in self._wanted(last=last):
-                tail.extend(lines)
-            found: Iterator[list[LogLine]] = iter([list(tail)])
+            found: Iterator[list[LogLine]] = iter([self._tail(self._options.tail_lines, last=last)])
         else:
             found = self._wanted(last=last)
         self._first = False
         for lines in found:
             if piece := self._render(lines):
                 yield piece
+
+    def _tail(self, count: int, *, last: bool) -> list[LogLine]:
+        self._log.tail(count)
+        tail: list[LogLine] = []
+        for lines in self._wanted(last=last):
+            tail += lines
+            if len(tail) > count * 2 + FEW_LINES:
+                tail = last_lines(tail, count)
+        return last_lines(tail, count)
 
     def _wanted(self, *, last: bool) -> Iterator[list[LogLine]]:
         options = self._options

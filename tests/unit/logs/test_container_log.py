@@ -121,6 +121,18 @@ async def test_a_tail_keeps_what_begins_a_line_of_the_other_stream(tmp_path: Pat
     assert await read(path, LogOptions(tail_lines=2)) == b"4\nlong line\n"
 
 
+@pytest.mark.parametrize("before", [0, 3])
+async def test_a_tail_has_the_whole_of_a_long_line(tmp_path: Path, before: int) -> None:
+    """A line that goes out in pieces is one line of the tail, with one time."""
+    path, pieces = tmp_path / "0.log", [str(number % 10) * 16384 for number in range(160)]
+    long = b"".join(entry(piece, "P") for piece in pieces) + entry("end")
+    path.write_bytes(b"".join(entry(f"{number}") for number in range(before)) + long)
+    whole = "".join([*pieces, "end\n"]).encode()
+    assert await read(path, LogOptions(tail_lines=1)) == whole
+    timed = await read(path, LogOptions(tail_lines=1, timestamps=True))
+    assert timed == b"2026-11-30T10:00:00.500000000Z " + whole
+
+
 async def test_options(tmp_path: Path) -> None:
     path = tmp_path / "0.log"
     path.write_bytes(

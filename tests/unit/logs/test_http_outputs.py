@@ -170,8 +170,16 @@ async def test_every_item_of_bulk_is_answered_for_itself(caplog: pytest.LogCaptu
     assert "mapper_parsing_exception failed to parse (x)" in caplog.text
 
 
-async def test_an_answer_that_is_none_of_bulk_acknowledges_nothing() -> None:
-    async with serving("elasticsearch", [lambda _, __: web.Response(text="<html>log in</html>")]) as remote:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<html>log in</html>", "[]", '{"errors":true,"items":null}', '{"errors":true,"items":[3]}',
+        '{"errors":true,"items":[%s]}' % ",".join(['{"create":null}'] * COUNT),
+        '{"errors":true,"items":[%s]}' % ",".join(['{"create":{"status":503,"error":"away"}}'] * COUNT),
+    ],
+)  # fmt: skip
+async def test_an_answer_that_is_none_of_bulk_acknowledges_nothing(answer: str) -> None:
+    async with serving("elasticsearch", [lambda _, __: web.Response(text=answer)]) as remote:
         output = made("elasticsearch", url=remote.url)
         counts = Counts()
         await deliver(output, batch_of(COUNT), counts)

@@ -209,6 +209,14 @@ def test_numbers_that_were_sent_are_not_used_again(tmp_path: Path) -> None:
     segments.close()
 
 
+def test_a_spool_without_an_identity_gets_one(tmp_path: Path) -> None:
+    """Two spools with the same ids would have the records of one taken for the other's."""
+    (tmp_path / "identity").touch()
+    segments = reopened(tmp_path)
+    assert len(segments.identity) == 16
+    segments.close()
+
+
 async def spooled(tmp_path: Path, remote: Remote, mark: int | None = None, limit: int = 1 << 20) -> Spooled:
     output = Spooled(remote, tmp_path / "spool", limit, batch_bytes=2000)
     await output.open(mark)

@@ -175,12 +175,13 @@ def verdict(part: Batch, answer: Answer, url: str) -> Verdict:
         if not said.get("errors"):
             return Verdict()
         items = [next(iter(item.values())) for item in said["items"]]
-    except (orjson.JSONDecodeError, AttributeError, KeyError, StopIteration) as error:
+        statuses = [int(item.get("status", 200)) for item in items]
+    except (ValueError, TypeError, AttributeError, KeyError, StopIteration) as error:
         raise Undelivered(f"{url}: this is no answer of _bulk: {answer.said}") from error
     if len(items) != len(part):
         raise Undelivered(f"{url}: {len(items)} items are answered of {len(part)}")
-    again = [number for number, item in enumerate(items) if goes_again(item.get("status", 200))]
-    refused = [item for item in items if is_refused(item.get("status", 200))]
+    again = [number for number, status in enumerate(statuses) if goes_again(status)]
+    refused = [item for item, status in zip(items, statuses, strict=True) if is_refused(status)]
     spoken = refused or [items[number] for number in again]
     message = f"{url}: {reason_of(spoken[0])}" if spoken else ""
     return Verdict(only(part, again) if again else (), len(refused), message, answer.retry_after)
@@ -196,6 +197,8 @@ def is_refused(status: int) -> bool:
 
 def reason_of(item: dict[str, Any]) -> str:
     error = item.get("error") or {}
+    if not isinstance(error, dict):
+        return f"{item.get('status')} {error}"
     cause = (error.get("caused_by") or {}).get("reason")
     return " ".join(
         filter(None, (str(item.get("status")), error.get("type"), error.get("reason"), cause and f"({cause})"))

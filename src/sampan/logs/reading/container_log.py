@@ -109,7 +109,7 @@ class ContainerLog:
             finally:
                 content.close()
             found += before
-            if found >= lines or not number:
+            if found > lines or not number:
                 self._passed = {bare(file.name) for file in files[:number]}
                 if self._next():
                     self._offset, self._cut_in = offset, offset > 0
@@ -180,9 +180,10 @@ def beginning_of_tail(content: Content, lines: int) -> tuple[int, int]:
     if size is None:
         return sum(chunk.count(b"\n") for chunk in chunks_of(content)), 0
     found, at = 0, size
-    while at and found < lines:
+    while at and found <= lines:  # of the first one the beginning is wanted, too: the end of the line before it
         start = max(0, at - CHUNK)
-        found += sum(tag == b"F" for _, _, tag, _ in cri.lines(whole_lines(content.read(at - start, start))))
+        entries = cri.lines(whole_lines(content.read(at - start, start)))
+        found += sum(tag == b"F" and time != b"" for time, _, tag, _ in entries)  # one that is cut has no time
         at = start
     return found, max(0, at - CHUNK)
 

@@ -109,9 +109,12 @@ class Segments:
 
     def _identify(self) -> None:
         path = self._folder / "identity"
-        if not path.exists():
+        if not path.exists() or not path.read_text().strip():  # a machine that lost its power leaves it empty
             new = path.with_suffix(".new")
-            new.write_text(secrets.token_hex(8))
+            with new.open("w") as file:
+                file.write(secrets.token_hex(8))
+                file.flush()
+                os.fsync(file.fileno())
             new.rename(path)
             sync_folder(self._folder)
         self.identity = path.read_text().strip()
