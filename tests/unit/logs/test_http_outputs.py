@@ -174,8 +174,8 @@ async def test_every_item_of_bulk_is_answered_for_itself(caplog: pytest.LogCaptu
     "answer",
     [
         "<html>log in</html>", "[]", '{"errors":true,"items":null}', '{"errors":true,"items":[3]}',
-        '{"errors":true,"items":[%s]}' % ",".join(['{"create":null}'] * COUNT),
-        '{"errors":true,"items":[%s]}' % ",".join(['{"create":{"status":503,"error":"away"}}'] * COUNT),
+        '{"errors":true,"items":[' + ",".join(['{"create":null}'] * COUNT) + "]}",
+        '{"errors":true,"items":[' + ",".join(['{"create":{"status":503,"error":"away"}}'] * COUNT) + "]}",
     ],
 )  # fmt: skip
 async def test_an_answer_that_is_none_of_bulk_acknowledges_nothing(answer: str) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import contextlib
 import gzip
+import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import orjson
 import pytest
 
+from sampan.cli import reaching
+from sampan.cli.logs import show as show_verb
 from sampan.logs.joining import Record
 from sampan.logs.log_record import Labels
+from sampan.logs.looking import containers
 from sampan.logs.looking.containers import Choice, instances
 from sampan.logs.looking.showing import Showing
 from sampan.logs.looking.wanted import Asked, Wanted
@@ -97,6 +105,38 @@ def show(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sampan.cli.main", "logs", "show", *words], capture_output=True, text=True
     )
+
+
+class Chatty:
+    """Containers of which a record comes, shown by a timer as one after which nothing has come."""
+
+    def __init__(self, client: object, choice: Choice) -> None:
+        pass
+
+    async def chosen(self) -> dict[object, Labels]:
+        return {}
+
+    async def follow(self, show: Callable[[Labels, Record], None]) -> None:
+        asyncio.get_running_loop().call_later(0, show, Labels({"pod": "p"}), record(b"INFO a"))
+        async with asyncio.timeout(20):
+            await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def no_api(options: argparse.Namespace) -> AsyncIterator[None]:
+    yield None
+
+
+def test_following_ends_when_nobody_reads_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = argparse.ArgumentParser()
+    show_verb.arguments(parser)
+    monkeypatch.setattr(containers, "Containers", Chatty)
+    monkeypatch.setattr(reaching, "api", no_api)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert show_verb.run(parser.parse_args(["-A", "-f"])) == 0
 
 
 def test_files_with_what_rotation_made_of_them(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from sampan.cli import reaching
@@ -166,11 +167,19 @@ async def show_pods(options: argparse.Namespace, wanted: Wanted, since: int) -> 
             if found is not None:
                 count += 1
                 shown.show(found)
-                if options.follow:
-                    sys.stdout.buffer.flush()
+
+        unread = asyncio.Event()
+
+        def show_at_once(labels: Labels, record: Record) -> None:
+            """Of a task or a timer: an error of theirs would end neither the others nor us."""
+            try:
+                show(labels, record)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                unread.set()
 
         if options.follow:
-            await until_stopped(containers.follow(show))
+            await until_stopped(containers.follow(show_at_once), unread)
         else:
             await containers.show(chosen, show)
     sys.stdout.buffer.flush()
@@ -199,12 +208,15 @@ def choice_of(options: argparse.Namespace, since: int) -> Choice:
     )
 
 
-async def until_stopped(work: object) -> None:
-    """Follow until a signal."""
-    assert asyncio.iscoroutine(work)
+async def until_stopped(work: Coroutine[object, object, None], unread: asyncio.Event) -> None:
+    """Follow until a signal, or until nobody reads any more what is shown. Raises what the work does."""
     task = asyncio.create_task(work, name="logs")
+    reader = asyncio.create_task(unread.wait(), name="reader")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait({task, reader}, return_when=asyncio.FIRST_COMPLETED)
+    reader.cancel()
+    task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
