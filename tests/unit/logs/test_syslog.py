@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.logs.log_record import Fields, Labels
+from sampan.logs.log_record import Delivery, Fields, Labels
 from sampan.logs.outputs import delivering
 from sampan.logs.outputs.delivering import Counts, deliver
 from sampan.logs.outputs.syslog.message import Messages, element, pieces_of, severity_of
@@ -77,6 +77,31 @@ def test_severities_and_what_processing_found() -> None:
     assert (priority, host) == (b"3", b"n_1")
     assert b'trace_id="' + b"ab" * 16 in data
     assert b"none" not in data
+
+
+def with_attributes(text: str, size: int) -> Delivery:
+    labels, record, observed, _ = delivery(text)
+    fields = Fields()
+    fields.attributes = {"large": "x" * size}
+    return labels, record._replace(text=text.encode()), observed, fields
+
+
+def test_a_record_without_a_text_is_a_message_however_much_it_has_beside() -> None:
+    (message,) = Messages(0, "h", most_bytes=480).of(with_attributes("", 1000))
+    assert b"x" * 1000 in message
+
+
+async def test_what_no_datagram_holds_does_not_hold_the_others() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        output = made("syslog", url=f"udp://127.0.0.1:{receiver.getsockname()[1]}")
+        counts = Counts()
+        async with asyncio.timeout(20):
+            await deliver(output, [with_attributes("", 70_000), *batch_of(1)], counts)
+        await output.close()
+        assert parsed(receiver.recv(65536))[-1].decode() == texts_of(1)[0]
+    assert (counts.records, counts.refused) == (1, 1)
 
 
 class Receiver:

@@ -91,6 +91,23 @@ def test_the_format_is_found(text: str, time: str, message: str, severity: int, 
     assert parsed(text)[:4] == (time, message, severity, attributes)
 
 
+@pytest.mark.parametrize("digits", ["9" * 30, "9" * 5000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "I1130 10:00:00.000000 {} f.go:12] hello",
+        "I1130 10:00:00.000000 1 f.go:{}] hello",
+        '[2026-11-30T10:00:00.000Z] "GET / HTTP/1.1" 200 - {} 1 5 4 "-" "c" "r" "h" "10.0.0.1:80"',
+        '[2026-11-30T10:00:00.000Z] "GET / HTTP/1.1" 200 - 1 1 5 4 "-" "c" "r" "h:{}" "10.0.0.1:80"',
+    ],
+)
+def test_a_number_that_no_output_takes_is_a_text(line: str, digits: str) -> None:
+    """One such line of any pod would end the agent, again and again."""
+    taken = take({"processing": [{"parse": "auto"}]}, line.replace("{}", digits))
+    assert taken.pipeline.steps[0].tally == {"parsed": 1}
+    assert digits in orjson.loads(json_line(taken.found[0]))["attributes"].values()
+
+
 def test_istios_line_is_read_too() -> None:
     attributes = parsed(ISTIO, format="envoy")[3]
     assert (attributes["http.response.status_code"], attributes["server.address"]) == (200, "shop")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from sampan.logs.outputs import tls
 from sampan.logs.outputs.batches import ids_of
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output, Undelivered
-from sampan.logs.outputs.sending import TAKEN, Verdict, send
+from sampan.logs.outputs.sending import TAKEN, Halve, Verdict, send
 from sampan.logs.outputs.syslog.message import ENTERPRISE, FACILITIES, Messages
 from sampan.logs.outputs.syslog.transport import Connection, Datagrams, Transport
 
@@ -43,6 +44,8 @@ class Syslog:
         try:
             await self._transport.send(messages)
         except OSError as error:
+            if error.errno == errno.EMSGSIZE:  # no datagram holds what a record has beside its text
+                raise Halve(f"{self.name}: {error}", too_large=True) from error
             raise Undelivered(f"{self.name}: {error or type(error).__name__}") from error
         return TAKEN
 

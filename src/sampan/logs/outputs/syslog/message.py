@@ -68,7 +68,7 @@ class Messages:
             yield whole
             return
         room = max(self._most - len(head) - len(stream) - len(element(self._record, {**told, "part": "99999"})) - 8, 64)
-        for number, piece in enumerate(pieces_of(text, room), 1):
+        for number, piece in enumerate(pieces_of(text, room) if text else (b"",), 1):
             data = stream + element(self._record, {**told, "part": str(number)})
             yield b" ".join((head, data.encode(), self._bom + piece))
 

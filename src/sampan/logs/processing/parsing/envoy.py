@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from sampan.logs.processing.draft import Draft
-from sampan.logs.processing.parsing.lifting import Lift
+from sampan.logs.processing.parsing.lifting import Lift, number_or_text
 from sampan.logs.resource import Value
 
 LINE = re.compile(
@@ -49,8 +49,8 @@ def from_json(draft: Draft, lift: Lift, values: dict[str, Value]) -> bool:
     for name, value in values.items():
         if value in ("-", "", None):
             continue
-        if name in NUMBERS and isinstance(value, str) and value.isdigit():
-            value = int(value)
+        if name in NUMBERS and isinstance(value, str):
+            value = number_or_text(value)
         if name == "start_time" or name in lift.names.time:
             kept[name] = value
         elif name == "path" and isinstance(value, str):
@@ -75,5 +75,5 @@ def from_json(draft: Draft, lift: Lift, values: dict[str, Value]) -> bool:
 def server(authority: str) -> dict[str, Value]:
     host, colon, port = authority.rpartition(":")
     if colon and port.isdigit() and (":" not in host or host.endswith("]")):
-        return {"server.address": host, "server.port": int(port)}
+        return {"server.address": host, "server.port": number_or_text(port)}
     return {"server.address": authority}

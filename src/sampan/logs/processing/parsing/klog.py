@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from sampan.logs.processing.draft import Draft
-from sampan.logs.processing.parsing.lifting import Lift
+from sampan.logs.processing.parsing.lifting import Lift, number_or_text
 from sampan.logs.processing.parsing.logfmt import pairs, unescaped
 from sampan.logs.resource import Value
 
@@ -31,7 +31,8 @@ def parse(draft: Draft, lift: Lift) -> bool:
         if found is not None:
             message, values = unescaped(structured[1]), found
     own: dict[str, Value] = {
-        "code.file.path": file.decode("utf-8", "replace"), "code.line.number": int(line), "thread.id": int(thread),
+        "code.file.path": file.decode("utf-8", "replace"), "code.line.number": number_or_text(line.decode()),
+        "thread.id": number_or_text(thread.decode()),
     }  # fmt: skip
     names = lift.names
     values = {**values, **own}

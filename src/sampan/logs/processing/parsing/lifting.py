@@ -24,6 +24,8 @@ TRACEPARENT = ("traceparent",)
 
 Take = Callable[[Draft, Value], bool]
 MANY_PLANS = 1000
+MOST_DIGITS = 18
+"""Of a number that 64 bits hold for sure."""
 
 
 class Names(NamedTuple):
@@ -97,6 +99,11 @@ class Lift:
             return False
         draft.time_unix_nano = moment or draft.time_unix_nano
         return bool(moment)
+
+
+def number_or_text(text: str) -> int | str:
+    """Return digits as a number, unless there are more of them than any output takes."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else text
 
 
 def lift_level(draft: Draft, value: Value) -> bool:
