@@ -156,6 +156,30 @@ def test_who_has_no_session_logs_in_and_is_known(front: Alone, provider: Provide
     assert len(provider.asked) == visits, "the session is known"
 
 
+def test_of_two_cookies_of_a_name_the_one_that_was_checked_is_told(front: Alone, provider: Provider) -> None:
+    browser = Browser()
+    known = told(browser.visit(at(front, "/oidc/")))["headers"]["x-token"]
+    (name,) = [name for name in browser.cookies if name.endswith("-id")]
+    kept = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    own = f"{name}=of.my.own"
+    for cookies in (
+        [f"{kept}; {own}"],
+        [f"{name} =of.my.own; {kept}"],
+        [f"\t{own}; {kept}"],
+        ["a", f"{kept}; {own}"],
+        [kept, own],
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=20)
+        connection.putrequest("GET", "/oidc/")
+        for cookie in cookies:
+            connection.putheader("cookie", cookie)
+        connection.endheaders()
+        headers = told(Answer(connection.getresponse()))["headers"]
+        connection.close()
+        assert (headers["x-user"], headers["x-token"]) == ("ada", known), cookies
+        assert "of.my.own" not in headers["cookie"], cookies
+
+
 def test_logout(front: Alone, provider: Provider) -> None:
     browser = Browser()
     browser.visit(at(front, "/oidc"))
