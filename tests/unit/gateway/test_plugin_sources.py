@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -178,6 +179,31 @@ async def test_half_a_file_in_the_cache_is_fetched_again(tmp_path: Path) -> None
         (tmp_path / f"blob-{digest(blob).replace(':', '-')}").write_bytes(blob[:600])
         (tmp_path / "image-other.json").write_text('{"digest": "sha2')
         assert await source.fetch() == found == await source.cached()
+
+
+async def test_a_server_that_never_answers_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()  # until who asked is gone
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with asyncio.timeout(60), server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/shop.git"
+        source = source_of({"git": {"url": url}}, tmp_path, None)
+        assert source is not None
+        fetching = asyncio.create_task(source.fetch())
+        await asked.wait()
+        fetching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        await gone.wait()
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import tarfile
 from pathlib import Path
 
@@ -74,7 +75,13 @@ class Git(Asked):
         if program is None:
             raise PluginError("git is not installed on the gateway's machine")
         process = await asyncio.create_subprocess_exec(
-            program, *words, env=self._environment(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            program,
+            *words,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # who talks to the server is a process of its own, and is to end with it
         )
         try:
             async with asyncio.timeout(SECONDS):
@@ -84,7 +91,7 @@ class Git(Asked):
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
             lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
