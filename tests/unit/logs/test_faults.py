@@ -284,3 +284,15 @@ def until(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
+
+
+async def test_a_new_file_of_an_output_is_in_its_folder_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    for _ in range(2):
+        output = File(tmp_path / "out" / "all.json", json_line)
+        await output.open(None)
+        await output.close()
+    assert synced == [(tmp_path / "out").stat().st_ino]

@@ -82,6 +82,8 @@ def test_how_it_looks() -> None:
     assert shown(b"x", times=True, prefix=False) == b"2026-11-30T10:00:00.500000000Z x\n"
     assert shown(b"ERROR x", colour=True, prefix=False) == b"\x1b[31mERROR x\x1b[0m\n"
     assert b"\x1b[" in shown(b"x", colour=True)
+    own = b"\x1b[1;32mok\x1b]52;c;aGk=\x07 \x1b[2J"
+    assert shown(own, colour=True, prefix=False) == b"\x1b[1;32mok?]52;c;aGk=? ?[2J\x1b[0m\n"
     as_json = orjson.loads(shown(b'{"level":"warn","msg":"m","a":1}', as_json=True))
     assert (as_json["level"], as_json["attributes"], as_json["pod"]) == ("warn", {"a": 1}, "web")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 
@@ -14,7 +15,8 @@ COLOURS = (36, 32, 35, 34, 96, 92, 95, 94, 33, 93)
 RED, YELLOW, DIM = b"\x1b[31m", b"\x1b[33m", b"\x1b[2m"
 RESET = b"\x1b[0m"
 ESCAPES = bytes(byte for byte in range(32) if byte not in (9, 10)) + b"\x7f"
-"""What a terminal would obey. Colours that programs write are kept where colours are shown."""
+"""What a terminal would obey. Colours that programs write, and nothing else of it, are kept where colours are shown."""
+COLOUR = re.compile(rb"(\x1b\[[0-9;:]*m)")
 VISIBLE = bytes.maketrans(ESCAPES, b"?" * len(ESCAPES))
 WARN, ERROR, INFO = 13, 17, 9
 
@@ -39,10 +41,14 @@ class Showing:
             moment = moment_of(found.delivery)
             head += (written(moment) if moment else "-").encode() + b" "
         text = record.text.replace(b"\r", b"")
-        text = text if self._colour and b"\x1b[" in text else text.translate(VISIBLE)
-        text = text.replace(b"\n", b"\n  ")
-        if self._colour and b"\x1b[" not in text:
-            text = coloured(text, found.severity)
+        if self._colour and COLOUR.search(text) is not None:
+            text = b"".join(
+                part if number % 2 else part.translate(VISIBLE) for number, part in enumerate(COLOUR.split(text))
+            )
+            text = text.replace(b"\n", b"\n  ") + RESET
+        else:
+            text = text.translate(VISIBLE).replace(b"\n", b"\n  ")
+            text = coloured(text, found.severity) if self._colour else text
         self._write(head + text + b"\n")
 
     def _head(self, labels: Labels) -> bytes:
@@ -50,7 +56,7 @@ class Showing:
         whose = tuple(of[part] for part in ("namespace", "pod", "container") if part in of) or (of.get("file", ""),)
         head = self._heads.get(whose)
         if head is None:
-            name = "/".join(whose).encode()
+            name = "/".join(whose).encode("utf-8", "replace").translate(VISIBLE)
             if self._colour:
                 name = b"\x1b[%dm%b%b" % (COLOURS[zlib.crc32(name) % len(COLOURS)], name, RESET)
             head = self._heads[whose] = name + b" "

@@ -14,6 +14,7 @@ from pathlib import Path
 from sampan.logs.outputs.lines import lines
 from sampan.logs.outputs.options import Options
 from sampan.logs.outputs.output import Batch, Delivery, Output, Undelivered, json_line, text_line
+from sampan.logs.outputs.spool.segments import sync_folder
 
 
 class File:
@@ -25,7 +26,12 @@ class File:
     async def open(self, mark: int | None) -> int:
         """Raises ``OSError``."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self._path.exists()
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if new:
+            sync_folder(
+                self._path.parent
+            )  # or a machine that loses its power has lost it, and what is committed with it
         self._length = os.fstat(self._descriptor).st_size
         if mark is not None and mark < self._length:
             os.ftruncate(self._descriptor, mark)
