@@ -33,7 +33,8 @@ class Pods:
         self.informer = Informer(client, PODS, field_selector=selector)
         self._by_key: dict[str, dict[str, Any]] = {}
         self._gone: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        self._unknown: set[str] = set()
+        self._unknown: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Pods that ask for a rule that there is not, and which: that is said once."""
         self.informer.add_handler(self._changed)
 
     def _changed(self, change: Change, old: dict[str, Any] | None, pod: dict[str, Any]) -> None:
@@ -78,9 +79,11 @@ class Pods:
         annotations = pod["metadata"].get("annotations") or {}
         name = str(annotations.get(f"{RULE}.{of['container']}") or annotations.get(RULE, ""))
         if name and name not in known:
-            if path not in self._unknown:
-                self._unknown.add(path)
-                whose = f"{of['namespace']}/{of['pod']}"
+            whose = f"{of['namespace']}/{of['pod']}"
+            if (whose, name) not in self._unknown:
+                self._unknown[whose, name] = None
+                if len(self._unknown) > REMEMBERED:
+                    self._unknown.popitem(last=False)
                 logger.warning(
                     "pod %s asks for the rule %r, which --rules has not: what is built in joins it", whose, name
                 )
