@@ -53,7 +53,7 @@ class Process:
         self._paths = [str(plugin_dir / package)] if content.package else [str(plugin_dir)]
         self._package, self._log = content.package or package, log
         # of this one alone: who serves on a while and ends then takes its socket away, also where its version is back
-        self.socket = str(run_dir / socket_name(self.key, f"{content.version}-{next(NUMBERS)}"))
+        self.socket = str(run_dir / socket_name(self.key, f"{next(NUMBERS)}.{content.version}"))
         self.phases: tuple[str, ...] = ()
         self._counters = str(run_dir / socket_name(self.key, "counters"))
         self.is_replaced = False
