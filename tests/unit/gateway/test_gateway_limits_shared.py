@@ -121,6 +121,12 @@ def test_a_replica_that_goes_moves_its_own_buckets_alone() -> None:
     assert min(Counter(before.values()).values()) > 50
 
 
+async def test_an_owner_that_went_while_another_was_asked_is_counted_for(local_api: Api) -> None:
+    peers = Peers(Limits(), Replica("one", "192.0.2.1", "default", lease_seconds=15), "127.0.0.1", client_of(local_api))
+    assert await peers._ask("two", [bucket("a", 1)]) == 0
+    assert await peers._ask("two", [bucket("a", 1)]) > 0
+
+
 async def test_slices_of_other_namespaces_lead_nobody_away(local_api: Api) -> None:
     peers = Peers(Limits(), Replica("one", "192.0.2.1", "default", lease_seconds=15), "127.0.0.1", client_of(local_api))
     piece = Peers(Limits(), Replica("two", "192.0.2.2", "default", 15), "127.0.0.1", peers._client).slice(7000)

@@ -92,6 +92,7 @@ class Peers:
             self.counting.clear()
             for _, channel in self._channels.values():
                 channel.close()
+            self._channels.clear()
             server.close()
             await server.wait_closed()
 
@@ -124,7 +125,7 @@ class Peers:
 
     async def _ask(self, name: str, buckets: list[Asked]) -> int:
         now = asyncio.get_running_loop().time()
-        if name == self.replica.name or self._left_alone.get(name, 0.0) > now:
+        if name not in self.places or name == self.replica.name or self._left_alone.get(name, 0.0) > now:
             return self.limits.take_all(buckets)
         from grpclib.client import UnaryUnaryMethod
         from grpclib.exceptions import GRPCError, StreamTerminatedError
