@@ -17,6 +17,8 @@ SUBJECTS = (
     "workloads",
     "security",
     "gateway",
+    "gateway_peers",
+    "gateway_files",
     "plugins",
     "scheduling",
     "network",

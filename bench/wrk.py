@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -32,3 +33,26 @@ def requests_per_second(
     if not found:
         raise LoadFailed(f"{method} {url}: wrk printed no rate: {output}")
     return float(found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    rate: float
+    """Requests a second."""
+    p99_ms: float
+
+
+def load(url: str, *, connections: int, seconds: int = 5, headers: dict[str, str] | None = None) -> Load:
+    """Return what a load of GETs got. Raises ``LoadFailed`` where any answer was not 2xx or 3xx, or a socket broke."""
+    given = [word for name, value in (headers or {}).items() for word in ("-H", f"{name}: {value}")]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s", *given, url]
+    return load_of(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def load_of(output: str) -> Load:
+    """Return what ``wrk --latency`` printed. Raises ``LoadFailed`` as ``load`` does."""
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s|m)\b", output)
+    if "Non-2xx" in output or "Socket errors" in output or not rate or not p99:
+        raise LoadFailed(output)
+    return Load(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}[p99[2]])

@@ -39,6 +39,7 @@ from sampan.gateway.status import STATUSES
 from sampan.gateway.uses import Uses
 from sampan.gateway.xds import clusters, inner, listeners, metrics, plugins
 from sampan.gateway.xds.ads import Ads
+from sampan.gateway.xds.clients import STREAMS_OF_PYTHON
 from sampan.gateway.xds.encode import encode
 from sampan.gateway.xds.listeners import mesh_listener
 from sampan.gateway.xds.tables import Tables
@@ -396,7 +397,7 @@ class Pipeline:
             return
         if ref == LIMITS:
             path = f"{self.world.surroundings.plugin_sockets}/{LIMITS_SOCKET}"
-            self._emit(CLUSTER, ref.key, clusters.pipe_cluster(ref.key, path, http2=True))
+            self._emit(CLUSTER, ref.key, clusters.pipe_cluster(ref.key, path, http2=True, streams=STREAMS_OF_PYTHON))
             return
         self._refs[ref.name] = ref
         self.world.dirty |= {("cluster", ref.name), ("endpoints", ref.name)}

@@ -31,6 +31,11 @@ STREAM_LIMITS = {
     "initial_connection_window_size": {"value": CONNECTION_WINDOW_BYTES},
 }
 """Of HTTP/2 and HTTP/3. Envoy's own windows are 16 and 24 MiB, for backends that read at once."""
+STREAMS_INSIDE = {"max_concurrent_streams": {"value": 1000}}
+"""Of connections between listeners of Envoy itself, said to both ends: an end that learns it from the other has by then
+begun as many requests as came at once, and those beyond are refused."""
+STREAMS_OF_PYTHON = {"max_concurrent_streams": {"value": 100}}
+"""Of a connection to what is ours in Python (limits, plugins' processes), whose library (h2) ends connections with more."""
 
 
 def manager_limits(settings: dict[str, Any]) -> dict[str, Any]:

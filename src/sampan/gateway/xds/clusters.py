@@ -15,7 +15,7 @@ from sampan.gateway.model.routes import Share
 from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
-from sampan.gateway.xds.clients import STREAM_WINDOW_BYTES
+from sampan.gateway.xds.clients import STREAM_WINDOW_BYTES, STREAMS_INSIDE, STREAMS_OF_PYTHON
 from sampan.gateway.xds.tls import ADS_SOURCE, upstream_socket, url_socket
 from sampan.schema.objects import Object
 
@@ -149,8 +149,10 @@ def external_policy(world: World, ref: ClusterRef) -> TlsPolicy | None:
     return validation_of(world, "XBackend", ref.key.partition("/")[0], tls["validation"])
 
 
-def http2_options() -> dict[str, Any]:
-    return {"@type": HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": WINDOW}}
+def http2_options(limit: dict[str, Any] | None = None) -> dict[str, Any]:
+    """``limit``: of requests at once on a connection, where the other end's is known; else as it says when it is asked."""
+    options = {**WINDOW, **(limit or {})}
+    return {"@type": HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": options}}
 
 
 def endpoints_of(slices: list[Object], port: Object) -> list[tuple[str, int]]:
@@ -236,8 +238,8 @@ def secrets_of(world: World, ref: ClusterRef) -> set[str]:
     return names - {"", SYSTEM}
 
 
-def pipe_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
-    """Return a cluster that is a Unix socket of this Envoy itself."""
+def pipe_cluster(name: str, path: str, *, http2: bool, streams: dict[str, Any] = STREAMS_INSIDE) -> dict[str, Any]:
+    """Return a cluster that is a Unix socket of this Envoy itself, or with other ``streams`` of a process beside it."""
     assignment = {
         "cluster_name": name,
         "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": path}}}}]}],
@@ -250,7 +252,7 @@ def pipe_cluster(name: str, path: str, *, http2: bool) -> dict[str, Any]:
         "load_assignment": assignment,
     }
     if http2:
-        cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: http2_options()}
+        cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: http2_options(streams)}
     return cluster
 
 
@@ -263,7 +265,7 @@ def process_cluster(name: str) -> dict[str, Any]:
         "eds_cluster_config": {"eds_config": ADS_SOURCE},
         "connect_timeout": {"seconds": 2},
         "circuit_breakers": {"thresholds": [thresholds(None)]},
-        "typed_extension_protocol_options": {HTTP_OPTIONS: http2_options()},
+        "typed_extension_protocol_options": {HTTP_OPTIONS: http2_options(STREAMS_OF_PYTHON)},
     }
 
 

@@ -12,7 +12,7 @@ from sampan.gateway.filters.hook import is_middleware
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.model.world import World
 from sampan.gateway.plugins.asgi import inner_cluster
-from sampan.gateway.xds.clients import INSIDE
+from sampan.gateway.xds.clients import INSIDE, STREAMS_INSIDE
 from sampan.gateway.xds.clusters import pipe_cluster
 from sampan.gateway.xds.http import connection_manager
 from sampan.gateway.xds.listeners import pipe_listener
@@ -35,6 +35,7 @@ def resources(world: World, table: str, filters: Iterable[HttpFilter]) -> Iterat
             rest += [other for other in chain if other.name == "table"]
         manager = connection_manager(table, rest, INSIDE, scoped=bool(world.get("Scoped", table)))["typed_config"]
         manager = {key: value for key, value in manager.items() if key not in ("use_remote_address", "normalize_path")}
+        manager["http2_protocol_options"] = {**manager["http2_protocol_options"], **STREAMS_INSIDE}
         manager |= {"stat_prefix": "inner", "forward_client_cert_details": ALWAYS_FORWARD_ONLY}
         yield CLUSTER, name, pipe_cluster(name, path, http2=True)
         yield LISTENER, name, pipe_listener(name, path, manager)

@@ -1,0 +1,3 @@
+module bench.local/body
+
+go 1.22

@@ -1,0 +1,3 @@
+module bench.local/header
+
+go 1.22

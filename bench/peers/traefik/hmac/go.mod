@@ -1,0 +1,3 @@
+module bench.local/hmac
+
+go 1.22
