@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+NO_MAP = orjson.Fragment(b"null")
+"""How a map that is not there is shown: as ``null``, where a missing pointer is shown as ``"null"``."""
+
 
 class Cause(NamedTuple):
     field: str
@@ -28,7 +31,7 @@ def required(field: str, detail: str = "") -> Cause:
 
 
 def invalid(field: str, value: Any, detail: str) -> Cause:
-    return Cause(field, "FieldValueInvalid", f"Invalid value: {quoted(value)}: {detail}")
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {quoted(value)}{f': {detail}' if detail else ''}")
 
 
 def type_invalid(field: str, value: Any, detail: str) -> Cause:

@@ -25,6 +25,7 @@ from sampan.api.resources.workloads import (
     replica_counts,
     replica_status,
     selector_and_template,
+    shown_strategy,
     workload_warnings,
 )
 from sampan.schema.causes import forbidden, invalid, not_supported, required
@@ -44,12 +45,12 @@ def default_deployment(deployment: Object) -> None:
         rolling.setdefault("maxSurge", "25%")
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("progressDeadlineSeconds", 600)
-    default_template(spec.get("template"))
+    default_template(spec.setdefault("template", {}))
 
 
 def validate_deployment(new: Object, old: Object | None) -> Iterator[Cause]:
     spec = mapping(new, "spec")
-    yield from selector_and_template(new, old, kind="Deployment")
+    yield from selector_and_template(new, old)
     for key in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         yield from non_negative(f"spec.{key}", spec.get(key))
     kind, rolling = dig(spec, "strategy", "type"), dig(spec, "strategy", "rollingUpdate")
@@ -61,7 +62,8 @@ def validate_deployment(new: Object, old: Object | None) -> Iterator[Cause]:
     elif kind == "RollingUpdate":
         yield from rolling_update(rolling)
     else:
-        yield not_supported("spec.strategy.type", kind, ("Recreate", "RollingUpdate"))
+        shown = shown_strategy(mapping(spec, "strategy"), "maxUnavailable", "maxSurge")
+        yield not_supported("spec.strategy", shown, ("Recreate", "RollingUpdate"))
     deadline, ready = spec.get("progressDeadlineSeconds"), spec.get("minReadySeconds") or 0
     if deadline is not None and deadline <= ready:
         yield invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
@@ -120,7 +122,7 @@ DEPLOYMENT = Resource(
 def default_replica_set(replica_set: Object) -> None:
     spec = replica_set.setdefault("spec", {})
     spec.setdefault("replicas", 1)
-    default_template(spec.get("template"))
+    default_template(spec.setdefault("template", {}))
 
 
 def validate_replica_set(new: Object, old: Object | None) -> Iterator[Cause]:

@@ -9,7 +9,7 @@ from sampan.api.resource import Cause
 from sampan.api.resources.checking import good_label, label, one_of, port_name_messages, port_number
 from sampan.api.resources.environment_validation import origins, variables
 from sampan.api.resources.mount_validation import devices, mounts
-from sampan.api.resources.pod_rules import Scope
+from sampan.api.resources.pod_rules import Rules, Scope
 from sampan.api.resources.probe_validation import PROBES, lifecycle, probes
 from sampan.api.resources.quantities import requirements
 from sampan.api.resources.security_context_validation import container_context
@@ -64,7 +64,7 @@ def init_containers(listed: Sequence[Object], field: str, scope: Scope, names: s
         if not scope.rules.container_restarts and container.get("restartPolicy") not in (None, "Always"):
             yield not_supported(f"{path}.restartPolicy", container["restartPolicy"], ("Always",))
         if scope.rules.container_restarts:
-            yield from restarts(container, path, scope)
+            yield from init_restarts(container, path, scope)
         yield from unique(container, path, names)
         yield from host_ports((container,), field)
         if sidecar:
@@ -75,8 +75,26 @@ def init_containers(listed: Sequence[Object], field: str, scope: Scope, names: s
             for key in ("lifecycle", *PROBES):
                 if container.get(key) is not None:
                     yield forbidden(f"{path}.{key}", ONLY_SIDECARS)
-        if container.get("resizePolicy") and not (sidecar and scope.rules.sidecar_resize):
-            yield invalid(f"{path}.resizePolicy", container["resizePolicy"], "must not be set for init containers")
+        if container.get("resizePolicy"):
+            yield from init_resize(container["resizePolicy"], f"{path}.resizePolicy", scope.rules, sidecar=sidecar)
+
+
+def init_restarts(container: Object, path: str, scope: Scope) -> Iterator[Cause]:
+    """Rules without a policy are not read (``validateInitContainerRestartPolicy``)."""
+    if container.get("restartPolicy") is not None:
+        yield from restarts(container, path, scope)
+    elif container.get("restartPolicyRules"):
+        yield required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+
+
+def init_resize(policies: Sequence[Object], path: str, rules: Rules, *, sidecar: bool) -> Iterator[Cause]:
+    """Those that end are never restarted for a change of their resources."""
+    if not rules.sidecar_resize or not (sidecar or rules.init_resize):
+        yield invalid(path, policies, "must not be set for init containers")
+    for index, policy in enumerate(policies):
+        if rules.init_resize and not sidecar and policy.get("restartPolicy") == "RestartContainer":
+            why = "must not be set to 'RestartContainer' for non-sidecar initContainers"
+            yield invalid(f"{path}[{index}].restartPolicy", "RestartContainer", why)
 
 
 def ephemeral_containers(listed: Sequence[Object], field: str, scope: Scope, names: set[Any]) -> Iterator[Cause]:
@@ -85,7 +103,10 @@ def ephemeral_containers(listed: Sequence[Object], field: str, scope: Scope, nam
         path = f"{field}[{index}]"
         yield from one_container(container, path, scope)
         yield from padded_image(container, path)
-        yield from unique(container, path, names)
+        name = container.get("name") or ""
+        if name in names:
+            yield duplicate(f"{path}.name", name)
+        names.add(name)
         target = container.get("targetContainerName")
         if target and target not in targets:
             yield not_found(f"{path}.targetContainerName", target)
@@ -190,7 +211,7 @@ def resize_policies(listed: Sequence[Object], field: str, restart_policy: str) -
         if way not in ("NotRequired", "RestartContainer"):
             yield from chosen(field, way, ("NotRequired", "RestartContainer"))
         if restart_policy == "Never" and way != "NotRequired":
-            yield invalid(field, way or "", "must be 'NotRequired' when `restartPolicy` is 'Never'")
+            yield invalid(field, way or "", "must be 'NotRequired' when pod `restartPolicy` is 'Never'")
 
 
 def restarts(container: Object, path: str, scope: Scope) -> Iterator[Cause]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, non_negative, selects
+from sampan.api.resources.checking import collect, non_negative
 from sampan.api.resources.claims import PERSISTENT_VOLUME_CLAIM
 from sampan.api.resources.columns import AGE, NAME, WIDE, labels_text, number, template_columns
 from sampan.api.resources.configuration import CONFIG_MAP, SECRET, SERVICE_ACCOUNT
@@ -21,8 +21,8 @@ from sampan.api.resources.pods import POD
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.services import SERVICE
 from sampan.api.resources.volumes import PERSISTENT_VOLUME
-from sampan.api.resources.workloads import only_always, replica_counts
-from sampan.schema.causes import invalid, required
+from sampan.api.resources.workloads import fits, only_always, replica_counts
+from sampan.schema.causes import required
 from sampan.schema.objects import Object
 
 
@@ -47,9 +47,8 @@ def validate_controller(new: Object, old: Object | None) -> Iterator[Cause]:
     if template is None:
         yield required("spec.template")
         return
-    labels = mapping(template, "metadata", "labels")
-    if selector and not selects({"matchLabels": selector}, labels):
-        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    if selector:
+        yield from fits({"matchLabels": selector}, template)
     yield from pod_template(template, "spec.template")
     yield from only_always(template, "spec.template", "ReplicationController")
 
@@ -95,7 +94,7 @@ POD_TEMPLATE = Resource(
     version="v1",
     kind="PodTemplate",
     plural="podtemplates",
-    default=lambda o: default_template(o.get("template")),
+    default=lambda o: default_template(o.setdefault("template", {})),
     validate=collect(validate_pod_template),
     warn=lambda new, old: template_warnings(new.get("template"), "template"),
     trusts_definition=False,

@@ -37,7 +37,7 @@ def default_cron_job(cron_job: Object) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
     spec.setdefault("failedJobsHistoryLimit", 1)
-    default_job_spec(mapping(spec, "jobTemplate", "spec"))
+    default_job_spec(spec.setdefault("jobTemplate", {}).setdefault("spec", {}))
 
 
 def validate_cron_job(new: Object, old: Object | None) -> Iterator[Cause]:

@@ -17,6 +17,7 @@ from sampan.api.resources.workloads import (
     int_or_percent,
     is_zero,
     selector_and_template,
+    shown_strategy,
     workload_warnings,
 )
 from sampan.schema.causes import invalid, not_supported, required
@@ -40,7 +41,7 @@ def default_daemon_set(daemon_set: Object) -> None:
         rolling.setdefault("maxUnavailable", 1)
         rolling.setdefault("maxSurge", 0)
     spec.setdefault("revisionHistoryLimit", 10)
-    default_template(spec.get("template"))
+    default_template(spec.setdefault("template", {}))
 
 
 def prepare_daemon_set(new: Object, old: Object | None) -> None:
@@ -66,7 +67,8 @@ def validate_daemon_set(new: Object, old: Object | None) -> Iterator[Cause]:
     if kind == "RollingUpdate":
         yield from rolling_update(rolling)
     elif kind != "OnDelete":
-        yield not_supported("spec.updateStrategy.type", kind or "", ("RollingUpdate", "OnDelete"))
+        shown = shown_strategy(mapping(spec, "updateStrategy"), "maxUnavailable", "maxSurge")
+        yield not_supported("spec.updateStrategy", shown, ("RollingUpdate", "OnDelete"))
 
 
 def rolling_update(rolling: Object | None) -> Iterator[Cause]:

@@ -19,7 +19,7 @@ from sampan.api.resources.difference import same
 from sampan.api.resources.pod_validation import pod_template
 from sampan.api.resources.pod_warnings import template_warnings
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.api.resources.workloads import name_warnings
+from sampan.api.resources.workloads import fits, name_warnings
 from sampan.schema.causes import duplicate, invalid, not_supported, required, too_long, too_many
 from sampan.schema.names import dns1123_label
 from sampan.schema.objects import Object
@@ -49,13 +49,12 @@ def validate_job(new: Object, old: Object | None, *, resizes: bool = False) -> I
             yield invalid("metadata.name", name, why)
     yield from job_spec(spec, "spec")
     chosen = spec.get("selector")
+    wrong = list(label_selector("spec.selector", chosen))
     if chosen is None:
         yield required("spec.selector")
-    else:
-        yield from label_selector("spec.selector", chosen)
-        labels = mapping(spec, "template", "metadata", "labels")
-        if not selects(chosen, labels):
-            yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    yield from wrong
+    if not wrong:
+        yield from fits(chosen, spec.get("template"))
     if old is not None:
         yield from job_changes(spec, mapping(old, "spec"), old, resizes=resizes)
 
@@ -72,7 +71,7 @@ def generated_selector(job: Object, spec: Object) -> Iterator[Cause]:
             yield required(f"{path}[{key}]", f"must be '{value}'")
         elif labels[key] != value:
             yield invalid(f"{path}[{key}]", labels, f"must be '{value}'")
-    if not selects(spec["selector"], own):
+    if not list(label_selector("spec.selector", spec["selector"])) and not selects(spec["selector"], own):
         yield invalid("spec.selector", spec["selector"], "`selector` not auto-generated")
 
 
@@ -90,12 +89,13 @@ def job_spec(spec: Object, path: str) -> Iterator[Cause]:
         for key in ("backoffLimitPerIndex", "maxFailedIndexes"):
             if spec.get(key) is not None:
                 yield invalid(f"{path}.{key}", spec[key], "requires indexed completion mode")
-        if spec.get("successPolicy") is not None:
-            yield invalid(f"{path}.successPolicy", spec["successPolicy"], "requires indexed completion mode")
     if spec.get("podFailurePolicy") is not None:
         yield from failure_policy(spec, f"{path}.podFailurePolicy")
-    if spec.get("successPolicy") is not None:
+    if spec.get("successPolicy") is not None and mode == "Indexed":
         yield from success_policy(spec, f"{path}.successPolicy")
+    elif spec.get("successPolicy") is not None:
+        shown = shown_success(spec["successPolicy"])
+        yield invalid(f"{path}.successPolicy", shown, "requires indexed completion mode")
     replacement = spec.get("podReplacementPolicy")
     known = ("Failed",) if spec.get("podFailurePolicy") is not None else ("Failed", "TerminatingOrFailed")
     yield from one_of(f"{path}.podReplacementPolicy", replacement, known)
@@ -103,6 +103,13 @@ def job_spec(spec: Object, path: str) -> Iterator[Cause]:
     template = spec.get("template")
     yield from pod_template(template, f"{path}.template")
     yield from restart_policy(spec, text(template, "spec", "restartPolicy"), f"{path}.template.spec.restartPolicy")
+
+
+def shown_success(policy: Object) -> Object:
+    """A success policy as its internal Go struct is written."""
+    keys = ("succeededIndexes", "succeededCount")
+    rules = [{f"S{key[1:]}": rule.get(key) for key in keys} for rule in items(policy, "rules")]
+    return {"Rules": rules or (None if policy.get("rules") is None else [])}
 
 
 def restart_policy(spec: Object, policy: str, path: str) -> Iterator[Cause]:

@@ -46,7 +46,7 @@ def default_early_job(job: Object) -> None:
 
 def default_job_spec(spec: Object) -> None:
     """Fill what a Job and the template of one have in common."""
-    default_template(spec.get("template"))
+    default_template(spec.setdefault("template", {}))
     for rule in mapping(spec, "podFailurePolicy").get("rules") or ():
         for condition in rule.get("onPodConditions") or ():
             fill(condition, "status", "True")

@@ -5,7 +5,7 @@ Source: KEP-2837, component-helpers/resource (AggregateContainerRequests), KEP-7
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sampan.api.resource import Cause
@@ -81,12 +81,12 @@ def default_pod_resources(spec: Object) -> None:
                 wanted.setdefault(name, value)
 
 
-def pod_resources(spec: Object, field: str) -> Iterator[Cause]:
+def pod_resources(spec: Object, field: str, claims: Iterable[str] = ()) -> Iterator[Cause]:
     """Yield why pod-level resources are refused."""
     resources: dict[str, Any] = spec["resources"]
     if resources.get("claims"):
-        yield forbidden(f"{field}.claims", "claims cannot be set for Resources at pod-level")
-    yield from requirements({**resources, "claims": None}, field, named=pod_resource_name)
+        yield forbidden(f"{field}.claims", "claims may not be set for Resources at pod-level")
+    yield from requirements(resources, field, claims, named=pod_resource_name)
     asked = resources.get("requests") or {}
     for name, value in aggregate(spec, "requests").items():
         if less(asked.get(name, "0"), str(value)):

@@ -28,6 +28,8 @@ class Rules(NamedTuple):
     """Tolerations with Gt and Lt (KEP-5471)."""
     sidecar_resize: bool = True
     """``resizePolicy`` of sidecars."""
+    init_resize: bool = True
+    """``resizePolicy`` of init containers that end."""
 
 
 LATEST = Rules()
@@ -43,6 +45,7 @@ def rules_of(minor: int) -> Rules:
         container_restarts=minor >= 35,
         ordered_tolerations=minor >= 36,
         sidecar_resize=minor >= 33,
+        init_resize=minor >= LATEST_MINOR,
     )
 
 

@@ -78,9 +78,11 @@ def default_pod(pod: Object) -> None:
 
 
 def default_template(template: Object | None) -> None:
-    """Fill a PodTemplateSpec."""
-    if template is not None and isinstance(template.get("spec"), dict):
-        default_pod_spec(template["spec"])
+    """Fill a PodTemplateSpec; one without a spec has an empty one, as a struct of Go has."""
+    if template is not None:
+        spec = template.setdefault("spec", {})
+        if isinstance(spec, dict):
+            default_pod_spec(spec)
 
 
 def default_container(container: Object) -> None:

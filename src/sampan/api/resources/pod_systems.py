@@ -29,7 +29,7 @@ def operating_system(spec: Object, field: str) -> Iterator[Cause]:
         return
     name = spec["os"].get("name")
     if not name:
-        yield required(f"{field}.os.name", "cannot be empty")
+        yield required(f"{field}.os.name")
     elif name == "linux":
         yield from linux(spec, field)
     elif name == "windows":

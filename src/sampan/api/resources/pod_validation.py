@@ -56,7 +56,7 @@ def pod_spec(
     volumes: dict[str, Any] = dict.fromkeys(claims, CLAIMED)
     if get("volumes"):
         yield from volume_list(spec["volumes"], f"{field}.volumes", volumes, pod)
-    claimed = [claim.get("name") or "" for claim in get("resourceClaims") or ()]
+    claimed = claims_of(spec)
     if claimed:
         yield from resource_claims(spec["resourceClaims"], f"{field}.resourceClaims")
     grace, restart = get("terminationGracePeriodSeconds"), get("restartPolicy") or ""
@@ -87,11 +87,16 @@ def pod_spec(
     yield from host_processes(spec, field)
 
 
+def claims_of(spec: Object) -> list[str]:
+    """Return the names of a pod's resource claims."""
+    return [claim.get("name") or "" for claim in spec.get("resourceClaims") or ()]
+
+
 def identity(spec: Object, field: str) -> Iterator[Cause]:
     """What the pod is called, and how its processes see each other."""
     if spec.get("hostPID") and spec.get("shareProcessNamespace"):
         why = "ShareProcessNamespace and HostPID cannot both be enabled"
-        yield invalid(f"{field}.securityContext.shareProcessNamespace", True, why)
+        yield invalid(f"{field}.shareProcessNamespace", True, why)
     for key in ("hostname", "subdomain"):
         name = spec.get(key)
         if name and not good_label(name):
@@ -101,9 +106,9 @@ def identity(spec: Object, field: str) -> Iterator[Cause]:
         yield from subdomain(f"{field}.hostnameOverride", override)
         if len(override) > 64:
             yield too_long(f"{field}.hostnameOverride", 64)
-        for key, shown in (("setHostnameAsFQDN", "setHostnameAsFQDN"), ("hostNetwork", "hostNetwork")):
+        for key in ("setHostnameAsFQDN", "hostNetwork"):
             if spec.get(key):
-                yield forbidden(f"{field}.hostnameOverride", f"may not be specified when `{shown}` is true")
+                yield forbidden(f"{field}.hostnameOverride", f"may not be specified when {key} is true")
 
 
 def host_network(spec: Object, field: str, *, is_pod: bool) -> Iterator[Cause]:
@@ -188,7 +193,7 @@ PARTS = (
     ("preemptionPolicy", preemption),
     ("activeDeadlineSeconds", lambda spec, field, rules: between(field, spec["activeDeadlineSeconds"], 1, MAX_ID)),
     ("overhead", lambda spec, field, rules: requirements({"limits": spec["overhead"]}, field)),
-    ("resources", lambda spec, field, rules: pod_resources(spec, field)),
+    ("resources", lambda spec, field, rules: pod_resources(spec, field, claims_of(spec))),
 )
 
 
@@ -245,12 +250,19 @@ def resource_claims(listed: Sequence[Object], field: str) -> Iterator[Cause]:
         given = [key for key in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(key) is not None]
         if len(given) > 1:
             why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
-            yield invalid(path, claim, why)
+            yield invalid(path, shown_claim(claim), why)
         elif not given:
-            yield invalid(path, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
+            yield invalid(
+                path, shown_claim(claim), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
+            )
         for key in given:
             for message in dns1123_subdomain(claim[key]):
                 yield invalid(f"{path}.{key}", claim[key], message)
+
+
+def shown_claim(claim: Object) -> Object:
+    names = ("resourceClaimName", "resourceClaimTemplateName")
+    return {"Name": claim.get("name") or "", **{f"R{key[1:]}": claim.get(key) for key in names}}
 
 
 def pod_template(template: Any, field: str, claims: Iterable[str] = (), *, rules: Rules = LATEST) -> Iterator[Cause]:

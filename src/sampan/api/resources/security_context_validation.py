@@ -12,6 +12,7 @@ from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, r
 from sampan.schema.objects import Object
 
 MAX_ID = 2**31 - 1
+OWN_USERS = "when `hostUsers` is false"
 PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 SYSCTL_FORMAT = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 SYSCTL = re.compile(SYSCTL_FORMAT, re.ASCII)
@@ -47,7 +48,8 @@ def seccomp(profile: Object, field: str) -> Iterator[Cause]:
         yield from one_of(f"{field}.type", kind, PROFILES)
     if kind != "Localhost":
         if local is not None:
-            yield invalid(f"{field}.localhostProfile", profile, "can only be set when seccomp type is Localhost")
+            shown = {"Type": kind or "", "LocalhostProfile": local}
+            yield invalid(f"{field}.localhostProfile", shown, "can only be set when seccomp type is Localhost")
     elif local is None:
         yield required(f"{field}.localhostProfile", "must be set when seccomp type is Localhost")
     else:
@@ -162,4 +164,8 @@ def host_users(spec: Object, field: str) -> Iterator[Cause]:
         return
     for key, shown in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
         if spec.get(key):
-            yield forbidden(f"{field}.{shown}", "when `pod.Spec.HostUsers` is false")
+            yield forbidden(f"{field}.{shown}", OWN_USERS)
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(spec.get(kind) or ()):
+            if container.get("volumeDevices"):
+                yield forbidden(f"{field}.{kind}[{index}].volumeDevices", OWN_USERS)

@@ -10,24 +10,26 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, label, label_selector, non_negative, selects
+from sampan.api.resources.checking import collect, label, label_selector, non_negative
 from sampan.api.resources.claims import claim_spec, default_claim_spec
 from sampan.api.resources.columns import AGE, NAME, template_columns
 from sampan.api.resources.difference import same
 from sampan.api.resources.pod_annotations import noted_meanings
 from sampan.api.resources.pod_spec import default_template, fill
-from sampan.api.resources.pod_validation import pod_spec
+from sampan.api.resources.pod_validation import pod_template
 from sampan.api.resources.pod_warnings import claim_warnings
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.workloads import (
     GROUP,
     SCALE,
     TEMPLATE,
+    fits,
     int_or_percent,
     is_zero,
     ready_of,
     replica_counts,
     replica_status,
+    shown_selector,
     workload_warnings,
 )
 from sampan.schema.causes import forbidden, invalid, not_supported, required
@@ -57,8 +59,9 @@ def default_stateful_set(stateful_set: Object) -> None:
 def default_rolling_stateful_set(stateful_set: Object) -> None:
     """Fill a StatefulSet of 1.35 and later, whose maxUnavailable is on (KEP-961)."""
     default_stateful_set(stateful_set)
-    rolling = stateful_set["spec"]["updateStrategy"].get("rollingUpdate")
-    if rolling is not None:
+    strategy = stateful_set["spec"]["updateStrategy"]
+    rolling = strategy.get("rollingUpdate")
+    if rolling is not None and strategy["type"] == "RollingUpdate":
         rolling.setdefault("maxUnavailable", 1)
 
 
@@ -72,7 +75,7 @@ def default_early_stateful_set(stateful_set: Object) -> None:
         strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
     spec.setdefault("replicas", 1)
     spec.setdefault("revisionHistoryLimit", 10)
-    default_template(spec.get("template"))
+    default_template(spec.setdefault("template", {}))
     for claim in items(spec, "volumeClaimTemplates"):
         claim["apiVersion"], claim["kind"] = "v1", "PersistentVolumeClaim"
         default_claim_spec(claim.setdefault("spec", {}))
@@ -123,7 +126,8 @@ def strategies(spec: Object) -> Iterator[Cause]:
         if rolling is not None:
             yield invalid(path, rolling, "only allowed for updateStrategy 'RollingUpdate'")
     elif kind != "RollingUpdate":
-        yield invalid("spec.updateStrategy", strategy, "must be 'RollingUpdate' or 'OnDelete'")
+        shown = {"Type": kind, "RollingUpdate": None if rolling is None else shown_rolling(rolling)}
+        yield invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
     elif rolling is not None:
         yield from non_negative(f"{path}.partition", rolling.get("partition"))
         unavailable = rolling.get("maxUnavailable")
@@ -140,18 +144,26 @@ def strategies(spec: Object) -> Iterator[Cause]:
             yield not_supported(f"spec.persistentVolumeClaimRetentionPolicy.{key}", found, RETENTIONS)
 
 
+def shown_rolling(rolling: Object) -> Object:
+    return {"Partition": rolling.get("partition") or 0, "MaxUnavailable": rolling.get("maxUnavailable")}
+
+
 def selector_and_labels(spec: Object) -> Iterator[Cause]:
     selector, template = spec.get("selector"), spec.get("template")
+    wrong: list[Cause] = []
     if selector is None:
         yield required("spec.selector")
     else:
-        yield from label_selector("spec.selector", selector)
+        wrong = list(label_selector("spec.selector", selector))
+        yield from wrong
         if not mapping(selector, "matchLabels") and not selector.get("matchExpressions"):
             yield invalid("spec.selector", selector, "empty selector is invalid for statefulset")
     metadata = mapping(template, "metadata")
     labels, noted = mapping(metadata, "labels"), mapping(metadata, "annotations")
-    if selector and not selects(selector, labels):
-        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    if wrong:
+        yield invalid("spec.selector", shown_selector(selector), "")
+        return
+    yield from fits(selector, template)
     yield from (Cause(*cause) for cause in validate_labels(labels, "spec.template.labels"))
     yield from (Cause(*cause) for cause in validate_annotations(noted, "spec.template.annotations"))
     yield from noted_meanings(noted, mapping(template, "spec"), "spec.template.annotations")
@@ -168,9 +180,20 @@ def templates(spec: Object) -> Iterator[Cause]:
     claims = items(spec, "volumeClaimTemplates")
     names = [text(claim, "metadata", "name") for claim in claims]
     yield from label("spec.serviceName", spec.get("serviceName"), needed=False)
-    yield from pod_spec(mapping(spec, "template", "spec"), "spec.template.spec", names)
+    if not list(label_selector("spec.selector", spec.get("selector"))):
+        template = mapping(spec, "template") | {"spec": with_claims(mapping(spec, "template", "spec"), names)}
+        yield from pod_template(template, "spec.template")
     for index, claim in enumerate(claims):
         yield from claim_spec(mapping(claim, "spec"), f"spec.volumeClaimTemplates[{index}].spec")
+
+
+def with_claims(spec: Object, names: list[str]) -> Object:
+    """The spec that pods will have: volumes of the claims, which take the place of others of their names; hostname and
+    subdomain are the controller's own."""
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in dict.fromkeys(names)]
+    volumes += [volume for volume in items(spec, "volumes") if volume.get("name") not in names]
+    rest = {key: value for key, value in spec.items() if key not in ("hostname", "subdomain", "volumes")}
+    return rest | ({"volumes": volumes} if volumes else {})
 
 
 def warnings(new: Object, old: Object | None) -> Iterator[str]:

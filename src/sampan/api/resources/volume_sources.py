@@ -21,6 +21,8 @@ from sampan.schema.names import dns1123_subdomain
 from sampan.schema.objects import Object
 
 MORE_THAN_ONE = "may not specify more than 1 volume type"
+SHOWN = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
+"""Sources that Kubernetes calls by another name where they are one too many."""
 HOST_PATH_TYPES = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
 )  # fmt: skip
@@ -308,7 +310,7 @@ def one_source(
     if len(given) > 1:
         given = [key for key in table if key in given]
         for extra in given[1:]:
-            yield forbidden(f"{field}.{extra}", MORE_THAN_ONE)
+            yield forbidden(f"{field}.{SHOWN.get(extra, extra)}", MORE_THAN_ONE)
     source, (needed, check, shown) = holder[given[0]], table[given[0]]
     path = f"{field}.{shown or given[0]}"
     for key in needed:

@@ -10,8 +10,8 @@ from sampan.api.resource import Cause
 from sampan.api.resources.checking import immutable, label_selector, non_negative, selects
 from sampan.api.resources.pod_validation import pod_template
 from sampan.api.resources.pod_warnings import template_warnings
-from sampan.api.resources.reading import dig, mapping
-from sampan.schema.causes import forbidden, invalid, not_supported, required
+from sampan.api.resources.reading import dig, items, mapping
+from sampan.schema.causes import NO_MAP, forbidden, invalid, not_supported, required
 from sampan.schema.names import dns1123_label
 from sampan.schema.objects import Object
 
@@ -42,22 +42,51 @@ def selector_and_template(
     selector is refused, which every kind says in its own way."""
     spec = mapping(new, "spec")
     selector, template = spec.get("selector"), spec.get("template")
+    wrong: list[Cause] = []
     if selector is None:
-        yield required("spec.selector")
+        if kind != "DaemonSet":
+            yield required("spec.selector")
     else:
-        yield from label_selector("spec.selector", selector)
+        wrong = list(label_selector("spec.selector", selector))
+        yield from wrong
         if not mapping(selector, "matchLabels") and not selector.get("matchExpressions"):
             yield invalid("spec.selector", selector, empty)
-    if template is None:
-        yield required("spec.template")
+    if wrong and kind != "DaemonSet":
+        yield invalid("spec.selector", shown_selector(selector), "invalid label selector")
     else:
-        labels = mapping(template, "metadata", "labels")
-        if selector and not selects(selector, labels):
-            yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+        if not wrong:
+            yield from fits(selector, template)
         yield from pod_template(template, "spec.template", claims)
-        yield from only_always(template, "spec.template", kind)
+        yield from only_always(mapping(template), "spec.template", kind)
     if old is not None:
         yield from immutable("spec.selector", selector, dig(old, "spec", "selector"))
+
+
+def fits(selector: Any, template: Any) -> Iterator[Cause]:
+    """The well-formed selector matches the labels of a template; a missing one matches nothing."""
+    labels = dig(template, "metadata", "labels")
+    if selector is None or not selects(selector, labels or {}):
+        shown = NO_MAP if labels is None else labels
+        yield invalid("spec.template.metadata.labels", shown, "`selector` does not match template `labels`")
+
+
+def shown_selector(selector: Object) -> Object:
+    """A selector as its Go struct is written: keys in order, what is empty left out, key and operator always there."""
+    labels = mapping(selector, "matchLabels")
+    expressions = [
+        {"key": one.get("key") or "", "operator": one.get("operator") or ""}
+        | ({"values": one["values"]} if one.get("values") else {})
+        for one in items(selector, "matchExpressions")
+    ]
+    parts = {"matchLabels": dict(sorted(labels.items())), "matchExpressions": expressions}
+    return {key: part for key, part in parts.items() if part}
+
+
+def shown_strategy(strategy: Object, *counts: str) -> Object:
+    """A strategy of updates as its internal Go struct is written."""
+    rolling = strategy.get("rollingUpdate")
+    shown = {f"{key[0].upper()}{key[1:]}": mapping(rolling).get(key, 0) for key in counts}
+    return {"Type": strategy.get("type") or "", "RollingUpdate": None if rolling is None else shown}
 
 
 def empty_status(new: Object, old: Object | None) -> None:

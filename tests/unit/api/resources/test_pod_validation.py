@@ -261,7 +261,8 @@ RESOURCES = [
         "spec.resourceClaims",
         [{"name": "gpu"}],
         "spec.resourceClaims[0]",
-        'Invalid value: {"name":"gpu"}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`',
+        'Invalid value: {"Name":"gpu","ResourceClaimName":null,"ResourceClaimTemplateName":null}: must specify one '
+        "of: `resourceClaimName`, `resourceClaimTemplateName`",
     ),
 ]
 SECURITY = [

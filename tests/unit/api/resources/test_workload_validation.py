@@ -50,11 +50,23 @@ def test_good_ones_have_no_complaint(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_selector_and_template(kind: str) -> None:
     resource = apps(kind)
-    assert causes(resource, changed(WORK, "spec.selector", None)) == {"spec.selector": "Required value"}
+    mismatch = 'Invalid value: {"app":"web"}: `selector` does not match template `labels`'
+    missing = {"spec.template.metadata.labels": mismatch}
+    if kind != "DaemonSet":
+        missing["spec.selector"] = "Required value"
+    assert causes(resource, changed(WORK, "spec.selector", None)) == missing
     other = changed(WORK, "spec.selector.matchLabels", {"a": "b"})
-    assert causes(resource, other)["spec.template.metadata.labels"] == (
-        'Invalid value: {"app":"web"}: `selector` does not match template `labels`'
-    )
+    assert causes(resource, other)["spec.template.metadata.labels"] == mismatch
+    wrong = changed(WORK, "spec.selector.matchExpressions", [{"key": "app"}])
+    found = causes(resource, wrong)
+    assert found["spec.selector.matchExpressions[0].operator"] == 'Invalid value: "": not a valid selector operator'
+    assert "spec.template.metadata.labels" not in found
+    bare = {key: value for key, value in WORK["spec"].items() if key != "template"} | {
+        "template": {"metadata": WORK["spec"]["template"]["metadata"]}
+    }
+    empty = {**WORK, "spec": bare}
+    resource.default(empty)
+    assert causes(resource, empty) == {"spec.template.spec.containers": "Required value"}
     once = changed(WORK, "spec.template.spec.restartPolicy", "Never")
     assert causes(resource, once) == {f"{T}.restartPolicy": 'Unsupported value: "Never": supported values: "Always"'}
     unnamed = changed(WORK, "spec.template.spec.containers.0.name", None)
@@ -100,8 +112,8 @@ def test_old_versions_do_not_look_into_the_pods_of_a_stateful_set() -> None:
         ("Deployment", "spec.progressDeadlineSeconds", 0, "spec.progressDeadlineSeconds",
          "Invalid value: 0: must be greater than minReadySeconds"),
         ("ReplicaSet", "spec.replicas", -1, "spec.replicas", "Invalid value: -1: must be greater than or equal to 0"),
-        ("DaemonSet", "spec.updateStrategy", {"type": "Never"}, "spec.updateStrategy.type",
-         'Unsupported value: "Never": supported values: "RollingUpdate", "OnDelete"'),
+        ("DaemonSet", "spec.updateStrategy", {"type": "Never"}, "spec.updateStrategy",
+         'Unsupported value: {"Type":"Never","RollingUpdate":null}: supported values: "RollingUpdate", "OnDelete"'),
         ("DaemonSet", "spec.updateStrategy", {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}},
          "spec.updateStrategy.rollingUpdate.maxSurge",
          "Invalid value: 1: may not be set when maxUnavailable is non-zero"),
