@@ -26,7 +26,7 @@ MATCH_POLICIES = ("Equivalent", "Exact")
 REINVOCATION = ("IfNeeded", "Never")
 PATCH_TYPES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 MUTATED = ("*", "CONNECT", "CREATE", "UPDATE")
-NOT_FOUND = ("Allow", "Deny")
+NOT_FOUND = ("Deny", "Allow")
 MAX_ANNOTATIONS = 20
 MAX_VALUE_EXPRESSION = 5 * 1024
 RESERVED = frozenset(
@@ -49,7 +49,7 @@ def default_policy(policy: Object) -> None:
 def default_binding(binding: Object) -> None:
     default_match(dig(binding, "spec", "matchResources"))
     reference = dig(binding, "spec", "paramRef")
-    if isinstance(reference, dict):
+    if str(binding.get("apiVersion")).endswith("/v1alpha1") and isinstance(reference, dict):
         reference.setdefault("parameterNotFoundAction", "Deny")
 
 
@@ -239,7 +239,7 @@ def check_reference(path: str, reference: Object) -> Iterator[Cause]:
             yield forbidden(f"{path}.selector", "name and selector are mutually exclusive")
     if not name and selector is None:
         yield required(path, "one of name or selector must be specified")
-    yield from one_of(f"{path}.parameterNotFoundAction", reference.get("parameterNotFoundAction"), NOT_FOUND)
+    yield from needed_one_of(f"{path}.parameterNotFoundAction", reference.get("parameterNotFoundAction"), NOT_FOUND)
 
 
 def check_actions(path: str, actions: list[str]) -> Iterator[Cause]:

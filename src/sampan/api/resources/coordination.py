@@ -47,12 +47,20 @@ def validate_lease(new: Object, old: Object | None) -> Iterator[Cause]:
         yield forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 
 
+def prepare_lease(new: Object, old: Object | None) -> None:
+    """Coordinated election is off (KEP-4355): what belongs to it is dropped from who did not have it."""
+    for key in ("strategy", "preferredHolder"):
+        if dig(old, "spec", key) is None:
+            mapping(new, "spec").pop(key, None)
+
+
 LEASE = Resource(
     group=GROUP,
     version="v1",
     kind="Lease",
     plural="leases",
     generation=False,
+    prepare=prepare_lease,
     validate=collect(validate_lease),
     columns=(NAME, Column("Holder", field("spec", "holderIdentity", missing="")), AGE),
 )

@@ -18,7 +18,8 @@ from sampan.api.resources.checking import collect, csi_driver_name, immutable, s
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.device_requests import claim_spec, claim_status, configuration, listed, selectors
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import invalid
+from sampan.schema.causes import forbidden, invalid
+from sampan.schema.names import validate_annotations, validate_labels
 from sampan.schema.objects import Object
 
 GROUP = "resource.k8s.io"
@@ -151,9 +152,19 @@ def validate_claim_status(new: Object, old: Object | None) -> Iterator[Cause]:
 
 def validate_template(new: Object, old: Object | None) -> Iterator[Cause]:
     if old is None:
+        yield from template_metadata(mapping(new, "spec", "metadata"), "spec.metadata")
         yield from claim_spec(mapping(new, "spec", "spec"), "spec.spec")
     else:
         yield from immutable("spec", mapping(new, "spec"), mapping(old, "spec"))
+
+
+def template_metadata(given: Object, path: str) -> Iterator[Cause]:
+    """Templates have labels and annotations only (``ValidateTemplateObjectMeta``)."""
+    yield from (Cause(*cause) for cause in validate_annotations(mapping(given, "annotations"), f"{path}.annotations"))
+    yield from (Cause(*cause) for cause in validate_labels(mapping(given, "labels"), f"{path}.labels"))
+    for key, value in given.items():
+        if value and key not in ("annotations", "labels"):
+            yield forbidden(f"{path}.{'uID' if key == 'uid' else key}", "cannot be set")
 
 
 def claim_state(claim: Object) -> str:

@@ -12,7 +12,7 @@ from sampan.api.resources.checking import collect, immutable, subdomain
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import forbidden, invalid, not_supported, required
-from sampan.schema.names import dns1035_label
+from sampan.schema.names import dns1035_label, dns1123_subdomain
 from sampan.schema.objects import Object
 
 
@@ -27,8 +27,12 @@ def drop_status(new: Object, old: Object | None) -> None:
 def validate_migration(new: Object, old: Object | None) -> Iterator[Cause]:
     resource = mapping(new, "spec", "resource")
     if not resource.get("resource"):
-        yield required("spec.resource.resource", "resource is required")
-    yield from subdomain("spec.resource.group", resource.get("group"), needed=False)
+        yield required("spec.resource.resource", "resource is required to be set")
+    elif messages := dns1035_label(text(resource, "resource")):
+        yield invalid("spec.resource.resource", text(resource, "resource"), ",".join(messages))
+    group = text(resource, "group")
+    if group and (messages := dns1123_subdomain(group)):
+        yield invalid("spec.resource.group", group, ",".join(messages))
     if "version" in resource or str(new.get("apiVersion")).endswith("/v1alpha1"):
         for message in dns1035_label(text(resource, "version")):
             yield invalid("spec.resource.version", text(resource, "version"), message)
@@ -61,6 +65,13 @@ def validate_migration_status(new: Object, old: Object | None) -> Iterator[Cause
         yield forbidden("status.resourceVersion", "field is immutable once set")
 
 
+def default_migration(new: Object) -> None:
+    """A group is always written, as ``metav1.GroupResource`` has it."""
+    resource = mapping(new, "spec", "resource")
+    if resource:
+        resource.setdefault("group", "")
+
+
 def migration(version: str) -> Resource:
     return Resource(
         group="storagemigration.k8s.io",
@@ -70,6 +81,7 @@ def migration(version: str) -> Resource:
         namespaced=False,
         status=True,
         generation=False,
+        default=None if version == "v1alpha1" else default_migration,
         prepare=drop_status,
         validate=collect(validate_migration),
         validates={"status": collect(validate_migration_status)},

@@ -8,19 +8,18 @@ from typing import Any
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, immutable, label, one_of
 from sampan.api.resources.columns import AGE, NAME
+from sampan.api.resources.quantities import requirements
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.causes import duplicate, invalid
 from sampan.schema.names import label_value, qualified_name
 from sampan.schema.objects import Object
-from sampan.schema.quantity import QuantityError, parse
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-OVERHEAD = ("cpu", "memory", "ephemeral-storage")
 
 
 def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from label("handler", new.get("handler"))
-    yield from amounts("overhead.podFixed", mapping(new, "overhead", "podFixed"))
+    yield from requirements({"limits": mapping(new, "overhead", "podFixed")}, "overhead")
     scheduling = new.get("scheduling")
     if scheduling is not None:
         for key, value in mapping(scheduling, "nodeSelector").items():
@@ -31,18 +30,6 @@ def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
         yield from tolerations("scheduling.tolerations", items(scheduling, "tolerations"))
     if old is not None:
         yield from immutable("handler", new.get("handler"), old.get("handler"))
-
-
-def amounts(path: str, resources: Object) -> Iterator[Cause]:
-    for name, amount in resources.items():
-        at = f"{path}[{name}]"
-        if "/" not in name and name not in OVERHEAD and not name.startswith("hugepages-"):
-            yield invalid(at, name, "must be a standard resource type or fully qualified")
-        try:
-            if parse(amount).nano < 0:
-                yield invalid(at, str(amount), "must be greater than or equal to 0")
-        except QuantityError as error:
-            yield invalid(at, str(amount), str(error))
 
 
 def tolerations(path: str, given: list[Any]) -> Iterator[Cause]:

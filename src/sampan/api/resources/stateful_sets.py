@@ -160,7 +160,7 @@ def selector_and_labels(spec: Object) -> Iterator[Cause]:
             yield invalid("spec.selector", selector, "empty selector is invalid for statefulset")
     metadata = mapping(template, "metadata")
     labels, noted = mapping(metadata, "labels"), mapping(metadata, "annotations")
-    if wrong:
+    if selector is not None and wrong:
         yield invalid("spec.selector", shown_selector(selector), "")
         return
     yield from fits(selector, template)

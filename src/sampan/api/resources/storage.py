@@ -13,6 +13,7 @@ from sampan.api.resources.checking import (
     label_selector,
     non_negative,
     one_of,
+    qualified,
     subdomain,
 )
 from sampan.api.resources.columns import AGE, NAME, field, truth
@@ -149,7 +150,13 @@ def validate_driver(new: Object, old: Object | None) -> Iterator[Cause]:
         elif seconds is not None and seconds > 1 << 32:
             yield invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
     for mode in items(spec, "volumeLifecycleModes"):
-        yield from one_of("spec.volumeLifecycleModes", mode, ("Ephemeral", "Persistent"))
+        yield from one_of("spec.volumeLifecycleModes", mode, ("Persistent", "Ephemeral"))
+    if spec.get("serviceAccountTokenInSecrets") is not None and not audiences:
+        why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+        yield invalid("spec.serviceAccountTokenInSecrets", spec["serviceAccountTokenInSecrets"], why)
+    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+    if period is not None and period < 10:
+        yield invalid("spec.nodeAllocatableUpdatePeriodSeconds", period, "must be greater than or equal to 10 seconds")
     if old is not None:
         for key, name in (("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")):
             yield from immutable(f"spec.{name}", spec.get(key), dig(old, "spec", key))
@@ -306,7 +313,8 @@ VOLUME_ATTACHMENT = Resource(
 
 
 def validate_attributes(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from csi_driver_name("driverName", text(new, "driverName"))
+    driver = text(new, "driverName")
+    yield from qualified("driverName", driver.lower()) if driver else [required("driverName")]
     yield from parameters("parameters", mapping(new, "parameters"), needed=True)
     if old is not None:
         for key in ("driverName", "parameters"):

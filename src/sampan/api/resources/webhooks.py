@@ -94,8 +94,10 @@ def check_name(path: str, name: str) -> Iterator[Cause]:
     if not name:
         yield required(path)
         return
-    yield from (invalid(path, name, message) for message in dns1123_subdomain(name))
-    if name.count(".") < 2:
+    messages = dns1123_subdomain(name)
+    if messages:
+        yield invalid(path, name, ",".join(messages))
+    elif name.count(".") < 2:
         yield invalid(path, name, "should be a domain with at least three segments separated by dots")
 
 

@@ -51,7 +51,7 @@ def selector_and_template(
         yield from wrong
         if not mapping(selector, "matchLabels") and not selector.get("matchExpressions"):
             yield invalid("spec.selector", selector, empty)
-    if wrong and kind != "DaemonSet":
+    if selector is not None and wrong and kind != "DaemonSet":
         yield invalid("spec.selector", shown_selector(selector), "invalid label selector")
     else:
         if not wrong:

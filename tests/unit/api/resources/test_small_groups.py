@@ -272,7 +272,7 @@ BAD = [
     (
         "StorageVersionMigration",
         {"spec": {"resource": {"group": "a"}}},
-        "spec.resource.resource: Required value: resource is required",
+        "spec.resource.resource: Required value: resource is required to be set",
     ),
 ]
 

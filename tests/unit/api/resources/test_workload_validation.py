@@ -64,9 +64,9 @@ def test_selector_and_template(kind: str) -> None:
     bare = {key: value for key, value in WORK["spec"].items() if key != "template"} | {
         "template": {"metadata": WORK["spec"]["template"]["metadata"]}
     }
-    empty = {**WORK, "spec": bare}
-    resource.default(empty)
-    assert causes(resource, empty) == {"spec.template.spec.containers": "Required value"}
+    idle = {**WORK, "spec": bare}
+    resource.default(idle)
+    assert causes(resource, idle) == {"spec.template.spec.containers": "Required value"}
     once = changed(WORK, "spec.template.spec.restartPolicy", "Never")
     assert causes(resource, once) == {f"{T}.restartPolicy": 'Unsupported value: "Never": supported values: "Always"'}
     unnamed = changed(WORK, "spec.template.spec.containers.0.name", None)
