@@ -1,4 +1,4 @@
-"""What of a Lease belongs to coordinated election (KEP-4355) is dropped: its feature gate is off, and cannot be switched on."""
+"""What of a Lease belongs to coordinated election (KEP-4355) is dropped: its feature gate is off, and stays off."""
 
 from __future__ import annotations
 
