@@ -40,5 +40,7 @@ class GatewayConfig:
         return self.replica.address if self.replica is not None else self.node_ip
 
     def make_folders(self) -> None:
-        for folder in (self.run_dir, self.state_dir / "plugins", self.log_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+        # sockets that private keys go over, settings of plugins: for nobody else's eyes
+        for folder in (self.run_dir, self.state_dir / "plugins"):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.log_dir.mkdir(parents=True, exist_ok=True)
