@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,21 +50,36 @@ class Found:
     """Files that could not be read whole: what was in them before stays."""
 
 
-def read(directory: Path) -> Found:
-    """Return the objects of a directory. What cannot be read is among the problems. Raises ``OSError`` where there is no
-    such directory."""
-    os.scandir(directory).close()
-    found = Found()
-    for path in sorted(paths(directory)):
-        name = str(path.relative_to(directory))
-        try:
-            for obj in documents(path.read_text()):
-                take(found, name, path, obj)
-        except (YAMLError, ValueError, OSError) as error:
-            text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            found.problems.append(Problem(name, text))
-            found.broken.add(name)
-    return found
+class Reader:
+    """Reads a directory again and again: of a file whose text is the same, the objects are those of before."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._known: dict[Path, tuple[bytes, list[Object]]] = {}
+        """Files that could be read whole → digest of the text, objects."""
+
+    def read(self) -> Found:
+        """Return the objects of the directory. What cannot be read is among the problems. Raises ``OSError`` where there is
+        no such directory."""
+        os.scandir(self.directory).close()
+        found = Found()
+        known, self._known = self._known, {}
+        for path in sorted(paths(self.directory)):
+            name = str(path.relative_to(self.directory))
+            try:
+                text = path.read_text()
+                digest = sha256(text.encode()).digest()
+                before, objects = known.get(path, (b"", []))
+                taken: list[Object] = []
+                for obj in objects if before == digest else documents(text):
+                    taken.append(obj)
+                    take(found, name, path, obj)
+                self._known[path] = digest, taken
+            except (YAMLError, ValueError, OSError) as error:
+                why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                found.problems.append(Problem(name, why))
+                found.broken.add(name)
+        return found
 
 
 def paths(directory: Path) -> Iterator[Path]:

@@ -20,7 +20,7 @@ from sampan.api.local import LocalClient
 from sampan.api.request import User
 from sampan.gateway.agent import Agent
 from sampan.gateway.alone.complaints import complaints
-from sampan.gateway.alone.files import Problem, folders, read
+from sampan.gateway.alone.files import Problem, Reader, folders
 from sampan.gateway.alone.loading import Loader
 from sampan.gateway.alone.memory import api_in_memory
 from sampan.gateway.configuration import GatewayConfig
@@ -58,9 +58,10 @@ async def run(config: AloneConfig, ready: Callable[[list[Problem]], None]) -> No
     """Serve what the directory says, and what it says later, until cancelled. ``ready`` is called with what is wrong at the
     beginning when Envoy has been told. Raises ``OSError`` where there is no such directory."""
     async with gateway(config, envoy=True) as (agent, loader):
-        problems = await loader.load(read(config.directory))
+        reader = Reader(config.directory)
+        problems = await loader.load(reader.read())
         tell(problems)
-        agent.group.create_task(follow(config.directory, loader, problems), name="files")
+        agent.group.create_task(follow(reader, loader, problems), name="files")
         for kind in STATUSES:
             agent.informers[RESOURCES[kind]].add_handler(teller(loader, kind))
         agent.telling.on_problem = lambda obj, text: logger.warning("%s", Problem(where_of(loader, obj), text))
@@ -72,7 +73,7 @@ async def check(config: AloneConfig) -> list[Problem]:
     """Return what is wrong with a directory: what cannot be read, and what would not be served. Nothing is started but what
     tries the plugins."""
     async with gateway(config, envoy=False) as (agent, loader):
-        problems = await loader.load(read(config.directory))
+        problems = await loader.load(Reader(config.directory).read())
         agent.telling.on_problem = lambda obj, text: problems.append(Problem(where_of(loader, obj), text))
         await agent.run(lambda: None)
         await agent.settled()
@@ -115,13 +116,13 @@ async def gateway(config: AloneConfig, *, envoy: bool) -> AsyncIterator[tuple[Ag
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def follow(directory: Path, loader: Loader, told: list[Problem]) -> None:
+async def follow(reader: Reader, loader: Loader, told: list[Problem]) -> None:
     """Load the directory again whenever something in it has changed, and say what is newly wrong."""
     while True:
         async with contextlib.AsyncExitStack() as stack:
-            watched = [folder for folder in folders(directory) if not folder.name.startswith(".")]
+            watched = [folder for folder in folders(reader.directory) if not folder.name.startswith(".")]
             events = [await stack.enter_async_context(changes_of(folder)) for folder in watched]
-            problems = await loader.load(read(directory))  # also what changed before it was watched
+            problems = await loader.load(reader.read())  # also what changed before it was watched
             tell([problem for problem in problems if problem not in told])
             told = problems
             waits = [asyncio.ensure_future(event.wait()) for event in events]
