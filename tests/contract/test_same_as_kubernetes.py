@@ -46,10 +46,7 @@ OURS = {
 YET = {
     "nodes": "fields that were taken back (configSource) and those of alpha features are kept",
     "csinodes": "the same: storageHealth",
-    "leases": "the strategy of coordinated election is kept without its feature gate",
     "resourceslices": "v1beta1 has no empty `basic`",
-    "storageclasses": "Kubernetes finds an empty topology term twice where there is one",
-    "storageversionmigrations": "an empty group is left out",
 }
 """What is not the same yet."""
 

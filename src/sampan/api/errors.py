@@ -98,6 +98,7 @@ def forbidden(resource: Resource, name: str, why: str) -> StatusError:
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusError:
     """422 with one cause a field, as Kubernetes words it (``Pod "x" is invalid: spec.containers: Required value``)."""
+    causes = tuple(dict.fromkeys(causes))  # the same is said once
     lines = [f"{cause.field}: {cause.message}" for cause in causes]
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind

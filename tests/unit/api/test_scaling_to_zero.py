@@ -40,6 +40,11 @@ async def test_the_gate(throwaway_pki: Path, version: str, gate: str, on: bool) 
             assert made["metadata"].get("generation") == (1 if version == "1.37" else None)
             with pytest.raises(ApiError, match="must specify at least one Object or External metric"):
                 await client.create(AUTOSCALERS, autoscaler("cpu", CPU))
+            if version == "1.37":
+                groupless = autoscaler("groupless", EXTERNAL)
+                groupless["spec"]["scaleTargetRef"].pop("apiVersion")
+                with pytest.raises(ApiError, match="apiVersion must specify API group"):
+                    await client.create(AUTOSCALERS, groupless)
         else:
             with pytest.raises(
                 ApiError, match=r"spec\.minReplicas: Invalid value: 0: must be greater than or equal to 1"

@@ -19,7 +19,7 @@ from sampan.schema.causes import duplicate, forbidden, invalid, required
 from sampan.schema.names import dns1035_label, dns1123_subdomain, path_segment, qualified_name
 from sampan.schema.objects import Object, split_api_version
 
-REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 ACTIONS = ("Audit", "Deny", "Warn")
 FAILURE_POLICIES = ("Fail", "Ignore")
 MATCH_POLICIES = ("Equivalent", "Exact")

@@ -8,7 +8,7 @@ from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, label_selector, one_of, subdomain
 from sampan.api.resources.columns import AGE, NAME, WIDE
 from sampan.api.resources.reading import items, mapping, text
-from sampan.schema.causes import invalid, not_supported, required
+from sampan.schema.causes import NO_MAP, invalid, not_supported, required
 from sampan.schema.names import path_segment
 from sampan.schema.objects import Object
 
@@ -16,7 +16,7 @@ GROUP = "rbac.authorization.k8s.io"
 
 
 def default_binding(binding: Object) -> None:
-    reference = binding.get("roleRef")
+    reference = binding.setdefault("roleRef", {})
     if isinstance(reference, dict) and not reference.get("apiGroup"):
         reference["apiGroup"] = GROUP
     for subject in items(binding, "subjects"):
@@ -32,7 +32,7 @@ def rules(role: Object, path: str, namespaced: bool) -> Iterator[Cause]:
     for index, rule in enumerate(items(role, "rules")):
         field = f"{path}[{index}]"
         if not items(rule, "verbs"):
-            yield required(f"{field}.verbs", "verbs must contain at least one value")
+            yield required(f"{field}.verbs")
         if items(rule, "nonResourceURLs"):
             if namespaced:
                 message = "namespaced rules cannot apply to non-resource URLs"
@@ -60,7 +60,11 @@ def validate_cluster_role(new: Object, old: Object | None) -> Iterator[Cause]:
             "at least one clusterRoleSelector required if aggregationRule is non-nil",
         )
     for index, selector in enumerate(items(aggregation, "clusterRoleSelectors")):
-        yield from label_selector(f"aggregationRule.clusterRoleSelectors[{index}]", selector)
+        path = f"aggregationRule.clusterRoleSelectors[{index}]"
+        wrong = list(label_selector(path, selector))
+        yield from wrong
+        if wrong:
+            yield invalid(path, NO_MAP, "invalid label selector.")
 
 
 def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -137,6 +141,7 @@ def rbac(kind: str, plural: str, *, namespaced: bool) -> Resource:
         name_is="path",
         default=default_binding if binding else default_role,
         validate=collect(check),
+        trusts_definition=False,
         columns=BINDING_COLUMNS if binding else ROLE_COLUMNS,
     )
 

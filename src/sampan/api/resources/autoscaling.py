@@ -61,6 +61,8 @@ def to_zero(resource: Resource) -> Resource:
 
     def lenient(new: Object, old: Object | None) -> Iterator[Cause]:
         yield from autoscaler_spec(mapping(as_v2(new), "spec"), 0)
+        if resource.generation:  # 1.37, as ``by_version`` says
+            yield from scaled_version(new, old)
 
     return replace(resource, validate=collect(lenient))
 

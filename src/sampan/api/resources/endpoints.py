@@ -45,12 +45,10 @@ def validate_endpoints(new: Object, old: Object | None) -> Iterator[Cause]:
 
 def endpoint_address(address: Object, path: str) -> Iterator[Cause]:
     text = address.get("ip") or ""
-    wrong = list(ip(f"{path}.ip", text))
-    yield from wrong
+    yield from ip(f"{path}.ip", text)
     yield from label(f"{path}.hostname", address.get("hostname"), needed=False)
     yield from subdomain(f"{path}.nodeName", address.get("nodeName"), needed=False)
-    if not wrong:
-        yield from non_special(f"{path}.ip", text)
+    yield from non_special(f"{path}.ip", text)
 
 
 def endpoint_port(port: Object, path: str, *, named: bool) -> Iterator[Cause]:

@@ -56,6 +56,7 @@ ADMISSION = (
         status=True,
         default=default_policy,
         validate=collect(validate_policy),
+        trusts_definition=False,
         columns=policy_columns("validations"),
     ),
     registration(
@@ -63,6 +64,7 @@ ADMISSION = (
         "validatingadmissionpolicybindings",
         default=default_binding,
         validate=collect(validate_binding),
+        trusts_definition=False,
         columns=BINDING_COLUMNS,
     ),
     registration(
@@ -70,6 +72,7 @@ ADMISSION = (
         "mutatingadmissionpolicies",
         default=default_policy,
         validate=collect(validate_policy),
+        trusts_definition=False,
         columns=policy_columns("mutations"),
     ),
     registration(
@@ -77,6 +80,7 @@ ADMISSION = (
         "mutatingadmissionpolicybindings",
         default=default_binding,
         validate=collect(validate_binding),
+        trusts_definition=False,
         columns=BINDING_COLUMNS,
     ),
 )

@@ -11,7 +11,7 @@ from sampan.api.resources.checking import collect, named, one_of, port_name_mess
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.reading import items, mapping
 from sampan.api.resources.service_validation import ingress_hostname
-from sampan.schema.causes import invalid, required
+from sampan.schema.causes import NO_MAP, invalid, required
 from sampan.schema.names import (
     SUBDOMAIN,
     dns1035_label,
@@ -46,7 +46,11 @@ def validate_ingress(new: Object, old: Object | None) -> Iterator[Cause]:
     spec = mapping(new, "spec")
     rules, backend = items(spec, "rules"), spec.get("defaultBackend")
     if not rules and backend is None:
-        yield invalid("spec", rules, "either `defaultBackend` or `rules` must be specified")
+        yield invalid(
+            "spec",
+            NO_MAP if spec.get("rules") is None else rules,
+            "either `defaultBackend` or `rules` must be specified",
+        )
     if backend is not None:
         yield from ingress_backend(backend, "spec.defaultBackend")
     for index, rule in enumerate(rules):

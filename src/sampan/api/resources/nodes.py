@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from sampan.api.resource import Cause, Column, Resource
@@ -11,7 +12,7 @@ from sampan.api.resources.columns import AGE, NAME, WIDE, field
 from sampan.api.resources.quantities import quantity
 from sampan.api.resources.reading import dig, items, joined, mapping
 from sampan.api.resources.scheduling_validation import taints
-from sampan.schema.causes import duplicate, forbidden
+from sampan.schema.causes import duplicate, forbidden, invalid, quoted
 from sampan.schema.objects import Object
 
 ROLE_PREFIX = "node-role.kubernetes.io/"
@@ -65,12 +66,20 @@ def prepare_node(new: Object, old: Object | None) -> None:
         spec["podCIDR"] = listed[0]
 
 
+FEATURE = re.compile(r"[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*", re.ASCII)
+FEATURE_MESSAGE = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+    "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
+
+
 def validate_node(new: Object, old: Object | None) -> Iterator[Cause]:
     if old is not None:
         yield from node_changes(new, old)
         return
     yield from taints(items(new, "spec", "taints"), "metadata.taints")
     yield from node_amounts(new)
+    yield from declared_features(items(new, "status", "declaredFeatures"), "status.declaredFeatures")
     listed = items(new, "spec", "podCIDRs")
     for index, value in enumerate(listed):
         yield from cidr(f"spec.podCIDRs[{index}]", value)
@@ -78,6 +87,20 @@ def validate_node(new: Object, old: Object | None) -> Iterator[Cause]:
     for index, value in enumerate(listed):
         if value in listed[:index]:
             yield duplicate(f"spec.podCIDRs[{index}]", value)
+
+
+def declared_features(listed: list[str], path: str) -> Iterator[Cause]:
+    """Names of features, sorted (KEP-5328)."""
+    for index, name in enumerate(listed):
+        at = f"{path}[{index}]"
+        if len(name) > 253:
+            yield invalid(at, name, f"invalid feature name {quoted(name)}: must be no more than 253 characters")
+        elif not FEATURE.fullmatch(name):
+            yield invalid(at, name, f"invalid feature name {quoted(name)}: {FEATURE_MESSAGE}")
+        if index and listed[index - 1] == name:
+            yield duplicate(at, name)
+        elif index and listed[index - 1] > name:
+            yield invalid(at, name, "list must be sorted alphabetically")
 
 
 def node_amounts(node: Object) -> Iterator[Cause]:

@@ -35,7 +35,7 @@ def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
             yield forbidden("metadata.name", reserved + wrong)
     elif value > HIGHEST_USER_PRIORITY:
         yield forbidden("value", f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}")
-    yield from one_of("preemptionPolicy", new.get("preemptionPolicy"), ("Never", "PreemptLowerPriority"))
+    yield from one_of("preemptionPolicy", new.get("preemptionPolicy"), ("PreemptLowerPriority", "Never"))
     if old is not None:
         if value != (old.get("value") or 0):
             yield forbidden("value", "may not be changed in an update.")

@@ -53,7 +53,7 @@ def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
     if not provisioner:
         yield required("provisioner")
     for message in qualified_name(provisioner.lower()) if provisioner else ():
-        yield invalid("provisioner", provisioner, message)
+        yield invalid("provisioner", provisioner.lower(), message)
     yield from parameters("parameters", mapping(new, "parameters"))
     yield from one_of("reclaimPolicy", new.get("reclaimPolicy"), ("Delete", "Retain"))
     yield from one_of("volumeBindingMode", new.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
@@ -66,7 +66,7 @@ def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
 
 
 def topologies(path: str, terms: list[Any]) -> Iterator[Cause]:
-    seen: list[dict[str, frozenset[str]]] = []
+    seen: list[dict[str, frozenset[str]]] = [{} for _ in terms]  # Kubernetes begins with as many empty ones
     for index, term in enumerate(terms):
         keys: dict[str, frozenset[str]] = {}
         for place, expression in enumerate(items(term, "matchLabelExpressions")):
@@ -82,8 +82,9 @@ def topologies(path: str, terms: list[Any]) -> Iterator[Cause]:
             if key in keys:
                 yield duplicate(f"{at}.key", key)
             keys[key] = frozenset(values)
-        if keys in seen:
-            yield duplicate(f"{path}[{index}].matchLabelExpressions", "")
+        for earlier in seen:
+            if keys == earlier:
+                yield duplicate(f"{path}[{index}].matchLabelExpressions", "")
         seen.append(keys)
 
 
@@ -103,6 +104,7 @@ STORAGE_CLASS = Resource(
     generation=False,
     default=default_class,
     validate=collect(validate_class),
+    trusts_definition=False,
     returns_deleted=True,
     columns=(
         Column("Name", class_name, format="name"),
@@ -208,7 +210,7 @@ def validate_csi_node(new: Object, old: Object | None) -> Iterator[Cause]:
             if key in keys[:place]:
                 yield duplicate(f"{path}.topologyKeys", key)
             for message in qualified_name(key):
-                yield invalid(f"{path}.topologyKeys", key, message)
+                yield invalid(path, key, message)
         known = before.get(name)
         if known is not None and any(known.get(key) != driver.get(key) for key in ("nodeID", "topologyKeys")):
             yield invalid("CSINodeDriver", driver, "field is immutable")

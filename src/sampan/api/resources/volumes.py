@@ -18,7 +18,7 @@ from sampan.api.resources.quantities import positive
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.scheduling_validation import node_selector
 from sampan.api.resources.volume_sources import PERSISTENT_SOURCES, one_source
-from sampan.schema.causes import forbidden, invalid, not_supported, required
+from sampan.schema.causes import NO_MAP, forbidden, invalid, not_supported, required
 from sampan.schema.objects import Object
 
 POLICIES = ("Delete", "Recycle", "Retain")
@@ -79,7 +79,7 @@ def capacity(amounts: Object) -> Iterator[Cause]:
     if not amounts:
         yield required("spec.capacity")
     if set(amounts) != {"storage"}:
-        yield not_supported("spec.capacity", amounts, ("storage",))
+        yield not_supported("spec.capacity", dict(sorted(amounts.items())) or NO_MAP, ("storage",))
     for name, value in amounts.items():
         yield from basic(f"spec.capacity[{name}]", value)
         yield from positive(f"spec.capacity[{name}]", value)

@@ -209,7 +209,7 @@ def test_endpoints() -> None:
         "subsets[0].addresses[0].ip": (
             'Invalid value: "127.0.0.1": may not be in the loopback range (127.0.0.0/8, ::1/128)'
         ),
-        "subsets[0].addresses[1].ip": f'Invalid value: "1.2.3": {IP}',
+        "subsets[0].addresses[1].ip": f'Invalid value: "1.2.3": {IP} | Invalid value: "1.2.3": must be a valid IP address',
         "subsets[0].ports[0].port": "Invalid value: 0: must be between 1 and 65535, inclusive",
         "subsets[1]": "Required value: must specify `addresses` or `notReadyAddresses`",
     }
