@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.eventually import eventually
+
 from .conftest import Kubectl
 
 
@@ -85,9 +87,14 @@ def test_tables_are_those_of_kubernetes(kubectl: Kubectl, namespace: str) -> Non
 def test_describe_shows_the_events_of_a_pod(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "apply", "-f", "-", stdin=deployment("web", 1))
     kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=30s")
-    described = kubectl("-n", namespace, "describe", "pods", "-l", "app=web")
-    assert "Scheduled" in described and "Successfully assigned" in described
-    assert "Scaled up replica set" in kubectl("-n", namespace, "describe", "deployment", "web")
+
+    def told(words: str, *what: str) -> None:
+        eventually(
+            words, lambda: words in kubectl("-n", namespace, "describe", *what)
+        )  # Events come after what they tell of
+
+    told("Successfully assigned", "pods", "-l", "app=web")
+    told("Scaled up replica set", "deployment", "web")
 
 
 def test_server_side_apply_and_its_conflict(kubectl: Kubectl, namespace: str) -> None:
