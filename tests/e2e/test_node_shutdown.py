@@ -65,7 +65,7 @@ def test_pods_end_before_their_node(patient_cluster: Cluster, tmp_path: Path) ->
     (left,) = {"one", "other"} - set(gone)
 
     os.kill(patient_cluster.parts()["supervisor"]["pid"], signal.SIGTERM)
-    eventually("it has stopped", lambda: "stopped" in patient_cluster.sampan("ls").stdout, 40)
+    eventually("it has stopped", patient_cluster.is_stopped, 40)
     assert (ended / "in-order").read_text().split() == [gone[0], left, "vital"]
     patient_cluster.up()
     for name in (left, "vital"):

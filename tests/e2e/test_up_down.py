@@ -84,7 +84,7 @@ def test_what_was_answered_for_is_there_after_kill_9_of_everything(cluster: Clus
     cluster.up("--pods=none")
     cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b")
     cluster.kill()
-    eventually("the cluster is seen to be stopped", lambda: "stopped" in cluster.sampan("ls").stdout)
+    eventually("the cluster is seen to be stopped", cluster.is_stopped)
     assert "is stopped" in cluster.sampan("status", "--name", cluster.name, check=False).stdout
     cluster.up("--pods=none")
     assert cluster.get("configmap", "kept")["data"] == {"a": "b"}
@@ -115,7 +115,7 @@ def test_a_port_in_use_is_said_with_the_way_out(cluster: Cluster) -> None:
 def test_a_stopped_cluster_can_be_moved_to_another_port(cluster: Cluster) -> None:
     cluster.up("--pods=none")
     os.kill(cluster.parts()["supervisor"]["pid"], signal.SIGTERM)
-    eventually("the cluster is stopped", lambda: "stopped" in cluster.sampan("ls").stdout)
+    eventually("the cluster is stopped", cluster.is_stopped)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     assert f"127.0.0.1:{port}" in cluster.up("--pods=none", "--api-port", port)

@@ -67,6 +67,11 @@ class Cluster:
         assert status is not None
         return {row["part"]: row for row in status["parts"]} | {"supervisor": {"pid": status["pid"]}}
 
+    def is_stopped(self) -> bool:
+        """Whether ``sampan ls`` says that this one is stopped, whatever others there are."""
+        rows = [line.split() for line in self.sampan("ls").stdout.splitlines()]
+        return [self.name, "stopped"] in [row[:2] for row in rows]
+
     def kill(self, part: str = "") -> None:
         """SIGKILL a part, or all of them and the supervisor, once it runs: a part that is restarting has no process, for up
         to half a minute when it has died often."""
