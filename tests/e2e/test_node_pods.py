@@ -159,7 +159,8 @@ def test_a_crash_is_told_and_backed_off(space: Space) -> None:
     )
     last = state(space, "crash")["lastState"]["terminated"]
     assert (last["exitCode"], last["reason"], last["message"]) == (7, "Error", "dying\n")
-    assert "Back-off restarting failed container" in space("describe", "pod", "crash")
+    told = "Back-off restarting failed container"
+    eventually("it is told", lambda: told in space("describe", "pod", "crash"))
 
 
 def test_how_pods_end(space: Space) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import sampan
 from sampan.testing.spec import ClusterError
+from tests.e2e.eventually import eventually
 
 APP = {"app": "web"}
 
@@ -47,7 +48,8 @@ def test_failures_are_declared_and_taken_back() -> None:
         cluster.apply(stage("no-image", waiting | event, selector={"matchLabels": APP}, when=phase("Pending")))
         cluster.apply(pod())
         cluster.wait_for("pod/p", "{.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff")
-        assert "Warning Failed: Failed to pull image" in cluster.not_ready()
+        told = "Warning Failed: Failed to pull image"
+        eventually("its Event is there", lambda: told in cluster.not_ready())
         cluster.kubectl("delete", "stage", "no-image")
         assert cluster.wait_for("pod/p")["status"]["podIP"]
 
