@@ -17,6 +17,7 @@ from sampan.logs.log_record import Batch, log_record
 from sampan.logs.outputs.batches import ids_of
 from sampan.logs.outputs.otlp import logs_pb2 as pb
 from sampan.logs.resource import Value
+from sampan.schema.varints import varint
 
 UID = "log.record.uid"
 """Semantic conventions: records with the same are the same one."""
@@ -62,17 +63,6 @@ def resource_logs(resource: dict[str, Value], records: Iterable[bytes]) -> bytes
 
 def field(tag: bytes, content: bytes) -> bytes:
     return tag + varint(len(content)) + content
-
-
-def varint(number: int) -> bytes:
-    if number < 128:
-        return bytes((number,))
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
 
 
 def pair(name: str, value: Value) -> bytes:
