@@ -203,8 +203,8 @@ def service_load_assignment(world: World, ref: ClusterRef) -> dict[str, Any]:
     return load_assignment(ref.name, [lb_endpoint(a, p, protocol) for a, p in service_endpoints(world, ref)])
 
 
-def datagram_cluster(name: str) -> dict[str, Any]:
-    """Return the cluster of a UDPRoute that has several backends: Envoy weighs endpoints there, not clusters."""
+def cluster_of_endpoints(name: str) -> dict[str, Any]:
+    """Return a cluster whose endpoints are told by EDS, and nothing more of it."""
     return {
         "name": name,
         "type": EDS,
@@ -212,6 +212,11 @@ def datagram_cluster(name: str) -> dict[str, Any]:
         "connect_timeout": {"seconds": 2},
         "circuit_breakers": {"thresholds": [thresholds(None)]},
     }
+
+
+def datagram_cluster(name: str) -> dict[str, Any]:
+    """Return the cluster of a UDPRoute that has several backends: Envoy weighs endpoints there, not clusters."""
+    return cluster_of_endpoints(name)
 
 
 def merged_load_assignment(world: World, name: str, shares: Iterable[Share]) -> dict[str, Any]:
@@ -259,14 +264,8 @@ def pipe_cluster(name: str, path: str, *, http2: bool, streams: dict[str, Any] =
 def process_cluster(name: str) -> dict[str, Any]:
     """Return the cluster of a plugin's processes. They come as endpoints: a change of the cluster itself would end the calls
     that are on their way."""
-    return {
-        "name": name,
-        "type": EDS,
-        "eds_cluster_config": {"eds_config": ADS_SOURCE},
-        "connect_timeout": {"seconds": 2},
-        "circuit_breakers": {"thresholds": [thresholds(None)]},
-        "typed_extension_protocol_options": {HTTP_OPTIONS: http2_options(STREAMS_OF_PYTHON)},
-    }
+    options = {HTTP_OPTIONS: http2_options(STREAMS_OF_PYTHON)}
+    return {**cluster_of_endpoints(name), "typed_extension_protocol_options": options}
 
 
 def process_endpoints(name: str, path: str) -> dict[str, Any]:
