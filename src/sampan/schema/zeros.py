@@ -30,9 +30,6 @@ class Presence(NamedTuple):
     written: dict[str, Any]
 
 
-NONE = Presence(frozenset(), {})
-
-
 def presence(definition: str) -> Presence | None:
     """Return what holds for a definition (``io.k8s.api.core.v1.Container``), None where the Go type is not known."""
     parts = definition.split(".")
