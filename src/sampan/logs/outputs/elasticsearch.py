@@ -23,7 +23,7 @@ from sampan.logs.outputs.options import Options
 from sampan.logs.outputs.output import Output, Undelivered
 from sampan.logs.outputs.patterns import Pattern, pattern_of
 from sampan.logs.outputs.per_stream import PerStream
-from sampan.logs.outputs.sending import Verdict, send
+from sampan.logs.outputs.sending import Sender, Verdict
 from sampan.logs.timestamps import written
 
 BATCH_BYTES = 4 << 20
@@ -123,7 +123,7 @@ def index_part(value: str) -> str:
     return WRONG.sub(lambda found: found[0].lower() if found[0].isalpha() else "-", value)
 
 
-class Elasticsearch:
+class Elasticsearch(Sender):
     def __init__(
         self,
         name: str,
@@ -138,13 +138,6 @@ class Elasticsearch:
         self._stream = PerStream(lambda labels: orjson.dumps(some(of_stream(labels)))[1:])
         self._path = f"/_bulk?{ANSWERED}" + (f"&pipeline={quote(pipeline)}" if pipeline else "")
         self._batch_bytes = batch_bytes
-
-    async def open(self, mark: int | None) -> int:
-        return 0
-
-    async def deliver(self, batch: Batch) -> int:
-        await send(batch, self._batch_bytes, self._send)
-        return 0
 
     async def _send(self, part: Batch) -> Verdict:
         headers = {"Content-Type": "application/x-ndjson"}

@@ -13,7 +13,7 @@ from sampan.logs.outputs import http_client
 from sampan.logs.outputs.http_client import HttpClient
 from sampan.logs.outputs.options import Options
 from sampan.logs.outputs.output import Output, json_line, text_line
-from sampan.logs.outputs.sending import TAKEN, Verdict, send
+from sampan.logs.outputs.sending import TAKEN, Sender, Verdict
 
 BATCH_BYTES = 4 << 20
 Encode = Callable[[Batch], bytes]
@@ -38,7 +38,7 @@ FORMATS: dict[str, tuple[str, Encode]] = {
 }
 
 
-class Http:
+class Http(Sender):
     def __init__(
         self,
         name: str,
@@ -49,13 +49,6 @@ class Http:
     ) -> None:
         self.name, self._client, self._method, self._batch_bytes = name, client, method, batch_bytes
         self._content_type, self._encode = FORMATS[format]
-
-    async def open(self, mark: int | None) -> int:
-        return 0
-
-    async def deliver(self, batch: Batch) -> int:
-        await send(batch, self._batch_bytes, self._send)
-        return 0
 
     async def _send(self, part: Batch) -> Verdict:
         body = self._encode(part)

@@ -24,7 +24,7 @@ from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.patterns import Pattern
 from sampan.logs.outputs.per_stream import PerStream
-from sampan.logs.outputs.sending import TAKEN, Verdict, send
+from sampan.logs.outputs.sending import TAKEN, Sender, Verdict
 from sampan.logs.resource import Value
 from sampan.logs.severity import NAMES
 
@@ -47,7 +47,7 @@ LEVELS = tuple(name.rstrip("234").lower() for name in NAMES)
 IGNORED = re.compile(rb"total ignored: (\d+) out of (\d+)")
 
 
-class Loki:
+class Loki(Sender):
     def __init__(
         self,
         name: str,
@@ -63,13 +63,6 @@ class Loki:
         self._headers = {"Content-Type": "application/json", **({"X-Scope-OrgID": tenant} if tenant else {})}
         self._metadata, self._batch_bytes = structured_metadata, batch_bytes
         self._of_stream = PerStream(stream_metadata)
-
-    async def open(self, mark: int | None) -> int:
-        return 0
-
-    async def deliver(self, batch: Batch) -> int:
-        await send(batch, self._batch_bytes, self._send)
-        return 0
 
     async def _send(self, part: Batch) -> Verdict:
         answer = await self._client.post(self.body(part), self._headers, PATH)

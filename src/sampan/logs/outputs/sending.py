@@ -40,6 +40,23 @@ Send = Callable[[Batch], Awaitable[Verdict]]
 TAKEN = Verdict()
 
 
+class Sender:
+    """What outputs have in common that send a batch in requests, and remember nothing of one: ``_send`` sends a part."""
+
+    _batch_bytes: int
+
+    async def open(self, mark: int | None) -> int:
+        return 0
+
+    async def deliver(self, batch: Batch) -> int:
+        await send(batch, self._batch_bytes, self._send)
+        return 0
+
+    async def _send(self, part: Batch) -> Verdict:
+        """As ``Send``."""
+        raise NotImplementedError
+
+
 async def send(batch: Batch, most_bytes: int, send_part: Send) -> None:
     """Send a batch. Raises ``Undelivered`` with what is left of it, ``Refused``."""
     parts = list(in_parts(batch, most_bytes))

@@ -20,7 +20,7 @@ from sampan.logs.outputs import tls
 from sampan.logs.outputs.otlp.http import verdict
 from sampan.logs.outputs.otlp.message import request_of, status_of
 from sampan.logs.outputs.output import Undelivered
-from sampan.logs.outputs.sending import Halve, Verdict, send
+from sampan.logs.outputs.sending import Halve, Sender, Verdict
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 AGAIN = frozenset(
@@ -59,7 +59,7 @@ class Details(StatusDetailsCodecBase):  # type: ignore[misc]
         return status_of(data)[1]
 
 
-class OtlpGrpc:
+class OtlpGrpc(Sender):
     def __init__(
         self,
         name: str,
@@ -76,13 +76,6 @@ class OtlpGrpc:
         self._address, self._contexts = (host, port), contexts
         self._headers, self._authorization = {name.lower(): value for name, value in headers.items()}, authorization
         self._channel: Channel | None = None
-
-    async def open(self, mark: int | None) -> int:
-        return 0
-
-    async def deliver(self, batch: Batch) -> int:
-        await send(batch, self._batch_bytes, self._send)
-        return 0
 
     async def _send(self, part: Batch) -> Verdict:
         try:

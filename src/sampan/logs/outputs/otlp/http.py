@@ -12,7 +12,7 @@ from sampan.logs.log_record import Batch
 from sampan.logs.outputs.http_client import HttpClient
 from sampan.logs.outputs.otlp.message import partial_success, request_of, status_of
 from sampan.logs.outputs.output import Undelivered
-from sampan.logs.outputs.sending import Halve, Verdict, send
+from sampan.logs.outputs.sending import Halve, Sender, Verdict
 
 logger = logging.getLogger("sampan.logs")
 
@@ -20,16 +20,9 @@ CONTENT_TYPE = "application/x-protobuf"
 AGAIN = frozenset({401, 403, 404, 405, 407, 408, 429, 502, 503, 504})
 
 
-class OtlpHttp:
+class OtlpHttp(Sender):
     def __init__(self, name: str, client: HttpClient, batch_bytes: int, again: frozenset[int] = AGAIN) -> None:
         self.name, self._client, self._batch_bytes, self._again = name, client, batch_bytes, again
-
-    async def open(self, mark: int | None) -> int:
-        return 0
-
-    async def deliver(self, batch: Batch) -> int:
-        await send(batch, self._batch_bytes, self._send)
-        return 0
 
     async def _send(self, part: Batch) -> Verdict:
         answer = await self._client.post(request_of(part), {"Content-Type": CONTENT_TYPE}, holds=frozenset())

@@ -14,7 +14,7 @@ from sampan.logs.outputs import tls
 from sampan.logs.outputs.batches import ids_of
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output, Undelivered
-from sampan.logs.outputs.sending import TAKEN, Halve, Verdict, send
+from sampan.logs.outputs.sending import TAKEN, Halve, Sender, Verdict
 from sampan.logs.outputs.syslog.message import ENTERPRISE, FACILITIES, Messages
 from sampan.logs.outputs.syslog.transport import Connection, Datagrams, Transport
 
@@ -25,16 +25,9 @@ DATAGRAM_BYTES = 65507
 """What a datagram of IPv4 holds."""
 
 
-class Syslog:
+class Syslog(Sender):
     def __init__(self, name: str, transport: Transport, messages: Messages, batch_bytes: int = BATCH_BYTES) -> None:
         self.name, self._transport, self._messages, self._batch_bytes = name, transport, messages, batch_bytes
-
-    async def open(self, mark: int | None) -> int:
-        return 0
-
-    async def deliver(self, batch: Batch) -> int:
-        await send(batch, self._batch_bytes, self._send)
-        return 0
 
     async def _send(self, part: Batch) -> Verdict:
         ids = ids_of(part) or ("",) * len(part)
