@@ -27,7 +27,7 @@ from sampan.gateway.configuration import GatewayConfig
 from sampan.gateway.install import install
 from sampan.gateway.status import STATUSES
 from sampan.gateway.watched import RESOURCES, WATCHED
-from sampan.node.inotify import changes_of
+from sampan.node.inotify import changes_of, first_of, quiet
 from sampan.schema.objects import Object
 
 logger = logging.getLogger("sampan.gateway")
@@ -125,21 +125,8 @@ async def follow(reader: Reader, loader: Loader, told: list[Problem]) -> None:
             problems = await loader.load(reader.read())  # also what changed before it was watched
             tell([problem for problem in problems if problem not in told])
             told = problems
-            waits = [asyncio.ensure_future(event.wait()) for event in events]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-            await quiet(events)
-
-
-async def quiet(events: list[asyncio.Event]) -> None:
-    """Return when no event was set for a moment."""
-    while any(event.is_set() for event in events):
-        for event in events:
-            event.clear()
-        await asyncio.sleep(QUIET_SECONDS)
+            await first_of(events)
+            await quiet(events, QUIET_SECONDS)
 
 
 def teller(loader: Loader, kind: str) -> Callable[[str, Object | None, Object], None]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sampan.gateway.plugins.manifest import PluginError
 from sampan.gateway.plugins.sources.seam import Fetched
-from sampan.node.inotify import changes_of
+from sampan.node.inotify import changes_of, first_of, quiet
 from sampan.schema.objects import Object
 
 GROUP = "sampan.gateway.plugins"
@@ -66,16 +66,8 @@ class Installed:
     async def changed(self) -> None:
         async with AsyncExitStack() as stack:
             events = [await stack.enter_async_context(changes_of(folder)) for folder in sorted(self._folders)]
-            waits = [asyncio.ensure_future(event.wait()) for event in events]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-            while any(event.is_set() for event in events):
-                for event in events:
-                    event.clear()
-                await asyncio.sleep(QUIET_SECONDS)
+            await first_of(events)
+            await quiet(events, QUIET_SECONDS)
 
 
 def files_of(folder: Path, top: str) -> dict[str, bytes]:
