@@ -7,6 +7,7 @@ from typing import Any
 
 import re2
 
+from sampan.logs import linear
 from sampan.logs.outputs.options import OptionError
 
 
@@ -14,14 +15,10 @@ def compiled(text: str, field: str) -> Any:
     """Return a pattern for bytes. Raises ``OptionError``."""
     if not text:
         raise OptionError(field, "a pattern is wanted")
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile(text.encode(), options)
+        return linear.compiled(text.encode())
     except re2.error as error:
-        raise OptionError(
-            field, f"{text!r} is no pattern of RE2 (no look-around, no back-references): {error}"
-        ) from error
+        raise OptionError(field, linear.no_pattern(text, error)) from error
 
 
 def groups_of(pattern: Any) -> dict[str, int]:

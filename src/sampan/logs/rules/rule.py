@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import re2
 
 from sampan.logs.joining.languages import LANGUAGES
+from sampan.logs.linear import compiled, no_pattern
 from sampan.logs.outputs.options import bytes_of
 from sampan.logs.outputs.options import seconds_of as duration_of
 
@@ -56,15 +57,11 @@ def pattern_of(field: str, text: Any) -> Matches:
     """Return what tells whether a line has a match of an RE2 pattern. Raises ``RuleError``."""
     if not isinstance(text, str) or not text:
         raise RuleError(field, f"a pattern is wanted, not {text!r}")
-    options = re2.Options()
-    options.log_errors = False
     try:
-        compiled = re2.compile(text.encode(), options)
+        pattern = compiled(text.encode())
     except re2.error as error:
-        raise RuleError(
-            field, f"{text!r} is no pattern of RE2 (no look-around, no back-references): {error}"
-        ) from error
-    return lambda line: compiled.search(line) is not None
+        raise RuleError(field, no_pattern(text, error)) from error
+    return lambda line: pattern.search(line) is not None
 
 
 def by_pattern(matches: Matches, *, negate: bool, after: bool, flush: Matches | None = None) -> Step:

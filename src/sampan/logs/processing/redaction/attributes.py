@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sampan.logs.linear import compiled
 from sampan.logs.processing.draft import Tally
 from sampan.logs.processing.redaction.secrets import NAMED
-from sampan.logs.processing.redaction.texts import Replace, pattern_of
+from sampan.logs.processing.redaction.texts import Replace
 from sampan.logs.resource import Value
 
 
@@ -14,7 +15,7 @@ def walker(
     redact: Replace, may_have: Callable[[bytes], bool], whole: str, tally: Tally
 ) -> Callable[[dict[str, Value]], dict[str, Value]]:
     """Return what redacts the values of an object, however deep."""
-    secret_name = pattern_of(NAMED)
+    secret_name = compiled(NAMED)
     known: dict[str, tuple[bool, bool]] = {}
     """Of a name: whether its values are secret, and whether a secret stands in it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sampan.logs import linear
 from sampan.logs.log_record import Labels
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.processing.draft import Draft, ForStream, Passing, Step, Tally
@@ -9,7 +10,7 @@ from sampan.logs.processing.patterns import compiled, groups_of
 from sampan.logs.processing.redaction.attributes import walker
 from sampan.logs.processing.redaction.keys import Keys
 from sampan.logs.processing.redaction.secrets import SECRETS
-from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, pattern_of, replacing
+from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, replacing
 
 REPLACEMENT = "[redacted:NAME]"
 LONGEST_LEVEL = 5
@@ -87,5 +88,5 @@ def secrets_of(options: Options) -> list[str]:
 def of_secret(name: str, given: str, tally: Tally) -> Replace:
     secret = SECRETS[name]
     return replacing(
-        pattern_of(secret.pattern), secret.group, secret.check, given.replace("NAME", name).encode(), name, tally
+        linear.compiled(secret.pattern), secret.group, secret.check, given.replace("NAME", name).encode(), name, tally
     )

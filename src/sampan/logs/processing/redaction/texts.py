@@ -8,6 +8,7 @@ from typing import Any
 
 import re2
 
+from sampan.logs.linear import compiled
 from sampan.logs.processing.draft import Tally
 
 NAMED_GROUP = re.compile(rb"\(\?P?<\w+>")
@@ -15,16 +16,10 @@ NAMED_GROUP = re.compile(rb"\(\?P?<\w+>")
 Replace = Callable[[bytes], bytes]
 
 
-def pattern_of(text: bytes) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(text, options)
-
-
 def gate_of(patterns: list[bytes]) -> Callable[[bytes], bool]:
     """Return what tells whether any of them may match: most texts have no secret, and are looked at once."""
     try:
-        gate = pattern_of(b"|".join(b"(?:%b)" % NAMED_GROUP.sub(b"(?:", pattern) for pattern in patterns))
+        gate = compiled(b"|".join(b"(?:%b)" % NAMED_GROUP.sub(b"(?:", pattern) for pattern in patterns))
     except re2.error:  # too large together, say
         return lambda text: True
     return lambda text: gate.search(text) is not None
