@@ -42,6 +42,7 @@ class Provider:
         self.signing_key, self.audience = self.key, CLIENT
         self.asked: list[dict[str, str]] = []
         self.granted: list[str] = []
+        self.id_tokens: list[str] = []
         self.ended: list[dict[str, str]] = []
         self.codes: dict[str, dict[str, str]] = {}
         self.refreshers: set[str] = set()
@@ -151,12 +152,13 @@ class Provider:
         self.granted.append(form["grant_type"])
         refresher = secrets.token_urlsafe()
         self.refreshers.add(refresher)
+        self.id_tokens.append(self.token_of("ada"))
         answer = {
             "access_token": secrets.token_urlsafe(),
             "token_type": "Bearer",
             "expires_in": self.lives_seconds,
             "refresh_token": refresher,
-            "id_token": self.token_of("ada"),
+            "id_token": self.id_tokens[-1],
         }
         return 200, answer
 

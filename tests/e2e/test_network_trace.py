@@ -60,6 +60,12 @@ def shop(real_cluster: Cluster, space: Space) -> Iterator[Shop]:
     yield Shop(space)
 
 
+def branch_of(found: Object, pod: str) -> Object:
+    """Return a trace's branch to a pod: branches are in the order of addresses, which pods get as they start."""
+    [branch] = [one for one in found["branches"] if one["where"] == f"pod {pod}"]
+    return dict(branch)
+
+
 def test_the_way_of_a_packet_and_who_stops_it(shop: Shop) -> None:
     space = shop.space.name
     code, found = shop.trace("web:http", "--live")
@@ -68,8 +74,8 @@ def test_the_way_of_a_packet_and_who_stops_it(shop: Shop) -> None:
     assert code == 0 and found["reached"] == "yes"
     assert found["to"]["name"] == f"web.{space}.svc.cluster.local" and found["to"]["translated"]
     assert [branch["share"] for branch in found["branches"]] == [0.5, 0.5]
-    assert found["branches"][0]["where"] == f"pod {space}/web0"
-    assert found["branches"][0]["links"][0].startswith("pod") and found["branches"][0]["links"][1] == "sampan0"
+    links = branch_of(found, f"{space}/web0")["links"]
+    assert links[0].startswith("pod") and links[1] == "sampan0"
     assert found["live"]["outcome"] == "connected"
     assert found["live"]["translatedTo"] in [branch["endpoint"] for branch in found["branches"]]
 
@@ -78,7 +84,7 @@ def test_the_way_of_a_packet_and_who_stops_it(shop: Shop) -> None:
     eventually("the policy is in force", lambda: not any(map(shop.answers, endpoints)))
     code, found = shop.trace("web:80", "--live", "--timeout", "1")
     assert code == 1 and found["reached"] == "no" and found["live"]["outcome"] == "silent"
-    [verdict] = [one for one in found["branches"][0]["verdicts"] if not one["allowed"]]
+    [verdict] = [one for one in branch_of(found, f"{space}/web0")["verdicts"] if not one["allowed"]]
     assert verdict["direction"] == "ingress" and verdict["closedBy"] == [f"{space}/deny"]
     assert "TCP 8080" in verdict["remedy"] and f"{space}/client" in verdict["remedy"]
     dropped = found["live"]["rules"][-1]
@@ -91,8 +97,8 @@ def test_the_way_of_a_packet_and_who_stops_it(shop: Shop) -> None:
     shop.space.apply(allow)
     code, found = shop.trace("web:80")
     assert code == 1 and found["reached"] == "sometimes"
-    assert found["branches"][0]["verdicts"][1]["policy"] == f"NetworkPolicy {space}/allow"
-    address = found["branches"][0]["endpoint"]
+    assert branch_of(found, f"{space}/web0")["verdicts"][1]["policy"] == f"NetworkPolicy {space}/allow"
+    address = branch_of(found, f"{space}/web0")["endpoint"]
     eventually("web0 answers", lambda: shop.answers(address))
     code, found = shop.trace(address, "--live")
     assert code == 0 and found["live"]["outcome"] == "connected"

@@ -33,7 +33,8 @@ async def events_of(watch: Watch, count: int) -> list[Event]:
 async def test_revisions_are_spliced(store: Store) -> None:
     before = store.revision
     (record,) = await store.commit([put("a", 0)])
-    assert record.revision == store.revision > before
+    # an etcd gives revisions to what others write as well, so a store may be further than its own last write
+    assert before < record.revision <= store.revision
     spliced = b'{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"%d","name":"a"},"spec":{}}'
     assert record.value == spliced % record.revision
     assert store.get(key("a")) == record
@@ -61,9 +62,10 @@ async def test_conflicts(store: Store) -> None:
 
 async def test_a_write_without_expectations_never_conflicts(store: Store) -> None:
     first, second = await asyncio.gather(store.commit([put("a")]), store.commit([put("a")]))
-    assert sorted(r.revision for r in first + second)[1] == store.revision
+    earlier, later = sorted(record.revision for record in first + second)
+    assert earlier < later <= store.revision
     current = store.get(key("a"))
-    assert current is not None and current.create_revision == min(r.revision for r in first + second)
+    assert current is not None and (current.create_revision, current.revision) == (earlier, later)
 
 
 async def test_one_of_many_wins(store: Store) -> None:
@@ -91,7 +93,7 @@ async def test_delete(store: Store) -> None:
     (record,) = await store.commit([put("a", 0)])
     watch = store.watch("/registry/pods/")
     (deleted,) = await store.commit([Put(key("a"), None, record.revision, last=POD % b"last")])
-    assert store.get(key("a")) is None and deleted.revision == store.revision
+    assert store.get(key("a")) is None and record.revision < deleted.revision <= store.revision
     assert b'"resourceVersion":"%d","name":"last"' % deleted.revision in deleted.value
     (event,) = await anext(watch)
     assert event.deleted and event.previous == record and event.revision == deleted.revision
