@@ -289,7 +289,7 @@ def rule(**validation: str) -> dict[str, Any]:
     [
         (rule(expression="object."), "validations[0].expression", "Syntax error"),
         (rule(expression="1"), "validations[0].expression", "must evaluate to bool but got int"),
-        (rule(expression="variables.x"), "validations[0].expression", "undefined field 'x'"),
+        (rule(expression="variables.x"), "validations[0].expression", "undeclared reference to 'variables'"),
         (rule(expression="params.x"), "validations[0].expression", "undeclared reference to 'params'"),
         (rule(expression=" "), "validations[0].expression", "expression is not specified"),
         (rule(expression="true", messageExpression="1"), "validations[0].messageExpression", "must evaluate to string"),

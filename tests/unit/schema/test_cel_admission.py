@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from sampan.schema.cel.admission import MatchConditions, activation
+from sampan.schema.cel import types
+from sampan.schema.cel.admission import MatchConditions, activation, admission_environment, compiled
 from sampan.schema.cel.libraries.authorizers import Authorizer, Question, resource_check
+from sampan.schema.cel.parser import MAX_RECOVERIES, STARTS
 
 REQUEST = {
     "kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
@@ -87,3 +89,27 @@ def test_what_does_not_compile(expression: str, message: str) -> None:
     assert cause.message.endswith(message)
     error = conditions.match(variables()).error
     assert error.startswith("compilation error: ") and error.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("expression", "messages"),
+    [
+        ("1 2", ["1:3: Syntax error: extraneous input '2' expecting <EOF>"]),
+        ("1 2 3", ["1:3: Syntax error: mismatched input '2' expecting <EOF>"]),
+        ("* 2", ["1:1: Syntax error: extraneous input '*' expecting {STARTS}"]),
+        ("* - 2 -", ["1:1: Syntax error: extraneous input '*' expecting {STARTS}",
+                     "1:8: Syntax error: mismatched input '<EOF>' expecting {STARTS}"]),
+        ("* *", ["1:1: Syntax error: mismatched input '*' expecting {STARTS}",
+                 "1:3: Syntax error: mismatched input '*' expecting {STARTS}",
+                 "1:4: Syntax error: mismatched input '<EOF>' expecting {STARTS}"]),
+    ],
+)  # fmt: skip
+def test_what_is_missing_does_not_hide_what_follows(expression: str, messages: list[str]) -> None:
+    error = compiled(expression, admission_environment("1.37"), (types.BOOL,)).error
+    told = [line.partition("<input>:")[2] for line in error.split("\n") if "<input>" in line]
+    assert told == [message.format(STARTS=f"{{{STARTS}}}") for message in messages]
+
+
+def test_going_on_after_an_operand_that_is_missing_has_an_end() -> None:
+    error = compiled("* " * 5000, admission_environment("1.37"), (types.BOOL,)).error
+    assert error.count("Syntax error") == MAX_RECOVERIES + 1

@@ -1,5 +1,5 @@
-"""Admission policies and bindings as they are written: expressions that do not compile are refused, types are checked
-into the status, and what was written is in force when the write is answered.
+"""Admission policies and bindings as they are written: types are checked into the status, and what was written is in force
+when the write is answered.
 
 Kubernetes checks types in a controller (pkg/controller/validatingadmissionpolicystatus); here the answer has them.
 """
@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sampan.api.admission.policies import EXEMPT, GROUP, Policies
-from sampan.api.errors import invalid
 from sampan.api.metadata import spec_changed
 from sampan.api.request import Admission
-from sampan.api.resource import Cause, Resource
+from sampan.api.resource import Resource
 from sampan.api.resources.reading import items, mapping
-from sampan.schema.causes import required
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -24,11 +22,11 @@ if TYPE_CHECKING:
 
 TYPED = "ValidatingAdmissionPolicy"
 SINCE_STATUS = 27
-"""Kubernetes 1.26, the first version with policies, has no status and no validationActions: all of it denies."""
+"""Kubernetes 1.26, the first version with policies, has no status."""
 
 
 class AdmissionPolicies:
-    """Judges policies that are written, and puts them in force."""
+    """Checks the types of policies that are written, and puts them in force."""
 
     def __init__(self, api: Api, sorts: Sequence[Policies[Any]]) -> None:
         self.api = api
@@ -50,23 +48,6 @@ class AdmissionPolicies:
         conditions = mapping(old or {}, "status").get("conditions")
         kept = {"conditions": conditions} if conditions else {}
         new["status"] = {"observedGeneration": generation, "typeChecking": checked, **kept}
-
-    async def validate(self, admission: Admission) -> None:
-        """Raises 422 where an expression does not compile, or a binding says nothing of what to do."""
-        new = admission.object
-        if new is None or admission.subresource:
-            return
-        if admission.resource.kind.endswith("Binding"):
-            due = not self.first_version and admission.resource.kind == f"{TYPED}Binding"
-            if due and not items(new, "spec", "validationActions"):
-                cause = required("spec.validationActions", "at least one validation action is required")
-                raise invalid(admission.resource, admission.name, [cause])
-            return
-        from sampan.schema.cel.policy_checks import policy_causes
-
-        causes = [Cause(*cause) for cause in policy_causes(new, admission.old, self.api.types.version)]
-        if causes:
-            raise invalid(admission.resource, admission.name, causes)
 
     async def commit(self, admission: Admission) -> None:
         for policies in self.sorts:

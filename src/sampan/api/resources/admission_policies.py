@@ -1,6 +1,6 @@
 """ValidatingAdmissionPolicy, MutatingAdmissionPolicy and their bindings as objects: defaults, validation, columns.
 
-What of a policy does not compile is in ``schema/cel/policy_checks.py``; what policies do to writes in ``admission/``.
+How expressions compile is in ``schema/cel/policy_checks.py``; what policies do to writes in ``admission/``.
 Source: kubernetes pkg/apis/admissionregistration (v1/defaults.go, validation/validation.go), KEP-3488, KEP-3962.
 """
 
@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sampan.api.resource import Cause, Column
-from sampan.api.resources.checking import label_selector, needed_one_of, one_of
+from sampan.api.resources.checking import collect, label_selector, needed_one_of, one_of
 from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import check_match_conditions, check_rule
 from sampan.schema.causes import duplicate, forbidden, invalid, required
 from sampan.schema.names import dns1035_label, dns1123_subdomain, path_segment, qualified_name
 from sampan.schema.objects import Object, split_api_version
+
+if TYPE_CHECKING:
+    from sampan.schema.cel.policy_checks import PolicyExpressions
 
 REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
 ACTIONS = ("Audit", "Deny", "Warn")
@@ -66,8 +70,14 @@ def default_match(match: Any) -> None:
 # validation
 
 
-def validate_policy(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
+def policy_by_version(minor: int) -> dict[str, Any]:
+    return {"validate": collect(partial(validate_policy, version=f"1.{minor}"))}
+
+
+def validate_policy(new: Object, old: Object | None, *, version: str) -> Iterator[Cause]:
+    from sampan.schema.cel.policy_checks import PolicyExpressions  # CEL is wanted where there are policies
+
+    spec, compiler = mapping(new, "spec"), PolicyExpressions(new, old, version)
     yield from one_of("spec.failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
     if spec.get("paramKind") is not None:
         yield from check_kind("spec.paramKind", mapping(spec, "paramKind"))
@@ -77,13 +87,26 @@ def validate_policy(new: Object, old: Object | None) -> Iterator[Cause]:
         yield from check_match("spec.matchConstraints", mapping(spec, "matchConstraints"))
         if not items(spec, "matchConstraints", "resourceRules"):
             yield required("spec.matchConstraints.resourceRules")
-    yield from check_match_conditions("spec.matchConditions", items(spec, "matchConditions"))
+        if compiler.mutating:
+            yield from check_operations("spec.matchConstraints", mapping(spec, "matchConstraints"))
+    if old is None or any(spec.get(key) != dig(old, "spec", key) for key in ("matchConditions", "paramKind")):
+        conditions = items(spec, "matchConditions")
+        yield from check_match_conditions("spec.matchConditions", conditions, compiler.match_condition)
     for index, variable in enumerate(items(spec, "variables")):
-        yield from check_variable(f"spec.variables[{index}]", variable)
-    if new.get("kind") == "MutatingAdmissionPolicy":
-        yield from check_mutations(spec)
+        yield from check_variable(f"spec.variables[{index}]", variable, compiler)
+    if compiler.mutating:
+        yield from check_mutations(spec, compiler)
     else:
-        yield from check_validations(spec, text(new, "metadata", "name"))
+        yield from check_validations(spec, text(new, "metadata", "name"), compiler)
+
+
+def validate_policy_status(new: Object, old: Object | None) -> Iterator[Cause]:
+    for index, warning in enumerate(items(new, "status", "typeChecking", "expressionWarnings")):
+        path = f"status.typeChecking.expressionWarnings[{index}]"
+        if not warning.get("warning"):
+            yield required(f"{path}.warning")
+        if not text(warning, "fieldRef").strip():
+            yield required(f"{path}.fieldRef")
 
 
 def check_kind(path: str, kind: Object) -> Iterator[Cause]:
@@ -128,24 +151,26 @@ def check_named_rule(path: str, rule: Object) -> Iterator[Cause]:
     yield from check_rule(path, rule)
 
 
-def check_variable(path: str, variable: Object) -> Iterator[Cause]:
-    name = variable.get("name") or ""
+def check_variable(path: str, variable: Object, compiler: PolicyExpressions) -> Iterator[Cause]:
+    name, expression = variable.get("name") or "", variable.get("expression") or ""
     if not name.strip():
         yield required(f"{path}.name", "name is not specified")
     elif not _identifier.fullmatch(name) or name in RESERVED:
         yield invalid(f"{path}.name", name, "must be a valid CEL identifier")
-    if not (variable.get("expression") or "").strip():
+    if not expression.strip():
         yield required(f"{path}.expression", "expression is not specified")
+    else:
+        yield from compiler.variable(f"{path}.expression", name, expression)
 
 
-def check_validations(spec: Object, name: str) -> Iterator[Cause]:
+def check_validations(spec: Object, name: str, compiler: PolicyExpressions) -> Iterator[Cause]:
     validations, annotations = items(spec, "validations"), items(spec, "auditAnnotations")
     if not validations and not annotations:
         why = "validations or auditAnnotations must contain at least one item"
         yield required("spec.validations", why)
         yield required("spec.auditAnnotations", why)
     for index, validation in enumerate(validations):
-        yield from check_validation(f"spec.validations[{index}]", validation)
+        yield from check_validation(f"spec.validations[{index}]", validation, compiler)
     if len(annotations) > MAX_ANNOTATIONS:
         why = f"must not have more than {MAX_ANNOTATIONS} auditAnnotations"
         yield invalid("spec.auditAnnotations", annotations, why)
@@ -153,21 +178,28 @@ def check_validations(spec: Object, name: str) -> Iterator[Cause]:
     for index, annotation in enumerate(annotations):
         path, key = f"spec.auditAnnotations[{index}]", annotation.get("key") or ""
         yield from (invalid(f"{path}.key", f"{name}/{key}", why) for why in qualified_name(f"{name}/{key}"))
-        expression = (annotation.get("valueExpression") or "").strip()
-        if not expression:
+        expression = annotation.get("valueExpression") or ""
+        if not expression.strip():
             yield required(f"{path}.valueExpression", "valueExpression is not specified")
-        elif len(expression) > MAX_VALUE_EXPRESSION:
+        elif len(expression.strip().encode()) > MAX_VALUE_EXPRESSION:
             yield required(f"{path}.valueExpression", f"must not exceed {MAX_VALUE_EXPRESSION} bytes in length")
+        else:
+            yield from compiler.audit_annotation(f"{path}.valueExpression", expression)
         if key in seen:
             yield duplicate(f"{path}.key", key)
         seen.add(key)
 
 
-def check_validation(path: str, validation: Object) -> Iterator[Cause]:
-    if not (validation.get("expression") or "").strip():
+def check_validation(path: str, validation: Object, compiler: PolicyExpressions) -> Iterator[Cause]:
+    expression = validation.get("expression") or ""
+    if not expression.strip():
         yield required(f"{path}.expression", "expression is not specified")
+    else:
+        yield from compiler.validation(f"{path}.expression", expression)
     told = validation.get("messageExpression") or ""
-    if told and not told.strip():
+    if told.strip():
+        yield from compiler.message(f"{path}.messageExpression", told)
+    elif told:
         yield invalid(f"{path}.messageExpression", told, "must be non-empty if specified")
     message = validation.get("message") or ""
     if message and not message.strip():
@@ -177,13 +209,12 @@ def check_validation(path: str, validation: Object) -> Iterator[Cause]:
     yield from one_of(f"{path}.reason", validation.get("reason"), REASONS)
 
 
-def check_mutations(spec: Object) -> Iterator[Cause]:
-    yield from check_operations("spec.matchConstraints", mapping(spec, "matchConstraints"))
+def check_mutations(spec: Object, compiler: PolicyExpressions) -> Iterator[Cause]:
     mutations = items(spec, "mutations")
     if not mutations:
         yield required("spec.mutations", "mutations must contain at least one item")
     for index, mutation in enumerate(mutations):
-        yield from check_mutation(f"spec.mutations[{index}]", mutation)
+        yield from check_mutation(f"spec.mutations[{index}]", mutation, compiler)
     yield from needed_one_of("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), REINVOCATION)
 
 
@@ -193,7 +224,7 @@ def check_operations(path: str, match: Object) -> Iterator[Cause]:
             yield from one_of(f"{path}.resourceRules.operations", operation, MUTATED)
 
 
-def check_mutation(path: str, mutation: Object) -> Iterator[Cause]:
+def check_mutation(path: str, mutation: Object, compiler: PolicyExpressions) -> Iterator[Cause]:
     kind = mutation.get("patchType") or ""
     if not kind:
         yield required(f"{path}.patchType")
@@ -206,11 +237,20 @@ def check_mutation(path: str, mutation: Object) -> Iterator[Cause]:
             yield required(f"{path}.{wanted}", f"must be specified when patchType is {kind}")
         elif not (part.get("expression") or "").strip():
             yield required(f"{path}.{wanted}.expression")
+        else:
+            yield from compiler.mutation(f"{path}.{wanted}.expression", wanted, mutation)
         if mutation.get(other) is not None:
             yield invalid(f"{path}.{other}", f"{{{other}}}", f"must not be specified when patchType is {kind}")
 
 
-def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
+def binding_by_version(minor: int) -> dict[str, Any]:
+    """Kubernetes 1.26, the first version with policies, has no validationActions: all of it denies."""
+    needed = "" if minor >= 37 else "at least one validation action is required"
+    return {"validate": collect(partial(validate_binding, needed=needed if minor > 26 else None))}
+
+
+def validate_binding(new: Object, old: Object | None, *, needed: str | None) -> Iterator[Cause]:
+    """``needed``: what is said of missing validationActions; None: none are needed."""
     spec = mapping(new, "spec")
     name = spec.get("policyName") or ""
     if not name:
@@ -224,7 +264,10 @@ def validate_binding(new: Object, old: Object | None) -> Iterator[Cause]:
     if new.get("kind") == "MutatingAdmissionPolicyBinding":
         yield from check_operations("spec.matchResources", mapping(spec, "matchResources"))
     else:
-        yield from check_actions("spec.validationActions", items(spec, "validationActions"))
+        actions = items(spec, "validationActions")
+        yield from check_actions("spec.validationActions", actions)
+        if needed is not None and not actions:
+            yield required("spec.validationActions", needed)
 
 
 def check_reference(path: str, reference: Object) -> Iterator[Cause]:

@@ -11,17 +11,18 @@ from typing import Any
 from sampan.api.resource import Resource
 from sampan.api.resources.admission_policies import (
     BINDING_COLUMNS,
+    binding_by_version,
     default_binding,
     default_policy,
+    policy_by_version,
     policy_columns,
-    validate_binding,
-    validate_policy,
+    validate_policy_status,
 )
 from sampan.api.resources.api_services import API_SERVICE
 from sampan.api.resources.checking import collect
 from sampan.api.resources.definitions import CUSTOM_RESOURCE_DEFINITION
 from sampan.api.resources.webhooks import COLUMNS as WEBHOOK_COLUMNS
-from sampan.api.resources.webhooks import default_webhooks, validate_webhooks
+from sampan.api.resources.webhooks import default_webhooks, webhooks_by_version
 
 # admissionregistration.k8s.io
 
@@ -38,7 +39,7 @@ ADMISSION = (
         "MutatingWebhookConfiguration",
         "mutatingwebhookconfigurations",
         default=default_webhooks,
-        validate=collect(validate_webhooks),
+        by_version=webhooks_by_version,
         trusts_definition=False,
         columns=WEBHOOK_COLUMNS,
     ),
@@ -46,7 +47,7 @@ ADMISSION = (
         "ValidatingWebhookConfiguration",
         "validatingwebhookconfigurations",
         default=default_webhooks,
-        validate=collect(validate_webhooks),
+        by_version=webhooks_by_version,
         trusts_definition=False,
         columns=WEBHOOK_COLUMNS,
     ),
@@ -55,7 +56,8 @@ ADMISSION = (
         "validatingadmissionpolicies",
         status=True,
         default=default_policy,
-        validate=collect(validate_policy),
+        by_version=policy_by_version,
+        validates={"status": collect(validate_policy_status)},
         trusts_definition=False,
         columns=policy_columns("validations"),
     ),
@@ -63,7 +65,7 @@ ADMISSION = (
         "ValidatingAdmissionPolicyBinding",
         "validatingadmissionpolicybindings",
         default=default_binding,
-        validate=collect(validate_binding),
+        by_version=binding_by_version,
         trusts_definition=False,
         columns=BINDING_COLUMNS,
     ),
@@ -71,7 +73,7 @@ ADMISSION = (
         "MutatingAdmissionPolicy",
         "mutatingadmissionpolicies",
         default=default_policy,
-        validate=collect(validate_policy),
+        by_version=policy_by_version,
         trusts_definition=False,
         columns=policy_columns("mutations"),
     ),
@@ -79,7 +81,7 @@ ADMISSION = (
         "MutatingAdmissionPolicyBinding",
         "mutatingadmissionpolicybindings",
         default=default_binding,
-        validate=collect(validate_binding),
+        by_version=binding_by_version,
         trusts_definition=False,
         columns=BINDING_COLUMNS,
     ),

@@ -16,6 +16,9 @@ from sampan.schema.cel.values import MAX_INT, MIN_INT, Uint
 MAX_DEPTH = 250
 """cel-go's recursion limit."""
 
+MAX_RECOVERIES = 30
+"""How often cel-go goes on after a syntax error."""
+
 MAX_CHARACTERS = 100_000
 
 Macro = Callable[[int, Node | None, list[Node]], Node | None]
@@ -79,6 +82,7 @@ class _Parser:
         self.tokens = tokens(source, self.issues)
         self.at = 0
         self.depth = 0
+        self.recoveries = 0
         self.macros = macros
         self.optional_syntax = optional_syntax
 
@@ -87,6 +91,9 @@ class _Parser:
     @property
     def token(self) -> Token:
         return self.tokens[self.at]
+
+    def following(self) -> Token:
+        return self.tokens[min(self.at + 1, len(self.tokens) - 1)]
 
     def take(self) -> Token:
         token = self.tokens[self.at]
@@ -134,7 +141,8 @@ class _Parser:
     def whole(self) -> Node:
         node = self.expression()
         if self.token.kind != "<EOF>":
-            raise self.fail(f"extraneous input '{self.token.text}' expecting <EOF>")
+            word = "extraneous" if self.following().kind == "<EOF>" else "mismatched"
+            raise self.fail(f"{word} input '{self.token.text}' expecting <EOF>")
         return node
 
     def expression(self) -> Node:
@@ -261,16 +269,26 @@ class _Parser:
                 return self.built(expanded)
         return self.built(Call(position, name, args, target))
 
-    def begin(self, expected: str = STARTS) -> None:
-        """Refuse a token that begins no expression: too much of it where the next one would do."""
-        token, following = self.token, self.tokens[min(self.at + 1, len(self.tokens) - 1)]
-        extra = token.kind != "<EOF>" and following.kind in BEGINNERS
-        raise self.fail(f"{'extraneous' if extra else 'mismatched'} input '{token.text}' expecting {{{expected}}}")
+    def begin(self, expected: str = STARTS) -> Node | None:
+        """Refuse a token that begins no expression. Where the next one would do it is too much, and is left out; an operator
+        may be right where an operand is missing: what stands in for that is returned."""
+        token = self.token
+        extra = token.kind != "<EOF>" and self.following().kind in BEGINNERS
+        stop = self.fail(f"{'extraneous' if extra else 'mismatched'} input '{token.text}' expecting {{{expected}}}")
+        self.recoveries += 1
+        if self.recoveries > MAX_RECOVERIES:
+            raise stop
+        if extra:
+            self.take()
+            return None
+        if token.kind not in BINARY:
+            raise stop
+        return Literal(token.position, None)
 
     def primary(self) -> Node:
         token = self.token
         if token.kind not in BEGINNERS:
-            self.begin()
+            return self.begin() or self.unary()
         if token.kind == "(":
             self.take()
             node = self.expression()

@@ -1,11 +1,12 @@
-"""What does not compile of an admission policy that is written, in kube-apiserver's words.
+"""What does not compile of an admission policy or a match condition that is written, in kube-apiserver's words.
 
 Source: kubernetes pkg/apis/admissionregistration/validation/validation.go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from sampan.schema.causes import Cause, invalid
@@ -17,67 +18,79 @@ from sampan.schema.cel.policies import Composition, composition, mutation
 Policy = Mapping[str, Any]
 
 
-def policy_causes(policy: Policy, old: Policy | None, version: str) -> list[Cause]:
-    """Return why the expressions of a validating or mutating policy are refused. Those that ``old`` has may use what
-    the newest libraries have."""
-    spec = policy.get("spec") or {}
-    known = frozenset(expressions(old or {}))
-    mutating = policy.get("kind") == "MutatingAdmissionPolicy"
-    new, stored = (composition(policy, version, stored=flag, patches=mutating) for flag in (False, True))
-    checker = _Checker(known, new, stored)
-    found = list(_conditions(spec, "spec.matchConditions", version, known))
-    for index, variable in enumerate(spec.get("variables") or ()):
-        name, expression = str(variable.get("name") or ""), str(variable.get("expression") or "")
-        made = (stored if expression in known else new).variables.get(name)
-        if made is not None and expression.strip():
-            found += checker.cause(f"spec.variables[{index}].expression", made)
-    if mutating:
-        for index, one in enumerate(spec.get("mutations") or ()):
-            key = "jsonPatch" if one.get("patchType") == "JSONPatch" else "applyConfiguration"
-            expression = str((one.get(key) or {}).get("expression") or "")
-            trimmed = {**one, key: {"expression": expression.strip()}}
-            made = mutation(trimmed, checker.env(expression)).expression
-            found += checker.cause(f"spec.mutations[{index}].{key}.expression", made)
-        return found
-    for index, validation in enumerate(spec.get("validations") or ()):
-        found += checker.validation(f"spec.validations[{index}]", validation)
-    for index, annotation in enumerate(spec.get("auditAnnotations") or ()):
-        expression = str(annotation.get("valueExpression") or "")
-        made = compiled(expression.strip(), checker.env(expression), (types.STRING, types.NULL))
-        found += checker.cause(f"spec.auditAnnotations[{index}].valueExpression", made)
-    return found
+class PolicyExpressions:
+    """Compiles the expressions of one policy, one after the other; ``old`` is what it replaces, whose expressions may use
+    what the newest libraries have. Every method yields why an expression (never an empty one) is refused."""
+
+    def __init__(self, policy: Policy, old: Policy | None, version: str) -> None:
+        self.policy = policy
+        self.version = version
+        spec = policy.get("spec") or {}
+        self.mutating = policy.get("kind") == "MutatingAdmissionPolicy"
+        self.params = spec.get("paramKind") is not None
+        self.composed = self.mutating or bool(spec.get("variables"))
+        self.known = frozenset(expressions(old or {}))
+
+    @cached_property
+    def _compositions(self) -> tuple[Composition, Composition]:
+        """For new expressions and for those that are stored; the variables are compiled in both."""
+        new, stored = (
+            composition(self.policy, self.version, stored=flag, patches=self.mutating) for flag in (False, True)
+        )
+        return new, stored
+
+    def _composition(self, expression: str) -> Composition:
+        return self._compositions[expression in self.known]
+
+    def _environment(self, expression: str, *, authorizer: bool = True) -> Environment:
+        if not self.composed:
+            return admission_environment(
+                self.version, params=self.params, authorizer=authorizer, stored=expression in self.known
+            )
+        made = self._composition(expression)
+        return made.env if authorizer else made.without_authorizer
+
+    def match_condition(self, path: str, expression: str) -> Iterator[Cause]:
+        """Those of match conditions see no variables."""
+        known = expression in self.known
+        yield from match_condition(path, expression, self.version, params=self.params, stored=known)
+
+    def variable(self, path: str, name: str, expression: str) -> Iterator[Cause]:
+        made = self._composition(expression).variables.get(name)
+        if made is not None and made.expression == expression:
+            yield from refused(path, expression, made)
+
+    def validation(self, path: str, expression: str) -> Iterator[Cause]:
+        yield from refused(path, expression, compiled(expression, self._environment(expression), (types.BOOL,)))
+
+    def message(self, path: str, expression: str) -> Iterator[Cause]:
+        env = self._environment(expression, authorizer=False)
+        yield from refused(path, expression, compiled(expression, env, (types.STRING,)))
+
+    def audit_annotation(self, path: str, expression: str) -> Iterator[Cause]:
+        made = compiled(expression.strip(), self._environment(expression), (types.STRING, types.NULL))
+        yield from refused(path, expression, made)
+
+    def mutation(self, path: str, key: str, one: Mapping[str, Any]) -> Iterator[Cause]:
+        """``key``: where its expression is, ``jsonPatch`` or ``applyConfiguration``."""
+        expression = str(one[key]["expression"])
+        text = expression.strip()
+        made = mutation({**one, key: {"expression": text}}, self._environment(expression)).expression
+        yield from refused(path, text, made)
 
 
-class _Checker:
-    def __init__(self, known: Collection[str], new: Composition, stored: Composition) -> None:
-        self.known = known
-        self.new = new
-        self.stored = stored
-
-    def env(self, expression: str) -> Environment:
-        return self.stored.env if expression in self.known else self.new.env
-
-    def cause(self, path: str, made: Compiled) -> list[Cause]:
-        if made.program is not None or not made.expression.strip():
-            return []
-        return [invalid(path, made.expression, made.error)]
-
-    def validation(self, path: str, validation: Mapping[str, Any]) -> Iterator[Cause]:
-        expression, message = str(validation.get("expression") or ""), str(validation.get("messageExpression") or "")
-        yield from self.cause(f"{path}.expression", compiled(expression, self.env(expression), (types.BOOL,)))
-        bare = (self.stored if message in self.known else self.new).without_authorizer
-        if message.strip():
-            yield from self.cause(f"{path}.messageExpression", compiled(message, bare, (types.STRING,)))
+def match_condition(
+    path: str, expression: str, version: str, *, params: bool = False, stored: bool = False
+) -> Iterator[Cause]:
+    """Yield why a match condition of a policy or a webhook is refused."""
+    text = expression.strip()
+    env = admission_environment(version, params=params, stored=stored)
+    yield from refused(path, text, compiled(text, env, (types.BOOL,)))
 
 
-def _conditions(holder: Mapping[str, Any], path: str, version: str, known: Collection[str]) -> Iterator[Cause]:
-    params = holder.get("paramKind") is not None
-    for index, condition in enumerate(holder.get("matchConditions") or ()):
-        expression = str(condition.get("expression") or "").strip()
-        env = admission_environment(version, params=params, stored=expression in known)
-        made = compiled(expression, env, (types.BOOL,))
-        if expression and made.program is None:
-            yield invalid(f"{path}[{index}].expression", expression, made.error)
+def refused(path: str, expression: str, made: Compiled) -> Iterator[Cause]:
+    if made.program is None:
+        yield invalid(path, expression, made.error)
 
 
 def expressions(policy: Policy) -> Iterator[str]:
