@@ -1,5 +1,6 @@
 """One Deployment of many pods on simulated nodes: how long until all are Ready, and what API, controllers, scheduler and
-simulation, which are one process, spend on it. Twice, to see whether a pod of many costs more than a pod of few.
+simulation, which are one process, spend on it. In several sizes, each in a cluster of its own, to see whether a pod of many
+costs more than a pod of few.
 
 There is no peer in the same run: kwok's own figures are of pods on a cluster of etcd and Kubernetes' own binaries.
 """
@@ -23,30 +24,33 @@ from sampan.client.kubeconfig import load
 from sampan.client.resources import DEPLOYMENTS, PODS
 from sampan.schema.objects import Object
 
-FEW, MANY = 1000, 5000
+SIZES = 500, 1000, 2000, 5000
 NODES = 50
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def rows() -> Iterator[Row]:
-    with cluster("bench-workloads", pods="simulated") as ours:
-        make_nodes(ours)
-        deploy(ours)
-        idle = memory_megabytes(ours)
-        costs = {}
-        for count in (FEW, MANY):
-            seconds, spent = asyncio.run(scaled(ours, count))
-            costs[count] = spent / count * 1000
-            name = f"one Deployment, 0 to {count:,} pods Ready"
-            yield Row(name, seconds, "s")
-            yield Row(f"{name}, CPU of the control plane a pod", costs[count], "ms")
-            if count == MANY:
-                used = memory_megabytes(ours)
-                yield Row(f"{name}, memory of the control plane", used, "MB")
-                yield Row("memory a pod", (used - idle) * 1024 / count, "KB")
-            seconds, _ = asyncio.run(scaled(ours, 0))
-            yield Row(f"one Deployment, {count:,} pods to 0", seconds, "s")
-        yield Row(f"CPU a pod of {MANY:,} against one of {FEW:,}", costs[MANY] / costs[FEW], "x", aim="linear: <= 1.3")
+    costs: dict[int, tuple[float, float]] = {}
+    for count in SIZES:
+        with cluster(f"bench-workloads-{count}", pods="simulated") as ours:
+            make_nodes(ours)
+            deploy(ours)
+            idle = memory_megabytes(ours)
+            made, making = asyncio.run(scaled(ours, count))
+            used = memory_megabytes(ours)
+            gone, going = asyncio.run(scaled(ours, 0))
+        costs[count] = making, going
+        name = f"one Deployment, 0 to {count:,} pods Ready"
+        yield Row(name, made, "s")
+        yield Row(f"{name}, CPU of the control plane a pod", making / count * 1000, "ms")
+        yield Row(f"{name}, memory of the control plane", used, "MB")
+        yield Row(f"{name}, memory a pod", (used - idle) * 1024 / count, "KB")
+        yield Row(f"one Deployment, {count:,} pods to 0", gone, "s")
+        yield Row(f"one Deployment, {count:,} pods to 0, CPU a pod", going / count * 1000, "ms")
+    few, many = SIZES[0], SIZES[-1]
+    for at, what in enumerate(("made", "gone")):
+        ratio = costs[many][at] / many / (costs[few][at] / few)
+        yield Row(f"CPU a pod {what}, of {many:,} against {few:,}", ratio, "x", aim="linear: <= 1.3")
 
 
 def make_nodes(ours: Cluster) -> None:

@@ -34,6 +34,11 @@ class ApiError(Exception):
     def already_exists(self) -> bool:
         return self.reason == "AlreadyExists"
 
+    def has_cause(self, reason: str) -> bool:
+        """Whether the details name a cause with this reason."""
+        causes = (self.status.get("details") or {}).get("causes") or ()
+        return any(cause.get("reason") == reason for cause in causes)
+
     @property
     def is_expired(self) -> bool:
         return self.code == 410

@@ -1,6 +1,7 @@
 """Deployment: rolls ReplicaSets from one template to the next.
 
-The arithmetic is in ``deployment_plan.py``; here are its reads and writes, revisions, history and progress.
+The arithmetic is in ``deployment_plan.py``, what is told of a rollout in ``deployment_progress.py``; here are the reads and
+writes, revisions and history.
 Source: apps/v1 Deployment, the annotations and conditions that ``kubectl rollout`` reads.
 """
 
@@ -13,11 +14,11 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import DEPLOYMENTS, REPLICA_SETS
 from sampan.controllers import deployment_plan as plan
+from sampan.controllers import deployment_progress as progress
 from sampan.controllers.claiming import set_owners
 from sampan.controllers.ownership import (
     BY_NAMESPACE,
     BY_OWNER,
-    condition_of,
     controller_of,
     controller_uid,
     namespace_of,
@@ -25,7 +26,6 @@ from sampan.controllers.ownership import (
     owner_keys,
     owner_reference,
 )
-from sampan.schema.durations import seconds_since
 from sampan.schema.objects import Object
 from sampan.schema.selectors import label_selector
 
@@ -60,24 +60,26 @@ class DeploymentController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         deployment = self.deployments.get(key)
-        if deployment is None or "deletionTimestamp" in deployment["metadata"]:
+        if deployment is None:
+            return None
+        if "deletionTimestamp" in deployment["metadata"]:
+            sets = owned_by(self.replica_sets, deployment)
+            await self._write_status(deployment, plan.split(deployment, sets)[0], sets, is_going=True)
             return None
         sets = await self._claim(deployment)
-        new = next((rs for rs in sorted(sets, key=plan.revision_of) if plan.same_template(deployment, rs)), None)
-        old = [rs for rs in sets if rs is not new]
-        paused = bool(deployment["spec"].get("paused"))
-        made = new is None and not paused
-        if new is None and not paused:
-            new = await self._create(deployment, old)
-            sets = [*old, new]
-        elif new is not None:
+        new, old = plan.split(deployment, sets)
+        only_scaled = bool(deployment["spec"].get("paused")) or plan.is_rescaled(deployment, sets)
+        told: Object | None = None
+        if new is not None:
             new = await self._mark(deployment, new, old)
-            sets = [*old, new]
-        await self._size(deployment, new, old, paused=paused)
-        status = await self._write_status(deployment, new, sets, made=made)
-        if new is not None and plan.is_complete(deployment, status):
+        elif not only_scaled and not self._waits_for_old_pods(deployment, old):
+            new, told = await self._create(deployment, old)
+        sets = [*old, *([new] if new is not None else [])]
+        await self._size(deployment, new, old, only_scaled=only_scaled)
+        status = await self._write_status(deployment, new, sets, told)
+        if deployment["spec"].get("paused") or (new is not None and plan.is_complete(deployment, status)):
             await self._forget_history(deployment, old)
-        return self._deadline(deployment, status)
+        return progress.seconds_left(deployment, status)
 
     async def _claim(self, deployment: Object) -> list[Object]:
         """Return our ReplicaSets: those that nobody controls and our selector matches are adopted, those that it does not
@@ -99,32 +101,43 @@ class DeploymentController(Controller):
             mine.append(await set_owners(self.client, stray, owners, REPLICA_SETS))
         return mine
 
-    async def _create(self, deployment: Object, old: list[Object]) -> Object:
-        """Create the ReplicaSet of the present template, sized at once as the strategy allows."""
+    def _waits_for_old_pods(self, deployment: Object, old: list[Object]) -> bool:
+        """Whether a Deployment that recreates its pods still has some of an old template."""
+        return plan.recreates(deployment) and any(plan.replicas(rs) or self._has_pods(rs) for rs in old)
+
+    async def _create(self, deployment: Object, old: list[Object]) -> tuple[Object, Object | None]:
+        """Create the ReplicaSet of the present template, sized at once as the strategy allows; return it, and what is told of
+        that."""
         revision = max((plan.revision_of(rs) for rs in old), default=0) + 1
         collisions = deployment.get("status", {}).get("collisionCount", 0)
         new = plan.new_replica_set(deployment, revision, owner_reference(deployment, DEPLOYMENTS), collisions)
-        recreate = deployment["spec"].get("strategy", {}).get("type") == "Recreate"
-        if not (recreate and any(self._has_pods(rs) for rs in old)):
-            new["spec"]["replicas"] = plan.rolling(deployment, new, old).get(new["metadata"]["name"], 0)
+        new["spec"]["replicas"] = plan.rolling(deployment, new, old).get(new["metadata"]["name"], 0)
         try:
             created = await self.client.create(REPLICA_SETS, new)
         except ApiError as error:
             if not error.already_exists:
+                await self._tell_not_created(deployment, old, new["metadata"]["name"], error)
                 raise
             there = await self.client.get(REPLICA_SETS, new["metadata"]["name"], new["metadata"]["namespace"])
             ours = any(
                 r["uid"] == deployment["metadata"]["uid"] for r in there["metadata"].get("ownerReferences") or ()
             )
             if ours and plan.same_template(deployment, there):
-                return there
+                return there, None
             status = {**deployment.get("status", {}), "collisionCount": collisions + 1}
             await self.client.update(DEPLOYMENTS, {**deployment, "status": status}, subresource="status")
             raise
         if new["spec"]["replicas"]:
             self._scaled(deployment, created, 0, new["spec"]["replicas"])
         await self._annotate(deployment, revision)
-        return created
+        return created, progress.created(created)
+
+    async def _tell_not_created(self, deployment: Object, old: list[Object], name: str, error: ApiError) -> None:
+        if error.has_cause("NamespaceTerminating"):
+            return
+        message = f'Failed to create new replica set "{name}": {error}'
+        self.events.warning(deployment, "ReplicaSetCreateError", message)
+        await self._write_status(deployment, None, old, progress.not_created(message))
 
     async def _mark(self, deployment: Object, new: Object, old: list[Object]) -> Object:
         """Give the current ReplicaSet the highest revision and our annotations; both change on a rollback."""
@@ -133,7 +146,10 @@ class DeploymentController(Controller):
         if revision <= highest:
             revision = highest + 1
         wanted = plan.annotations_for(deployment, revision)
+        del wanted[plan.DESIRED], wanted[plan.MAX]  # they go with a change of size only, which is reckoned from them
         have = new["metadata"].get("annotations") or {}
+        if plan.REVISION in have and revision != plan.revision_of(new):
+            wanted[plan.REVISION_HISTORY] = plan.history_of(new)
         patch: Object = {}
         if any(have.get(name) != value for name, value in wanted.items()):
             patch["metadata"] = {"annotations": wanted}
@@ -151,23 +167,17 @@ class DeploymentController(Controller):
             metadata = deployment["metadata"]
             await self.client.patch(DEPLOYMENTS, metadata["name"], patch, metadata["namespace"])
 
-    async def _size(self, deployment: Object, new: Object | None, old: list[Object], *, paused: bool) -> None:
+    async def _size(self, deployment: Object, new: Object | None, old: list[Object], *, only_scaled: bool) -> None:
         wanted = plan.replicas(deployment)
         everyone = [*old, *([new] if new else [])]
-        active = [rs for rs in everyone if plan.replicas(rs) > 0]
-        rescaled = any(
-            (rs["metadata"].get("annotations") or {}).get(plan.DESIRED) not in (None, str(wanted)) for rs in active
-        )
-        if paused or (rescaled and len(active) > 1):
+        if only_scaled:
             sizes = plan.scaled(deployment, new, old)
-        elif new is None:
-            return
-        elif deployment["spec"].get("strategy", {}).get("type") == "Recreate":
+        elif plan.recreates(deployment):
             sizes = {rs["metadata"]["name"]: 0 for rs in old}
-            if not any(self._has_pods(rs) for rs in old):
+            if new is not None and not self._waits_for_old_pods(deployment, old):
                 sizes[new["metadata"]["name"]] = wanted
         else:
-            sizes = plan.rolling(deployment, new, old)
+            sizes = plan.rolling(deployment, new, old) if new is not None else {}
         by_name = {rs["metadata"]["name"]: rs for rs in everyone}
         annotations = {plan.DESIRED: str(wanted), plan.MAX: str(wanted + plan.limits(deployment)[0])}
         for name, size in sizes.items():
@@ -193,14 +203,21 @@ class DeploymentController(Controller):
         name = replica_set["metadata"]["name"]
         self.events.normal(deployment, "ScalingReplicaSet", f"Scaled {way} replica set {name} from {before} to {after}")
 
-    async def _write_status(self, deployment: Object, new: Object | None, sets: list[Object], *, made: bool) -> Object:
+    async def _write_status(
+        self,
+        deployment: Object,
+        new: Object | None,
+        sets: list[Object],
+        told: Object | None = None,
+        *,
+        is_going: bool = False,
+    ) -> Object:
         now = timestamp()
         fresh = [self.replica_sets.get(f"{rs['metadata']['namespace']}/{rs['metadata']['name']}") or rs for rs in sets]
         current = next((rs for rs in fresh if new and rs["metadata"]["name"] == new["metadata"]["name"]), new)
         status = plan.status_of(deployment, current, fresh, now)
-        progressing = self._progressing(deployment, current, status, now, made=made)
-        if progressing is not None:
-            status["conditions"] = plan.set_condition(status["conditions"], progressing, now)
+        if not is_going:
+            status["conditions"] = progress.with_progress(deployment, current, status, now, told)
         if status != deployment.get("status"):
             # our copy is older than the annotation that was patched meanwhile, and than what others may have written: nothing
             # but the status goes
@@ -214,49 +231,10 @@ class DeploymentController(Controller):
             )
         return status
 
-    def _progressing(
-        self, deployment: Object, new: Object | None, status: Object, now: str, *, made: bool
-    ) -> Object | None:
-        deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
-        if deadline == 2**31 - 1:
-            return None
-        old = deployment.get("status", {})
-        before = condition_of(deployment, "Progressing")
-        name = new["metadata"]["name"] if new else ""
-        condition = {"type": "Progressing", "status": "True", "lastUpdateTime": now}
-        if deployment["spec"].get("paused"):
-            return {**condition, "status": "Unknown", "reason": "DeploymentPaused", "message": "Deployment is paused"}
-        if plan.is_complete(deployment, status):
-            message = f'ReplicaSet "{name}" has successfully progressed.'
-            return {**condition, "reason": "NewReplicaSetAvailable", "message": message}
-        if before is None or (before["reason"] == "NewReplicaSetAvailable" and f'"{name}"' not in before["message"]):
-            how, reason = ("Created", "NewReplicaSetCreated") if made else ("Found", "FoundNewReplicaSet")
-            return {**condition, "reason": reason, "message": f'{how} new replica set "{name}"'}
-        if before["reason"] == "DeploymentPaused":
-            return {**condition, "reason": "DeploymentResumed", "message": "Deployment is resumed"}
-        if before["reason"] == "NewReplicaSetAvailable" and not plan.made_progress(old, status):
-            return None  # it has been rolled out; a pod that fails later is no failed rollout
-        if plan.made_progress(old, status):
-            return {**condition, "reason": "ReplicaSetUpdated", "message": f'ReplicaSet "{name}" is progressing.'}
-        if seconds_since(before["lastUpdateTime"]) > deadline:
-            message = f'ReplicaSet "{name}" has timed out progressing.'
-            return {**condition, "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
-        return None
-
-    def _deadline(self, deployment: Object, status: Object) -> float | None:
-        """Ask to be called again when the deadline would be over."""
-        deadline = deployment["spec"].get("progressDeadlineSeconds", 600)
-        if deadline == 2**31 - 1 or plan.is_complete(deployment, status) or deployment["spec"].get("paused"):
-            return None
-        condition = next((c for c in status["conditions"] if c["type"] == "Progressing"), None)
-        if condition is None or condition["status"] == "False" or condition["reason"] == "NewReplicaSetAvailable":
-            return None  # timed out, or rolled out before: there is no deadline to look at
-        return float(max(deadline - seconds_since(condition["lastUpdateTime"]) + 1, 1))
-
     async def _forget_history(self, deployment: Object, old: list[Object]) -> None:
         limit = deployment["spec"].get("revisionHistoryLimit", 10)
-        idle = [rs for rs in old if not plan.replicas(rs) and not rs.get("status", {}).get("replicas")]
-        surplus = sorted(idle, key=plan.revision_of)[: max(len(idle) - limit, 0)]
+        there = sorted((rs for rs in old if "deletionTimestamp" not in rs["metadata"]), key=plan.revision_of)
+        surplus = [rs for rs in there[: max(len(there) - limit, 0)] if plan.is_idle(rs)]
         for replica_set in surplus:
             metadata = replica_set["metadata"]
             await self.client.delete(REPLICA_SETS, metadata["name"], metadata["namespace"], uid=metadata["uid"])

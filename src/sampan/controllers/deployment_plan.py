@@ -16,17 +16,21 @@ from sampan.controllers.ownership import condition_of, with_condition
 from sampan.schema.objects import Object
 
 REVISION = "deployment.kubernetes.io/revision"
+REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
+REVISION_HISTORY_CHARACTERS = 2000
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAX = "deployment.kubernetes.io/max-replicas"
 HASH_LABEL = "pod-template-hash"
 NOT_COPIED = {
     REVISION,
+    REVISION_HISTORY,
     DESIRED,
     MAX,
     "kubectl.kubernetes.io/last-applied-configuration",
     "deprecated.deployment.rollback.to",
 }
 SAFE = "bcdfghjklmnpqrstvwxz2456789"
+LONGEST_NAME = 253
 
 
 def template_hash(template: Object, collisions: int) -> str:
@@ -43,6 +47,17 @@ def same_template(deployment: Object, replica_set: Object) -> bool:
     metadata["labels"] = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH_LABEL}
     ours = deployment["spec"]["template"]
     return _bare(ours.get("metadata")) == _bare(metadata) and ours.get("spec") == theirs.get("spec")
+
+
+def split(deployment: Object, sets: list[Object]) -> tuple[Object | None, list[Object]]:
+    """Return the ReplicaSet of the present template (the oldest of several), where there is one, and the others."""
+    same = [rs for rs in by_age(sets) if same_template(deployment, rs)]
+    new = same[0] if same else None
+    return new, [rs for rs in sets if rs is not new]
+
+
+def by_age(sets: list[Object]) -> list[Object]:
+    return sorted(sets, key=lambda rs: (rs["metadata"].get("creationTimestamp", ""), rs["metadata"]["name"]))
 
 
 def _bare(metadata: Any) -> dict[str, Any]:
@@ -68,12 +83,22 @@ def resolve(value: int | str, total: int, *, up: bool) -> int:
     return math.ceil(share) if up else math.floor(share)
 
 
+def recreates(deployment: Object) -> bool:
+    return bool((deployment["spec"].get("strategy") or {}).get("type") == "Recreate")
+
+
+def is_idle(replica_set: Object) -> bool:
+    """Whether a ReplicaSet has no pods and is to have none, and has seen that."""
+    status = replica_set.get("status", {})
+    is_seen = replica_set["metadata"].get("generation", 0) <= status.get("observedGeneration", 0)
+    return is_seen and not replicas(replica_set) and not status.get("replicas")
+
+
 def limits(deployment: Object) -> tuple[int, int]:
     """Return ``(maxSurge, maxUnavailable)`` in pods."""
-    strategy = deployment["spec"].get("strategy") or {}
-    if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+    if recreates(deployment):
         return 0, 0
-    rolling = strategy.get("rollingUpdate") or {}
+    rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     wanted = replicas(deployment)
     surge = resolve(rolling.get("maxSurge", "25%"), wanted, up=True)
     unavailable = resolve(rolling.get("maxUnavailable", "25%"), wanted, up=False)
@@ -94,7 +119,7 @@ def new_replica_set(deployment: Object, revision: int, owner: Object, collisions
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{metadata['name']}-{suffix}",
+            "name": f"{metadata['name'][: LONGEST_NAME - 1 - len(suffix)]}-{suffix}",
             "namespace": metadata["namespace"],
             "labels": labels,
             "annotations": annotations_for(deployment, revision),
@@ -115,6 +140,18 @@ def annotations_for(deployment: Object, revision: int) -> dict[str, str]:
     surge, _ = limits(deployment)
     wanted = replicas(deployment)
     return {**copied, REVISION: str(revision), DESIRED: str(wanted), MAX: str(wanted + surge)}
+
+
+def history_of(replica_set: Object) -> str:
+    """Return the revisions that a ReplicaSet had before the next one, the oldest first, as a rollback to it leaves them; the
+    oldest go where there are too many. Empty: it had none."""
+    annotations = replica_set["metadata"].get("annotations") or {}
+    if REVISION not in annotations:
+        return ""
+    revisions = [*filter(None, annotations.get(REVISION_HISTORY, "").split(",")), annotations[REVISION]]
+    while len(",".join(revisions)) > REVISION_HISTORY_CHARACTERS:
+        revisions.pop(0)
+    return ",".join(revisions)
 
 
 def rolling(deployment: Object, new: Object, old: list[Object]) -> dict[str, int]:
@@ -141,15 +178,15 @@ def scale_down(new: Object, old: list[Object], least_available: int) -> dict[str
     sizes: dict[str, int] = {}
     if may_go <= 0:
         return sizes
-    by_age = sorted(old, key=lambda rs: rs["metadata"].get("creationTimestamp", ""))
-    for rs in by_age:  # those that never became available cost nothing
+    oldest_first = by_age(old)
+    for rs in oldest_first:  # those that never became available cost nothing
         broken = min(replicas(rs) - available(rs), may_go)
         if broken > 0:
             sizes[rs["metadata"]["name"]] = replicas(rs) - broken
             may_go -= broken
     spare = sum(available(rs) for rs in [new, *old]) - least_available
     may_go = min(may_go, spare)
-    for rs in by_age:
+    for rs in oldest_first:
         have = sizes.get(rs["metadata"]["name"], replicas(rs))
         gone = min(have, may_go)
         if gone > 0:
@@ -163,34 +200,70 @@ def available(replica_set: Object) -> int:
 
 
 def proportional(deployment: Object, sets: list[Object]) -> dict[str, int]:
-    """Return the sizes when a Deployment is scaled while several ReplicaSets have pods: the change is shared out by size."""
+    """Return the sizes when a Deployment is scaled while several ReplicaSets have pods: the change is shared out by size. Of
+    equal ones the newer grow first, and the older shrink first."""
     surge, _ = limits(deployment)
-    active = [rs for rs in sets if replicas(rs) > 0]
-    total = sum(replicas(rs) for rs in active)
-    allowed = replicas(deployment) + surge if replicas(deployment) else 0
-    change = allowed - total
+    wanted = replicas(deployment)
+    active = [rs for rs in by_age(sets) if replicas(rs) > 0]
+    allowed = wanted + surge if wanted else 0
+    change = allowed - sum(replicas(rs) for rs in active)
+    if change > 0:
+        active.reverse()
     sizes: dict[str, int] = {}
     left = change
-    for rs in sorted(active, key=lambda rs: (-replicas(rs), rs["metadata"].get("creationTimestamp", ""))):
-        had = int((rs["metadata"].get("annotations") or {}).get(MAX, 0) or total)
-        share = round(replicas(rs) * allowed / had) - replicas(rs) if had else 0
-        share = max(min(share, left), 0) if change > 0 else min(max(share, left), 0)
-        sizes[rs["metadata"]["name"]] = max(replicas(rs) + share, 0)
-        left -= share
-    if left and active:
-        largest = max(active, key=replicas)["metadata"]["name"]
-        sizes[largest] = max(sizes[largest] + left, 0)
+    for rs in sorted(active, key=replicas, reverse=True):
+        share = _share(deployment, rs, wanted + surge)
+        share = min(share, left) if change > 0 else max(share, left)
+        sizes[rs["metadata"]["name"]] = replicas(rs) + (share if left else 0)
+        left -= share if left else 0
+    for name, size in sizes.items():  # what rounding left over falls on the largest, as far as it goes
+        sizes[name] = max(size + left, 0)
+        left -= sizes[name] - size
     return sizes
+
+
+def _share(deployment: Object, replica_set: Object, most: int) -> int:
+    """Return by how much a ReplicaSet grows or shrinks with its Deployment; a half is rounded up, as Kubernetes does."""
+    if not replicas(deployment):
+        return -replicas(replica_set)
+    before = _number((replica_set["metadata"].get("annotations") or {}).get(MAX))
+    before = before or deployment.get("status", {}).get("replicas", 0)
+    return math.floor(replicas(replica_set) * most / before + 0.5) - replicas(replica_set) if before else 0
+
+
+def _number(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
+
+
+def is_rescaled(deployment: Object, sets: list[Object]) -> bool:
+    """Whether ``spec.replicas`` is another than the ReplicaSets were sized for: they follow it before a rollout goes on."""
+    active = [rs for rs in sets if replicas(rs) > 0]
+    if recreates(deployment) and len(active) > 1:
+        return False  # there is nothing to share out: the old ones go
+    meant = [(rs["metadata"].get("annotations") or {}).get(DESIRED) for rs in active]
+    return any(desired not in (None, str(replicas(deployment))) for desired in meant)
 
 
 def scaled(deployment: Object, new: Object | None, old: list[Object]) -> dict[str, int]:
     """Return the sizes that a new ``spec.replicas`` asks of a rollout under way or paused, without going on with it."""
     everyone = [*old, *([new] if new else [])]
     active = [rs for rs in everyone if replicas(rs) > 0]
-    if len(active) > 1:
-        return proportional(deployment, active)
-    latest = active[0] if active else new or max(old, key=revision_of, default=None)
-    return {latest["metadata"]["name"]: replicas(deployment)} if latest else {}
+    if len(active) <= 1:
+        latest = active[0] if active else new or next(reversed(by_age(old)), None)
+        return {latest["metadata"]["name"]: replicas(deployment)} if latest else {}
+    if new is not None and is_saturated(deployment, new):
+        return {rs["metadata"]["name"]: 0 for rs in active if rs is not new}
+    return {} if recreates(deployment) else proportional(deployment, active)
+
+
+def is_saturated(deployment: Object, replica_set: Object) -> bool:
+    """Whether a ReplicaSet has, and was meant to have, all pods of its Deployment, and all are available."""
+    desired = (replica_set["metadata"].get("annotations") or {}).get(DESIRED)
+    wanted = replicas(deployment)
+    return desired == str(wanted) and replicas(replica_set) == wanted == available(replica_set)
 
 
 def status_of(deployment: Object, new: Object | None, sets: list[Object], now: str) -> Object:
@@ -206,9 +279,7 @@ def status_of(deployment: Object, new: Object | None, sets: list[Object], now: s
         "updatedReplicas": updated,
         "readyReplicas": ready,
         "availableReplicas": usable,
-        "unavailableReplicas": max(max(replicas(deployment), total) - usable, 0)
-        if usable < replicas(deployment)
-        else max(total - usable, 0),
+        "unavailableReplicas": max(sum(replicas(rs) for rs in sets) - usable, 0),
     }
     status |= {name: count for name, count in counts.items() if count}
     going = [rs["status"]["terminatingReplicas"] for rs in sets if "terminatingReplicas" in rs.get("status", {})]
@@ -230,15 +301,16 @@ def status_of(deployment: Object, new: Object | None, sets: list[Object], now: s
     failure = failures[0] if failures else None
     conditions = [c for c in conditions if c["type"] != "ReplicaFailure"]
     if failure is not None:
-        conditions = set_condition(list(conditions), {**failure, "lastUpdateTime": now}, now)
+        since = failure.get("lastTransitionTime", now)
+        conditions = set_condition(conditions, {**failure, "lastUpdateTime": since}, now)
     status["conditions"] = conditions
     return status
 
 
 def set_condition(conditions: list[Object], new: Object, now: str) -> list[Object]:
-    """Set a condition unless it says the same already (times apart)."""
+    """Set a condition unless it says the same already: its status for its reason, whatever its words and times."""
     for old in conditions:
-        if old["type"] == new["type"] and all(old.get(key) == new.get(key) for key in ("status", "reason", "message")):
+        if old["type"] == new["type"] and all(old.get(key) == new.get(key) for key in ("status", "reason")):
             return conditions
     return with_condition(conditions, new, now)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
-from sampan.client.resources import DEPLOYMENTS, PODS, REPLICA_SETS
-from sampan.controllers.deployment import DeploymentController
+from sampan.client.resources import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS
+from sampan.controllers.resource_quota import QUOTAS
 from sampan.schema.objects import Object
 
 
@@ -77,23 +75,32 @@ async def test_a_rolling_update_keeps_within_its_limits_and_can_be_undone(cluste
     assert revision(done) == "3"
     again = await cluster.client.get(REPLICA_SETS, old["metadata"]["name"], "default")
     assert (revision(again), again["spec"]["replicas"]) == ("3", 4)
+    assert again["metadata"]["annotations"]["deployment.kubernetes.io/revision-history"] == "1"
 
 
 async def test_recreate_never_mixes(cluster: Any) -> None:
+    """Not even ReplicaSets: that of the new template comes when the last old pod has gone."""
     await cluster.deploy("web", 2, strategy={"type": "Recreate"})
     await cluster.rolled_out("web")
     mixed: list[set[str]] = []
 
     async def observe() -> None:
         async for _ in cluster.client.watch(PODS, "default", resource_version="0"):
-            mixed.append({p["spec"]["containers"][0]["image"] for p in await cluster.pods("web")})
+            pods = await cluster.pods("web")
+            mixed.append({p["spec"]["containers"][0]["image"] for p in pods})
+            if mixed[-1] == {"one"}:
+                still = {p["metadata"]["uid"] for p in pods}
+                sets = await cluster.replica_sets("web")
+                if len(sets) > 1:  # read after the pods: they must have gone meanwhile
+                    assert not still & {p["metadata"]["uid"] for p in await cluster.pods("web")}
 
     observer = asyncio.create_task(observe())
     image = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "two"}]}}}}
     await cluster.client.patch(DEPLOYMENTS, "web", image, "default", type="strategic")
     await cluster.rolled_out("web")
     observer.cancel()
-    await asyncio.gather(observer, return_exceptions=True)
+    (ended,) = await asyncio.gather(observer, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError), ended
     assert mixed
     assert all(len(images) <= 1 for images in mixed)
 
@@ -160,19 +167,6 @@ async def test_a_deployment_past_its_deadline_says_so(cluster: Any) -> None:
     late = await cluster.until(DEPLOYMENTS, "web", lambda d: condition(d, "Progressing")["status"] == "False")
     assert condition(late, "Progressing")["reason"] == "ProgressDeadlineExceeded"
     assert condition(late, "Available")["status"] == "False"
-
-
-@pytest.mark.parametrize(
-    ("reason", "again"),
-    [("ReplicaSetUpdated", 1.0), ("NewReplicaSetAvailable", None), ("ProgressDeadlineExceeded", None)],
-)
-def test_only_a_rollout_under_way_has_a_deadline_to_look_at(reason: str, again: float | None) -> None:
-    """A Deployment that had been rolled out and lost a pod later was looked at every second for ever."""
-    late = "ProgressDeadlineExceeded"
-    progressing = {"type": "Progressing", "status": str(reason != late), "reason": reason}
-    status = {"conditions": [{**progressing, "lastUpdateTime": "2026-01-01T00:00:00Z"}], "availableReplicas": 2}
-    controller = object.__new__(DeploymentController)
-    assert controller._deadline({"spec": {"replicas": 3}}, status) == again
 
 
 async def test_a_lost_pod_is_replaced_and_a_relabelled_one_released(cluster: Any) -> None:
@@ -252,3 +246,48 @@ async def test_a_status_takes_nothing_of_the_metadata_with_it(cluster: Any) -> N
         if event.object["status"].get("availableReplicas") == 1:
             break
     assert seen == sorted(seen)  # once there, it stays
+
+
+async def test_a_replica_set_that_may_not_be_made_is_told(cluster: Any) -> None:
+    quota = {"metadata": {"name": "none", "namespace": "default"}, "spec": {"hard": {"count/replicasets.apps": "0"}}}
+    await cluster.client.create(QUOTAS, quota)
+    await cluster.until(QUOTAS, "none", lambda one: "hard" in one.get("status", {}))
+    await cluster.deploy("web", 1)
+    refused = await cluster.until(DEPLOYMENTS, "web", lambda d: condition(d, "Progressing")["status"] == "False")
+    told = condition(refused, "Progressing")
+    assert told["reason"] == "ReplicaSetCreateError"
+    assert told["message"].startswith('Failed to create new replica set "web-')
+    assert "exceeded quota: none" in told["message"]
+    assert (await cluster.event("ReplicaSetCreateError"))["type"] == "Warning"
+    await cluster.client.delete(QUOTAS, "none", "default")
+    await cluster.rolled_out("web")
+
+
+async def test_one_that_is_scaled_with_a_new_template_grows_before_it_rolls(cluster: Any) -> None:
+    await cluster.deploy("web", 2)
+    await cluster.rolled_out("web")
+    template = {"spec": {"containers": [{"name": "c", "image": "two"}]}}
+    change = {"spec": {"replicas": 8, "template": template}}
+    await cluster.client.patch(DEPLOYMENTS, "web", change, "default", type="strategic")
+    await cluster.rolled_out("web")
+    told = [one["message"] for one in await cluster.until_all(EVENTS, lambda all: len(scalings(all)) >= 4)]
+    old, new = (rs["metadata"]["name"] for rs in sorted(await cluster.replica_sets("web"), key=revision))
+    assert f"Scaled up replica set {old} from 2 to 8" in told
+    assert f"Scaled up replica set {new} from 0 to 2" in told
+
+
+def scalings(events: list[Object]) -> list[Object]:
+    return [event for event in events if event["reason"] == "ScalingReplicaSet"]
+
+
+async def test_one_that_waits_for_what_it_owns_to_go_tells_how_far_that_is(cluster: Any) -> None:
+    await cluster.deploy("web", 2)
+    await cluster.rolled_out("web")
+    (pod, _) = await cluster.pods("web")
+    held = {"metadata": {"finalizers": ["example.com/held"]}}
+    await cluster.client.patch(PODS, pod["metadata"]["name"], held, "default")
+    await cluster.client.delete(DEPLOYMENTS, "web", "default", propagation_policy="Foreground")
+    going = await cluster.until(DEPLOYMENTS, "web", lambda d: "replicas" not in d["status"])
+    assert "availableReplicas" not in going["status"]
+    await cluster.client.patch(PODS, pod["metadata"]["name"], {"metadata": {"finalizers": None}}, "default")
+    await cluster.gone(DEPLOYMENTS, "web")

@@ -84,7 +84,7 @@ def test_a_rollout_stays_within_its_limits_and_ends(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=4), st.integers(0, 30), amounts)
 def test_proportional_scaling_reaches_what_is_allowed(sizes: list[int], wanted: int, surge: Any) -> None:
-    target = deployment(wanted, surge, "50%")
+    target = deployment(wanted, surge, "50%") | {"status": {"replicas": sum(sizes)}}
     sets = [owned("x" * (number + 1), size, size) for number, size in enumerate(sizes)]
     result = plan.proportional(target, sets)
     allowed = wanted + plan.limits(target)[0] if wanted else 0
@@ -95,6 +95,25 @@ def test_proportional_scaling_reaches_what_is_allowed(sizes: list[int], wanted: 
 def test_proportional_scaling_shares_by_size() -> None:
     sets = [owned("a", 8, 8, **{plan.MAX: "10"}), owned("bb", 2, 2, **{plan.MAX: "10"})]
     assert plan.proportional(deployment(20, 0, 1), sets) == {"a": 16, "bb": 4}
+
+
+def test_of_equal_sets_the_newer_grows_and_the_older_shrinks() -> None:
+    sets = [owned("older-one", 5, 5, **{plan.MAX: "10"}), owned("new", 5, 5, **{plan.MAX: "10"})]
+    sets[0]["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    assert plan.proportional(deployment(11, 0, 1), sets) == {"new": 6, "older-one": 5}, "5.5 is 6"
+    assert plan.proportional(deployment(9, 0, 1), sets) == {"older-one": 4, "new": 5}, "both round to 5"
+
+
+def test_when_the_new_set_is_all_there_the_old_ones_go() -> None:
+    target = deployment(3)
+    new = owned("new", 3, 3, **{plan.DESIRED: "3"})
+    assert plan.scaled(target, new, [owned("old", 2, 2, **{plan.DESIRED: "2"})]) == {"old": 0}
+
+
+def test_what_is_unavailable_is_what_was_asked_for_and_is_not() -> None:
+    new = owned("new", 10, 3) | {"status": {"replicas": 4, "availableReplicas": 3}}
+    status = plan.status_of(deployment(10), new, [new], "2026-01-01T00:00:00Z")
+    assert status["unavailableReplicas"] == 7
 
 
 def test_unhealthy_old_pods_go_first() -> None:
