@@ -19,9 +19,11 @@ from operator import itemgetter
 from typing import Any
 
 from sampan.logs.account import Account, bytes_of
+from sampan.logs.faults import place_of
 from sampan.logs.gathered import Gathered
 from sampan.logs.joining import Record, Run
 from sampan.logs.log_record import Delivery, Labels, nothing_wished
+from sampan.logs.outputs.aside import Aside
 from sampan.logs.outputs.delivering import Counts, deliver
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.spool import Spooled
@@ -51,6 +53,10 @@ class Totals:
     outputs: dict[str, Counts] = field(default_factory=dict)
 
 
+def nowhere(output: str) -> Aside | None:
+    return None
+
+
 class Agent:
     def __init__(
         self,
@@ -63,9 +69,11 @@ class Agent:
         labels_of: Callable[[str], Mapping[str, str]] = of_path,
         wishes_of: Callable[[str], Mapping[str, str]] = nothing_wished,
         pipeline: Pipeline = NOTHING,
+        aside_of: Callable[[str], Aside | None] = nowhere,
     ) -> None:
         """``poll_seconds``: look so often, and do without inotify. ``labels_of`` tells of a path what is known of it,
-        ``wishes_of`` what its pod asks of the ``pipeline``."""
+        ``wishes_of`` what its pod asks of the ``pipeline``, ``aside_of`` of an output's name where records go that it fails
+        at."""
         self.following, self._ledger, self._outputs = following, ledger, outputs
         self.pipeline, self._wishes_of = pipeline, wishes_of
         self._flush, self._poll, self._labels_of = flush_seconds, poll_seconds, labels_of
@@ -79,6 +87,7 @@ class Agent:
         self._work: asyncio.Task[None] | None = None
         self._spools = [output for output in outputs if isinstance(output, Spooled)]
         self._given = {output.name: Counts() for output in outputs}
+        self._aside = {output.name: aside_of(output.name) for output in outputs}
         self.totals = Totals(outputs=self._given | {spool.name: spool.counts for spool in self._spools})
 
     async def run(self) -> None:
@@ -123,7 +132,10 @@ class Agent:
 
     async def close(self) -> None:
         for output in self._outputs:
-            await output.close()
+            try:
+                await output.close()
+            except Exception as error:
+                logger.error("%s cannot be closed: %s", output.name, place_of(error))
         self.following.close()
         self._ledger.close()
 
@@ -237,7 +249,9 @@ class Agent:
             self._delivering = True
             async with asyncio.TaskGroup() as group:
                 given = {
-                    output.name: group.create_task(deliver(output, batch, self._given[output.name]))
+                    output.name: group.create_task(
+                        deliver(output, batch, self._given[output.name], self._aside[output.name])
+                    )
                     for output in self._outputs
                     if (batch := routed(self._batch, output.name) if self.pipeline.routes else self._batch)
                 }

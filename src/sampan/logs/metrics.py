@@ -5,19 +5,19 @@ Names are Prometheus' (prometheus.io, "Metric and label naming"). Of files that 
 
 from __future__ import annotations
 
-import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import orjson
 from aiohttp import web
 
 from sampan.api.metrics.exposition import Family, Sample, lines
+from sampan.api.metrics.process import of_process
 from sampan.logs.account import Account
 from sampan.logs.pod_paths import of_path
+from sampan.logs.timestamps import NANO, written
 
 if TYPE_CHECKING:
     from sampan.logs.agent import Agent
@@ -33,7 +33,7 @@ SUMS = {
     "joined": "Records of several lines.",
 }
 NAMES = {"joined": "joined_records"}
-STARTED = time.time()
+OUTPUT_COUNTS = ("records", "refused", "retries", "faults", "set_aside", "waiting_records", "waiting_bytes")
 
 
 def of_agent(agent: Agent) -> Iterator[Family]:
@@ -110,12 +110,14 @@ def of_steps(agent: Agent) -> Iterator[Family]:
 
 def of_outputs(agent: Agent) -> Iterator[Family]:
     counts = sorted(agent.totals.outputs.items())
-    for name, told in (
-        ("records", "Records that an output has acknowledged."),
-        ("refused", "Records that an output has refused for good."),
-        ("retries", "Attempts that an output did not take."),
+    for name, shown, told in (
+        ("records", "records", "Records that an output has acknowledged."),
+        ("refused", "refused_records", "Records that an output has refused for good."),
+        ("retries", "retries", "Attempts that an output did not take."),
+        ("faults", "faults", "Attempts that a fault of the agent has ended."),
+        ("set_aside", "aside_records", "Records that an output fails at, and that were put aside in a file."),
     ):
-        family = f"sampan_logs_output_{'refused_records' if name == 'refused' else name}_total"
+        family = f"sampan_logs_output_{shown}_total"
         yield counter(family, told, [Sample({"output": output}, getattr(each, name)) for output, each in counts])
     for name, told in (
         ("waiting_records", "Records that wait in an output's spool."),
@@ -129,19 +131,28 @@ def of_outputs(agent: Agent) -> Iterator[Family]:
             [Sample({"output": output}, getattr(each, name)) for output, each in counts],
         )
 
+    yield gauge(
+        "sampan_logs_output_quarantined",
+        "Whether an output takes nothing because of a fault of the agent.",
+        [Sample({"output": output}, int(each.state == "quarantined")) for output, each in counts],
+    )
 
-def of_process() -> Iterator[Family]:
-    """Yield what Prometheus' client libraries tell of their process."""
-    spent = os.times()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())
-    for family, kind, told, value in (
-        ("process_cpu_seconds_total", "counter", "User and system CPU time.", spent.user + spent.system),
-        ("process_resident_memory_bytes", "gauge", "Resident memory.", pages * os.sysconf("SC_PAGE_SIZE")),
-        ("process_open_fds", "gauge", "Open file descriptors.", descriptors),
-        ("process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970.", STARTED),
-    ):
-        yield Family(family, kind, told, [Sample({}, value)])
+
+def status_of(agent: Agent) -> dict[str, Any]:
+    """Return how the agent and its outputs are: ``state`` is working, waiting (with the ``reason`` that the output gives) or
+    quarantined (with the place of the fault)."""
+    outputs = [
+        {
+            "name": name,
+            "state": each.state,
+            **({"reason": each.reason} if each.reason else {}),
+            **({"since": written(int(each.since * NANO))} if each.since else {}),
+            **{count: getattr(each, count) for count in OUTPUT_COUNTS},
+        }
+        for name, each in sorted(agent.totals.outputs.items())
+    ]
+    files = agent.following.files.values()
+    return {"files": len(files), "lag_bytes": sum(file.lag_bytes for file in files), "outputs": outputs}
 
 
 def counter(name: str, told: str, samples: list[Sample]) -> Family:
@@ -153,7 +164,7 @@ def gauge(name: str, told: str, samples: list[Sample]) -> Family:
 
 
 class Server:
-    """``/metrics``, and ``/healthz``, which answers while the agent's loop turns."""
+    """``/metrics``, ``/status`` (JSON, ``status_of``), and ``/healthz``, which answers while the agent's loop turns."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -163,6 +174,7 @@ class Server:
         """Listen; return the port. Raises ``OSError``."""
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/status", self._status)
         app.router.add_get("/healthz", self._healthz)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
@@ -176,6 +188,9 @@ class Server:
     async def _metrics(self, request: web.Request) -> web.Response:
         text = "\n".join((*lines(of_agent(self._agent)), ""))
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.Response(body=orjson.dumps(status_of(self._agent)), content_type="application/json")
 
     async def _healthz(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")

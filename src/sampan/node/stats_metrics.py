@@ -5,15 +5,12 @@ Source: KEP-727 (resource metrics endpoint); cadvisor's names of container metri
 
 from __future__ import annotations
 
-import os
-import resource
-import time
 from collections.abc import Iterable, Iterator
 
 from sampan.api.metrics.exposition import Family, Sample, lines
+from sampan.api.metrics.process import of_process
 from sampan.node.stats import NANO, Container, Pod, Snapshot, Usage
 
-STARTED = time.time()
 Labels = dict[str, str]
 
 
@@ -130,8 +127,6 @@ def network(snapshot: Snapshot) -> Iterator[Family]:
 
 def kubelet_page(node: str, version: str, pods: int, containers: dict[str, int], more: Iterable[Family] = ()) -> str:
     """Return ``/metrics``: the kubelet of itself. ``containers``: how many there are in each state."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    pages = int(read("/proc/self/statm").split()[1] or 0)
     states = [Sample({"container_state": state}, count) for state, count in sorted(containers.items())]
     return page(
         [
@@ -143,17 +138,7 @@ def kubelet_page(node: str, version: str, pods: int, containers: dict[str, int],
             Family("kubernetes_build_info", "gauge", "[ALPHA] A metric with a constant '1' value labeled by version.",
                    [Sample({"git_version": f"v{version}.0-sampan", "major": version.partition(".")[0],
                             "minor": version.partition(".")[2]}, 1)]),
-            Family("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.",
-                   [Sample({}, used.ru_utime + used.ru_stime)]),
-            Family("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
-                   [Sample({}, pages * os.sysconf("SC_PAGE_SIZE"))]),
-            Family("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.",
-                   [Sample({}, STARTED)]),
+            *of_process(),
             *more,
         ]
     )  # fmt: skip
-
-
-def read(path: str) -> str:
-    with open(path) as file:
-        return file.read()

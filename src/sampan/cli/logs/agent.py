@@ -195,6 +195,7 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
     from sampan.logs.agent import Agent
     from sampan.logs.assembling import Joins
     from sampan.logs.log_record import nothing_wished
+    from sampan.logs.outputs.registry import aside_of
     from sampan.logs.pod_paths import of_path
     from sampan.logs.reading.encodings import encoding_for
     from sampan.logs.reading.finding import Roots
@@ -226,6 +227,7 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
         labels_of=pods.labels_of if pods is not None else of_path,
         wishes_of=pods.wishes_of if pods is not None else nothing_wished,
         pipeline=plan.pipeline,
+        aside_of=lambda name: aside_of(name, Path(options.state)),
     )
 
 

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sampan.logs.outputs.durable import sync_folder
 from sampan.logs.outputs.lines import lines
 from sampan.logs.outputs.options import Options
-from sampan.logs.outputs.output import Batch, Delivery, Output, Undelivered, json_line, text_line
-from sampan.logs.outputs.spool.segments import sync_folder
+from sampan.logs.outputs.output import Batch, Delivery, Gone, Output, Undelivered, json_line, text_line
 
 
 class File:
@@ -69,7 +69,13 @@ class Stdout:
         return 0
 
     async def deliver(self, batch: Batch) -> int:
-        await asyncio.to_thread(self._write, lines(batch, self._line))
+        data = lines(batch, self._line)
+        try:
+            await asyncio.to_thread(self._write, data)
+        except BrokenPipeError as error:
+            raise Gone("nobody reads stdout any more") from error
+        except OSError as error:
+            raise Undelivered(f"{self.name}: {error.strerror}") from error
         return 0
 
     def _write(self, data: bytes) -> None:

@@ -184,6 +184,9 @@ class Kafka:
                 raise
         return self._producer
 
+    async def reset(self) -> None:
+        await self.close()
+
     async def close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import orjson
 
@@ -11,7 +11,18 @@ from sampan.logs.log_record import Batch, Delivery, Fields
 from sampan.logs.resource import Value
 from sampan.logs.timestamps import written
 
-__all__ = ["Batch", "Delivery", "Output", "Refused", "Undelivered", "json_line", "text_line"]
+__all__ = [
+    "Batch",
+    "Delivery",
+    "Faulty",
+    "Gone",
+    "Output",
+    "Refused",
+    "Resets",
+    "Undelivered",
+    "json_line",
+    "text_line",
+]
 
 
 class Undelivered(Exception):
@@ -35,6 +46,18 @@ class Refused(Exception):
         self.count = count
 
 
+class Faulty(Exception):
+    """A fault of ours has ended a request: it is its cause. ``rest`` and ``refused`` are as those of ``Undelivered``."""
+
+    def __init__(self, rest: Batch, refused: int) -> None:
+        super().__init__("a fault of ours")
+        self.rest, self.refused = rest, refused
+
+
+class Gone(Exception):
+    """Nobody reads any more what the output writes, and nobody can begin to: the agent ends."""
+
+
 class Output(Protocol):
     """Marks say how far an output had come: a length, a number of records; 0 where it has nothing of the kind."""
 
@@ -44,9 +67,17 @@ class Output(Protocol):
         """Take everything back that came after the mark; return where the output is then. None: it is new to us."""
 
     async def deliver(self, batch: Batch) -> int:
-        """Return the mark after the batch, when it is there for good. Raises ``Undelivered``, ``Refused``."""
+        """Return the mark after the batch, when it is there for good. Raises ``Undelivered``, ``Refused``, ``Faulty``,
+        ``Gone``; whatever else it raises is a fault of ours, and nothing of the batch counts as taken."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Resets(Protocol):
+    """An output that can begin anew: it drops its connections, and the next ``deliver`` makes others."""
+
+    async def reset(self) -> None: ...
 
 
 def json_line(delivery: Delivery) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from sampan.logs.outputs.aside import Aside
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.outputs.output import Output
 from sampan.logs.outputs.spool import Spooled
@@ -79,7 +80,12 @@ def behind_spool(output: Output, options: Options, state: Path) -> Output:
         return output
     if limit < LEAST_SPOOL_BYTES:
         raise OptionError(spool.place("limit"), f"0 (no spool) or at least 1Mi is wanted, not {limit}")
-    return Spooled(output, folder, limit, options.size("batch_bytes", SENT_BYTES))
+    return Spooled(output, folder, limit, options.size("batch_bytes", SENT_BYTES), aside_of(output.name, state))
+
+
+def aside_of(name: str, state: Path) -> Aside:
+    """Return where records go that an output fails at."""
+    return Aside(state / "aside" / f"{folder_name(name)}.json")
 
 
 def folder_name(name: str) -> str:

@@ -6,12 +6,14 @@ One record that the server cannot take does not take its batch with it: it is fo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from sampan.logs.faults import is_our_end
 from sampan.logs.log_record import Batch
 from sampan.logs.outputs.batches import cut, in_parts, together
-from sampan.logs.outputs.output import Refused, Undelivered
+from sampan.logs.outputs.output import Faulty, Gone, Refused, Undelivered
 
 MOST_HALVINGS = 64
 """For one batch; if still more of it is bad, the parts are refused as they are."""
@@ -52,13 +54,19 @@ class Sender:
         await send(batch, self._batch_bytes, self._send)
         return 0
 
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    async def reset(self) -> None:
+        await self.close()
+
     async def _send(self, part: Batch) -> Verdict:
         """As ``Send``."""
         raise NotImplementedError
 
 
 async def send(batch: Batch, most_bytes: int, send_part: Send) -> None:
-    """Send a batch. Raises ``Undelivered`` with what is left of it, ``Refused``."""
+    """Send a batch. Raises ``Undelivered`` and ``Faulty`` with what is left of it, ``Refused``."""
     parts = list(in_parts(batch, most_bytes))
     parts.reverse()
     again: list[Batch] = []
@@ -80,6 +88,12 @@ async def send(batch: Batch, most_bytes: int, send_part: Send) -> None:
                 parts += [cut(part, half, len(part)), cut(part, 0, half)]
                 continue
             verdict = Verdict(refused=len(part), message=str(error))
+        except Gone:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if is_our_end(error):
+                raise
+            raise Faulty(together([*again, part, *reversed(parts)]), refused) from error
         if len(verdict.again):
             again.append(verdict.again)
             retry_after = verdict.retry_after or retry_after

@@ -7,12 +7,12 @@ without steps has its records go on as they came.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sampan.logs.account import Account, bytes_of
+from sampan.logs.faults import place_of
 from sampan.logs.joining import Record
 from sampan.logs.log_record import Batch, Delivery, Labels
 from sampan.logs.outputs.options import OptionError, Options
@@ -185,8 +185,19 @@ def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream
     secrets. One record must not stop the others, nor come again for ever."""
     said: set[str] = set()
 
+    def fault(error: Exception, labels: Labels) -> None:
+        tally["failed"] += 1
+        what = place_of(error)  # its message may have the record's secrets
+        if what not in said and len(said) < MANY_FAULTS:
+            said.add(what)
+            logger.error("%s (%s) fails at a record of %s: %s", field, kind, labels.values.get("file", "-"), what)
+
     def for_stream(labels: Labels) -> Step | None:
-        run = step(labels)
+        try:
+            run = step(labels)
+        except Exception as error:
+            fault(error, labels)
+            return unredacted if kind == "redact" else None
         if run is None:
             return None
 
@@ -194,20 +205,26 @@ def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream
             try:
                 return run(draft)
             except Exception as error:
-                tally["failed"] += 1
-                at = traceback.extract_tb(error.__traceback__)[-1]
-                what = (
-                    f"{type(error).__name__} at {at.filename}:{at.lineno}"  # its message may have the record's secrets
-                )
-                if what not in said and len(said) < MANY_FAULTS:
-                    said.add(what)
-                    logger.error(
-                        "%s (%s) fails at a record of %s: %s", field, kind, labels.values.get("file", "-"), what
-                    )
-                if kind == "redact":
-                    draft.text, draft.attributes, draft.severity_text, draft.event_name = UNREDACTED, {}, "", ""
-                return ""
+                fault(error, labels)
+                return unredacted(draft) if kind == "redact" else ""
 
-        return Passing(safely, run.passes) if isinstance(run, Passing) else safely
+        if not isinstance(run, Passing):
+            return safely
+        passes = run.passes
+
+        def passes_safely(raw: bytes) -> bool:
+            try:
+                return passes(raw)
+            except Exception as error:
+                fault(error, labels)
+                return False
+
+        return Passing(safely, passes_safely)
 
     return for_stream
+
+
+def unredacted(draft: Draft) -> str:
+    """Take from a record what nobody has looked through."""
+    draft.text, draft.attributes, draft.severity_text, draft.event_name = UNREDACTED, {}, "", ""
+    return ""

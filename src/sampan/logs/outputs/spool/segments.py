@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from sampan.logs.outputs.durable import sync_folder
+
 logger = logging.getLogger("sampan.logs")
 
 FRAME = struct.Struct("<4sIIQI")
@@ -230,10 +232,15 @@ class Segments:
         lost, self.read_to = to - self.read_to, to
         raise Damaged(path, lost)
 
+    def rewind(self) -> None:
+        """Read again from what is not acknowledged. Every file that is read is opened anew."""
+        self._let_go()
+        self.read_to = self.acknowledged
+
     def _let_go(self) -> None:
-        if self._reading >= 0:
-            os.close(self._reading)
-        self._reading, self._read_segment = -1, None
+        reading, self._reading, self._read_segment = self._reading, -1, None
+        if reading >= 0:
+            os.close(reading)
 
     def sends(self, until: int) -> None:
         """Keep up to which record a request goes, before it goes."""
@@ -322,13 +329,5 @@ def is_sound(path: Path, offset: int) -> bool:
             return False
         payload = os.pread(descriptor, frame.payload_bytes, offset + FRAME.size)
         return is_whole(frame, payload, descriptor, offset)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

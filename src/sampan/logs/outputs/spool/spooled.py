@@ -1,13 +1,16 @@
 """An output behind a spool: it has a batch as soon as that is on the disk; another task sends from there.
 
 What is sent has been committed before: records that a crash takes back were never sent, and what is sent again after one is
-the same request with the same ids. When the spool is full, ``deliver`` waits: back-pressure, nothing is dropped.
+the same request with the same ids. When the spool is full, ``deliver`` waits: back-pressure, nothing is dropped. An error of
+the disk, or a fault of ours, does not end the sending: it begins again at what is not acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +19,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
+from sampan.logs.faults import place_of
 from sampan.logs.log_record import Batch, Delivery
+from sampan.logs.outputs import delivering
+from sampan.logs.outputs.aside import Aside
 from sampan.logs.outputs.batches import Numbered, size_of
 from sampan.logs.outputs.delivering import Counts, deliver
-from sampan.logs.outputs.output import Output, Undelivered
+from sampan.logs.outputs.output import Gone, Output, Undelivered
 from sampan.logs.outputs.spool.packing import pack, unpack
 from sampan.logs.outputs.spool.segments import Damaged, Segments
 
@@ -30,8 +36,10 @@ Answer = TypeVar("Answer")
 class Spooled:
     """``counts`` are of what the output behind has acknowledged."""
 
-    def __init__(self, output: Output, folder: Path, limit_bytes: int, batch_bytes: int) -> None:
-        self.name, self.output, self.folder = output.name, output, folder
+    def __init__(
+        self, output: Output, folder: Path, limit_bytes: int, batch_bytes: int, aside: Aside | None = None
+    ) -> None:
+        self.name, self.output, self.folder, self._aside = output.name, output, folder, aside
         self.counts = Counts()
         self._batch_bytes = batch_bytes
         self._segments = Segments(folder, limit_bytes)
@@ -109,32 +117,58 @@ class Spooled:
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.wait({self._draining})
-        await self.output.close()
-        await self._on_disk(self._segments.close)
-        self._disk.shutdown()
+        try:
+            await self.output.close()
+        finally:
+            await self._on_disk(self._segments.close)
+            self._disk.shutdown()
         if self._draining is not None and not self._draining.cancelled():
             self._draining.result()
 
     async def _drain(self) -> None:
-        segments = self._segments
+        wait = delivering.FIRST_SECONDS
         while True:
             self._more.clear()
-            if segments.acknowledged >= self._committed:
+            if self._segments.acknowledged >= self._committed:
+                self.counts.becomes("working")
+                self._sent.set()
                 await self._more.wait()
                 continue
-            await self._fill()
-            count = self._of_next_request()
-            until = self._numbers[count - 1] + 1 if count else segments.read_to
-            if count:
-                if until > segments.sending:
-                    await self._on_disk(partial(segments.sends, until))
-                ids = [f"{segments.identity}-{number:x}" for number in self._numbers[:count]]
-                await deliver(self.output, Numbered(self._read[:count], ids), self.counts)
-                del self._read[:count], self._numbers[:count], self._sizes[:count]
-            await self._on_disk(partial(segments.acknowledge, until))
+            before = self._segments.acknowledged
+            try:
+                await self._send_next()
+            except Gone:
+                raise
+            except Exception as error:
+                wait = delivering.FIRST_SECONDS if self._segments.acknowledged > before else wait
+                self.counts.faults += 1
+                where = f"{self.folder}: {error.strerror}" if isinstance(error, OSError) else place_of(error)
+                self.counts.becomes("quarantined", where)
+                logger.error("%s cannot send from its spool, and that is tried again: %s", self.name, where)
+                await asyncio.sleep(wait * random.uniform(0.75, 1.25))
+                wait = min(wait * 2, delivering.LONGEST_SECONDS)
+                with contextlib.suppress(OSError):
+                    await self._on_disk(self._segments.rewind)
+                self._read, self._numbers, self._sizes = [], [], []
+            else:
+                wait = delivering.FIRST_SECONDS
             self._count()
             self._room.set()
             self._sent.set()
+
+    async def _send_next(self) -> None:
+        """Send one request of what waits, and drop it from the spool. Raises ``OSError``."""
+        segments = self._segments
+        await self._fill()
+        count = self._of_next_request()
+        until = self._numbers[count - 1] + 1 if count else segments.read_to
+        if count:
+            if until > segments.sending:
+                await self._on_disk(partial(segments.sends, until))
+            ids = [f"{segments.identity}-{number:x}" for number in self._numbers[:count]]
+            await deliver(self.output, Numbered(self._read[:count], ids), self.counts, self._aside)
+            del self._read[:count], self._numbers[:count], self._sizes[:count]
+        await self._on_disk(partial(segments.acknowledge, until))
 
     async def _fill(self) -> None:
         """Read records until they are enough for a request, or there are no more that are committed."""
