@@ -84,7 +84,8 @@ class Resource:
     by_version: Callable[[int], Mapping[str, Any]] | None = None
     """What this declaration is in the Kubernetes version 1.N where it differs: N → fields to replace."""
     name_is: str = "subdomain"
-    """How names are checked: ``subdomain`` (RFC 1123), ``label`` (RFC 1123), ``label1035``, ``path`` (path segment)."""
+    """How names are checked: ``subdomain`` (RFC 1123), ``label`` (RFC 1123), ``label1035``, ``path`` (path segment),
+    ``key`` (as the keys of a ConfigMap)."""
     field_selectors: Mapping[str, FieldGetter] = field(default_factory=dict)
     """Selectable fields beside metadata.name and metadata.namespace."""
     graceful: Callable[[Object, int | None], int] | None = None

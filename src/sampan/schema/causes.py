@@ -34,6 +34,11 @@ def invalid(field: str, value: Any, detail: str) -> Cause:
     return Cause(field, "FieldValueInvalid", f"Invalid value: {quoted(value)}{f': {detail}' if detail else ''}")
 
 
+def invalid_unshown(field: str, detail: str) -> Cause:
+    """``field.Invalid`` of a value that is not shown (``OmitValueType``)."""
+    return Cause(field, "FieldValueInvalid", f"Invalid value: {detail}")
+
+
 def type_invalid(field: str, value: Any, detail: str) -> Cause:
     return Cause(field, "FieldValueTypeInvalid", f"Invalid value: {quoted(value)}: {detail}")
 

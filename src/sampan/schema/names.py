@@ -18,6 +18,7 @@ LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = LABEL + r"(\." + LABEL + ")*"
 LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+CONFIG_MAP_KEY = "[-._a-zA-Z0-9]+"
 LABEL_VALUE = f"({QUALIFIED})?"
 
 LABEL_TEXT = (
@@ -35,6 +36,7 @@ LABEL_1035_TEXT = (
 QUALIFIED_TEXT = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
 )
+CONFIG_MAP_KEY_TEXT = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 LABEL_VALUE_TEXT = f"a valid label must be an empty string or {QUALIFIED_TEXT.removeprefix('must ')}"
 
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024
@@ -45,6 +47,7 @@ _label = re.compile(LABEL, re.ASCII)
 _subdomain = re.compile(SUBDOMAIN, re.ASCII)
 _label_1035 = re.compile(LABEL_1035, re.ASCII)
 _qualified = re.compile(QUALIFIED, re.ASCII)
+_config_map_key = re.compile(CONFIG_MAP_KEY, re.ASCII)
 _label_value = re.compile(LABEL_VALUE, re.ASCII)
 
 Check = Callable[[str], list[str]]
@@ -157,11 +160,24 @@ def _is_label(key: str, value: str) -> bool:
     return len(value) <= 63 and _good_value(value) and _is_key(key)
 
 
+def config_map_key(text: str) -> list[str]:
+    """``IsConfigMapKey``."""
+    errors = [length(253)] if _size(text) > 253 else []
+    if not _config_map_key.fullmatch(text):
+        errors.append(pattern(CONFIG_MAP_KEY_TEXT, CONFIG_MAP_KEY, "key.name", "KEY_NAME", "key-name"))
+    if text in (".", ".."):
+        errors.append(f"must not be '{text}'")
+    elif text.startswith(".."):
+        errors.append("must not start with '..'")
+    return errors
+
+
 NAME_CHECKS: dict[str, Check] = {
     "subdomain": dns1123_subdomain,
     "label": dns1123_label,
     "label1035": dns1035_label,
     "path": path_segment,
+    "key": config_map_key,
 }
 
 
@@ -219,7 +235,7 @@ def validate_owner_references(references: list[Object], field: str = "metadata.o
 
 def validate_metadata(obj: Object, name_is: str = "subdomain", namespaced: bool = True) -> list[Cause]:
     """Return why an object's metadata is refused on create, in the order of ``ValidateObjectMeta``; generateName has
-    been made a name before. ``name_is`` is subdomain, label, label1035 or path."""
+    been made a name before. ``name_is`` is subdomain, label, label1035, path or key."""
     metadata: dict[str, Any] = obj.get("metadata") or {}
     causes = _validate_names(metadata, NAME_CHECKS[name_is], name_is)
     namespace = metadata.get("namespace", "")

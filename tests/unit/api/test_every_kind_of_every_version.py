@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from sampan.api.flags import FlagError, Flags
@@ -41,6 +41,13 @@ def signing_request(*, der: bool = False) -> str:
     made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     form = serialization.Encoding.DER if der else serialization.Encoding.PEM
     return base64.b64encode(made.public_bytes(form)).decode()
+
+
+def proven_key(pod_uid: str) -> dict[str, str]:
+    key = ed25519.Ed25519PrivateKey.generate()
+    der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    parts = {"pkixPublicKey": der, "proofOfPossession": key.sign(pod_uid.encode())}
+    return {name: base64.b64encode(content).decode() for name, content in parts.items()}
 
 
 def authority() -> str:
@@ -260,7 +267,7 @@ EXAMPLES: dict[str, Any] = {
 }
 """Kind → what it needs beside a name; ``(version, kind)`` or ``(group, kind)`` where a version or group differs."""
 
-OLD_POD_REQUEST = {"spec": {**POD_REQUEST, "pkixPublicKey": "eA==", "proofOfPossession": "eA=="}}
+OLD_POD_REQUEST = {"spec": {**POD_REQUEST, **proven_key(POD_REQUEST["podUID"])}}
 FIRST_CLAIM = {"spec": {"resourceClassName": "c"}}
 
 

@@ -25,6 +25,7 @@ from sampan.api.resources import (
     flow_control,
     migrations,
     networking,
+    pod_certificate_requests,
     policy,
     runtime_classes,
     scheduling,
@@ -36,7 +37,7 @@ from sampan.schema.types import TypeSystem
 
 GROUPS = (
     core, apps, autoscaling, authorization, batch, certificates, coordination, dynamic_resources, events, extension,
-    flow_control, migrations, networking, policy, runtime_classes, scheduling, storage,
+    flow_control, migrations, networking, pod_certificate_requests, policy, runtime_classes, scheduling, storage,
 )  # fmt: skip
 
 

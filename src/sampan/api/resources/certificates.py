@@ -1,7 +1,7 @@
-"""certificates.k8s.io: signing requests, trust bundles and what pods ask for.
+"""certificates.k8s.io: signing requests and trust bundles. What pods ask for: ``pod_certificate_requests.py``.
 
 What a certificate or a request says is read with ``cryptography``, which is imported when the first one comes.
-Source: kubernetes pkg/apis/certificates/validation, pkg/registry/certificates, KEP-3257 (trust bundles), KEP-4317 (pods).
+Source: kubernetes pkg/apis/certificates/validation, pkg/registry/certificates, KEP-3257 (trust bundles).
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sampan.api.metadata import now
@@ -18,7 +17,7 @@ from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, immutable
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_long
+from sampan.schema.causes import NO_MAP, duplicate, forbidden, invalid, not_supported, required, too_long
 from sampan.schema.durations import human_duration
 from sampan.schema.names import dns1123_label, dns1123_subdomain
 from sampan.schema.objects import Object
@@ -33,13 +32,13 @@ USAGES = (
     "server auth", "signing", "timestamping",
 )  # fmt: skip
 MAX_TRUST_BUNDLE_BYTES = 1 << 20
-MIN_SECONDS, MAX_POD_SECONDS = 3600, 7862400
+LONGEST_DOMAIN = 253
 PEM_BLOCK = re.compile(r"-----BEGIN ([^-]+)-----\r?\n(.*?)-----END \1-----", re.DOTALL)
 OMITTED = "<value omitted>"
 
 
 def signer_name(path: str, name: str) -> Iterator[Cause]:
-    """``ValidateSignerName``: a domain, a slash and a path."""
+    """``ValidateSignerName``: a domain, a slash and a path. Only the first wrong part of each is told."""
     if not name:
         yield required(path)
         return
@@ -47,17 +46,23 @@ def signer_name(path: str, name: str) -> Iterator[Cause]:
     if not slash or "/" in rest:
         yield invalid(path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'")
         return
-    messages = dns1123_subdomain(domain)
-    if not messages and "." not in domain:
-        messages = ["should be a domain with at least two segments separated by dots"]
-    for message in messages:
-        yield invalid(path, domain, f"validating label {domain!r}: {message}".replace("'", '"', 2))
-    for part in rest.split("."):
-        for message in dns1123_label(part):
-            yield invalid(path, rest, f"validating label {part!r}: {message}".replace("'", '"', 2))
-    longest = 253 + 1 + 63 * 2
-    if len(name) > longest:
+    if len(domain.encode()) > LONGEST_DOMAIN:
+        yield too_long(path, LONGEST_DOMAIN)
+    yield from first_wrong_label(path, domain, dns1123_label)
+    if "." not in domain:
+        yield invalid(path, domain, "should be a domain with at least two segments separated by dots")
+    yield from first_wrong_label(path, rest, dns1123_subdomain)
+    longest = LONGEST_DOMAIN + 1 + LONGEST_DOMAIN + 1 + 63
+    if len(name.encode()) > longest:
         yield too_long(path, longest)
+
+
+def first_wrong_label(path: str, dotted: str, check: Callable[[str], list[str]]) -> Iterator[Cause]:
+    for part in dotted.split("."):
+        messages = check(part)
+        if messages:
+            yield from (invalid(path, dotted, f'validating label "{part}": {message}') for message in messages)
+            return
 
 
 def pem_blocks(pem: str) -> list[tuple[str, bytes | None, bool]]:
@@ -189,7 +194,7 @@ def validate_approval(new: Object, old: Object | None) -> Iterator[Cause]:
 def request_spec(spec: Object) -> Iterator[Cause]:
     problem = request_problem(spec.get("request"))
     if problem:
-        yield invalid("spec.request", spec.get("request") or "", problem)
+        yield invalid("spec.request", spec.get("request", NO_MAP), problem)
     usages = items(spec, "usages")
     if not usages:
         yield required("spec.usages")
@@ -278,6 +283,7 @@ CERTIFICATE_SIGNING_REQUEST = Resource(
     prepares={"approval": prepare_approval, "status": date_conditions},
     validate=collect(validate_request),
     validates={"status": collect(validate_request_status), "approval": collect(validate_approval)},
+    trusts_definition=False,
     columns=(
         NAME,
         AGE,
@@ -363,128 +369,13 @@ def bundle(version: str) -> Resource:
         generation=False,
         name_is="path",
         validate=collect(validate_bundle),
+        trusts_definition=False,
         columns=(NAME, Column("SignerName", field("spec", "signerName", missing=""))),
         field_selectors={"spec.signerName": lambda one: text(one, "spec", "signerName")},
-    )
-
-
-# what pods ask for
-
-FINAL = ("Denied", "Failed", "Issued")
-NAMED = (
-    ("podName", "podUID", dns1123_subdomain),
-    ("serviceAccountName", "serviceAccountUID", dns1123_subdomain),
-    ("nodeName", "nodeUID", dns1123_subdomain),
-)
-
-
-def default_pod_request(request: Object) -> None:
-    request.setdefault("spec", {}).setdefault("maxExpirationSeconds", 86400)
-
-
-def prepare_pod_request(new: Object, old: Object | None) -> None:
-    if old is None:
-        new["status"] = {}
-
-
-def validate_pod_request(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
-    if old is not None:
-        yield from immutable("spec", spec, mapping(old, "spec"))
-        return
-    yield from signer_name("spec.signerName", text(spec, "signerName"))
-    for name, uid, check in NAMED:
-        for message in check(text(spec, name)):
-            yield invalid(f"spec.{name}", text(spec, name), message)
-        if not spec.get(uid):
-            yield required(f"spec.{uid}", "must not be empty")
-        elif len(spec[uid]) > 128:
-            yield too_long(f"spec.{uid}", 128)
-    seconds = spec.get("maxExpirationSeconds")
-    longest = 86400 if text(spec, "signerName").startswith("kubernetes.io/") else MAX_POD_SECONDS
-    if seconds is None:
-        yield required("spec.maxExpirationSeconds", "must be set")
-    elif not MIN_SECONDS <= seconds <= longest:
-        yield invalid("spec.maxExpirationSeconds", seconds, f"must be in the range [{MIN_SECONDS}, {longest}]")
-    if spec.get("stubPKCS10Request"):
-        yield from stub_request("spec.stubPKCS10Request", spec["stubPKCS10Request"])
-    else:
-        for key in ("pkixPublicKey", "proofOfPossession"):
-            if not spec.get(key):
-                yield required(f"spec.{key}", "must not be empty")
-
-
-def stub_request(path: str, encoded: Any) -> Iterator[Cause]:
-    from cryptography import x509
-
-    try:
-        found = x509.load_der_x509_csr(base64.b64decode(encoded or ""))
-        if not found.is_signature_valid:
-            yield invalid(path, OMITTED, "x509: invalid signature: the request is not signed by its key")
-    except Exception as error:
-        yield invalid(path, OMITTED, f"must be a valid PKCS#10 certificate signing request: {error}")
-
-
-def validate_pod_request_status(new: Object, old: Object | None) -> Iterator[Cause]:
-    assert old is not None
-    status, before = mapping(new, "status"), mapping(old, "status")
-    if any(one.get("type") in FINAL for one in items(before, "conditions")) and status != before:
-        yield invalid("status", OMITTED, "immutable after PodCertificateRequest is issued, denied, or failed")
-        return
-    final = [one.get("type") for one in items(status, "conditions") if one.get("type") in FINAL]
-    if len(final) > 1:
-        yield invalid(
-            "status.conditions", final, 'There may be at most one condition with type "Issued", "Denied", or "Failed"'
-        )
-    for index, condition in enumerate(items(status, "conditions")):
-        if condition.get("type") not in FINAL:
-            yield not_supported(f"status.conditions[{index}].type", condition.get("type") or "", FINAL)
-        elif condition.get("status") != "True":
-            yield not_supported(f"status.conditions[{index}].status", condition.get("status") or "", ("True",))
-    issued = "Issued" in final
-    for key in ("notBefore", "notAfter", "beginRefreshAt", "certificateChain"):
-        if issued and not status.get(key):
-            yield required(f"status.{key}", "must be present and consistent with the issued certificate")
-        elif not issued and status.get(key):
-            yield invalid(f"status.{key}", OMITTED, 'must not be set when the condition "Issued" is not')
-
-
-def text_at(request: Object, *, key: str) -> str:
-    return text(request, "spec", key)
-
-
-def state_of(request: Object) -> str:
-    kinds = [condition.get("type") for condition in items(request, "status", "conditions")]
-    return next((str(kind) for kind in FINAL if kind in kinds), "Pending")
-
-
-def pod_request(version: str) -> Resource:
-    return Resource(
-        group=GROUP,
-        version=version,
-        kind="PodCertificateRequest",
-        plural="podcertificaterequests",
-        status=True,
-        generation=False,
-        default=default_pod_request,
-        prepare=prepare_pod_request,
-        validate=collect(validate_pod_request),
-        validates={"status": collect(validate_pod_request_status)},
-        columns=(
-            NAME,
-            Column("PodName", ".spec.podName"),
-            Column("ServiceAccountName", ".spec.serviceAccountName"),
-            Column("NodeName", ".spec.nodeName"),
-            Column("SignerName", ".spec.signerName"),
-            Column("State", state_of),
-            AGE,
-        ),
-        field_selectors={f"spec.{key}": partial(text_at, key=key) for key in ("signerName", "podName", "nodeName")},
     )
 
 
 RESOURCES = (
     CERTIFICATE_SIGNING_REQUEST,
     *(bundle(version) for version in ("v1", "v1beta1", "v1alpha1")),
-    *(pod_request(version) for version in ("v1", "v1beta1", "v1alpha1")),
 )

@@ -12,7 +12,7 @@ from typing import Any
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import dig, items, mapping
 from sampan.schema.causes import forbidden, invalid, not_supported, required, too_long
-from sampan.schema.names import dns1123_label, dns1123_subdomain, label_value, qualified_name
+from sampan.schema.names import config_map_key, dns1123_label, dns1123_subdomain, label_value, qualified_name
 from sampan.schema.objects import Object
 from sampan.schema.remembering import remembered
 
@@ -21,11 +21,6 @@ NON_NEGATIVE = "must be greater than or equal to 0"
 PORT_RANGE = "must be between 1 and 65535, inclusive"
 IANA_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
 URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
-CONFIG_KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
-CONFIG_KEY_MESSAGE = (
-    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  "
-    "or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
-)
 
 
 def named(field: str, value: Any, check: Callable[[str], list[str]], *, needed: bool = True) -> Iterator[Cause]:
@@ -79,7 +74,7 @@ def labels_of(labels: dict[str, Any], field: str) -> Iterator[Cause]:
 
 def config_key(field: str, value: str) -> Iterator[Cause]:
     """The key that a reference names (``IsConfigMapKey``)."""
-    for message in config_key_messages(value):
+    for message in config_map_key(value):
         yield invalid(field, value, message)
 
 
@@ -112,6 +107,17 @@ def domain_prefixed_path(field: str, value: str) -> Iterator[Cause]:
         yield invalid(field, domain, message)
     if not URL_PATH.fullmatch(rest):
         yield invalid(field, rest, f"Invalid path (regex used for validation is '{URL_PATH.pattern}')")
+
+
+def domain_prefixed_key(field: str, key: str) -> Iterator[Cause]:
+    """A key like ``example.com/what`` (``IsDomainPrefixedKey``)."""
+    if not key:
+        yield required(field)
+        return
+    messages = qualified_name(key)
+    yield from (invalid(field, key, message) for message in messages)
+    if not messages and "/" not in key:
+        yield invalid(field, key, 'must be a domain-prefixed key (such as "acme.io/foo")')
 
 
 def file_mode(field: str, value: Any) -> Iterator[Cause]:
@@ -171,21 +177,6 @@ def port_or_name(field: str, value: Any) -> Iterator[Cause]:
             yield invalid(field, value, message)
     else:
         yield from port_number(field, value)
-
-
-def config_key_messages(key: str) -> list[str]:
-    messages = []
-    if len(key) > 253:
-        messages.append("must be no more than 253 characters")
-    if not CONFIG_KEY.fullmatch(key):
-        messages.append(CONFIG_KEY_MESSAGE)
-    if key == ".":
-        messages.append("must not be '.'")
-    elif key == "..":
-        messages.append("must not be '..'")
-    elif key.startswith(".."):
-        messages.append("must not start with '..'")
-    return messages
 
 
 def config_keys(field: str, keys: Iterable[str]) -> Iterator[Cause]:

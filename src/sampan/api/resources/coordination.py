@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect
+from sampan.api.resources.checking import collect, immutable, one_of
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import forbidden, invalid, required
@@ -15,6 +15,8 @@ from sampan.schema.objects import Object
 
 GROUP = "coordination.k8s.io"
 STRATEGIES = ("OldestEmulationVersion",)
+NO_VERSION = "must be a valid semantic version"
+Order = tuple[tuple[int, int, int], bool, tuple[tuple[int, int, str], ...]]
 SEMANTIC_VERSION = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
     r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
@@ -23,14 +25,12 @@ SEMANTIC_VERSION = re.compile(
 
 
 def strategy_name(path: str, strategy: str) -> Iterator[Cause]:
-    """A strategy of Kubernetes' own, or the qualified name of another one."""
-    parts = strategy.split("/")
-    if strategy in STRATEGIES:
+    """A strategy of Kubernetes' own, or the qualified name of another one (``ValidateCoordinatedLeaseStrategy``)."""
+    if "/" not in strategy:
+        yield from one_of(f"{path}.strategy", strategy, STRATEGIES)
         return
-    if len(parts) == 1 or parts[0].endswith(("k8s.io", "kubernetes.io")):
-        yield invalid(path, strategy, "must be a known coordinated leader election strategy or a qualified name")
     for message in qualified_name(strategy):
-        yield invalid(path, strategy, message)
+        yield invalid(f"{path}.strategy", strategy, message)
 
 
 def validate_lease(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -68,37 +68,48 @@ LEASE = Resource(
 
 def validate_candidate(new: Object, old: Object | None) -> Iterator[Cause]:
     spec = mapping(new, "spec")
-    if not spec.get("leaseName"):
+    binary, emulation = text(spec, "binaryVersion"), text(spec, "emulationVersion")
+    lease, strategies = text(spec, "leaseName"), items(spec, "preferredStrategies")
+    listed = new.get("apiVersion") == f"{GROUP}/v1alpha1"  # several strategies, and less that is needed
+    strategy = (strategies[0] if strategies else "") if listed else text(spec, "strategy")
+    if not lease:
         yield required("spec.leaseName")
-    elif old is not None and spec["leaseName"] != dig(old, "spec", "leaseName"):
-        yield invalid("spec.leaseName", spec["leaseName"], "field is immutable")
-    versions = {key: text(spec, key) for key in ("binaryVersion", "emulationVersion")}
-    for key, value in versions.items():
-        if value and not SEMANTIC_VERSION.fullmatch(value):
-            yield invalid(f"spec.{key}", value, "No Major.Minor.Patch elements found")
-    strategies = items(spec, "preferredStrategies")
-    strategy = spec.get("strategy") or (strategies[0] if strategies else "")
-    if "preferredStrategies" not in spec and not strategy:
+    if emulation and parsed(emulation) is None:
+        yield invalid("spec.emulationVersion", emulation, NO_VERSION)
+    if not binary and not listed:
+        yield required("spec.binaryVersion")
+    elif binary and parsed(binary) is None:
+        yield invalid("spec.binaryVersion", binary, NO_VERSION)
+    if binary and emulation and order(binary) < order(emulation):
+        yield invalid("spec.binaryVersion", binary, "must be greater than or equal to `emulationVersion`")
+    if not strategy and not listed:
         yield required("spec.strategy")
-    if strategy == STRATEGIES[0] and not versions["emulationVersion"]:
+    if strategy == STRATEGIES[0] and order(emulation) == ZERO:
         yield required("spec.emulationVersion", f"must be specified when `strategy` is '{strategy}'")
-    if not versions["binaryVersion"]:
-        if "strategy" in spec:
-            yield required("spec.binaryVersion")
-    elif versions["emulationVersion"] and older(versions["binaryVersion"], versions["emulationVersion"]):
-        yield invalid(
-            "spec.binaryVersion", versions["binaryVersion"], "must be greater than or equal to `emulationVersion`"
-        )
-    if strategy and "strategy" in spec:
+    if strategy and not listed:
         yield from strategy_name("spec.strategy", strategy)
+    if old is not None:
+        yield from immutable("spec.leaseName", lease, text(old, "spec", "leaseName"))
 
 
-def older(one: str, other: str) -> bool:
-    """Whether a semantic version is older than another, prerelease and build aside."""
-    if not (SEMANTIC_VERSION.fullmatch(one) and SEMANTIC_VERSION.fullmatch(other)):
-        return False
-    first, second = (tuple(int(part) for part in re.split(r"[-+]", text)[0].split(".")) for text in (one, other))
-    return first < second
+def parsed(version: str) -> tuple[tuple[int, int, int], str] | None:
+    """Return the numbers and the prerelease of a semantic version, None where it is none."""
+    match = SEMANTIC_VERSION.fullmatch(version)
+    if match is None:
+        return None
+    return (int(match[1]), int(match[2]), int(match[3])), (match[4] or "").removeprefix("-")
+
+
+def order(version: str) -> Order:
+    """Return the key that semantic versions are ordered by (semver 2.0, section 11); what is none is 0.0.0."""
+    numbers, prerelease = parsed(version) or ((0, 0, 0), "")
+    parts = tuple(
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in prerelease.split(".") if prerelease
+    )
+    return numbers, not prerelease, parts
+
+
+ZERO = order("0.0.0")
 
 
 def candidate(version: str) -> Resource:
@@ -108,7 +119,9 @@ def candidate(version: str) -> Resource:
         kind="LeaseCandidate",
         plural="leasecandidates",
         generation=False,
+        name_is="key",
         validate=collect(validate_candidate),
+        trusts_definition=False,
         columns=(
             NAME,
             Column("LeaseName", field("spec", "leaseName", missing="")),

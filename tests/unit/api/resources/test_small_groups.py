@@ -13,6 +13,7 @@ from sampan.api.resources import declarations
 from sampan.api.resources.certificates import signing_condition, trust_anchors
 from sampan.api.resources.dynamic_resources import CONVERSIONS, claim_state
 from sampan.api.resources.flow_control import MANDATORY_LEVELS, MANDATORY_SCHEMAS, entropy_bits, url_problem
+from sampan.schema.names import validate_metadata
 
 DECLARED = {
     (one.kind, one.version): one if one.by_version is None else replace(one, **one.by_version(37))
@@ -417,3 +418,43 @@ def test_cells() -> None:
     assert signing_condition({}) == "Pending"
     assert claim_state({"status": {"allocation": {}, "reservedFor": [{}]}}) == "allocated,reserved"
     assert claim_state({"metadata": {"deletionTimestamp": "x"}}) == "deleted"
+
+
+CANDIDATE = {
+    "leaseName": "l",
+    "binaryVersion": "1.2.0",
+    "emulationVersion": "1.1.0",
+    "strategy": "OldestEmulationVersion",
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, []),
+        ({"strategy": "example.com/mine", "emulationVersion": ""}, []),
+        ({"strategy": "mine"},
+         ['spec.strategy.strategy: Unsupported value: "mine": supported values: "OldestEmulationVersion"']),
+        ({"strategy": ""}, ["spec.strategy: Required value"]),
+        ({"leaseName": "", "binaryVersion": ""},
+         ["spec.leaseName: Required value", "spec.binaryVersion: Required value"]),
+        ({"binaryVersion": "1"},
+         ['spec.binaryVersion: Invalid value: "1": must be a valid semantic version',
+          'spec.binaryVersion: Invalid value: "1": must be greater than or equal to `emulationVersion`']),
+        ({"binaryVersion": "1.1.0-rc.2"},
+         ['spec.binaryVersion: Invalid value: "1.1.0-rc.2": must be greater than or equal to `emulationVersion`']),
+        ({"binaryVersion": "1.1.0-rc.10", "emulationVersion": "1.1.0-rc.9"}, []),
+        ({"emulationVersion": ""},
+         ["spec.emulationVersion: Required value: must be specified when `strategy` is 'OldestEmulationVersion'"]),
+    ],
+)  # fmt: skip
+def test_candidates_for_a_lease(spec: dict[str, str], told: list[str]) -> None:
+    assert judged("LeaseCandidate", {"spec": {**CANDIDATE, **spec}}, version="v1beta1") == told
+
+
+def test_candidates_are_named_as_keys() -> None:
+    assert resource("LeaseCandidate", "v1beta1").name_is == "key"
+    assert validate_metadata({"metadata": {"name": "A_b", "namespace": "n"}}, "key") == []
+    assert [cause.message for cause in validate_metadata({"metadata": {"name": "..", "namespace": "n"}}, "key")] == [
+        "Invalid value: \"..\": must not be '..'"
+    ]
