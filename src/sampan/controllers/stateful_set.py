@@ -53,10 +53,12 @@ class StatefulSetController(Controller):
             return None
         pods = await self._own(stateful_set)
         if "deletionTimestamp" in stateful_set["metadata"]:
+            await self._write_last_status(stateful_set, list(pods.values()))
             return None
         history = await self.revisions.of(stateful_set)
         current = self._current(stateful_set, history)
         await self._keep_owners_of_claims(stateful_set, pods)
+        await self._keep_identities(stateful_set, pods)
         doing = plan.desired(stateful_set, pods, current, history.present)
         try:
             try:
@@ -79,6 +81,17 @@ class StatefulSetController(Controller):
 
         found = await claim(self.client, self.pods, stateful_set, STATEFUL_SETS, selector_of(stateful_set), may_adopt)
         return {number: pod for pod in found if (number := plan.ordinal_of(stateful_set, pod)) is not None}
+
+    async def _keep_identities(self, stateful_set: Object, pods: dict[int, Object]) -> None:
+        """Give pods back the labels that tell which one each is, and those that wait for claims that have gone new ones."""
+        for ordinal, pod in pods.items():
+            metadata, namespace = pod["metadata"], pod["metadata"]["namespace"]
+            labels = plan.identity(pod)
+            if (metadata.get("labels") or {}).get(plan.POD_NAME) != metadata["name"]:
+                await self.client.patch(PODS, metadata["name"], {"metadata": {"labels": labels}}, namespace)
+            if pod.get("status", {}).get("phase") == "Pending" and ordinal in plan.ordinals(stateful_set):
+                for wanted in plan.claims(stateful_set, ordinal):
+                    await self._ensure_claim(stateful_set, wanted, metadata["name"])
 
     def _current(self, stateful_set: Object, history: History) -> Object:
         """Return the revision of the status, or the present one where there is none (any more)."""
@@ -168,6 +181,13 @@ class StatefulSetController(Controller):
         others = [r for r in known if not (r["kind"] == "StatefulSet" and r["name"] == name) and r["kind"] != "Pod"]
         if known != (wanted := [*others, *owners]):
             await set_owners(self.client, there, wanted, PERSISTENT_VOLUME_CLAIMS)
+
+    async def _write_last_status(self, stateful_set: Object, pods: list[Object]) -> None:
+        """Keep the status up while the StatefulSet waits for its pods to go; its revisions may have gone already."""
+        known = stateful_set.get("status", {})
+        current, update = ({"metadata": {"name": known.get(key, "")}} for key in ("currentRevision", "updateRevision"))
+        if known:
+            await self._write_status(stateful_set, pods, current, History([], update, known.get("collisionCount", 0)))
 
     async def _write_status(self, stateful_set: Object, pods: list[Object], current: Object, history: History) -> None:
         status = plan.status_of(stateful_set, pods, current, history.present, history.collisions)

@@ -84,6 +84,12 @@ def pod_for(stateful_set: Object, ordinal: int, revision: Object) -> Object:
     return pod
 
 
+def identity(pod: Object) -> Object:
+    """Return the labels by which a pod of a StatefulSet is found: its name and its ordinal."""
+    name = pod["metadata"]["name"]
+    return {POD_NAME: name, POD_INDEX: name.rpartition("-")[2]}
+
+
 def healthy(pod: Object) -> bool:
     """Whether a pod is running, ready and not about to go."""
     return pod.get("status", {}).get("phase") == "Running" and is_pod_ready(pod) and not ends(pod)
@@ -102,6 +108,10 @@ def strategy(stateful_set: Object) -> str:
     return str((stateful_set["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate"))
 
 
+def is_ordered(stateful_set: Object) -> bool:
+    return bool(stateful_set["spec"].get("podManagementPolicy", "OrderedReady") == "OrderedReady")
+
+
 def partition(stateful_set: Object) -> int:
     rolling = (stateful_set["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
     return int(rolling.get("partition", 0)) if strategy(stateful_set) == "RollingUpdate" else 0
@@ -110,7 +120,7 @@ def partition(stateful_set: Object) -> int:
 def desired(stateful_set: Object, pods: dict[int, Object], current: Object, update: Object) -> Plan:
     """Return what is to be done now; ``pods`` by ordinal."""
     wanted = ordinals(stateful_set)
-    ordered = stateful_set["spec"].get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+    ordered = is_ordered(stateful_set)
     plan = Plan()
     for ordinal in wanted:
         pod = pods.get(ordinal)
@@ -124,49 +134,36 @@ def desired(stateful_set: Object, pods: dict[int, Object], current: Object, upda
             return plan
     condemned = [pods[ordinal] for ordinal in sorted(pods, reverse=True) if ordinal not in wanted]
     if ordered and condemned:
-        return _condemn_one(plan, pods, condemned)
+        return _condemn_one(stateful_set, plan, pods, condemned)
     plan.delete += [pod for pod in condemned if not ends(pod)]
     if not plan.create and not plan.delete and strategy(stateful_set) == "RollingUpdate":
         plan.delete += outdated(stateful_set, pods, update)
     return plan
 
 
-def _condemn_one(plan: Plan, pods: dict[int, Object], condemned: list[Object]) -> Plan:
+def _condemn_one(stateful_set: Object, plan: Plan, pods: dict[int, Object], condemned: list[Object]) -> Plan:
     """The highest goes first, and only while everything else is well; one that is not well may go itself."""
     last = condemned[0]
-    unwell = [pods[ordinal] for ordinal in sorted(pods) if not healthy(pods[ordinal])]
-    if not ends(last) and (healthy(last) or unwell[0] is last):
+    unwell = [pod for _, pod in sorted(pods.items()) if not available(stateful_set, pod)]
+    if not ends(last) and (not unwell or unwell[0] is last or available(stateful_set, last)):
         plan.delete.append(last)
     return plan
 
 
 def outdated(stateful_set: Object, pods: dict[int, Object], update: Object) -> list[Object]:
-    """Return the pods that are replaced next: from the highest ordinal down to the partition, as many at a time as may be
-    unavailable."""
+    """Return the pods that are replaced next, from the highest ordinal down to the partition: as many as may be unavailable
+    beside those that are. With ``Parallel`` those that are down already go first, all of them: that takes nothing away."""
     rolling = (stateful_set["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    wanted = ordinals(stateful_set)
-    most = max(resolve(rolling.get("maxUnavailable", 1), len(wanted), up=True), 1)
-    below = wanted.start + partition(stateful_set)
-    candidates = [pods[ordinal] for ordinal in reversed(wanted) if ordinal >= below]
-    name = update["metadata"]["name"]
-    if most == 1:
-        for pod in candidates:
-            if revision_name(pod) != name and not ends(pod):
-                return [pod]
-            if not available(stateful_set, pod):
-                return []
-        return []
+    wanted, name = ordinals(stateful_set), update["metadata"]["name"]
+    most = max(resolve(rolling.get("maxUnavailable", 1), len(wanted), up=False), 1)
     down = sum(1 for ordinal in wanted if not available(stateful_set, pods[ordinal]))
-    found = []
-    for pod in candidates:
-        if revision_name(pod) == name or ends(pod):
-            continue
-        if not available(stateful_set, pod):
-            found.append(pod)  # it is down already: replacing it takes nothing away
-        elif down < most:
-            found.append(pod)
-            down += 1
-    return found
+    below = wanted.start + partition(stateful_set)
+    old = [pods[ordinal] for ordinal in reversed(wanted) if ordinal >= below]
+    old = [pod for pod in old if revision_name(pod) != name and not ends(pod)]
+    if is_ordered(stateful_set):
+        return old[: max(most - down, 0)]
+    lame = [pod for pod in old if not available(stateful_set, pod)]
+    return lame + [pod for pod in old if available(stateful_set, pod)][: max(most - down, 0)]
 
 
 def revision_name(pod: Object) -> str:
@@ -176,17 +173,16 @@ def revision_name(pod: Object) -> str:
 def status_of(stateful_set: Object, pods: list[Object], current: Object, update: Object, collisions: int) -> Object:
     """Return the status that the pods amount to; a rollout that is complete makes the update revision the current one."""
     old = stateful_set.get("status", {})
-    there = [pod for pod in pods if not finished(pod)]
-    ready = [pod for pod in there if pod.get("status", {}).get("phase") == "Running" and is_pod_ready(pod)]
+    ready = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running" and is_pod_ready(pod)]
     names = (current["metadata"]["name"], update["metadata"]["name"])
 
     def made_from(name: str) -> int:
-        return sum(1 for pod in there if revision_name(pod) == name and not ends(pod))
+        return sum(1 for pod in pods if revision_name(pod) == name and not ends(pod))
 
     status: Object = {
         "observedGeneration": stateful_set["metadata"].get("generation", 0),
-        "replicas": len(there),
-        "availableReplicas": sum(1 for pod in there if available(stateful_set, pod)),
+        "replicas": len(pods),
+        "availableReplicas": sum(1 for pod in pods if available(stateful_set, pod)),
         "currentRevision": names[0],
         "updateRevision": names[1],
         "collisionCount": collisions,

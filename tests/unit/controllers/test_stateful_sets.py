@@ -78,6 +78,23 @@ def test_updates_go_from_the_highest_to_the_partition() -> None:
     assert kept == [(0, OLD)]
 
 
+def test_a_parallel_update_begins_with_those_that_are_down() -> None:
+    lame = [pod(0, ready=False, revision=OLD), pod(1, revision=OLD), pod(2, revision=OLD)]
+    parallel = {"podManagementPolicy": "Parallel"}
+    assert doing(stateful_set(**parallel), *lame) == ([], ["db-0"])
+    rolling = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "67%"}}}
+    assert doing(stateful_set(**parallel, **rolling), *lame) == ([], ["db-0", "db-2"]), "67% of 3 is 2"
+    assert doing(stateful_set(**rolling), *[pod(n, revision=OLD) for n in range(3)]) == ([], ["db-2", "db-1"])
+    rolling["updateStrategy"]["rollingUpdate"] = {"maxUnavailable": "10%", "partition": 1}
+    assert doing(stateful_set(**parallel, **rolling), *lame) == ([], []), "one below the partition is down"
+
+
+def test_pods_that_have_ended_are_still_there() -> None:
+    found = plan.status_of(stateful_set(), [pod(0), pod(1), pod(2, phase="Failed", ready=False)], OLD, NEW, 0)
+    assert (found["replicas"], found["readyReplicas"], found["updatedReplicas"]) == (3, 2, 3)
+    assert found["currentRevision"] == "db-old"
+
+
 @pytest.mark.parametrize("kind", ["RollingUpdate", "OnDelete"])
 def test_a_rollout_is_over_when_all_pods_are_new(kind: str) -> None:
     wanted = stateful_set(updateStrategy={"type": kind})
@@ -177,3 +194,34 @@ async def test_the_history_of_a_set_deleted_without_its_pods_is_its_successors(c
     owners = [[o["uid"] for o in r["metadata"].get("ownerReferences") or ()] for r in history]
     assert owners == [[after["metadata"]["uid"]]] * 2 != [[before["metadata"]["uid"]]] * 2
     assert sorted(r["revision"] for r in history) == [2, 3]
+
+
+async def test_pods_get_back_what_they_are_found_by_and_claims_that_they_wait_for(cluster: Any) -> None:
+    size = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}, "storageClassName": ""}
+    wanted = stateful_set(1, volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": size}])
+    await cluster.client.create(STATEFUL_SETS, wanted)
+    await cluster.until(PODS, "db-0", lambda pod: pod["status"]["phase"] == "Pending")
+    first = await cluster.until(
+        PERSISTENT_VOLUME_CLAIMS, "data-db-0", lambda claim: claim["metadata"].get("finalizers")
+    )
+    await cluster.client.delete(PERSISTENT_VOLUME_CLAIMS, "data-db-0", "default")
+    gone = {"metadata": {"finalizers": None}}
+    await cluster.client.patch(PERSISTENT_VOLUME_CLAIMS, "data-db-0", gone, "default")
+    without = {"metadata": {"labels": {"statefulset.kubernetes.io/pod-name": None}}}
+    await cluster.client.patch(PODS, "db-0", without, "default")
+    await cluster.until(PODS, "db-0", lambda pod: pod["metadata"]["labels"].get(plan.POD_NAME) == "db-0")
+    uid = first["metadata"]["uid"]
+    await cluster.until(PERSISTENT_VOLUME_CLAIMS, "data-db-0", lambda claim: claim["metadata"]["uid"] != uid)
+
+
+async def test_one_that_waits_for_its_pods_to_go_tells_how_far_that_is(cluster: Any) -> None:
+    await cluster.client.create(STATEFUL_SETS, stateful_set(1))
+    await until_ready(cluster, 1)
+    held = {"metadata": {"finalizers": ["example.com/held"]}}
+    await cluster.client.patch(STATEFUL_SETS, "db", held, "default")
+    await cluster.client.delete(STATEFUL_SETS, "db", "default")
+    await cluster.client.delete(PODS, "db-0", "default")
+    going = await cluster.until(STATEFUL_SETS, "db", lambda one: one["status"]["replicas"] == 0)
+    assert going["status"]["currentRevision"]
+    await cluster.client.patch(STATEFUL_SETS, "db", {"metadata": {"finalizers": None}}, "default")
+    await cluster.gone(STATEFUL_SETS, "db")
