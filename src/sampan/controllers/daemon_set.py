@@ -23,12 +23,12 @@ from sampan.controllers.ownership import (
 from sampan.controllers.pod_availability import soonest_available
 from sampan.controllers.pod_control import PodControl, expectation_observer, name_by_chance
 from sampan.controllers.replica_set import selector_of
-from sampan.controllers.revisions import REVISION_LABEL, History, Revisions, hash_of
+from sampan.controllers.revisions import REVISION_LABEL, Revisions, hash_of
 from sampan.schema.objects import Object
 
 BURST = 250
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 900.0
-"""A daemon pod that ends by itself is replaced after a pause that doubles with each end on its node."""
+"""A daemon pod that fails is replaced after a pause that doubles with each failure on its node."""
 
 
 class DaemonSetController(Controller):
@@ -82,11 +82,13 @@ class DaemonSetController(Controller):
         hash = hash_of(history.present)
         nodes = self.nodes.all()
         wait: float | None = None
+        is_acted_on = self.expectations.satisfied(key)
         try:
-            if self.expectations.satisfied(key):
+            if is_acted_on:
                 wait = await self._act(key, daemon_set, plan.desired(daemon_set, nodes, pods, hash), hash)
         finally:
-            await self._write_status(daemon_set, nodes, pods, hash, history)
+            found = plan.status_of(daemon_set, nodes, pods, hash, history.collisions, is_acted_on=is_acted_on)
+            await self._write_status(daemon_set, found)
         live = {history.present["metadata"]["name"]}
         used = {(pod["metadata"].get("labels") or {}).get(REVISION_LABEL) for pod in pods}
         live |= {revision["metadata"]["name"] for revision in history.revisions if hash_of(revision) in used}
@@ -103,15 +105,16 @@ class DaemonSetController(Controller):
         waits = []
         delete = [pod for pod in doing.delete if pod not in doing.failed]
         for pod in doing.failed:
-            left = self._backoff_left(key, pod)
-            if left > 0:
+            where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']} on node {plan.node_of(pod)}"
+            if pod["status"]["phase"] == "Succeeded":
+                message = f"Found succeeded daemon pod {where}, will try to delete it"
+                self.events.normal(daemon_set, "SucceededDaemonPod", message)
+            elif (left := self._backoff_left(key, pod)) > 0:
                 waits.append(left)
                 continue
-            where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']} on node {plan.node_of(pod)}"
-            phase = pod["status"]["phase"]
-            message = f"Found {phase.lower()} daemon pod {where}, will try to kill it"
-            tell = self.events.warning if phase == "Failed" else self.events.normal
-            tell(daemon_set, f"{phase}DaemonPod", message)
+            else:
+                message = f"Found failed daemon pod {where}, will try to kill it"
+                self.events.warning(daemon_set, "FailedDaemonPod", message)
             delete.append(pod)
         name = daemon_set["metadata"]["name"]
         new = [plan.pod_for(daemon_set, node, name_by_chance(f"{name}-"), hash) for node in doing.create[:BURST]]
@@ -132,10 +135,7 @@ class DaemonSetController(Controller):
         self._ends[at] = (count + 1, now)
         return 0.0
 
-    async def _write_status(
-        self, daemon_set: Object, nodes: list[Object], pods: list[Object], hash: str, history: History
-    ) -> None:
-        status = plan.status_of(daemon_set, nodes, pods, hash, history.collisions)
+    async def _write_status(self, daemon_set: Object, status: Object) -> None:
         if status != daemon_set.get("status"):
             try:
                 await self.client.update(DAEMON_SETS, {**daemon_set, "status": status}, subresource="status")

@@ -101,10 +101,15 @@ def node_of(pod: Object) -> str:
 
 
 def by_node(pods: list[Object]) -> dict[str, list[Object]]:
+    """Return the pods by node, those on it and the oldest first, without those that have ended and only wait to go."""
     found: dict[str, list[Object]] = {}
-    for pod in sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", "")):
+    for pod in sorted((pod for pod in pods if not (finished(pod) and ends(pod))), key=_first_come):
         found.setdefault(node_of(pod), []).append(pod)
     return found
+
+
+def _first_come(pod: Object) -> tuple[bool, str, str]:
+    return not pod["spec"].get("nodeName"), pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]
 
 
 def available(daemon_set: Object, pod: Object) -> bool:
@@ -136,8 +141,11 @@ def desired(daemon_set: Object, nodes: list[Object], pods: list[Object], hash: s
     if (daemon_set["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate":
         wanted = [node["metadata"]["name"] for node in nodes if place(daemon_set, node).wanted]
         going = {pod["metadata"]["name"] for pod in plan.delete}
-        left = {name: [p for p in there.get(name, ()) if p["metadata"]["name"] not in going] for name in wanted}
-        (_roll_with_surge if surge else _roll)(plan, daemon_set, left, hash)
+        left = {
+            name: [p for p in there.get(name, ()) if p["metadata"]["name"] not in going and not ends(p)]
+            for name in dict.fromkeys((*wanted, *there))  # pods may be left where no new one would come
+        }
+        (_roll_with_surge if surge else _roll)(plan, daemon_set, left, wanted, hash)
     return plan
 
 
@@ -163,53 +171,67 @@ def _on_node(
     plan.delete += ended
     plan.failed += ended
     living = [pod for pod in mine if not finished(pod) and not ends(pod)]
-    if at.wanted and not mine:
+    if at.wanted and not (living if surge else mine):
         plan.create.append(name)
         return
-    if surge:  # one of each template may stand side by side until the new one is available
+    if surge:  # one of each template may stand side by side while the old one is ready and the new one not available
         old, new = [p for p in living if not is_new(p, hash)], [p for p in living if is_new(p, hash)]
         plan.delete += [*old[1:], *new[1:]]
-        if old and new and available(daemon_set, new[0]):
+        if old and new and (not is_pod_ready(old[0]) or available(daemon_set, new[0])):
             plan.delete.append(old[0])
     else:
         plan.delete += living[1:]
 
 
-def _roll(plan: Plan, daemon_set: Object, left: dict[str, list[Object]], hash: str) -> None:
+def _roll(plan: Plan, daemon_set: Object, left: dict[str, list[Object]], wanted: list[str], hash: str) -> None:
     """Replace old pods, as many at a time as may be unavailable; those that are unavailable anyway cost nothing."""
     unavailable = 0
     free: list[Object] = []
     candidates: list[Object] = []
     for pods in left.values():
-        pod = pods[0] if pods else None
-        if pod is None or not available(daemon_set, pod):
+        old = [pod for pod in pods if not is_new(pod, hash)]
+        if len(pods) != 1 or not available(daemon_set, pods[0]):
             unavailable += 1
-            if pod is not None and not is_new(pod, hash) and not ends(pod):
-                free.append(pod)
-        elif not is_new(pod, hash):
-            candidates.append(pod)
-    _, most = limits(daemon_set, len(left))
+            free += old if len(pods) == 1 else []
+        else:
+            candidates += old
+    _, most = limits(daemon_set, len(wanted))
     plan.delete += [*free, *candidates[: max(most - unavailable, 0)]]
 
 
-def _roll_with_surge(plan: Plan, daemon_set: Object, left: dict[str, list[Object]], hash: str) -> None:
-    """Start new pods beside old ones, as many at a time as may surge; beside an unavailable old one at once."""
-    surging = 0
+def _roll_with_surge(
+    plan: Plan, daemon_set: Object, left: dict[str, list[Object]], wanted: list[str], hash: str
+) -> None:
+    """Start new pods beside old ones, as many at a time as may surge; beside an unavailable old one at once. Where no new one
+    may come, an old one that is available goes when there are more of these than wanted."""
+    surging = there = 0
     free: list[str] = []
     candidates: list[str] = []
+    sunset: list[Object] = []
     for name, pods in left.items():
         old, new = [p for p in pods if not is_new(p, hash)], [p for p in pods if is_new(p, hash)]
-        if new and old:
+        if len(old) > 1 or len(new) > 1:
             surging += 1
-        elif old and not new:
-            (candidates if available(daemon_set, old[0]) else free).append(name)
-    most, _ = limits(daemon_set, len(left))
+            continue
+        is_up = any(available(daemon_set, pod) for pod in (old or new))
+        there += is_up
+        if old and new:
+            surging += 1
+        elif old and name in wanted:
+            (candidates if is_up else free).append(name)
+        elif old:
+            (sunset if is_up else plan.delete).append(old[0])
+    most, _ = limits(daemon_set, len(wanted))
+    plan.delete += sunset[: max(there - len(wanted), 0)]
     plan.create += [*free, *candidates[: max(most - surging, 0)]]
 
 
-def status_of(daemon_set: Object, nodes: list[Object], pods: list[Object], hash: str, collisions: int) -> Object:
-    """Return the status that nodes and pods amount to."""
-    there = by_node([pod for pod in pods if not finished(pod)])
+def status_of(
+    daemon_set: Object, nodes: list[Object], pods: list[Object], hash: str, collisions: int, *, is_acted_on: bool = True
+) -> Object:
+    """Return the status that nodes and pods amount to: the oldest pod of a node stands for it. ``is_acted_on``: what is asked
+    for now has been looked at, not only counted."""
+    there = by_node(pods)
     counts = dict.fromkeys(
         ("desiredNumberScheduled", "currentNumberScheduled", "numberMisscheduled", "numberReady", "numberAvailable"), 0
     )
@@ -223,13 +245,16 @@ def status_of(daemon_set: Object, nodes: list[Object], pods: list[Object], hash:
         if not mine:
             continue
         counts["currentNumberScheduled"] += 1
-        counts["numberReady"] += any(is_pod_ready(pod) and not ends(pod) for pod in mine)
-        counts["numberAvailable"] += any(available(daemon_set, pod) for pod in mine)
-        updated += any(is_new(pod, hash) for pod in mine)
-    status: Object = {**counts, "observedGeneration": daemon_set["metadata"].get("generation", 0)}
+        is_ready = is_pod_ready(mine[0])
+        counts["numberReady"] += is_ready
+        counts["numberAvailable"] += is_ready and ready_long_enough(daemon_set, mine[0])
+        updated += is_new(mine[0], hash)
+    known = daemon_set.get("status", {})
+    seen = daemon_set["metadata"].get("generation", 0) if is_acted_on else known.get("observedGeneration")
+    status: Object = {**counts, **({"observedGeneration": seen} if seen is not None else {})}
     gone = counts["desiredNumberScheduled"] - counts["numberAvailable"]
     optional = {"updatedNumberScheduled": updated, "numberUnavailable": gone, "collisionCount": collisions}
     status |= {name: count for name, count in optional.items() if count}
-    if conditions := daemon_set.get("status", {}).get("conditions"):
+    if conditions := known.get("conditions"):
         status["conditions"] = conditions
     return status

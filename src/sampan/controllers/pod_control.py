@@ -96,7 +96,7 @@ class PodControl:
                 if error.already_exists and not last and is_by_chance(pod):  # somebody has that name: another one
                     pod = {**pod, "metadata": {**pod["metadata"], "name": name_by_chance(name[:-SUFFIX_LENGTH])}}
                     continue
-                if not error.already_exists:
+                if not (error.already_exists or error.has_cause("NamespaceTerminating")):
                     self._events.warning(owner, "FailedCreate", f"Error creating: {error}")
                 raise
             self._events.normal(owner, "SuccessfulCreate", f"Created pod: {name}")

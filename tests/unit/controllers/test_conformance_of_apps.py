@@ -212,9 +212,10 @@ async def test_pods_on_their_way_out_are_counted(cluster: Any) -> None:
 
 
 async def test_a_pod_counts_when_it_has_been_ready_long_enough(cluster: Any) -> None:
-    await cluster.client.create(DEPLOYMENTS, made(DEPLOYMENTS, minReadySeconds=1))
+    await cluster.client.create(DEPLOYMENTS, made(DEPLOYMENTS, minReadySeconds=3600, progressDeadlineSeconds=7200))
     early = await cluster.until(DEPLOYMENTS, "web", lambda obj: obj.get("status", {}).get("readyReplicas") == 1)
     assert not early["status"].get("availableReplicas")
+    await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"minReadySeconds": 1}}, "default")
     await cluster.rolled_out("web")
 
 

@@ -89,6 +89,51 @@ def test_old_pods_are_replaced_as_the_limits_allow() -> None:
     assert doing(on_delete, NODES_ABC, *old) == ([], [])
 
 
+def going(made: Object) -> Object:
+    made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return made
+
+
+def test_pods_that_end_make_room() -> None:
+    alone, surging = [node("a")], daemon_set(maxSurge=1, maxUnavailable=0)
+    assert doing(daemon_set(), alone, going(pod("a"))) == ([], [])
+    assert doing(daemon_set(), alone, going(pod("a", phase="Failed"))) == (["a"], []), (
+        "it has ended, and only waits to go"
+    )
+    assert doing(surging, alone, going(pod("a"))) == (["a"], [])
+    lame = pod("a", "old", ready=False)
+    assert doing(surging, alone, lame, pod("a", ready=False, name="next")) == ([], ["agent-a"])
+
+
+def test_old_pods_where_no_new_one_may_come_go_with_the_update() -> None:
+    nodes = [node("a"), node("shut", ("mine", "NoSchedule"))]
+    assert doing(daemon_set(), nodes, pod("a"), pod("shut", "old")) == ([], ["agent-shut"])
+    assert doing(daemon_set(), nodes, pod("a"), pod("shut")) == ([], [])
+    surging = daemon_set(maxSurge=1, maxUnavailable=0)
+    assert doing(surging, nodes, pod("a"), pod("shut", "old")) == ([], ["agent-shut"])
+    assert doing(surging, nodes, pod("a", ready=False), pod("shut", "old")) == ([], []), "it is the only one that works"
+    assert doing(surging, nodes, pod("a"), pod("shut", "old", ready=False)) == ([], ["agent-shut"])
+
+
+def test_the_oldest_pod_of_a_node_stands_for_it() -> None:
+    old, new = pod("a", "old", ready=False), pod("a", name="next")
+    old["metadata"]["creationTimestamp"], new["metadata"]["creationTimestamp"] = (
+        "2026-01-01T00:00:00Z",
+        "2026-01-02T00:00:00Z",
+    )
+    found = plan.status_of(daemon_set(), [node("a")], [new, old], "new", 0)
+    assert (found["numberReady"], found.get("updatedNumberScheduled")) == (0, None)
+    ended = plan.status_of(daemon_set(), [node("a")], [pod("a", phase="Failed", ready=False)], "new", 0)
+    assert (ended["currentNumberScheduled"], ended["numberUnavailable"]) == (1, 1)
+
+
+def test_what_was_only_counted_is_not_called_observed() -> None:
+    wanted = daemon_set()
+    wanted["metadata"]["generation"], wanted["status"] = 2, {"observedGeneration": 1}
+    assert plan.status_of(wanted, [], [], "new", 0, is_acted_on=False)["observedGeneration"] == 1
+    assert plan.status_of(wanted, [], [], "new", 0)["observedGeneration"] == 2
+
+
 def test_a_pod_is_bound_to_its_node() -> None:
     made = pod("a")
     assert plan.node_of(made) == "a" and "nodeName" not in made["spec"]
@@ -121,3 +166,16 @@ async def test_a_daemon_set_lives(cluster: Any) -> None:
     await cluster.gone(PODS, second["metadata"]["name"])
     counts = ("desiredNumberScheduled", "numberMisscheduled")
     await cluster.until(DAEMON_SETS, "agent", lambda d: [d["status"][name] for name in counts] == [0, 0])
+
+
+async def test_a_daemon_pod_that_succeeds_is_made_anew_at_once(cluster: Any) -> None:
+    await cluster.client.create(DAEMON_SETS, daemon_set())
+    (first,) = await cluster.until_all(PODS, lambda pods: [p["status"]["phase"] for p in pods] == ["Running"])
+    name, uid = first["metadata"]["name"], first["metadata"]["uid"]
+    await cluster.client.patch(PODS, name, {"status": {"phase": "Succeeded"}}, "default", subresource="status")
+    await cluster.until_all(PODS, lambda pods: pods and all(p["metadata"]["uid"] != uid for p in pods))
+    told = await cluster.event("SucceededDaemonPod")
+    assert (told["type"], told["message"]) == (
+        "Normal",
+        f"Found succeeded daemon pod default/{name} on node sim, will try to delete it",
+    )
