@@ -57,7 +57,7 @@ def assemble(api: Api, config: ApiConfig) -> None:
     """Give an empty API its resources, routes, identity and admission."""
     api.features = features = FeatureGates(api.types.version, config.flags.feature_gates)
     api.without_cbor = not features.enabled("CBORServingAndStorage")
-    for resource in served(api.types, config.flags.runtime_config):
+    for resource in served(api.types, config.flags.runtime_config, features):
         if resource.kind == "HorizontalPodAutoscaler" and features.enabled("HPAScaleToZero"):
             resource = to_zero(resource)
         api.catalog.add(resource)

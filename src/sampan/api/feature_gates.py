@@ -24,7 +24,10 @@ HONOURED = frozenset(
         "CBORServingAndStorage",
         "ComponentFlagz",
         "ComponentStatusz",
+        "CompositePodGroup",
+        "EvictionRequestAPI",
         "ExcludeAdmissionWebhookVirtualResources",
+        "GenericWorkload",
         "HPAScaleToZero",
         "MutatingAdmissionPolicy",
         "PodLogsQuerySplitStreams",
@@ -41,6 +44,9 @@ OTHERS = """
 AllowInsecureKubeletCertificateSigningRequests 31:DEPRECATED:0
 ComponentFlagz 32:ALPHA:0 36:BETA:1
 ComponentStatusz 32:ALPHA:0 36:BETA:1
+CompositePodGroup 37:ALPHA:0
+EvictionRequestAPI 37:ALPHA:0
+GenericWorkload 35:ALPHA:0 37:BETA:0
 HPAScaleToZero 16:ALPHA:0 37:BETA:1
 PodLogsQuerySplitStreams 32:ALPHA:0
 ServiceAccountNodeAudienceRestriction 32:BETA:0 33:BETA:1

@@ -54,6 +54,15 @@ def _want(type: Type) -> Any:
     return type.cleaner()
 
 
+def _discarded(type: Type) -> Cleaner:
+    """The cleaner of a field that is read and not kept (``schema.switched_off``)."""
+
+    def clean(value: Any) -> None:
+        type.cleaner()(value)
+
+    return clean
+
+
 class _Lazy:
     """A struct's table, built when the first value arrives: types may contain themselves."""
 
@@ -64,7 +73,10 @@ class _Lazy:
         self.table: dict[str, Any] | None = None
 
     def build(self) -> dict[str, Any]:
-        self.table = {name: _want(field) for name, field in self.type.fields.items()}
+        off = self.type.off
+        self.table = {
+            name: _discarded(field) if name in off else _want(field) for name, field in self.type.fields.items()
+        }
         return self.table
 
 
@@ -213,8 +225,10 @@ class _Examination:
             if item is not None:
                 item = self.walk(field, item, here, f"{go_path}.{key}" if go_path else key, type.struct)
             must = key in type.required
-            empty = item is None or (
-                not item and (key in type.dropped or (field.shape in ("list", "map") and not must))
+            empty = (
+                item is None
+                or key in type.off
+                or (not item and (key in type.dropped or (field.shape in ("list", "map") and not must)))
             )
             if empty:
                 del value[key]

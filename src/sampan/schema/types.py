@@ -19,6 +19,7 @@ from sampan.schema.causes import Cause
 from sampan.schema.decode import REPEATED, repeated_keys
 from sampan.schema.definitions import Definitions
 from sampan.schema.objects import Object
+from sampan.schema.switched_off import dropped_of
 
 VERSIONS: tuple[str, ...] = tuple(f"1.{minor}" for minor in range(25, 38))
 
@@ -72,12 +73,12 @@ class Type:
     ``element`` the type of map values and list items. ``list_type`` (atomic, set, map), ``map_keys``, ``key_defaults``,
     ``atomic`` (maps and structs) steer server-side apply, ``always`` names the fields that Go writes even when they are
     empty, which therefore have no owner of their own, ``written`` those with their zeros, ``dropped`` the scalars that it
-    leaves out when they are zero; ``merge_key`` and ``strategies`` strategic merge patch."""
+    leaves out when they are zero, ``off`` those never kept; ``merge_key`` and ``strategies`` strategic merge patch."""
 
     __slots__ = (
         "_children", "_cleaner", "_filler", "_load", "always", "atomic", "dropped", "element", "key_defaults", "kind",
-        "list_type", "map_keys", "merge_key", "name", "nullable", "required", "requires", "shape", "strategies", "struct",
-        "takes_bool", "written",
+        "list_type", "map_keys", "merge_key", "name", "nullable", "off", "required", "requires", "shape", "strategies",
+        "struct", "takes_bool", "written",
     )  # fmt: skip
 
     def __init__(self, shape: str, name: str, *, load: Callable[[], dict[str, Type]] | None = None) -> None:
@@ -96,6 +97,7 @@ class Type:
         self.requires: bool | None = None
         self.always: frozenset[str] = frozenset()
         self.dropped: frozenset[str] = frozenset()
+        self.off: frozenset[str] = frozenset()
         self.written: dict[str, Any] = {}
         self.nullable = False
         self.takes_bool = False
@@ -210,6 +212,8 @@ class TypeSystem:
         else:
             type.dropped, type.written = presence
             type.always = frozenset(type.written)
+        type.off = dropped_of(name)
+        type.dropped |= type.off
         type.atomic = schema.get("x-kubernetes-map-type") == "atomic"
         return type
 
@@ -260,7 +264,7 @@ def _with_extensions(named: Type, schema: dict[str, Any]) -> Type:
         return named
     type = Type(named.shape, named.name, load=lambda: named.fields)
     type.element, type.required, type.always = named.element, named.required, named.always
-    type.dropped, type.written = named.dropped, named.written
+    type.dropped, type.written, type.off = named.dropped, named.written, named.off
     type.atomic = named.atomic if map_type is None else map_type == "atomic"
     _patch_extensions(type, schema)
     return type

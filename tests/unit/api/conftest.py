@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sampan.api.app import Api
 from sampan.api.authz.decision import Decision
 from sampan.api.errors import StatusError
+from sampan.api.feature_gates import FeatureGates
+from sampan.api.flags import Flags
 from sampan.api.request import Attributes, Response, User
 from sampan.api.resource import Resource
+from sampan.api.resources.enabling import GATES
 from sampan.api.routing import parse_query
 from sampan.api.server import ApiConfig, open_api
 from sampan.schema.types import type_system
@@ -240,3 +243,10 @@ async def open_whole(pki: Path) -> AsyncIterator[Callable[..., Awaitable[Caller]
 async def whole(open_whole: Callable[..., Awaitable[Caller]]) -> Caller:
     """A caller of a fresh whole API of the newest version."""
     return await open_whole()
+
+
+def everything(version: str) -> Flags:
+    """Return the flags with which all kinds of a version are served."""
+    known = {gate.name for gate in FeatureGates(version)}
+    gates = tuple(f"{gate}=true" for gate in sorted(set(GATES.values()) & known))
+    return Flags(runtime_config=("api/all=true",), feature_gates=gates)

@@ -13,11 +13,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
+from sampan.api.feature_gates import FeatureGates
 from sampan.api.flags import FlagError, Flags
 from sampan.api.resources import served
+from sampan.schema.switched_off import DROPPED
 from sampan.schema.types import VERSIONS, type_system
 
-EVERYTHING = Flags(runtime_config=("api/all=true",))
+from .conftest import everything
 
 NOT_SERVED = {
     "APIGroup": "an answer of discovery",
@@ -314,7 +316,7 @@ def kinds(version: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_every_kind(version: str, open_whole: Any) -> None:
-    call = await open_whole(kubernetes_version=version, flags=EVERYTHING)
+    call = await open_whole(kubernetes_version=version, flags=everything(version))
     problems: list[str] = []
     documents: dict[tuple[str, str], Any] = {}
     for group, at, kind in kinds(version):
@@ -410,8 +412,8 @@ def test_alpha_and_new_beta_are_off_by_default(version: str, expected: set[str])
 
 def test_runtime_config_says_what_else_is_served() -> None:
     assert by_default("1.37", "api/beta=true") >= {"resource.k8s.io/v1beta2", "coordination.k8s.io/v1beta1"}
-    assert "scheduling.k8s.io/v1alpha3" not in by_default("1.37", "api/beta=true")
-    assert "scheduling.k8s.io/v1alpha3" in by_default("1.37", "scheduling.k8s.io/v1alpha3=true")
+    assert "resource.k8s.io/v1alpha3" not in by_default("1.37", "api/beta=true")
+    assert "resource.k8s.io/v1alpha3" in by_default("1.37", "resource.k8s.io/v1alpha3=true")
     assert "resource.k8s.io/v1beta2" not in by_default("1.37", "api/all=true", "resource.k8s.io/v1beta2=false")
     off = {one.plural for one in served(type_system("1.37"), ("apps/v1/daemonsets=false", "api/beta=false"))}
     assert "daemonsets" not in off and "deployments" in off
@@ -432,7 +434,7 @@ async def test_a_deprecated_version_warns(open_whole: Any) -> None:
 
 
 async def test_a_claim_written_in_one_shape_is_read_in_the_other(open_whole: Any) -> None:
-    call = await open_whole(flags=EVERYTHING)
+    call = await open_whole(flags=everything("1.37"))
     base = "/apis/resource.k8s.io/{}/namespaces/default/resourceclaims"
     body = {"metadata": {"name": "c"}, "spec": {"devices": {"requests": [{"name": "r", "deviceClassName": "gpu"}]}}}
     code, made = await call("POST", base.format("v1beta1"), body)
@@ -445,7 +447,7 @@ async def test_a_claim_written_in_one_shape_is_read_in_the_other(open_whole: Any
 
 
 async def test_shares_have_two_names(open_whole: Any) -> None:
-    call = await open_whole(kubernetes_version="1.28", flags=EVERYTHING)
+    call = await open_whole(kubernetes_version="1.28", flags=everything("1.28"))
     path = "/apis/flowcontrol.apiserver.k8s.io/{}/prioritylevelconfigurations"
     limited = {"assuredConcurrencyShares": 7, "limitResponse": {"type": "Reject"}}
     body = {"metadata": {"name": "l"}, "spec": {"type": "Limited", "limited": limited}}
@@ -495,3 +497,54 @@ async def test_a_store_of_another_version_is_brought_to_this_one(open_whole: Any
     _, found = await older("GET", f"{group}/v1beta2/prioritylevelconfigurations/mine")
     assert found["apiVersion"] == "flowcontrol.apiserver.k8s.io/v1beta2"
     assert found["spec"]["limited"]["assuredConcurrencyShares"] == 7
+
+
+def with_gates(*gates: str) -> set[str]:
+    features = FeatureGates("1.37", gates)
+    return {f"{one.plural}.{one.group}" for one in served(type_system("1.37"), ("api/all=true",), features)}
+
+
+def test_some_kinds_are_behind_a_feature_gate() -> None:
+    groups, composite = (
+        {"podgroups.scheduling.k8s.io", "workloads.scheduling.k8s.io"},
+        "compositepodgroups.scheduling.k8s.io",
+    )
+    evictions = {"evictionrequests.lifecycle.k8s.io", "evictions.lifecycle.k8s.io"}
+    off = with_gates()
+    assert not off & (groups | evictions | {composite})
+    assert with_gates("GenericWorkload=true") - off == groups
+    assert with_gates("CompositePodGroup=true", "EvictionRequestAPI=true") - off == evictions | {composite}
+
+
+@pytest.mark.parametrize(("gates", "kept"), [((), False), (("GenericWorkload=true",), True)])
+async def test_pods_belong_to_groups_where_there_are_any(open_whole: Any, gates: tuple[str, ...], kept: bool) -> None:
+    call = await open_whole(flags=Flags(feature_gates=gates))
+    pod = {"metadata": {"name": "p"}, "spec": {**POD, "schedulingGroup": {"podGroupName": "g"}}}
+    path = "/api/v1/namespaces/default/pods"
+    await call("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    code, made = await call("POST", path, pod)
+    assert code == 201, made
+    assert ("schedulingGroup" in made["spec"]) is kept
+
+
+async def test_fields_of_gates_that_are_off_are_dropped(open_whole: Any) -> None:
+    """On both ways of the decoder, and without a word: they are known."""
+    call = await open_whole()
+    spec = {"podPreemptionPolicy": {"disableResizePreemption": ["Always"]}, "unschedulable": True}
+    for name, more in (("fast", {}), ("slow", {"nothing": 1})):
+        path = "/api/v1/nodes" + ("?fieldValidation=Strict" if not more else "?fieldValidation=Ignore")
+        code, made = await call("POST", path, {"metadata": {"name": name}, "spec": {**spec, **more}})
+        assert code == 201, made
+        assert made["spec"].keys() == {"unschedulable", "taints"}
+    wrong = {"metadata": {"name": "wrong"}, "spec": {"podPreemptionPolicy": {"disableResizePreemption": "Always"}}}
+    code, refused = await call("POST", "/api/v1/nodes", wrong)
+    assert code == 400 and "disableResizePreemption of type []" in refused["message"]
+
+
+def test_what_is_dropped_is_known() -> None:
+    """Else the table is wrong: each field stands in the newest definitions."""
+    definitions = type_system("1.37").definitions
+    for package, kinds in DROPPED.items():
+        for kind, fields in kinds.items():
+            known = definitions[f"{package}.{kind}"]["properties"]
+            assert set(fields.split()) <= known.keys(), (package, kind)

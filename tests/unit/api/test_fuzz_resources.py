@@ -19,13 +19,14 @@ import pytest
 
 from sampan.api.app import Api
 from sampan.api.errors import StatusError
-from sampan.api.flags import Flags
 from sampan.api.request import Response, User
 from sampan.api.resource import Resource
 from sampan.api.resources import of_version
 from sampan.api.routing import parse_query
 from sampan.api.server import ApiConfig, open_api
 from sampan.schema.types import VERSIONS, TypeSystem, type_system
+
+from .conftest import everything
 
 EXAMPLES = int(os.environ.get("SAMPAN_FUZZ_EXAMPLES", "4"))
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
@@ -318,8 +319,7 @@ def callers(throwaway_pki: Path) -> Iterator[Callable[[str], tuple[asyncio.Runne
         def caller(version: str) -> tuple[asyncio.Runner, Caller]:
             if version not in made:
                 end()
-                flags = Flags(runtime_config=("api/all=true",))
-                config = ApiConfig(pki_dir=throwaway_pki, kubernetes_version=version, flags=flags)
+                config = ApiConfig(pki_dir=throwaway_pki, kubernetes_version=version, flags=everything(version))
                 made[version] = Caller(runner.run(open_api(config)))
             return runner, made[version]
 

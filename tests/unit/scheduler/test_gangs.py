@@ -26,7 +26,7 @@ CONDITION = "PodGroupInitiallyScheduled"
 
 @pytest.fixture
 async def local_api(throwaway_pki: Path) -> AsyncIterator[Api]:
-    flags = Flags(runtime_config=("scheduling.k8s.io/v1beta1=true",))
+    flags = Flags(runtime_config=("scheduling.k8s.io/v1beta1=true",), feature_gates=("GenericWorkload=true",))
     api = await open_api(ApiConfig(pki_dir=throwaway_pki, flags=flags))
     yield api
     await api.close()

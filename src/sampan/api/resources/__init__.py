@@ -9,6 +9,7 @@ as a generator of causes wrapped in ``checking.collect``. Helpers stand by meani
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from sampan.api.feature_gates import FeatureGates
 from sampan.api.resource import Resource
 from sampan.api.resources import (
     apps,
@@ -41,14 +42,19 @@ GROUPS = (
 )  # fmt: skip
 
 
-def served(types: TypeSystem, runtime_config: Iterable[str] = ()) -> Iterator[Resource]:
-    """Yield what an API server of a Kubernetes version serves, given its ``--runtime-config``. Raises ``FlagError``."""
+def served(
+    types: TypeSystem, runtime_config: Iterable[str] = (), features: FeatureGates | None = None
+) -> Iterator[Resource]:
+    """Yield what an API server of a Kubernetes version serves, given its ``--runtime-config`` and feature gates (their
+    defaults). Raises ``FlagError``."""
+    features = features or FeatureGates(types.version)
     wanted = enabling.runtime_config(runtime_config)
     found = list(versions.stored_together(of_version(types)))
     enabling.check(wanted, found)
     minor = int(types.version.partition(".")[2])
-    for resource in found:
-        if enabling.enabled(resource, wanted):
+    for declared in found:
+        resource = enabling.gated(declared, features)
+        if resource is not None and enabling.enabled(resource, wanted):
             warning = versions.deprecation(resource, minor)
             resource = replace(resource, deprecated=warning) if warning else resource
             yield resource if has_status(types, resource) else replace(resource, status=False)

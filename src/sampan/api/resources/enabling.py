@@ -1,4 +1,4 @@
-"""Which API versions a server serves: the stable ones, and what ``--runtime-config`` says.
+"""Which API versions a server serves: the stable ones, and what ``--runtime-config`` and feature gates say.
 
 Alpha and new beta versions are off unless asked for, as in kube-apiserver since 1.24. Source: kubernetes
 pkg/controlplane/instance.go (DefaultAPIResourceConfigSource), k8s.io/apiserver pkg/server/resourceconfig.
@@ -7,10 +7,13 @@ pkg/controlplane/instance.go (DefaultAPIResourceConfigSource), k8s.io/apiserver 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from sampan.api.feature_gates import FeatureGates
 from sampan.api.flags import FlagError
 from sampan.api.resource import Resource
 from sampan.api.resources.versions import stage
+from sampan.schema.objects import Object
 
 BETA_ON = {
     ("autoscaling", "v2beta2"),
@@ -20,6 +23,15 @@ BETA_ON = {
     ("storage.k8s.io", "v1beta1", "csistoragecapacities"),
 }
 """Betas from before the rule: on as long as they were there."""
+
+GATES = {
+    ("lifecycle.k8s.io", "evictionrequests"): "EvictionRequestAPI",
+    ("lifecycle.k8s.io", "evictions"): "EvictionRequestAPI",
+    ("scheduling.k8s.io", "compositepodgroups"): "CompositePodGroup",
+    ("scheduling.k8s.io", "podgroups"): "GenericWorkload",
+    ("scheduling.k8s.io", "workloads"): "GenericWorkload",
+}
+"""Kinds that are served where their gate is on, whatever ``--runtime-config`` says."""
 
 ALL = {"api/all": ("alpha", "beta", "ga"), "api/ga": ("ga",), "api/beta": ("beta",), "api/alpha": ("alpha",)}
 
@@ -47,6 +59,30 @@ def enabled(resource: Resource, wanted: Mapping[str, bool]) -> bool:
         if key in wanted:
             return wanted[key]
     return level == "ga" or group_version in BETA_ON or (*group_version, resource.plural) in BETA_ON
+
+
+def gated(resource: Resource, features: FeatureGates) -> Resource | None:
+    """Return a resource as the feature gates leave it, None where they switch it off."""
+    gate = GATES.get((resource.group, resource.plural))
+    if gate is not None and not features.enabled(gate):
+        return None
+    if (resource.group, resource.plural) == ("", "pods") and not features.enabled("GenericWorkload"):
+        return without_group(resource)
+    return resource
+
+
+def without_group(pods: Resource) -> Resource:
+    """Return pods that belong to no group: ``schedulingGroup`` is dropped, unless a pod has it from before."""
+    prepare = pods.prepare
+    assert prepare is not None
+
+    def dropping(new: Object, old: Object | None) -> None:
+        spec = new.get("spec")
+        if spec and "schedulingGroup" in spec and "schedulingGroup" not in ((old or {}).get("spec") or ()):
+            del spec["schedulingGroup"]
+        prepare(new, old)
+
+    return replace(pods, prepare=dropping)
 
 
 def check(wanted: Mapping[str, bool], resources: Iterable[Resource]) -> None:
