@@ -190,6 +190,7 @@ async def run_controllers(
         service_cidr=service_cidr if api.catalog.get("networking.k8s.io", "v1", "servicecidrs") is not None else "",
         device_claims=api.catalog.get("resource.k8s.io", "v1", "resourceclaims") is not None,
         device_taints=minor >= 36,
+        suspended_jobs_forget_their_start=minor >= 36,
         unused_claims=minor >= 37,
         volume_attributes=api.catalog.get("storage.k8s.io", "v1", "volumeattributesclasses") is not None,
         api_server=api_server,

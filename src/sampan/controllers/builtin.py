@@ -114,6 +114,8 @@ class ControllersConfig:
     """The range of ClusterIPs, where ServiceCIDRs are served (since 1.33); empty: they are not."""
     device_claims: bool = True
     """Whether resource.k8s.io/v1 is served: since 1.34."""
+    suspended_jobs_forget_their_start: bool = True
+    """Whether a suspended Job has no ``startTime``: since 1.36."""
     device_taints: bool = True
     """Whether pods end when their devices are tainted so: since 1.36."""
     unused_claims: bool = True
@@ -274,7 +276,13 @@ def controllers_of(
             events_of("horizontal-pod-autoscaler"),
             config.autoscaler,
         ),
-        JobController(client(JobController), of(JOBS), pods, events_of("job-controller")),
+        JobController(
+            client(JobController),
+            of(JOBS),
+            pods,
+            events_of("job-controller"),
+            forgets_start=config.suspended_jobs_forget_their_start,
+        ),
         OrphanPods(client(JobController), of(JOBS), pods),
         TtlAfterFinishedController(client(TtlAfterFinishedController), of(JOBS)),
         EndpointSliceController(

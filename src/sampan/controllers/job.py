@@ -84,8 +84,12 @@ async def release(client: Client, pod: Object) -> None:
 class JobController(Controller):
     name = "job-controller"
 
-    def __init__(self, client: Client, jobs: Informer, pods: Informer, events: EventRecorder) -> None:
+    def __init__(
+        self, client: Client, jobs: Informer, pods: Informer, events: EventRecorder, *, forgets_start: bool = True
+    ) -> None:
+        """``forgets_start``: whether a suspended Job has no ``startTime`` (KEP-5440, since 1.36)."""
         super().__init__(client)
+        self.forgets_start = forgets_start
         self.jobs, self.pods, self.events = jobs, pods, events
         self.expectations = Expectations()
         self.pod_control = PodControl(client, events, self.expectations)
@@ -145,6 +149,7 @@ class Look:
         self.now = time.time()
         self.deleting = "deletionTimestamp" in job["metadata"]
         self.action = "reconciling"
+        self.may_finish = True
         self.active, self.ready, self.terminating = len(view.active), view.ready, view.terminating
         self.told: list[tuple[str, str, str]] = []
 
@@ -159,13 +164,16 @@ class Look:
         suspension: list[Object] | None = None
         try:
             if end is not None:
+                self.may_finish = (
+                    satisfied  # else pods may be there that the informer has not seen: they go with the next look
+                )
                 await self._delete(self.view.active)
             elif satisfied and not self.deleting:
                 planned = plan(self.view, self.now)
                 await self._delete(planned.delete)
                 await self._create(planned.create)
         except ApiError as error:  # what has ended is counted all the same
-            problem = error
+            problem, self.may_finish = error, False
         if end is None:
             end = self.view.completed(self.active)
             if end is None and satisfied and not self.deleting:
@@ -215,8 +223,12 @@ class Look:
             return None
         reason, message = ("JobSuspended", "Job suspended") if suspended else ("JobResumed", "Job resumed")
         self.told.append(("Normal", "Suspended" if suspended else "Resumed", message))
+        status = dict(self.job.get("status") or {})
         if not suspended:
-            self.job = {**self.job, "status": {**(self.job.get("status") or {}), "startTime": timestamp()}}
+            status["startTime"] = timestamp()
+        elif self.controller.forgets_start:  # so that its template may be changed as one's that never began
+            status.pop("startTime", None)
+        self.job = {**self.job, "status": status}
         new = {"type": "Suspended", "status": str(suspended), "reason": reason, "message": message}
         return with_condition(conditions, {**new, "lastProbeTime": timestamp()}, timestamp())
 
@@ -236,7 +248,7 @@ class Look:
         done = {pod["metadata"]["uid"] for pod in found.release}
         left = {pod["metadata"]["uid"] for pod in self.view.tracked} - done
         counted = settled(status, left, counts_succeeded=not is_indexed(self.job))
-        if end is not None and found.all and self._is_over(counted):
+        if end is not None and found.all and self.may_finish and self._is_over(counted):
             counted = ended(counted, end, timestamp())
         self.job = await self._write(status, counted)
         if end is not None and is_finished(self.job):
@@ -273,6 +285,10 @@ class Look:
     def _tell_end(self, end: End) -> None:
         final = FINAL[end.type]
         if final == "Complete":
+            completions = self.job["spec"].get("completions")
+            if completions is not None and self.job["status"].get("succeeded", 0) > completions:
+                message = "Too many succeeded pods running after completion count reached"
+                self.controller.events.warning(self.job, "TooManySucceededPods", message)
             self.controller.events.normal(self.job, "Completed", "Job completed")
         else:
             self.controller.events.warning(self.job, end.reason, end.message)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sampan.controllers.job_indexes import IGNORED, annotation, failures_of, index_of, intervals, pending
 from sampan.controllers.job_policies import verdict_on
 from sampan.controllers.job_view import (
+    MET,
     End,
     View,
     backoff_left,
@@ -150,7 +151,7 @@ def tracked(view: View, end: End | None, *, deleting: bool) -> Tracked:
                     new_indexes.add(index)
             elif uid not in view.noted_succeeded:
                 noted["succeeded"].append(uid)
-        elif (failed or end is not None) and uid not in view.noted_failed and view.has_index(pod):
+        elif (failed or (end is not None and end.type != MET)) and uid not in view.noted_failed and view.has_index(pod):
             counts = not failed or verdict_on(job, pod).counts
             noted["failed"] += [uid] if counts else []
         if len(new_indexes) + len(noted["succeeded"]) + len(noted["failed"]) >= AT_A_TIME:

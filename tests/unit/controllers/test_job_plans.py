@@ -304,6 +304,13 @@ def test_everything_that_still_goes_counts_as_failed_when_the_job_ends() -> None
     assert len(noted.release) == 2
 
 
+def test_what_a_success_makes_superfluous_has_not_failed() -> None:
+    view = View(job({"active": 1}, completions=3, parallelism=2), [pod("a"), pod("b", "Succeeded"), pod("c", "Failed")])
+    noted = tracked(view, End("SuccessCriteriaMet", "SuccessPolicy", ""), deleting=False)
+    assert noted.status["uncountedTerminatedPods"] == {"succeeded": ["uid-b"], "failed": ["uid-c"]}
+    assert len(noted.release) == 3
+
+
 def test_pods_of_indexes_know_their_index() -> None:
     long = job(completions=1, completionMode="Indexed")
     long["metadata"]["name"] = "j" * 63

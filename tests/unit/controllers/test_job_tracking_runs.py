@@ -11,6 +11,7 @@ import pytest
 from sampan.api.app import Api
 from sampan.api.local import LocalClient
 from sampan.api.request import User
+from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder
 from sampan.client.resources import JOBS, PODS
 from sampan.controllers import job_metrics, job_view
@@ -128,7 +129,9 @@ async def test_a_success_policy_ends_the_rest(cluster: Any) -> None:
     await cluster.client.patch(PODS, leader["metadata"]["name"], told, "default", subresource="status")
     done = await cluster.until(JOBS, "leader", has("Complete"))
     assert condition(done, "SuccessCriteriaMet")["reason"] == "SuccessPolicy"
-    assert done["status"]["succeeded"] == 1
+    assert (done["status"]["succeeded"], done["status"].get("failed")) == (1, None), (
+        "the others are not needed any more"
+    )
     await cluster.until_all(PODS, lambda pods: len(pods) == 1)
 
 
@@ -158,7 +161,8 @@ async def test_who_resumes_begins_anew(cluster: Any) -> None:
     await cluster.until_all(PODS, all_running(1))
     old = "2001-01-01T00:00:00Z"
     await cluster.client.patch(JOBS, "later", {"spec": {"suspend": True}}, "default")
-    await cluster.until(JOBS, "later", has("Suspended"))
+    suspended = await cluster.until(JOBS, "later", has("Suspended"))
+    assert "startTime" not in suspended["status"]
     await cluster.until_all(PODS, lambda pods: not pods)
     await cluster.client.patch(JOBS, "later", {"status": {"startTime": old}}, "default", subresource="status")
     await cluster.client.patch(JOBS, "later", {"spec": {"suspend": False}}, "default")
@@ -292,3 +296,33 @@ async def finished(client: LocalClient) -> None:
     async for event in client.watch(JOBS, "default", resource_version=start):
         if has("Complete")(event.object):
             return
+
+
+class Refused(LocalClient):
+    """A client whose first deletions of pods are refused."""
+
+    def __init__(self, api: Api, refusals: int) -> None:
+        super().__init__(api, User("system:job-controller", ("system:masters", "system:authenticated")))
+        self.refusals = refusals
+
+    async def _object(self, method: str, *rest: Any, **more: Any) -> Object:
+        if method == "DELETE" and self.refusals > 0:
+            self.refusals -= 1
+            raise ApiError(503, {"reason": "ServiceUnavailable", "message": "later"})
+        return await super()._object(method, *rest, **more)
+
+
+async def test_a_job_has_not_failed_while_its_pods_go_on(local_api: Api, nodes: LocalClient) -> None:
+    late = job("late", RUNS, activeDeadlineSeconds=1)
+    late["spec"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]
+    start = (await nodes.list(JOBS, "default")).resource_version
+    await nodes.create(JOBS, late)
+    client = Refused(local_api, 3)
+    task = asyncio.create_task(run_job_controller(client))
+    async with asyncio.timeout(30):
+        async for event in nodes.watch(JOBS, "default", resource_version=start):
+            if has("Failed")(event.object):
+                break
+    assert (client.refusals, (await nodes.list(PODS, "default")).items) == (0, [])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
