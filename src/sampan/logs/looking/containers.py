@@ -1,7 +1,7 @@
 """Records of containers through the API: what is there, merged by time; or what comes, of pods that come and go.
 
 A stream of a log is one request for each instance of a container. One that breaks off while the container runs is asked for
-again from its last line on. Source: core/v1 PodLogOptions.
+again, and goes on where it was (``resuming.py``). Source: core/v1 PodLogOptions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sampan.client.informer import Change, Informer
 from sampan.client.resources import PODS
 from sampan.logs.joining import Joiner, Record, Run
 from sampan.logs.log_record import Labels
+from sampan.logs.looking.resuming import Place
 from sampan.logs.timestamps import rfc3339, written
 from sampan.schema.objects import Object
 
@@ -176,14 +177,13 @@ class Containers:
         self, instance: Instance, labels: Labels, show: Show, running: dict[str, set[Instance]]
     ) -> None:
         shown = Shown(Joiner(), lambda record: show(labels, record))
-        last = b""
+        place = Place(self._choice.since, tail=self._choice.tail is not None)
         while True:
-            query = {"follow": "true", **({"sinceTime": last.decode()} if last else {})}
-            after = rfc3339(last)
+            since = place.again()
+            query = {"follow": "true", **({"sinceTime": written(since)} if since else {})}
             try:
                 async for time, text in self._lines(instance, query):
-                    if not after or rfc3339(time) > after:
-                        last = time
+                    if place.is_new(time, text):
                         shown.take(time, text)
             except ApiUnreachable as error:
                 logger.debug("%s/%s/%s: %s", instance.namespace, instance.pod, instance.container, error)
