@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import cbor2
 
 from sampan.logs.joining import Framing, Joiner, Record, Run
+from sampan.logs.joining.cutting import LOOK_BYTES, CutAt, whole_characters
 from sampan.logs.reading import cri
 from sampan.logs.reading.formats import FORMATS, FRAMINGS
 from sampan.logs.reading.line import Line
@@ -30,6 +31,8 @@ class Joins(Protocol):
     done: list[Record | Run]
     overhead: int
     """Bytes around the texts of lines that ``take_stretch`` has taken apart."""
+    cut_at: CutAt | None
+    """Where what is over the limits may be cut, None where that does not matter."""
 
     @property
     def strides(self) -> bool:
@@ -146,15 +149,19 @@ class Assembler:
         pieces = self._pieces.setdefault(stream, Pieces(time))
         pieces.parts.append(content)
         pieces.size += len(content)
-        if not last and pieces.size < self._longest:
-            return
-        text = b"".join(pieces.parts)
         joiner = self._joiner(stream)
+        look = LOOK_BYTES if joiner.cut_at is not None else 0
+        if not last and pieces.size < self._longest + look:
+            return
+        text, rest = b"".join(pieces.parts), b""
+        if not last:
+            at = (joiner.cut_at or whole_characters)(text, len(text) - look)
+            text, rest = text[:at], text[at:]
         if last and not pieces.over:
             joiner.take(pieces.time, text)
         else:
             joiner.take_piece(pieces.time, text, last)
-        pieces.parts, pieces.size, pieces.over = [], 0, True
+        pieces.parts, pieces.size, pieces.over = [rest] if rest else [], len(rest), True
         if last:
             del self._pieces[stream]
 

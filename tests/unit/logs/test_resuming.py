@@ -49,7 +49,7 @@ def logs(draw: st.DrawFn) -> list[Line]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(logs(), st.booleans(), st.data())
 def test_each_line_is_shown_once(lines: list[Line], whole_seconds: bool, data: st.DataObject) -> None:
     log = Log([], whole_seconds)
@@ -68,7 +68,7 @@ def test_each_line_is_shown_once(lines: list[Line], whole_seconds: bool, data: s
     assert shown == lines
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(logs(), st.booleans(), st.integers(1, 10), st.data())
 def test_what_was_before_the_last_lines_stays_away(
     lines: list[Line], whole_seconds: bool, tail: int, data: st.DataObject

@@ -204,10 +204,11 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
     from sampan.logs.rules.file import joiner_for
 
     names = {rule.name for rule in plan.rules}
+    cut_at = plan.pipeline.cut_at
 
     def joiner(path: str) -> Joins:
         """Make a joiner when a stream's first line is there: by then the pod is known."""
-        return joiner_for(plan.rules, path, pods.rule_of(path, names) if pods is not None else "")()
+        return joiner_for(plan.rules, path, pods.rule_of(path, names) if pods is not None else "", cut_at)()
 
     ledger = Ledger(Path(options.state) / "positions.db")
     following = Following(

@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
     wanted = wishes.of_container(pairs(options.annotation, "--annotation"), known.get("container", ""))
     shown = Shown(configuration.pipeline, known, wanted, before=options.before)
     encoding = encoding_for(configuration.encodings)(path)
-    for stream, record in records_of(options.file, options.format, joiner_for(configuration.rules, path), encoding):
+    make_joiner = joiner_for(configuration.rules, path, cut_at=configuration.pipeline.cut_at)
+    for stream, record in records_of(options.file, options.format, make_joiner, encoding):
         shown.show(stream, record)
     sys.stdout.buffer.flush()
     sys.stderr.write(shown.summary())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sampan.logs.joining.cutting import CutAt, lines_before_cut
 from sampan.logs.joining.languages import LANGUAGES
 from sampan.logs.joining.learning import NOTHING_LEARNED, Learner
 from sampan.logs.joining.machine import Entered, Machine, State
@@ -43,6 +44,7 @@ class LineJoiner:
         self.done: list[Record | Run] = []
         self.overhead = 0
         """Bytes around the texts of lines that ``take_stretch`` has taken apart (``account.py``)."""
+        self.cut_at: CutAt | None = None
         self._learner = Learner() if learns else NOTHING_LEARNED
         self._machine, self._by_byte = machine, machine.by_byte
         self._limits = limits or Limits()
@@ -131,7 +133,7 @@ class LineJoiner:
             self.take(time, piece)
         self._torn = not last
         if self._torn and self._lines:
-            self._cut()
+            self._cut(len(self._lines))
 
     def _goes_on(self, time: bytes, line: bytes, state: State) -> bool:
         """Whether the trace of the open record has dealt with a line; where it has not, it has ended."""
@@ -267,9 +269,12 @@ class LineJoiner:
         if self._size > self._limits.bytes or len(self._lines) >= self._limits.lines:
             self._cut()
 
-    def _cut(self) -> None:
-        """Let go of what the open record has, and go on with the same one."""
+    def _cut(self, count: int = 0) -> None:
+        """Let go of what the open record has, or of so many lines of it, and go on with the same one."""
         state, rule, head = self._state, self._rule, self._head()
+        count = count or lines_before_cut(self._lines, self.cut_at)
+        lines, times = self._lines[count:], self._times[count:]
+        del self._lines[count:], self._times[count:]
         self._cut_time = self._times[-1]
         self._firm = len(self._lines)
         if not self._id:
@@ -278,6 +283,8 @@ class LineJoiner:
         part, identity = self._part, self._id
         self._close("limit")
         self._state, self._rule, self._part, self._id, self._cut_head = state, rule, part + 1, identity, head
+        self._lines, self._times, self._firm = lines, times, len(lines)
+        self._size = sum(map(len, lines)) + max(len(lines) - 1, 0)
 
     def _rest(self) -> list[tuple[bytes, bytes]]:
         """Take the lines off the open record that are not its for certain."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from sampan.logs.joining import Record
+from sampan.logs.joining.cutting import CutAt
 from sampan.logs.joining.record import new_record
 from sampan.logs.log_record import Fields, Labels
 
@@ -52,6 +53,18 @@ class Passing:
 
 
 ForStream = Callable[[Labels], Step | None]
+
+
+class Cutting:
+    """A kind of step that minds where a record which is over its limits is cut."""
+
+    def __init__(self, for_stream: ForStream, cut_at: CutAt) -> None:
+        self._for_stream, self.cut_at = for_stream, cut_at
+
+    def __call__(self, labels: Labels) -> Step | None:
+        return self._for_stream(labels)
+
+
 Tally = Counter[str]
 """What a step counts of its work, by words of its own. Never of what it has found."""
 

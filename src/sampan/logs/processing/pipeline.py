@@ -14,11 +14,12 @@ from weakref import WeakKeyDictionary
 from sampan.logs.account import Account, bytes_of
 from sampan.logs.faults import place_of
 from sampan.logs.joining import Record
+from sampan.logs.joining.cutting import CutAt, whole_characters
 from sampan.logs.log_record import Batch, Delivery, Labels
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.processing import wishes
 from sampan.logs.processing.conditions import condition, guarded
-from sampan.logs.processing.draft import Draft, ForStream, Passing, Step, Tally
+from sampan.logs.processing.draft import Cutting, Draft, ForStream, Passing, Step, Tally
 from sampan.logs.processing.steps import KINDS
 
 logger = logging.getLogger("sampan.logs")
@@ -38,6 +39,7 @@ class Configured(NamedTuple):
     tally: Tally
     outputs: tuple[str, ...] = ()
     """Which it names."""
+    cut_at: CutAt | None = None
 
 
 class Pipeline:
@@ -62,6 +64,12 @@ class Pipeline:
         self._outputs = frozenset(names)
         for step in self.steps:
             known(step.outputs, self._outputs, f"{step.field}.{step.kind}.outputs")
+
+    @property
+    def cut_at(self) -> CutAt | None:
+        """Where records that are over their limits may be cut; None where no step minds."""
+        each = [step.cut_at for step in self.steps if step.cut_at is not None]
+        return of_all(each) if each else None
 
     def steps_of(self, labels: Labels) -> tuple[Step, ...]:
         """Return the steps that the records of a stream go through."""
@@ -113,6 +121,20 @@ class Pipeline:
             else:
                 found.append((labels, draft.done(), observed, draft))
         return found
+
+
+def of_all(each: Sequence[CutAt]) -> CutAt:
+    """Return what finds a place that all agree with, and that is within no character."""
+
+    def cut_at(text: bytes, at: int) -> int:
+        place, before = at, -1
+        while place != before:
+            before = place
+            for agreed in (whole_characters, *each):
+                place = agreed(text, place)
+        return place or at
+
+    return cut_at
 
 
 NOTHING = Pipeline()
@@ -172,12 +194,13 @@ def one(given: Any, field: str) -> Configured:
     options = Options(value, f"{field}.{kind}")
     step = KINDS[kind].make(options, tally)
     outputs = options.texts("outputs") if kind == "route" else ()
+    cut_at = step.cut_at if isinstance(step, Cutting) else None
     options.done()
     if "where" in given:
         where = Options(given["where"] or {}, f"{field}.where")
         step = guarded(step, condition(where, tally))
         where.done()
-    return Configured(field, kind, contained(step, field, kind, tally), tally, outputs)
+    return Configured(field, kind, contained(step, field, kind, tally), tally, outputs, cut_at)
 
 
 def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream:

@@ -15,6 +15,7 @@ import yaml
 
 from sampan.logs.assembling import Joins
 from sampan.logs.joining import Joiner
+from sampan.logs.joining.cutting import CutAt
 from sampan.logs.pod_paths import link_of
 from sampan.logs.rules import fluentd
 from sampan.logs.rules.filebeat import rules_of_inputs
@@ -68,11 +69,24 @@ def joiner_of(rule: Rule) -> Joins:
     return TracesJoiner(rule) if rule.step is None else RuleJoiner(rule)
 
 
-def joiner_for(rules: Iterable[Rule], path: str, name: str = "") -> Callable[[], Joins]:
+def joiner_for(rules: Iterable[Rule], path: str, name: str = "", cut_at: CutAt | None = None) -> Callable[[], Joins]:
     """Return what makes the joiners of a file: by the rule of that name, or the first for its path or
-    for the kubelet's link to it, or what is built in."""
+    for the kubelet's link to it, or what is built in. ``cut_at``: where a record over its limits may be cut."""
     paths = {path, link_of(path)}
-    for rule in rules:
-        if rule.name == name if name else rule.path and any(fnmatch.fnmatchcase(each, rule.path) for each in paths):
-            return lambda: joiner_of(rule)
-    return Joiner
+    chosen = next(
+        (
+            rule
+            for rule in rules
+            if (
+                rule.name == name if name else rule.path and any(fnmatch.fnmatchcase(each, rule.path) for each in paths)
+            )
+        ),
+        None,
+    )
+
+    def make() -> Joins:
+        joiner = Joiner() if chosen is None else joiner_of(chosen)
+        joiner.cut_at = cut_at
+        return joiner
+
+    return make

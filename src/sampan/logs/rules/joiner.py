@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sampan.logs.joining import Framing, Limits, Record, Run
+from sampan.logs.joining.cutting import CutAt, lines_before_cut
 from sampan.logs.rules.rule import Rule
 
 Saved = tuple[list[tuple[bytes, bytes]], str, int, int, str, bool]
@@ -17,6 +18,7 @@ class RuleJoiner:
     def __init__(self, rule: Rule, limits: Limits | None = None) -> None:
         self.kind = rule.name
         self.done: list[Record | Run] = []
+        self.cut_at: CutAt | None = None
         self.timeout_seconds = rule.timeout_seconds
         assert rule.step is not None
         self._rule, self._step = rule, rule.step
@@ -61,18 +63,22 @@ class RuleJoiner:
             self.take(time, piece)
         self._torn = not last
         if self._torn and self._held:
-            self._cut()
+            self._cut(len(self._held))
 
     def flush(self, why: str = "timeout") -> None:
         self._close(why)
         self._state, self._part, self._id = "", 0, ""
 
-    def _cut(self) -> None:
+    def _cut(self, count: int = 0) -> None:
+        count = count or lines_before_cut([line for _, line in self._held], self.cut_at)
+        rest = self._held[count:]
+        del self._held[count:]
         if not self._id:
             self._split += 1
             self._id = f"{self._held[0][0].decode('utf-8', 'replace')}-{self._split}"
         self._close("limit")
         self._part += 1
+        self._held, self._size = rest, sum(len(line) + 1 for _, line in rest)
 
     def _close(self, why: str) -> None:
         if self._held:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from sampan.logs import linear
 from sampan.logs.log_record import Labels
 from sampan.logs.outputs.options import OptionError, Options
-from sampan.logs.processing.draft import Draft, ForStream, Passing, Step, Tally
+from sampan.logs.processing.draft import Cutting, Draft, ForStream, Passing, Step, Tally
 from sampan.logs.processing.patterns import compiled, groups_of
 from sampan.logs.processing.redaction.attributes import walker
+from sampan.logs.processing.redaction.cutting import between_secrets
 from sampan.logs.processing.redaction.keys import Keys
 from sampan.logs.processing.redaction.secrets import SECRETS
 from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, replacing
@@ -22,12 +23,14 @@ def make(options: Options, tally: Tally) -> ForStream:
     chosen = secrets_of(options)
     given = options.text("replacement", REPLACEMENT)
     parts = [(name, SECRETS[name].pattern, of_secret(name, given, tally)) for name in chosen]
+    patterns = [linear.compiled(SECRETS[name].pattern) for name in chosen]
     for name, text in options.mapping("patterns").items():
         field = f"{options.place('patterns')}.{name}"
         pattern = compiled(text, field)
         if pattern.search(b"") is not None:
             raise OptionError(field, f"{text!r} matches the empty text, so everywhere")
         group = groups_of(pattern).get("secret", 0)
+        patterns.append(pattern)
         parts.append(
             (name, text.encode(), replacing(pattern, group, None, given.replace("NAME", name).encode(), name, tally))
         )
@@ -57,7 +60,7 @@ def make(options: Options, tally: Tally) -> ForStream:
         of_stream = Keys(step, keys, tally)
         return Passing(of_stream, lambda raw: not of_stream.goes_on and not gate(raw)) if by_lines else of_stream
 
-    return for_stream
+    return Cutting(for_stream, between_secrets(patterns, gate))
 
 
 def is_anywhere(text: str) -> bool:
