@@ -101,8 +101,9 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> StatusErr
     causes = tuple(dict.fromkeys(causes))  # the same is said once
     lines = [f"{cause.field}: {cause.message}" for cause in causes]
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
-    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
-    details = {"name": name, "group": resource.group, "kind": resource.kind}
+    group = "" if resource.group == "events.k8s.io" else resource.group  # those are judged as the core group's
+    kind = f"{resource.kind}.{group}" if group else resource.kind
+    details = {"name": name, "group": group, "kind": resource.kind}
     details = {key: value for key, value in details.items() if value}
     causes_json = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
     return StatusError(

@@ -64,6 +64,11 @@ def too_long(field: str, limit_bytes: int) -> Cause:
     return Cause(field, "FieldValueTooLong", f"Too long: may not be more than {limit_bytes} bytes")
 
 
+def too_long_text(field: str, limit_characters: int) -> Cause:
+    """As declarative validation says it (``maxLength``)."""
+    return Cause(field, "FieldValueTooLong", f"Too long: may not be more than {limit_characters} characters")
+
+
 def too_many(field: str, count: int, limit: int) -> Cause:
     plural = "" if limit == 1 else "s"
     return Cause(field, "FieldValueTooMany", f"Too many: {count}: must have at most {limit} item{plural}")

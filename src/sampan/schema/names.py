@@ -29,6 +29,10 @@ SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
     "and must start and end with an alphanumeric character"
 )
+CASELESS_SUBDOMAIN_TEXT = (
+    "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', "
+    "and must start and end with an alphanumeric character"
+)
 LABEL_1035_TEXT = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
     "start with an alphabetic character, and end with an alphanumeric character"
@@ -45,6 +49,7 @@ _plain = re.compile("[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII).fullmatch
 """What nearly every name is: a label, and so a subdomain too."""
 _label = re.compile(LABEL, re.ASCII)
 _subdomain = re.compile(SUBDOMAIN, re.ASCII)
+_caseless_subdomain = re.compile(SUBDOMAIN, re.ASCII | re.IGNORECASE)
 _label_1035 = re.compile(LABEL_1035, re.ASCII)
 _qualified = re.compile(QUALIFIED, re.ASCII)
 _config_map_key = re.compile(CONFIG_MAP_KEY, re.ASCII)
@@ -158,6 +163,14 @@ def _is_key(key: str) -> bool:
 
 def _is_label(key: str, value: str) -> bool:
     return len(value) <= 63 and _good_value(value) and _is_key(key)
+
+
+def caseless_subdomain(text: str) -> list[str]:
+    """``IsDNS1123SubdomainCaseless``, in the words of declarative validation (``k8s-long-name-caseless``)."""
+    errors = [length(253, "bytes")] if _size(text) > 253 else []
+    if not _caseless_subdomain.fullmatch(text):
+        errors.append(pattern(CASELESS_SUBDOMAIN_TEXT, SUBDOMAIN, "Example.com"))
+    return errors
 
 
 def config_map_key(text: str) -> list[str]:

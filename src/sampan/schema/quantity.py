@@ -1,7 +1,7 @@
 """Amounts with a suffix: ``resource.Quantity`` of Kubernetes (``100m``, ``1.5Gi``, ``1e3``).
 
 A quantity is an exact integer of nano units plus the format it was written in; finer fractions are rounded up, and
-values past 2^63-1 are capped, as apimachinery's ``pkg/api/resource`` does. ``str()`` is the canonical form in which
+binary ones past 2^63-1 are capped, as apimachinery's ``pkg/api/resource`` does. ``str()`` is the canonical form in which
 Kubernetes stores it (``1000m`` is ``1``, ``0.5Gi`` is ``512Mi``).
 """
 
@@ -13,7 +13,8 @@ from functools import total_ordering
 from sampan.schema.remembering import remembered
 
 NANO = 10**9
-LIMIT = (2**63 - 1) * NANO
+MAX_INT64 = 2**63 - 1
+LIMIT = MAX_INT64 * NANO
 
 FORMAT_WRONG = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 SUFFIX_WRONG = "unable to parse quantity's suffix"
@@ -29,7 +30,9 @@ _number = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?", re.ASCII)
 _exponent = re.compile(r"[eE]([-+]?[0-9]{1,18})", re.ASCII)
 
 LONGEST = 1000
-"""Digits a number may have here; Kubernetes caps anything past 19 anyway."""
+"""Digits a number may have here."""
+LARGEST_EXPONENT = 200
+"""What is larger still is taken for the largest amount there is: no number of that many digits is kept."""
 
 
 class QuantityError(ValueError):
@@ -71,12 +74,12 @@ class Quantity:
         return canonical(self)
 
     def value(self) -> int:
-        """Return the amount in whole units, rounded away from zero."""
-        return _ceil(self.nano, NANO)
+        """Return the amount in whole units, rounded away from zero, at most what 64 bits hold."""
+        return max(-MAX_INT64, min(_ceil(self.nano, NANO), MAX_INT64))
 
     def milli(self) -> int:
-        """Return the amount in thousandths, rounded away from zero (``cpu`` requests)."""
-        return _ceil(self.nano, 10**6)
+        """Return the amount in thousandths, rounded away from zero (``cpu`` requests), at most what 64 bits hold."""
+        return max(-MAX_INT64, min(_ceil(self.nano, 10**6), MAX_INT64))
 
 
 def _ceil(amount: int, unit: int) -> int:
@@ -96,6 +99,8 @@ def _parse(text: str) -> Quantity:
     digits = int(whole + fraction)
     exponent10, power2, format = _scale(suffix)
     nano = _to_nano(digits, exponent10 - len(fraction), power2)
+    if format == "BinarySI":
+        nano = min(nano, LIMIT)
     return Quantity(-nano if parts[1] == "-" else nano, format)
 
 
@@ -116,10 +121,10 @@ def _to_nano(digits: int, exponent10: int, power2: int) -> int:
     digits <<= power2
     exponent10 += 9
     if exponent10 >= 0:
-        return LIMIT if exponent10 > 60 else min(digits * int(10**exponent10), LIMIT)
+        return LIMIT if exponent10 > LARGEST_EXPONENT else digits * int(10**exponent10)
     if -exponent10 > LONGEST + 40:
         return 1
-    return min(-(-digits // int(10**-exponent10)), LIMIT)
+    return -(-digits // int(10**-exponent10))
 
 
 def parse(text: str | int | float) -> Quantity:

@@ -45,14 +45,14 @@ def default_behavior(behavior: Object) -> None:
             rules["policies"] = policies
 
 
-def validate(new: Object, old: Object | None) -> Iterator[Cause]:
+def validate(new: Object, old: Object | None, *, declared: bool = False) -> Iterator[Cause]:
     lowest = 0 if dig(old, "spec", "minReplicas") == 0 else 1
-    yield from autoscaler_spec(mapping(as_v2(new), "spec"), lowest)
+    yield from autoscaler_spec(mapping(as_v2(new), "spec"), lowest, declared=declared)
 
 
 def validate_with_group(new: Object, old: Object | None) -> Iterator[Cause]:
     """As 1.37 does: whose scale it is must be said with its group."""
-    yield from validate(new, old)
+    yield from validate(new, old, declared=True)
     yield from scaled_version(new, old)
 
 
@@ -60,7 +60,7 @@ def to_zero(resource: Resource) -> Resource:
     """Return the resource with the feature gate ``HPAScaleToZero`` on."""
 
     def lenient(new: Object, old: Object | None) -> Iterator[Cause]:
-        yield from autoscaler_spec(mapping(as_v2(new), "spec"), 0)
+        yield from autoscaler_spec(mapping(as_v2(new), "spec"), 0, declared=resource.generation)
         if resource.generation:  # 1.37, as ``by_version`` says
             yield from scaled_version(new, old)
 

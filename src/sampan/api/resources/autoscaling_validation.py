@@ -29,13 +29,16 @@ POPULATE = "must populate information for the given metric source"
 TO_ZERO = "must specify at least one Object or External metric to support scaling to zero replicas"
 
 
-def autoscaler_spec(spec: Object, lowest: int) -> Iterator[Cause]:
-    """``lowest``: what minReplicas may be at least."""
+def autoscaler_spec(spec: Object, lowest: int, *, declared: bool) -> Iterator[Cause]:
+    """``lowest``: what minReplicas may be at least; ``declared``: whether the words are of declarative validation (1.37)."""
     low, high, metrics = spec.get("minReplicas"), spec.get("maxReplicas") or 0, items(spec, "metrics")
     if low is not None and low < lowest:
         yield invalid("spec.minReplicas", low, f"must be greater than or equal to {lowest}")
-    if high < 1:
-        yield invalid("spec.maxReplicas", high, "must be greater than 0")
+    if declared and not high:
+        yield required("spec.maxReplicas")
+    elif high < 1:
+        why = "must be greater than or equal to 1" if declared else "must be greater than 0"
+        yield invalid("spec.maxReplicas", high, why)
     if low is not None and high < low:
         yield invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`")
     yield from reference(mapping(spec, "scaleTargetRef"), "spec.scaleTargetRef")

@@ -11,8 +11,15 @@ from typing import Any
 
 from sampan.api.resource import Cause
 from sampan.api.resources.reading import dig, items, mapping
-from sampan.schema.causes import forbidden, invalid, not_supported, required, too_long
-from sampan.schema.names import config_map_key, dns1123_label, dns1123_subdomain, label_value, qualified_name
+from sampan.schema.causes import forbidden, invalid, not_supported, required, too_long, too_long_text
+from sampan.schema.names import (
+    caseless_subdomain,
+    config_map_key,
+    dns1123_label,
+    dns1123_subdomain,
+    label_value,
+    qualified_name,
+)
 from sampan.schema.objects import Object
 from sampan.schema.remembering import remembered
 
@@ -245,6 +252,17 @@ def collect(
 ) -> Callable[[Object, Object | None], list[Cause]]:
     """Make a ``Validate`` of a generator."""
     return lambda new, old: list(check(new, old))
+
+
+def declared_driver_name(path: str, name: str) -> Iterator[Cause]:
+    """The same as declarative validation words it (1.37)."""
+    if not name:
+        yield required(path)
+        return
+    if len(name) > 63:
+        yield too_long_text(path, 63)
+    for message in caseless_subdomain(name):
+        yield invalid(path, name, message)
 
 
 def csi_driver_name(path: str, name: str) -> Iterator[Cause]:

@@ -9,7 +9,7 @@ from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import collect, label, label_selector, one_of, subdomain
 from sampan.api.resources.columns import AGE, NAME, WIDE, field
 from sampan.api.resources.difference import changed
-from sampan.api.resources.quantities import amount, less, positive, quantity
+from sampan.api.resources.quantities import amount, less, positive, quantity, rounded_up
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import forbidden, invalid, not_supported, required
 from sampan.schema.names import dns1123_subdomain, qualified_name, validate_annotations, validate_labels
@@ -49,6 +49,8 @@ FIRST_SOURCES = (("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.sto
 def default_claim_spec(spec: Object) -> None:
     if spec.get("volumeMode") is None:
         spec["volumeMode"] = "Filesystem"
+    for key in ("requests", "limits"):
+        rounded_up(mapping(spec, "resources", key))
 
 
 def default_claim(claim: Object) -> None:

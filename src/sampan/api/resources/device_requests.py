@@ -14,7 +14,15 @@ import orjson
 
 from sampan.api.resource import Cause
 from sampan.api.resources import device_selectors
-from sampan.api.resources.checking import csi_driver_name, immutable, label, needed_one_of, one_of, subdomain
+from sampan.api.resources.checking import (
+    csi_driver_name,
+    declared_driver_name,
+    immutable,
+    label,
+    needed_one_of,
+    one_of,
+    subdomain,
+)
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_long, too_many
 from sampan.schema.names import dns1123_subdomain, label_value, qualified_name
@@ -236,7 +244,7 @@ def configuration(path: str, config: Object) -> Iterator[Cause]:
     if opaque is None:
         yield required(f"{path}.opaque")
         return
-    yield from csi_driver_name(f"{path}.opaque.driver", text(opaque, "driver"))
+    yield from declared_driver_name(f"{path}.opaque.driver", text(opaque, "driver"))
     parameters, at = opaque.get("parameters"), f"{path}.opaque.parameters"
     if parameters is None:
         yield required(at)

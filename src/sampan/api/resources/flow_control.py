@@ -7,11 +7,12 @@ Source: kubernetes pkg/apis/flowcontrol (defaults, validation, internalbootstrap
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.checking import collect, label, one_of, subdomain
+from sampan.api.resources.checking import collect, label, subdomain
 from sampan.api.resources.columns import AGE, NAME, field, number
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required
@@ -69,7 +70,7 @@ def conditions(status: Object) -> Iterator[Cause]:
     for index, condition in enumerate(items(status, "conditions")):
         kind = condition.get("type")
         if not kind:
-            yield required(f"status.conditions[{index}].type", "must not be empty")
+            yield required(f"status.conditions[{index}].type")
         elif kind in seen:
             yield duplicate(f"status.conditions[{index}].type", kind)
         seen.add(kind)
@@ -96,7 +97,8 @@ def validate_schema(new: Object, old: Object | None) -> Iterator[Cause]:
         yield invalid(at, precedence, "only the schema named 'exempt' may have matchingPrecedence 1")
     method = spec.get("distinguisherMethod")
     if method is not None and method.get("type") not in ("ByNamespace", "ByUser"):
-        yield not_supported("spec.distinguisherMethod.type", method, ("ByNamespace", "ByUser"))
+        shown = {"Type": method.get("type") or ""}  # as the Go struct is shown
+        yield not_supported("spec.distinguisherMethod.type", shown, ("ByNamespace", "ByUser"))
     level = text(spec, "priorityLevelConfiguration", "name")
     if not level:
         yield required("spec.priorityLevelConfiguration.name", "must reference a priority level")
@@ -205,6 +207,8 @@ def path_rule(rule: Object, path: str) -> Iterator[Cause]:
 def url_problem(url: str) -> str:
     if not url:
         return "must not be empty"
+    if url == "/":
+        return ""
     if not url.startswith("/"):
         return "must start with slash"
     if " " in url:
@@ -223,6 +227,15 @@ def missing_level(schema: Object) -> str:
 
 
 # priority levels
+
+
+class Part(NamedTuple):
+    """What belongs to one type of a union: its field, what is said where it is missing, and where it does not belong."""
+
+    field: str
+    required: str
+    forbidden: str
+    needed: bool = True
 
 
 def default_level(level: Object) -> None:
@@ -247,25 +260,59 @@ def default_level(level: Object) -> None:
                 queuing[key] = value
 
 
-def validate_level(new: Object, old: Object | None) -> Iterator[Cause]:
+LEVEL_PARTS = {
+    "Exempt": Part("exempt", "", "must be nil if the type is Limited", needed=False),
+    "Limited": Part("limited", "must not be empty when type is Limited", "must be nil if the type is not Limited"),
+}
+RESPONSE_PARTS = {
+    "Queue": Part(
+        "queuing",
+        "must not be empty if limited.limitResponse.type is Limited",
+        "must be nil if limited.limitResponse.type is not Limited",
+    ),
+    "Reject": None,
+}
+
+
+def parts_of(
+    union: Object, path: str, parts: Mapping[str, Part | None], *, declared: bool, judged: bool = True
+) -> Iterator[Cause]:
+    """A type, and the part that belongs to it. ``declared``: by declarative validation (1.37), which forbids the part of
+    another type even where the type itself is unknown, and says no more of it. ``judged``: whether types are known."""
+    kind = union.get("type") or ""
+    if declared and not kind:
+        yield required(f"{path}.type")
+    elif kind not in parts and judged:
+        yield not_supported(f"{path}.type", kind, sorted(parts))
+    for owner, part in parts.items():
+        given = part is not None and union.get(part.field) is not None
+        if part is None or (not declared and kind not in parts):
+            continue
+        if given and owner != kind:
+            yield forbidden(f"{path}.{part.field}", "" if declared else part.forbidden)
+        elif not given and owner == kind and part.needed:
+            yield required(f"{path}.{part.field}", "" if declared else part.required)
+
+
+def levels_by_version(minor: int) -> dict[str, Any]:
+    return {"validate": collect(partial(validate_level, declared=minor >= 37))}
+
+
+def validate_level(new: Object, old: Object | None, *, declared: bool) -> Iterator[Cause]:
     name, spec = text(new, "metadata", "name"), mapping(new, "spec")
     kind = spec.get("type") or ""
     if (name == "exempt") != (kind == "Exempt"):
-        yield invalid("spec.type", kind, "type must be 'Exempt' if and only if name is 'exempt'")
-    exempt, limited = spec.get("exempt"), spec.get("limited")
+        subject, whose = ("must", "`name`") if declared else ("type must", "name")
+        yield invalid("spec.type", kind, f"{subject} be 'Exempt' if and only if {whose} is 'exempt'")
     if kind == "Exempt":
-        if limited is not None:
-            yield forbidden("spec.limited", "must be nil if the type is not Limited")
-        yield from shares_of(exempt, "spec.exempt")
-    elif kind == "Limited":
-        if exempt is not None:
-            yield forbidden("spec.exempt", "must be nil if the type is Limited")
-        if limited is None:
-            yield required("spec.limited", "must not be empty when type is Limited")
-        else:
-            yield from limits_of(limited, "spec.limited")
-    else:
-        yield not_supported("spec.type", kind, ("Exempt", "Limited"))
+        yield from shares_of(spec.get("exempt"), "spec.exempt")
+    elif kind == "Limited" and spec.get("limited") is not None:
+        yield from limits_of(spec["limited"], "spec.limited")
+    yield from parts_of(spec, "spec", LEVEL_PARTS, declared=declared)
+    if spec.get("limited") is not None and (declared or kind == "Limited"):
+        response = mapping(spec["limited"], "limitResponse")
+        at = "spec.limited.limitResponse"
+        yield from parts_of(response, at, RESPONSE_PARTS, declared=declared, judged=kind == "Limited")
     fixed = MANDATORY_LEVELS.get(name)
     have = {key: value for key, value in spec.items() if key != "exempt"}
     if fixed is not None and OLD_SHARES not in mapping(spec, "limited") and plain(have) != plain(fixed):
@@ -289,17 +336,8 @@ def shares_of(part: Any, path: str) -> Iterator[Cause]:
 def limits_of(limited: Object, path: str) -> Iterator[Cause]:
     yield from shares_of(limited, path)
     response = mapping(limited, "limitResponse")
-    at, kind, queuing = f"{path}.limitResponse", response.get("type") or "", response.get("queuing")
-    if kind == "Reject":
-        if queuing is not None:
-            yield forbidden(f"{at}.queuing", "must be nil if limited.limitResponse.type is not Limited")
-    elif kind == "Queue":
-        if queuing is None:
-            yield required(f"{at}.queuing", "must not be empty if limited.limitResponse.type is Limited")
-        else:
-            yield from queues_of(queuing, f"{at}.queuing")
-    else:
-        yield from one_of(f"{at}.type", kind, ("Queue", "Reject"))
+    if response.get("type") == "Queue" and response.get("queuing") is not None:
+        yield from queues_of(response["queuing"], f"{path}.limitResponse.queuing")
 
 
 def queues_of(queuing: Object, path: str) -> Iterator[Cause]:
@@ -362,6 +400,7 @@ def schema_resource(version: str) -> Resource:
         default=default_schema,
         prepare=prepare,
         validate=collect(validate_schema),
+        trusts_definition=False,
         columns=(
             NAME,
             Column("PriorityLevel", ".spec.priorityLevelConfiguration.name"),
@@ -390,7 +429,8 @@ def level_resource(version: str) -> Resource:
         status=True,
         default=default_level,
         prepare=prepare,
-        validate=collect(validate_level),
+        by_version=levels_by_version,
+        trusts_definition=False,
         columns=(
             NAME,
             Column("Type", ".spec.type"),

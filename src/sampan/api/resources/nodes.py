@@ -9,7 +9,7 @@ from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.addresses import cidr, one_of_each_family
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, WIDE, field
-from sampan.api.resources.quantities import quantity
+from sampan.api.resources.quantities import quantity, rounded_up
 from sampan.api.resources.reading import dig, items, joined, mapping
 from sampan.api.resources.scheduling_validation import taints
 from sampan.schema.causes import duplicate, forbidden, invalid, quoted
@@ -52,8 +52,12 @@ def address_of(kind: str) -> Callable[[Object], str]:
 def default_node(node: Object) -> None:
     """What a node can give is what it has, until its kubelet knows better."""
     status = node.get("status")
-    if isinstance(status, dict) and status.get("capacity") and not status.get("allocatable"):
+    if not isinstance(status, dict):
+        return
+    if status.get("capacity") and not status.get("allocatable"):
         status["allocatable"] = dict(status["capacity"])
+    for key in ("capacity", "allocatable"):
+        rounded_up(mapping(status, key))
 
 
 def prepare_node(new: Object, old: Object | None) -> None:

@@ -25,7 +25,7 @@ class Rules(NamedTuple):
     container_restarts: bool = True
     """``restartPolicy`` and its rules on every container (KEP-5307)."""
     ordered_tolerations: bool = True
-    """Tolerations with Gt and Lt (KEP-5471)."""
+    """Whether tolerations with Gt and Lt are known (KEP-5471); in no version are they on unless asked for."""
     sidecar_resize: bool = True
     """``resizePolicy`` of sidecars."""
     init_resize: bool = True
@@ -43,7 +43,7 @@ def rules_of(minor: int) -> Rules:
         sleep_zero=minor >= 33,
         env_files=minor >= 35,
         container_restarts=minor >= 35,
-        ordered_tolerations=minor >= 36,
+        ordered_tolerations=minor >= 35,
         sidecar_resize=minor >= 33,
         init_resize=minor >= LATEST_MINOR,
     )

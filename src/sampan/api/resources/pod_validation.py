@@ -29,10 +29,10 @@ from sampan.schema.objects import Object
 
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
-SUBDOMAIN_WITH_UNDERSCORE = r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*"
+SUBDOMAIN_WITH_UNDERSCORE = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*"
 UNDERSCORED = re.compile(SUBDOMAIN_WITH_UNDERSCORE, re.ASCII)
 UNDERSCORE_MESSAGE = pattern(
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start "
     "and end with an alphanumeric character",
     SUBDOMAIN_WITH_UNDERSCORE,
     "example.com",

@@ -24,7 +24,7 @@ BOTH = "exists in both matchLabelKeys and labelSelector"
 
 
 def tolerations(listed: Sequence[Object], field: str, ordered: bool = True) -> Iterator[Cause]:
-    """``ordered``: whether Gt and Lt are known."""
+    """``ordered``: whether Gt and Lt are known; they are off (``TaintTolerationComparisonOperators``)."""
     for index, toleration in enumerate(listed):
         key, operator = toleration.get("key"), toleration.get("operator") or "Equal"
         if key:
@@ -48,11 +48,9 @@ def toleration_value(operator: str, value: str, field: str, ordered: bool) -> It
         messages = label_value(value)
         if messages:
             yield invalid(field, value, ";".join(messages))
-    elif ordered and operator in ("Gt", "Lt"):
-        if not value.lstrip("-").isdigit() or not value.isascii():
-            yield invalid(field, value, "value must be a valid integer when `operator` is 'Gt' or 'Lt'")
     else:
-        yield not_supported(field, operator, ("Equal", "Exists", "Gt", "Lt") if ordered else ("Equal", "Exists"))
+        compared = ordered and operator in ("Gt", "Lt")
+        yield not_supported(field, operator, ("Equal", "Exists", "Lt", "Gt") if compared else ("Equal", "Exists"))
 
 
 def affinity(given: Object, field: str) -> Iterator[Cause]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.checking import (
     collect,
     csi_driver_name,
+    declared_driver_name,
     immutable,
     label_selector,
     non_negative,
     one_of,
     qualified,
-    subdomain,
 )
 from sampan.api.resources.columns import AGE, NAME, field, truth
 from sampan.api.resources.quantities import quantity
 from sampan.api.resources.reading import dig, items, mapping, text
+from sampan.api.resources.volumes import inline_volume
 from sampan.schema.causes import duplicate, forbidden, invalid, required, too_long
 from sampan.schema.names import dns1123_subdomain, qualified_name
 from sampan.schema.objects import Object
@@ -259,12 +261,19 @@ CSI_STORAGE_CAPACITY = Resource(
 ONE_SOURCE = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 
 
-def validate_attachment(new: Object, old: Object | None) -> Iterator[Cause]:
+def attachment_by_version(minor: int) -> dict[str, Any]:
+    driver_name = declared_driver_name if minor >= 37 else csi_driver_name
+    return {"validate": collect(partial(validate_attachment, driver_name=driver_name))}
+
+
+def validate_attachment(
+    new: Object, old: Object | None, *, driver_name: Callable[[str, str], Iterator[Cause]]
+) -> Iterator[Cause]:
     spec = mapping(new, "spec")
     if old is not None:
         yield from immutable("spec", spec, mapping(old, "spec"))
         return
-    yield from csi_driver_name("spec.attacher", text(spec, "attacher"))
+    yield from driver_name("spec.attacher", text(spec, "attacher"))
     source = mapping(spec, "source")
     given = [key for key in ("inlineVolumeSpec", "persistentVolumeName") if source.get(key) is not None]
     if not given:
@@ -274,9 +283,13 @@ def validate_attachment(new: Object, old: Object | None) -> Iterator[Cause]:
     elif given == ["persistentVolumeName"]:
         if not source["persistentVolumeName"]:
             yield required("spec.source.persistentVolumeName", "must specify non empty persistentVolumeName")
-        yield from subdomain("spec.source.persistentVolumeName", source["persistentVolumeName"], needed=False)
+    else:
+        yield from inline_volume(mapping(source, "inlineVolumeSpec"), "spec.source.inlineVolumeSpec")
     for message in dns1123_subdomain(text(spec, "nodeName")):
         yield invalid("spec.nodeName", text(spec, "nodeName"), message)
+    if "persistentVolumeName" in given:
+        for message in dns1123_subdomain(source["persistentVolumeName"]):
+            yield invalid("spec.source.persistentVolumeName", source["persistentVolumeName"], message)
 
 
 def validate_attachment_status(new: Object, old: Object | None) -> Iterator[Cause]:
@@ -300,7 +313,8 @@ VOLUME_ATTACHMENT = Resource(
     status=True,
     generation=False,
     prepare=lambda new, old: new.pop("status", None) if old is None else None,
-    validate=collect(validate_attachment),
+    by_version=attachment_by_version,
+    trusts_definition=False,
     validates={"status": collect(validate_attachment_status)},
     returns_deleted=True,
     columns=(

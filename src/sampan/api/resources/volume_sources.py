@@ -41,6 +41,8 @@ class Source(NamedTuple):
     check: Check | None = None
     path: str = ""
     """The name in field paths, where Kubernetes calls it otherwise than the field."""
+    always: bool = False
+    """Whether it is judged even where it is one too many."""
 
 
 # checks
@@ -286,7 +288,7 @@ PERSISTENT_SOURCES: Mapping[str, Source] = {
     "iscsi": Source(("targetPortal", "iqn"), all_of(iscsi, secret_of("secretRef"))),
     "cinder": Source(("volumeID",), secret_of("secretRef", "name", "namespace")),
     "fc": Source(check=fibre_channel),
-    "flexVolume": Source(("driver",), flex),
+    "flexVolume": Source(("driver",), flex, always=True),
     "azureFile": Source(("secretName", "shareName"), azure_file_persistent),
     "vsphereVolume": Source(("volumePath",)),
     "photonPersistentDisk": Source(("pdID",)),
@@ -309,12 +311,21 @@ def one_source(
         return
     if len(given) > 1:
         given = [key for key in table if key in given]
-        for extra in given[1:]:
-            yield forbidden(f"{field}.{SHOWN.get(extra, extra)}", MORE_THAN_ONE)
-    source, (needed, check, shown) = holder[given[0]], table[given[0]]
-    path = f"{field}.{shown or given[0]}"
-    for key in needed:
+    for place, key in enumerate(given):
+        if place and not table[key].always:
+            yield forbidden(f"{field}.{SHOWN.get(key, key)}", MORE_THAN_ONE)
+        else:
+            yield from source_causes(holder[key], table[key], f"{field}.{table[key].path or key}")
+
+
+def source_causes(source: Object, kind: Source, path: str) -> Iterator[Cause]:
+    for key in kind.needed:
         if not source.get(key):
             yield required(f"{path}.{key}")
-    if check is not None:
-        yield from check(source, path)
+    if kind.check is not None:
+        yield from kind.check(source, path)
+
+
+def counts(holder: Object, wanted: str, table: Mapping[str, Source]) -> bool:
+    """Whether a source is the one that is judged, not one too many."""
+    return next((key for key in table if holder.get(key) is not None), "") == wanted

@@ -14,10 +14,10 @@ from sampan.api.resources.columns import AGE, NAME, WIDE, field
 from sampan.api.resources.difference import changed, same
 from sampan.api.resources.pod_spec import default_source, fill
 from sampan.api.resources.pod_warnings import OLD_LABELS, OLD_VOLUMES
-from sampan.api.resources.quantities import positive
+from sampan.api.resources.quantities import positive, rounded_up
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.scheduling_validation import node_selector
-from sampan.api.resources.volume_sources import PERSISTENT_SOURCES, one_source
+from sampan.api.resources.volume_sources import PERSISTENT_SOURCES, counts, one_source
 from sampan.schema.causes import NO_MAP, forbidden, invalid, not_supported, required
 from sampan.schema.objects import Object
 
@@ -33,6 +33,7 @@ def default_volume(volume: Object) -> None:
     spec = volume.setdefault("spec", {})
     fill(spec, "persistentVolumeReclaimPolicy", "Retain")
     spec.setdefault("volumeMode", "Filesystem")
+    rounded_up(mapping(spec, "capacity"))
     for kind in PERSISTENT_SOURCES:
         if isinstance(spec.get(kind), dict):
             default_source(kind, spec[kind])
@@ -75,6 +76,30 @@ def validate_volume(new: Object, old: Object | None) -> Iterator[Cause]:
         yield from volume_changes(spec, mapping(old, "spec"))
 
 
+def inline_volume(spec: Object, path: str) -> Iterator[Cause]:
+    """The spec of a volume that stands in a VolumeAttachment (``ValidatePersistentVolumeSpec``)."""
+    inline = "in the context of inline volumes"
+    for key in ("claimRef", "capacity"):
+        if spec.get(key) is not None:
+            yield forbidden(f"{path}.{key}", f"may not be specified {inline}")
+    if spec.get("csi") is None:
+        yield required(f"{path}.csi", f"has to be specified {inline}")
+    if not items(spec, "accessModes"):
+        yield required(f"{path}.accessModes")
+    yield from modes(spec, path)
+    if spec.get("persistentVolumeReclaimPolicy") not in (None, "", "Retain"):
+        yield forbidden(f"{path}.persistentVolumeReclaimPolicy", f"may only be Retain {inline}")
+    if spec.get("nodeAffinity") is not None:
+        yield forbidden(f"{path}.nodeAffinity", f"may not be specified {inline}")
+    yield from one_source(spec, path, PERSISTENT_SOURCES)
+    if counts(spec, "local", PERSISTENT_SOURCES):
+        yield required(f"{path}.nodeAffinity", "Local volume requires node affinity")
+    if spec.get("storageClassName"):
+        yield forbidden(f"{path}.storageClassName", f"may not be specified {inline}")
+    if spec.get("volumeMode") not in (None, "Filesystem"):
+        yield forbidden(f"{path}.volumeMode", f"may not specify volumeMode other than Filesystem {inline}")
+
+
 def capacity(amounts: Object) -> Iterator[Cause]:
     if not amounts:
         yield required("spec.capacity")
@@ -91,7 +116,7 @@ def node_affinity(spec: Object) -> Iterator[Cause]:
         yield from node_selector(affinity["required"], "spec.nodeAffinity.required")
     elif affinity is not None:
         yield required("spec.nodeAffinity.required", "must specify required node constraints")
-    elif spec.get("local") is not None:
+    elif counts(spec, "local", PERSISTENT_SOURCES):
         yield required("spec.nodeAffinity", "Local volume requires node affinity")
 
 

@@ -221,7 +221,7 @@ BAD = [
     (
         "PriorityLevelConfiguration",
         {"spec": {"type": "Exempt"}},
-        "spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is 'exempt'",
+        "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
     ),
     (
         "PriorityLevelConfiguration",
