@@ -205,7 +205,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     server = start_api_server(tmp_path_factory.mktemp("api"))
     yield server
     server.process.terminate()
-    server.process.wait(10)
+    server.process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -224,7 +224,7 @@ def start_server() -> Iterator[Callable[..., ApiServer]]:
     yield start
     for server in started:
         server.process.kill()
-        server.process.wait(10)
+        server.process.wait(60)
 
 
 @pytest.fixture(scope="session")

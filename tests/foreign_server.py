@@ -121,10 +121,10 @@ def _word(value: object) -> str:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(60)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(20)
+        process.wait(60)
 
 
 def start(directory: Path, pki: Path, flags: Mapping[str, object]) -> Kubernetes:

@@ -34,7 +34,7 @@ class Kubectl:
     kubeconfig: Path
 
     def run(
-        self, *arguments: str, stdin: object = None, timeout: float = 60, environment: dict[str, str] | None = None
+        self, *arguments: str, stdin: object = None, timeout: float = 150, environment: dict[str, str] | None = None
     ) -> Finished:
         text = stdin if isinstance(stdin, str) or stdin is None else json.dumps(stdin)
         command = [str(BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
@@ -42,7 +42,7 @@ class Kubectl:
         done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, env=variables)
         return Finished(done.returncode, done.stdout, done.stderr)
 
-    def __call__(self, *arguments: str, stdin: object = None, timeout: float = 60) -> str:
+    def __call__(self, *arguments: str, stdin: object = None, timeout: float = 150) -> str:
         done = self.run(*arguments, stdin=stdin, timeout=timeout)
         assert done.code == 0, f"kubectl {' '.join(arguments)}: {done.err or done.out}"
         return done.out
@@ -64,7 +64,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         nodes = subprocess.Popen(words, cwd=Path(__file__).parents[2])
         yield Kubectl(server.kubeconfig)
         nodes.kill()
-        nodes.wait(10)
+        nodes.wait(60)
         server.process.terminate()
         return
     name = f"contract-{uuid.uuid4().hex[:6]}"

@@ -110,7 +110,7 @@ def through(servers: tuple[Any, Any]) -> Kubectl:
     kubectl = Kubectl(main.kubeconfig)
     kubectl("create", "-f", "-", stdin=SERVICE)
     kubectl("create", "-f", "-", stdin=api_service(behind.authority.ca, port_of(behind)))
-    kubectl("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=30s")
+    kubectl("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=60s")
     return kubectl
 
 
@@ -192,7 +192,7 @@ def condition_of(kubectl: Kubectl) -> tuple[str, str]:
 
 
 def test_a_server_that_is_not_there_is_said_to_be_unavailable(through: Kubectl, servers: tuple[Any, Any]) -> None:
-    wait = ("wait", "apiservice/v1.ext.example.com", "--timeout=30s")
+    wait = ("wait", "apiservice/v1.ext.example.com", "--timeout=60s")
     through("delete", "service", "ext")
     through(*wait, "--for=condition=Available=false")
     assert condition_of(through) == ("ServiceNotFound", 'service/ext in "default" is not present')
@@ -214,14 +214,14 @@ def test_a_certificate_of_somebody_else_is_not_believed(through: Kubectl, server
         through("patch", "apiservice", "v1.ext.example.com", "--type=merge", "-p", json.dumps({"spec": spec}))
 
     bundle({"caBundle": base64.b64encode(servers[0].authority.ca).decode()})
-    through("wait", "--for=condition=Available=false", "apiservice/v1.ext.example.com", "--timeout=30s")
+    through("wait", "--for=condition=Available=false", "apiservice/v1.ext.example.com", "--timeout=60s")
     reason, message = condition_of(through)
     assert reason == "FailedDiscoveryCheck" and "certificate" in message
     bundle({"caBundle": None, "insecureSkipTLSVerify": True})
-    through("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=30s")
+    through("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=60s")
     assert through.run("get", "widgets").code == 0
     bundle({"caBundle": base64.b64encode(servers[1].authority.ca).decode(), "insecureSkipTLSVerify": None})
-    through("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=30s")
+    through("wait", "--for=condition=Available", "apiservice/v1.ext.example.com", "--timeout=60s")
 
 
 def test_bad_api_services_are_refused(through: Kubectl) -> None:

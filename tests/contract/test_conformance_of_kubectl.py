@@ -16,7 +16,7 @@ from typing import Any
 
 from .conftest import BIN, Kubectl
 
-TIMEOUT = "--timeout=30s"
+TIMEOUT = "--timeout=60s"
 
 
 def controller(replicas: int = 1) -> dict[str, Any]:
@@ -101,6 +101,9 @@ def test_labels_and_annotations_are_put_and_taken(kubectl: Kubectl, namespace: s
 
 def test_a_pod_is_run_replaced_and_not_changed_by_a_dry_run(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "run", "httpd", "--image=httpd:1", "--restart=Never", "--labels=run=httpd")
+    kubectl(
+        "-n", namespace, "wait", "pod/httpd", "--for=condition=Ready", TIMEOUT
+    )  # nobody else changes it from here on
     made = kubectl.json("-n", namespace, "get", "pod", "httpd")
     assert made["spec"]["restartPolicy"] == "Never" and made["spec"]["containers"][0]["image"] == "httpd:1"
     other = {"spec": {"containers": [{"name": "httpd", "image": "busybox:1"}]}}
@@ -209,14 +212,14 @@ def test_what_a_definition_publishes_is_checked_and_explained(kubectl: Kubectl, 
 
 
 def test_the_ca_is_in_every_namespace_whatever_happens_to_it(kubectl: Kubectl, namespace: str) -> None:
-    kubectl("-n", namespace, "wait", "--for=create", "configmap/kube-root-ca.crt", "--timeout=20s")
+    kubectl("-n", namespace, "wait", "--for=create", "configmap/kube-root-ca.crt", "--timeout=60s")
     first = kubectl.json("-n", namespace, "get", "configmap", "kube-root-ca.crt")
     kubectl("-n", namespace, "delete", "configmap", "kube-root-ca.crt")
-    kubectl("-n", namespace, "wait", "--for=create", "configmap/kube-root-ca.crt", "--timeout=20s")
+    kubectl("-n", namespace, "wait", "--for=create", "configmap/kube-root-ca.crt", "--timeout=60s")
     again = kubectl.json("-n", namespace, "get", "configmap", "kube-root-ca.crt")
     assert again["data"] == first["data"] and again["metadata"]["uid"] != first["metadata"]["uid"]
     kubectl("-n", namespace, "patch", "configmap", "kube-root-ca.crt", "-p", '{"data":{"ca.crt":""}}')
-    deadline = time.monotonic() + 20  # kubectl wait takes no value with "=" in it, which base64 may end with
+    deadline = time.monotonic() + 60  # kubectl wait takes no value with "=" in it, which base64 may end with
     while kubectl.json("-n", namespace, "get", "configmap", "kube-root-ca.crt")["data"] != first["data"]:
         assert time.monotonic() < deadline, "it was not put right"
 

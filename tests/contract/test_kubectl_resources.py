@@ -49,11 +49,11 @@ def test_a_pod_changes_only_what_a_pod_may(kubectl: Kubectl, namespace: str) -> 
 def test_a_pod_is_resized(kubectl: Kubectl, namespace: str) -> None:
     container = {"name": "web", "image": "shop:1", "resources": {"requests": {"cpu": "100m"}}}
     kubectl("-n", namespace, "apply", "-f", "-", stdin=pod(containers=[container]))
-    kubectl("-n", namespace, "wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
+    kubectl("-n", namespace, "wait", "pod/web", "--for=condition=Ready", "--timeout=60s")
     more = '{"spec":{"containers":[{"name":"web","resources":{"requests":{"cpu":"200m"}}}]}}'
     kubectl("-n", namespace, "patch", "pod", "web", "--subresource=resize", "-p", more)
     given = "--for=jsonpath={.status.containerStatuses[0].allocatedResources.cpu}=200m"
-    kubectl("-n", namespace, "wait", "pod/web", given, "--timeout=30s")
+    kubectl("-n", namespace, "wait", "pod/web", given, "--timeout=60s")
     less = more.replace('"200m"', "null")
     done = kubectl.run("-n", namespace, "patch", "pod", "web", "--subresource=resize", "-p", less)
     assert "Pod QOS Class may not change as a result of resizing" in done.err
@@ -95,9 +95,9 @@ def test_kubectl_shows_a_warning(kubectl: Kubectl, namespace: str, made: dict[st
 
 def test_a_deployment_is_rolled_back_and_restarted(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "create", "deployment", "web", "--image=shop:1", "--replicas=2")
-    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=30s")
+    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
     kubectl("-n", namespace, "set", "image", "deployment/web", "shop=shop:2")
-    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=30s")
+    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
     assert len(kubectl("-n", namespace, "rollout", "history", "deployment/web").split("\n")) >= 4
     kubectl("-n", namespace, "rollout", "undo", "deployment/web")
     image = "jsonpath={.spec.template.spec.containers[0].image}"
@@ -114,7 +114,7 @@ def test_a_deployment_is_rolled_back_and_restarted(kubectl: Kubectl, namespace: 
 def test_a_quota_that_refuses_pods_keeps_nothing_busy(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "create", "quota", "q", "--hard=cpu=2")
     kubectl("-n", namespace, "create", "deployment", "web", "--image=shop:1")
-    kubectl("-n", namespace, "wait", "deployment/web", "--for=condition=ReplicaFailure", "--timeout=30s")
+    kubectl("-n", namespace, "wait", "deployment/web", "--for=condition=ReplicaFailure", "--timeout=60s")
     for replicas in range(2, 5):  # each would lose to a controller that writes the status without end
         patch = f'{{"spec":{{"replicas":{replicas}}}}}'
         kubectl("-n", namespace, "patch", "deployment", "web", "-p", patch)
@@ -128,7 +128,7 @@ def test_columns_are_those_of_kubernetes(kubectl: Kubectl, namespace: str) -> No
     kubectl(*in_namespace, "create", "pdb", "web", "--selector=app=web", "--min-available=1")
     kubectl(*in_namespace, "create", "quota", "web", "--hard=pods=10")
     kubectl(*in_namespace, "create", "ingress", "web", "--rule=a.example/*=web:80", "--class=own")
-    kubectl(*in_namespace, "create", "cronjob", "web", "--image=shop:1", "--schedule=@hourly")
+    kubectl(*in_namespace, "create", "cronjob", "web", "--image=shop:1", "--schedule=@yearly")
     rows = {
         kind: kubectl(*in_namespace, "get", kind, "--no-headers").split()[:-1]
         for kind in ("hpa", "pdb", "quota", "ingress", "cronjob", "service")
@@ -137,14 +137,14 @@ def test_columns_are_those_of_kubernetes(kubectl: Kubectl, namespace: str) -> No
     assert rows["pdb"][:3] == ["web", "1", "N/A"]
     assert rows["quota"] == ["web", "pods:", rows["quota"][2]] and rows["quota"][2].endswith("/10")
     assert rows["ingress"] == ["web", "own", "a.example", "80"]
-    assert rows["cronjob"] == ["web", "@hourly", "<none>", "False", "0", "<none>"]
+    assert rows["cronjob"] == ["web", "@yearly", "<none>", "False", "0", "<none>"]
     assert rows["service"][1] == "ClusterIP" and rows["service"][3:] == ["<none>", "80/TCP"]
 
 
 def test_wide_columns_are_those_of_kubernetes(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "create", "deployment", "web", "--image=shop:1")
     kubectl("-n", namespace, "create", "job", "once", "--image=shop:1")
-    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=30s")
+    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
     wide = {
         kind: kubectl("-n", namespace, "get", kind, "-o", "wide").splitlines()[0].split()
         for kind in ("deployments", "replicasets", "jobs", "pods", "nodes")
@@ -163,7 +163,7 @@ def test_a_field_that_cannot_be_selected_is_refused(kubectl: Kubectl, namespace:
 
 
 def test_a_token_is_of_at_least_ten_minutes(kubectl: Kubectl, namespace: str) -> None:
-    kubectl("-n", namespace, "wait", "--for=create", "serviceaccount/default", "--timeout=10s")
+    kubectl("-n", namespace, "wait", "--for=create", "serviceaccount/default", "--timeout=60s")
     assert kubectl("-n", namespace, "create", "token", "default", "--duration=10m").count(".") == 2
     done = kubectl.run("-n", namespace, "create", "token", "default", "--duration=1m")
     assert "may not specify a duration less than 10 minutes" in done.err

@@ -22,7 +22,7 @@ def rows(text: str) -> list[list[str]]:
 def test_top_of_pods_and_nodes(kubectl: Kubectl, namespace: str) -> None:
     items = [pod("small", "50m", "200Mi"), pod("large", "2", "100Mi")]
     kubectl("apply", "-n", namespace, "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
-    kubectl("wait", "-n", namespace, "pod", "--all", "--for=condition=Ready", "--timeout=20s")
+    kubectl("wait", "-n", namespace, "pod", "--all", "--for=condition=Ready", "--timeout=60s")
     by_cpu = rows(kubectl("top", "pod", "-n", namespace, "--sort-by=cpu", "--no-headers"))
     assert by_cpu == [["large", "4000m", "200Mi"], ["small", "100m", "400Mi"]]
     by_memory = rows(kubectl("top", "pod", "-n", namespace, "--sort-by=memory", "--no-headers"))
@@ -46,7 +46,7 @@ def test_a_metrics_server_of_ones_own_goes_before(kubectl: Kubectl) -> None:
     assert kubectl("get", "apiservice", name, "--no-headers").split()[1:3] == ["Local", "True"]
     kubectl("patch", "apiservice", name, "--type=merge", "-p", json.dumps(service))
     try:
-        kubectl("wait", f"apiservice/{name}", "--for=condition=Available=False", "--timeout=20s")
+        kubectl("wait", f"apiservice/{name}", "--for=condition=Available=False", "--timeout=60s")
         assert "ServiceNotFound" in kubectl("get", "apiservice", name, "-o", "yaml")
     finally:
         kubectl("delete", "apiservice", name)

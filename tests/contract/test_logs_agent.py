@@ -48,7 +48,7 @@ def test_labels_and_the_rule_of_a_pod(tmp_path: Path) -> None:
         done = subprocess.run([*word, "--rules", str(tmp_path / "rules.yaml")], capture_output=True, check=True)
     finally:
         api.process.terminate()
-        api.process.wait(10)
+        api.process.wait(60)
     first, second = map(orjson.loads, done.stdout.splitlines())
     assert (first["text"], first["rule"], second["text"]) == ("== a\nx\ny", "sections", "== b")
     assert {name: first[name] for name in ("pod", "container", "node", "image", "labels.app", "resource.team")} == {

@@ -70,7 +70,7 @@ def strict(bare: Kubectl) -> str:
         "-",
         stdin={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
     )
-    bare("-n", name, "wait", "serviceaccount/default", "--for=create", "--timeout=20s")
+    bare("-n", name, "wait", "serviceaccount/default", "--for=create", "--timeout=60s")
     return name
 
 

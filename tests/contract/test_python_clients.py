@@ -33,7 +33,7 @@ def test_the_official_client_writes_reads_and_watches(api: kubernetes.client.Cor
     assert created.metadata.uid and created.data == {"k": "1"}
     seen = []
     watch = kubernetes.watch.Watch()
-    for event in watch.stream(api.list_namespaced_config_map, namespace, label_selector="a=b", timeout_seconds=10):
+    for event in watch.stream(api.list_namespaced_config_map, namespace, label_selector="a=b", timeout_seconds=60):
         seen.append((event["type"], event["object"].data["k"]))
         if len(seen) == 1:
             api.patch_namespaced_config_map("c", namespace, {"data": {"k": "2"}})
@@ -64,11 +64,11 @@ def test_a_kopf_operator(kubectl: Kubectl, namespace: str, tmp_path: Path) -> No
     try:
         kubectl("-n", namespace, "create", "configmap", "world")
         kubectl("-n", namespace, "label", "configmap", "world", "greet=yes")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while kubectl("-n", namespace, "get", "cm", "world", "-o", "jsonpath={.data.greeting}") != "hello world":
             assert operator.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.1)
     finally:
         operator.terminate()
-        operator.wait(20)
+        operator.wait(60)
         log.close()

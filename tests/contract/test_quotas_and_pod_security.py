@@ -15,7 +15,7 @@ def pod(name: str, **spec: Any) -> dict[str, Any]:
 
 def test_a_quota_bounds_what_kubectl_creates(kubectl: Kubectl, namespace: str) -> None:
     kubectl("-n", namespace, "create", "quota", "small", "--hard=pods=1,requests.cpu=1,count/configmaps=50")
-    kubectl("-n", namespace, "wait", "quota/small", "--for=jsonpath={.status.used.pods}=0", "--timeout=20s")
+    kubectl("-n", namespace, "wait", "quota/small", "--for=jsonpath={.status.used.pods}=0", "--timeout=60s")
     kubectl("-n", namespace, "apply", "-f", "-", stdin=pod("one"))
     refused = kubectl.run("-n", namespace, "apply", "-f", "-", stdin=pod("two"))
     assert refused.code == 1
@@ -29,7 +29,7 @@ def test_a_quota_bounds_what_kubectl_creates(kubectl: Kubectl, namespace: str) -
     assert rows["requests.cpu"] == ["100m", "1"]
     assert "requests.cpu: 100m/1" in kubectl("-n", namespace, "get", "quota", "small")
     kubectl("-n", namespace, "delete", "pod", "one", "--grace-period=0", "--force")
-    kubectl("-n", namespace, "wait", "quota/small", "--for=jsonpath={.status.used.pods}=0", "--timeout=20s")
+    kubectl("-n", namespace, "wait", "quota/small", "--for=jsonpath={.status.used.pods}=0", "--timeout=60s")
 
 
 def test_pod_security_refuses_and_warns(kubectl: Kubectl, namespace: str) -> None:

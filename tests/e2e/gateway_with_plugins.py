@@ -133,13 +133,16 @@ class Alone:
         except (OSError, http.client.HTTPException):
             return 0
 
-    def served(self, name: str, seconds: float = 30) -> None:
+    def served(self, name: str, seconds: float = 60) -> None:
         eventually(f"/{name} is served: {self.log}", lambda: self.status(f"/{name}") == 200, seconds)
 
     def children(self) -> dict[int, str]:
         """The processes that it has started, with their commands."""
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return {int(pid): Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids}
+        found: dict[int, str] = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):  # it has just ended
+                found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return found
 
     def envoy(self) -> int:
         return next(pid for pid, command in self.children().items() if "envoy.json" in command)
@@ -165,8 +168,10 @@ def free_port() -> int:
 
 
 def memory(pid: int) -> int:
-    """Return the resident bytes of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    """Return the resident bytes of a process; of one that has ended: none."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    return 0
 
 
 def named(version: str, kind: str, name: str, **spec: Any) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Namespaces:
 
     def run(self, netns: str, *command: str, check: bool = True, text: str = "") -> str:
         argv = ["nsenter", f"--net={netns}", *command]
-        done = subprocess.run(argv, capture_output=True, text=True, input=text, timeout=20)
+        done = subprocess.run(argv, capture_output=True, text=True, input=text, timeout=120)
         if check and done.returncode:
             raise AssertionError(f"{command}: {done.stderr or done.stdout}")
         return done.stdout
@@ -64,7 +64,7 @@ class Namespaces:
 
 def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait(5)
+    process.wait(60)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import urllib.request
 
 def http(ip: str, port: int) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://[{ip}]:{port}/" if ":" in ip else f"http://{ip}:{port}/", timeout=5) as answer:
+    with opener.open(f"http://[{ip}]:{port}/" if ":" in ip else f"http://{ip}:{port}/", timeout=30) as answer:
         return str(answer.read().decode())
 
 

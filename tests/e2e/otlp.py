@@ -84,7 +84,7 @@ class Collector(threading.Thread):
 
     def __enter__(self) -> Collector:
         self.start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(60)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -152,6 +152,13 @@ class Prober:
             return json.loads(await self.process.stdout.readline())
 
 
+async def more(trials: list[bool], count: int) -> None:
+    """Wait until so many further trials have been made."""
+    enough = len(trials) + count
+    while len(trials) < enough:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
 class World:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.directory, self.stack = directory, stack
@@ -268,7 +275,7 @@ class World:
         if kind not in informers or (kind != "NetworkPolicy" and not agent.state.policies):
             return
         revision = made["metadata"]["resourceVersion"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             known = informers[kind]
             while (known.get(key_of(made)) or {}).get("metadata", {}).get("resourceVersion") != revision:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -335,7 +342,7 @@ class World:
         async with asyncio.TaskGroup() as group:
             group.create_task(trying())
             await self.add_pod(space, name, labels)
-            await asyncio.sleep(0.5)  # trials go on when the pod serves
+            await more(trials, 4)  # when the pod serves
             done.set()
         return trials
 
@@ -360,11 +367,11 @@ class World:
             group.create_task(trying())
             self.agent.cancel()
             await asyncio.wait({self.agent})
-            await asyncio.sleep(0.3)  # a node without an agent, as after a crash
+            await more(trials, 2)  # on a node without an agent, as after a crash
             await self.start_agent()
             assert self.policies is not None
             await self.policies.listed()
-            await asyncio.sleep(0.2)  # and some trials more
+            await more(trials, 2)
             again.set()
         return trials
 

@@ -25,7 +25,7 @@ class Space:
     def command(self, *words: str) -> list[str]:
         return [SAMPAN, "kubectl", "--name", self.cluster.name, "-n", self.name, *words]
 
-    def run(self, *words: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, stdin: str | None = None, timeout: float = 150) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), input=stdin, capture_output=True, text=True, timeout=timeout)
 
     def __call__(self, *words: str, stdin: str | None = None) -> str:
@@ -37,7 +37,7 @@ class Space:
         self("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
     def ready(self, name: str) -> None:
-        self("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
+        self("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
 
     def pod(self, name: str) -> dict[str, Any]:
         return dict(json.loads(self("get", "pod", name, "-o", "json")))

@@ -9,8 +9,8 @@ from typing import Any
 from .eventually import eventually
 from .space import Space
 
-SCRIPT = "while true; do if [ -e /tmp/stop ]; then sleep 1; fi; done"
-PATIENCE_SECONDS = 60.0
+SCRIPT = "while true; do if [ -e /tmp/stop ]; then sleep 1000; fi; done"
+PATIENCE_SECONDS = 120.0
 
 
 def deployment() -> dict[str, Any]:
@@ -29,7 +29,7 @@ def deployment() -> dict[str, Any]:
 
 def autoscaler() -> dict[str, Any]:
     at_once = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 15}]}
-    target = {"type": "Utilization", "averageUtilization": 60}
+    target = {"type": "Utilization", "averageUtilization": 10}  # far below what it takes even where others want the CPU
     spec = {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "burn"},
         "minReplicas": 1,
@@ -47,7 +47,7 @@ def scaled(space: Space, replicas: int) -> None:
     while time.monotonic() < deadline:
         space("annotate", "hpa", "burn", f"tick={time.monotonic()}", "--overwrite")
         if json.loads(space("get", "deployment", "burn", "-o", "json"))["spec"]["replicas"] == replicas:
-            space("rollout", "status", "deployment/burn", "--timeout=30s")
+            space("rollout", "status", "deployment/burn", "--timeout=60s")
             return
         time.sleep(1)
     raise AssertionError(space("describe", "hpa", "burn"))
@@ -61,17 +61,17 @@ def used_cpu(space: Space) -> dict[str, int]:
 
 def test_a_deployment_grows_with_its_load_and_shrinks_again(space: Space) -> None:
     space.apply(deployment())
-    space("rollout", "status", "deployment/burn", "--timeout=30s")
+    space("rollout", "status", "deployment/burn", "--timeout=60s")
     space.apply(autoscaler())
     scaled(space, 3)
     eventually("three are measured", lambda: len(used_cpu(space)) == 3)  # a rate needs two looks at a container
     used = used_cpu(space)
-    assert max(used.values()) > 50
-    events = space("get", "events", "-o", "jsonpath={.items[*].message}")
-    assert "New size: 3; reason: cpu resource utilization (percentage of request) above target" in events
+    assert max(used.values()) > 5
+    why = "New size: 3; reason: cpu resource utilization (percentage of request) above target"
+    eventually("why is told", lambda: why in space("get", "events", "-o", "jsonpath={.items[*].message}"))
     for pod in used:
         space("exec", pod, "--", "touch", "/tmp/stop")
     scaled(space, 1)
     shown = space("get", "hpa", "burn", "--no-headers").split()
     assert shown[1] == "Deployment/burn"
-    assert "All metrics below target" in space("describe", "hpa", "burn")
+    eventually("why is told", lambda: "All metrics below target" in space("describe", "hpa", "burn"))

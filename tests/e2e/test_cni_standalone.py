@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -85,9 +86,9 @@ class Host:
             time.sleep(kill_after)  # what is killed when is the point
             os.killpg(process.pid, signal.SIGKILL)
             process.stdout.close()
-            process.wait(10)
+            process.wait(60)
             return -9, {}
-        printed, _ = process.communicate(json.dumps(config).encode(), timeout=30)
+        printed, _ = process.communicate(json.dumps(config).encode(), timeout=120)
         return process.returncode, json.loads(printed or b"{}")
 
     def configs(self, runtime: Object | None) -> list[Object]:
@@ -287,7 +288,8 @@ def test_a_plain_containerd_gives_its_pods_addresses(tmp_path: Path) -> None:
 
     if not shutil.which("containerd") or not shutil.which("catatonit"):
         pytest.skip("needs containerd and catatonit")
-    run_dir = Path("/run") / f"policy-{tmp_path.name}"  # a socket's path is short
+    alone = f"cni-{uuid.uuid4().hex[:8]}"
+    run_dir = Path("/run") / alone  # a socket's path is short
     socket = run_dir / "c.sock"
     command = prepare(ContainerdConfig(tmp_path / "root", run_dir, socket, tmp_path / "cni", "/sampan/none"))
     install(tmp_path / "cni" / "bin", tmp_path / "cni" / "net.d", None)
@@ -307,7 +309,7 @@ def test_a_plain_containerd_gives_its_pods_addresses(tmp_path: Path) -> None:
             made = []
             for name in ("a", "b"):
                 config = cri.PodSandboxConfig(metadata=cri.PodSandboxMetadata(name=name, uid=name, namespace="plain"))
-                config.linux.cgroup_parent = f"/policy-{tmp_path.name}"
+                config.linux.cgroup_parent = f"/{alone}"
                 made.append(await runtime.run_pod_sandbox(config))
                 status = await runtime.pod_sandbox_status(made[-1])
                 found.append([status.network.ip, *(each.ip for each in status.network.additional_ips)])
@@ -322,7 +324,7 @@ def test_a_plain_containerd_gives_its_pods_addresses(tmp_path: Path) -> None:
         netns = spaces.new()
         served = subprocess.Popen(["nsenter", f"--net={netns}", *command], stdout=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not socket.exists():
                 assert time.monotonic() < deadline and served.poll() is None, "containerd does not begin"
                 time.sleep(0.05)
@@ -330,5 +332,5 @@ def test_a_plain_containerd_gives_its_pods_addresses(tmp_path: Path) -> None:
             assert [path.name for path in (tmp_path / "leases" / "plain").iterdir() if path.name[0] != "."] == []
         finally:
             served.terminate()
-            served.wait(20)
+            served.wait(60)
             shutil.rmtree(run_dir, ignore_errors=True)

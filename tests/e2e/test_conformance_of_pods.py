@@ -93,7 +93,7 @@ def test_commands_variables_and_users(space: Space, tmp_path: Path) -> None:
         pod("fails", "exit 3"),
     )  # fmt: skip
     for name in ("variables", "images", "users", "inits"):
-        eventually(f"{name} ends", lambda name=name: phase(space, name) in ("Succeeded", "Failed"), 40)  # type: ignore[misc]
+        eventually(f"{name} ends", lambda name=name: phase(space, name) in ("Succeeded", "Failed"))  # type: ignore[misc]
     said = {name: space("logs", "images", "-c", name) for name in ("whole", "args", "command", "both")}
     assert said == {"whole": "entry of-image\n", "args": "entry given\n", "command": "\n", "both": "x\n"}
 
@@ -116,10 +116,14 @@ def test_commands_variables_and_users(space: Space, tmp_path: Path) -> None:
         0,
     ]
     assert all(entry["state"]["terminated"]["reason"] == "Completed" for entry in ended["initContainerStatuses"])
-    waiting = state(space, "back")["state"]["waiting"]
-    assert waiting["reason"] == "CreateContainerConfigError" and "not within volume path" in waiting["message"]
+
+    def waits() -> bool:
+        waiting = state(space, "back")["state"].get("waiting", {})
+        return waiting.get("reason") == "CreateContainerConfigError" and "not within volume path" in waiting["message"]
+
+    eventually("it waits", waits)
     eventually("it has failed", lambda: "terminated" in str(state(space, "fails")))
-    space("delete", "pod", "fails", "--timeout=30s")
+    space("delete", "pod", "fails", "--timeout=60s")
 
 
 def test_hooks_and_probes(space: Space) -> None:
@@ -132,7 +136,7 @@ def test_hooks_and_probes(space: Space) -> None:
 
     hooks = {"lifecycle": {"postStart": ask("/post-start"), "preStop": ask("/pre-stop")}}
     waits = "trap 'exit 0' TERM; sleep 1000 & wait"
-    quick = {"periodSeconds": 1, "failureThreshold": 1}
+    quick = {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 20}
     port = {"ports": [{"name": "http", "containerPort": 8080}]}
     slow: dict[str, Any] = {"exec": {"command": ["true"]}, "initialDelaySeconds": 3}
     space.apply(
@@ -154,9 +158,9 @@ def test_hooks_and_probes(space: Space) -> None:
         pod("never", waits, readinessProbe={"exec": {"command": ["false"]}, **quick}),
     )
     space.ready("hooked")
-    assert "/post-start" in space("logs", "server")
-    space("delete", "pod", "hooked", "--timeout=30s")
-    assert "/pre-stop" in space("logs", "server")
+    eventually("the hook after its start", lambda: "/post-start" in space("logs", "server"))
+    space("delete", "pod", "hooked", "--timeout=60s")
+    eventually("the hook before its end", lambda: "/pre-stop" in space("logs", "server"))
     eventually("it is restarted", lambda: state(space, "missing").get("restartCount", 0) >= 1)
     space.ready("later")
     status = space.pod("later")["status"]
@@ -171,7 +175,7 @@ def test_hooks_and_probes(space: Space) -> None:
 
 def test_logs_over_a_web_socket_and_generations(space: Space, tmp_path: Path) -> None:
     space.apply(pod("talker", "echo container is alive; sleep 1000"))
-    space.ready("talker")
+    eventually("it has talked", lambda: space.run("logs", "talker").stdout == "container is alive\n")
     admin = yaml.safe_load(space.cluster.settings.kubeconfig("admin").read_text())
     server, user = admin["clusters"][0]["cluster"]["server"], admin["users"][0]["user"]
     for name in ("certificate", "key"):

@@ -92,10 +92,10 @@ def test_it_serves_with_the_account_of_the_manifests(alone: Alone) -> None:
         eventually("the event", lambda: "bogus: there is no such directive" in events())
         assert alone.dig(NAME) == address
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_a_corefile_of_the_disk_is_followed(alone: Alone, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_corefile_of_the_disk_is_followed(alone: Alone, tmp_path: Path) -> Non
         eventually("the change", lambda: alone.dig("a.example") == "10.0.0.2")
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_names_are_served_where_the_port_of_metrics_is_taken(alone: Alone, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_names_are_served_where_the_port_of_metrics_is_taken(alone: Alone, tmp_p
             assert alone.dig("a.example") == "10.0.0.1"
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ def made(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     space("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
     space("rollout", "status", "statefulset/db", "--timeout=60s")
     space("rollout", "status", "deployment/web", "--timeout=60s")
+    dig, web = Dig(space, "client"), json.loads(space("get", "pods", "-l", "app=web", "-o", "json"))["items"][0]
+    zone = f"{space.name}.svc.cluster.local"
+    eventually("the set's peers are known", lambda: len(dig(f"db.{zone}")) == 2)
+    eventually("so is the Deployment's", lambda: dig(f"{web['metadata']['name']}.web.{zone}") != [])
     try:
         yield space
     finally:
@@ -212,8 +216,10 @@ def test_a_peer_that_was_asked_for_in_vain_is_there_at_once(made: Space, dig: Di
     name = f"db-1.db.{made.name}.svc.cluster.local"
     assert dig.status(name) == "NXDOMAIN"
     made("scale", "statefulset/db", "--replicas=2")
-    made("wait", "--for=jsonpath={.status.readyReplicas}=2", "statefulset/db", "--timeout=30s")
-    eventually("the new peer", lambda: dig(name) == [ip_of(made, "db-1")], 5)
+    made("wait", "--for=jsonpath={.status.readyReplicas}=2", "statefulset/db", "--timeout=60s")
+    eventually(
+        "the new peer", lambda: dig(name) == [ip_of(made, "db-1")], 25
+    )  # sooner than what is not there is forgotten
     made("scale", "statefulset/db", "--replicas=1")
 
 
@@ -372,10 +378,11 @@ def test_names_of_a_gateway_and_its_routes(made: Space, dig: Dig) -> None:
     put_corefile(made, DEFAULT.replace("loadbalance", "loadbalance\n k8s_gateway shop.example"))
     try:
         made.apply(gateway, route, service("pay", type="LoadBalancer"))
-        made("wait", "gateway/gate", "--for=condition=Programmed", "--timeout=30s")
+        made("wait", "gateway/gate", "--for=condition=Programmed", "--timeout=60s")
         address = made("get", "gateway", "gate", "-o", "jsonpath={.status.addresses[0].value}")
         eventually("the route's name", lambda: dig("www.shop.example.") == [address])
         balancer = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+        eventually("the Service has an address", lambda: made("get", "service", "pay", "-o", balancer) != "")
         given = made("get", "service", "pay", "-o", balancer)
         eventually("the Service's name", lambda: dig(f"pay.{made.name}.shop.example.") == [given] != [""])
         assert dig.status("nothing.shop.example.") == "NXDOMAIN"

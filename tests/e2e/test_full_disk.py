@@ -3,6 +3,7 @@ not, and all is well when there is room again."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -58,8 +59,13 @@ def test_a_cluster_outlives_a_full_disk(small_cluster: Cluster) -> None:
         [*inside, "sh", "-c", f"cat /dev/zero > {home}/filler"], capture_output=True
     )  # until there is no room
 
+    numbers = itertools.count()
+
     def refused() -> bool:
-        done = space.run("apply", "-f", "-", stdin=json.dumps(pod("during", "sleep 1000")))
+        another = pod(
+            f"during-{next(numbers)}", "sleep 1000"
+        )  # one that was made while there was room is no write any more
+        done = space.run("apply", "-f", "-", stdin=json.dumps(another))
         return done.returncode == 1 and "the disk is full, free some space and try again" in done.stderr
 
     eventually("writes are refused, and say why", refused)
@@ -71,4 +77,4 @@ def test_a_cluster_outlives_a_full_disk(small_cluster: Cluster) -> None:
     eventually("there is room again", lambda: space.run("create", "configmap", "room").returncode == 0)
     space.apply(pod("after", "sleep 1000"))
     space.ready("after")
-    space("delete", "pod", "before", "--timeout=30s")
+    space("delete", "pod", "before", "--timeout=60s")

@@ -131,9 +131,8 @@ def test_certificates_that_are_none_or_not_any_more(front: Front) -> None:
         eventually(
             f"{name} is served: {served}", lambda name=name, served=served: front.shows(f"{name}.example") is served
         )  # type: ignore[misc]
-    assert front.alone.told(
-        "listener missing: ResolvedRefs: InvalidCertificateRef: Secret default/missing does not exist"
-    )
+    missing = "listener missing: ResolvedRefs: InvalidCertificateRef: Secret default/missing does not exist"
+    eventually("the one that is not there is told", lambda: front.alone.told(missing))
     assert front.shows(HOST) and front.status() == 200
     front.write()
     (front.alone.directory / "more.json").unlink()

@@ -120,7 +120,7 @@ def test_an_answer_that_is_fresh_is_used_again(front: Alone) -> None:
     assert page.asked == 1 and first.body == second.body == b"page"
     for name in ("content-type", "x-more", "etag", "x-number", "content-length", "date", "cache-control"):
         assert first.headers[name] == second.headers[name], name
-    assert "age" not in first.headers and int(second.headers["age"]) <= 2
+    assert "age" not in first.headers and int(second.headers["age"]) < 60
     assert first.headers["cache-status"] == "sampan; fwd=uri-miss; fwd-status=200; stored"
     assert second.headers["cache-status"].startswith("sampan; hit; ttl=")
     head = page.get("HEAD")

@@ -93,7 +93,7 @@ def front(real_cluster: Cluster) -> Iterator[tuple[Cluster, str]]:
     )
     kubectl = real_cluster.kubectl
     kubectl("-n", NAMESPACE, "wait", "deployment", "--all", "--for=condition=Available", "--timeout=60s")
-    kubectl("-n", NAMESPACE, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=30s")
+    kubectl("-n", NAMESPACE, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=60s")
     found = real_cluster.get("-n", NAMESPACE, "gateway", "front")
     address = found["status"]["addresses"][0]["value"]
 
@@ -118,7 +118,7 @@ def serial(address: str) -> int:
 
 def test_a_certificate_is_exchanged_and_the_connection_stays(front: tuple[Cluster, str]) -> None:
     cluster, address = front
-    assert serial(address) == 1
+    eventually("the first is shown", lambda: serial(address) == 1)
     connection = Connection(address, 443, any_certificate())
     with Load(connection):
         for number in (2, 3):
@@ -255,7 +255,9 @@ def test_the_gateway_part_restarts_and_envoy_serves_on(front: tuple[Cluster, str
         return int(words[1]) if words[1].isdigit() else 0, words[4] if "MB" in words else words[-1]
 
     eventually("the route serves", lambda: status("leaving.example") == 200 and status("x.example") == 200)
+    eventually("the part runs", lambda: part()[1] == "ready" and part()[0] != 0)
     before, _ = part()
+    assert before, "0 would be all of our own processes"
     connection = Connection(address, 80)
     with Load(connection):
         os.kill(before, signal.SIGKILL)

@@ -164,9 +164,13 @@ def test_the_chart_serves_in_a_real_cluster(helm: Helm, cluster: Cluster, tmp_pa
             connection.close()
 
     eventually("the plugin answers", lambda: ask() == (200, "hello from the pod\n"), 60)
-    slices = json.loads(cluster.kubectl("get", "endpointslices", "-l", "gateway.sampan.dev/replica", "-o", "json"))
-    assert len(slices["items"]) == 2, "each replica has one"
+
+    def slices() -> list[Any]:
+        replicas = cluster.kubectl("get", "endpointslices", "-l", "gateway.sampan.dev/replica", "-o", "json")
+        return list(json.loads(replicas)["items"])
+
+    eventually("each replica has one", lambda: len(slices()) == 2)
     helm("upgrade", "gateway", CHART, *words, "--set", "replicas=1", "--wait", "--timeout=150s", KUBECONFIG=kubeconfig)
-    eventually("it answers on", lambda: ask() == (200, "hello from the pod\n"), 30)
+    eventually("it answers on", lambda: ask() == (200, "hello from the pod\n"))
     helm("uninstall", "gateway", "--namespace", "sampan-gateway", "--wait", KUBECONFIG=kubeconfig)
     eventually("nobody answers", lambda: ask()[0] == 0, 60)

@@ -103,7 +103,7 @@ def test_hosts_and_paths(real_cluster: Cluster, front: str) -> None:
     assert ask(front, "exact.example", "/only/more")[0] == 404
     assert ask(front, "any.wild.example", "/deep")[1]["path"] == "/deep"
     assert ask(front, "unknown.example", "/")[0] == 404
-    assert address(real_cluster, "exact") == front, "one address for all"
+    eventually("it has the one address of all", lambda: address(real_cluster, "exact") == front)
 
 
 def test_tls_from_a_secret(real_cluster: Cluster, front: str) -> None:

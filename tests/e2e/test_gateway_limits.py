@@ -37,7 +37,8 @@ MIDDLEWARES = {
 }
 
 
-FEW = free_port()
+FEW: list[int] = []
+"""The port of the listener ``few``, once there is one."""
 
 
 def connections(name: str, spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -77,13 +78,14 @@ class Waiting(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     alone = Alone(tmp_path_factory.mktemp("limits"), Waiting)
+    FEW[:] = [free_port()]
     try:
         alone.write(
             *(middleware(n, s) for n, s in MIDDLEWARES.items()),
             *(route(n, n) for n in MIDDLEWARES),
             route("again", "shared"),
             *connections("few", {"inFlightConn": {"amount": 2}}),
-            listeners=({"name": "few", "port": FEW, "protocol": "TCP"},),
+            listeners=({"name": "few", "port": FEW[0], "protocol": "TCP"},),
         )
         alone.start()
         alone.serves("/tenant")
@@ -179,7 +181,7 @@ def passes(connection: socket.socket) -> bool:
 
 
 def opened(source: str = "127.0.0.1") -> socket.socket:
-    return socket.create_connection(("127.0.0.1", FEW), timeout=20, source_address=(source, 0))
+    return socket.create_connection(("127.0.0.1", FEW[0]), timeout=20, source_address=(source, 0))
 
 
 def two_pass() -> bool:

@@ -108,8 +108,8 @@ def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
         route("marked", "/marked", "red", extension("Plugin", "mark"), extension("Middleware", "plain")),
     )
     kubectl = real_cluster.kubectl
-    kubectl("-n", NAMESPACE, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=30s")
-    kubectl("-n", NAMESPACE, "wait", "pod/red", "pod/blue", "--for=condition=Ready", "--timeout=30s")
+    kubectl("-n", NAMESPACE, "wait", "gateway/front", "--for=condition=Programmed", "--timeout=60s")
+    kubectl("-n", NAMESPACE, "wait", "pod/red", "pod/blue", "--for=condition=Ready", "--timeout=60s")
     found = real_cluster.get("-n", NAMESPACE, "gateway", "front")
     address = found["status"]["addresses"][0]["value"]
     eventually("the gateway answers", lambda: get(address, "/marked")[0] == 200)

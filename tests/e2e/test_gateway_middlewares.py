@@ -252,7 +252,9 @@ def front(real_cluster: Cluster) -> Iterator[str]:
             {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "TCPRoute", "metadata": metadata, "spec": tcp}
         )
     apply(real_cluster, *objects)
-    eventually("the routes are served", lambda: ask(found, "/headers").status == 200)
+    good = {"Authorization": token(iss="us", sub="me")}
+    for path, headers in (("/headers", {}), ("/everywhere", {}), ("/keys", {"X-API-Key": "k1"}), ("/token", good)):
+        eventually(f"{path} is served", lambda path=path, headers=headers: ask(found, path, **headers).status == 200)  # type: ignore[misc]
     yield found
     server.shutdown()
     real_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")

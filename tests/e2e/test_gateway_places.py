@@ -93,7 +93,7 @@ def test_databases_are_followed(front: Alone) -> None:
         assert country() == "AT", "the one before serves on"
     finally:
         file.write_bytes(before)
-    eventually("the file is one again", lambda: country() == "DE", 30)
+    eventually("the file is one again", lambda: country() == "DE")
 
 
 def test_what_is_no_database_is_told_and_takes_nobody_else_down(front: Alone) -> None:

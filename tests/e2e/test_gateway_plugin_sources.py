@@ -222,7 +222,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     served = Registry(tmp_path)
     yield served
     served.process.terminate()
-    served.process.wait(10)
+    served.process.wait(60)
 
 
 def test_an_image_and_an_artifact(gateway: Alone, registry: Registry) -> None:
@@ -244,7 +244,7 @@ def test_an_image_and_an_artifact(gateway: Alone, registry: Registry) -> None:
     gateway.plugin("none", image={"reference": f"{reference}:none", "interval": "1s"})
     told(gateway, f"spec.image: {reference}:none: the registry answers 404")
     registry.process.terminate()
-    registry.process.wait(10)
+    registry.process.wait(60)
     told(gateway, f"spec.image: 127.0.0.1:{registry.port}: ")
     assert gateway.ask("/image").headers["x-mark"] == "two"
 

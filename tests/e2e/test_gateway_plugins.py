@@ -129,7 +129,7 @@ def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
     (folder / "plugin.toml").write_text(WRAP_TOML)
     for name, failure in (("wrap", "Closed"), ("wrap2", "Open")):
         settings = {"mark": name}
-        objects.append(plugin(name, path=str(folder), settings=settings, failure=failure, timeout="500ms"))
+        objects.append(plugin(name, path=str(folder), settings=settings, failure=failure, timeout="1500ms"))
     objects += [route("wrap", "wrap"), route("wrap2", "wrap2"), route("both", "wrap", "wrap2", "mark")]
     for name, source in WRONG.items():
         for failure in ("Open", "Closed"):

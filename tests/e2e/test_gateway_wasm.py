@@ -84,7 +84,7 @@ def guest(gateway: Alone, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(command, cwd=SOURCE, env=environment, check=True, timeout=600)
     for failure in ("Open", "Closed"):
         settings = {"mark": failure, "deny": "/secret"}
-        gateway.plugin(f"go-{failure.lower()}", path=str(folder), settings=settings, failure=failure, timeout="1s")
+        gateway.plugin(f"go-{failure.lower()}", path=str(folder), settings=settings, failure=failure, timeout="2s")
     for name in ("go-open", "go-closed"):
         gateway.served(name, 60)
     return folder

@@ -89,7 +89,7 @@ def test_the_life_of_an_image(images: Images, registry: str, tmp_path: Path) -> 
     images("tag", remote, "team/web:3")
     pod = ("run", "from-registry", f"--image={remote}", "--image-pull-policy=Never", "--restart=Never")
     images.cluster.kubectl(*pod)
-    images.cluster.kubectl("wait", "pod/from-registry", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    images.cluster.kubectl("wait", "pod/from-registry", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     assert images.cluster.kubectl("logs", "from-registry") == "you\n"
     assert "is used by default/from-registry/from-registry" in images("rm", told["id"][7:20], check=False)
     images("save", "-o", str(tmp_path / "web.tar"), remote)
@@ -97,7 +97,7 @@ def test_the_life_of_an_image(images: Images, registry: str, tmp_path: Path) -> 
         assert {"manifest.json", "index.json"} <= set(archive.getnames())
     assert images("rm", remote).strip() == f"untagged {remote}"
     images.cluster.kubectl("delete", "pod", "from-registry", "--grace-period=0", "--force")
-    images.cluster.kubectl("wait", "pod/from-registry", "--for=delete", "--timeout=20s")
+    images.cluster.kubectl("wait", "pod/from-registry", "--for=delete", "--timeout=60s")
     deadline = time.monotonic() + 20
     while "from-registry" in images("ls", "-o", "json"):
         assert time.monotonic() < deadline, "its container is still there"
@@ -116,7 +116,7 @@ def test_the_life_of_an_image(images: Images, registry: str, tmp_path: Path) -> 
     assert "docker.io/team/web:3" not in images("prune", "--all", "--dry-run"), "a pod has it as a volume"
     assert "is used by default/has-a-volume/web" in images("rm", "team/web:3", check=False)
     images.cluster.kubectl("delete", "pod", "has-a-volume", "--grace-period=0", "--force")
-    images.cluster.kubectl("wait", "pod/has-a-volume", "--for=delete", "--timeout=20s")
+    images.cluster.kubectl("wait", "pod/has-a-volume", "--for=delete", "--timeout=60s")
     assert "docker.io/team/web:3" in images.names()
     assert images("rm", "team/web:3").strip() == "removed docker.io/team/web:3"
 

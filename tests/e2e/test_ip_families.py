@@ -63,7 +63,11 @@ def test_a_cluster_of_a_family(tmp_path: Path, family: str, versions: list[int])
         assert [ip_address(ip).version for ip in service["spec"]["clusterIPs"]] == versions
 
         # from the host: pods, ClusterIPs, LoadBalancer addresses, ports of the node, ports of the node for a pod
-        ingress = [entry["ip"] for entry in cluster.get("service", "web")["status"]["loadBalancer"]["ingress"]]
+        def given() -> list[str]:
+            return [entry["ip"] for entry in cluster.get("service", "web")["status"]["loadBalancer"].get("ingress", ())]
+
+        eventually("the LoadBalancer has its addresses", lambda: len(given()) == len(versions))
+        ingress = given()
         assert [ip_address(ip).version for ip in ingress] == versions
         node_port = service["spec"]["ports"][0]["nodePort"]
         nodes = [str(ip) for ip in cluster.settings.node_ips]

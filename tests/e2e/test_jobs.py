@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .eventually import eventually
 from .space import Space
 
 
@@ -52,9 +53,9 @@ def test_indexes_are_known_inside_and_exit_codes_decide(space: Space) -> None:
 
 def test_a_pod_that_is_deleted_is_counted_when_it_has_ended(space: Space) -> None:
     space.apply(job("patient", "sleep 600", podReplacementPolicy="Failed", backoffLimit=0))
-    space("wait", "pod", "-l", "job-name=patient", "--for=condition=Ready", "--timeout=30s")
+    space("wait", "job/patient", "--for=jsonpath={.status.ready}=1", "--timeout=60s")
     space("delete", "pod", "-l", "job-name=patient", "--wait=false")
-    space("wait", "job/patient", "--for=condition=Failed", "--timeout=30s")
+    space("wait", "job/patient", "--for=condition=Failed", "--timeout=60s")
     found = status(space, "patient")
     assert (found["failed"], found["conditions"][-1]["reason"]) == (1, "BackoffLimitExceeded")
-    assert space("get", "pods", "-l", "job-name=patient", "--no-headers") == ""
+    eventually("it is gone", lambda: space("get", "pods", "-l", "job-name=patient", "--no-headers") == "")

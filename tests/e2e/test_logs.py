@@ -41,7 +41,8 @@ def test_records_of_many_pods(space: Space, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
-    eventually("all is written", lambda: len(show(*ours, "shop-1")) == 25)
+    for name in ("shop-0", "shop-1"):
+        eventually("all is written", lambda name=name: len(show(*ours, name)) == 25)  # type: ignore[misc]
     traces = [orjson.loads(line) for line in show(*anywhere, "--grep", "^Traceback", "-o", "json")]
     assert {(found["pod"], found["lines"]) for found in traces} == {("shop-0", 4), ("shop-1", 4)}
     assert show(*ours, "-l", "app=shop-1", "--field", "ms=70") == ['{"level":"warn","ms":70}']
@@ -64,7 +65,7 @@ def following(words: list[str], into: Path) -> Iterator[Path]:
             yield into
         finally:
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
 
 
 def test_helm_finds_nothing_wrong(helm: Callable[..., str]) -> None:
@@ -105,7 +106,8 @@ def test_the_agent_as_a_daemon_set(space: Space, helm: Callable[..., str], tmp_p
 
     def texts(of: str) -> list[str]:
         out = state / "out.json"
-        found = [orjson.loads(line) for line in out.read_bytes().splitlines()] if out.exists() else []
+        whole = out.read_bytes().rpartition(b"\n")[0] if out.exists() else b""  # the last line may be half written
+        found = [orjson.loads(line) for line in whole.splitlines()]
         return [record["text"] for record in found if record["pod"] == of]
 
     try:
@@ -113,7 +115,7 @@ def test_the_agent_as_a_daemon_set(space: Space, helm: Callable[..., str], tmp_p
         early = pod("early", f"{SCRIPT}; exec sleep 1000")
         early["metadata"]["annotations"] = {"logs.sampan.dev/level": "warn"}
         space.apply(early, pod("plain", f"{SCRIPT}; exec sleep 1000"))
-        eventually("all that plain wrote", lambda: len(texts("plain")) == 22, 40)
+        eventually("all that plain wrote", lambda: len(texts("plain")) == 22)
         trace = next(text for text in texts("plain") if text.startswith("Traceback"))
         assert trace == TRACE.replace("\\n", "\n").strip()
         [record] = [
@@ -130,7 +132,7 @@ def test_the_agent_as_a_daemon_set(space: Space, helm: Callable[..., str], tmp_p
         assert "sampan_logs_" in space("get", "--raw", path)
         install({"parse": "auto"}, {"redact": {}})
         space.apply(pod("late", "echo 2026-11-30 10:00:00 INFO the new one; exec sleep 1000"))
-        eventually("what comes after it has changed", lambda: texts("late") != [], 40)
+        eventually("what comes after it has changed", lambda: texts("late") != [])
         assert len(texts("plain")) == 22, "nothing came twice"
     finally:
         helm("uninstall", "logs", "-n", space.name, "--wait", "--timeout=60s", **kubeconfig)

@@ -37,7 +37,7 @@ HEALTHZ, METRICS = 20256, 20249
 def get(url: str) -> tuple[int, bytes]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=5) as answer:
+        with opener.open(url, timeout=30) as answer:
             return int(answer.status), answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -58,7 +58,7 @@ while not select.select([sys.stdin], [], [], 0.002)[0]:
         asked += 1
         try:
             s.send(b"x")
-            answer = s.recv(64).decode() if select.select([s], [], [], 1)[0] else ""
+            answer = s.recv(64).decode() if select.select([s], [], [], 5)[0] else ""
         except ConnectionError:
             answer = ""
         lost[kind] += not answer
@@ -187,8 +187,8 @@ async def story(node: Node) -> None:
 
     # health: of the proxy, and of a Service on this node
     health = f"http://{NODE_IP}:{balanced['spec']['healthCheckNodePort']}/"
-    code, said = get(health)
-    assert (code, json.loads(said)["localEndpoints"]) == (200, 1)
+    until("an endpoint here", lambda: get(health)[0] == 200)
+    assert json.loads(get(health)[1])["localEndpoints"] == 1
     assert get(f"http://{NODE_IP}:{HEALTHZ}/healthz")[0] == get(f"http://{NODE_IP}:{HEALTHZ}/livez")[0] == 200
     taint = {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}
     await client.patch(NODES, "worker", {"spec": {"taints": [taint]}})
@@ -250,7 +250,7 @@ async def story(node: Node) -> None:
     assert told("nft", "-a", "list", "tables") == handles
     assert node.ask("198.51.100.1") != f"pod0 {CLIENT_IP}" and node.ask(NODE_IP, port).startswith("pod1")
     node.proxy.send_signal(signal.SIGTERM)
-    assert node.proxy.wait(10) == 0 and node.ask(NODE_IP, port).startswith("pod1"), "the rules stay"
+    assert node.proxy.wait(60) == 0 and node.ask(NODE_IP, port).startswith("pod1"), "the rules stay"
     assert told(*node.command, "--cleanup") == "" and "sampan-services" not in told("nft", "list", "tables")
     assert "not a range or an address: '10.0.0.0/33'" in told(*node.command, "--cluster-cidr", "10.0.0.0/33")
 
@@ -270,7 +270,7 @@ async def whole(directory: Path, server: Any) -> None:
                 node.proxy.wait()
             await node.client.close()
             server.process.kill()
-            server.process.wait(10)
+            server.process.wait(60)
 
 
 def test_services_of_another_kubernetes(tmp_path: Path) -> None:

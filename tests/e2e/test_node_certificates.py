@@ -76,5 +76,5 @@ def test_a_pod_waits_for_its_certificate_and_has_it_in_memory(space: Space) -> N
     form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
     assert "known.default" in certificate.subject.rfc4514_string()
-    assert space("logs", "known").startswith("tmpfs")
+    eventually("it is in memory", lambda: space("logs", "known").startswith("tmpfs"))
     assert len(requests()) == 1

@@ -51,7 +51,7 @@ def test_what_conformance_asks_of_a_node(space: Space) -> None:
         {"name": "WHOLE", "value": "$(HOST_IP);;$(CPU);;$$(CPU)"},
     ]
     expanded = [{"name": "data", "mountPath": "/sub", "subPathExpr": "$(PATH_PART)"}]
-    fixed = pod("expanded", "touch /sub/f; env; sleep 1000", data, env=env, volumeMounts=expanded)
+    fixed = pod("expanded", "touch /sub/f; env | busybox sort; sleep 1000", data, env=env, volumeMounts=expanded)
     fixed["metadata"]["annotations"] = {"part": "/absolute"}
     hosts = [{"name": "hosts", "hostPath": {"path": "/etc/hosts", "type": "File"}}]
     original = {"volumeMounts": [{"name": "hosts", "mountPath": "/etc/hosts"}]}
@@ -73,30 +73,38 @@ def test_what_conformance_asks_of_a_node(space: Space) -> None:
         pod("host-network", "cat /etc/hosts", host),
         pod("arguments", "", command=None, args=["sh", "-c", "echo from arguments; sleep 1000"]),
     )
-    space("wait", "pod/deadline", "--for=condition=Ready", "--timeout=30s")
+    space("wait", "pod/deadline", "--for=condition=Ready", "--timeout=60s")
     space("patch", "pod", "deadline", "-p", '{"spec": {"activeDeadlineSeconds": 1}}')
 
-    eventually("all have ended", lambda: all(terminated(space, "messages").values()))
+    def all_ended() -> bool:
+        ended = terminated(space, "messages")
+        return len(ended) == len(MESSAGES) and all(ended.values())
+
+    eventually("all have ended", all_ended)
     told = {name: ended.get("message", "") for name, ended in terminated(space, "messages").items()}
     assert told == {"quiet": "", "file": "written", "log": "logged", "own": "mine"}
     eventually("it succeeds the second time", lambda: phase(space, "once") == "Succeeded")
     assert state(space, "once")["restartCount"] == 1
     eventually("its init container fails it", lambda: phase(space, "init-never") == "Failed")
     assert state(space, "init-never")["state"]["waiting"]["reason"] == "PodInitializing"
-    init = space.pod("init-always")["status"]["initContainerStatuses"][0]
-    assert init["restartCount"] >= 1 and phase(space, "init-always") == "Pending"
+    inits = lambda: space.pod("init-always")["status"]["initContainerStatuses"]  # noqa: E731
+    eventually("its init container is restarted", lambda: inits()[0]["restartCount"] >= 1)
+    assert phase(space, "init-always") == "Pending"
     assert state(space, "init-always")["state"]["waiting"]["reason"] == "PodInitializing"
     eventually("its time is over", lambda: space.pod("deadline")["status"].get("reason") == "DeadlineExceeded")
     assert phase(space, "deadline") == "Failed"
     eventually("it is restarted", lambda: state(space, "grpc").get("restartCount", 0) >= 1)
 
-    waiting = state(space, "expanded")["state"]["waiting"]
-    assert waiting["reason"] == "CreateContainerConfigError", waiting
+    def waits() -> str:
+        return str(state(space, "expanded")["state"].get("waiting", {}).get("reason"))
+
+    eventually("it cannot be made", lambda: waits() == "CreateContainerConfigError")
     space("annotate", "pod", "expanded", "part=relative", "--overwrite")
     space.ready("expanded")
-    log = space("logs", "expanded")
+    eventually("it has printed all", lambda: "WHOLE=" in space("logs", "expanded"))
     node = str(space.cluster.settings.node_ip)
     cores = space.cluster.get("node", space.cluster.settings.node_name)["status"]["allocatable"]["cpu"]
+    log = space("logs", "expanded")
     assert f"WHOLE={node};;{cores};;$(CPU)\n" in log
     for expected in (
         "FOOSERVICE_SERVICE_PORT=8765",

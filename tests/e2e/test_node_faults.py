@@ -28,27 +28,27 @@ from .test_node_pods import running_containers
 @pytest.fixture
 def faulty(space: Space) -> Iterator[Space]:
     """A namespace in which things go wrong; when its pods are gone the node has what it had before."""
-    eventually("earlier pods are gone", lambda: others(space) == 0, 40)
+    eventually("earlier pods are gone", lambda: others(space) == 0, 120)
     before = leftovers.of_node(space.cluster)
     yield space
     space.run("delete", "pods", "--all", "--grace-period=1", "--timeout=170s", timeout=180)
     after: dict[str, int] = {}
 
-    def same() -> bool:
+    def no_more() -> bool:
         nonlocal after
         after = leftovers.of_node(space.cluster)
-        return after == before
+        return all(after[what] <= count for what, count in before.items())  # what others left may have gone meanwhile
 
     try:
-        eventually("the node has what it had", same)
+        eventually("the node has no more than it had", no_more)
     except AssertionError:
         assert after == before
         raise
 
 
 def others(space: Space) -> int:
-    """Return how many pods there are that end, of tests before this one."""
-    found = json.loads(space.cluster.kubectl("get", "pods", "-A", "-o", "json"))["items"]
+    """Return how many pods and namespaces there are that end, of tests before this one."""
+    found = json.loads(space.cluster.kubectl("get", "pods,namespaces", "-A", "-o", "json"))["items"]
     return sum(1 for one in found if "deletionTimestamp" in one["metadata"])
 
 
@@ -89,7 +89,7 @@ def test_pods_outlive_their_runtime_and_a_shim_that_dies_is_replaced(faulty: Spa
     faulty.cluster.kill("containerd")
     faulty.apply(pod("later", "sleep 1000"), pod("short", "sleep 1", {"restartPolicy": "Never"}))
     faulty.ready("later")
-    faulty("wait", "pod/short", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s")
+    faulty("wait", "pod/short", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
     assert {name: container_ids(faulty, name) for name in names} == before
     assert all(state(faulty, name)["ready"] and not state(faulty, name)["restartCount"] for name in names)
     node = faulty.cluster.get("nodes")["items"][0]
@@ -149,6 +149,7 @@ def load_broken_images(space: Space, folder: Path) -> None:
 
 def test_images_and_probes_that_are_no_good(faulty: Space, tmp_path: Path) -> None:
     load_broken_images(faulty, tmp_path)
+    begun = time.monotonic()
     hangs = {"exec": {"command": ["sleep", "1000"]}, "timeoutSeconds": 1, "periodSeconds": 1, "failureThreshold": 2}
     mute = {"httpGet": {"port": 8080}, "timeoutSeconds": 1, "periodSeconds": 1, "failureThreshold": 2}
     alive = {"exec": {"command": ["true"]}, "periodSeconds": 1}
@@ -170,7 +171,7 @@ def test_images_and_probes_that_are_no_good(faulty: Space, tmp_path: Path) -> No
     for name in ("missing", "workdir"):
         eventually("it waits", lambda name=name: waiting(faulty, name)[0] == "CrashLoopBackOff")  # type: ignore[misc]
         assert (last_end(faulty, name)["exitCode"], last_end(faulty, name)["reason"]) == (128, "StartError")
-        assert state(faulty, name)["restartCount"] <= 2, "what cannot be started is backed off, too"
+        assert backed_off(state(faulty, name)["restartCount"], begun), "what cannot be started is backed off, too"
     assert "/nope" in last_end(faulty, "missing")["message"]
     assert "/etc/passwd" in last_end(faulty, "workdir")["message"]
     eventually("a reason", lambda: waiting(faulty, "user")[0] == "CreateContainerConfigError")
@@ -180,14 +181,20 @@ def test_images_and_probes_that_are_no_good(faulty: Space, tmp_path: Path) -> No
         assert why in waiting(faulty, name)[1]
     for number in range(10):
         eventually("back-off", lambda n=number: waiting(faulty, f"crash{n}")[0] == "CrashLoopBackOff")  # type: ignore[misc]
-    counts = [state(faulty, f"crash{number}")["restartCount"] for number in range(10)]
-    assert max(counts) <= 2, "once at once, then after 10 s"
+    most = max(state(faulty, f"crash{number}")["restartCount"] for number in range(10))
+    assert backed_off(most, begun), "once at once, then after 10 s"
 
     eventually("the timeouts count", lambda: state(faulty, "hangs")["restartCount"] >= 1)
     assert not state(faulty, "mute")["ready"] and state(faulty, "well")["ready"]
-    events = faulty("get", "events", "-o", "jsonpath={range .items[*]}{.involvedObject.name} {.message}{'\\n'}{end}")
-    assert "hangs Container main failed liveness probe, will be restarted" in events
+    form = "jsonpath={range .items[*]}{.involvedObject.name} {.message}{'\\n'}{end}"
+    why = "hangs Container main failed liveness probe, will be restarted"
+    eventually("why is told", lambda: why in faulty("get", "events", "-o", form))
     faulty("delete", "pod", "deaf", "--timeout=20s")  # its grace is 1 s
+
+
+def backed_off(restarts: int, begun: float) -> bool:
+    """Whether so many restarts are no more than there may be since then: at once, after 10 s, 20 s, 40 s, …"""
+    return 10 * (2 ** (restarts - 1) - 1) <= time.monotonic() - begun
 
 
 def test_many_crash_loops_hold_nobody_up(faulty: Space) -> None:
@@ -212,8 +219,7 @@ def test_many_crash_loops_hold_nobody_up(faulty: Space) -> None:
     eventually("all of them loop", lambda: loops() > count * 0.9, 240)  # some run this moment
     told = found()
     assert not told["well"]["restartCount"] and told["well"]["ready"]
-    most, passed = max(one["restartCount"] for one in told.values()), time.monotonic() - begun
-    assert 10 * (2 ** (most - 1) - 1) <= passed, "backed off, each by itself: at once, after 10 s, 20 s, 40 s, …"
+    assert backed_off(max(one["restartCount"] for one in told.values()), begun), "each by itself"
     node = faulty.cluster.get("nodes")["items"][0]
     assert next(c["status"] for c in node["status"]["conditions"] if c["type"] == "Ready") == "True"
 
@@ -234,6 +240,6 @@ def test_a_disk_that_is_full_is_told_and_recovered_from(faulty: Space) -> None:
         subprocess.run([*inside, "mount", "-o", "remount,size=10m", str(folder)], check=True)
         faulty.ready("full")
         assert faulty("exec", "full", "--", "sh", "-c", "cat /c/a | busybox wc -c").strip() == "200000"
-        faulty("delete", "pod", "full", "--grace-period=1", "--timeout=20s")
+        faulty("delete", "pod", "full", "--grace-period=1", "--timeout=60s")
     finally:
         subprocess.run([*inside, "umount", "-l", str(folder)], capture_output=True)

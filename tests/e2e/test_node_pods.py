@@ -46,6 +46,7 @@ def test_environment_and_volumes(space: Space) -> None:
     more = {"env": env, "envFrom": [{"configMapRef": {"name": "c"}}], "volumeMounts": mounts}
     space.apply(config, secret, pod("full", script, spec, **more))
     space.ready("full")
+    eventually("all is printed", lambda: " /mem " in space("logs", "full"))
     log = space("logs", "full")
     for expected in ("prepared\n", "onehunter2", "hello full hunter2 bee", "tmpfs /mem tmpfs"):
         assert expected in log
@@ -62,7 +63,7 @@ def test_a_force_delete_overtakes_a_graceful_one(space: Space) -> None:
     group = Path(f"/sys/fs/cgroup/{'' if Path('/sys/fs/cgroup/cgroup.controllers').exists() else 'pids/'}")
     (folder,) = group.glob(f"sampan/{space.cluster.name}/kubepods/**/pod{uid}")
     space("delete", "pod", "stubborn", "--wait=false")
-    space("wait", "pod/stubborn", "--for=jsonpath={.metadata.deletionGracePeriodSeconds}=600", "--timeout=10s")
+    space("wait", "pod/stubborn", "--for=jsonpath={.metadata.deletionGracePeriodSeconds}=600", "--timeout=60s")
     space("delete", "pod", "stubborn", "--force", "--grace-period=0", "--wait=false")
     eventually("its cgroup is gone", lambda: not folder.exists())
 
@@ -101,11 +102,12 @@ def test_attach_carries_what_is_typed_and_said(space: Space, transport: str) -> 
             attached.stdin.flush()
             assert attached.stdout.readline() == f"got {word}\n"
         attached.stdin.close()
-        assert attached.wait(10) == 0
+        assert attached.wait(60) == 0
 
 
 def test_port_forward(space: Space, transport: str) -> None:
-    space.apply(pod("web", "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8080 -h /www"))
+    listens = {"readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1}}
+    space.apply(pod("web", "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8080 -h /www", **listens))
     space.ready("web")
     with subprocess.Popen(
         space.command("port-forward", "pod/web", ":8080"), stdout=subprocess.PIPE, text=True
@@ -113,7 +115,7 @@ def test_port_forward(space: Space, transport: str) -> None:
         assert forward.stdout is not None
         port = int(forward.stdout.readline().split("127.0.0.1:")[1].split()[0])
         for _ in range(3):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"here\n"
             connection.close()
@@ -138,7 +140,9 @@ def test_logs_of_an_earlier_instance_of_several_containers_and_of_a_part(space: 
     other = pod("other", "echo beside; exec sleep 1000")["spec"]["containers"][0]
     both["spec"]["containers"].append({**other, "name": "other"})
     space.apply(both)
-    eventually("it runs again", lambda: "second" in space.run("logs", "twice", "-c", "main").stdout)
+    for container, last in (("main", "0123456789"), ("other", "beside")):
+        said = lambda container=container: space.run("logs", "twice", "-c", container).stdout  # noqa: E731
+        eventually("it runs again", lambda last=last, said=said: f"{last}\n" in said())  # type: ignore[misc]
     assert space("logs", "twice", "-c", "main", "--previous") == "first\n"
     assert space("logs", "twice", "-c", "main", "--limit-bytes=11") == "second\n0123"
     assert space("logs", "twice", "-c", "main", "--since=1h", "--tail=1") == "0123456789\n"
@@ -191,20 +195,21 @@ def test_images_that_are_not_there(space: Space, image: str, policy: str, reason
 
 
 def test_probes_make_ready_and_restart(space: Space) -> None:
-    liveness = {"exec": {"command": ["cat", "/alive"]}, "periodSeconds": 1, "failureThreshold": 1}
+    liveness = {"exec": {"command": ["cat", "/alive"]}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 20}
     script = "touch /alive; trap 'exit 0' TERM; sleep 1; while [ ! -e /gone ]; do sleep 0.1; done"
     space.apply(pod("lively", script, livenessProbe=liveness | {"initialDelaySeconds": 1}))
     space.ready("lively")
     space("exec", "lively", "--", "sh", "-c", "busybox rm /alive")
     eventually("a restart", lambda: state(space, "lively").get("restartCount") == 1)
-    assert "failed liveness probe, will be restarted" in space("describe", "pod", "lively")
+    why = "failed liveness probe, will be restarted"
+    eventually("why is told", lambda: why in space("describe", "pod", "lively"))
 
 
 def test_a_pod_ends_gracefully_and_leaves_nothing(space: Space) -> None:
     space.apply(pod("polite", "trap 'echo bye; exit 0' TERM; while true; do sleep 0.1; done"))
     space.ready("polite")
     uid = space.pod("polite")["metadata"]["uid"]
-    space("delete", "pod", "polite", "--timeout=20s")
+    space("delete", "pod", "polite", "--timeout=60s")
     settings = space.cluster.settings
     assert not (settings.kubelet_dir / "pods" / uid).exists()
     assert not list(Path("/sys/fs/cgroup").glob(f"*/sampan/{space.cluster.name}/kubepods/*/pod{uid}"))

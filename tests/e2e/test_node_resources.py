@@ -74,7 +74,7 @@ def test_a_running_pod_is_resized_without_a_restart_and_with_one(space: Space) -
     assert pending["observedGeneration"] == space.pod("sized")["metadata"]["generation"]
     resize("150m", "48Mi")
     eventually("what is possible is given", lambda: in_force().get("cpu") == "150m")
-    assert "PodResizePending" not in conditions(space, "sized")
+    eventually("nothing is pending", lambda: "PodResizePending" not in conditions(space, "sized"))
 
 
 def test_many_containers_are_resized_at_once_up_and_down(space: Space) -> None:
@@ -207,11 +207,13 @@ def test_a_container_gets_a_device_of_a_plugin(space: Space) -> None:
             script = "echo $LAMPS; ls -l /dev/lamp-a; sleep 1000"
             await asyncio.to_thread(space.apply, pod("lit", script, **limits))
             await asyncio.to_thread(space.ready, "lit")
+            written = lambda: space("logs", "lit").endswith("/dev/lamp-a\n")  # noqa: E731
+            await asyncio.to_thread(eventually, "it has seen its lamp", written)
             log = await asyncio.to_thread(space, "logs", "lit")
             here = {"nodeName": space.cluster.settings.node_name}
             await asyncio.to_thread(space.apply, pod("dark", script, here, **limits))
             phase = "--for=jsonpath={.status.phase}=Failed"
-            await asyncio.to_thread(space, "wait", "pod/dark", phase, "--timeout=30s")
+            await asyncio.to_thread(space, "wait", "pod/dark", phase, "--timeout=60s")
             plugin.told.put_nowait(None)
             await plugin.ended.wait()
             return log

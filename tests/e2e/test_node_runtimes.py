@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def runtime(tmp_path: Path) -> Iterator[Path]:
         return
     if unable() or not Path("/usr/bin/busybox").exists():
         pytest.skip(unable() or "busybox-static is not installed")
-    run_dir = Path("/run") / tmp_path.name  # a socket's path is short
+    run_dir = Path("/run") / f"cri-{uuid.uuid4().hex[:8]}"  # a socket's path is short
     socket = run_dir / "c.sock"
     config = ContainerdConfig(tmp_path / "root", run_dir, socket, tmp_path / "cni", "/sampan/none")
     command = prepare(config)
@@ -62,7 +63,7 @@ def wait_for(socket: Path) -> None:
         finally:
             runtime.close()
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return asyncio.run(answers())

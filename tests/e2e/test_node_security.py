@@ -12,6 +12,7 @@ import pytest
 
 from sampan.node.oci_image import ImageConfig, ImageFile, docker_archive
 
+from .eventually import eventually
 from .up_down_cluster import Cluster
 
 IMAGE = "docker.io/library/users:1"
@@ -86,7 +87,7 @@ def pods(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [*RUNNING, *REFUSED]}))
     made.kubectl("apply", "-f", str(manifest))
     names = [f"pod/{one['metadata']['name']}" for one in RUNNING]
-    made.kubectl("wait", *names, "--for=condition=Ready", "--timeout=40s")
+    made.kubectl("wait", *names, "--for=condition=Ready", "--timeout=60s")
     yield made
     real_cluster.kubectl("delete", "namespace", made.namespace, "--wait=false")
 
@@ -122,14 +123,14 @@ def test_the_status_says_who_runs(pods: Pods) -> None:
 )
 def test_containers_that_cannot_be_made_as_asked_wait(pods: Pods, name: str, reason: str, message: str) -> None:
     waiting = f"jsonpath={{.status.containerStatuses[0].state.waiting.reason}}={reason}"
-    pods.kubectl("wait", f"pod/{name}", f"--for={waiting}", "--timeout=20s")
+    pods.kubectl("wait", f"pod/{name}", f"--for={waiting}", "--timeout=60s")
     assert message in pods.status(name)["containerStatuses"][0]["state"]["waiting"]["message"]
 
 
 def test_pods_that_the_node_cannot_protect_as_asked_fail(pods: Pods) -> None:
     names = ["sysctl"] if Path("/sys/kernel/security/apparmor").exists() else ["sysctl", "app-armor"]
     for name in names:
-        pods.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Failed", "--timeout=20s")
+        pods.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s")
         status = pods.status(name)
         assert status["reason"] in ("SysctlForbidden", "AppArmor") and status["message"].startswith(
             "Pod was rejected: "
@@ -164,8 +165,12 @@ def test_a_process_that_became_another_is_told(pods: Pods) -> None:
         "effectiveCapabilities",
     }
     assert (rows["runAsUser"]["value"], rows["runAsUser"]["live"]) == (0, 1000)
-    events = pods.kubectl("get", "events", "--field-selector", "reason=SecurityContextDiffers")
-    assert "pod/drops" in events and "c: runAsUser is 1000, not 0" in events
+
+    def told() -> bool:
+        events = pods.kubectl("get", "events", "--field-selector", "reason=SecurityContextDiffers")
+        return "pod/drops" in events and "c: runAsUser is 1000, not 0" in events
+
+    eventually("it is told", told)
 
 
 def test_the_chain_down_to_the_kernel(pods: Pods) -> None:
@@ -180,7 +185,7 @@ def test_the_chain_down_to_the_kernel(pods: Pods) -> None:
     assert any(line.startswith("that path in ") for line in rows["cgroup"]["kernel"])
     text = pods.cluster.sampan("oci", "explain", "hard", *where).stdout
     assert "RunPodSandbox → " in text and "capabilities  drop=ALL" in text
-    pods.kubectl("wait", "pod/root", "--for=jsonpath={.status.containerStatuses[0].state.waiting}", "--timeout=20s")
+    pods.kubectl("wait", "pod/root", "--for=jsonpath={.status.containerStatuses[0].state.waiting}", "--timeout=60s")
     assert "no container has been made" in pods.cluster.sampan("oci", "explain", "root", *where).stdout
 
 

@@ -53,7 +53,7 @@ def test_static_pods_rotated_logs_and_evictions(short_cluster: Cluster, tmp_path
     file.write_text(json.dumps(static | {"metadata": {"name": "static", "namespace": space.name}}))
     name = f"static-{node}"
     eventually("its mirror is there", lambda: space.run("get", "pod", name).returncode == 0)
-    space("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=20s")
+    space("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
     followed = tmp_path / "followed"
     follow = space.command("logs", "-f", name)
     with followed.open("w") as into, subprocess.Popen(follow, stdout=into) as following:
@@ -73,8 +73,9 @@ def judge(cluster: Cluster, space: Space, node: str, name: str, file: Path, foll
     assert found["status"]["capacity"]["pods"] == "20"
     condition = next(c for c in found["status"]["conditions"] if c["type"] == "MemoryPressure")
     assert (condition["status"], condition["reason"]) == ("True", "KubeletHasInsufficientMemory")
-    taints = {taint["key"] for taint in found["spec"]["taints"]}
-    assert taints == {"example.com/own", "node.kubernetes.io/memory-pressure"}
+    taints = lambda: {taint["key"] for taint in cluster.get("node", node)["spec"]["taints"]}  # noqa: E731
+    both = {"example.com/own", "node.kubernetes.io/memory-pressure"}
+    eventually("it is tainted for that", lambda: taints() == both)
     asks = {"resources": {"requests": {"memory": "1Ki"}}}
     here = {"nodeName": node}
     space.apply(pod("burstable", "sleep 1000", here, **asks), pod("best-effort", "sleep 1000", here))
@@ -86,7 +87,7 @@ def judge(cluster: Cluster, space: Space, node: str, name: str, file: Path, foll
     assert refused == "Pod was rejected: The node had condition: [MemoryPressure]. "
 
     logs = cluster.settings.pod_log_dir / f"{space.name}_{name}_{uid}" / "main"
-    eventually("its log was rotated", lambda: len(list(logs.iterdir())) == 2)
+    eventually("its log was rotated", lambda: len(list(logs.iterdir())) >= 2)
     last = numbers_of(space("logs", name, "--tail=40"))
     eventually("who follows is over the rotation, too", lambda: last[-1] in numbers_of(followed.read_text()))
     for numbers in (last, numbers_of(followed.read_text())):

@@ -56,7 +56,7 @@ def test_node_ports_affinity_and_pods_among_themselves(space: Space) -> None:
     eventually("the node's port", lambda: answers(node, port))
     for url in ("http://web", f"http://{address}", f"http://{node}:{port}"):
         eventually(f"every pod at {url}", lambda url=url: seen(space, url) == everyone)
-    assert {http(node, port).strip() for _ in range(24)} == everyone
+    assert {http(node, port).strip() for _ in range(60)} == everyone
     for affinity, many in (("ClientIP", False), ("None", True), ("ClientIP", False)):
         patch(space, "web", sessionAffinity=affinity)
         for url in (f"http://{address}", f"http://{node}:{port}"):
@@ -90,7 +90,8 @@ def test_a_service_changes_its_type(space: Space) -> None:
     patch(space, "named", type="NodePort", externalName=None, selector={"app": "web"}, ports=ports)
     port = of(space, "named")["ports"][0]["nodePort"]
     eventually("the node's port", lambda: answers(node, port))
-    assert http(node, port).strip() == "web-0" and seen(space, "http://named", 1) == {"web-0"}
+    assert http(node, port).strip() == "web-0"
+    eventually("the name, again", lambda: seen(space, "http://named", 1) == {"web-0"})
     patch(space, "named", **back, clusterIPs=None)
     assert "nodePort" not in of(space, "named")["ports"][0]
     eventually("the port to be nobody's", lambda: not answers(node, port))

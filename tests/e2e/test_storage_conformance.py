@@ -187,7 +187,7 @@ def test_optional_sources_come_change_and_go(space: Space) -> None:
 
     before = {"c-create": "", "c-update": "v1", "c-delete": "v1", "s-create": "", "s-update": "v1", "s-delete": "v1"}
     before |= {"p-create": "", "p-update": "v1v1", "p-delete": "v1v1", "a": "onefrom-helper l=first"}
-    assert seen() == before
+    eventually("what there is", lambda: seen() == before)
     for what in ("configmap", "secret"):
         space("delete", what, "delete")
     space("annotate", "pod", "live", "a=two", "--overwrite")

@@ -14,6 +14,7 @@ import pytest
 from tests.etcd_server import Etcd
 
 from .conftest import busybox_archive
+from .eventually import eventually
 from .space import Space, pod
 from .up_down_cluster import Cluster, new_cluster
 
@@ -89,6 +90,7 @@ def test_a_fork_has_real_pods_and_volumes_of_its_own(space: Space, snapshot: str
     keeps = pod("keeps", "echo line >> /d/log; exec sleep 1000", {"volumes": volumes}, volumeMounts=mounts)
     space.apply(claim, keeps)
     space.ready("keeps")
+    eventually("it has written", lambda: space("exec", "keeps", "--", "cat", "/d/log") == "line\n")
     space("exec", "keeps", "--", "sh", "-c", "echo more >> /d/log")
     space.cluster.sampan("snapshot", "save", snapshot, "--name", space.cluster.name)
     copy = new_cluster(tmp_path)
@@ -98,7 +100,8 @@ def test_a_fork_has_real_pods_and_volumes_of_its_own(space: Space, snapshot: str
         busybox_archive(tmp_path / "busybox.tar")
         copy.sampan("image", "load", "--name", copy.name, str(tmp_path / "busybox.tar"))
         copy.kubectl("wait", "pod/keeps", "-n", space.name, "--for=condition=Ready", "--timeout=60s")
-        assert copy.kubectl("exec", "keeps", "-n", space.name, "--", "cat", "/d/log") == "line\n"
+        ours = ("exec", "keeps", "-n", space.name, "--", "cat", "/d/log")
+        eventually("it has written", lambda: copy.kubectl(*ours) == "line\n")
         assert space("exec", "keeps", "--", "cat", "/d/log") == "line\nmore\n"
     finally:
         copy.sampan("down", "--name", copy.name, check=False)

@@ -67,7 +67,7 @@ def test_a_cluster_whose_settings_are_spoilt_can_be_taken_down(cluster: Cluster)
 def test_two_commands_at_once_make_one_cluster(cluster: Cluster) -> None:
     command = [str(SAMPAN), "up", "--name", cluster.name, "--pods=none", "--kubeconfig", str(cluster.kubeconfig)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = sorted(process.communicate(timeout=30)[0] for process in both)
+    said = sorted(process.communicate(timeout=120)[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
     assert "API ready" in said[0] and "is up already" in said[1]
 
@@ -75,7 +75,7 @@ def test_two_commands_at_once_make_one_cluster(cluster: Cluster) -> None:
 def test_a_deployment_on_a_simulated_node_of_an_old_kubernetes(cluster: Cluster) -> None:
     cluster.up("--pods=simulated", "--kubernetes-version", "1.27")
     cluster.kubectl("create", "deployment", "web", "--image=web", "--replicas=3")
-    cluster.kubectl("wait", "deployment/web", "--for=condition=Available", "--timeout=20s")
+    cluster.kubectl("wait", "deployment/web", "--for=condition=Available", "--timeout=60s")
     done = cluster.sampan("up", "--name", cluster.name, "--pods=none", check=False)
     assert done.returncode == 1 and "exists with --pods=simulated" in done.stderr
 
@@ -145,7 +145,7 @@ def test_real_pods_are_adopted_after_a_crash_and_nothing_is_left_after_down(clus
     pause_archive(archive)
     assert "sampan.dev/pause:1" in cluster.sampan("image", "load", "--name", cluster.name, str(archive)).stdout
     cluster.kubectl("create", "deployment", "still", "--image=sampan.dev/pause:1", "--replicas=2")
-    cluster.kubectl("wait", "deployment/still", "--for=condition=Available", "--timeout=30s")
+    cluster.kubectl("wait", "deployment/still", "--for=condition=Available", "--timeout=60s")
 
     def containers() -> dict[str, str]:
         pods = cluster.get("pods")["items"]
@@ -154,7 +154,7 @@ def test_real_pods_are_adopted_after_a_crash_and_nothing_is_left_after_down(clus
     before = containers()
     cluster.kill()
     cluster.up()
-    cluster.kubectl("rollout", "status", "deployment/still", "--timeout=30s")
+    cluster.kubectl("rollout", "status", "deployment/still", "--timeout=60s")
     assert containers() == before
     cluster.down()
-    eventually("nothing of the cluster is left", lambda: traces(cluster) == [], 5)
+    eventually("nothing of the cluster is left", lambda: traces(cluster) == [])
