@@ -300,7 +300,7 @@ async def test_definitions_are_listed_by_label_watched_and_deleted_together(http
     assert len((await http("GET", f"{CRDS}?labelSelector=e2e=yes")).json["items"]) == 10
     await change(http, f"{CRDS}/foo0s.example.com", {"metadata": {"annotations": {"a": "b"}}})
     assert (await http("DELETE", f"{CRDS}?labelSelector=e2e=yes")).status == 200
-    for _ in range(100):
+    for _ in range(3000):
         left = (await http("GET", CRDS)).json["items"]
         if len(left) == 1:
             break

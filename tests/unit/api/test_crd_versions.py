@@ -222,7 +222,7 @@ async def test_a_watch_shows_its_own_version(api: Api, http: Asgi, converted: We
             if event.type == "DELETED":
                 return
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(follow())
         await asyncio.sleep(0)
         made = await create(http, V2, widget("v2", height="1"))
@@ -324,7 +324,7 @@ async def test_watches_end_when_their_definition_changes(api: Api, http: Asgi) -
             seen.append(event.type)
             begun.set()
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(follow())
         await begun.wait()
         await change(http, lambda spec: spec["names"].update(shortNames=["wd"]))

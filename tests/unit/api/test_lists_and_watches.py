@@ -69,7 +69,7 @@ async def watching(api: Any, path: str) -> AsyncIterator[Any]:
             frames.put_nowait(None)
 
     async def next_event() -> Any:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await frames.get()
 
     task = asyncio.create_task(api(scope, receive, send))
@@ -77,7 +77,7 @@ async def watching(api: Any, path: str) -> AsyncIterator[Any]:
         yield next_event
     finally:
         gone.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -247,7 +247,7 @@ async def test_local_client(api: Any) -> None:
     assert len(listed.items) == 1 and listed.resource_version
     events = client.watch(CONFIG_MAPS_TYPE, "default", resource_version=listed.resource_version)
     await client.patch(CONFIG_MAPS_TYPE, "a", {"data": {"k": "v"}}, "default")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         event = await anext(events)
     assert event.type == "MODIFIED" and event.object["data"] == {"k": "v"}
     assert event.object is await client.get(CONFIG_MAPS_TYPE, "a", "default")
@@ -280,7 +280,7 @@ async def test_a_websocket_watch_is_one_message_an_event(http: Any, api: Any) ->
         "subprotocols": [],
     }
     watch = asyncio.create_task(api(scope, incoming.get, sent.put))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await sent.get())["type"] == "websocket.accept"
         added = json.loads((await sent.get())["text"])
         await http("DELETE", f"{CONFIG_MAPS}/c0")
@@ -309,7 +309,7 @@ async def test_a_watcher_that_does_not_read_is_ended_and_costs_the_others_nothin
     scope = {"type": "http", "method": "GET", "path": CONFIG_MAPS, "query_string": b"watch=true", "headers": []}
     await fill(http, 1)
     stuck = asyncio.create_task(api(scope, receive, slow))
-    async with asyncio.timeout(10), watching(api, f"{CONFIG_MAPS}?watch=true") as event:
+    async with asyncio.timeout(60), watching(api, f"{CONFIG_MAPS}?watch=true") as event:
         assert (await event())["type"] == "ADDED"
         reading.set()
         await began.wait()

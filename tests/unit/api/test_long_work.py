@@ -101,7 +101,7 @@ async def test_a_watch_begins_with_what_there_is_some_at_a_time(
         if b"initial-events-end" in body:
             ended.set()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await http.api(scope, receive, send)
     events = [orjson.loads(line) for line in b"".join(sent).splitlines()]
     assert [event["type"] for event in events] == ["ADDED"] * COUNT + ["BOOKMARK"]

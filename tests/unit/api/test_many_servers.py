@@ -92,7 +92,7 @@ async def test_a_watch_sees_the_writes_of_both_in_one_order(servers: tuple[Local
     seen = []
     for client in servers:
         texts: list[str] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for event in client.watch(CONFIG_MAPS, "default", resource_version=since):
                 texts.append(event.object["data"]["last"])
                 if len(texts) == 20:
@@ -206,7 +206,7 @@ async def test_the_api_is_reached_at_every_living_server(servers: tuple[LocalCli
         return [address["ip"] for address in endpoints["subsets"][0]["addresses"]]
 
     async def until(client: LocalClient, wanted: list[str]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for _ in client.watch(ENDPOINTS, "default"):
                 if await addresses(client) == wanted:
                     return

@@ -20,7 +20,7 @@ def call(server: Any, method: str, path: str, body: object = None, *, user: str 
     headers = {"content-type": "application/json"}
     request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -49,7 +49,7 @@ async def test_a_watch_arrives_over_the_network(api_server: Any) -> None:
     assert b"200 OK" in head and b"chunked" in head
     body = {"metadata": {"name": "seen"}}
     await asyncio.to_thread(call, api_server, "POST", "/api/v1/namespaces/default/configmaps", body)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await reader.readline()
         frame = json.loads(await reader.readline())
     assert frame["type"] == "ADDED" and frame["object"]["metadata"]["name"] == "seen"

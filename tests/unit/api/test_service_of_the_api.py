@@ -17,7 +17,7 @@ async def test_the_service_kubernetes_is_made_again(local_api: Api) -> None:
     before = await client.get(SERVICES, "kubernetes", "default")
     start = (await client.list(SERVICES, "default")).resource_version
     await client.delete(SERVICES, "kubernetes", "default")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in client.watch(SERVICES, "default", resource_version=start):
             if event.type == "ADDED":
                 assert event.object["spec"] == before["spec"]

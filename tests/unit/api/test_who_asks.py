@@ -142,7 +142,7 @@ def call(
     sent = {"content-type": "application/json", **(headers or {})}
     request = urllib.request.Request(server.url + path, json.dumps(REVIEW).encode(), sent, method="POST")
     try:
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

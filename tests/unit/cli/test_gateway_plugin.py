@@ -42,7 +42,7 @@ def test_a_new_plugin_works_and_a_wrong_expectation_is_told(tmp_path: Path, kind
 
 
 def get(port: int) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/a?b=c")
     answer = connection.getresponse()
     answer.read()
@@ -70,4 +70,4 @@ def test_the_foreground_loads_again_and_keeps_what_works(tmp_path: Path) -> None
         assert get(port).headers["x-mark"] == "edited"
     finally:
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

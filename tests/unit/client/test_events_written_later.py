@@ -42,6 +42,6 @@ async def test_events_wait_and_are_flushed_in_their_order() -> None:
     await recorder.flush()
     assert api.made == ["Scheduled", "Started"] and api.patched == [2]
     recorder.normal(POD, "Killing", "so it is")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await api.killed.wait()
     task.cancel()

@@ -64,7 +64,7 @@ async def follow(client: ScriptedClient) -> tuple[Informer, list[tuple[str, str]
     )
     task = asyncio.create_task(informer.run())
     done, _ = await asyncio.wait(
-        {task, asyncio.create_task(client.over.wait())}, timeout=3, return_when=asyncio.FIRST_COMPLETED
+        {task, asyncio.create_task(client.over.wait())}, timeout=60, return_when=asyncio.FIRST_COMPLETED
     )
     assert done, f"the script did not end: {client.asked}"
     if task in done:
@@ -177,7 +177,7 @@ async def test_a_server_that_ignores_the_wish_is_asked_for_a_list(monkeypatch: p
     client = ScriptedClient([([config_map("a", 1)], "5")], [], streams=True)
     informer = Informer(client, CONFIG_MAPS)  # type: ignore[arg-type]
     task = asyncio.create_task(informer.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await informer.synced()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

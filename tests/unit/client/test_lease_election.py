@@ -61,14 +61,14 @@ async def test_both_at_once_never_both_win(local_api: Api) -> None:
 
 async def test_it_leads_until_the_work_is_done_and_lets_go(local_api: Api) -> None:
     config = LeaseConfig("job", "one", lease_seconds=3, renew_deadline_seconds=2, retry_seconds=0.05)
-    one = Elector(LocalClient(local_api, ADMIN), config)
+    one = Elector(LocalClient(local_api, ADMIN), config, Clock())
 
     async def work() -> None:
         assert one.leads
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # some renewals
         assert one.leads
 
-    await asyncio.wait_for(one.run(work), 5)
+    await asyncio.wait_for(one.run(work), 60)
     lease = await LocalClient(local_api, ADMIN).get(LEASES, "job", "kube-system")
     assert not lease["spec"].get("holderIdentity")
     other = Elector(LocalClient(local_api, ADMIN), LeaseConfig("job", "two"))
@@ -77,22 +77,23 @@ async def test_it_leads_until_the_work_is_done_and_lets_go(local_api: Api) -> No
 
 async def test_what_runs_is_cancelled_when_the_api_is_away_too_long(local_api: Api) -> None:
     client: Any = LocalClient(local_api, ADMIN)
-    config = LeaseConfig("away", "one", lease_seconds=0.6, renew_deadline_seconds=0.3, retry_seconds=0.05)
-    one = Elector(client, config)
+    config, clock = LeaseConfig("away", "one", retry_seconds=0.05), Clock()
+    one = Elector(client, config, clock)
     stopped = asyncio.Event()
 
     async def unreachable(*_: Any, **__: Any) -> Any:
+        clock.now += config.renew_deadline_seconds
         raise ApiUnreachable("away")
 
     async def work() -> None:
         client.get = unreachable
         try:
-            await asyncio.sleep(5)
+            await asyncio.sleep(1000)
         finally:
             stopped.set()
 
     with pytest.raises(LostLease):
-        await asyncio.wait_for(one.run(work), 3)
+        await asyncio.wait_for(one.run(work), 60)
     assert stopped.is_set()
     assert not one.leads
 

@@ -30,7 +30,7 @@ class Supervised:
 
     def ask(self, command: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
+            connection.settimeout(60)
             connection.connect(str(self.settings.supervisor_socket))
             connection.sendall(json.dumps({"command": command}).encode())
             return dict(json.loads(connection.recv(65536)))
@@ -89,7 +89,7 @@ def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervi
     with open(read, "rb") as reports, open(prepared, "wb", buffering=0) as tell:
         yield Supervised(Settings("sup", 1, "none", "1.37", 6443), process, reports, tell)
     process.terminate()
-    process.wait(20)
+    process.wait(60)
     run.joinpath("sup").rmdir()
     run.rmdir()
 
@@ -125,7 +125,7 @@ def test_down_ends_every_part(supervised: Supervised) -> None:
     supervised.report("steady")
     pids = [row["pid"] for row in supervised.ask("status")["parts"] if row["pid"]]
     assert supervised.ask("down") == {"ok": True}
-    supervised.process.wait(20)
+    supervised.process.wait(60)
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -150,7 +150,7 @@ def test_parts_begin_when_keys_and_links_are_there(waiting: Supervised) -> None:
 
 def test_without_keys_and_links_nothing_is_started(waiting: Supervised) -> None:
     waiting.prepared.close()
-    assert waiting.process.wait(20) == 0
+    assert waiting.process.wait(60) == 0
     assert waiting.reports.read() == b""
 
 

@@ -33,7 +33,7 @@ async def graph_of(api: Api):  # type: ignore[no-untyped-def]
             services=informers.of(API_SERVICES),
         )
         running = group.create_task(graph.run())
-        await asyncio.wait_for(graph.synced(), 5)
+        await asyncio.wait_for(graph.synced(), 60)
         yield client, graph
         running.cancel()
         for followed in graph.resources:
@@ -62,7 +62,7 @@ async def test_ownership_is_kept_and_shared_informers_are_used(local_api: Api) -
         rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
         role = await client.create(ROLES, owned("Role", "rbac.authorization.k8s.io/v1", owner, rules=rules))
         for _ in range(2):
-            await asyncio.wait_for(seen.get(), 5)
+            await asyncio.wait_for(seen.get(), 60)
 
         resource, found = graph.object_with(role["metadata"]["uid"])
         assert (resource, found) == (ROLES, {"metadata": found["metadata"]})
@@ -72,7 +72,7 @@ async def test_ownership_is_kept_and_shared_informers_are_used(local_api: Api) -
         assert "mine" in {obj["metadata"]["name"] for _, obj in graph.in_namespace("default")}
 
         await client.delete(ROLES, "mine", "default")
-        assert await asyncio.wait_for(seen.get(), 5) == ("Role", "DELETED", "mine")
+        assert await asyncio.wait_for(seen.get(), 60) == ("Role", "DELETED", "mine")
         assert graph.object_with(role["metadata"]["uid"]) is None
         assert list(graph.dependents(owner["metadata"]["uid"])) == []
 
@@ -92,5 +92,5 @@ async def test_of_what_quotas_measure_the_whole_is_kept(local_api: Api) -> None:
         await client.create(
             PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers}}
         )
-        pod = await asyncio.wait_for(came, 5)
+        pod = await asyncio.wait_for(came, 60)
         assert pod["spec"]["containers"][0]["image"] == "i"

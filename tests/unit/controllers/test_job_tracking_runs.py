@@ -269,7 +269,7 @@ async def test_each_pod_counts_once_although_the_controller_dies_after_a_few_wri
     mortal["spec"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]  # nobody says that the node is ready
     await nodes.create(JOBS, mortal)
     lives = 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             lives += 1
             client = Mortal(local_api, writes)

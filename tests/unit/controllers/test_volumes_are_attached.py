@@ -46,7 +46,7 @@ async def pod(cluster: Any, name: str, on: str = "sim") -> Object:
 
 
 async def attachments(cluster: Any, number: int) -> list[Object]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             found = await cluster.client.list(VOLUME_ATTACHMENTS)
             if len(found.items) == number:
@@ -91,7 +91,7 @@ async def test_a_volume_for_one_node_is_not_attached_to_two(cluster: Any) -> Non
     assert len((await cluster.client.list(VOLUME_ATTACHMENTS)).items) == 1
     # the first node lets go: whoever was refused gets it
     await cluster.client.delete(PODS, "p", "default", grace_period_seconds=0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in cluster.client.watch(
             VOLUME_ATTACHMENTS, resource_version=events[-1]["metadata"]["resourceVersion"]
         ):

@@ -104,7 +104,7 @@ async def running(answering: Answering) -> AsyncIterator[Upstream]:
         server.close()
 
 
-async def until(true: Callable[[], bool], seconds: float = 10) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110  # what it waits for is another's own count
             await asyncio.sleep(0.01)

@@ -193,7 +193,7 @@ async def test_it_follows_what_is_written(tmp_path: Path, poll: float) -> None:
     bench = Bench(tmp_path)
     bench.agent._poll = poll
     work = asyncio.create_task(bench.agent.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for number in range(5):
             bench.write(f"{number}.log", f"INFO {number} a", f"INFO {number} b", "INFO held")
             while not bench.out.exists() or f"INFO {number} b" not in bench.texts():  # noqa: ASYNC110

@@ -157,7 +157,7 @@ async def test_following_goes_over_a_rotation_and_ends_with_the_container(tmp_pa
     assert await anext(log) == b"line 1\n"
     kubelet.rotate()
     kubelet.write(1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await anext(log) == b"line 2\n"
         with kubelet.path.open("ab") as file:
             file.write(entry("no newline", "P"))

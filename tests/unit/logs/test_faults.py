@@ -72,7 +72,7 @@ def forker(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     assert process.stdin is not None
     process.stdin.close()
-    process.wait(30)
+    process.wait(60)
 
 
 def forked(forker: subprocess.Popen[str], word: str) -> int:
@@ -282,7 +282,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         until("all is there", lambda: (inside / "out").read_text() == "".join(f"{line}\n" for line in lines))
     finally:
         process.terminate()
-        assert process.wait(30) == 0, said.read_text()
+        assert process.wait(60) == 0, said.read_text()
 
 
 def until(what: str, holds: Callable[[], bool], seconds: float = 60) -> None:

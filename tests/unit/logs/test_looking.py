@@ -120,7 +120,7 @@ class Chatty:
 
     async def follow(self, show: Callable[[Labels, Record], None]) -> None:
         asyncio.get_running_loop().call_later(0, show, Labels({"pod": "p"}), record(b"INFO a"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.Event().wait()
 
 

@@ -146,7 +146,7 @@ async def test_a_collector_that_is_away_and_comes_back() -> None:
         pass
     output = made("otlp", url=url)
     delivery = asyncio.create_task(deliver(output, batch_of(COUNT), counts))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not counts.retries:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     server = Server([it], codec=Bytes(), status_details_codec=WithDetails())

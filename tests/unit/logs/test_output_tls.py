@@ -61,7 +61,7 @@ async def server(kind: str, mutual: Mutual) -> AsyncIterator[tuple[str, str, Any
 
 async def delivered(output: Output) -> None:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await output.deliver(batch_of(5))
     finally:
         await output.close()
@@ -71,7 +71,7 @@ async def delivered(output: Output) -> None:
 async def test_both_sides_know_each_other(kind: str, mutual: Mutual) -> None:
     async with server(kind, mutual) as (of, url, taken):
         await delivered(made(of, url=url, tls=mutual.options))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while taken() < 5:  # noqa: ASYNC110 - syslog's receiver reads later
                 await asyncio.sleep(0.01)
 
@@ -115,6 +115,6 @@ async def test_certificates_that_are_renewed_are_used(kind: str, mutual: Mutual,
             await output.deliver(batch_of(5))
         ca.write_bytes(mutual.authority.path.read_bytes())
         await delivered(output)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while taken() < 5:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

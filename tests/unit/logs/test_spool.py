@@ -270,7 +270,7 @@ async def test_a_full_spool_waits_and_drops_nothing(tmp_path: Path) -> None:
             output.committed(await output.deliver([delivery(sent[-1])]))
 
     writing = asyncio.create_task(write())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not output.counts.full:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert output.counts.waiting_bytes <= 20_000

@@ -64,7 +64,7 @@ async def test_addresses_are_given_kept_and_taken_back() -> None:
     api.objects["shop/a"]["spec"]["type"] = "ClusterIP"
     await balancers.reconcile("shop/a")
     assert api.written["a"] is None
-    assert await asyncio.wait_for(balancers.queue.get(), 1) == "shop/c", "who waits is asked again"
+    assert await asyncio.wait_for(balancers.queue.get(), 60) == "shop/c", "who waits is asked again"
     await balancers.reconcile("shop/c")
     assert api.written["c"] == [{"ip": "10.0.0.1", "ipMode": "VIP"}]
 

@@ -125,7 +125,7 @@ async def test_nobody_is_admitted_before_the_policies_are_known() -> None:
     with pytest.raises(NotAdmitted, match="policies"):
         await agent.admit("x/a", "1", (FIRST,))
     agent._listed.set()
-    await asyncio.wait_for(agent.admit("x/a", "1", (FIRST,)), 1)  # there is no policy
+    await asyncio.wait_for(agent.admit("x/a", "1", (FIRST,)), 60)  # there is no policy
     assert agent.state.attached["x/a"] == ("1", (FIRST,))
 
 

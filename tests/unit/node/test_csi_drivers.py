@@ -54,7 +54,7 @@ class Changes:
         self.event.set()
 
     async def next(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.event.wait()
         self.event.clear()
 
@@ -100,12 +100,12 @@ async def test_a_driver_that_fails_is_told_so_and_asked_again(client: LocalClien
     driver.failing["NodeGetInfo"] = "no idea yet"
     await serve(driver, short_path)
     async with running(plugins):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             told = await driver.told.get()
         assert "no idea yet" in told.error and not told.plugin_registered
         driver.failing.clear()
         await changes.next()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (await driver.told.get()).plugin_registered:
                 continue
 

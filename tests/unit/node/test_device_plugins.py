@@ -34,7 +34,7 @@ async def node(folder: Path) -> AsyncIterator[tuple[Devices, asyncio.Event]]:
 async def tell(plugin: Plugin, changed: asyncio.Event, **lamps: str) -> None:
     changed.clear()
     plugin.told.put_nowait(lamps)
-    await asyncio.wait_for(changed.wait(), 5)
+    await asyncio.wait_for(changed.wait(), 60)
 
 
 def wants(count: int, name: str = "main") -> dict[str, Any]:
@@ -110,7 +110,7 @@ async def test_a_plugin_that_goes_has_nothing_to_give(short_path: Path) -> None:
             await tell(plugin, changed, a="Healthy")
             changed.clear()
             plugin.told.put_nowait(None)
-            await asyncio.wait_for(changed.wait(), 5)
+            await asyncio.wait_for(changed.wait(), 60)
         assert (devices.capacity, devices.allocatable) == ({RESOURCE: "1"}, {RESOURCE: "0"})
 
 

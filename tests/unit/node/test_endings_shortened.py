@@ -29,7 +29,7 @@ async def test_less_grace_stops_a_container_again_at_once() -> None:
     await container.begun.wait()
     ending.shorten(500)
     ending.shorten(0)
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 60)
     assert container.asked[0] in (999, 1000) and container.asked[-1] == 0
 
 
@@ -48,7 +48,7 @@ async def test_a_hook_has_what_is_left() -> None:
     waiting = asyncio.create_task(ending.within(asyncio.create_task(hook())))
     await asyncio.sleep(0)
     ending.shorten(0)
-    assert await asyncio.wait_for(waiting, 5) is None
+    assert await asyncio.wait_for(waiting, 60) is None
 
     async def quick() -> str:
         return "done"

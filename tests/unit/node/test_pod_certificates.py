@@ -50,7 +50,7 @@ class World:
             await asyncio.sleep(0)
 
     async def heard(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.changed.wait()
         self.changed.clear()
 

@@ -185,7 +185,7 @@ async def test_a_turn_is_waited_for_only_while_there_is_time() -> None:
     waiting = asyncio.create_task(ending.within(asyncio.ensure_future(asyncio.Event().wait())))
     await asyncio.sleep(0)
     ending.shorten(0)
-    assert await asyncio.wait_for(waiting, 5) is None and ending.cut
+    assert await asyncio.wait_for(waiting, 60) is None and ending.cut
 
 
 async def test_a_volume_that_fails_does_not_leave_its_sandbox_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,10 +52,10 @@ def test_never_too_many_and_never_stuck(at_once: int, calls: list[tuple[int, int
             for task, (_, _, given_up) in zip(tasks, calls, strict=True):
                 if given_up == tick:
                     task.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert most <= at_once and done == sum(result is None for result in results)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(call(0, 1) for _ in range(at_once)))
         assert now == 0
 

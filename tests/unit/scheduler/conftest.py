@@ -45,7 +45,7 @@ class Setting:
         seen = asyncio.Event()
         self.pods.add_handler(lambda change, old, new: seen.set() if new["metadata"]["name"] == name else None)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not ((found := self.pods.get(f"default/{name}")) and true(found)):
                     seen.clear()
                     await seen.wait()

@@ -28,7 +28,7 @@ class Asked(list[str]):
         self.changed.set()
 
     async def until(self, point: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while point not in self:
                 self.changed.clear()
                 await self.changed.wait()

@@ -49,7 +49,7 @@ async def condition(setting: Setting, name: str, status: str) -> Object:
     informer.add_handler(lambda *_: seen.set())
     task = asyncio.create_task(informer.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 found = informer.get(f"default/{name}") or {}
                 for one in (found.get("status") or {}).get("conditions") or ():

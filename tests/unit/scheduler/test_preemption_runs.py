@@ -62,7 +62,7 @@ async def test_a_less_important_pod_makes_room(setting: Setting) -> None:
     bound = await setting.until("dear", lambda p: p["spec"].get("nodeName"))
     assert bound["spec"]["nodeName"] == "one" and "nominatedNodeName" not in bound["status"]
     assert not (setting.pods.get("default/sneaky") or {})["spec"].get("nodeName")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in setting.client.watch(EVENTS, "default", resource_version="0"):
             if event.object["reason"] == "Preempted":
                 assert event.object["message"] == f"Preempted by pod {bound['metadata']['uid']} on node one"
@@ -116,7 +116,7 @@ async def test_a_preemption_that_the_api_refuses_pauses(setting: Setting) -> Non
 
     handle.later = noted
     await setting.client.create(PODS, pod("dear", "high", "3"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await pausing.wait()
     queued = setting.scheduler.queue.get("default/dear")
     assert queued is not None and (queued.where, queued.errors) == ("backoff", 1)

@@ -34,7 +34,7 @@ async def test_a_pod_is_bound_and_told(setting: Setting) -> None:
     bound = await setting.until("web", lambda p: p["spec"].get("nodeName"))
     assert bound["spec"]["nodeName"] == "one"
     assert scheduled(bound)["status"] == "True"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in setting.client.watch(EVENTS, "default", resource_version="0"):
             assert event.object["message"] == "Successfully assigned default/web to one"
             break
@@ -59,7 +59,7 @@ async def test_a_refused_pod_gets_its_reason_and_a_second_chance(setting: Settin
 async def test_nothing_is_promised_twice_and_a_deleted_pod_makes_room(setting: Setting) -> None:
     await setting.add_node(node("one", cpu="4"))
     await asyncio.gather(*(setting.client.create(PODS, pod(f"p{n}")) for n in range(6)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         seen = asyncio.Event()
         setting.pods.add_handler(lambda *_: seen.set())
         while True:

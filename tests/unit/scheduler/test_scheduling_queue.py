@@ -43,7 +43,7 @@ async def test_a_refused_pod_waits_for_what_matters_to_who_refused_it() -> None:
     assert queue.counts()["unschedulable"] == 1
     queue.event(NODES, ADD, None, node("large"))
     assert queue.counts()["unschedulable"] == 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await queue.pop()) is queued and queued.attempts == 2
 
 
@@ -54,7 +54,7 @@ async def test_a_pausing_pod_is_taken_when_nothing_else_waits() -> None:
     queue.event(NODES, ADD, None, node("n"))
     assert queue.counts()["backoff"] == 1
     queue.add(PodInfo(pod("b")))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await queue.pop()).pod.name == "b", "what is active comes first"
         assert (await queue.pop()).pod.name == "a"
 
@@ -64,7 +64,7 @@ async def test_an_error_holds_a_pod_back_for_its_pause() -> None:
     queue.add(PodInfo(pod("a")))
     pauses = []
     for _ in range(4):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             queued = await queue.pop()
         queue.failed(queued)
         assert queue.counts()["backoff"] == 1

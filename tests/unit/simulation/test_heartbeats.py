@@ -39,11 +39,11 @@ async def test_a_node_that_is_made_anew_is_renewed_once() -> None:
     for _ in range(3):
         client.some.clear()
         informer.take(node_object("n"))
-        await asyncio.wait_for(client.some.wait(), 5)
+        await asyncio.wait_for(client.some.wait(), 60)
         informer.forget(node_object("n"))
     informer.take(node_object("n"))
     client.some.clear()
-    await asyncio.wait_for(client.some.wait(), 5)
+    await asyncio.wait_for(client.some.wait(), 60)
     for _ in range(10):
         await asyncio.sleep(0)  # it notes when the next one is due
     running.cancel()

@@ -177,7 +177,7 @@ def test_logs_and_exec_are_answered() -> None:
         missing = kubectl("exec", "p", "--", "python3", check=False)
         assert missing.code == 127 and "not found" in missing.err
         with pytest.raises(ClusterError, match="a simulated pod has no network"):
-            kubectl("port-forward", "p", "0:80", timeout=20)
+            kubectl("port-forward", "p", "0:80", timeout=60)
 
 
 def test_logs_are_followed() -> None:
@@ -190,4 +190,4 @@ def test_logs_are_followed() -> None:
         cluster.apply(stage("talks", {"log": "hello"}, when=phase("Running")))
         assert following.stdout.readline() == "hello\n"
         cluster.kubectl("delete", "pod", "p")
-        assert following.wait(20) == 0
+        assert following.wait(60) == 0

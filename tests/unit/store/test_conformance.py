@@ -22,7 +22,7 @@ def put(name: str, expected: int | None = None, ttl: int = 0) -> Put:
 async def events_of(watch: Watch, count: int) -> list[Event]:
     """Return the next events of a watch; they may come in several batches."""
     found: list[Event] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for batch in watch:
             found += batch
             if len(found) >= count:

@@ -30,7 +30,7 @@ def put(name: str, value: str = "", expected: int | None = None) -> Put:
 
 async def seen(watch: Watch, count: int) -> list[Event]:
     found: list[Event] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for batch in watch:
             found += batch
             if len(found) >= count:
@@ -207,7 +207,7 @@ async def test_nobody_waits_for_a_fresh_read_of_a_store_that_closes(
     reading = asyncio.create_task(store.fresh())
     await asked.wait()
     await store.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(Unavailable):
             await reading
 

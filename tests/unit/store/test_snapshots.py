@@ -55,7 +55,7 @@ async def test_a_restored_store_is_as_it_was_and_its_revisions_rise(store: Store
 
 async def collected(watch: PrefixWatch | object, count: int) -> list[Event]:
     found: list[Event] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for batch in watch:  # type: ignore[attr-defined]
             found += batch
             if len(found) >= count:

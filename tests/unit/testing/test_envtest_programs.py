@@ -66,7 +66,7 @@ def etcd(programs: Path, tmp_path: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -111,7 +111,7 @@ def test_state_outlives_the_api_server_in_etcds_directory(programs: Path, flags:
             asyncio.run(keep_an_object(flags, create=create))
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
 
 
 def test_help_names_the_flags_that_are_understood(programs: Path) -> None:

@@ -163,7 +163,7 @@ def greet(patch, name, **_):
 def test_operator(cluster, kopf_runner):
     with kopf_runner("operator_file.py", "--namespace=default") as runner:
         cluster.apply(CM)
-        cluster.wait_for("cm/mark", "{.data.greeting}=hello mark", timeout=20)
+        cluster.wait_for("cm/mark", "{.data.greeting}=hello mark", timeout=60)
     assert runner.exit_code == 0 and runner.exception is None
 """,
         "-W",
