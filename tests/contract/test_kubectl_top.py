@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.e2e.eventually import eventually
+
 from .conftest import Kubectl
 
 
@@ -23,8 +25,13 @@ def test_top_of_pods_and_nodes(kubectl: Kubectl, namespace: str) -> None:
     items = [pod("small", "50m", "200Mi"), pod("large", "2", "100Mi")]
     kubectl("apply", "-n", namespace, "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": items})
     kubectl("wait", "-n", namespace, "pod", "--all", "--for=condition=Ready", "--timeout=60s")
-    by_cpu = rows(kubectl("top", "pod", "-n", namespace, "--sort-by=cpu", "--no-headers"))
-    assert by_cpu == [["large", "4000m", "200Mi"], ["small", "100m", "400Mi"]]
+
+    def by_cpu() -> list[list[str]]:
+        """Empty, with an error, until they have been measured."""
+        return rows(kubectl.run("top", "pod", "-n", namespace, "--sort-by=cpu", "--no-headers").out)
+
+    expected = [["large", "4000m", "200Mi"], ["small", "100m", "400Mi"]]
+    eventually("both are measured", lambda: by_cpu() == expected)
     by_memory = rows(kubectl("top", "pod", "-n", namespace, "--sort-by=memory", "--no-headers"))
     assert [row[0] for row in by_memory] == ["small", "large"]
     split = rows(kubectl("top", "pod", "-n", namespace, "--containers", "--no-headers"))

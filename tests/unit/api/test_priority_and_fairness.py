@@ -134,7 +134,7 @@ async def test_queues_are_dealt_and_served_in_turn() -> None:
     assert served[:12].count("wide") <= 2
 
 
-def control(api: Api, seats: int, wait_seconds: float = 5.0) -> FlowControl:
+def control(api: Api, seats: int, wait_seconds: float = 60.0) -> FlowControl:
     return FlowControl(api, seats, wait_seconds)
 
 

@@ -28,7 +28,7 @@ from sampan.schema.objects import Object
 from sampan.simulation.simulation import Simulation, SimulationConfig
 
 ROOT_CA = "-----BEGIN CERTIFICATE-----\nthe cluster's\n-----END CERTIFICATE-----\n"
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 @dataclass
