@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from sampan.api.app import Api
 from sampan.api.server import ApiConfig, open_api
@@ -30,7 +30,13 @@ if os.environ.get("SAMPAN_TEST_CONTAINERD"):
     # a folder with another containerd (its shim and `ctr` beside it) for every cluster of the tests
     os.environ["PATH"] = os.pathsep.join([os.environ["SAMPAN_TEST_CONTAINERD"], os.environ["PATH"]])
 
-settings.register_profile("sampan", deadline=None)  # a busy machine is no failure
+# a busy machine is no failure, and what one run finds every run finds: SAMPAN_EXPLORE=1 looks for more
+settings.register_profile(
+    "sampan",
+    deadline=None,
+    derandomize=not os.environ.get("SAMPAN_EXPLORE"),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("sampan")
 
 Key = ec.EllipticCurvePrivateKey

@@ -181,7 +181,7 @@ def test_parts_of_volumes_are_made_and_never_lead_out(tmp_path: Path) -> None:
         opened(root, "dangling/x")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["a", "b", "..", ".", "up", "top", "x"]), min_size=1, max_size=5))
 def test_no_path_leads_out(tmp_path: Path, parts: list[str]) -> None:
     root = tmp_path / "volume"

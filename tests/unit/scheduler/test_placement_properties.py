@@ -17,7 +17,9 @@ from tests.unit.scheduler.conftest import ProfileOn
 from tests.unit.scheduler.made import REQUIRED, node, pod, term
 
 ZONE = "topology.kubernetes.io/zone"
-quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+quick = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60, deadline=None
+)
 
 
 def place(profile_on: ProfileOn, cluster: ClusterState, pods: list[Object], gone: set[int]) -> None:
