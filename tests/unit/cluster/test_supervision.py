@@ -19,6 +19,7 @@ import pytest
 
 from sampan.cluster import settings as settings_module
 from sampan.cluster.settings import Settings
+from tests.e2e.eventually import eventually
 
 
 @dataclass
@@ -29,11 +30,17 @@ class Supervised:
     prepared: BinaryIO
 
     def ask(self, command: str) -> dict[str, Any]:
+        eventually("the supervisor listens", self.listens)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(60)
             connection.connect(str(self.settings.supervisor_socket))
             connection.sendall(json.dumps({"command": command}).encode())
             return dict(json.loads(connection.recv(65536)))
+
+    def listens(self) -> bool:
+        """Its socket is there a moment before anybody may connect."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.settings.supervisor_socket)) == 0
 
     def report(self, wanted: str) -> str:
         """Return the text of the next report whose step is ``wanted``."""

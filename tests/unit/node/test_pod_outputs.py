@@ -172,7 +172,7 @@ async def test_http_probes() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await reader.readline()).split()[1].decode()
         if path == "/slow":
-            await asyncio.sleep(5)
+            await asyncio.sleep(1000)
         writer.write(f"HTTP/1.1 {codes.get(path, 404)} X\r\n\r\n".encode())
         writer.close()
 
@@ -180,14 +180,14 @@ async def test_http_probes() -> None:
     port = server.sockets[0].getsockname()[1]
     target = Target({"ports": [{"name": "web", "containerPort": port}]}, "c", "127.0.0.1")
 
-    async def answer(path: str) -> tuple[bool, str]:
-        probe = {"httpGet": {"path": path, "port": "web"}, "timeoutSeconds": 1}
+    async def answer(path: str, seconds: int = 60) -> tuple[bool, str]:
+        probe = {"httpGet": {"path": path, "port": "web"}, "timeoutSeconds": seconds}
         found = await ask(None, probe, target)  # type: ignore[arg-type]
         return found.well, found.message
 
     assert (await answer("/ok"))[0] and (await answer("/moved"))[0]
     assert await answer("/bad") == (False, "HTTP probe failed with statuscode: 500")
-    assert await answer("/slow") == (False, "probe did not answer within 1 s")
+    assert await answer("/slow", 1) == (False, "probe did not answer within 1 s")
     server.close()
     well = await ask(None, {"tcpSocket": {"port": port}}, target)  # type: ignore[arg-type]
     assert not well.well and "dial tcp" in well.message

@@ -89,14 +89,14 @@ def test_nodes_by_the_hundred_take_pods_and_fall_silent() -> None:
     }
     with sampan.Cluster(nodes=0) as cluster:
         cluster.apply(group)
-        cluster.wait_for("nodegroup/small", "{.status.readyReplicas}=100")
+        cluster.wait_for("nodegroup/small", "{.status.readyReplicas}=100", timeout=120)
         node = cluster.get("node/small-1") or {}
         assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "b"
         assert node["status"]["allocatable"]["cpu"] == "2" and node["status"]["capacity"]["memory"] == "256Gi"
         template = {"metadata": {"labels": APP}, "spec": pod()["spec"]}
         spec = {"replicas": 200, "selector": {"matchLabels": APP}, "template": template}
         cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec})
-        cluster.wait_for("deployment/web")
+        cluster.wait_for("deployment/web", timeout=120)
         pods = cluster.list("pods")
         assert len({p["spec"]["nodeName"] for p in pods}) > 50 and len({p["status"]["podIP"] for p in pods}) == 200
         cluster.kubectl("scale", "nodegroup/small", "--replicas=98")

@@ -21,6 +21,7 @@ from sampan.client.resources import CONFIG_MAPS, NAMESPACES, NODES, PODS
 from sampan.client.waiting import WaitTimeout
 from sampan.testing.pool import Pool
 from sampan.testing.spec import ClusterError
+from tests.e2e.eventually import eventually
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mark"}, "data": {"a": "1"}}
 
@@ -158,12 +159,13 @@ def test_waiting_says_what_was_missing() -> None:
         cluster.apply(deployment("web", 1, nodeSelector={"disk": "ssd"}))
         with pytest.raises(WaitTimeout, match="0 of 1 replicas are available"):
             cluster.wait_for("deployment/web", timeout=0.3)
+        eventually("there is a pod", lambda: len(cluster.list("pods", namespace="default")) == 1)
         [pod] = cluster.list("pods", namespace="default")
         with pytest.raises(TimeoutError, match=r"\{\.status\.phase\} is Pending"):
             cluster.wait_for(pod, "{.status.phase}=Running", timeout=0.1)
-        report = cluster.not_ready()
-        assert "Deployment default/web: 0 of 1 replicas are available" in report
-        assert "PodScheduled=False (Unschedulable)" in report and "Warning FailedScheduling" in report
+        for why in ("0 of 1 replicas are available", "PodScheduled=False (Unschedulable)", "Warning FailedScheduling"):
+            eventually(f"it is reported: {why}", lambda why=why: why in cluster.not_ready())  # type: ignore[misc]
+        assert "Deployment default/web: 0 of 1 replicas are available" in cluster.not_ready()
 
 
 def test_kubectl_failures_are_told_or_returned() -> None:
@@ -228,7 +230,7 @@ def ended(pid: int) -> None:
         return
     import select
 
-    assert select.select([descriptor], [], [], 10)[0], f"{pid} still runs"
+    assert select.select([descriptor], [], [], 60)[0], f"{pid} still runs"
     os.close(descriptor)
 
 

@@ -80,9 +80,11 @@ def test_other(cluster, kubernetes_version):
 def test_a_failure_shows_what_was_not_ready(run: Run) -> None:
     found = run(
         """
-def test_fails(apply, wait_for):
+def test_fails(cluster, apply, wait_for):
     apply(BAD)
-    wait_for("pod/lost", timeout=1)
+    while "FailedScheduling" not in cluster.not_ready():
+        pass
+    wait_for("pod/lost", timeout=0.1)
 """
     )
     found.assert_outcomes(failed=1)
