@@ -153,7 +153,7 @@ def test_a_mistake_leaves_nothing_behind(name: str, tmp_path: Path, topology: st
     assert done.returncode == 1
     assert told in done.stderr
     assert name not in running()
-    assert traces() == before
+    eventually("nothing is left", lambda: traces() == before)
 
 
 def test_what_the_kernel_has_not_is_told(name: str, tmp_path: Path) -> None:
