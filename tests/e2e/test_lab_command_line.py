@@ -60,14 +60,20 @@ def ended(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
+OTHERS = ("smp", "sampan", "veth", "cni", "podman", "docker", "netns-")
+"""What names of links and namespaces begin with that are others'."""
+
+
 def traces() -> dict[str, set[str]]:
-    """What could be left of a laboratory on the machine."""
+    """What could be left of a laboratory on the machine: neither a cluster's nor a container engine's."""
     mounts = {line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "sampan-lab" in line}
     return {
-        "links": {
-            path.name for path in Path("/sys/class/net").iterdir() if not path.name.startswith(("smp", "sampan"))
+        "links": {path.name for path in Path("/sys/class/net").iterdir() if not path.name.startswith(OTHERS)},
+        "named namespaces": {
+            line
+            for line in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout.splitlines()
+            if not line.startswith(OTHERS)
         },
-        "named namespaces": set(subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout.splitlines()),
         "tables": {
             t
             for t in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout.splitlines()
