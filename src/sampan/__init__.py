@@ -4,11 +4,14 @@ Begin with ``docs/index.md`` for the whole picture; every folder here is one roo
 ``__init__`` says in ten lines what comes in, what goes out and where to begin reading.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # typing is a good part of what a supervisor would have imported
 if TYPE_CHECKING:
+    from typing import Any
+
     from sampan.testing.cluster import Cluster as Cluster
 
 

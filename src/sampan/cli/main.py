@@ -6,12 +6,15 @@ file and the list below.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import importlib
 import os
 import signal
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
 
 VERBS = (
     "up", "down", "ls", "status", "doctor", "kubectl", "image", "logs", "store", "snapshot", "envtest", "security", "oci",
@@ -46,10 +49,25 @@ def main(arguments: list[str] | None = None) -> int:
     if verb not in VERBS:
         print(f"sampan: no such command: {verb}; there are {', '.join(VERBS)}", file=sys.stderr)
         return 2
+    if verb != "up":
+        return dispatch(verb, rest)
+    from sampan.cluster import supervisor_process
+
+    supervisor_process.begin()
+    try:
+        return dispatch(verb, rest)
+    finally:
+        supervisor_process.dismiss()
+
+
+def dispatch(verb: str, rest: list[str]) -> int:
+    """Import a verb and run it; return its exit code."""
     module = importlib.import_module(f"sampan.cli.{verb}")
     if verb in PASSED_THROUGH:
         code: int = module.run_words(rest)
         return code
+    import argparse
+
     parser = argparse.ArgumentParser(prog=f"sampan {verb}", description=module.SUMMARY)
     module.arguments(parser)
     return run_verb(module.run, parser.parse_args(rest))

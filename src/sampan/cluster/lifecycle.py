@@ -16,11 +16,11 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sampan.cluster import cgroups, host_names, kubeconfig, namespaces, pki
+from sampan.cluster import cgroups, host_names, kubeconfig, namespaces, pki, supervisor_process
 from sampan.cluster.settings import (
     DEFAULT_KUBERNETES_VERSION,
     IPFamily,
@@ -32,8 +32,6 @@ from sampan.cluster.settings import (
 )
 
 CLUSTERS_AT_MOST = 16
-IP_FREEBIND = 15
-"""Of ip(7); ``socket`` has no name for it."""
 SOCKET_PATH_BYTES = 107
 LEAVING_SECONDS = 20
 """How long the supervisor may take to end beside what the pods may take."""
@@ -298,74 +296,18 @@ def up(settings: Settings, step: Step, wait_seconds: float) -> None:
     real = settings.pods == "real"
     if real:
         namespaces.prepare_pins(settings)
-    follow, report = os.pipe()
-    prepared_read, prepared = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(follow)
-        os.close(prepared)
-        _become_supervisor(settings, listener, report, prepared_read)
-    os.close(report)
-    os.close(prepared_read)
-    listener.close()
-    pki.ensure(settings)  # while the parts import what they need
-    if not real:
-        os.write(prepared, b"1")
-    _follow(settings, follow, prepared, step, wait_seconds)
+    supervisor = supervisor_process.take()
+    given = {"settings": asdict(settings), "socket": str(settings.supervisor_socket), "log_dir": str(settings.log_dir)}
+    with supervisor.connection as connection:
+        supervisor.order(given, listener)
+        listener.close()
+        pki.ensure(settings)  # while the parts import what they need
+        if not real:
+            _say_prepared(connection)
+        _follow(settings, connection, step, wait_seconds)
 
 
-def _become_supervisor(settings: Settings, listener: socket.socket, report: int, prepared: int) -> None:
-    """The child of ``up``: a session of its own, the cluster's namespaces and cgroup, then the supervisor. No return.
-
-    A byte on ``prepared`` says that keys and links are there; its end without one, that there will be none."""
-    code = 1
-    try:
-        os.setsid()
-        os.chdir("/")
-        null = os.open(os.devnull, os.O_RDWR)
-        log = os.open(settings.log_dir / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-        os.dup2(null, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.set_inheritable(report, False)
-
-        def progress(step: str, text: str) -> None:
-            with contextlib.suppress(OSError):  # nobody listens once `up` has returned
-                os.write(report, json.dumps([step, text]).encode() + b"\n")
-
-        sockets = [listener]
-        try:
-            if settings.pods == "real":
-                cgroups.create(settings.cgroup)
-                fresh = namespaces.enter(settings)
-                progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
-            from sampan.api.memory import be_lean
-            from sampan.cluster.parts import parts_of
-            from sampan.cluster.supervisor import Supervisor
-
-            be_lean()
-            if settings.pods == "real":
-                inner = socket.socket(socket.AF_INET if settings.node_ip.version == 4 else socket.AF_INET6)
-                inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                # the link that has this address is on its way; the option is one of IPv6 sockets, too
-                inner.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
-                inner.bind((str(settings.node_ip), settings.api_port))
-                sockets.append(inner)
-            # whoever asks before the API serves waits, and is not refused
-            for served in sockets:
-                served.listen(2048)
-            Supervisor(settings, parts_of(settings, tuple(sockets)), progress, prepared).run()
-            code = 0
-        except Exception as error:
-            progress("failed", f"{type(error).__name__}: {error}")
-            import traceback
-
-            traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def _follow(settings: Settings, follow: int, prepared: int, step: Step, wait_seconds: float) -> None:
+def _follow(settings: Settings, connection: socket.socket, step: Step, wait_seconds: float) -> None:
     """Read the supervisor's progress until everything is ready."""
     import select
 
@@ -378,12 +320,15 @@ def _follow(settings: Settings, follow: int, prepared: int, step: Step, wait_sec
     deaths: dict[str, int] = {}
     while wanted:
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([follow], [], [], left)[0]:
+        if left <= 0 or not select.select([connection], [], [], left)[0]:
             waiting = ", ".join(sorted(wanted))
             raise ClusterError(
                 f"not ready after {wait_seconds:.0f} s: {waiting}. {trouble}".strip(), _look_at(settings)
             )
-        chunk = os.read(follow, 65536)
+        try:
+            chunk = connection.recv(65536)
+        except ConnectionResetError:  # it ended before it had read what we said
+            chunk = b""
         if not chunk:
             raise ClusterError(trouble or "the supervisor ended", _look_at(settings))
         *lines, rest = (rest + chunk).split(b"\n")
@@ -403,11 +348,15 @@ def _follow(settings: Settings, follow: int, prepared: int, step: Step, wait_sec
             if name == "namespaces":
                 _pin_and_link(settings, int(text.removeprefix("new ")) if text != "kept" else 0)
                 text = text.split()[0]
-                os.write(prepared, b"1")
+                _say_prepared(connection)
             wanted.discard(name)
             step(name, text)
-    os.close(follow)
-    os.close(prepared)
+
+
+def _say_prepared(connection: socket.socket) -> None:
+    """Tell the supervisor that keys and links are there."""
+    with contextlib.suppress(BrokenPipeError):  # its last words say why it has ended
+        connection.sendall(b"1")
 
 
 def cause(report: str) -> str:

@@ -13,39 +13,39 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from sampan.api.memory import settle
 from sampan.cluster.parts import Part
-from sampan.cluster.settings import Settings
 
 LOG_BYTES = 4 << 20
 """A part's log is begun anew at its start when it has grown beyond this; the old one is kept as ``.1``."""
 LOG_TAIL_BYTES = 16 << 10
 PR_SET_PDEATHSIG = 1
+HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+"""What the supervisor handles, and a part does not as it does."""
 SETTLED_SECONDS = 1.0
 """How long after a part serves what it has made so far counts as what stays."""
 
 
-def log_path(settings: Settings, name: str) -> Path:
-    return settings.log_dir / f"{name}.log"
-
-
-def start(part: Part, settings: Settings, words: int, gate: int, close_inherited: Callable[[], None]) -> int:
+def start(part: Part, log: str, words: int, gate: int, close_inherited: Callable[[], None]) -> int:
     """Fork the part and return its pid. It begins its work at the end of the pipe ``gate``, writes ``R`` to the pipe
-    ``words`` when it serves, and ``E`` with its error when it ends by one."""
+    ``words`` when it serves, and ``E`` with its error when it ends by one. What it prints goes to the file ``log``."""
     supervisor = os.getpid()
+    # told to end before it has let go of the supervisor's handlers, it would not
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         return pid
     code = 70
     try:
-        _die_with(supervisor)
-        close_inherited()
-        _redirect(log_path(settings, part.name))
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        for number in HANDLED:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        _die_with(supervisor)
+        close_inherited()
+        _redirect(log)
         if part.argv:
             os.read(gate, 1)
             os.write(words, b"R\n")
@@ -67,7 +67,10 @@ def _die_with(supervisor: int) -> None:
         os._exit(0)
 
 
-def _redirect(path: Path) -> None:
+def _redirect(log_path: str) -> None:
+    from pathlib import Path
+
+    path = Path(log_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
@@ -126,10 +129,10 @@ def said(error: BaseException) -> str:
     return " ".join((str(error) if own else f"{type(error).__name__}: {error}").split())
 
 
-def last_error(settings: Settings, name: str) -> str:
+def last_error(path: str) -> str:
     """Return the last line of a part's log that reports an error, or ``""``."""
     try:
-        with open(log_path(settings, name), "rb") as log:
+        with open(path, "rb") as log:
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
             lines = log.read().decode(errors="replace").splitlines()

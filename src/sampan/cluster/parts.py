@@ -2,23 +2,26 @@
 
 A part of ours is a coroutine that the supervisor runs in a fork of itself; a program is an argv. Both are told apart
 here only. A part imports its modules in its own process (``imports``) while ``up`` makes keys and links, so that the
-supervisor stays small. What several parts use, it imports before it forks them (``warm``): they share that memory.
+supervisor stays small: what it imports itself, like this module, does without ``typing`` and ``dataclasses``. What several
+parts use, it imports before it forks them (``warm``): they share that memory.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sampan.cluster.settings import Settings
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from sampan.cluster.settings import Settings
     from sampan.node.containerd import ContainerdConfig
 
 Ready = Callable[[], None]
 API = (
+    "sampan.cluster.settings",
+    "sampan.cluster.api_part",
     "sampan.api.server",
     "sampan.api.assembly",
     "sampan.api.local",
@@ -39,31 +42,44 @@ AGENT = (
 """What the agents have in common beyond that."""
 
 
-@dataclass(frozen=True)
 class Part:
-    """One process. Exactly one of ``serve`` and ``argv`` is set; a program counts as ready when it runs."""
+    """One process. Exactly one of ``serve`` and ``argv`` is set; a program counts as ready when it runs.
 
-    name: str
-    serve: Callable[[Ready], Awaitable[None]] | None = None
-    argv: tuple[str, ...] = ()
-    warm: tuple[str, ...] = ()
-    """Modules that the supervisor imports before it forks this part."""
-    imports: tuple[str, ...] = ()
-    """Modules that its process imports before it begins."""
-    leave_seconds: int = 0
-    """How long it may take to end, with all others still there: the node, whose pods end first."""
+    ``warm``: modules that the supervisor imports before it forks this part. ``imports``: those that its process imports
+    before it begins. ``after``: the part that is to serve before anything is done for this one: what asks the API has it
+    start alone. ``leave_seconds``: how long it may take to end, with all others still there (the node, whose pods end first).
+    """
+
+    __slots__ = ("after", "argv", "imports", "leave_seconds", "name", "serve", "warm")
+
+    def __init__(
+        self,
+        name: str,
+        serve: Callable[[Ready], Awaitable[None]] | None = None,
+        argv: tuple[str, ...] = (),
+        warm: tuple[str, ...] = (),
+        imports: tuple[str, ...] = (),
+        leave_seconds: int = 0,
+        after: str = "",
+    ) -> None:
+        self.name, self.serve, self.argv = name, serve, argv
+        self.warm, self.imports, self.leave_seconds, self.after = warm, imports, leave_seconds, after
 
 
-def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Part]:
-    """Return the parts of the cluster, in the order of their start."""
+def api_part(given: dict[str, Any], sockets: tuple[socket.socket, ...], warm: tuple[str, ...] = ()) -> Part:
+    """Return the part that is there for every mode of pods; ``given`` is what ``Settings`` are made of."""
 
     async def api(ready: Ready) -> None:
         from sampan.cluster.api_part import run_api
+        from sampan.cluster.settings import Settings
 
-        await run_api(settings, sockets, ready)
+        await run_api(Settings(**given), sockets, ready)
 
-    if settings.pods != "real":
-        return [Part("api", api, imports=API)]
+    return Part("api", api, warm=warm, imports=API)
+
+
+def real_parts(settings: Settings, api: Part) -> list[Part]:
+    """Return the parts of a cluster with real pods, in the order of their start."""
     from sampan.network import cni_shim
     from sampan.node.containerd import prepare
 
@@ -84,13 +100,15 @@ def parts_of(settings: Settings, sockets: tuple[socket.socket, ...]) -> list[Par
 
     # containerd looks for it once at its start
     cni_shim.install(settings.run_dir / "cni", settings.cni_socket)
+    leaving = leave_seconds(settings)
     own = [] if settings.cri_endpoint else [Part("containerd", argv=prepare(containerd_config(settings)))]
+    agent_gateway = Part("gateway", gateway, imports=("sampan.gateway.agent",), after="api")
     return [
         *own,
-        Part("api", api, warm=SHARED, imports=API),
-        Part("node", node, warm=AGENT, imports=("sampan.node.agent",), leave_seconds=leave_seconds(settings)),
-        Part("dns", dns, imports=("sampan.dns.server",)),
-        *([Part("gateway", gateway, imports=("sampan.gateway.agent",))] if settings.gateway == "sampan" else []),
+        api,
+        Part("node", node, warm=AGENT, imports=("sampan.node.agent",), leave_seconds=leaving, after="api"),
+        Part("dns", dns, imports=("sampan.dns.server",), after="api"),
+        *([agent_gateway] if settings.gateway == "sampan" else []),
     ]
 
 

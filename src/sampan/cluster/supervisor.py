@@ -8,6 +8,9 @@ What flows: ``run`` gets a callback for progress (the ``up`` command prints it);
 line, ``{"command": "status"}`` or ``{"command": "down"}``, and get one line back.
 """
 
+# pathlib is memory that would live as long as the cluster
+# ruff: noqa: PTH101, PTH103, PTH104, PTH108, PTH120
+
 from __future__ import annotations
 
 import contextlib
@@ -20,13 +23,14 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 from sampan.api.memory import settle
 from sampan.cluster import part_process
 from sampan.cluster.parts import Part
-from sampan.cluster.settings import Settings
+
+TYPE_CHECKING = False  # typing, pathlib, dataclasses: memory that would live as long as the cluster
+if TYPE_CHECKING:
+    from typing import Any
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
@@ -37,19 +41,21 @@ Progress = Callable[[str, str], None]
 """``(step, text)``: a part became ready, or failed (step ``error``)."""
 
 
-@dataclass
 class Running:
     """What the supervisor knows of one part."""
 
-    part: Part
-    pid: int = 0
-    started: float = 0.0
-    ready_at: float = 0.0
-    restarts: int = 0
-    failures: int = 0
-    last_exit: str = ""
-    pipe: int = -1
-    words: str = ""
+    __slots__ = ("failures", "last_exit", "part", "pid", "pipe", "ready_at", "restarts", "started", "words")
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.pid = 0
+        self.started = 0.0
+        self.ready_at = 0.0
+        self.restarts = 0
+        self.failures = 0
+        self.last_exit = ""
+        self.pipe = -1
+        self.words = ""
 
     @property
     def state(self) -> str:
@@ -58,20 +64,24 @@ class Running:
         return "ready" if self.ready_at else "starting"
 
 
-@dataclass
 class Supervisor:
-    settings: Settings
-    parts: list[Part]
-    progress: Progress
-    prepared: int = -1
-    """A byte on this pipe says that keys and links are there, its end without one that there will be none. -1: they are."""
-    selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
-    running: dict[str, Running] = field(default_factory=dict)
-    due: list[tuple[float, str]] = field(default_factory=list)
-    begun: float = field(default_factory=time.monotonic)
-    stopping: bool = False
-    gate: tuple[int, int] = (-1, -1)
-    """The pipe whose end lets the parts begin."""
+    """Of the cluster ``name``; it answers on the socket ``path``, and a part's log is ``<log_dir>/<part>.log``.
+
+    A byte on the descriptor ``prepared`` says that keys and links are there, its end without one that there will be none. -1:
+    they are."""
+
+    def __init__(
+        self, name: str, path: str, log_dir: str, parts: list[Part], progress: Progress, prepared: int = -1
+    ) -> None:
+        self.name, self.path, self.log_dir = name, path, log_dir
+        self.parts, self.progress, self.prepared = parts, progress, prepared
+        self.selector: selectors.BaseSelector = selectors.DefaultSelector()
+        self.running: dict[str, Running] = {}
+        self.due: list[tuple[float, str]] = []
+        self.begun = time.monotonic()
+        self.stopping = False
+        self.gate = (-1, -1)
+        """The pipe whose end lets the parts begin."""
 
     def run(self) -> None:
         """Supervise until told to stop by the socket, SIGTERM or SIGINT; all parts have ended on return."""
@@ -80,21 +90,22 @@ class Supervisor:
         self._close_gate()
         try:
             for part in self.parts:
+                while part.after and not self.running[part.after].ready_at and not self.stopping:
+                    self._go_on()
                 self._warm_up(part)
                 if self.stopping:
                     break
                 self.running[part.name] = Running(part)
                 self._start(part.name)
             while not self.stopping:
-                timeout = max(0.0, self.due[0][0] - time.monotonic()) if self.due else None
-                self._hear(timeout)
-                self._restart_due()
+                self._go_on()
         finally:
             self.stopping = True
             self._stop()
             listener.close()
             wake.close()
-            self.settings.supervisor_socket.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
 
     def _warm_up(self, part: Part) -> None:
         for module in part.warm:
@@ -123,18 +134,25 @@ class Supervisor:
 
     # what comes in
 
+    def _go_on(self) -> None:
+        """Wait for the next thing to happen or to be due."""
+        self._hear(max(0.0, self.due[0][0] - time.monotonic()) if self.due else None)
+        self._restart_due()
+
     def _hear(self, timeout: float | None) -> None:
         for key, _ in self.selector.select(timeout):
             key.data()
 
     def _listen(self) -> socket.socket:
-        path = self.settings.supervisor_socket
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        begun = f"{self.path.removesuffix('.sock')}.new"  # not longer: paths of sockets are short
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(begun)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        path.chmod(0o600)
+        listener.bind(begun)
+        os.chmod(begun, 0o600)
         listener.listen()
+        os.rename(begun, self.path)  # who finds it is answered, and nobody else can ask
         self.selector.register(listener, selectors.EVENT_READ, lambda: self._answer(listener))
         return listener
 
@@ -156,7 +174,7 @@ class Supervisor:
         ours.setblocking(False)
         theirs.setblocking(False)
         signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        for number in part_process.HANDLED:
             signal.signal(number, lambda *_: None)
         self._theirs = theirs
 
@@ -171,11 +189,14 @@ class Supervisor:
 
     # parts
 
+    def _log(self, name: str) -> str:
+        return f"{self.log_dir}/{name}.log"
+
     def _start(self, name: str) -> None:
         running = self.running[name]
         read, write = os.pipe()
         os.set_blocking(read, False)
-        running.pid = part_process.start(running.part, self.settings, write, self.gate[0], self._close_inherited)
+        running.pid = part_process.start(running.part, self._log(name), write, self.gate[0], self._close_inherited)
         os.close(write)
         running.started, running.ready_at, running.pipe, running.words = time.monotonic(), 0.0, read, ""
         self.selector.register(read, selectors.EVENT_READ, lambda: self._on_words(running))
@@ -227,7 +248,7 @@ class Supervisor:
         when = time.strftime("%H:%M:%S")
         while running.pipe != -1:
             self._on_words(running)
-        words = running.words or part_process.last_error(self.settings, name)
+        words = running.words or part_process.last_error(self._log(name))
         running.last_exit = f"{when} {how}: {words}".rstrip(": ")
         if self.stopping:
             return
@@ -281,8 +302,8 @@ class Supervisor:
                 if running.ready_at
                 else None,
                 "restarts": running.restarts,
-                "last_error": running.last_exit or part_process.last_error(self.settings, name),
+                "last_error": running.last_exit or part_process.last_error(self._log(name)),
             }
             for name, running in self.running.items()
         ]
-        return {"name": self.settings.name, "pid": os.getpid(), "seconds": round(now - self.begun, 1), "parts": rows}
+        return {"name": self.name, "pid": os.getpid(), "seconds": round(now - self.begun, 1), "parts": rows}

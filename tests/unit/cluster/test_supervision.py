@@ -1,5 +1,5 @@
 """The supervisor with parts of the test's own: readiness, restarts with back-off, last errors, an orderly end; parts that
-wait for keys and links."""
+wait for keys and links, and for each other; the process that waits to become one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from sampan.cluster import settings as settings_module
+from sampan.cluster import supervisor_process
 from sampan.cluster.settings import Settings
 from tests.e2e.eventually import eventually
 
@@ -55,14 +57,11 @@ class Supervised:
 
 
 PROGRAM = """
-import json, os, sys
-from pathlib import Path
-from sampan.cluster import settings
+import contextlib, json, os, sys
 from sampan.cluster.parts import Part
 from sampan.cluster.supervisor import Supervisor
 
-state, run, report = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-settings.state_root, settings.run_root = lambda: state, lambda: run
+path, log_dir, report = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 async def steady(ready):
     import asyncio
@@ -73,10 +72,12 @@ async def broken(ready):
     raise RuntimeError("the moon is full")
 
 def progress(*said):
-    os.write(report, json.dumps(said).encode() + b"\\n")
+    with contextlib.suppress(OSError):  # the test has ended
+        os.write(report, json.dumps(said).encode() + b"\\n")
 
 parts = [Part("steady", steady), Part("broken", broken), Part("program", argv=("sleep", "1000"))]
-Supervisor(settings.Settings("sup", 1, "none", "1.37", 6443), parts, progress, int(sys.argv[4])).run()
+parts.append(Part("follower", argv=("sleep", "1000"), after="steady"))
+Supervisor("sup", path, log_dir, parts, progress, int(sys.argv[4])).run()
 """
 
 
@@ -89,12 +90,14 @@ def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervi
     monkeypatch.setattr(settings_module, "run_root", lambda: run)
     read, write = os.pipe()
     prepared_read, prepared = os.pipe()
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(run), str(write), str(prepared_read)]
+    settings = Settings("sup", 1, "none", "1.37", 6443)
+    paths = [str(settings.supervisor_socket), str(settings.log_dir)]
+    command = [sys.executable, "-c", PROGRAM, *paths, str(write), str(prepared_read)]
     process = subprocess.Popen(command, pass_fds=[write, prepared_read])
     os.close(write)
     os.close(prepared_read)
     with open(read, "rb") as reports, open(prepared, "wb", buffering=0) as tell:
-        yield Supervised(Settings("sup", 1, "none", "1.37", 6443), process, reports, tell)
+        yield Supervised(settings, process, reports, tell)
     process.terminate()
     process.wait(60)
     run.joinpath("sup").rmdir()
@@ -155,6 +158,18 @@ def test_parts_begin_when_keys_and_links_are_there(waiting: Supervised) -> None:
     assert waiting.part("steady")["state"] == "ready"
 
 
+def test_a_part_begins_when_that_before_it_serves(waiting: Supervised) -> None:
+    while not waiting.settings.supervisor_socket.exists():
+        assert waiting.process.poll() is None
+    while len(rows := waiting.ask("status")["parts"]) < 3:
+        pass
+    assert "follower" not in [row["part"] for row in rows]
+    waiting.prepared.write(b"1")
+    waiting.report("steady")
+    waiting.report("follower")
+    assert waiting.part("follower")["state"] == "ready"
+
+
 def test_without_keys_and_links_nothing_is_started(waiting: Supervised) -> None:
     waiting.prepared.close()
     assert waiting.process.wait(60) == 0
@@ -164,9 +179,47 @@ def test_without_keys_and_links_nothing_is_started(waiting: Supervised) -> None:
 def test_the_supervisor_imports_little() -> None:
     """It lives as long as its cluster: what it has imported is memory that nobody uses."""
     program = (
-        "import sys, sampan.cli.up\n"
-        "from sampan.cluster import kubeconfig, lifecycle, parts, supervisor\n"
-        "print(sorted({'asyncio', 'logging', 'shutil', 'ssl', 'subprocess', 'uuid', 'orjson'} & set(sys.modules)))"
+        "import sys, sampan.cli.main\n"
+        "from sampan.cluster import parts, supervisor, supervisor_process\n"
+        "large = {'argparse', 'asyncio', 'dataclasses', 'ipaddress', 'logging', 'orjson', 'pathlib', 'ssl', 'typing'}\n"
+        "print(sorted(large & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_nobody_waits_to_supervise_after_a_wrong_argument() -> None:
+    program = (
+        "import os\n"
+        "from sampan.cli.main import main\n"
+        "try:\n"
+        "    main(['up', '--pods', 'imagined'])\n"
+        "finally:\n"
+        "    try:\n"
+        "        print('a child is left:', os.wait())\n"
+        "    except ChildProcessError:\n"
+        "        print('no child is left')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 2 and "invalid choice: 'imagined'" in run.stderr
+    assert run.stdout == "no child is left\n"
+
+
+def test_an_order_comes_with_a_socket_that_programs_do_not_inherit() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as listener:
+        order = {"settings": {"name": "sup", "api_flags": {"large": "x" * 100_000}}}
+        sent = threading.Thread(target=supervisor_process.Waiting(0, ours).order, args=(order, listener))
+        sent.start()  # it is larger than what the kernel keeps between them
+        received = supervisor_process.receive(theirs)
+        sent.join()
+        assert received is not None and received[0] == order
+        with received[1] as inherited:
+            assert inherited.getsockname() == listener.getsockname() and not inherited.get_inheritable()
+
+
+def test_without_an_order_there_is_nothing_to_supervise() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+        assert supervisor_process.receive(theirs) is None

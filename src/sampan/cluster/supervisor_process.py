@@ -1,0 +1,161 @@
+"""The process that becomes a cluster's supervisor: a fork of ``up`` from before that has imported anything.
+
+It lives as long as its cluster, and so would all that ``up`` needs for a moment. Meanwhile ``up`` reads its arguments and
+decides the settings, this process imports what a supervisor needs, and waits. One socket is between both: an order with the
+API's listening socket comes in, then a byte when keys and links are there; lines of progress go out. Where the socket ends
+without an order there is nothing to supervise, and the process goes without a word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+
+TYPE_CHECKING = False  # see ``supervisor``
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+IP_FREEBIND = 15
+"""Of ip(7); ``socket`` has no name for it."""
+LENGTH_BYTES = 4
+_waiting: Waiting | None = None
+
+
+class Waiting:
+    """A process that has no order yet; ``connection`` is our end of the socket."""
+
+    __slots__ = ("connection", "pid")
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid, self.connection = pid, connection
+
+    def order(self, order: dict[str, Any], listener: socket.socket) -> None:
+        """Have it supervise. ``order``: ``settings`` as they are kept, ``socket`` and ``log_dir`` as paths."""
+        text = json.dumps(order).encode()
+        # what is one message for the kernel: the descriptor is with its first byte
+        socket.send_fds(self.connection, [len(text).to_bytes(LENGTH_BYTES)], [listener.fileno()])
+        self.connection.sendall(text)
+
+
+def begin() -> None:
+    """Fork the process; ``take`` gives it out, ``dismiss`` ends it where it was not taken."""
+    global _waiting
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        _wait(theirs)
+    theirs.close()
+    _waiting = Waiting(pid, ours)
+
+
+def take() -> Waiting:
+    """Return the process, forked now where it was not before."""
+    global _waiting
+    if _waiting is None:
+        begin()
+    assert _waiting is not None
+    taken, _waiting = _waiting, None
+    return taken
+
+
+def dismiss() -> None:
+    """End the process that nobody has taken."""
+    if _waiting is not None:
+        waiting = take()
+        waiting.connection.close()
+        os.waitpid(waiting.pid, 0)
+
+
+def _wait(connection: socket.socket) -> NoReturn:
+    code = 1
+    try:
+        os.setsid()  # a key that ends ``up`` does not end the cluster
+        from sampan.api.memory import be_lean
+        from sampan.cluster import parts, supervisor  # noqa: F401  # while `up` decides
+
+        be_lean()
+        received = receive(connection)
+        code = 0 if received is None else _supervise(*received, connection)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], socket.socket] | None:
+    """Return an order and the API's socket; None where the connection ends without one."""
+    length, descriptors, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 1)
+    if not length:
+        return None
+    text = b""
+    while missing := int.from_bytes(length) - len(text):
+        chunk = connection.recv(missing)
+        if not chunk:
+            return None
+        text += chunk
+    listener = socket.socket(fileno=descriptors[0])
+    listener.set_inheritable(False)
+    return json.loads(text), listener
+
+
+def _supervise(order: dict[str, Any], listener: socket.socket, connection: socket.socket) -> int:
+    """Enter the cluster's namespaces and cgroup, and supervise its parts; return the exit code."""
+    from sampan.cluster.parts import SHARED, api_part, real_parts
+    from sampan.cluster.supervisor import Supervisor
+
+    given, log_dir = order["settings"], order["log_dir"]
+    prepared, report = os.dup(connection.fileno()), connection.detach()
+
+    def progress(step: str, text: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens once `up` has returned
+            os.write(report, json.dumps([step, text]).encode() + b"\n")
+
+    try:
+        _leave_terminal(f"{log_dir}/supervisor.log")
+        # whoever asks before the API serves waits, and is not refused
+        listener.listen(2048)
+        if given["pods"] == "real":
+            from sampan.cluster import cgroups, namespaces
+            from sampan.cluster.settings import Settings
+
+            settings = Settings(**given)
+            cgroups.create(settings.cgroup)
+            fresh = namespaces.enter(settings)
+            progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
+            api = api_part(given, (listener, _inner_listener(str(settings.node_ip), settings.api_port)), SHARED)
+            parts = real_parts(settings, api)
+        else:
+            parts = [api_part(given, (listener,))]
+        Supervisor(given["name"], order["socket"], log_dir, parts, progress, prepared).run()
+    except Exception as error:
+        progress("failed", f"{type(error).__name__}: {error}")
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _leave_terminal(log_path: str) -> None:
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def _inner_listener(address: str, port: int) -> socket.socket:
+    """Return the API's socket inside the cluster's namespace."""
+    inner = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    inner.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # the link that has this address is on its way; the option is one of IPv6 sockets, too
+    inner.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+    inner.bind((address, port))
+    inner.listen(2048)
+    return inner
