@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sampan.node.cpu_sets import parsed
+from sampan.node.numa import numa_nodes
 
 from .conftest import busybox_archive
 from .eventually import eventually
@@ -114,18 +115,41 @@ def again(space: Space, name: str, uid: str) -> bool:
     return found not in ("", uid)
 
 
+def memory_nodes(space: Space, name: str) -> str | None:
+    """Return the NUMA nodes of a container's memory, as its runtime was told."""
+    cluster = space.cluster.name
+    told = json.loads(
+        space.cluster.sampan("oci", "explain", name, "-n", space.name, "--name", cluster, "-o", "json").stdout
+    )
+    (container,) = told["containers"]
+    found: str | None = container["oci"]["linux"]["resources"]["cpu"].get("mems")
+    return found
+
+
+def refused(space: Space, name: str) -> tuple[str, str]:
+    """Return why the node does not take a pod in."""
+    eventually(f"{name} is refused", lambda: space.pod(name)["status"].get("reason"))
+    status = space.pod(name)["status"]
+    return status["reason"], status["message"]
+
+
 STATIC = """
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 cpuManagerPolicy: static
 systemReserved: {cpu: "1"}
+memoryManagerPolicy: Static
+reservedMemory: [{numaNode: 0, limits: {memory: 256Mi}}]
+topologyManagerPolicy: restricted
 """
+"""256Mi: what the node keeps for itself (156Mi) and what eviction keeps free (100Mi)."""
 
 
 def test_cpus_of_ones_own(tmp_path: Path) -> None:
-    """The policy ``static``: who asks for whole CPUs has them, all others are moved away while he runs."""
-    if unable() or not Path("/usr/bin/busybox").exists() or len(os.sched_getaffinity(0)) < 2:
-        pytest.skip(unable() or "busybox-static is not installed, or this machine has one CPU")
+    """The policy ``static``: who asks for whole CPUs has them, all others are moved away while he runs; so with memory, and
+    a strict topology manager refuses what cannot be had locally."""
+    if unable() or not Path("/usr/bin/busybox").exists() or len(os.sched_getaffinity(0)) < 2 or len(numa_nodes()) > 1:
+        pytest.skip(unable() or "busybox-static is not installed, or this machine has one CPU, or two NUMA nodes")
     cluster, everybody = new_cluster(tmp_path), {str(cpu) for cpu in os.sched_getaffinity(0)}
     (tmp_path / "kubelet.yaml").write_text(STATIC)
     try:
@@ -145,15 +169,23 @@ def test_cpus_of_ones_own(tmp_path: Path) -> None:
         space.ready("own")
         (mine,) = cpus("own")
         eventually("the other is moved", lambda: cpus("common") == everybody - {mine})
+        assert (memory_nodes(space, "own"), memory_nodes(space, "common")) == ("0", None)
+        here = {"nodeName": space.pod("own")["spec"]["nodeName"]}  # the scheduler would refuse them before
+        for name, cpu, memory in (("wide", str(len(everybody)), "1Mi"), ("large", "1m", "9Ti")):
+            space.apply(pod(name, "sleep 1000", here, resources={"limits": {"cpu": cpu, "memory": memory}}))
+        wide, large = (refused(space, name) for name in ("wide", "large"))
+        assert wide == (
+            "TopologyAffinityError",
+            "Pod was rejected: Resources cannot be allocated with Topology locality",
+        )
+        assert large[0] == "UnexpectedAdmissionError" and "no NUMA nodes with enough memory" in large[1]
         cluster.kill("node")
         eventually("the node is back", lambda: cluster.parts()["node"]["state"] == "ready", 60)
         more = {
             "spec": {"containers": [{"name": "main", "resources": {"limits": {"cpu": "2"}, "requests": {"cpu": "2"}}}]}
         }
         space("patch", "pod", "own", "--subresource", "resize", "-p", json.dumps(more))
-        eventually(
-            "it is told", lambda: "alongside CPU Manager static policy" in json.dumps(space.pod("own")["status"])
-        )
+        eventually("it is told", lambda: "alongside CPU Manager policy" in json.dumps(space.pod("own")["status"]))
         assert (cpus("own"), cpus("common")) == ({mine}, everybody - {mine})
         space("delete", "pod", "own", "--grace-period=0", "--force")
         eventually("the other may use all again", lambda: cpus("common") == everybody)

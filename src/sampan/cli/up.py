@@ -221,13 +221,15 @@ def read_kubelet_config(file: Path) -> dict[str, Any]:
     import yaml
 
     from sampan.cluster.lifecycle import ClusterError
-    from sampan.node import kubelet_config
+    from sampan.node import kubelet_config, numa
+    from sampan.node.node_status import memory_bytes
 
     try:
         given = yaml.safe_load(file.read_text())
         if not isinstance(given, dict):
             raise kubelet_config.ConfigFault("it is no KubeletConfiguration")
-        kubelet_config.read(given)
+        config = kubelet_config.read(given)
+        numa.check(config, numa.numa_nodes(), f"{memory_bytes()}")
     except OSError as error:
         raise ClusterError(f"{file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, kubelet_config.ConfigFault, UnicodeDecodeError) as error:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from sampan.client.resources import NODES
 from sampan.node import preemption
-from sampan.node.devices.allocation import NotEnough
+from sampan.node.devices.allocation import NotEnough, NotLocal
 from sampan.node.eviction_plan import is_critical, refused_under
+from sampan.node.numa import AFFINITY, STRICT
 from sampan.node.pod_admission import Missing, clashes, elsewhere, missing_of, untolerated, wrong_system
 from sampan.node.static_pods import is_static
 from sampan.schema.objects import Object
@@ -42,9 +43,11 @@ async def judge(context: NodeContext, pod: Object, *, began: bool) -> Refusal | 
     try:
         await context.devices.admit(uid, pod)
         context.cpus.admit(uid, pod)
+        context.memory.admit(uid, pod)
     except NotEnough as error:
-        context.devices.release(uid)
-        context.cpus.release(uid)
+        context.release(uid)
+        if isinstance(error, NotLocal) and context.kubelet.topology_manager_policy in STRICT:
+            return AFFINITY
         return Refusal(UNEXPECTED, f"Allocate failed due to {error}, which is unexpected")
     misplaced = None if began else await _misplaced(context, pod)
     # from here on nothing is waited for: two pods cannot be given the same
@@ -52,8 +55,7 @@ async def judge(context: NodeContext, pod: Object, *, began: bool) -> Refusal | 
     if verdict is None:
         context.allocations.admit(pod)
     else:
-        context.devices.release(uid)
-        context.cpus.release(uid)
+        context.release(uid)
     return verdict
 
 

@@ -36,9 +36,11 @@ from sampan.node.housekeeping import Housekeeping
 from sampan.node.image_puller import ImagePuller
 from sampan.node.kubelet_config import KubeletConfig, reserved_cpus
 from sampan.node.materials import Materials
+from sampan.node.memory_sets import MemorySets
 from sampan.node.node import Node
 from sampan.node.node_cgroups import NodeCgroups
 from sampan.node.node_status import NodeReporter, reserved
+from sampan.node.numa import STRICT, memory_of, numa_nodes
 from sampan.node.patience import patiently
 from sampan.node.pod_certificates import PodCertificates
 from sampan.node.runtime import Runtime, RuntimeFailure
@@ -152,6 +154,8 @@ async def run(
                 node.on_cpus()
 
         cpus = CpuSets(config.kubelet_dir / "pods", reserved_cpus(config.kubelet), on_cpus)
+        memory = MemorySets(config.kubelet_dir / "pods", memory_of(config.kubelet, reporter.capacity), numa_nodes()[0])
+        devices.aligned_to = frozenset(numa_nodes()) if config.kubelet.topology_manager_policy in STRICT else None
         certificates = PodCertificates(client, group, own_node, minor, on_certificate)
         context = context_of(
             config,
@@ -166,6 +170,7 @@ async def run(
             attaching,
             devices,
             cpus,
+            memory,
             certificates,
         )
         context.node = own_node
@@ -256,6 +261,7 @@ def context_of(
     attaching: Attaching,
     devices: Devices,
     cpus: CpuSets,
+    memory: MemorySets,
     certificates: PodCertificates,
 ) -> NodeContext:
     return NodeContext(
@@ -287,6 +293,7 @@ def context_of(
         csi=plugins,
         devices=devices,
         cpus=cpus,
+        memory=memory,
         attaching=attaching,
     )
 

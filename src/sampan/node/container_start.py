@@ -147,7 +147,9 @@ class ContainerStarter:
         mounts += context.own_mounts(pod, container, local.directory, attempt, local.ips)
         userns = self._setup.user_namespace()
         score = oom_score(pod, container, context.memory_bytes, context.host.least_oom_score)
-        resources = linux_resources(container, score, context.cpus.of(local.uid, name))
+        context.memory.begin(local.uid, pod, name)
+        own = context.cpus.of(local.uid, name), context.memory.of(local.uid, name)
+        resources = linux_resources(container, score, *own)
         config = container_config(
             pod,
             container,

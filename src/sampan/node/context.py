@@ -22,6 +22,7 @@ from sampan.node.environment import Lookup, service_links
 from sampan.node.image_puller import ImagePuller
 from sampan.node.kubelet_config import KubeletConfig
 from sampan.node.materials import Materials
+from sampan.node.memory_sets import MemorySets
 from sampan.node.pod_certificates import PodCertificates
 from sampan.node.pod_cgroups import create, remove
 from sampan.node.pod_config import hostname_of
@@ -67,6 +68,7 @@ class NodeContext:
     csi: CsiPlugins
     devices: Devices
     cpus: CpuSets
+    memory: MemorySets
     attaching: Attaching
     pressures: Callable[[], Collection[str]] = tuple
     """The conditions of pressure that the node is in."""
@@ -88,6 +90,12 @@ class NodeContext:
     owners: dict[str, Callable[[str], None]] = field(default_factory=dict)
     """How to tell the worker of a container or sandbox, by its id, that it ended: known before it is started, so that no
     exit is missed."""
+
+    def release(self, uid: str) -> None:
+        """Take back what a pod was given to itself."""
+        self.devices.release(uid)
+        self.cpus.release(uid)
+        self.memory.release(uid)
 
     @property
     def memory_bytes(self) -> int:

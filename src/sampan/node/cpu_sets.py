@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from sampan.node.devices.allocation import NotEnough
+from sampan.node.devices.allocation import NotLocal
 from sampan.node.resources import milli, qos_class
 from sampan.schema.objects import Object
 
@@ -46,7 +46,7 @@ class CpuSets:
 
     def admit(self, uid: str, pod: Object) -> None:
         """Give a new pod the CPUs that its containers ask for. An ordinary init container's are its followers', too. Raises
-        ``NotEnough``."""
+        ``NotLocal``."""
         if not self._online or not (asked := wanted(pod)):
             return
         before, given, lent = self.shared, dict[str, list[int]](), set[int]()
@@ -104,11 +104,11 @@ def wanted(pod: Object) -> dict[str, int]:
 
 
 def choose(count: int, free: Collection[int], lent: Collection[int], cores: Sequence[frozenset[int]]) -> list[int]:
-    """Return that many CPUs, the lent ones first, then whole cores, then what is left. Raises ``NotEnough``."""
+    """Return that many CPUs, the lent ones first, then whole cores, then what is left. Raises ``NotLocal``."""
     available = set(free) | set(lent)
     if len(available) < count:
         asked = f"requested={count}, available={len(available)}"
-        raise NotEnough(f"not enough cpus available to satisfy request: {asked}")
+        raise NotLocal(f"not enough cpus available to satisfy request: {asked}")
     chosen = sorted(set(lent))[:count]
     left = available - set(chosen)
     for core in cores:

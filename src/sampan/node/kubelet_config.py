@@ -26,6 +26,9 @@ SIGNALS = (
     "pid.available",
 )
 CPU_POLICIES = ("none", "static")
+MEMORY_POLICIES = ("None", "Static")
+TOPOLOGY_POLICIES = ("none", "best-effort", "restricted", "single-numa-node")
+TOPOLOGY_SCOPES = ("container", "pod")
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 
 
@@ -40,6 +43,12 @@ class KubeletConfig:
     """More than Kubernetes' 110: the node is the whole cluster, and its range has room."""
     pod_pids_limit: int = -1
     cpu_manager_policy: str = "none"
+    memory_manager_policy: str = "None"
+    reserved_memory: tuple[Object, ...] = ()
+    """What of each NUMA node's memory is not for pods, where ``memory_manager_policy`` is Static."""
+    topology_manager_policy: str = "none"
+    topology_manager_scope: str = "container"
+    """On one NUMA node the scopes refuse the same pods."""
     system_reserved: Mapping[str, str] = field(default_factory=dict)
     kube_reserved: Mapping[str, str] = field(default_factory=lambda: {"memory": "156Mi"})
     """What the cluster's own processes take."""
@@ -157,10 +166,31 @@ def reserved(value: Any) -> dict[str, str]:
     return {name: str(amount) for name, amount in value.items()}
 
 
-def cpu_policy(value: Any) -> str:
-    if value not in CPU_POLICIES:
-        raise ValueError(f"one of {', '.join(CPU_POLICIES)}")
-    return str(value)
+def one_of(*names: str) -> Callable[[Any], str]:
+    def read_one(value: Any) -> str:
+        if value not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return str(value)
+
+    return read_one
+
+
+def reservations(value: Any) -> tuple[Object, ...]:
+    what = "a list of numaNode and limits (memory, hugepages-SIZE), none zero and none twice"
+    seen: set[tuple[int, str]] = set()
+    if not isinstance(value, list) or not all(
+        isinstance(one, dict) and set(one) == {"numaNode", "limits"} for one in value
+    ):
+        raise ValueError(what)
+    for one in value:
+        if not isinstance(one["limits"], dict):
+            raise ValueError(what)
+        for name, amount in one["limits"].items():
+            is_known = name == "memory" or name.startswith("hugepages-")
+            if not is_known or size(amount) <= 0 or (whole(one["numaNode"]), name) in seen:
+                raise ValueError(what)
+            seen.add((one["numaNode"], name))
+    return tuple(value)
 
 
 def texts(value: Any) -> tuple[str, ...]:
@@ -197,7 +227,11 @@ FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "maxPods": ("max_pods", whole),
     "podPidsLimit": ("pod_pids_limit", whole),
     "systemReserved": ("system_reserved", reserved),
-    "cpuManagerPolicy": ("cpu_manager_policy", cpu_policy),
+    "cpuManagerPolicy": ("cpu_manager_policy", one_of(*CPU_POLICIES)),
+    "memoryManagerPolicy": ("memory_manager_policy", one_of(*MEMORY_POLICIES)),
+    "reservedMemory": ("reserved_memory", reservations),
+    "topologyManagerPolicy": ("topology_manager_policy", one_of(*TOPOLOGY_POLICIES)),
+    "topologyManagerScope": ("topology_manager_scope", one_of(*TOPOLOGY_SCOPES)),
     "kubeReserved": ("kube_reserved", reserved),
     "allowedUnsafeSysctls": ("allowed_unsafe_sysctls", texts),
     "registerWithTaints": ("register_with_taints", taints),
@@ -231,9 +265,7 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "cgroupsPerQOS": (True,),
     "cpuCFSQuota": (True,),
     "failSwapOn": (False,),
-    "memoryManagerPolicy": ("None",),
     "memorySwap": ({}, {"swapBehavior": ""}, {"swapBehavior": "NoSwap"}),
-    "topologyManagerPolicy": ("none",),
 }
 """Fields that may be given, as this node is always as they then say."""
 
@@ -274,6 +306,8 @@ def check(config: KubeletConfig) -> None:
     """Raise ``ConfigFault`` where fields do not go together."""
     if config.cpu_manager_policy == "static" and not reserved_cpus(config):
         raise ConfigFault("the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero")
+    if config.reserved_memory and config.memory_manager_policy != "Static":
+        raise ConfigFault("reservedMemory is of use with memoryManagerPolicy Static only")
     if config.image_gc_low_threshold_percent >= config.image_gc_high_threshold_percent:
         raise ConfigFault("imageGCLowThresholdPercent must be less than imageGCHighThresholdPercent")
     if config.container_log_max_files < 2:

@@ -68,6 +68,7 @@ class Node:
                 self.context.allocations.admit(new)  # before pods that are new here
                 self.context.devices.adopt(uid)
                 self.context.cpus.adopt(uid)
+                self.context.memory.adopt(uid)
             fresh = self._met is not None and uid not in self._met
             if self._met is not None:
                 self._met.add(uid)

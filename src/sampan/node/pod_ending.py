@@ -94,8 +94,7 @@ class PodEnding:
         local = self._local
         await self.stop_everything()
         await local.look()
-        local.context.devices.release(local.uid)
-        local.context.cpus.release(local.uid)
+        local.context.release(local.uid)
         local.context.allocations.release(local.uid)
         await self._reports.report(over=True)
         if local.view.sandbox_id:
@@ -110,8 +109,7 @@ class PodEnding:
         if self._local.unseen:
             await self._local.look()
         await self.clean_up()
-        self._local.context.devices.release(self._local.uid)
-        self._local.context.cpus.release(self._local.uid)
+        self._local.context.release(self._local.uid)
         self._local.context.allocations.release(self._local.uid)
         metadata = self._local.pod["metadata"]
         if is_static(self._local.pod) or self._local.gone:

@@ -74,7 +74,8 @@ class PodResizer:
             return
         context = self._local.context
         score = oom_score(self._local.pod, container, context.memory_bytes, context.host.least_oom_score)
-        wanted = linux_resources(container, score, context.cpus.of(self._local.uid, container["name"]))
+        uid, name = self._local.uid, container["name"]
+        wanted = linux_resources(container, score, context.cpus.of(uid, name), context.memory.of(uid, name))
         container_id = seen.current.id
         key = wanted.SerializeToString(deterministic=True)
         if self._in_force.get(container_id) == key or self._holds(seen.current, wanted):

@@ -14,7 +14,6 @@ import time
 from sampan.client.errors import ApiError
 from sampan.node import admission
 from sampan.node.admission import Wait
-from sampan.node.allocations import resources_of
 from sampan.node.container_start import ContainerStarter
 from sampan.node.context import NodeContext
 from sampan.node.local_pod import LocalPod
@@ -22,9 +21,10 @@ from sampan.node.pod_ending import PodEnding
 from sampan.node.pod_plan import ENDED, deadline_left, next_step
 from sampan.node.pod_probes import PodProbes
 from sampan.node.pod_reports import PodGone, PodReports
-from sampan.node.pod_resize import PodResizer
+from sampan.node.pod_resize import PodResizer, resizable
 from sampan.node.pod_setup import PodSetup
 from sampan.node.pod_status import phase_of
+from sampan.node.resources import milli, qos_class
 from sampan.node.runtime import RuntimeFailure
 from sampan.node.volumes import VolumeError
 from sampan.node.volumes.usage import volume_stats
@@ -34,7 +34,7 @@ from sampan.security.refusals import Refusal
 REFRESH_SECONDS = 60.0
 """How often written volumes are compared with what they name, beside the changes that wake the worker (tokens expire)."""
 RETRY_SECONDS = 2.0
-PINNED = Refusal("Infeasible", "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy")
+PINNED = 'Resize is infeasible for Guaranteed Pods alongside {} Manager policy "{}"'
 UNTIL_RUNTIME_KNOWS_SECONDS = 0.02
 
 
@@ -233,17 +233,25 @@ class PodWorker:
             if self.view.waits_for_room:
                 return True
         before = self.view.resize_pending
-        now = PINNED if self._is_pinned() else allocations.resize(self.pod)
+        now = self._pinned() or allocations.resize(self.pod)
         if now is not None and now != before:
             local.tell("Warning", f"Resize{now.reason}", f"Pod resize {now.reason}: {now.message}")
         self.view.resize_pending = now
         local.update(self.pod)
         return True
 
-    def _is_pinned(self) -> bool:
-        """Whether the pod asks for other resources and has CPUs of its own: such a pod is not resized."""
-        local = self.local
-        return local.context.cpus.is_given(local.uid) and resources_of(self.pod) != resources_of(local.pod)
+    def _pinned(self) -> Refusal | None:
+        """Return why a pod that may have CPUs or memory of its own is not resized, if it asks for that."""
+        local, kubelet = self.local, self.local.context.kubelet
+        if qos_class(self.pod) != "Guaranteed":
+            return None
+        for resource, manager, policy, static in (
+            ("cpu", "CPU", kubelet.cpu_manager_policy, "static"),
+            ("memory", "Memory", kubelet.memory_manager_policy, "Static"),
+        ):
+            if policy == static and asks(self.pod, resource) != asks(local.pod, resource):
+                return Refusal("Infeasible", PINNED.format(manager, policy))
+        return None
 
     def _past_deadline(self) -> bool:
         """Whether activeDeadlineSeconds are over; then the pod fails."""
@@ -269,3 +277,8 @@ class PodWorker:
         view = self.view.of(name)
         view.stopped = view.current.id if view.current is not None else ""
         self._ending.kill(self._group, name, message, grace_seconds)
+
+
+def asks(pod: Object, resource: str) -> dict[str, int]:
+    """Return what each container that can be resized asks for of a resource."""
+    return {container["name"]: milli(container, "requests", resource) for container in resizable(pod)}

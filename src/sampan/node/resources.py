@@ -117,15 +117,18 @@ def page_size(resource: str) -> str:
     return resource.removeprefix(HUGEPAGES).replace("i", "") + "B"
 
 
-def linux_resources(container: Object, oom_score: int = 0, cpus: str = "") -> cri.LinuxContainerResources:
-    """Return a container's resources for CRI. Containers do not swap (``NoSwap``), where the kernel can forbid it. ``cpus``:
-    the only ones that it may use."""
+def linux_resources(
+    container: Object, oom_score: int = 0, cpus: str = "", memory: str = ""
+) -> cri.LinuxContainerResources:
+    """Return a container's resources for CRI. Containers do not swap (``NoSwap``), where the kernel can forbid it. ``cpus``,
+    ``memory``: the only CPUs, and the only NUMA nodes' memory, that it may use."""
     cpu_limit = milli(container, "limits", "cpu")
     resources = cri.LinuxContainerResources(
         cpu_shares=shares_of(milli(container, "requests", "cpu")),
         memory_limit_in_bytes=milli(container, "limits", "memory"),
         oom_score_adj=oom_score,
         cpuset_cpus=cpus,
+        cpuset_mems=memory,
     )
     if swap_is_counted() and is_v2():
         resources.unified["memory.swap.max"] = "0"

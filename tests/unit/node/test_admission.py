@@ -14,9 +14,10 @@ from sampan.node import preemption
 from sampan.node.admission import Wait, judge
 from sampan.node.allocations import Allocations
 from sampan.node.cpu_sets import CpuSets
-from sampan.node.devices.allocation import NotEnough
+from sampan.node.devices.allocation import NotEnough, NotLocal, near
 from sampan.node.eviction_plan import is_critical
 from sampan.node.kubelet_config import KubeletConfig
+from sampan.node.memory_sets import MemorySets
 from sampan.node.pod_admission import Missing
 from sampan.node.resources import qos_class
 from sampan.security.host import ANY
@@ -54,6 +55,8 @@ class NodeOfTests:
             allocations=allocations,
             devices=SimpleNamespace(admit=self.give, release=lambda uid: None, capacity={}),
             cpus=CpuSets(folder, 0, lambda: None),
+            memory=MemorySets(folder, None),
+            release=lambda uid: None,
             end_pod=lambda *words: self.ended.append(words),
             is_gone=lambda uid: uid in self.gone,
             is_ending=lambda uid: any(uid == one for one, _, _ in self.ended),
@@ -207,3 +210,26 @@ async def test_a_pod_waits_for_the_place_of_one_that_was_deleted_without_grace(t
     assert await node.judge(small) is Wait.FOR_ROOM, "for the port"
     node.context.allocations.release("a")
     assert await node.judge(second) is None
+
+
+@pytest.mark.parametrize(("policy", "aligned"), [("none", False), ("best-effort", False), ("restricted", True)])
+async def test_what_cannot_be_had_locally_is_told_so(tmp_path: Path, policy: str, aligned: bool) -> None:
+    """On one NUMA node too many CPUs are what a strict topology manager refuses; too little memory is not."""
+    node = NodeOfTests(tmp_path)
+    node.context.kubelet = KubeletConfig(topology_manager_policy=policy)
+    node.context.cpus = CpuSets(tmp_path, 1, lambda: None, range(2))
+    node.context.memory = MemorySets(tmp_path, {"memory": 1 << 30})
+    refused = await node.judge(pod("a", "2", "1Mi", limits=True))
+    if aligned:
+        assert refused == ("TopologyAffinityError", "Resources cannot be allocated with Topology locality")
+    else:
+        assert refused.reason == "UnexpectedAdmissionError"
+    short = await node.judge(pod("b", "100m", "2Gi", limits=True))
+    assert short.reason == "UnexpectedAdmissionError"
+    assert short.message.startswith("Allocate failed due to [memorymanager] failed to get the default NUMA affinity")
+
+
+def test_devices_that_tell_where_they_are_must_be_near() -> None:
+    assert near("x/y", 1, ["b", "a"], {"a"}) == {"b"}
+    with pytest.raises(NotLocal, match=r"unavailable for x/y\. Requested: 2, Available: 1"):
+        near("x/y", 2, ["b", "a"], {"a"})

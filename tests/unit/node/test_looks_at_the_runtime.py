@@ -63,6 +63,7 @@ def local_pod(folder: Path, *, fresh: bool = False) -> tuple[LocalPod, Recording
         allocations=SimpleNamespace(applied=lambda pod: pod, release=lambda uid: None),
         devices=SimpleNamespace(release=lambda uid: None),
         cpus=SimpleNamespace(release=lambda uid: None),
+        release=lambda uid: None,
         events=SimpleNamespace(record=lambda *_: None),
         pod_dir=lambda pod: folder / "pod",
         pod_log_dir=folder,

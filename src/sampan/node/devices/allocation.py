@@ -19,6 +19,10 @@ class NotEnough(Exception):
     """A container asks for more devices than are free; the message is the kubelet's, without the frame of an admission."""
 
 
+class NotLocal(NotEnough):
+    """A container asks for more than there is on one NUMA node: a topology manager that is strict says so."""
+
+
 def wanted(container: Object, resources: Collection[str]) -> dict[str, int]:
     """Return how many devices of each resource a container asks for."""
     limits = (container.get("resources") or {}).get("limits") or {}
@@ -35,6 +39,15 @@ def choose(resource: str, count: int, healthy: Iterable[str], taken: Collection[
         why = f"requested number of devices unavailable for {resource}"
         raise NotEnough(f"{why}. Requested: {count}, Available: {len(free)}")
     return free[:count]
+
+
+def near(resource: str, count: int, local: Iterable[str], taken: Collection[str]) -> set[str]:
+    """Return the free devices that are near. Raises ``NotLocal`` where they are too few."""
+    free = {device for device in local if device not in taken}
+    if len(free) < count:
+        why = f"requested number of devices unavailable for {resource}"
+        raise NotLocal(f"{why}. Requested: {count}, Available: {len(free)}")
+    return free
 
 
 def apply(config: cri.ContainerConfig, given: Mapping[str, object], resource: str) -> None:

@@ -51,6 +51,8 @@ class Resource:
     options: api.DevicePluginOptions
     devices: dict[str, bool] = field(default_factory=dict)
     """Id → whether it is well."""
+    nodes: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Id → the NUMA nodes that it is near to, of those that tell."""
     watch: asyncio.Task[None] | None = None
 
 
@@ -66,6 +68,8 @@ class Devices:
         }
         self._given: dict[str, dict[str, dict[str, Any]]] = {}
         """Pod uid → container → resource → ids and the plugin's answer."""
+        self.aligned_to: frozenset[int] | None = None
+        """The NUMA nodes that devices which tell theirs must be near to; None: they need not be."""
         self._choosing = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
 
@@ -131,6 +135,11 @@ class Devices:
                     await stream.send_message(api.Empty(), end=True)
                     async for answer in stream:
                         resource.devices = {device.ID: device.health == HEALTHY for device in answer.devices}
+                        resource.nodes = {
+                            device.ID: frozenset(node.ID for node in device.topology.nodes)
+                            for device in answer.devices
+                            if device.topology.nodes
+                        }
                         self._changed()
         except FAILURES as error:
             logger.warning("device plugin of %s: %s", name, error)
@@ -197,6 +206,10 @@ class Devices:
         """Give a container devices: first of those that the pod was lent already, then free ones."""
         resource = self._resources[name]
         healthy = [device for device, well in resource.devices.items() if well]
+        if self.aligned_to is not None and resource.nodes:
+            healthy = [device for device in healthy if resource.nodes.get(device, frozenset()) & self.aligned_to]
+            near = allocation.near(name, count, healthy, self._taken(name) - set(lent))
+            lent = [device for device in lent if device in near]
         reused = sorted(lent)[:count]
         ids = [*reused, *allocation.choose(name, count - len(reused), healthy, self._taken(name))]
         try:
