@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import datetime
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -54,13 +55,13 @@ class World:
             await self.changed.wait()
         self.changed.clear()
 
-    async def answer(self, request: dict[str, Any], kind: str, *, refresh_in: int = 1000) -> None:
+    async def answer(self, request: dict[str, Any], kind: str) -> None:
         condition = {"type": kind, "status": "True", "reason": "Because", "message": "I say so"}
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         status: dict[str, Any] = {"conditions": [{**condition, "lastTransitionTime": stamp(now)}]}
         if kind == "Issued":
-            end, refresh = now + datetime.timedelta(hours=1), now + datetime.timedelta(seconds=refresh_in)
-            begin = min(now, refresh)
+            end, refresh = now + datetime.timedelta(hours=1), now + datetime.timedelta(seconds=1000)
+            begin = now
             asked = x509.load_der_x509_csr(base64.b64decode(request["spec"]["stubPKCS10Request"]))
             name = x509.Name([])
             made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(asked.public_key())
@@ -105,7 +106,7 @@ async def world(local_api: Api) -> AsyncIterator[World]:
         await task
 
 
-async def test_a_certificate_is_waited_for_taken_and_renewed(world: World) -> None:
+async def test_a_certificate_is_waited_for_taken_and_renewed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"PodCertificateRequest default/req-\w+ is not issued yet"):
         await world.of()
     request = await world.asked()
@@ -114,13 +115,15 @@ async def test_a_certificate_is_waited_for_taken_and_renewed(world: World) -> No
     assert request["metadata"]["ownerReferences"][0]["uid"] == "u"
     with pytest.raises(ConfigError, match="not issued yet"):
         await world.of()
-    await world.answer(request, "Issued", refresh_in=-10)
+    await world.answer(request, "Issued")
     first = await world.of()
     assert first.chain.startswith(b"-----BEGIN CERTIFICATE-----") and first.key.startswith(
         b"-----BEGIN PRIVATE KEY-----"
     )
-    second = await world.asked(2)  # it is time for another already
-    assert await world.of() == first, "which it has until the other comes"
+    with monkeypatch.context() as later:
+        later.setattr(time, "time", lambda now=time.time: now() + 2000)
+        assert await world.of() == first, "which it has until the other comes"
+        second = await world.asked(2)
     await world.answer(second, "Issued")
     renewed = await world.of()
     assert renewed.key != first.key and await world.of() == renewed
