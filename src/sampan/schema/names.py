@@ -165,6 +165,16 @@ def _is_label(key: str, value: str) -> bool:
     return len(value) <= 63 and _good_value(value) and _is_key(key)
 
 
+def short_name(text: str) -> list[str]:
+    """A DNS label, in the words of declarative validation (``k8s-short-name``): what is too long has too many bytes."""
+    return [message.replace(length(63), length(63, "bytes")) for message in dns1123_label(text)]
+
+
+def long_name(text: str) -> list[str]:
+    """A DNS subdomain, in the words of declarative validation (``k8s-long-name``)."""
+    return [message.replace(length(253), length(253, "bytes")) for message in dns1123_subdomain(text)]
+
+
 def caseless_subdomain(text: str) -> list[str]:
     """``IsDNS1123SubdomainCaseless``, in the words of declarative validation (``k8s-long-name-caseless``)."""
     errors = [length(253, "bytes")] if _size(text) > 253 else []

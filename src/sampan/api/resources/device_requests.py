@@ -24,8 +24,8 @@ from sampan.api.resources.checking import (
     subdomain,
 )
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_long, too_many
-from sampan.schema.names import dns1123_subdomain, label_value, qualified_name
+from sampan.schema.causes import NO_MAP, duplicate, forbidden, invalid, not_supported, required, too_long, too_many
+from sampan.schema.names import dns1123_label, dns1123_subdomain, label_value, qualified_name
 from sampan.schema.objects import Object
 
 MAX_REQUESTS = MAX_CONSTRAINTS = MAX_CONFIGS = MAX_SELECTORS = 32
@@ -44,6 +44,8 @@ IDENTIFIER_MESSAGE = (
 REQUEST_REFERENCE = (
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
 )
+ONE_ATTRIBUTE = 'exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set'
+"""What is said where there is none of them."""
 EFFECTS = ("NoExecute", "NoSchedule", "None")
 
 Check = Callable[[str, Any], Iterable[Cause]]
@@ -58,15 +60,17 @@ def listed(path: str, given: list[Any], most: int, check: Check) -> Iterator[Cau
         yield from check(f"{path}[{index}]", one)
 
 
-def distinct(path: str, given: list[Any], most: int, check: Check, key: Callable[[Any], Any]) -> Iterator[Cause]:
-    """``listed``, and no two with the same key."""
+def distinct(
+    path: str, given: list[Any], most: int, check: Check, key: Callable[[Any], Any], *, whole: bool = False
+) -> Iterator[Cause]:
+    """``listed``, and no two with the same key. ``whole``: one that is there twice is shown as a whole, not its key."""
     yield from listed(path, given, most, check)
     if 0 <= most < len(given):
         return
     seen = set()
     for index, one in enumerate(given):
         if key(one) in seen:
-            yield duplicate(f"{path}[{index}]", key(one))
+            yield duplicate(f"{path}[{index}]", one if whole else key(one))
         seen.add(key(one))
 
 
@@ -93,10 +97,9 @@ def identifier(path: str, name: str) -> Iterator[Cause]:
 
 
 def qualified(path: str, name: str) -> Iterator[Cause]:
-    """The name of an attribute or a capacity: ``[domain/]identifier``."""
+    """The name of an attribute or a capacity: ``[domain/]identifier``. More slashes are not looked at, as in Kubernetes."""
     parts = name.split("/")
     if len(parts) > 2:
-        yield invalid(path, name, "must not contain more than one slash")
         return
     if len(parts) == 2 and not parts[0]:
         yield invalid(path, "", "the domain must not be empty")
@@ -120,7 +123,8 @@ def fully_qualified(path: str, name: str) -> Iterator[Cause]:
 def claim_spec(spec: Object, path: str) -> Iterator[Cause]:
     devices, at = mapping(spec, "devices"), f"{path}.devices"
     known = request_names(devices)
-    yield from distinct(f"{at}.requests", items(devices, "requests"), MAX_REQUESTS, device_request, name_of)
+    requests = items(devices, "requests")
+    yield from distinct(f"{at}.requests", requests, MAX_REQUESTS, device_request, name_of, whole=True)
     yield from listed(
         f"{at}.constraints",
         items(devices, "constraints"),
@@ -141,23 +145,28 @@ def request_names(devices: Object) -> set[str]:
     return found
 
 
+def request_name(path: str, name: str) -> Iterator[Cause]:
+    yield from (invalid(path, name, message) for message in dns1123_label(name))
+
+
 def device_request(path: str, request: Object) -> Iterator[Cause]:
-    yield from label(f"{path}.name", request.get("name"))
+    yield from request_name(f"{path}.name", text(request, "name"))
     alternatives, exactly = items(request, "firstAvailable"), request.get("exactly")
     if not alternatives and exactly is None:
         yield required(path, "exactly one of `exactly` or `firstAvailable` is required")
     elif alternatives and exactly is not None:
         yield invalid(
-            path, None, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"
+            path, NO_MAP, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"
         )
     elif alternatives:
-        yield from distinct(f"{path}.firstAvailable", alternatives, MAX_ALTERNATIVES, alternative, name_of)
+        at = f"{path}.firstAvailable"
+        yield from distinct(at, alternatives, MAX_ALTERNATIVES, alternative, name_of, whole=True)
     else:
         yield from wanted(f"{path}.exactly", mapping(request, "exactly"))
 
 
 def alternative(path: str, request: Object) -> Iterator[Cause]:
-    yield from label(f"{path}.name", request.get("name"))
+    yield from request_name(f"{path}.name", text(request, "name"))
     yield from wanted(path, request)
 
 
@@ -185,9 +194,7 @@ def selector(path: str, one: Object) -> Iterator[Cause]:
         yield required(f"{path}.cel")
         return
     expression = text(one, "cel", "expression")
-    if not expression:
-        yield required(f"{path}.cel.expression")
-    elif len(expression) > MAX_EXPRESSION:
+    if len(expression) > MAX_EXPRESSION:
         yield too_long(f"{path}.cel.expression", MAX_EXPRESSION)
     else:
         yield from device_selectors.judged(f"{path}.cel.expression", expression)
@@ -202,8 +209,6 @@ def toleration(path: str, one: Object) -> Iterator[Cause]:
         if value:
             yield invalid(f"{path}.value", value, "must be empty for operator `Exists`")
     elif operator == "Equal":
-        if not key:
-            yield required(f"{path}.key", "must be set for operator `Equal`")
         for message in label_value(value):
             yield invalid(f"{path}.value", value, message)
     else:
@@ -213,11 +218,11 @@ def toleration(path: str, one: Object) -> Iterator[Cause]:
 
 def constraint(path: str, one: Object, known: set[str]) -> Iterator[Cause]:
     yield from references(f"{path}.requests", items(one, "requests"), known)
-    for key in ("matchAttribute", "distinctAttribute"):
-        if one.get(key) is not None:
-            yield from fully_qualified(f"{path}.{key}", one[key])
-            return
-    yield required(f"{path}.matchAttribute")
+    given = [key for key in ("matchAttribute", "distinctAttribute") if one.get(key) is not None]
+    for key in given:
+        yield from fully_qualified(f"{path}.{key}", one[key])
+    if not given:
+        yield required(path, ONE_ATTRIBUTE)
 
 
 def references(path: str, given: list[Any], known: set[str]) -> Iterator[Cause]:
@@ -229,7 +234,7 @@ def reference(path: str, name: str, known: set[str]) -> Iterator[Cause]:
         yield invalid(path, name, REQUEST_REFERENCE)
         return
     for part in name.split("/"):
-        yield from label(path, part)
+        yield from request_name(path, part)
     if name not in known:
         yield invalid(path, name, REQUEST_REFERENCE)
 

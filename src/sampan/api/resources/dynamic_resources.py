@@ -14,12 +14,12 @@ from typing import Any
 from sampan.api import metadata
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources import classic_claims, resource_slices
-from sampan.api.resources.checking import collect, csi_driver_name, immutable, subdomain
+from sampan.api.resources.checking import collect, immutable
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.device_requests import claim_spec, claim_status, configuration, listed, selectors
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import forbidden, invalid
-from sampan.schema.names import validate_annotations, validate_labels
+from sampan.schema.causes import forbidden, invalid, required, too_long
+from sampan.schema.names import caseless_subdomain, long_name, qualified_name, validate_annotations, validate_labels
 from sampan.schema.objects import Object
 
 GROUP = "resource.k8s.io"
@@ -185,9 +185,20 @@ def validate_class(new: Object, old: Object | None) -> Iterator[Cause]:
     before = None if old is None else items(old, "spec", "selectors")
     yield from selectors("spec.selectors", items(spec, "selectors"), before)
     yield from listed("spec.config", items(spec, "config"), 32, configuration)
-    name = spec.get("extendedResourceName")
-    if name is not None and ("/" not in name or name.split("/")[0].endswith("kubernetes.io")):
-        yield invalid("spec.extendedResourceName", name, "must be a valid extended resource name")
+    if spec.get("extendedResourceName") is not None:
+        yield from extended_name("spec.extendedResourceName", spec["extendedResourceName"])
+
+
+def extended_name(path: str, name: str) -> Iterator[Cause]:
+    """``ExtendedResourceName``: a name with a domain of somebody else's, which may be counted by a quota."""
+    if "/" not in name:
+        yield invalid(path, name, "a name must be a domain-prefixed path, such as 'example.com/my-prop'")
+    elif "kubernetes.io/" in name:
+        yield invalid(path, name, 'must not have "kubernetes.io/" domain')
+    if name.startswith("requests."):
+        yield invalid(path, name, 'must not have "requests." prefix')
+    for message in qualified_name(f"requests.{name}"):
+        yield invalid(path, name, message)
 
 
 def default_slice(obj: Object) -> None:
@@ -203,14 +214,36 @@ def default_rule(obj: Object) -> None:
         resource_slices.default_taint(chosen, metadata.now())
 
 
+def default_pool_request(request: Object) -> None:
+    request.setdefault("spec", {}).setdefault("limit", 100)
+
+
 def validate_pool_request(new: Object, old: Object | None) -> Iterator[Cause]:
-    yield from csi_driver_name("spec.driver", text(new, "spec", "driver"))
-    limit = dig(new, "spec", "limit")
-    if limit is not None and not 1 <= limit <= 1000:
-        yield invalid("spec.limit", limit, "must be between 1 and 1000, inclusive")
-    yield from subdomain("spec.poolName", dig(new, "spec", "poolName"), needed=False)
+    spec = mapping(new, "spec")
+    driver, limit, pool = text(spec, "driver"), spec.get("limit"), spec.get("poolName")
+    if not driver:
+        yield required("spec.driver")
+    else:
+        yield from (invalid("spec.driver", driver, message) for message in caseless_subdomain(driver))
+    if pool is not None:
+        yield from declared_pool_name("spec.poolName", pool)
+    if limit is not None and limit < 1:
+        yield invalid("spec.limit", limit, "must be greater than or equal to 1")
+    elif limit is not None and limit > 1000:
+        yield invalid("spec.limit", limit, "must be less than or equal to 1000")
     if old is not None:
-        yield from immutable("spec", mapping(new, "spec"), mapping(old, "spec"))
+        yield from immutable("spec", spec, mapping(old, "spec"))
+
+
+def declared_pool_name(path: str, name: str) -> Iterator[Cause]:
+    if len(name.encode()) > 253:
+        yield too_long(path, 253)
+    for index, part in enumerate(name.split("/")):
+        if not part:
+            yield invalid(path, name, f"segment {index}: must not be empty")
+            continue
+        for message in long_name(part):
+            yield invalid(path, part, f"segment {index}: {message}")
 
 
 def dynamic(version: str, kind: str, plural: str, *columns: Column, namespaced: bool = False, **extra: Any) -> Resource:
@@ -221,6 +254,7 @@ def dynamic(version: str, kind: str, plural: str, *columns: Column, namespaced: 
         plural=plural,
         namespaced=namespaced,
         columns=(NAME, *columns, AGE),
+        trusts_definition=False,
         **extra,
     )
 
@@ -299,6 +333,7 @@ POOL_STATUS_REQUEST = dynamic(
     Column("Pool", field("spec", "poolName")),
     status=True,
     generation=False,
+    default=default_pool_request,
     prepare=lambda new, old: new.pop("status", None) if old is None else None,
     validate=collect(validate_pool_request),
 )

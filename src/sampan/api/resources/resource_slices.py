@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import csi_driver_name, immutable, label, needed_one_of, subdomain
+from sampan.api.resources.checking import csi_driver_name, immutable, label, label_key, named, needed_one_of, subdomain
 from sampan.api.resources.coordination import SEMANTIC_VERSION
 from sampan.api.resources.device_requests import EFFECTS, distinct, listed, name_of, pool_name, qualified
 from sampan.api.resources.reading import dig, items, mapping, text
-from sampan.schema.causes import forbidden, invalid, required, too_long, too_many
-from sampan.schema.names import label_value, qualified_name
+from sampan.api.resources.scheduling_validation import node_selector
+from sampan.schema.causes import NO_MAP, duplicate, forbidden, invalid, required, too_long, too_many
+from sampan.schema.names import dns1123_label, label_value, short_name
 from sampan.schema.objects import Object
 from sampan.schema.quantity import QuantityError, parse
 
@@ -23,9 +24,14 @@ MAX_ATTRIBUTES = 32
 MAX_COUNTER_SETS, MAX_COUNTERS = 8, 32
 MAX_TAINTS = 16
 MAX_VALUE = 64
-SCALARS = ("bool", "int", "string", "version")
+SCALARS = ("int", "bool", "string", "version")
+KINDS = (*SCALARS, *(f"{key}s" for key in SCALARS))
+MAX_CONDITIONS = 4
+LONGEST_KEY = 63 + 1 + 32
 WHERE = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
 ONE_PLACE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
+MANY_PLACES = f"{ONE_PLACE}, but multiple fields are set"
+UNNAMED = "must be either unset or set to a non-empty string"
 ONE_DEVICE_PLACE = (
     "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in "
     "the ResourceSlice spec"
@@ -44,15 +50,18 @@ def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
     if old is not None:
         for keys in (("pool", "name"), ("driver",), ("nodeName",)):
             yield from immutable("spec." + ".".join(keys), dig(spec, *keys), dig(old, "spec", *keys))
-    yield from place(spec, "spec", WHERE, ONE_PLACE, ONE_PLACE + ", but multiple fields are set")
+    yield from place(spec, "spec", WHERE, ONE_PLACE, MANY_PLACES, unnamed=UNNAMED, one_term=True)
     if spec.get("sharedCounters") is not None and spec.get("devices") is not None:
         yield invalid("spec", "", "only one of `sharedCounters` or `devices` is allowed")
     yield from devices(spec)
-    yield from distinct("spec.sharedCounters", items(spec, "sharedCounters"), MAX_COUNTER_SETS, counter_set, name_of)
+    sets = items(spec, "sharedCounters")
+    yield from distinct("spec.sharedCounters", sets, MAX_COUNTER_SETS, counter_set, name_of, whole=True)
 
 
-def place(part: Object, path: str, keys: tuple[str, ...], none: str, many: str) -> Iterator[Cause]:
-    """On which nodes devices are: said in one way."""
+def place(
+    part: Object, path: str, keys: tuple[str, ...], none: str, many: str, *, unnamed: str, one_term: bool
+) -> Iterator[Cause]:
+    """On which nodes devices are: said in one way. ``unnamed``: what is said of a node's name that is empty."""
     chosen = []
     for key in keys:
         value = part.get(key)
@@ -61,17 +70,37 @@ def place(part: Object, path: str, keys: tuple[str, ...], none: str, many: str) 
         if value is False:
             yield invalid(f"{path}.{key}", value, "must be either unset or set to true")
         elif value == "":
-            yield invalid(f"{path}.{key}", value, "must be either unset or set to a non-empty string")
+            yield invalid(f"{path}.{key}", value, unnamed)
         else:
             chosen.append(f"`{key}`")
     yield from subdomain(f"{path}.nodeName", part.get("nodeName"), needed=False)
-    terms = items(part, "nodeSelector", "nodeSelectorTerms")
-    if part.get("nodeSelector") is not None and len(terms) != 1:
-        yield invalid(f"{path}.nodeSelector.nodeSelectorTerms", terms, "must have exactly one node selector term")
+    if part.get("nodeSelector") is not None:
+        yield from node_selector(part["nodeSelector"], f"{path}.nodeSelector")
+        terms = part["nodeSelector"].get("nodeSelectorTerms")
+        if one_term and len(terms or ()) != 1:
+            why = "must have exactly one node selector term"
+            yield invalid(f"{path}.nodeSelector.nodeSelectorTerms", shown_terms(terms), why)
     if not chosen:
         yield required(path, none)
     elif len(chosen) > 1:
         yield invalid(path, "{" + ", ".join(chosen) + "}", many)
+
+
+def shown_terms(terms: list[Object] | None) -> Any:
+    """Return the terms of a node selector as the Go structs are shown."""
+    if terms is None:
+        return NO_MAP
+
+    def shown(requirements: Any) -> Any:
+        return requirements and [
+            {"Key": one.get("key") or "", "Operator": one.get("operator") or "", "Values": one.get("values")}
+            for one in requirements
+        ]
+
+    return [
+        {"MatchExpressions": shown(term.get("matchExpressions")), "MatchFields": shown(term.get("matchFields"))}
+        for term in terms
+    ]
 
 
 def devices(spec: Object) -> Iterator[Cause]:
@@ -83,35 +112,66 @@ def devices(spec: Object) -> Iterator[Cause]:
 
 
 def device(path: str, one: Object, per_device: bool) -> Iterator[Cause]:
-    yield from label(f"{path}.name", one.get("name"))
+    yield from (invalid(f"{path}.name", text(one, "name"), message) for message in dns1123_label(text(one, "name")))
     attributes, capacity = mapping(one, "attributes"), mapping(one, "capacity")
     count = len(attributes) + len(capacity)
     if count > MAX_ATTRIBUTES:
         yield invalid(path, count, f"the total number of attributes and capacities must not exceed {MAX_ATTRIBUTES}")
     for name, value in attributes.items():
-        yield from qualified(f"{path}.attributes[{name}]", name)
-        yield from attribute(f"{path}.attributes[{name}]", value)
+        yield from qualified(f"{path}.attributes", name)
+        yield from attribute(f"{path}.attributes[{shortened(name)}]", value)
     for name, value in capacity.items():
-        yield from qualified(f"{path}.capacity[{name}]", name)
+        yield from qualified(f"{path}.capacity", name)
         if isinstance(value, dict) and value.get("requestPolicy") is not None:
             yield from policy(
-                f"{path}.capacity[{name}].requestPolicy", value, bool(one.get("allowMultipleAllocations"))
+                f"{path}.capacity[{shortened(name)}].requestPolicy", value, bool(one.get("allowMultipleAllocations"))
             )
     yield from listed(f"{path}.taints", items(one, "taints"), MAX_TAINTS, taint)
-    yield from distinct(
-        f"{path}.consumesCounters", items(one, "consumesCounters"), 2, consumption, lambda c: c.get("counterSet")
-    )
+    consumed, key = items(one, "consumesCounters"), "counterSet"
+    yield from distinct(f"{path}.consumesCounters", consumed, 2, consumption, lambda c: c.get(key), whole=True)
     if per_device:
-        yield from place(one, path, WHERE[:3], ONE_DEVICE_PLACE, ONE_DEVICE_PLACE)
+        words = ONE_DEVICE_PLACE
+        yield from place(one, path, WHERE[:3], words, words, unnamed="must not be empty", one_term=False)
     elif any(one.get(key) is not None for key in WHERE[:3]):
         why = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec"  # noqa: E501
-        yield invalid(path, None, why)
+        yield invalid(path, NO_MAP, why)
+    yield from binding(path, items(one, "bindingConditions"), items(one, "bindingFailureConditions"))
+
+
+def binding(path: str, conditions: list[str], failures: list[str]) -> Iterator[Cause]:
+    """The conditions that a device is bound by: both kinds or none, and none that is both."""
+    for key, given in (("bindingConditions", conditions), ("bindingFailureConditions", failures)):
+        yield from listed(f"{path}.{key}", given, MAX_CONDITIONS, label_key)
+    for key, given in (("bindingConditions", conditions), ("bindingFailureConditions", failures)):
+        for index, condition in enumerate(given):
+            if condition in given[:index]:
+                yield duplicate(f"{path}.{key}[{index}]", condition)
+            if given is failures and condition in conditions:
+                why = "bindingFailureConditions must not overlap with bindingConditions"
+                yield invalid(f"{path}.{key}[{index}]", condition, why)
+    if failures and not conditions:
+        why = "bindingConditions are required to use bindingFailureConditions"
+        yield invalid(f"{path}.bindingConditions", NO_MAP, why)
+    if conditions and not failures:
+        why = "bindingFailureConditions are required to use bindingConditions"
+        yield invalid(f"{path}.bindingFailureConditions", NO_MAP, why)
+
+
+def shortened(key: str) -> str:
+    """Return the key of an attribute as it is shown in field paths."""
+    if len(key) <= LONGEST_KEY:
+        return key
+    rest = LONGEST_KEY - 3
+    return f"{key[: (rest + 1) // 2]}...{key[len(key) - rest // 2 :]}"
 
 
 def attribute(path: str, value: Object) -> Iterator[Cause]:
-    given = [key for key in (*SCALARS, *(f"{key}s" for key in SCALARS)) if value.get(key) is not None]
-    if len(given) != 1:
-        yield invalid(path, value if given else "", "exactly one value must be specified")
+    given = [key for key in KINDS if value.get(key) is not None]
+    kinds = ", ".join(f"`{key}`" for key in KINDS)
+    if not given:
+        yield invalid(path, "", f"must specify one of: {kinds}")
+    elif len(given) > 1:
+        yield invalid(path, f"{{{', '.join(given)}}}", f"must specify exactly one of: {kinds}")
     for key in given:
         many = key.endswith("s") and isinstance(value[key], list)
         if many and not value[key]:
@@ -195,25 +255,21 @@ def counters(path: str, holder: Object) -> Iterator[Cause]:
     elif len(given) > MAX_COUNTERS:
         yield too_many(f"{path}.counters", len(given), MAX_COUNTERS)
     for name in given:
-        yield from label(f"{path}.counters", name)
+        yield from (invalid(f"{path}.counters", name, message) for message in short_name(name))
 
 
 def counter_set(path: str, one: Object) -> Iterator[Cause]:
-    yield from label(f"{path}.name", one.get("name"))
+    yield from named(f"{path}.name", one.get("name"), short_name)
     yield from counters(path, one)
 
 
 def consumption(path: str, one: Object) -> Iterator[Cause]:
-    yield from label(f"{path}.counterSet", one.get("counterSet"))
+    yield from named(f"{path}.counterSet", one.get("counterSet"), short_name)
     yield from counters(path, one)
 
 
 def taint(path: str, one: Object) -> Iterator[Cause]:
-    if not one.get("key"):
-        yield required(f"{path}.key")
-    else:
-        for message in qualified_name(one["key"]):
-            yield invalid(f"{path}.key", one["key"], message)
+    yield from label_key(f"{path}.key", one.get("key"))
     for message in label_value(one.get("value") or ""):
         yield invalid(f"{path}.value", one.get("value"), message)
     yield from needed_one_of(f"{path}.effect", one.get("effect"), EFFECTS)

@@ -55,6 +55,8 @@ def line_and_column(source: str, position: int) -> tuple[int, int]:
 
 def shown(source: str, issue: Issue) -> str:
     """Return an issue as ``ERROR: <input>:1:4: message`` with the line and a caret."""
+    if not source:
+        return f"ERROR: <input>:1:0: {issue.message}"  # where the end is the beginning
     line, column = line_and_column(source, issue.position)
     text = f"ERROR: <input>:{line}:{column + 1}: {issue.message}"
     lines = source.split("\n")

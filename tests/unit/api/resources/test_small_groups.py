@@ -11,9 +11,11 @@ import pytest
 from sampan.api.resource import Resource
 from sampan.api.resources import declarations
 from sampan.api.resources.certificates import signing_condition, trust_anchors
+from sampan.api.resources.device_requests import IDENTIFIER_MESSAGE
 from sampan.api.resources.dynamic_resources import CONVERSIONS, claim_state
 from sampan.api.resources.flow_control import MANDATORY_LEVELS, MANDATORY_SCHEMAS, entropy_bits, url_problem
-from sampan.schema.names import validate_metadata
+from sampan.schema.cel.parser import STARTS
+from sampan.schema.names import short_name, validate_metadata
 
 DECLARED = {
     (one.kind, one.version): one if one.by_version is None else replace(one, **one.by_version(37))
@@ -261,7 +263,8 @@ BAD = [
     (
         "ResourceSlice",
         device_slice(devices=[{"name": "g", "attributes": {"m": {"string": "x", "bool": True}}}]),
-        'spec.devices[0].attributes[m]: Invalid value: {"string":"x","bool":true}: exactly one value must be specified',
+        'spec.devices[0].attributes[m]: Invalid value: "{bool, string}": must specify exactly one of: `int`, `bool`, '
+        "`string`, `version`, `ints`, `bools`, `strings`, `versions`",
     ),
     (
         "ResourceSlice",
@@ -273,7 +276,8 @@ BAD = [
         {"spec": {"selectors": [{"cel": {"expression": "device.driver"}}, {"cel": {"expression": ""}}]}},
         'spec.selectors[0].cel.expression: Invalid value: "device.driver": must evaluate to bool or the unknown type, not '
         "string",
-        "spec.selectors[1].cel.expression: Required value",
+        f'spec.selectors[1].cel.expression: Invalid value: "": compilation failed: ERROR: <input>:1:0: Syntax error: '
+        f"mismatched input '<EOF>' expecting {{{STARTS}}}",
     ),
     ("DeviceTaintRule", {"spec": {"taint": {"key": "a"}}}, "spec.taint.effect: Required value"),
     (
@@ -457,4 +461,102 @@ def test_candidates_are_named_as_keys() -> None:
     assert validate_metadata({"metadata": {"name": "A_b", "namespace": "n"}}, "key") == []
     assert [cause.message for cause in validate_metadata({"metadata": {"name": "..", "namespace": "n"}}, "key")] == [
         "Invalid value: \"..\": must not be '..'"
+    ]
+
+
+LABEL_KEY = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+
+
+OVERLAP = "bindingFailureConditions must not overlap with bindingConditions"
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        ({"bindingConditions": ["a"], "bindingFailureConditions": ["b"]}, []),
+        ({"bindingConditions": ["a"]},
+         ["bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions"]),
+        ({"bindingFailureConditions": ["a"]},
+         ["bindingConditions: Invalid value: null: bindingConditions are required to use bindingFailureConditions"]),
+        ({"bindingConditions": ["a", "a", "?"], "bindingFailureConditions": ["a"]},
+         [f'bindingConditions[2]: Invalid value: "?": {LABEL_KEY}',
+          'bindingConditions[1]: Duplicate value: "a"',
+          f'bindingFailureConditions[0]: Invalid value: "a": {OVERLAP}']),
+        ({"attributes": {"é": {}}},
+         [f'attributes: Invalid value: "é": {IDENTIFIER_MESSAGE}',
+          'attributes[é]: Invalid value: "": must specify one of: `int`, `bool`, `string`, `version`, `ints`, `bools`, '
+          "`strings`, `versions`"]),
+        ({"attributes": {"a/b/c": {"int": 1}}}, []),
+        ({"consumesCounters": [{"counterSet": "s", "counters": {"A": {"value": "1"}}}]},
+         [f'consumesCounters[0].counters: Invalid value: "A": {short_name("A")[0]}']),
+        ({"taints": [{"effect": "NoSchedule"}]},
+         ['taints[0].key: Invalid value: "": name part must be non-empty', f'taints[0].key: Invalid value: "": {LABEL_KEY}']),
+    ],
+)  # fmt: skip
+def test_devices_of_a_slice(device: dict[str, Any], told: list[str]) -> None:
+    found = judged("ResourceSlice", device_slice(devices=[{"name": "g", **device}]))
+    assert [one.removeprefix("spec.devices[0].") for one in found] == told
+
+
+def test_the_nodes_of_a_slice_are_selected_by_one_term() -> None:
+    term = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+    chosen: dict[str, Any] = {"nodeName": None, "nodeSelector": {"nodeSelectorTerms": [term]}}
+    assert judged("ResourceSlice", device_slice(**chosen)) == []
+    chosen["nodeSelector"]["nodeSelectorTerms"] = [
+        term,
+        {"matchFields": [{"key": "x", "operator": "In", "values": ["n"]}]},
+    ]
+    shown = (
+        '[{"MatchExpressions":[{"Key":"a","Operator":"Exists","Values":null}],"MatchFields":null},'
+        '{"MatchExpressions":null,"MatchFields":[{"Key":"x","Operator":"In","Values":["n"]}]}]'
+    )
+    at = "spec.nodeSelector.nodeSelectorTerms"
+    assert judged("ResourceSlice", device_slice(**chosen)) == [
+        f'{at}[1].matchFields[0].key: Invalid value: "x": not a valid field selector key',
+        f"{at}: Invalid value: {shown}: must have exactly one node selector term",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("example.com/gpu", []),
+        ("gpu", ["a name must be a domain-prefixed path, such as 'example.com/my-prop'"]),
+        ("a.kubernetes.io/gpu", ['must not have "kubernetes.io/" domain']),
+        ("requests.x/gpu", ['must not have "requests." prefix']),
+        ("example.com/" + "g" * 64, ["name part must be no more than 63 bytes"]),
+    ],
+)
+def test_extended_resources_of_a_class(name: str, told: list[str]) -> None:
+    found = judged("DeviceClass", {"spec": {"extendedResourceName": name}})
+    assert found == [f'spec.extendedResourceName: Invalid value: "{name}": {one}' for one in told]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, []),
+        ({"limit": 0}, ["spec.limit: Invalid value: 0: must be greater than or equal to 1"]),
+        ({"limit": 1001}, ["spec.limit: Invalid value: 1001: must be less than or equal to 1000"]),
+        ({"poolName": "a//b"}, ['spec.poolName: Invalid value: "a//b": segment 1: must not be empty']),
+        ({"driver": ""}, ["spec.driver: Required value"]),
+    ],
+)
+def test_requests_for_the_status_of_a_pool(spec: dict[str, Any], told: list[str]) -> None:
+    asked = {"spec": {"driver": "Driver.Example", **spec}}
+    assert judged("ResourcePoolStatusRequest", asked, version="v1alpha3") == told
+
+
+def test_the_attribute_of_a_constraint() -> None:
+    request = {"name": "r", "exactly": EXACTLY}
+    found = judged("ResourceClaim", {"spec": {"devices": {"requests": [request, request], "constraints": [{}]}}})
+    wish = '{"deviceClassName":"gpu","allocationMode":"ExactCount","count":1}'
+    assert found == [
+        f'spec.devices.requests[1]: Duplicate value: {{"name":"r","exactly":{wish}}}',
+        'spec.devices.constraints[0]: Required value: exactly one of "matchAttribute" or "distinctAttribute" is required, '
+        "but multiple fields are set",
     ]
