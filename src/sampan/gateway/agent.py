@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from sampan.client.http import HttpClient
@@ -26,7 +27,7 @@ from sampan.client.resources import (
 )
 from sampan.gateway.configuration import GatewayConfig
 from sampan.gateway.databases import Databases
-from sampan.gateway.envoy import EnvoyConfig, run_envoy
+from sampan.gateway.envoy import EnvoyConfig, libpython, run_envoy
 from sampan.gateway.failures import expected
 from sampan.gateway.fronts import Fronts
 from sampan.gateway.health import serve_health
@@ -39,6 +40,7 @@ from sampan.gateway.limits.service import Limits
 from sampan.gateway.limits.service import Service as LimitsService
 from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
+from sampan.gateway.plugins import trampolines
 from sampan.gateway.plugins.loader import Plugins
 from sampan.gateway.replicas import LEASE, alive, bury, elected, leave
 from sampan.gateway.status import STATUSES
@@ -76,6 +78,11 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
         await client.close()
 
 
+def inline_module(folder: Path) -> str:
+    """Return the path of the object by which Envoy calls hooks itself, "" where this machine or its Python has none."""
+    return trampolines.written(folder) if trampolines.is_served() and libpython() is not None else ""
+
+
 class Agent:
     """The loops and what they keep: informers, the pipeline, plugins, Envoy's task."""
 
@@ -88,6 +95,7 @@ class Agent:
             node_ip=config.node_ip,
             plugin_sockets=str(config.run_dir),
             pyvoy_module=str(module.origin) if module else "",
+            inline_module=inline_module(config.state_dir / "plugins"),
             log_dir=str(config.log_dir),
             on_host=config.on_host,
             metrics_port=config.metrics_port,

@@ -80,6 +80,8 @@ class Pipeline:
         self._refs: dict[str, ClusterRef] = {}
         self._streams: dict[ListenerId, dict[RouteId, Stream]] = {}
         self._merged: dict[str, Stream] = {}
+        self._slow: set[str] = set()
+        """Plugins in Envoy's Python of which it is not shown that they are quick."""
         self._attached: dict[ListenerId, set[RouteId]] = {}
         self._filters: dict[str, Counter[Any]] = {}
         self._inner: dict[str, set[tuple[str, str]]] = {}
@@ -133,6 +135,11 @@ class Pipeline:
     def put_plugin(self, key: str, live: Any, problem: str) -> None:
         """Take over which version of a plugin is live (None: none), and why a newer one is not."""
         self.world.put("PluginProblem", key, problem or None)
+        if live is not None and live.is_slow:
+            self._slow.add(key)
+        else:
+            self._slow.discard(key)
+        self.world.put("SlowPython", "", min(self._slow, default=None))
         if self.world.put("LivePlugin", key, live):
             self.world.dirty.add(("plugin", key))
 

@@ -560,7 +560,7 @@ def test_plugins_by_name() -> None:
     there.put(obj("Plugin", "geo", {"source": "x"}))
     there.pipeline.put_plugin("shop/geo", Loaded("abc", "sampan_plugin_abc_app"), "")
     there.pipeline.update()
-    assert "plugin/shop/geo" in there.hosts()["*"][0]["typed_per_filter_config"]
+    assert "plugin/shop/geo/question" in there.hosts()["*"][0]["typed_per_filter_config"]
     there.put(obj("Middleware", "m", {"plugin": {"geo": {"country": "FR"}}}))
     assert "spec.plugin.geo.country" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
 

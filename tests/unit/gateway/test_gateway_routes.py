@@ -170,8 +170,8 @@ def test_a_plugin_wakes_its_filter_and_a_missing_one_answers_500() -> None:
     assert there.hosts()["*"][0]["direct_response"]["status"] == 500
     there.pipeline.put_plugin("shop/p", Loaded("abc", "sampan_plugin_abc_app"), "")
     there.pipeline.update()
-    assert "plugin/shop/p" in there.hosts()["*"][0]["typed_per_filter_config"]
-    assert there.names(EXTENSION) == ["plugin/shop/p"]
+    assert "plugin/shop/p/question" in there.hosts()["*"][0]["typed_per_filter_config"]
+    assert there.names(EXTENSION) == ["plugin/shop/p", "plugin/shop/p/question"]
     there.pipeline.put_plugin("shop/p", None, "SyntaxError")
     there.pipeline.update()
     assert "SyntaxError" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]

@@ -32,7 +32,7 @@ def test_a_middleware_has_an_inner_listener_with_the_rest_of_the_chain() -> None
         there.pipeline.put_plugin(f"shop/{name}", Loaded("v", f"sampan_plugin_{name}_app", kind), "")
     there.put(route("r", *rules))
     outer = chain(there, "shop/gw/80")
-    names = ["plugin/shop/h", "table", "plugin/shop/a", "plugin/shop/b", "safe-retry", "session"]
+    names = ["plugin/shop/h/question", "table", "plugin/shop/a", "plugin/shop/b", "safe-retry", "session"]
     assert [name for name in outer if name in names] == names
     assert chain(there, "inner/shop/a/shop/gw/80") == ["table", *names[3:], "envoy.filters.http.router"]
     assert chain(there, "inner/shop/b/shop/gw/80") == ["safe-retry", "session", "envoy.filters.http.router"]

@@ -3,12 +3,13 @@ request is routed. See ``plugins/`` for what stands behind it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sampan.gateway.filters import processing
-from sampan.gateway.filters.processing import ENVOY_WAITS_MILLISECONDS, filter_name
+from sampan.gateway.filters.processing import filter_name
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
-from sampan.gateway.model.durations import duration, milliseconds
+from sampan.gateway.model.durations import duration
 from sampan.gateway.model.verdicts import Unresolved
-from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
 from sampan.gateway.plugins.wasm import HTTP_WASM, PROXY_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
 from sampan.gateway.xds.types import PREFIX
@@ -18,6 +19,8 @@ EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 PER_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
 MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
+ASKED = 30
+"""Where hooks stand among the filters: after the limits' trust, before what changes a request."""
 AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 TABLE = HttpFilter(85, "table")
 """Writes the name of the listener's table into the request, for the middlewares; each listener has one of its own."""
@@ -46,14 +49,15 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         removed += [name for name in (TABLE_HEADER,) if name not in removed]
         draft.need(HttpFilter(processing.ORDER, filter_name(key), b"", (PREFIX + MODULE_FILTER,)), AWAKE)
     else:
-        ask_plugin(draft, key, settings, is_open)
+        draft.need(HttpFilter(ASKED, question_name(key), b"", (PREFIX + EXT_AUTHZ, PREFIX + MODULE_FILTER)), AWAKE)
     if problem:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
 
 
-def ask_plugin(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
-    timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
-    ask(draft, key, 30, timeout_milliseconds=timeout, fails_open=is_open, reroutes=bool(settings.get("reroutes")))
+def question_name(key: str) -> str:
+    """Return the name of the filter that asks a hook. How it asks comes with each version: by an authorization call, or by
+    a call in Envoy itself, where it is shown that the hook is quick."""
+    return f"{filter_name(key)}/question"
 
 
 def ask(
@@ -62,29 +66,33 @@ def ask(
     order: int,
     *,
     timeout_milliseconds: int = 40_000,
-    fails_open: bool = False,
     certificate: bool = False,
     body_bytes: int = 0,
-    reroutes: bool = False,
 ) -> None:
     """Let a route ask the function behind a plugin's socket before it is routed. ``certificate``: it is told the
     client's; ``body_bytes``: it is told the body, so much at most."""
-    name = filter_name(key)
-    config = {
+    config = question(key, timeout_milliseconds)
+    config["include_peer_certificate"] = certificate
+    if body_bytes:
+        config["with_request_body"] = {"max_request_bytes": body_bytes, "pack_as_bytes": True}
+    draft.need(HttpFilter.of(order, filter_name(key), config), {"@type": PER_ROUTE, "check_settings": {}})
+
+
+def question(
+    key: str, timeout_milliseconds: int, *, fails_open: bool = False, reroutes: bool = False
+) -> dict[str, Any]:
+    """Return the filter that asks what answers on a plugin's socket, by an authorization call."""
+    return {
         "@type": EXT_AUTHZ,
         "grpc_service": {
-            "envoy_grpc": {"cluster_name": name, "authority": "plugin"},
+            "envoy_grpc": {"cluster_name": filter_name(key), "authority": "plugin"},
             "timeout": duration(f"{timeout_milliseconds}ms"),
         },
         "failure_mode_allow": fails_open,
         "clear_route_cache": reroutes,
         "status_on_error": {"code": 500},
         "transport_api_version": 2,
-        "include_peer_certificate": certificate,
     }
-    if body_bytes:
-        config["with_request_body"] = {"max_request_bytes": body_bytes, "pack_as_bytes": True}
-    draft.need(HttpFilter.of(order, name, config), {"@type": PER_ROUTE, "check_settings": {}})
 
 
 def is_middleware(entry: HttpFilter) -> bool:

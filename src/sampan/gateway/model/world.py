@@ -30,6 +30,8 @@ class Surroundings:
     plugin_sockets: str = "/run"
     """Directory of the sockets that plugins answer on."""
     pyvoy_module: str = ""
+    inline_module: str = ""
+    """By which Envoy calls hooks itself; empty where that is not served, and they are asked by authorization calls."""
     log_dir: str = ""
     on_host: bool = False
     """Whether a Gateway's ports are the host's own, at the addresses it asks for."""

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 import traceback
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,17 +62,17 @@ class Counters:
             yield measured
         finally:
             took = time.perf_counter() - begun
-            self._note(measured, took if measured.seconds is None else measured.seconds)
+            self.note(measured, took if measured.seconds is None else measured.seconds)
 
-    def _note(self, measured: Measured, seconds: float) -> None:
+    def note(self, measured: Measured, seconds: float) -> None:
+        """Count a request that has ended."""
         self.requests += 1
         self.seconds += seconds
         self.answered += measured.answered
         if measured.error is not None:
             self.failures += 1
             self.errors.append(measured.error)
-        milliseconds = seconds * 1000
-        self.buckets[next((i for i, bound in enumerate(BOUNDS_MILLISECONDS) if milliseconds <= bound), -1)] += 1
+        self.buckets[bisect_left(BOUNDS_MILLISECONDS, seconds * 1000)] += 1
         second = int(time.time())
         if self._recent and self._recent[-1][0] == second:
             self._recent[-1] = second, self._recent[-1][1] + 1

@@ -15,11 +15,12 @@ import importlib
 import inspect
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from sampan.gateway.plugins import asgi
-from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.counters import Counters, Measured
 from sampan.gateway.plugins.request import Answer, Request, header
 from sampan.gateway.xds.encode import decode, encode
 
@@ -29,6 +30,7 @@ CHECK_REQUEST, CHECK_RESPONSE = "envoy.service.auth.v3.CheckRequest", "envoy.ser
 OURS: dict[str, Any] = {"key": "", "settings": {}, "timeout_seconds": 35.0, "fails_open": False}
 """How our own hooks are called."""
 
+T = TypeVar("T")
 Function = Callable[[Request], Any]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -66,33 +68,55 @@ def options(headers: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def check_response(request: Request, answer: Any) -> bytes:
-    """Return the ``CheckResponse`` for what a plugin did. Raises ``ValueError`` for what cannot be sent."""
-    response_headers = dict(header(*pair) for pair in request.response_headers.items())
-    cookies = [option for line in request.response_cookies for option in options(dict([header("set-cookie", line)]))]
+class Said(NamedTuple):
+    """What a hook says of a request."""
+
+    status: int
+    """Of its own answer; 0: the request passes."""
+    body: str
+    headers: dict[str, str]
+    """Of the request, as they are to be."""
+    removed: list[str]
+    answer_headers: dict[str, str]
+    cookies: list[str]
+
+
+PASSES = Said(0, "", {}, [], {}, [])
+
+
+def said(request: Request, answer: Any) -> Said:
+    """Return what a plugin did, checked. Raises ``ValueError`` for what cannot be sent."""
+    answer_headers = dict([header(*pair) for pair in request.response_headers.items()])
+    cookies = [header("set-cookie", line)[1] for line in request.response_cookies]
     if isinstance(answer, Answer):
-        denied = {
-            "status": {"code": answer.status},
-            "headers": [*options({**response_headers, **answer.headers}), *cookies],
-            "body": answer.body,
-        }
-        return encode(CHECK_RESPONSE, {"status": {"code": DENIED}, "denied_response": denied})
+        return Said(answer.status, answer.body, {}, [], {**answer_headers, **answer.headers}, cookies)
     if answer is not None:
         raise ValueError(f"it returned {answer!r}, neither nothing nor request.respond(...)")
+    headers = request.headers
+    return Said(0, "", headers.changed, sorted(headers.removed), answer_headers, cookies)
+
+
+def check_response(found: Said) -> bytes:
+    """Return the ``CheckResponse`` for what a plugin said. Raises ``ValueError`` for what cannot be encoded."""
+    cookies = [option for line in found.cookies for option in options({"set-cookie": line})]
+    answer_headers = [*options(found.answer_headers), *cookies]
+    if found.status:
+        denied = {"status": {"code": found.status}, "headers": answer_headers, "body": found.body}
+        return encode(CHECK_RESPONSE, {"status": {"code": DENIED}, "denied_response": denied})
     allowed = {
-        "headers": options(request.headers.changed),
-        "headers_to_remove": sorted(request.headers.removed),
-        "response_headers_to_add": [*options(response_headers), *cookies],
+        "headers": options(found.headers),
+        "headers_to_remove": found.removed,
+        "response_headers_to_add": answer_headers,
     }
     return encode(CHECK_RESPONSE, {"status": {"code": OK}, "ok_response": allowed})
 
 
 class Hook:
-    """A request hook with its counters. ``decide`` never raises."""
+    """A request hook with its counters. ``decide`` and ``judge`` never raise."""
 
     def __init__(self, function: Function, deployment: dict[str, Any], counters: Counters) -> None:
-        self._function = function
-        self._settings = deployment["settings"]
+        self.function = function
+        self.settings = deployment["settings"]
         self._timeout: float = deployment["timeout_seconds"]
         self._opens: bool = deployment["fails_open"]
         self.counters = counters
@@ -104,27 +128,46 @@ class Hook:
             peer = attributes.get("source", {})
             source = peer.get("address", {}).get("socket_address", {})
             http = attributes.get("request", {}).get("http", {})
-            request = Request(http, source.get("address", ""), self._settings, peer.get("certificate", ""))
+            request = Request(http, source.get("address", ""), self.settings, peer.get("certificate", ""))
             try:
                 async with asyncio.timeout(self._timeout):
-                    answer = self._function(request)
+                    answer = self.function(request)
                     if inspect.isawaitable(answer):
                         answer = await answer
-                found = check_response(request, answer)
+                found = check_response(said(request, answer))
             except Exception as error:
                 if isinstance(error, TimeoutError) and not str(error):
                     error = TimeoutError(f"it took longer than {self._timeout:g} s")
                 measured.failed(error)
-                return self._failure(http, error)
+                return check_response(self._failure(error))
             measured.answered = isinstance(answer, Answer)
             return found
 
-    def _failure(self, http: dict[str, Any], error: Exception) -> bytes:
+    def judge(self, request: Request, sendable: Callable[[Said], T]) -> T:
+        """Return what a function says of a request that is over when it returns: no loop is asked, no time is kept.
+        ``sendable`` makes of it what is sent, and may raise ``ValueError``."""
+        begun = time.perf_counter()
+        measured = Measured(self.counters.exhausted)
+        try:
+            answer = self.function(request)
+            found = sendable(said(request, answer))
+            measured.answered = isinstance(answer, Answer)
+        except Exception as error:
+            measured.failed(error)
+            found = sendable(self._failure(error))
+        self.counters.note(measured, time.perf_counter() - begun)
+        return found
+
+    def _failure(self, error: Exception) -> Said:
         """Return what is said in the plugin's stead: the request as it came, or 500."""
-        untouched = Request(http, "")
         if self._opens:
-            return check_response(untouched, None)
-        return check_response(untouched, untouched.respond(500, f"plugin failed: {type(error).__name__}: {error}\n"))
+            return PASSES
+        text = f"plugin failed: {type(error).__name__}: {error}\n".encode(errors="replace").decode()
+        return PASSES._replace(status=500, body=text)
+
+
+HOSTED: dict[str, Hook] = {}
+"""Package → the hook that this process has made of it: the same one, with the same counters, whichever way it is asked."""
 
 
 def let_loops_end() -> None:
@@ -147,13 +190,18 @@ def host(package: str, version: str, deployment_json: str) -> Asgi:
     deployment = json.loads(deployment_json)
     if deployment["kind"] == "asgi":
         return asgi.application(package, deployment, Counters(deployment["key"], version), asgi.backend)
-    return application(load(package, deployment), deployment, version)
+    hook = HOSTED[package] = Hook(load(package, deployment), deployment, Counters(deployment["key"], version))
+    return asking(hook)
 
 
 def application(function: Function, deployment: dict[str, Any] = OURS, version: str = "") -> Asgi:
     """Return the ASGI application that asks a function about each request."""
-    counters = Counters(deployment["key"], version)
-    hook = Hook(function, deployment, counters)
+    return asking(Hook(function, deployment, Counters(deployment["key"], version)))
+
+
+def asking(hook: Hook) -> Asgi:
+    """Return the ASGI application that asks a hook about each request."""
+    counters = hook.counters
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

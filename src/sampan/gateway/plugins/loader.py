@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sampan.client.informer import key_of
 from sampan.gateway.plugins.content import CODE, PROCESS, Content, content_of
@@ -51,8 +52,17 @@ class Loaded:
     settings: str = ""
     """As JSON, for a module that Envoy runs."""
     fails_open: bool = False
+    reroutes: bool = False
+    timeout_seconds: float = 0.0
+    slow: str = ""
+    """Why it is not shown of a plugin in Envoy that it is quick (``quick.py``); empty where it is."""
     revision: str = ""
     """What its source calls it: a commit, a digest, a package's version."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it runs in Envoy's Python and may hold it as long as it likes."""
+        return self.kind in ("hook", "asgi") and not self.socket and bool(self.slow)
 
 
 def package_of(content: Content) -> str:
@@ -72,18 +82,30 @@ def write_package(plugin_dir: Path, package: str, content: Content) -> None:
     (plugin_dir / f"{package}_app.py").write_text(text)
 
 
-async def try_package(plugin_dir: Path, package: str, origin: str) -> None:
-    """Import a version in a process of its own. Raises ``PluginError`` with what Python said."""
+TRIAL = """
+import os
+out = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+import {package}_app
+from sampan.gateway.plugins.quick import reason_of_hosted
+os.write(out, reason_of_hosted({package!r}).encode())
+"""
+"""What a plugin prints while it is imported is not what is asked for."""
+
+
+async def try_package(plugin_dir: Path, package: str, origin: str) -> str:
+    """Import a version in a process of its own, and return why it is not shown that it is quick, "" where it is. Raises
+    ``PluginError`` with what Python said."""
     paths = os.pathsep.join([str(plugin_dir), *sys.path])
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", f"import {package}_app"),
+        *(sys.executable, "-c", TRIAL.format(package=package)),
         env={**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            _, errors = await process.communicate()
+            slow, errors = await process.communicate()
     except TimeoutError:
         raise PluginError(f"its import does not end within {CHECK_SECONDS:.0f} s") from None
     finally:
@@ -92,6 +114,7 @@ async def try_package(plugin_dir: Path, package: str, origin: str) -> None:
             await process.wait()
     if process.returncode:
         raise PluginError(last_words(errors.decode(errors="replace"), str(plugin_dir / package), origin))
+    return slow.decode(errors="replace")
 
 
 def last_words(text: str, folder: str, origin: str) -> str:
@@ -265,16 +288,22 @@ class Plugins:
                 content.deployment.fails_open,
             )
             return Loaded(content.version, module, kind, settings=settings, fails_open=fails_open)
+        asked = content.deployment
+        options: dict[str, Any] = {
+            "fails_open": asked.fails_open,
+            "reroutes": asked.reroutes,
+            "timeout_seconds": asked.timeout_seconds,
+        }
         if content.deployment.isolation != PROCESS:
-            await try_package(self._dir, package, origin)
-            return Loaded(content.version, f"{package}_app", kind)
+            slow = await try_package(self._dir, package, origin)
+            return Loaded(content.version, f"{package}_app", kind, slow=slow, **options)
         try:
             socket, phases = await self._processes.start(
                 content, package, partial(self._process_says, key, content.version)
             )
         except PluginError as error:
             raise PluginError(last_words(str(error), str(self._dir / package), origin)) from None
-        return Loaded(content.version, "", kind, socket, phases)
+        return Loaded(content.version, "", kind, socket, phases, **options)
 
     def _process_says(self, key: str, version: str, is_there: bool, problem: str) -> None:
         live = self.live.get(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -15,6 +16,14 @@ KEPT = frozenset({"host", "content-length", "transfer-encoding", "connection", "
 
 def header(name: object, value: object) -> tuple[str, str]:
     """Return a header's name in lower case, and its value as text. Raises ``ValueError`` where it cannot be sent."""
+    try:
+        return checked(name, value)
+    except TypeError:  # it has no hash, and is no text either
+        return checked.__wrapped__(name, value)
+
+
+@lru_cache(2048, typed=True)  # a plugin says the same again and again
+def checked(name: object, value: object) -> tuple[str, str]:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a header")
     if not isinstance(value, (str, int, float)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sampan.gateway.filters.hook import question_name
 from sampan.gateway.filters.processing import filter_name
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
@@ -16,12 +19,14 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
     generation, old = generation_of(plugin), plugin.get("status") or {}
     live, problem = world.get("LivePlugin", key), world.get("PluginProblem", key) or ""
     refusal = world.get("Refusal", (EXTENSION, filter_name(key))) or ""
+    refusal = refusal or world.get("Refusal", (EXTENSION, question_name(key))) or ""
     problem = problem or (refusal and f"Envoy refused it: {refusal}")
     version = live.version if live is not None else ""
     if refusal:
         version = old.get("liveVersion", "")
     accepted = condition("Accepted", not problem, "Accepted" if not problem else "Invalid", problem, generation)
     text = f"version {version} is live" if version else "no version is live"
+    text += how_asked(world, live) if version else ""
     serving = condition("Live", bool(version), "Live" if version else "NotLive", text, generation)
     result: Object = {"conditions": stamped([accepted, serving], old.get("conditions") or [], moment.now)}
     if version:
@@ -31,3 +36,14 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
         same = old.get("liveVersion") == version
         result["liveSince"] = old["liveSince"] if same and old.get("liveSince") else moment.now
     return result
+
+
+def how_asked(world: World, live: Any) -> str:
+    """Return what is to be said of where a hook is called: who looks for its cost, looks here."""
+    if live is None or live.kind != "hook" or live.socket or not world.surroundings.inline_module:
+        return ""
+    if live.slow:
+        return f", on a loop of its own, since it is not shown to be quick: {live.slow}"
+    if other := world.get("SlowPython", ""):
+        return f", on a loop of its own, since Plugin {other} beside it is not shown to be quick"
+    return ", called by Envoy itself"

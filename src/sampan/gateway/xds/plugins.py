@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sampan.gateway.filters.hook import MODULE_FILTER, WASM
-from sampan.gateway.filters.processing import filter_name
+from sampan.gateway.filters.hook import MODULE_FILTER, WASM, question, question_name
+from sampan.gateway.filters.processing import ENVOY_WAITS_MILLISECONDS, filter_name
 from sampan.gateway.model.world import World
 from sampan.gateway.plugins.wasm import PROXY_WASM
 from sampan.gateway.xds.clusters import pipe_cluster, process_cluster, process_endpoints
@@ -28,6 +28,7 @@ AUTO = 0
 
 def of_plugin(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
     """Yield what a Plugin's live version needs: of one in a process of its own, that is the way there."""
+    yield EXTENSION, question_name(key), question_of(world, key, loaded)
     if loaded is not None and loaded.kind == PROXY_WASM:
         for type_url in (LISTENER, CLUSTER, ENDPOINTS):
             yield type_url, filter_name(key), None
@@ -42,6 +43,31 @@ def of_plugin(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[s
     yield LISTENER, name, None
     yield CLUSTER, name, process_cluster(name)
     yield ENDPOINTS, name, process_endpoints(name, loaded.socket)
+
+
+def question_of(world: World, key: str, loaded: Loaded | None) -> dict[str, Any] | None:
+    """Return how a hook is asked: by Envoy itself, as long as everything that runs in its Python is shown to be quick. A
+    thread that computes without letting go of the interpreter would hold Envoy's where a hook is called on it."""
+    if loaded is None or loaded.kind != "hook":
+        return None
+    if loaded.socket or loaded.slow or world.get("SlowPython", "") or not world.surroundings.inline_module:
+        timeout = int(loaded.timeout_seconds * 1000) + ENVOY_WAITS_MILLISECONDS
+        filter_ = question(key, timeout, fails_open=loaded.fails_open, reroutes=loaded.reroutes)
+    else:
+        said = json.dumps({"package": loaded.module.removesuffix("_app"), "reroutes": loaded.reroutes})
+        filter_ = module_filter(world.surroundings.inline_module, "hook", said)
+        filter_["dynamic_module_config"]["do_not_close"] = True
+    return {"name": question_name(key), "typed_config": filter_}
+
+
+def module_filter(path: str, name: str, settings: str) -> dict[str, Any]:
+    """Return the filter that a shared object is."""
+    return {
+        "@type": MODULE_FILTER,
+        "dynamic_module_config": {"module": {"local": {"filename": path}}},
+        "filter_name": name,
+        "filter_config": {"@type": "google.protobuf.StringValue", "value": settings},
+    }
 
 
 def resources(
@@ -67,13 +93,8 @@ def resources(
     yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": AUTO})
     options = {"interface": "asgi", "root_path": "", "loop": "asyncio", "lifespan": False}
     settings = json.dumps({"app": app, **options})
-    module = {
-        "@type": MODULE_FILTER,
-        "dynamic_module_config": {"module": {"local": {"filename": world.surroundings.pyvoy_module}}},
-        "filter_name": "pyvoy",
-        "terminal_filter": kind != "asgi",
-        "filter_config": {"@type": "google.protobuf.StringValue", "value": settings},
-    }
+    module = module_filter(world.surroundings.pyvoy_module, "pyvoy", settings)
+    module["terminal_filter"] = kind != "asgi"
     yield EXTENSION, name, {"name": name, "typed_config": module}
 
 
