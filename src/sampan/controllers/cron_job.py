@@ -16,7 +16,15 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import CRON_JOBS, JOBS
 from sampan.controllers.job_view import is_finished
-from sampan.controllers.ownership import BY_OWNER, condition_of, controller_uid, owned_by, owner_keys, owner_reference
+from sampan.controllers.ownership import (
+    BY_OWNER,
+    condition_of,
+    controller_of,
+    controller_uid,
+    owned_by,
+    owner_keys,
+    owner_reference,
+)
 from sampan.schema import cron
 from sampan.schema.objects import Object
 
@@ -108,7 +116,7 @@ def reference(job: Object) -> Object:
 def superfluous(cron_job: Object, jobs: list[Object]) -> list[Object]:
     """Return the finished Jobs beyond the history limits, oldest first."""
     spec, found = cron_job["spec"], []
-    ended = sorted((job for job in jobs if is_finished(job)), key=lambda job: job["status"].get("startTime", ""))
+    ended = sorted((job for job in jobs if is_finished(job)), key=_begun)
     for type, limit in (
         ("Complete", spec.get("successfulJobsHistoryLimit", 3)),
         ("Failed", spec.get("failedJobsHistoryLimit", 1)),
@@ -116,6 +124,11 @@ def superfluous(cron_job: Object, jobs: list[Object]) -> list[Object]:
         of_type = [job for job in ended if (condition_of(job, type) or {}).get("status") == "True"]
         found += of_type[: max(len(of_type) - limit, 0)]
     return found
+
+
+def _begun(job: Object) -> tuple[str, str]:
+    """Those that never began come last."""
+    return job["status"].get("startTime", "~"), job["metadata"]["name"]
 
 
 class CronJobController(Controller):
@@ -130,22 +143,27 @@ class CronJobController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         cron_job = self.cron_jobs.get(key)
-        if cron_job is None or "deletionTimestamp" in cron_job["metadata"]:
+        if cron_job is None:
             return None
         jobs = owned_by(self.jobs, cron_job)
         for job in superfluous(cron_job, jobs):
             await self._delete(cron_job, job)
-        status = self._observed(cron_job, jobs)
-        if cron_job["spec"].get("suspend"):
+        status = self._observed(cron_job, [*jobs, *await self._unseen(cron_job, jobs)])
+        if "deletionTimestamp" in cron_job["metadata"] or cron_job["spec"].get("suspend"):
             await self._write(cron_job, status)
             return None
         now = datetime.now(UTC)
         try:
             found = due(cron_job, now)
         except cron.CronError as error:
-            self.events.warning(cron_job, "UnparseableSchedule", f"unparseable schedule: {error}")
+            schedule = cron_job["spec"]["schedule"]
+            self.events.warning(cron_job, "UnparseableSchedule", f'unparseable schedule: "{schedule}" : {error}')
             await self._write(cron_job, status)
             return None
+        if found.next is None:  # the 31st of February
+            message = "time difference between two schedules is less than 1 second"
+            schedule = cron_job["spec"]["schedule"]
+            self.events.warning(cron_job, "InvalidSchedule", f"invalid schedule: {schedule} : {message}")
         if found.many_missed:
             message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             self.events.warning(cron_job, "TooManyMissedTimes", message)
@@ -153,6 +171,20 @@ class CronJobController(Controller):
             await self._run(cron_job, found.time, status)
         await self._write(cron_job, status)
         return (found.next - now).total_seconds() if found.next else None
+
+    async def _unseen(self, cron_job: Object, jobs: list[Object]) -> list[Object]:
+        """Return active Jobs that the informer has not seen yet: they were made a moment ago."""
+        seen, found = {job["metadata"]["uid"] for job in jobs}, []
+        for entry in cron_job.get("status", {}).get("active") or ():
+            if entry["uid"] not in seen:
+                try:
+                    job = await self.client.get(JOBS, entry["name"], cron_job["metadata"]["namespace"])
+                except ApiError as error:
+                    if not error.is_not_found:
+                        raise
+                else:
+                    found += [job] if job["metadata"]["uid"] == entry["uid"] else []
+        return found
 
     def _observed(self, cron_job: Object, jobs: list[Object]) -> Object:
         """Return the status with the Jobs that run, and tell of those that have ended."""
@@ -212,9 +244,12 @@ class CronJobController(Controller):
             made = await self.client.create(JOBS, wanted, wanted["metadata"]["namespace"])
         except ApiError as error:
             if not error.already_exists:
-                self.events.warning(cron_job, "FailedCreate", f"Error creating job: {error}")
+                if not error.has_cause("NamespaceTerminating"):
+                    self.events.warning(cron_job, "FailedCreate", f"Error creating job: {error}")
                 raise
             made = await self.client.get(JOBS, name, wanted["metadata"]["namespace"])
+            if (controller_of(made) or {}).get("uid") != cron_job["metadata"]["uid"]:
+                return  # somebody else's, who says so where he likes
         else:
             self.events.normal(cron_job, "SuccessfulCreate", f"Created job {name}")
         if not is_finished(made):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,3 +125,35 @@ async def test_a_job_that_somebody_started_by_hand_holds_nothing_up(cluster: Any
     await cluster.client.patch(CRON_JOBS, "tick", {"spec": {"suspend": False}}, "default")
     found = await cluster.until(CRON_JOBS, "tick", lambda c: c.get("status", {}).get("active"))
     assert [entry["name"].startswith("tick-") for entry in found["status"]["active"]] == [True]
+
+
+async def test_a_job_of_somebody_else_is_not_taken_for_ones_own(cluster: Any, clock: Clock) -> None:
+    spec = cron_job()["spec"]["jobTemplate"]["spec"]
+    minute = int(time.time()) // 60
+    taken = {f"tick-{minute + more}" for more in (0, 1)}
+    for name in taken:
+        await cluster.client.create(JOBS, {"metadata": {"name": name, "namespace": "default"}, "spec": spec})
+    await cluster.client.create(CRON_JOBS, cron_job("@every 1s"))
+    clock.jump(120)
+    found = await cluster.until(CRON_JOBS, "tick", lambda c: c.get("status", {}).get("active"))
+    assert not taken & {entry["name"] for entry in found["status"]["active"]}
+
+
+async def test_a_day_that_never_comes_is_told(cluster: Any) -> None:
+    await cluster.client.create(CRON_JOBS, cron_job("59 23 31 2 *"))
+    told = await cluster.event("InvalidSchedule")
+    assert told["message"].startswith("invalid schedule: 59 23 31 2 * : ")
+
+
+async def test_one_that_waits_to_go_starts_nothing_and_tells_what_runs(cluster: Any) -> None:
+    await cluster.client.create(CRON_JOBS, cron_job("@every 1s", concurrencyPolicy="Forbid"))
+    found = await cluster.until(CRON_JOBS, "tick", lambda c: c.get("status", {}).get("active"))
+    held = {"metadata": {"finalizers": ["example.com/held"]}}
+    await cluster.client.patch(CRON_JOBS, "tick", held, "default")
+    await cluster.client.delete(CRON_JOBS, "tick", "default")
+    name = found["status"]["active"][0]["name"]
+    await cluster.client.delete(JOBS, name, "default", propagation_policy="Background")
+    going = await cluster.until(CRON_JOBS, "tick", lambda c: not c["status"].get("active"))
+    assert "deletionTimestamp" in going["metadata"]
+    await cluster.client.patch(CRON_JOBS, "tick", {"metadata": {"finalizers": None}}, "default")
+    await cluster.gone(CRON_JOBS, "tick")
