@@ -34,7 +34,6 @@ SERVER_OWNED = ("uid", "resourceVersion", "creationTimestamp", "managedFields", 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 OURS = {
     "flowschemas": "that a level is missing is told at once, not by a controller",
-    "customresourcedefinitions": "objects inside messages are shown as JSON, not as Go structs",
 }
 
 

@@ -70,12 +70,18 @@ def storage_version(definition: Object) -> str:
     return next((v.get("name") or "" for v in items(definition, "spec", "versions") if v.get("storage")), "")
 
 
+def storage_versions(definition: Object) -> list[str]:
+    """Return the names of those that say so; a definition that is right has one."""
+    return [text(version, "name") for version in items(definition, "spec", "versions") if version.get("storage")]
+
+
 def add_stored_version(definition: Object) -> None:
     """The storage version is among those that objects may be stored in."""
     status = definition.setdefault("status", {})
-    known, storage = items(status, "storedVersions"), storage_version(definition)
-    if storage and storage not in known:
-        status["storedVersions"] = [*known, storage]
+    known = items(status, "storedVersions")
+    added = [name for name in storage_versions(definition)[:1] if name not in known]
+    if added:
+        status["storedVersions"] = [*known, *added]
 
 
 # names

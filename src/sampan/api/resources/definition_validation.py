@@ -13,10 +13,11 @@ from typing import Any
 
 from sampan.api.resource import Cause
 from sampan.api.resources.checking import immutable
+from sampan.api.resources.definition_shown import shown_version
 from sampan.api.resources.definition_status import APPROVAL, approval_state, established, is_protected
 from sampan.api.resources.reading import dig, items, mapping, text
 from sampan.api.resources.webhooks import check_review_versions, check_service, check_url
-from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_many
+from sampan.schema.causes import NO_MAP, duplicate, forbidden, invalid, not_supported, required, too_many
 from sampan.schema.definition_schemas import check_schema, selectable
 from sampan.schema.names import dns1035_label, dns1123_subdomain
 from sampan.schema.objects import Object
@@ -96,13 +97,15 @@ def check_versions(spec: Object, needs_schemas: bool) -> Iterator[Cause]:
             yield invalid(f"{path}.name", name, ",".join(messages))
         yield from check_deprecation(path, version)
         yield from check_parts(version, {part: f"{path}.{part}" for part in TOP if part not in alike})
-    names = [version.get("name") for version in versions]
+    names = [version.get("name") or "" for version in versions]
     if len(set(names)) != len(names):
-        yield invalid("spec.versions", versions, "must contain unique version names")
+        shown = [shown_version(version, alike) for version in versions]
+        yield invalid("spec.versions", shown, "must contain unique version names")
     if sum(bool(version.get("storage")) for version in versions) != 1:
-        yield invalid("spec.versions", versions or None, "must have exactly one version marked as storage version")
+        all_shown = [shown_version(version, alike) for version in versions] if "versions" in spec else NO_MAP
+        yield invalid("spec.versions", all_shown, "must have exactly one version marked as storage version")
     if versions:
-        messages = dns1035_label(names[0] or "") if names[0] else []
+        messages = dns1035_label(names[0]) if names[0] else []
         if messages:
             yield invalid("spec.version", names[0], ",".join(messages))
         yield from check_parts(versions[0], {part: f"spec.{TOP[part]}" for part in alike})
@@ -125,7 +128,21 @@ def check_parts(version: Object, paths: Mapping[str, str]) -> Iterator[Cause]:
             yield from check_column(f"{paths['additionalPrinterColumns']}[{index}]", column)
     if "selectableFields" in paths:
         fields = items(version, "selectableFields")
-        yield from check_selectable(paths["selectableFields"], fields, schema if isinstance(schema, dict) else {})
+        yield from check_selectable_part(paths["selectableFields"], fields, version.get("schema"))
+
+
+def check_selectable_part(path: str, fields: list[Object], holder: Any) -> Iterator[Cause]:
+    """``holder``: what has the schema (``versions[*].schema``), None where there is none."""
+    at_top = path == f"spec.{TOP['selectableFields']}"
+    schema = dig(holder, "openAPIV3Schema")
+    if not fields:
+        return
+    if holder is None and at_top:
+        yield invalid(path, "", "may only be set when validations.schema is included")
+    elif not isinstance(schema, dict) and not at_top:
+        yield invalid(path, "", "may only be set when `version.schema.openAPIV3Schema` is not included")
+    else:
+        yield from check_selectable(path, fields, schema if isinstance(schema, dict) else {})
 
 
 def check_deprecation(path: str, version: Object) -> Iterator[Cause]:
@@ -236,7 +253,7 @@ def check_conversion(path: str, conversion: Object, *, preserves: bool) -> Itera
     client_config = dig(conversion, "webhook", "clientConfig")
     versions = items(conversion, "webhook", "conversionReviewVersions")
     here = f"{path}.webhookClientConfig"
-    if strategy not in ("", "None") and preserves:
+    if strategy != "None" and preserves:
         yield invalid(f"{path}.strategy", strategy, "must be None if spec.preserveUnknownFields is true")
     if not strategy:
         yield required(f"{path}.strategy")
@@ -274,9 +291,9 @@ def check_stored_versions(definition: Object) -> Iterator[Cause]:
         yield Cause(path, "FieldValueInvalid", "Invalid value: null: must have at least one stored version")
         return
     for version in versions:
-        if version.get("storage") and version.get("name") not in stored:
-            yield invalid(path, stored, f"must have the storage version {version.get('name')}")
-    known = {version.get("name") for version in versions}
+        if version.get("storage") and text(version, "name") not in stored:
+            yield invalid(path, stored, f"must have the storage version {text(version, 'name')}")
+    known = {text(version, "name") for version in versions}
     for index, name in enumerate(stored):
         if name not in known:
             why = (

@@ -67,6 +67,7 @@ CUSTOM_RESOURCE_DEFINITION = Resource(
     default=default_definition,
     prepare=prepare_definition,
     validate=collect(validate_definition),
+    trusts_definition=False,
     held=deletion_not_begun,
     mark_deleted=lambda definition: begin_deletion(definition, now()),
     warn=warn_of_definition,
