@@ -70,7 +70,7 @@ class Plugin:
         self.mtu = mtu
         self.admission = admission
         self.bridge = 0
-        self.sources = PodSources("")
+        self.sources = PodSources(BRIDGE, "")
         self.host_ports = HostPorts(BRIDGE, [family_of(network) for network in self.addresses.networks])
         self._pods: dict[str, str] = {}
         """The pod of each link."""
@@ -88,7 +88,7 @@ class Plugin:
         """Make the bridge and read off the links which addresses are given out, and whose. Blocks."""
         lengths = [network.prefixlen for network in self.addresses.networks]
         bridge = cni_attachment.make_bridge(BRIDGE, list(zip(self.addresses.gateways, lengths, strict=True)), self.mtu)
-        self.bridge, self.sources = bridge.number, PodSources(bridge.mac)
+        self.bridge, self.sources = bridge.number, PodSources(BRIDGE, bridge.mac)
         links = {}
         with Netlink() as here:
             for link in here.links():

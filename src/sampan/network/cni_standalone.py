@@ -103,7 +103,7 @@ def add(call: Call) -> dict[str, Any]:
                 mtu=mtu,
                 alias=str(call.pod),
             )
-            PodSources(made.mac).hold(name, attachment.inner_mac, cni_attachment.senders(attachment.addresses))
+            PodSources(bridge, made.mac).hold(name, attachment.inner_mac, cni_attachment.senders(attachment.addresses))
             cni_attachment.connect(attachment, made.number, netns)
             cni_bandwidth.shape(name, call.interface, netns, bandwidth)
         except BaseException:
@@ -121,7 +121,7 @@ def delete(call: Call) -> None:
 
 def _disconnect(name: str) -> None:
     cni_attachment.disconnect(name)
-    PodSources("").release(name)
+    PodSources("", "").release(name)
 
 
 def check(call: Call) -> None:

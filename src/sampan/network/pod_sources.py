@@ -21,45 +21,54 @@ from sampan.network.nft_elements import Element, Elements, Value
 
 logger = logging.getLogger("sampan.network")
 
-TABLE, FAMILY = "sampan-sources", "bridge"
-SETS = {4: ("held-4",), 6: ("held-6", "told-6")}
-ALL = ("guarded", "routers", *SETS[4], *SETS[6])
+TABLE, FAMILY, ROUTED = "sampan-sources", "bridge", "inet"
+SETS = {4: ("sent-4", "held-4"), 6: ("sent-6", "held-6", "told-6")}
+ALL = ("guarded", *SETS[4], *SETS[6])
 LONGEST_INTERFACE = 16
+ETHER_TYPES = {4: "0800", 6: "86dd"}
 BASE = f"""table {FAMILY} {TABLE} {{
   set guarded {{ type ifname; }}
-  set routers {{ type ifname . ether_addr; }}
+  set sent-4 {{ typeof iifname . @ll,0,112 . @nh,96,32; }}
+  set sent-6 {{ typeof iifname . @ll,0,112 . @nh,64,128; }}
   set held-4 {{ type ifname . ether_addr . ipv4_addr; }}
   set held-6 {{ type ifname . ether_addr . ipv6_addr; }}
-  set told-6 {{ typeof iifname . ether saddr . @nh,384,128; }}
+  set told-6 {{ typeof iifname . ether saddr . @th,64,128; }}
+  chain neighbours {{
+    icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @told-6 counter drop
+    icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @held-6 accept
+  }}
   chain prerouting {{
     type filter hook prerouting priority -300; policy accept;
+    iifname . @ll,0,112 . @nh,96,32 @sent-4 accept
     iifname != @guarded accept
+    meta l4proto ipv6-icmp jump neighbours
+    iifname . @ll,0,112 . @nh,64,128 @sent-6 accept
     ether type arp iifname . ether saddr . arp saddr ip @held-4 iifname . arp saddr ether . arp saddr ip @held-4 accept
-    ether type ip6 icmpv6 type nd-neighbor-advert iifname . ether saddr . @nh,384,128 != @told-6 counter drop
-    ether type ip6 icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @held-6 accept
-    iifname . ether daddr != @routers counter drop
-    ether type ip iifname . ether saddr . ip saddr @held-4 accept
-    ether type ip6 iifname . ether saddr . ip6 saddr @held-6 accept
     counter drop
   }}
+}}
+table {ROUTED} {TABLE} {{
+  set bridges {{ type ifname; }}
   chain output {{
     type filter hook output priority 0; policy accept;
-    oifname @guarded icmp type redirect counter drop
-    oifname @guarded icmpv6 type nd-redirect counter drop
+    icmp type redirect oifname @bridges counter drop
+    icmpv6 type nd-redirect oifname @bridges counter drop
   }}
 }}
 """
-"""The router must not tell pods of the shorter way past it (which it does in IPv6, whatever is asked of the kernel).
-``@nh,384,128`` is the address that an advertisement tells of, where no other header stands between."""
+"""What pods send most is told by its first lookup alone: ``@ll,0,112`` is a frame's head (to whom, from whom, what it
+carries), ``@nh,96,32`` and ``@nh,64,128`` the sender in a header of IP; ``@th,64,128`` is the address that an advertisement
+tells of. The router must not tell pods of the shorter way past it (which it does in IPv6, whatever is asked of the kernel);
+that is asked of what the node itself sends, not of what it forwards."""
 
 
 class PodSources:
-    """The senders of this network namespace's pods; ``router``: the bridge's hardware address. Every method blocks, and
-    may be called from any thread."""
+    """The senders of this network namespace's pods; ``bridge`` and ``router``: the bridge's name and hardware address.
+    Every method blocks, and may be called from any thread."""
 
-    def __init__(self, router: str) -> None:
+    def __init__(self, bridge: str, router: str) -> None:
         self._lock = threading.Lock()
-        self._router = router
+        self._bridge, self._router = bridge, router
         self._possible = True
         self._elements: Elements | None = None
 
@@ -76,10 +85,14 @@ class PodSources:
     def hold(self, link: str, mac: str, addresses: Iterable[Address]) -> None:
         """Let what comes in by a link come from these addresses alone, from now on."""
         name = padded(link)
-        wanted: dict[Element, Value] = {(FAMILY, "guarded", name): None}
-        wanted[FAMILY, "routers", name + packed(self._router)] = None
+        wanted: dict[Element, Value] = {
+            (FAMILY, "guarded", name): None,
+            (ROUTED, "bridges", padded(self._bridge)): None,
+        }
         for each in addresses:
-            wanted.update({(FAMILY, set_, name + packed(mac) + each.packed): None for set_ in SETS[each.version]})
+            keys = {set_: name + packed(mac) + each.packed for set_ in SETS[each.version]}
+            keys[f"sent-{each.version}"] = name + self._head(mac, each.version) + each.packed
+            wanted.update({(FAMILY, set_, key): None for set_, key in keys.items()})
         with self._lock:
             self._change([element for element in self._held() if link_of(element) == link], wanted)
 
@@ -87,6 +100,10 @@ class PodSources:
         """Forget a link; one that is not held is no error."""
         with self._lock:
             self._change([element for element in self._held() if link_of(element) == link], {})
+
+    def _head(self, mac: str, version: int) -> bytes:
+        """Return the head of the frames that a pod sends to the router, as it stands in a key of several parts."""
+        return packed(self._router + mac + ETHER_TYPES[version])
 
     def _held(self) -> list[Element]:
         try:
@@ -122,9 +139,9 @@ def padded(link: str) -> bytes:
     return link.encode().ljust(LONGEST_INTERFACE, b"\0")
 
 
-def packed(mac: str) -> bytes:
-    """Return a hardware address as it stands in a key of several parts."""
-    return bytes.fromhex(mac.replace(":", "")) + b"\0\0"
+def packed(text: str) -> bytes:
+    """Return hardware addresses, or what else is written as their digits, as they stand in a key of several parts."""
+    return bytes.fromhex(text.replace(":", "")) + b"\0\0"
 
 
 def link_of(element: Element) -> str:
