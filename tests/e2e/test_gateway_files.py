@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import re
 import shutil
 import signal
 import subprocess
@@ -41,8 +42,9 @@ class Files:
 
     def __init__(self, directory: Path, backend: int) -> None:
         self.directory, self.port = directory, free_port()
+        ours = {"8080": self.port, "9000": backend}  # at once: one may have the digits of another
         for file in EXAMPLES.iterdir():
-            text = file.read_text().replace("8080", str(self.port)).replace("9000", str(backend))
+            text = re.sub("|".join(ours), lambda found: str(ours[found[0]]), file.read_text())
             text = text.replace("{addresses: [192.0.2.10]}, {addresses: [192.0.2.11]}", "{addresses: [127.0.0.1]}")
             (directory / file.name).write_text(text)
         self.log = directory.parent / "log"

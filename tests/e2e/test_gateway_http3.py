@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.server
+import re
 import ssl
 from collections.abc import Iterator
 from functools import partial
@@ -106,7 +107,8 @@ def alternative(port: int) -> str | None:
 def test_the_example_of_an_edge(tmp_path: Path) -> None:
     server, port = serve(Mirror, "127.0.0.1"), free_port()
     with Alone(tmp_path) as alone:
-        text = EXAMPLE.read_text().replace("8443", str(port)).replace("9000", str(server.server_address[1]))
+        ours = {"8443": port, "9000": server.server_address[1]}  # at once: one may have the digits of another
+        text = re.sub("|".join(ours), lambda found: str(ours[found[0]]), EXAMPLE.read_text())
         (alone.directory / "gateway.yaml").write_text(text)
         alone.write(secret("default", "edge", *certificate()), file="secret")
         made = Front(alone, port, 0)
