@@ -2,6 +2,7 @@
 
 The API, the gateway's agent and a client are in this process, Envoy beside it; each route has a host name of its own and
 redirects, so nothing but the gateway is measured. Asked is with a connection kept open, until the answer has the new mark.
+The CPU of a change is what tells on a machine that has other work.
 Published figures of other gateways at 3,000 routes (16 cores, howardjohn/gateway-api-bench): 30 to 600 ms.
 """
 
@@ -29,7 +30,7 @@ from sampan.gateway.kinds.resources import CLASS, GATEWAYS, HTTP_ROUTES, OWN_GRO
 Object = dict[str, Any]
 SIZES = ((1000, False), (10_000, False), (10_000, True))
 """How many hosts, and whether ``manyHosts`` is set."""
-CHANGES = 30
+CHANGES = 100
 NAMESPACE = "scale"
 
 
@@ -37,11 +38,12 @@ def rows() -> Iterator[Row]:
     for count, many in SIZES:
         with tempfile.TemporaryDirectory() as directory:
             found = asyncio.run(measured(Path(directory), count, many))
-        name = f"{count} hosts" + (", a table each" if many else "")
+        name = f"{count} hosts" + (", in parts" if many else "")
         yield Row(f"{name}: change until live, median", found["median"] * 1000, "ms", aim="<= 10 ms")
-        yield Row(f"{name}: change until live, longest", found["longest"] * 1000, "ms", aim="<= 50 ms")
+        yield Row(f"{name}: change until live, p99", found["p99"] * 1000, "ms", aim="<= 50 ms")
         yield Row(f"{name}: answers that were neither old nor new", found["wrong"], "", aim="0")
         yield Row(f"{name}: Envoy's CPU for a change", found["envoy"] * 1000, "ms")
+        yield Row(f"{name}: API's, gateway's and client's CPU for a change", found["python"] * 1000, "ms")
         yield Row(f"{name}: from nothing until all is live", found["start"], "s")
         yield Row(f"{name}: memory of Envoy", found["memory"], "MB")
 
@@ -51,9 +53,8 @@ async def measured(directory: Path, count: int, many: bool) -> dict[str, float]:
 
     api = await open_api(ApiConfig(pki_dir=Authority(directory / "pki").directory))
     client = LocalClient(api, User("admin", ("system:masters", "system:authenticated")))
-    config = GatewayConfig(directory / "none", "127.0.0.1", directory / "run", directory / "state", directory / "log")
-    for folder in (config.run_dir, config.state_dir / "plugins", config.log_dir):
-        folder.mkdir(parents=True)
+    config = GatewayConfig("127.0.0.1", directory / "run", directory / "state", directory / "log")
+    config.make_folders()
     # an address of loopback serves here, and no EndpointSlice may name one: the Gateway's Service is not what is measured
     logging.getLogger("sampan.gateway").setLevel(logging.ERROR)
     result: dict[str, float] = {}
@@ -102,7 +103,7 @@ async def changes(agent: Agent, client: LocalClient, count: int, begun: float) -
     start = time.perf_counter() - begun
     await agent.telling.told.wait()  # the statuses of all routes are written in this process too
     pid = int((agent.config.run_dir / "envoy.pid").read_text())
-    cpu, times, wrong = cpu_seconds(pid), [], 0
+    cpu, python, times, wrong = cpu_seconds(pid), time.process_time(), [], 0
     for turn in range(CHANGES):
         number, mark = turn * 7919 % count, f"mark-{turn}"
         wanted = route(number, mark)
@@ -118,9 +119,10 @@ async def changes(agent: Agent, client: LocalClient, count: int, begun: float) -
     writer.close()
     return {
         "median": statistics.median(times),
-        "longest": max(times),
+        "p99": sorted(times)[len(times) * 99 // 100 - 1],
         "wrong": float(wrong),
         "envoy": (cpu_seconds(pid) - cpu) / CHANGES,
+        "python": (time.process_time() - python) / CHANGES,
         "start": start,
         "memory": memory_mb(pid),
     }

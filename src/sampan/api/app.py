@@ -107,6 +107,8 @@ class Api:
         self.metrics = Requests()
         self.measured = Measured()
         self.features = FeatureGates(types.version)
+        self.tracks_fields = True
+        """Whether who sets which field is written down (managedFields): an API that nobody applies to does without."""
         self.without_cbor = False
         """Whether CBOR is not spoken."""
         self.metric_sources: list[Callable[[], Iterable[Family | HistogramFamily]]] = []
@@ -184,6 +186,10 @@ class Api:
         if known is None or known[0] < record.revision:
             self._parsed.put(record.key, (record.revision, obj), len(record.value))
         return obj
+
+    def remember(self, most_bytes: int) -> None:
+        """Keep parsed objects of so many bytes."""
+        self._parsed = Remembered(most_bytes)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the requests, for as long as the store is open: ``close`` ends it."""

@@ -163,6 +163,7 @@ class Registry:
         if given.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         base = given.get("generateName") if not given.get("name") else None
+        track = track and self.api.tracks_fields
         if len(request.body) > LARGE_BODY_BYTES:
             await beside(pipeline.begin, request, served, namespace, obj, track)
         else:
@@ -289,7 +290,7 @@ class Registry:
         undo: zeros.Undo = []
         if served.type is not None:
             zeros.level(served.type, new, old, undo)
-        versions = self.versions(served) if track else None
+        versions = self.versions(served) if track and self.api.tracks_fields else None
         if len(request.body) > LARGE_BODY_BYTES:
             new = await beside(pipeline.renew, request, served, new, old, subresource, versions)
         else:

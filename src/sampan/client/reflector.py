@@ -75,7 +75,7 @@ class Reflector:
         raise NotImplementedError
 
     def reduced(self, obj: Object) -> Object:
-        """Return what of an object ``replace`` needs: what is kept of each while the first list is on its way."""
+        """Return what of an object is kept: ``replace`` and ``take`` are given this, of each object once."""
         return obj
 
     # whether it is whole
@@ -132,7 +132,7 @@ class Reflector:
             field_selector=self.field_selector,
             partial=self.partial,
         )
-        self._replace(found.items, found.resource_version)
+        self._replace([self.reduced(obj) for obj in found.items], found.resource_version)
 
     def _replace(self, objects: Iterable[Object], revision: str) -> None:
         self._revision = revision
@@ -182,5 +182,5 @@ class Reflector:
             if event.type == "DELETED":
                 self.forget(event.object)
             elif event.type != "BOOKMARK":
-                self.take(event.object)
+                self.take(self.reduced(event.object))
             self._revision = event.object["metadata"]["resourceVersion"]

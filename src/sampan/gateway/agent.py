@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.client.http import HttpClient
-from sampan.client.informer import Handler, Informer, key_of
+from sampan.client.informer import Handler, key_of
 from sampan.client.kubeconfig import load
 from sampan.client.protocol import Client
 from sampan.client.resources import (
@@ -26,6 +26,7 @@ from sampan.client.resources import (
     SECRETS,
 )
 from sampan.gateway.configuration import GatewayConfig
+from sampan.gateway.copies import LeanInformer
 from sampan.gateway.databases import Databases
 from sampan.gateway.envoy import EnvoyConfig, libpython, run_envoy
 from sampan.gateway.failures import expected
@@ -103,7 +104,7 @@ class Agent:
         self.pipeline = Pipeline(surroundings, self.ads)
         self.peers = Peers(self.limits, config.replica, config.node_ip, client) if config.replica is not None else None
         self.dirty = asyncio.Event()
-        self.informers = {resource: Informer(client, resource) for resource in WATCHED}
+        self.informers = {resource: LeanInformer(client, resource) for resource in WATCHED}
         log = config.log_dir / "plugins.log"
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group, config.run_dir, log)
         self.plugins.secrets = lambda key: self.informers[SECRETS].get(key)
@@ -253,7 +254,7 @@ class Agent:
 
     async def _follow_pods(self) -> None:
         """Watch all pods' addresses: begun with the first route for the clients of a namespace."""
-        informer = Informer(self.client, PODS)
+        informer = LeanInformer(self.client, PODS)
 
         def changed(change: str, old: Object | None, new: Object) -> None:
             self.pipeline.put_pod(key_of(new), None if change == "DELETED" else new)

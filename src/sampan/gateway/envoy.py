@@ -91,6 +91,10 @@ def bootstrap(config: EnvoyConfig) -> dict[str, Any]:
             "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 2000}}],
         },
         "stats_config": stats_config(),
+        # what a worker has of a Service, and what counts its requests, is made with the first of them: 5,000 Services that
+        # nobody asks take 26 MB less
+        "deferred_stat_options": {"enable_deferred_creation_stats": True},
+        "cluster_manager": {"enable_deferred_cluster_creation": True},
         "overload_manager": {"resource_monitors": [{"name": CONNECTIONS, "typed_config": connection_limit()}]},
     }
 

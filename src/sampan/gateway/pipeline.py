@@ -92,7 +92,7 @@ class Pipeline:
         self.databases: dict[tuple[str, str], set[str]] = {}
         """Middleware → the paths of the databases that it names."""
         self._parted: set[str] = set()
-        """Tables that are, or were, asked to have one for each host."""
+        """Tables that are, or were, asked to be in parts."""
         self._defaults: dict[Place, tuple[Ranked, ...]] = {}
         self.ingresses = Ingresses(self.world, self.put)
         for type_url, name, message in metrics.resources(self.world):
@@ -239,8 +239,7 @@ class Pipeline:
                 self.tables.drop(name)
         many = bool(new and new.parameters.get("manyHosts"))
         for name, (all_hosts, own) in wanted.items():
-            port = int(name.removeprefix(f"{key}/").partition("/")[0])
-            self.tables.set_listeners(name, all_hosts, own, port if many else 0)
+            self.tables.set_listeners(name, all_hosts, own, many=many)
             if many:
                 self._parted.add(name)
 
@@ -265,7 +264,7 @@ class Pipeline:
             self._consumers.add(identity)
         else:
             self._consumers.discard(identity)
-        self._clusters.set(("route", *identity), new.clusters if new is not None else frozenset())
+        self._clusters.set(("route", *identity), new.clusters if new is not None else ())
         self._secrets.set(("route", *identity), new.secrets if new is not None else frozenset())
 
     def _set_streams(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:

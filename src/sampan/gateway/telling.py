@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from sampan.client.errors import ApiError
 from sampan.client.events import EventRecorder, timestamp
@@ -75,7 +75,6 @@ class Telling:
 
     async def run(self) -> None:
         """Write the statuses that are due and answered for; those that Envoy does not answer for say so after a time."""
-        writers = asyncio.Semaphore(STATUS_WRITERS)
         while True:
             self.news.clear()
             ripe, live = self._ripe()
@@ -87,9 +86,10 @@ class Telling:
             for entry in ripe:
                 self.due.pop(entry, None)
             moment = Moment(timestamp(), live)
+            queue = iter(ripe)
             async with asyncio.TaskGroup() as group:
-                for kind, key in ripe:
-                    group.create_task(self._write(kind, key, moment, writers), name=f"status-{kind}-{key}")
+                for number in range(min(STATUS_WRITERS, len(ripe))):
+                    group.create_task(self._write_all(queue, moment), name=f"statuses-{number}")
             if not live:
                 number = self.ads.sequence
                 now = asyncio.get_running_loop().time()
@@ -132,7 +132,15 @@ class Telling:
         if self.pipeline.world.dirty or self.pipeline.tables.changed:
             self._again()  # what Envoy refused is part of the world
 
-    async def _write(self, kind: str, key: str, moment: Moment, writers: asyncio.Semaphore) -> None:
+    async def _write_all(self, entries: Iterator[tuple[str, str]], moment: Moment) -> None:
+        """Write statuses one after the other, beside others that take from the same. What has become due again meanwhile is
+        left to its time: Envoy has not answered for what it is now."""
+        for kind, key in entries:
+            if (kind, key) not in self.due:
+                await self._write(kind, key, moment)
+            await asyncio.sleep(0)  # thousands at once would hold up whoever changes a route
+
+    async def _write(self, kind: str, key: str, moment: Moment) -> None:
         """Write a status unless it is there already."""
         resource = RESOURCES[kind]
         if not self.leads():
@@ -145,25 +153,24 @@ class Telling:
             return
         metadata = obj["metadata"]
         patch = {**dict.fromkeys(obj.get("status") or {}), **new}  # what is not said any more is taken away
-        async with writers:
-            try:
-                await self.client.patch(
-                    resource,
-                    metadata["name"],
-                    {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch},
-                    metadata.get("namespace"),
-                    type="merge",
-                    subresource="status",
-                )
-            except Exception as error:
-                if not expected(error):
-                    raise
-                gone = isinstance(error, ApiError) and (error.is_not_found or error.is_conflict)
-                if not gone:  # else its event brings us back
-                    logger.warning("status of %s %s: %s", kind, key, error)
-                    self._later(resource, kind, key)
-                elif isinstance(error, ApiError) and error.is_conflict:
-                    self._later(resource, kind, key)
+        try:
+            await self.client.patch(
+                resource,
+                metadata["name"],
+                {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch},
+                metadata.get("namespace"),
+                type="merge",
+                subresource="status",
+            )
+        except Exception as error:
+            if not expected(error):
+                raise
+            gone = isinstance(error, ApiError) and (error.is_not_found or error.is_conflict)
+            if not gone:  # else its event brings us back
+                logger.warning("status of %s %s: %s", kind, key, error)
+                self._later(resource, kind, key)
+            elif isinstance(error, ApiError) and error.is_conflict:
+                self._later(resource, kind, key)
 
     def _tell_problems(self, kind: str, key: str, obj: Object | None) -> None:
         """Say by Events what of an Ingress is not served, each once for as long as it is so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.gateway.xds.ads import Ads, Connection
+from sampan.gateway.xds.ads import AT_ONCE, Ads, Connection
 from sampan.gateway.xds.encode import decode
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
@@ -165,3 +165,34 @@ def test_an_envoy_that_comes_back_gets_what_differs_and_hears_what_is_gone() -> 
         server.on_request(envoy.connection, request)
     assert envoy.answer() == [(CLUSTER, ["other"], ["gone"])]
     assert server.acknowledged == server.sequence
+
+
+def test_many_of_a_type_go_in_several_answers_and_later_types_after_the_last() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin("table")
+    envoy.answer()
+    names = [f"c{number}" for number in range(2 * AT_ONCE + 1)]
+    for name in names:
+        server.change(CLUSTER, name, b"1")
+    server.change(ROUTES, "table", b"1")
+    number = server.push()
+    seen = envoy.answer()
+    assert [type_url for type_url, _, _ in seen] == [CLUSTER, CLUSTER, CLUSTER, ROUTES]
+    assert [len(found) for _, found, _ in seen] == [AT_ONCE, AT_ONCE, 1, 1]
+    assert sorted(name for type_url, found, _ in seen if type_url == CLUSTER for name in found) == sorted(names)
+    assert server.acknowledged == number
+
+
+def test_what_is_gone_goes_with_the_last_of_many() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin()
+    server.change(CLUSTER, "old", b"1")
+    server.push()
+    envoy.answer()
+    server.change(CLUSTER, "old", None)
+    for number in range(AT_ONCE + 1):
+        server.change(CLUSTER, f"c{number}", b"1")
+    server.push()
+    assert [removed for _, _, removed in envoy.answer()] == [[], ["old"]]

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from sys import intern
 from typing import NamedTuple
+
+import orjson
 
 from sampan.schema.objects import Object
 from sampan.schema.yaml import YAMLError, load
@@ -42,7 +45,8 @@ class Named(NamedTuple):
 class Found:
     """What a directory holds."""
 
-    objects: dict[Named, Object] = field(default_factory=dict)
+    objects: dict[Named, bytes] = field(default_factory=dict)
+    """As JSON, which is compared and seldom read: dicts would take ten times the memory for as long as we run."""
     files: dict[Named, str] = field(default_factory=dict)
     """Object → its file, from the directory on."""
     problems: list[Problem] = field(default_factory=list)
@@ -55,7 +59,7 @@ class Reader:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._known: dict[Path, tuple[bytes, list[Object]]] = {}
+        self._known: dict[Path, tuple[bytes, list[tuple[Named, bytes]]]] = {}
         """Files that could be read whole → digest of the text, objects."""
 
     def read(self) -> Found:
@@ -70,10 +74,10 @@ class Reader:
                 text = path.read_text()
                 digest = sha256(text.encode()).digest()
                 before, objects = known.get(path, (b"", []))
-                taken: list[Object] = []
-                for obj in objects if before == digest else documents(text):
-                    taken.append(obj)
-                    take(found, name, path, obj)
+                taken: list[tuple[Named, bytes]] = []
+                for entry in objects if before == digest else (entry_of(path, obj) for obj in documents(text)):
+                    taken.append(entry)
+                    take(found, name, *entry)
                 self._known[path] = digest, taken
             except (YAMLError, ValueError, OSError) as error:
                 why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -113,15 +117,24 @@ def documents(text: str) -> Iterator[Object]:
             yield obj
 
 
-def take(found: Found, file: str, path: Path, obj: Object) -> None:
+def entry_of(path: Path, obj: Object) -> tuple[Named, bytes]:
+    """Return an object's name, and itself with the path of a Plugin seen from its file."""
     metadata = obj["metadata"]
-    name = Named(
-        str(obj["apiVersion"]), obj["kind"], str(metadata.get("namespace") or NAMESPACE), str(metadata["name"])
-    )
-    if name in found.objects:
-        found.problems.append(Problem(file, f"{name} is in {found.files[name]} already: this one is not read"))
-        return
+    version, namespace = str(obj["apiVersion"]), str(metadata.get("namespace") or NAMESPACE)
+    name = Named(intern(version), intern(obj["kind"]), intern(namespace), str(metadata["name"]))
     spec = obj.get("spec")
     if obj["kind"] == "Plugin" and isinstance(spec, dict) and isinstance(spec.get("path"), str):
         obj = {**obj, "spec": {**spec, "path": str((path.parent / spec["path"]).resolve())}}
+    try:
+        return name, bytes(
+            memoryview(orjson.dumps(obj))
+        )  # a copy: what orjson returns holds kilobytes more than it says
+    except orjson.JSONEncodeError as error:  # half of a pair of surrogates, which no other program could read
+        raise ValueError(f"{name}: {error}") from None
+
+
+def take(found: Found, file: str, name: Named, obj: bytes) -> None:
+    if name in found.objects:
+        found.problems.append(Problem(file, f"{name} is in {found.files[name]} already: this one is not read"))
+        return
     found.objects[name], found.files[name] = obj, file

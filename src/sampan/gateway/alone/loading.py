@@ -40,7 +40,7 @@ class Loader:
         self._client = client
         every = [one for resource in resources for one in (resource, *earlier_versions(resource))]
         self._resources = {(resource.api_version, resource.kind): resource for resource in every}
-        self._there: dict[Named, Object] = {}
+        self._there: dict[Named, bytes] = {}
         """What was taken, as the file had it."""
         self._files: dict[Named, str] = {}
         self._namespaces = {"default", "kube-system"}
@@ -70,7 +70,7 @@ class Loader:
                 problems.append(Problem(where, f"objects of kind {name.kind} in {name.api_version} are not read here"))
                 continue
             try:
-                await self._write(resource, name, obj)
+                await self._write(resource, name, orjson.loads(obj))
             except ApiError as error:
                 problems += [Problem(where, text) for text in texts_of(error)]
             else:

@@ -10,15 +10,23 @@ from sampan.api.server import ApiConfig, open_api
 from sampan.client.resources import ENDPOINT_SLICES
 from sampan.schema.causes import Cause
 from sampan.schema.objects import Object
+from sampan.store.retention import Limits
 from sampan.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from sampan.api.app import Api
 
+LITTLE_HISTORY = Limits(keep_seconds=1, keep_at_least=1_000, keep_at_most=2_000, keep_at_most_bytes=2 << 20)
+"""Who watches is in this process and never far behind; what the files said before nobody asks."""
+REMEMBERED_BYTES = 64 << 10
+"""What is read of the API is kept by who reads it."""
+
 
 async def api_in_memory(folder: Path) -> Api:
     """Return an API with the built-in resources; ``folder`` is where keys would be."""
-    api = await open_api(ApiConfig(folder), SqliteStore(None))
+    api = await open_api(ApiConfig(folder), SqliteStore(None, limits=LITTLE_HISTORY))
+    api.tracks_fields = False
+    api.remember(REMEMBERED_BYTES)
     allow_loopback(api)
     return api
 

@@ -145,7 +145,7 @@ PARAMETERS_SPEC = s.struct(
     ),
     manyHosts={
         **s.BOOLEAN,
-        "description": "A table of routes for each host name: for thousands of hosts on one port that change often. "
+        "description": "The table of routes in parts: for thousands of hosts on one port that change often. "
         "Host names of requests are then compared as they are written, in lower case.",
     },
 )

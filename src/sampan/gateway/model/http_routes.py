@@ -9,6 +9,7 @@ dropped; one whose references lead nowhere answers 500. Source: Gateway API v1 H
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, NamedTuple
 
 from sampan.gateway.filters import ALWAYS, Draft, HttpFilter, Site, apply_filter, attached, safe_retry, session
@@ -38,6 +39,9 @@ SAFE_RETRY: dict[str, Any] = {
 ``filters/safe_retry.py``.)"""
 GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}, awake=True)
 """Browsers speak gRPC-Web; what is none passes as it is."""
+NO_FILTERS: frozenset[HttpFilter] = frozenset()
+KEPT: dict[frozenset[Any], frozenset[Any]] = {}
+MOST_KEPT = 1000
 NOTHING = ("", "")
 """No Middlewares of a Gateway."""
 EVERYTHING = {"http": {"path": {"type": "PathPrefix", "value": "/"}}, "grpc": {}}
@@ -98,9 +102,9 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
             if context not in compiled:
                 compiled[context] = compile_rules(world, route, context)
             table = attachment.listener.table(parent.gateway)
-            filters[table] = filters.get(table, frozenset()) | frozenset(compiled[context].http_filters)
+            filters[table] = filters.get(table, NO_FILTERS) | compiled[context].http_filters
             for hostname in attachment.hostnames:
-                place = Place(table, attachment.listener.hostname, hostname)
+                place = Place(intern(table), attachment.listener.hostname, hostname)
                 places[place] = tuple(compiled[context].ranked)
     if not compiled:  # not attached: what is wrong with its references is told all the same
         nowhere = compiled[Context(80)] = compile_rules(world, route, Context(80))
@@ -112,14 +116,21 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         tuple(parents),
         places,
         {},
-        frozenset().union(*(entry.clusters for entry in compiled.values())),
-        frozenset().union(*(entry.backends for entry in compiled.values())),
-        filters,
+        tuple(sorted({ref for entry in compiled.values() for ref in entry.clusters})),
+        tuple(sorted({ref for entry in compiled.values() for ref in entry.backends})),
+        {intern(table): kept_once(found) for table, found in filters.items()},
         tuple(dict.fromkeys(first.problems)),
         tuple(first.dropped),
         len(route["spec"].get("rules") or ()),
-        frozenset().union(*(entry.secrets for entry in compiled.values())),
+        kept_once(frozenset().union(*(entry.secrets for entry in compiled.values()))),
     )
+
+
+def kept_once(found: frozenset[Any]) -> frozenset[Any]:
+    """Return an equal set, the same for all routes that come to it: thousands need the same few filters, or none."""
+    if len(KEPT) > MOST_KEPT:
+        KEPT.clear()
+    return KEPT.setdefault(found, found)
 
 
 def compile_rules(world: World, route: Object, context: Context) -> Compiled:

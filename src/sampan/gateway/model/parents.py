@@ -17,7 +17,7 @@ from sampan.schema.objects import Object
 ACCEPTED = Verdict("Accepted", "the route is attached")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """A route on a listener, for these host names."""
 
@@ -26,7 +26,7 @@ class Attachment:
     hostnames: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParentVerdict:
     """What became of one parentRef."""
 

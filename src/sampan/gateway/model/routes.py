@@ -46,14 +46,15 @@ class Stream(NamedTuple):
     """Whether the end of a connection has to be told to our service of limits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RouteModel:
     id: RouteId
     parents: tuple[ParentVerdict, ...]
     places: dict[Place, tuple[Ranked, ...]]
     streams: dict[ListenerId, Stream]
-    clusters: frozenset[ClusterRef]
-    backends: frozenset[ClusterRef]
+    clusters: tuple[ClusterRef, ...]
+    """Sorted, and so the next: sets would be the larger part of a route."""
+    backends: tuple[ClusterRef, ...]
     """The clusters, and those that a policy closes."""
     http_filters: dict[str, frozenset[HttpFilter]]
     """By table."""

@@ -20,6 +20,7 @@ from sampan.schema.objects import Object
 Computation = tuple[Hashable, ...]
 Token = tuple[str, Hashable]
 IndexFunction = Callable[[Object], Iterable[str]]
+NOBODY: dict[Hashable, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,10 @@ class World:
         self._values: dict[str, dict[Hashable, Any]] = {}
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
         self._indexes: dict[str, dict[str, dict[Hashable, Any]]] = {}
-        self._readers: dict[Token, set[Computation]] = {}
-        self._reads: dict[Computation, set[Token]] = {}
+        self._readers: dict[str, dict[Hashable, Computation | set[Computation]]] = {}
+        """Kind → key → who reads it. Most of what is read is read by one: that one itself."""
+        self._reads: dict[Computation, tuple[Hashable, ...]] = {}
+        """Kind, key, kind, key …: a set of pairs would be some kilobytes a route."""
         self._current: set[Token] | None = None
         self._moments: set[float] = set()
         self.clock: Callable[[], float] = time.time
@@ -139,13 +142,17 @@ class World:
         self._changed((kind, key))
 
     def _changed(self, token: Token) -> None:
-        readers = self._readers.get(token)
-        if readers:
+        readers = self._readers.get(token[0], NOBODY).get(token[1])
+        if readers is None:
+            return
+        if isinstance(readers, set):
             self.dirty |= readers
+        else:
+            self.dirty.add(readers)
 
     def time_passes(self) -> float | None:
         """Mark what asked for a time that is over now. Return the next one that is asked for."""
-        self._moments = {moment for moment in self._moments if ("Passed", moment) in self._readers}
+        self._moments = {moment for moment in self._moments if moment in self._readers.get("Passed", NOBODY)}
         now = self.clock()
         for moment in [moment for moment in self._moments if moment <= now]:
             self._moments.discard(moment)
@@ -163,24 +170,50 @@ class World:
             yield
         finally:
             self._current = before
-            old = self._reads.get(computation, set())
+            old = set(pairs(self._reads.get(computation, ())))
             for token in old - reads:
                 self._forget_reader(token, computation)
             for token in reads - old:
-                self._readers.setdefault(token, set()).add(computation)
-            self._reads[computation] = reads
+                self._add_reader(token, computation)
+            if reads != old or computation not in self._reads:
+                self._reads[computation] = tuple(part for token in reads for part in token)
 
     def drop(self, computation: Computation) -> None:
         """Forget a computation that is not needed any more."""
-        for token in self._reads.pop(computation, ()):
+        for token in pairs(self._reads.pop(computation, ())):
             self._forget_reader(token, computation)
         self.dirty.discard(computation)
 
+    def _add_reader(self, token: Token, computation: Computation) -> None:
+        kind, key = token
+        of_kind = self._readers.setdefault(kind, {})
+        readers = of_kind.get(key)
+        if readers is None:
+            of_kind[key] = computation
+        elif isinstance(readers, set):
+            readers.add(computation)
+        elif readers != computation:
+            of_kind[key] = {readers, computation}
+
     def _forget_reader(self, token: Token, computation: Computation) -> None:
-        readers = self._readers[token]
-        readers.discard(computation)
-        if not readers:
-            del self._readers[token]
+        kind, key = token
+        of_kind = self._readers[kind]
+        readers = of_kind[key]
+        if isinstance(readers, set):
+            readers.discard(computation)
+            if len(readers) == 1:
+                of_kind[key] = readers.pop()
+        else:
+            del of_kind[key]
+            if not of_kind:
+                del self._readers[kind]
+
+
+def pairs(reads: tuple[Hashable, ...]) -> Iterator[Token]:
+    """Yield the tokens of what a computation reads."""
+    parts = iter(reads)
+    for kind in parts:
+        yield str(kind), next(parts)
 
 
 def age_key(obj: Object) -> tuple[str, str, str]:

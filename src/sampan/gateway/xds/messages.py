@@ -259,7 +259,8 @@ hcm.ScopedRoutes: name=1:string scope_key_builder=2:hcm.ScopedRoutes.ScopeKeyBui
 hcm.ScopedRoutes.ScopeKeyBuilder: fragments=1:*hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder
 hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder:
     header_value_extractor=1:hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor
-hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor: name=1:string index=3:uint32
+hcm.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor: name=1:string
+    element_separator=2:string index=3:uint32
     element_separator=2:string
 http.adaptive_concurrency.v3.AdaptiveConcurrency:
     gradient_controller_config=1:http.adaptive_concurrency.v3.GradientControllerConfig

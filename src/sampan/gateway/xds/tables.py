@@ -41,10 +41,10 @@ class Table:
     hosts: dict[str, bytes] = field(default_factory=dict)
     """Domain → its virtual host, as a field of the configuration."""
     dirty: set[str] = field(default_factory=set)
-    scope_port: int = 0
-    """The listener's port, where each host name is to have a table of its own; 0 where not."""
-    scopes: dict[str, int] = field(default_factory=dict)
-    """Host names that have one now, with the port it was made for."""
+    many: bool = False
+    """Whether it is to be in parts."""
+    parts: dict[str, set[str]] = field(default_factory=dict)
+    """Part → its host names, as Envoy has them."""
     scopes_wanted: bool = False
     trials: Trials = field(default_factory=Trials)
 
@@ -54,8 +54,8 @@ class Table:
 
     @property
     def scoped(self) -> bool:
-        """Whether each host name has a table of its own: asked for, and every host name with routes is an exact one."""
-        if not self.scope_port or not self.listeners:
+        """Whether it is in parts: asked for, and every host name with routes is an exact one."""
+        if not self.many or not self.listeners:
             return False
         return not any(self.wide.values()) and not any(name.startswith("*") for name in self.listeners - self.own)
 
@@ -100,8 +100,7 @@ class Table:
                     ranked = [entry for entries in bucket.values() for entry in entries]
                     ranked.sort(key=lambda entry: entry.rank)
                     routes += [entry.route for entry in ranked]
-        domains = ["*"] if self.scopes_wanted else [domain]
-        return delimited(2, encode(VIRTUAL_HOST, {"name": domain, "domains": domains, "routes": routes}))
+        return delimited(2, encode(VIRTUAL_HOST, {"name": domain, "domains": [domain], "routes": routes}))
 
 
 class Tables:
@@ -111,7 +110,7 @@ class Tables:
         self.tables: dict[str, Table] = {}
         self.changed: set[str] = set()
 
-    def set_listeners(self, name: str, listeners: Iterable[str], own: Iterable[str], scope_port: int = 0) -> None:
+    def set_listeners(self, name: str, listeners: Iterable[str], own: Iterable[str], *, many: bool = False) -> None:
         """Say which listeners a table is for; all its virtual hosts are made anew when that changed."""
         table = self.tables.setdefault(name, Table())
         wanted = frozenset(listeners), frozenset(own)
@@ -119,7 +118,7 @@ class Tables:
             before = table.domains() | set(table.hosts)
             table.listeners, table.own = wanted
             table.dirty |= before | table.domains()
-        table.scope_port = scope_port
+        table.many = many
         self.changed.add(name)
 
     def drop(self, name: str) -> None:
@@ -146,7 +145,7 @@ class Tables:
         """Take Envoy's answer to a table (its words; empty: taken). Return the routes whose fault a refusal is found to be.
 
         What was taken is the new ground; what was refused is taken back, and put there again route by route."""
-        name, _, host = name.partition("|")
+        name, _, part = name.partition("|")
         table = self.tables.get(name)
         if table is None:
             return {}
@@ -163,7 +162,7 @@ class Tables:
             if not blamed and refused:
                 trials.halve(refused)
             return blamed
-        trials.taken(number, host)
+        trials.taken(number, part)
         if not trials.open:
             for route, wanted in trials.following().items():
                 self.changed.add(name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.routes import RouteId
+from sampan.gateway.xds.scopes import part_of
 
 Wanted = dict[tuple[str, str], tuple[Ranked, ...]]
 
@@ -22,7 +23,7 @@ class Trials:
     _before: dict[RouteId, Wanted] = field(default_factory=dict)
     """What stood there when Envoy last took the table, for each route that has changed since."""
     _pushes: dict[RouteId, int] = field(default_factory=dict)
-    _of_host: dict[str, set[RouteId]] = field(default_factory=dict)
+    _of_part: dict[str, set[RouteId]] = field(default_factory=dict)
     _line: list[dict[RouteId, Wanted]] = field(default_factory=list)
 
     @property
@@ -37,7 +38,7 @@ class Trials:
     def note(self, route: RouteId, hosts: tuple[str, str], before: tuple[Ranked, ...]) -> None:
         """Remember what stood there before a change."""
         self._before.setdefault(route, {}).setdefault(hosts, before)
-        self._of_host.setdefault(hosts[1], set()).add(route)
+        self._of_part.setdefault(part_of(hosts[1]), set()).add(route)
         self._pushes.pop(route, None)
 
     def sent(self, number: int) -> None:
@@ -45,23 +46,27 @@ class Trials:
         for route in self._before.keys() - self._pushes.keys():
             self._pushes[route] = number
 
-    def taken(self, number: int, host: str = "") -> None:
-        """Forget what was before the changes up to a push (for a host, where each has a table): Envoy has taken them."""
-        routes = self._of_host.get(host, set()) if host else self._before.keys()
+    def taken(self, number: int, part: str = "") -> None:
+        """Forget what was before the changes up to a push (of a part, where the table has such): Envoy has taken them."""
+        routes = self._of_part.get(part, set()) if part else self._before.keys()
         for route in [route for route in routes if self._pushes.get(route, number + 1) <= number]:
             before = self._before[route]
-            for hosts in [hosts for hosts in before if host in ("", hosts[1])]:
+            for hosts in [hosts for hosts in before if part in ("", part_of(hosts[1]))]:
                 self._forget(route, hosts)
             if not before:
                 self._pushes.pop(route, None)
                 del self._before[route]
 
     def _forget(self, route: RouteId, hosts: tuple[str, str]) -> tuple[Ranked, ...]:
-        of_host = self._of_host[hosts[1]]
-        of_host.discard(route)
-        if not of_host:
-            del self._of_host[hosts[1]]
-        return self._before[route].pop(hosts)
+        before = self._before[route]
+        found = before.pop(hosts)
+        part = part_of(hosts[1])
+        if all(part_of(other) != part for _, other in before):
+            of_part = self._of_part[part]
+            of_part.discard(route)
+            if not of_part:
+                del self._of_part[part]
+        return found
 
     def suspects(self) -> list[RouteId]:
         return list(self._before)
