@@ -20,14 +20,15 @@ from typing import Any
 
 from sampan.logs.account import Account, bytes_of
 from sampan.logs.faults import place_of
-from sampan.logs.gathered import Gathered
+from sampan.logs.gathered import Gathered, Taken
 from sampan.logs.joining import Record, Run
 from sampan.logs.log_record import Delivery, Labels, nothing_wished
 from sampan.logs.outputs.aside import Aside
 from sampan.logs.outputs.delivering import Counts, deliver
-from sampan.logs.outputs.output import Output
+from sampan.logs.outputs.output import Lines, Output
 from sampan.logs.outputs.spool import Spooled
 from sampan.logs.pod_paths import of_path
+from sampan.logs.processing.draft import Many
 from sampan.logs.processing.pipeline import NOTHING, Pipeline, routed
 from sampan.logs.reading.file import LogFile
 from sampan.logs.reading.following import Following, Left, Read
@@ -85,6 +86,7 @@ class Agent:
         self._swept_at = 0.0
         self._delivering = self._stopping = False
         self._work: asyncio.Task[None] | None = None
+        self._as_json = all(isinstance(output, Lines) and output.as_json for output in outputs)
         self._spools = [output for output in outputs if isinstance(output, Spooled)]
         self._given = {output.name: Counts() for output in outputs}
         self._aside = {output.name: aside_of(output.name) for output in outputs}
@@ -214,8 +216,28 @@ class Agent:
                 if self.pipeline.passes(labels, item.raw):
                     self._batch.add(labels, (item,), observed, account)
                     continue
+                if self._as_json and (found := self.pipeline.together(labels, item)) is not None:
+                    for part in found:
+                        if isinstance(part, Many):
+                            process()
+                            self._take_many(labels, part, observed, account)
+                        else:
+                            waiting.append(part)
+                    continue
             waiting.append(item)
         process()
+
+    def _take_many(self, labels: Labels, many: Many, observed: int, account: Account) -> None:
+        run = many.run
+        account.records += run.lines
+        account.given += run.lines
+        account.given_bytes += many.text_bytes
+        account.overhead_bytes += len(run.raw) - many.text_bytes
+
+        def deliveries() -> list[Delivery]:
+            return self.pipeline.process(labels, run.records(), observed, Account())
+
+        self._batch.take_together(labels, Taken(many.json, deliveries), run.lines, observed)
 
     def _processed(self, labels: Labels, items: list[Record | Run], observed: int, account: Account) -> list[Delivery]:
         records = [record for item in items for record in (item.records() if isinstance(item, Run) else (item,))]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
 
 from sampan.logs.account import Account
 from sampan.logs.joining import Record, Run
 from sampan.logs.log_record import Delivery, Fields, Labels
 
-Part = tuple[Labels, Record | Run, int, Fields | None]
-"""As ``Delivery``, or a run in the place of its record."""
+
+class Taken(NamedTuple):
+    """Records that steps have taken together: as lines of ``json:`` outputs, and each by itself if somebody asks."""
+
+    json: bytes
+    deliveries: Callable[[], list[Delivery]]
+
+
+Part = tuple[Labels, Record | Run | Taken, int, Fields | None]
+"""As ``Delivery``, or a run in the place of its record, or what was made of a run."""
 
 
 class Gathered(Sequence[Delivery]):
@@ -52,12 +60,21 @@ class Gathered(Sequence[Delivery]):
         self._count += len(deliveries)
         self._each = None
 
+    def take_together(self, labels: Labels, taken: Taken, count: int, observed: int) -> None:
+        """Add records that have been processed together."""
+        self.parts.append((labels, taken, observed, None))
+        self.size += len(taken.json)
+        self._count += count
+        self._each = None
+
     def _flat(self) -> list[Delivery]:
         if self._each is None:
             self._each = []
             for labels, item, observed, fields in self.parts:
                 if isinstance(item, Run):
                     self._each += [(labels, record, observed, fields) for record in item.records()]
+                elif isinstance(item, Taken):
+                    self._each += item.deliveries()
                 else:
                     self._each.append((labels, item, observed, fields))
         return self._each

@@ -234,8 +234,11 @@ def make(options: argparse.Namespace, plan: Plan, pods: Pods | None) -> Agent:
 
 async def work_with(agent: Agent, *, once: bool) -> int:
     """Work until a signal; then give out what is held."""
+    from sampan.logs import memory
+
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each file that is followed is held open
+    memory.keep()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)  # records by the hundred thousand, and no cycle among them
     if once:

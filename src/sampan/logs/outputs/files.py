@@ -20,6 +20,7 @@ from sampan.logs.outputs.output import Batch, Delivery, Gone, Output, Undelivere
 class File:
     def __init__(self, path: Path, line: Callable[[Delivery], bytes], name: str = "") -> None:
         self.name, self._path, self._line = name or f"file:{path.absolute()}", path, line
+        self.as_json = line is json_line
         self._descriptor = -1
         self._length = 0
 
@@ -64,6 +65,7 @@ class Stdout:
 
     def __init__(self, line: Callable[[Delivery], bytes], name: str = "") -> None:
         self.name, self._line = name or "stdout", line
+        self.as_json = line is json_line
 
     async def open(self, mark: int | None) -> int:
         return 0

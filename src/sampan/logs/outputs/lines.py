@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import orjson
 
-from sampan.logs.gathered import Gathered
+from sampan.logs.gathered import Gathered, Taken
 from sampan.logs.joining import Run
 from sampan.logs.log_record import Batch, Delivery, Labels
 from sampan.logs.outputs.output import json_line, text_line
@@ -24,6 +24,8 @@ def lines(batch: Batch, line: Callable[[Delivery], bytes]) -> bytes:
     for labels, item, observed, fields in batch.parts:
         if isinstance(item, Run):
             found.append(of_run(item, labels))
+        elif isinstance(item, Taken):
+            found.append(item.json if line is json_line else b"".join(map(line, item.deliveries())))
         else:
             found.append(line((labels, item, observed, fields)))
     return b"".join(found)

@@ -74,6 +74,14 @@ class Output(Protocol):
 
 
 @runtime_checkable
+class Lines(Protocol):
+    """An output that writes lines. ``as_json``: as ``json_line`` has them, so that nobody need see each record."""
+
+    @property
+    def as_json(self) -> bool: ...
+
+
+@runtime_checkable
 class Resets(Protocol):
     """An output that can begin anew: it drops its connections, and the next ``deliver`` makes others."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from sampan.logs.joining import Record
+from sampan.logs.joining import Record, Run
 from sampan.logs.joining.cutting import CutAt
 from sampan.logs.joining.record import new_record
 from sampan.logs.log_record import Fields, Labels
@@ -50,6 +50,29 @@ class Passing:
 
     def __call__(self, draft: Draft) -> str:
         return self.run(draft)
+
+
+class Together:
+    """A step that can take many lines at once, as they stand in their file, to lines of ``json:`` outputs, if it is the only
+    one. ``together`` returns them, and runs of lines that it must take one by one, in their order."""
+
+    __slots__ = ("run", "together")
+
+    def __init__(self, run: Step, together: Callable[[Run], list[Many | Run]]) -> None:
+        self.run, self.together = run, together
+
+    def __call__(self, draft: Draft) -> str:
+        return self.run(draft)
+
+
+class Many:
+    """Lines of a file that were taken together."""
+
+    __slots__ = ("json", "run", "text_bytes")
+
+    def __init__(self, run: Run, json: bytes, text_bytes: int) -> None:
+        """``json``: as ``json_line`` has them. ``text_bytes``: of the run's texts."""
+        self.run, self.json, self.text_bytes = run, json, text_bytes
 
 
 ForStream = Callable[[Labels], Step | None]

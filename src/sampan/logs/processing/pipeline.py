@@ -13,13 +13,13 @@ from weakref import WeakKeyDictionary
 
 from sampan.logs.account import Account, bytes_of
 from sampan.logs.faults import place_of
-from sampan.logs.joining import Record
+from sampan.logs.joining import Record, Run
 from sampan.logs.joining.cutting import CutAt, whole_characters
 from sampan.logs.log_record import Batch, Delivery, Labels
 from sampan.logs.outputs.options import OptionError, Options
 from sampan.logs.processing import wishes
 from sampan.logs.processing.conditions import condition, guarded
-from sampan.logs.processing.draft import Cutting, Draft, ForStream, Passing, Step, Tally
+from sampan.logs.processing.draft import Cutting, Draft, ForStream, Many, Passing, Step, Tally, Together
 from sampan.logs.processing.steps import KINDS
 
 logger = logging.getLogger("sampan.logs")
@@ -105,6 +105,12 @@ class Pipeline:
     def passes(self, labels: Labels, raw: bytes) -> bool:
         """Whether all steps of a stream would leave lines as they are: then nobody need take them apart."""
         return all(isinstance(step, Passing) and step.passes(raw) for step in self.steps_of(labels))
+
+    def together(self, labels: Labels, run: Run) -> list[Many | Run] | None:
+        """Return a run as what the steps of its stream make of many of its lines at once, and what they have to take one by
+        one; None where they take all so."""
+        steps = self.steps_of(labels)
+        return steps[0].together(run) if len(steps) == 1 and isinstance(steps[0], Together) else None
 
     def process(self, labels: Labels, records: Iterable[Record], observed: int, account: Account) -> list[Delivery]:
         """Return what goes on of the records of a stream; what does not is counted in ``account``."""
@@ -231,6 +237,17 @@ def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream
                 fault(error, labels)
                 return unredacted(draft) if kind == "redact" else ""
 
+        if isinstance(run, Together):
+            together = run.together
+
+            def together_safely(lines: Run) -> list[Many | Run]:
+                try:
+                    return together(lines)
+                except Exception as error:
+                    fault(error, labels)
+                    return [lines]
+
+            return Together(safely, together_safely)
         if not isinstance(run, Passing):
             return safely
         passes = run.passes

@@ -7,10 +7,13 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sampan.logs.joining import Run
+from sampan.logs.log_record import Labels
 from sampan.logs.outputs.options import OptionError, Options
-from sampan.logs.processing.draft import Draft, ForStream, Step, Tally, everywhere
+from sampan.logs.processing.draft import Draft, ForStream, Many, Step, Tally, Together, everywhere
 from sampan.logs.processing.parsing.formats import FORMATS, Parse
 from sampan.logs.processing.parsing.lifting import LEVEL, MESSAGE, TIME, Lift, Names
+from sampan.logs.processing.parsing.many import OfStream, Shapes
 from sampan.logs.processing.parsing.pattern import parse_by
 from sampan.logs.processing.patterns import compiled, groups_of
 from sampan.logs.timestamps import by_format
@@ -27,7 +30,22 @@ def make(options: Options, tally: Tally) -> ForStream:
         names_of(options, "message_field", MESSAGE),
     )
     lift = Lift(names, zone, time_format, options.flag("keep_original"))
-    return everywhere(step_of(parser_of(format, options), lift, tally))
+    step = step_of(parser_of(format, options), lift, tally)
+    if format not in ("auto", "json") or lift.original or time_format is not None:
+        return everywhere(step)
+    shapes = Shapes(lift)
+
+    def for_stream(labels: Labels) -> Step:
+        of_stream = OfStream(shapes, labels.json + b"}\n")
+
+        def together(run: Run) -> list[Many | Run]:
+            found = of_stream.parse(run)
+            tally["parsed"] += sum(item.run.lines for item in found if isinstance(item, Many))
+            return found
+
+        return Together(step, together)
+
+    return for_stream
 
 
 def parser_of(format: str, options: Options) -> Parse:
