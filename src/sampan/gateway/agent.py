@@ -8,6 +8,7 @@ written, those that differ. It needs a kubeconfig and nothing else, so it runs o
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.util
 import logging
 import time
@@ -80,8 +81,17 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
 
 
 def inline_module(folder: Path) -> str:
-    """Return the path of the object by which Envoy calls hooks itself, "" where this machine or its Python has none."""
-    return trampolines.written(folder) if trampolines.is_served() and libpython() is not None else ""
+    """Return the path of the object by which Envoy calls hooks itself, "" where this machine or its Python has none, or the
+    folder is on a file system from which nothing may be loaded."""
+    if not trampolines.is_served() or libpython() is None:
+        return ""
+    path = trampolines.written(folder)
+    try:
+        ctypes.CDLL(path)
+    except OSError as error:
+        logger.warning("hooks are asked, not called: %s", error)
+        return ""
+    return path
 
 
 class Agent:

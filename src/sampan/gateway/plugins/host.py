@@ -31,6 +31,7 @@ OURS: dict[str, Any] = {"key": "", "settings": {}, "timeout_seconds": 35.0, "fai
 """How our own hooks are called."""
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Request)
 Function = Callable[[Request], Any]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -81,6 +82,7 @@ class Said(NamedTuple):
     cookies: list[str]
 
 
+PASSED = Measured(lambda: None)
 PASSES = Said(0, "", {}, [], {}, [])
 
 
@@ -143,18 +145,21 @@ class Hook:
             measured.answered = isinstance(answer, Answer)
             return found
 
-    def judge(self, request: Request, sendable: Callable[[Said], T]) -> T:
+    def judge(self, request: R, judged: Callable[[R, Any], T], told: Callable[[Said], T]) -> T:
         """Return what a function says of a request that is over when it returns: no loop is asked, no time is kept.
-        ``sendable`` makes of it what is sent, and may raise ``ValueError``."""
+        ``judged`` makes of what it did what is sent, and may raise ``ValueError``; ``told`` of what is said in its stead."""
         begun = time.perf_counter()
-        measured = Measured(self.counters.exhausted)
+        measured = PASSED
         try:
             answer = self.function(request)
-            found = sendable(said(request, answer))
-            measured.answered = isinstance(answer, Answer)
+            found = judged(request, answer)
+            if answer is not None:
+                measured = Measured(self.counters.exhausted)
+                measured.answered = isinstance(answer, Answer)
         except Exception as error:
+            measured = Measured(self.counters.exhausted)
             measured.failed(error)
-            found = sendable(self._failure(error))
+            found = told(self._failure(error))
         self.counters.note(measured, time.perf_counter() - begun)
         return found
 

@@ -19,10 +19,11 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, PyDLL, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sampan.gateway.plugins.host import HOSTED, Hook, Said
-from sampan.gateway.plugins.request import Headers, Request
+from sampan.gateway.plugins.host import HOSTED, Hook, Said, said
+from sampan.gateway.plugins.request import KEPT, Headers, Request, header
 from sampan.gateway.plugins.trampolines import PENDING_COUNT, PENDING_TABLE, SLOT_TABLE, SLOTS, place_of
 
 CONTINUE, STOP = 0, 1
@@ -76,15 +77,28 @@ text_at.restype, text_at.argtypes = ctypes.py_object, (c_size_t, c_size_t, c_cha
 ERRORS = UTF8_OF_ENVOY.encode()
 
 
+class Place(threading.local):
+    """Where Envoy says where a text is, and how many there are: each thread has its own."""
+
+    def __init__(self) -> None:
+        self.numbers = (c_size_t * 3)()
+        self.address = ctypes.addressof(self.numbers)
+        self.count_address = self.address + 2 * ctypes.sizeof(c_size_t)
+
+
+PLACE = Place()
+
+
 def header_of(stream: int, name: bytes) -> str | None:
     """Return a header of the request, several of a name with commas between them; None where there is none."""
-    place, count = (c_size_t * 2)(), c_size_t()
-    if not get_header(stream, REQUEST, name, len(name), place, 0, ctypes.addressof(count)):
+    place = PLACE
+    numbers = place.numbers
+    if not get_header(stream, REQUEST, name, len(name), place.address, 0, place.count_address):
         return None
-    found: str = text_at(place[0], place[1], ERRORS)
-    for number in range(1, count.value):
-        if get_header(stream, REQUEST, name, len(name), place, number, None):
-            found = f"{found},{text_at(place[0], place[1], ERRORS)}"
+    found: str = text_at(numbers[0], numbers[1], ERRORS)
+    for number in range(1, numbers[2]):
+        if get_header(stream, REQUEST, name, len(name), place.address, number, None):
+            found = f"{found},{text_at(numbers[0], numbers[1], ERRORS)}"
     return found
 
 
@@ -92,7 +106,10 @@ class StreamHeaders(Headers):
     """A request's headers, read from Envoy one by one, or all when all are asked for."""
 
     def __init__(self, stream: int) -> None:
-        super().__init__({})
+        self._kept = KEPT
+        self._values = {}
+        self.changed = {}
+        self.removed = set()
         self.stream = stream
         self._is_whole = False
 
@@ -161,36 +178,38 @@ class StreamRequest(Request):
     """A request in Envoy's memory: what is asked for is read."""
 
     headers: StreamHeaders
+    certificate, body = "", b""
 
     def __init__(self, stream: int, settings: Any) -> None:
-        self.headers = StreamHeaders(stream)
-        self.settings = settings
-        self.certificate, self.body = "", b""
-        self.response_headers = {}
-        self.response_cookies = []
+        self.stream, self.settings = stream, settings
 
-    def __getattr__(self, name: str) -> str:
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not there yet, and keep it."""
         read = READ.get(name)
         if read is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        found = self.__dict__[name] = read(living(self.headers.stream))
+        found = self.__dict__[name] = read(living(self.stream))
         return found
 
     def end(self) -> None:
         """Let nobody read of Envoy's memory what is there no more."""
-        self.headers.stream = 0
+        self.stream = 0
+        if "headers" in self.__dict__:
+            self.headers.stream = 0
 
 
 def client_of(stream: int) -> str:
-    place = (c_size_t * 2)()
-    if not get_attribute(stream, SOURCE_ADDRESS, place):
+    if not get_attribute(stream, SOURCE_ADDRESS, PLACE.address):
         return ""
-    address: str = text_at(place[0], place[1], ERRORS)
+    address: str = text_at(PLACE.numbers[0], PLACE.numbers[1], ERRORS)
     host, colon, _ = address.rpartition(":")
     return host.strip("[]") if colon else address
 
 
-READ: dict[str, Callable[[int], str]] = {
+READ: dict[str, Callable[[int], Any]] = {
+    "headers": StreamHeaders,
+    "response_headers": lambda _: {},
+    "response_cookies": lambda _: [],
     "method": lambda stream: header_of(stream, b":method") or "GET",
     "path": lambda stream: header_of(stream, b":path") or "/",
     "host": lambda stream: header_of(stream, b":authority") or "",
@@ -207,6 +226,37 @@ class Told(NamedTuple):
     body: bytes
     headers: Encoded
     answer_headers: Encoded
+
+
+PASSES: Encoded = []
+
+
+@lru_cache(2048, typed=True)
+def encoded(name: str, value: Any) -> tuple[bytes, bytes | None]:
+    """Return a header as Envoy is told it. Raises ``ValueError`` where it cannot be sent."""
+    key, text = header(name, value)
+    return key.encode(), text.encode()
+
+
+def judged(request: StreamRequest, answer: Any) -> Told:
+    """Return what a hook did, checked and encoded, as ``told(said(…))`` does: in fewer steps where the request passes, and
+    nothing is looked at that was never asked for. Raises ``ValueError``."""
+    own = request.__dict__
+    if answer is not None or own.get("response_cookies"):
+        return told(said(request, answer))
+    changes = additions = PASSES
+    if "headers" in own:
+        headers = request.headers
+        if headers.changed:
+            changes = [encoded(*pair) for pair in headers.changed.items()]
+        if headers.removed:
+            changes = changes + [(key.encode(), None) for key in sorted(headers.removed)]
+    if answers := own.get("response_headers"):
+        try:
+            additions = list(dict([encoded(*pair) for pair in answers.items()]).items())
+        except TypeError:  # what has no hash is no text
+            return told(said(request, answer))
+    return Told(0, b"", changes, additions)
 
 
 def told(found: Said) -> Told:
@@ -268,7 +318,7 @@ class Inline:
     def ask(self, stream: int) -> int:
         request = StreamRequest(stream, self.hook.settings)
         try:
-            found = self.hook.judge(request, told)
+            found = self.hook.judge(request, judged, told)
         finally:
             request.end()
         if found.status:
@@ -298,10 +348,10 @@ THREADS: set[int] = set()
 def config_new(_: int, name: int, name_size: int, config: int, config_size: int) -> int:
     """Return the number of a configuration; 0, so that Envoy refuses it, where the plugin cannot be had."""
     try:
-        said = json.loads(ctypes.string_at(config, config_size))
-        importlib.import_module(f"{said['package']}_app")
+        told = json.loads(ctypes.string_at(config, config_size))
+        importlib.import_module(f"{told['package']}_app")
         number = next(NUMBERS)
-        CONFIGURATIONS[number] = Inline(HOSTED[said["package"]], reroutes=said["reroutes"])
+        CONFIGURATIONS[number] = Inline(HOSTED[told["package"]], reroutes=told["reroutes"])
         return number
     except Exception:
         traceback.print_exc()
