@@ -91,6 +91,7 @@ from sampan.controllers.service_cidrs import (
     IpAddressController,
     ServiceCidrController,
 )
+from sampan.controllers.stale_disruptions import StaleDisruptions
 from sampan.controllers.stateful_set import StatefulSetController
 from sampan.controllers.storage_version_migration import StorageVersionMigrationController
 from sampan.controllers.ttl_after_finished import TtlAfterFinishedController
@@ -268,6 +269,7 @@ def controllers_of(
             graph,
             events_of("controllermanager"),
         ),
+        StaleDisruptions(client(StaleDisruptions), pods),
         CronJobController(client(CronJobController), of(CRON_JOBS), of(JOBS), events_of("cronjob-controller")),
         HorizontalPodAutoscalerController(
             client(HorizontalPodAutoscalerController),

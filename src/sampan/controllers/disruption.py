@@ -27,6 +27,11 @@ from sampan.schema.selectors import label_selector
 
 DISRUPTED_SECONDS = 120.0
 CONDITION = "DisruptionAllowed"
+UNMANAGED = (
+    "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of the PDB"
+    " cannot be calculated correctly, which may result in undefined behavior. To account for these pods please set"
+    ' ".spec.minAvailable" field of the PDB to an integer value.'
+)
 
 
 class Expected(NamedTuple):
@@ -157,11 +162,17 @@ class DisruptionController(Controller):
         ]
         if not pods:
             self.events.normal(budget, "NoPods", "No matching pods found")
+        for pod in pods:
+            at = (budget.get("status", {}).get("disruptedPods") or {}).get(pod["metadata"]["name"])
+            if at and "deletionTimestamp" not in pod["metadata"] and seconds_since(at) >= DISRUPTED_SECONDS:
+                message = f"Pod was expected by PDB {key} to be deleted but it wasn't"
+                self.events.warning(pod, "NotDeleted", message)
         try:
             scale = await self._scale(budget, pods) if needs_scale(budget) else 0
             status = counted(budget, pods, scale)
         except NoScale as error:
-            self.events.warning(budget, "CalculateExpectedPodCountFailed", str(error))
+            message = f"Failed to calculate the number of expected pods: {error}"
+            self.events.warning(budget, "CalculateExpectedPodCountFailed", message)
             status = failed(budget, str(error))
         if status != budget.get("status"):
             await self.client.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, subresource="status")
@@ -171,19 +182,17 @@ class DisruptionController(Controller):
     async def _scale(self, budget: Object, pods: list[Object]) -> int:
         """Return the sum of the replicas of everything that controls one of the pods. Raises ``NoScale``."""
         owners: dict[str, Object] = {}
-        unmanaged = []
+        unmanaged = False
         for pod in pods:
             reference = controller_of(pod)
             if reference is None:
-                unmanaged.append(pod["metadata"]["name"])
+                unmanaged = True
                 continue
             top = self._above(pod["metadata"]["namespace"], reference)
             owners[top["uid"]] = top
         if unmanaged:
-            message = (
-                f"Pods selected by this PodDisruptionBudget (selector: {budget['spec'].get('selector')}) were found "
-            )
-            self.events.warning(budget, "UnmanagedPods", f"{message}to be unmanaged: {', '.join(sorted(unmanaged))}.")
+            message = UNMANAGED.format(budget["spec"].get("selector"))
+            self.events.warning(budget, "UnmanagedPods", message)
         namespace = budget["metadata"]["namespace"]
         return sum(await asyncio.gather(*(self._replicas(namespace, owner) for owner in owners.values())))
 

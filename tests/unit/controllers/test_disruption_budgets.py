@@ -9,6 +9,7 @@ import pytest
 from sampan.client.errors import ApiError
 from sampan.client.resources import POD_DISRUPTION_BUDGETS, PODS, REPLICATION_CONTROLLERS
 from sampan.controllers.disruption import counted, expected, still_disrupted
+from sampan.controllers.stale_disruptions import seconds_until_stale
 from sampan.schema.objects import Object
 
 
@@ -97,3 +98,48 @@ async def test_a_replication_controller_keeps_its_pods(cluster: Any) -> None:
     await cluster.until_all(
         PODS, lambda pods: len([p for p in pods if p["metadata"]["uid"] != first["metadata"]["uid"]]) == 2
     )
+
+
+def target(reason: str, since: str) -> Object:
+    return {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": since}
+
+
+async def test_the_word_of_an_end_that_never_came_is_taken_back(cluster: Any) -> None:
+    await cluster.deploy("web", 2)
+    await cluster.rolled_out("web")
+    first, second = await cluster.pods("web")
+    for one, reason in ((second, "TerminationByKubelet"), (first, "EvictionByEvictionAPI")):
+        told = target(reason, "2001-01-01T00:00:00Z")
+        status = {"status": {"conditions": [*one["status"]["conditions"], told]}}
+        await cluster.client.patch(PODS, one["metadata"]["name"], status, "default", subresource="status")
+
+    def now(pod: Object) -> str:
+        return next((c["status"] for c in pod["status"]["conditions"] if c["type"] == "DisruptionTarget"), "")
+
+    await cluster.until(PODS, first["metadata"]["name"], lambda pod: now(pod) == "False")
+    assert now(await cluster.client.get(PODS, second["metadata"]["name"], "default")) == "True"
+
+
+def test_when_the_word_of_an_end_is_stale() -> None:
+    fresh = pod("a") | {"status": {"conditions": [target("EvictionByEvictionAPI", "2999-01-01T00:00:00Z")]}}
+    assert (seconds_until_stale(fresh) or 0) > 120
+    assert seconds_until_stale(pod("a")) is None
+    assert seconds_until_stale({**fresh, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}) is None
+    assert seconds_until_stale({**fresh, "status": {**fresh["status"], "phase": "Failed"}}) is None
+
+
+async def test_pods_that_nobody_manages_and_those_that_stay_are_told(cluster: Any) -> None:
+    lone = {"containers": [{"name": "c", "image": "one"}]}
+    await cluster.client.create(
+        PODS, {"metadata": {"name": "a", "namespace": "default", "labels": {"app": "web"}}, "spec": lone}
+    )
+    wanted = budget(maxUnavailable=1)
+    del wanted["status"]
+    await cluster.client.create(POD_DISRUPTION_BUDGETS, wanted)
+    told = await cluster.event("UnmanagedPods")
+    assert told["message"].endswith('please set ".spec.minAvailable" field of the PDB to an integer value.')
+    stayed = {"status": {"disruptedPods": {"a": "2001-01-01T00:00:00Z"}}}
+    await cluster.client.patch(POD_DISRUPTION_BUDGETS, "b", stayed, "default", subresource="status")
+    assert (await cluster.event("NotDeleted"))[
+        "message"
+    ] == "Pod was expected by PDB default/b to be deleted but it wasn't"
