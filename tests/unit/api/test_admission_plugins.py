@@ -265,6 +265,15 @@ async def test_mirror_pods_refer_to_nothing(whole: Any) -> None:
     body = pod(serviceAccountName="default", nodeName="n")
     body["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
     assert "a mirror pod may not reference service accounts" in await refused(whole, PODS, body)
+    body["spec"]["priorityClassName"] = "nope"  # it is not even asked what its priority is
+    assert "a mirror pod may not reference service accounts" in await refused(whole, PODS, body)
+
+
+@pytest.mark.parametrize(("name", "why"), [("../x", "may not contain '/'"), (".", "may not be '.'")])
+async def test_an_account_that_nobody_can_be(whole: Any, name: str, why: str) -> None:
+    assert await refused(whole, PODS, pod(serviceAccountName=name)) == (
+        f'pods "p" is forbidden: error looking up service account default/{name}: invalid resource name "{name}": [{why}]'
+    )
 
 
 # certificates

@@ -14,6 +14,8 @@ from sampan.api.metadata import generate_name
 from sampan.api.request import Admission
 from sampan.api.resource import Resource
 from sampan.api.resources.reading import items, mapping, text
+from sampan.schema.causes import quoted
+from sampan.schema.names import path_segment
 from sampan.schema.objects import Object
 from sampan.schema.pod_references import references
 from sampan.store import Record
@@ -41,10 +43,17 @@ class ServiceAccount:
 
     async def admit(self, admission: Admission) -> None:
         pod = admission.object
-        if pod is None or admission.subresource or MIRROR in mapping(pod, "metadata", "annotations"):
+        if pod is None or admission.subresource:
+            return
+        if MIRROR in mapping(pod, "metadata", "annotations"):
+            await self.validate(admission)
             return
         spec = pod["spec"]
         name = spec.get("serviceAccountName") or "default"
+        problems = path_segment(name)
+        if problems:
+            why = f"error looking up service account {admission.namespace}/{name}: invalid resource name {quoted(name)}"
+            raise forbidden(admission.resource, admission.name, f"{why}: [{' '.join(problems)}]")
         record = await find(admission.api, f"{ACCOUNTS}{admission.namespace}/{name}", name == "default")
         if record is None:
             where = f"{admission.namespace}/{name}"

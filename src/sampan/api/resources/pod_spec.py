@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,16 @@ from sampan.api.resources.pod_resources import default_pod_resources
 from sampan.api.resources.quantities import rounded_up
 from sampan.api.resources.reading import items
 from sampan.schema.objects import Object
+from sampan.schema.remembering import remembered
 
+_host = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])"
+_path = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_digest = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+REFERENCE = re.compile(
+    rf"(?![a-f0-9]{{64}}\Z)(?:{_host}(?::[0-9]+)?/)?{_path}(?:/{_path})*(?::\w[\w.-]{{0,127}})?(?:@{_digest})?",
+    re.ASCII,
+)
+"""The name of an image. Source of the grammar: distribution/reference."""
 CONTAINER_FIELDS = ("initContainers", "containers", "ephemeralContainers")
 FILE_MODE = 0o644
 SOURCE_DEFAULTS: dict[str, tuple[tuple[str, Any], ...]] = {
@@ -63,6 +73,8 @@ def default_pod(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
     spec.setdefault("enableServiceLinks", True)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     for field in ("initContainers", "containers"):
         for container in spec.get(field) or ():
             limits = container["resources"].get("limits")
@@ -108,8 +120,11 @@ def default_container(container: Object) -> None:
             default_action(container["lifecycle"].get(hook))
 
 
+@remembered(1024, longest=512)
 def pull_policy(image: str) -> str:
-    return "Always" if image_tag(image) == "latest" else "IfNotPresent"
+    """Return what is done about an image of which nothing is said: one without a tag is pulled; what is no image's name has
+    none either, but is not taken for one (``parsers.ParseImageName``)."""
+    return "Always" if REFERENCE.fullmatch(image) and image_tag(image) == "latest" else "IfNotPresent"
 
 
 def image_tag(image: str) -> str:

@@ -69,7 +69,8 @@ def pod_spec(
     if get("dnsPolicy") not in DNS_POLICIES:
         yield from chosen(f"{field}.dnsPolicy", get("dnsPolicy"), DNS_POLICIES)
     for key, check in PARTS:
-        if get(key):
+        value = get(key)
+        if value or (value is not None and key in JUDGED_EMPTY):
             yield from check(spec, f"{field}.{key}", rules)
     if get("dnsPolicy") == "None" and get("dnsConfig") is None:
         yield required(f"{field}.dnsConfig", "must provide `dnsConfig` when `dnsPolicy` is None")
@@ -77,6 +78,8 @@ def pod_spec(
         name = get(key)
         if name and not good_subdomain(name):
             yield from subdomain(f"{field}.{key}", name)
+    if get("runtimeClassName") == "":
+        yield from (invalid(f"{field}.runtimeClassName", "", message) for message in dns1123_subdomain(""))
     if get("hostNetwork"):
         yield from host_network(spec, field, is_pod=pod is not None)
     if get("securityContext"):
@@ -103,7 +106,8 @@ def identity(spec: Object, field: str) -> Iterator[Cause]:
             yield from label(f"{field}.{key}", name)
     override = spec.get("hostnameOverride")
     if override is not None:
-        yield from subdomain(f"{field}.hostnameOverride", override)
+        for message in dns1123_subdomain(override):
+            yield invalid(f"{field}.hostnameOverride", override, message)
         if len(override) > 64:
             yield too_long(f"{field}.hostnameOverride", 64)
         for key in ("setHostnameAsFQDN", "hostNetwork"):
@@ -181,6 +185,8 @@ def preemption(spec: Object, field: str, rules: Rules) -> Iterator[Cause]:
         yield from chosen(field, spec["preemptionPolicy"], ("PreemptLowerPriority", "Never"))
 
 
+JUDGED_EMPTY = frozenset(("activeDeadlineSeconds", "dnsConfig"))
+"""Parts that may be wrong although they are zero."""
 PARTS = (
     ("dnsConfig", dns_config),
     ("nodeSelector", node_labels),

@@ -195,6 +195,7 @@ def spread_options(constraint: Object, action: str, path: str) -> Iterator[Cause
     keys = items(constraint, "matchLabelKeys")
     if keys and selector is None:
         yield forbidden(f"{path}.matchLabelKeys", UNSET_SELECTOR)
+        return
     for index, name in enumerate(keys):
         yield from label_key(f"{path}.matchLabelKeys[{index}]", name)
     yield from repeated_keys(selector, keys, f"{path}.matchLabelKeys")

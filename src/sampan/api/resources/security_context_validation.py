@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from sampan.api.resource import Cause
-from sampan.api.resources.checking import between, one_of, relative_path, subdomain
+from sampan.api.resources.checking import between, one_of, relative_path
 from sampan.api.resources.reading import items
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required, too_long
+from sampan.schema.names import dns1123_subdomain
 from sampan.schema.objects import Object
 
 MAX_ID = 2**31 - 1
@@ -74,7 +75,9 @@ def app_armor(profile: Object, field: str) -> Iterator[Cause]:
 
 
 def windows_options(options: Object, field: str) -> Iterator[Cause]:
-    yield from subdomain(f"{field}.gmsaCredentialSpecName", options.get("gmsaCredentialSpecName"), needed=False)
+    name = options.get("gmsaCredentialSpecName")
+    for message in dns1123_subdomain(name) if name is not None else ():
+        yield invalid(f"{field}.gmsaCredentialSpecName", name, message)
     spec, user = options.get("gmsaCredentialSpec"), options.get("runAsUserName")
     if spec is not None and not spec:
         yield invalid(f"{field}.gmsaCredentialSpec", spec, "gmsaCredentialSpec cannot be an empty string")

@@ -181,6 +181,7 @@ def driver_name(field: str, name: str) -> Iterator[Cause]:
     """``ValidateCSIDriverName``."""
     if not name:
         yield required(field)
+        return
     if len(name) > CSI_NAME_BYTES:
         yield too_long(field, CSI_NAME_BYTES)
     for message in dns1123_subdomain(name.lower()):
@@ -273,7 +274,7 @@ POD_SOURCES: Mapping[str, Source] = {
     "scaleIO": Source(("gateway", "system", "volumeName")),
     "csi": Source(check=csi),
     "ephemeral": Source(check=ephemeral),
-    "image": Source(check=image),
+    "image": Source(("reference",), image),
 }
 PERSISTENT_SOURCES: Mapping[str, Source] = {
     "hostPath": Source(("path",), host_path),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from sampan.api.resources.pod_spec import pull_policy
+
 from .conftest import causes, declared
 
 FLOW = "flowcontrol.apiserver.k8s.io"
@@ -171,3 +173,60 @@ def test_amounts_are_kept_by_the_thousandth() -> None:
     assert default is not None
     default(node)
     assert node["status"]["allocatable"] == node["status"]["capacity"] == {"x.example/a": "1m", "cpu": "1"}
+
+
+SUBDOMAIN = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "said"),
+    [
+        ({"activeDeadlineSeconds": 0}, "activeDeadlineSeconds",
+         "Invalid value: 0: must be between 1 and 2147483647, inclusive"),
+        ({"runtimeClassName": ""}, "runtimeClassName", f'Invalid value: "": {SUBDOMAIN}'),
+        ({"hostnameOverride": ""}, "hostnameOverride", f'Invalid value: "": {SUBDOMAIN}'),
+        ({"dnsPolicy": "None", "dnsConfig": {}}, "dnsConfig.nameservers",
+         "Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"),
+        ({"securityContext": {"windowsOptions": {"gmsaCredentialSpecName": ""}}},
+         "securityContext.windowsOptions.gmsaCredentialSpecName", f'Invalid value: "": {SUBDOMAIN}'),
+        ({"topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["::1"]}]},
+         "topologySpreadConstraints[0].matchLabelKeys", "Forbidden: must not be specified when labelSelector is not set"),
+        ({"volumes": [{"name": "v", "csi": {}}]}, "volumes[0].csi.driver", "Required value"),
+        ({"volumes": [{"name": "v", "image": {}}]}, "volumes[0].image.reference", "Required value"),
+    ],
+)  # fmt: skip
+def test_what_is_empty_may_be_wrong(spec: dict[str, Any], field: str, said: str) -> None:
+    assert causes(declared("Pod"), pod(**spec)) == {f"spec.{field}": said}
+
+
+def test_no_grace_is_a_second() -> None:
+    made = pod(terminationGracePeriodSeconds=-1)
+    default = declared("Pod").default
+    assert default is not None
+    default(made)
+    assert made["spec"]["terminationGracePeriodSeconds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "policy"),
+    [
+        ("nginx", "Always"),
+        ("nginx:latest", "Always"),
+        ("Registry.example:5000/a/b__c", "Always"),
+        ("localhost/x", "Always"),
+        ("[::1]:5000/x", "Always"),
+        ("nginx:1", "IfNotPresent"),
+        ("nginx@sha256:" + "0" * 64, "IfNotPresent"),
+        (" nginx", "IfNotPresent"),
+        ("Nginx", "IfNotPresent"),
+        ("a//b", "IfNotPresent"),
+        ("f" * 64, "IfNotPresent"),
+    ],
+)
+def test_which_images_are_pulled(image: str, policy: str) -> None:
+    assert pull_policy(image) == policy
