@@ -5,7 +5,7 @@ Sources: KEP-589 (heartbeats), "Taint nodes by condition", core/v1 Toleration.
 
 from __future__ import annotations
 
-from sampan.controllers.ownership import condition_of
+from sampan.controllers.ownership import condition_of, with_condition
 from sampan.schema.durations import seconds_since
 from sampan.schema.objects import Object
 from sampan.schema.tolerations import tolerates
@@ -20,6 +20,8 @@ BY_CONDITION = {
 }
 """The taint that keeps pods away while a condition is true."""
 OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *BY_CONDITION.values()})
+SILENCED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+"""What nobody knows of a node that is silent."""
 BY_NODE = "node"
 
 
@@ -37,6 +39,23 @@ def ready_state(node: Object) -> str:
 
 def is_ready(node: Object) -> bool:
     return ready_state(node) == "True"
+
+
+def silenced(node: Object, now: str) -> list[Object]:
+    """Return the conditions of a node that is not heard any more; its last heartbeats stay."""
+    conditions = list(node.get("status", {}).get("conditions") or ())
+    for type in SILENCED:
+        known = condition_of(node, type)
+        if known is None:
+            told = {"reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status."}
+            told["lastHeartbeatTime"] = node["metadata"].get("creationTimestamp", now)
+        elif known["status"] == "Unknown":
+            continue
+        else:
+            told = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+        kept = {key: value for key, value in (known or {"type": type}).items() if key != "lastTransitionTime"}
+        conditions = with_condition(conditions, {**kept, **told, "status": "Unknown"}, now)
+    return conditions
 
 
 def wanted_taints(node: Object, now: str, *, evicts: bool = True) -> list[Object]:
@@ -75,17 +94,17 @@ def has_no_execute(node: Object) -> bool:
 
 def toleration_left(pod: Object, taints: list[Object], seen_seconds: float = 0.0) -> float | None:
     """Return the seconds a pod may stay on a node with NoExecute taints; None: for ever. ``seen_seconds``: for how long we
-    have known of the pod and its node's taints, which counts for taints that do not say when they were added."""
+    have known of the pod and its node's taints, which counts for taints that do not say when they were added. Of several
+    tolerations of a taint the first counts."""
     left: float | None = None
     for taint in taints:
         if taint["effect"] != "NoExecute":
             continue
-        tolerated = [t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)]
-        if not tolerated:
+        first = next((t for t in pod["spec"].get("tolerations") or () if tolerates(t, taint)), None)
+        if first is None:
             return 0.0
-        limits = [t["tolerationSeconds"] for t in tolerated if t.get("tolerationSeconds") is not None]
-        if limits:
-            remaining = min(limits) - borne_seconds(pod, taint, seen_seconds)
+        if (limit := first.get("tolerationSeconds")) is not None:
+            remaining = limit - borne_seconds(pod, taint, seen_seconds)
             left = remaining if left is None else min(left, remaining)
     return left
 

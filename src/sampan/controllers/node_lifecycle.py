@@ -11,7 +11,7 @@ import asyncio
 
 from sampan.client.controller import Controller
 from sampan.client.events import EventRecorder, timestamp
-from sampan.client.informer import Informer
+from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import NODES, PODS
 from sampan.controllers.node_conditions import (
@@ -20,6 +20,7 @@ from sampan.controllers.node_conditions import (
     is_being_evicted,
     is_ready,
     node_of,
+    silenced,
     toleration_left,
     wanted_taints,
 )
@@ -45,6 +46,8 @@ class NodeLifecycleController(Controller):
         self.heard: dict[str, float] = {}
         self.zones = Zones()
         self.pace = Pace()
+        self._registered: set[str] = set()
+        """The nodes that were told of, by their uids."""
         self._bearing: dict[str, dict[str, float]] = {}
         """Since when pods bear taints, by node and uid."""
         pods.add_index(BY_NODE, node_of)
@@ -63,10 +66,16 @@ class NodeLifecycleController(Controller):
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
         name = new["metadata"]["name"]
+        if change == "DELETED":
+            self._registered.discard(new["metadata"]["uid"])
+            self._tell(new, "RemovingNode", f"Removing Node {name} from Controller")
         if self.zones.forget(name) if change == "DELETED" else self.zones.observe(new):
             for node in self.nodes:
                 if not is_ready(node):
                     self.queue.add(node["metadata"]["name"])
+
+    def _tell(self, node: Object, reason: str, message: str) -> None:
+        self.events.normal(node, reason, f"Node {node['metadata']['name']} event: {message}")
 
     def _node_that_evicts(self, pod: Object) -> list[str]:
         """Return a pod's node where something is to be done about its pods: else a change of one is nobody's affair."""
@@ -80,6 +89,9 @@ class NodeLifecycleController(Controller):
             self.heard.pop(key, None)
             self._bearing.pop(key, None)
             return None
+        if node["metadata"]["uid"] not in self._registered:
+            self._registered.add(node["metadata"]["uid"])
+            self._tell(node, "RegisteredNode", f"Registered Node {key} in Controller")
         now = asyncio.get_running_loop().time()
         silent_for = now - self.heard.setdefault(key, now)
         ready = condition_of(node, "Ready")
@@ -112,18 +124,9 @@ class NodeLifecycleController(Controller):
         return self.pace.wait(zone, self.zones.rate(zone), now)
 
     async def _mark_unknown(self, node: Object) -> None:
-        now = timestamp()
-        never = condition_of(node, "Ready") is None
-        conditions = list(node.get("status", {}).get("conditions") or ())
-        for type in ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure"):
-            unknown = {
-                "type": type,
-                "status": "Unknown",
-                "reason": "NodeStatusNeverUpdated" if never else "NodeStatusUnknown",
-                "message": "Kubelet never posted node status." if never else "Kubelet stopped posting node status.",
-            }
-            conditions = with_condition(conditions, unknown, now)
-        self.events.normal(node, "NodeNotReady", f"Node {node['metadata']['name']} status is now: NodeNotReady")
+        conditions = silenced(node, timestamp())
+        if is_ready(node):
+            self.events.normal(node, "NodeNotReady", f"Node {node['metadata']['name']} status is now: NodeNotReady")
         updated = {**node, "status": {**node.get("status", {}), "conditions": conditions}}
         await self.client.update(NODES, updated, subresource="status")
 
@@ -133,8 +136,9 @@ class NodeLifecycleController(Controller):
             if not is_pod_ready(pod):
                 continue
             metadata = pod["metadata"]
-            silent = {"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"}
-            conditions = with_condition(list(pod["status"]["conditions"]), silent, timestamp())
+            ready = {**(condition_of(pod, "Ready") or {}), "status": "False"}
+            ready.pop("lastTransitionTime", None)
+            conditions = with_condition(list(pod["status"]["conditions"]), ready, timestamp())
             patch = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": conditions}}
             await self.client.patch(PODS, metadata["name"], patch, metadata["namespace"], subresource="status")
             self.events.warning(pod, "NodeNotReady", "Node is not ready")
@@ -143,9 +147,12 @@ class NodeLifecycleController(Controller):
         """Delete pods that do not tolerate the taints (any longer); return when to look again."""
         soonest: float | None = None
         now, before = asyncio.get_running_loop().time(), self._bearing.pop(name, {})
-        if not any(taint["effect"] == "NoExecute" for taint in taints):
+        evicts = any(taint["effect"] == "NoExecute" for taint in taints)
+        if not evicts and not before:
             return None
-        bearing = self._bearing[name] = {}
+        bearing: dict[str, float] = {}
+        if evicts:
+            self._bearing[name] = bearing
         for pod in self.pods.by_index(BY_NODE, name):
             if "deletionTimestamp" in pod["metadata"]:
                 continue
@@ -153,13 +160,12 @@ class NodeLifecycleController(Controller):
             since = before.get(uid, now)
             left = toleration_left(pod, taints, now - since)
             if left is None:
+                if uid in before:
+                    self.events.normal(pod, "TaintManagerEviction", f"Cancelling deletion of Pod {key_of(pod)}")
                 continue
             bearing[uid] = since
             if left <= 0:
-                metadata = pod["metadata"]
-                self.events.normal(
-                    pod, "TaintManagerEviction", f"Marking for deletion Pod {metadata['namespace']}/{metadata['name']}"
-                )
+                self.events.normal(pod, "TaintManagerEviction", f"Marking for deletion Pod {key_of(pod)}")
                 await self._delete(pod)
             else:
                 soonest = left if soonest is None else min(soonest, left)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sampan.client.resources import LEASES, NODES, PODS
+from sampan.client.resources import EVENTS, LEASES, NODES, PODS
 from sampan.controllers import node_lifecycle, pod_garbage
+from sampan.controllers.node_conditions import silenced
 from sampan.schema.objects import Object
 
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -52,6 +53,29 @@ async def test_a_silent_node_is_unknown_tainted_and_its_pods_leave(
     kept = await cluster.until(PODS, "stays", lambda pod: ready(pod) == "False")
     assert "deletionTimestamp" not in kept["metadata"]
     await cluster.event("TaintManagerEviction")
+    await cluster.client.delete(NODES, "lost")
+    for reason, message in (
+        ("RegisteredNode", "Node lost event: Registered Node lost in Controller"),
+        ("NodeNotReady", "Node lost status is now: NodeNotReady"),
+        ("RemovingNode", "Node lost event: Removing Node lost from Controller"),
+    ):
+        await cluster.until_all(EVENTS, lambda all, what=(reason, message): what in told(all))
+
+
+def told(events: list[Object]) -> list[tuple[str, str]]:
+    return [(event["reason"], event["message"]) for event in events]
+
+
+def test_what_a_silent_node_said_last_stays() -> None:
+    beat = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": "then"}
+    node = {"metadata": {"creationTimestamp": "made"}, "status": {"conditions": [beat]}}
+    ready, memory = silenced(node, "now")[:2]
+    assert (ready["reason"], ready["lastHeartbeatTime"], ready["lastTransitionTime"]) == (
+        "NodeStatusUnknown",
+        "then",
+        "now",
+    )
+    assert (memory["reason"], memory["lastHeartbeatTime"]) == ("NodeStatusNeverUpdated", "made")
 
 
 async def test_pods_of_a_node_that_never_comes_are_deleted_after_a_while(

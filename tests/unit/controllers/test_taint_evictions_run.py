@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.client.resources import NODES, PODS
+from sampan.client.resources import EVENTS, NODES, PODS
+from sampan.controllers.node_conditions import toleration_left
 from sampan.schema.objects import Object
 
 TAINT = {"key": "example.org/evict", "value": "yes", "effect": "NoExecute"}
@@ -46,3 +47,22 @@ async def test_a_taint_that_goes_spares_the_pod(cluster: Any) -> None:
     await cluster.client.create(PODS, {**pod("last", None), "metadata": {"name": "last", "namespace": "default"}})
     await taint(cluster, gone)
     await cluster.gone(PODS, "last")
+
+
+async def test_an_eviction_that_is_called_off_is_told(cluster: Any) -> None:
+    await cluster.until(NODES, "sim", lambda n: (n.get("status") or {}).get("conditions"), None)
+    await cluster.client.create(PODS, pod("late", 600))
+    await taint(cluster, TAINT)
+    await cluster.client.create(PODS, pod("soon", 0))  # it goes when the taint has been looked at
+    await cluster.gone(PODS, "soon")
+    await taint(cluster)
+    told = await cluster.until_all(
+        EVENTS, lambda events: [e for e in events if e["message"] == "Cancelling deletion of Pod default/late"]
+    )
+    assert {e["reason"] for e in told if "deletion" in e["message"]} == {"TaintManagerEviction"}
+
+
+def test_of_several_tolerations_of_a_taint_the_first_counts() -> None:
+    tolerations = [{"operator": "Exists"}, {**pod("a", 5)["spec"]["tolerations"][0]}]
+    assert toleration_left({"spec": {"tolerations": tolerations}}, [TAINT], 9.0) is None
+    assert toleration_left({"spec": {"tolerations": tolerations[::-1]}}, [TAINT], 2.0) == 3.0
