@@ -52,6 +52,28 @@ def cidr(field: str, text: Any) -> Iterator[Cause]:
         yield invalid(field, text or "", CIDR_MESSAGE)
 
 
+STRICT_SINCE = 36
+"""Kubernetes' ``StrictIPCIDRValidation`` (KEP-4858) is on from 1.36 on."""
+
+
+def strict_cidr(field: str, text: Any) -> Iterator[Cause]:
+    """A CIDR as ``IsValidCIDRForLegacyField`` judges it since 1.36: of one network, written as everybody reads it."""
+    wrong = list(cidr(field, text))
+    if wrong:
+        yield from wrong
+        return
+    import ipaddress
+
+    address = ipaddress.ip_address(text.partition("/")[0])
+    length = text.partition("/")[2]
+    if length != str(int(length)):
+        yield invalid(field, text, "must not have leading 0s in IP or prefix length")
+    elif isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        yield invalid(field, text, "must not have an IPv4-mapped IPv6 address")
+    elif address != ipaddress.ip_network(text, strict=False).network_address:
+        yield invalid(field, text, "must not have bits set beyond the prefix length")
+
+
 def non_special(field: str, text: str) -> Iterator[Cause]:
     """An address that may stand for an endpoint: not unspecified, loopback or link-local."""
     import ipaddress

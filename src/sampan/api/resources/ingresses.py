@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
 from sampan.api.resources.addresses import ip, valid_ip
 from sampan.api.resources.checking import collect, named, one_of, port_name_messages, port_number, subdomain
 from sampan.api.resources.columns import AGE, NAME, field
 from sampan.api.resources.reading import items, mapping
-from sampan.api.resources.service_validation import ingress_hostname
+from sampan.api.resources.service_validation import RELAXED_NAMES_SINCE, ingress_hostname
 from sampan.schema.causes import NO_MAP, invalid, required
 from sampan.schema.names import (
     SUBDOMAIN,
     dns1035_label,
+    dns1123_label,
     dns1123_subdomain,
     path_segment,
     pattern,
@@ -22,6 +25,8 @@ from sampan.schema.names import (
 from sampan.schema.objects import Object
 
 GROUP = "networking.k8s.io"
+Name = Callable[[str], list[str]]
+"""What judges the name of a Service."""
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 SHOWN = 3
 PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
@@ -42,7 +47,13 @@ def prepare(new: Object, old: Object | None) -> None:
         new["status"] = {"loadBalancer": {}}
 
 
-def validate_ingress(new: Object, old: Object | None) -> Iterator[Cause]:
+def ingress_by_version(minor: int) -> dict[str, Any]:
+    """Services may have names that begin with a digit since 1.36."""
+    name = dns1123_label if minor >= RELAXED_NAMES_SINCE else dns1035_label
+    return {"validate": collect(partial(validate_ingress, service_name=name))}
+
+
+def validate_ingress(new: Object, old: Object | None, *, service_name: Name) -> Iterator[Cause]:
     spec = mapping(new, "spec")
     rules, backend = items(spec, "rules"), spec.get("defaultBackend")
     if not rules and backend is None:
@@ -52,9 +63,9 @@ def validate_ingress(new: Object, old: Object | None) -> Iterator[Cause]:
             "either `defaultBackend` or `rules` must be specified",
         )
     if backend is not None:
-        yield from ingress_backend(backend, "spec.defaultBackend")
+        yield from ingress_backend(backend, "spec.defaultBackend", service_name)
     for index, rule in enumerate(rules):
-        yield from ingress_rule(rule, f"spec.rules[{index}]")
+        yield from ingress_rule(rule, f"spec.rules[{index}]", service_name)
     for index, tls in enumerate(items(spec, "tls")):
         for place, host in enumerate(items(tls, "hosts")):
             yield from host_name(host, f"spec.tls[{index}].hosts[{place}]")
@@ -77,7 +88,7 @@ def host_name(host: str, path: str) -> Iterator[Cause]:
         yield invalid(path, host, WILDCARD_MESSAGE if len(host) <= 253 else "must be no more than 253 characters")
 
 
-def ingress_rule(rule: Object, path: str) -> Iterator[Cause]:
+def ingress_rule(rule: Object, path: str, service_name: Name) -> Iterator[Cause]:
     host, http = rule.get("host") or "", rule.get("http")
     if host:
         if valid_ip(host):
@@ -88,10 +99,10 @@ def ingress_rule(rule: Object, path: str) -> Iterator[Cause]:
     if not items(http, "paths"):
         yield required(f"{path}.http.paths")
     for index, route in enumerate(items(http, "paths")):
-        yield from ingress_path(route, f"{path}.http.paths[{index}]")
+        yield from ingress_path(route, f"{path}.http.paths[{index}]", service_name)
 
 
-def ingress_path(route: Object, path: str) -> Iterator[Cause]:
+def ingress_path(route: Object, path: str, service_name: Name) -> Iterator[Cause]:
     kind, where = route.get("pathType"), route.get("path") or ""
     if kind is None:
         yield required(f"{path}.pathType", "pathType must be specified")
@@ -110,10 +121,10 @@ def ingress_path(route: Object, path: str) -> Iterator[Cause]:
             yield invalid(f"{path}.path", where, "must be an absolute path")
     else:
         yield from one_of(f"{path}.pathType", kind, PATH_TYPES)
-    yield from ingress_backend(mapping(route, "backend"), f"{path}.backend")
+    yield from ingress_backend(mapping(route, "backend"), f"{path}.backend", service_name)
 
 
-def ingress_backend(value: Object, path: str) -> Iterator[Cause]:
+def ingress_backend(value: Object, path: str, service_name: Name) -> Iterator[Cause]:
     service, resource = value.get("service"), value.get("resource")
     if service is not None and resource is not None:
         yield invalid(path, "", "cannot set both resource and service backends")
@@ -122,7 +133,7 @@ def ingress_backend(value: Object, path: str) -> Iterator[Cause]:
     elif service is None:
         yield invalid(path, "", "resource or service backend is required")
     else:
-        yield from named(f"{path}.service.name", service.get("name"), dns1035_label)
+        yield from named(f"{path}.service.name", service.get("name"), service_name)
         yield from service_port(mapping(service, "port"), path)
 
 
@@ -177,7 +188,7 @@ INGRESS = Resource(
     short_names=("ing",),
     status=True,
     prepare=prepare,
-    validate=collect(validate_ingress),
+    by_version=ingress_by_version,
     validates={"status": collect(validate_status)},
     warn=warnings,
     trusts_definition=False,

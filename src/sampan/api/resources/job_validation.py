@@ -72,7 +72,13 @@ def generated_selector(job: Object, spec: Object) -> Iterator[Cause]:
         elif labels[key] != value:
             yield invalid(f"{path}[{key}]", labels, f"must be '{value}'")
     if not list(label_selector("spec.selector", spec["selector"])) and not selects(spec["selector"], own):
-        yield invalid("spec.selector", spec["selector"], "`selector` not auto-generated")
+        yield invalid("spec.selector", in_order(spec["selector"]), "`selector` not auto-generated")
+
+
+def in_order(selector: Object) -> Object:
+    """Return a selector as it is shown: by Go, which sorts maps."""
+    wanted = selector.get("matchLabels")
+    return {**selector, "matchLabels": dict(sorted(wanted.items()))} if wanted else selector
 
 
 def job_spec(spec: Object, path: str) -> Iterator[Cause]:
@@ -124,7 +130,7 @@ def restart_policy(spec: Object, policy: str, path: str) -> Iterator[Cause]:
 def manager(name: Any, path: str) -> Iterator[Cause]:
     if name is None:
         return
-    yield from domain_prefixed_path(path, name)
+    yield from domain_prefixed_path(path, name) if name else (required(path),)
     if len(name) > 63:
         yield too_long(path, 63)
 

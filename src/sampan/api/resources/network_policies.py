@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.addresses import cidr, cidr_family
+from sampan.api.resources.addresses import STRICT_SINCE, cidr, cidr_family, strict_cidr
 from sampan.api.resources.checking import collect, label_selector, one_of, port_name_messages, port_number
 from sampan.api.resources.columns import AGE, NAME, selector
-from sampan.api.resources.reading import items, mapping
+from sampan.api.resources.reading import items, mapping, text
 from sampan.schema.causes import forbidden, invalid, required
 from sampan.schema.objects import Object
 
 GROUP = "networking.k8s.io"
 TYPES = ("Ingress", "Egress")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+Check = Callable[[str, str], Iterator[Cause]]
+"""Judges a CIDR at a path."""
 
 
 def default_policy(policy: Object) -> None:
@@ -28,15 +33,32 @@ def default_policy(policy: Object) -> None:
         spec["policyTypes"] = ["Ingress", "Egress"] if items(spec, "egress") else ["Ingress"]
 
 
-def validate_policy(new: Object, old: Object | None) -> Iterator[Cause]:
-    spec = mapping(new, "spec")
+def policy_by_version(minor: int) -> dict[str, Any]:
+    return {"validate": collect(partial(validate_policy, strict=minor >= STRICT_SINCE))}
+
+
+def blocks_of(policy: Object | None) -> Iterator[str]:
+    """Yield the CIDRs of a policy."""
+    for way, side in (("ingress", "from"), ("egress", "to")):
+        for rule in items(policy, "spec", way):
+            for peer in items(rule, side):
+                yield from (text(peer, "ipBlock", "cidr"), *items(peer, "ipBlock", "except"))
+
+
+def validate_policy(new: Object, old: Object | None, *, strict: bool) -> Iterator[Cause]:
+    """``strict``: CIDRs are of one network, unless they were there before (1.36)."""
+    spec, known = mapping(new, "spec"), frozenset(blocks_of(old))
+
+    def check(path: str, value: str) -> Iterator[Cause]:
+        return iter(()) if value in known else (strict_cidr if strict else cidr)(path, value)
+
     yield from label_selector("spec.podSelector", spec.get("podSelector"))
     for way, side in (("ingress", "from"), ("egress", "to")):
         for index, rule in enumerate(items(spec, way)):
             for place, port in enumerate(items(rule, "ports")):
                 yield from policy_port(port, f"spec.{way}[{index}].ports[{place}]")
             for place, peer in enumerate(items(rule, side)):
-                yield from policy_peer(peer, f"spec.{way}[{index}].{side}[{place}]")
+                yield from policy_peer(peer, f"spec.{way}[{index}].{side}[{place}]", check)
     kinds = items(spec, "policyTypes")
     if len(kinds) > len(TYPES):
         yield invalid("spec.policyTypes", kinds, "may not specify more than two policyTypes")
@@ -63,11 +85,11 @@ def policy_port(port: Object, path: str) -> Iterator[Cause]:
             yield invalid(f"{path}.port", first, message)
 
 
-def policy_peer(peer: Object, path: str) -> Iterator[Cause]:
+def policy_peer(peer: Object, path: str, check: Check) -> Iterator[Cause]:
     given = [key for key in ("podSelector", "namespaceSelector", "ipBlock") if peer.get(key) is not None]
     for key in given:
         if key == "ipBlock":
-            yield from ip_block(peer[key], f"{path}.{key}")
+            yield from ip_block(peer[key], f"{path}.{key}", check)
         else:
             yield from label_selector(f"{path}.{key}", peer[key])
     if not given:
@@ -76,14 +98,14 @@ def policy_peer(peer: Object, path: str) -> Iterator[Cause]:
         yield forbidden(path, "may not specify both ipBlock and another peer")
 
 
-def ip_block(block: Object, path: str) -> Iterator[Cause]:
+def ip_block(block: Object, path: str, check: Check) -> Iterator[Cause]:
     whole = block.get("cidr") or ""
     if not whole:
         yield required(f"{path}.cidr")
         return
-    yield from cidr(f"{path}.cidr", whole)
+    yield from check(f"{path}.cidr", whole)
     for index, part in enumerate(items(block, "except") if cidr_family(whole) else ()):
-        yield from cidr(f"{path}.except[{index}]", part)
+        yield from check(f"{path}.except[{index}]", part)
         if cidr_family(part) and not strictly_inside(part, whole):
             yield invalid(f"{path}.except[{index}]", part, "must be a strict subset of `cidr`")
 
@@ -103,7 +125,7 @@ NETWORK_POLICY = Resource(
     plural="networkpolicies",
     short_names=("netpol",),
     default=default_policy,
-    validate=collect(validate_policy),
+    by_version=policy_by_version,
     trusts_definition=False,
     columns=(NAME, Column("Pod-Selector", selector("spec", "podSelector")), AGE),
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.addresses import cidr, one_of_each_family
+from sampan.api.resources.addresses import STRICT_SINCE, cidr, one_of_each_family, strict_cidr
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, WIDE, field
 from sampan.api.resources.quantities import quantity, rounded_up
@@ -77,7 +79,13 @@ FEATURE_MESSAGE = (
 )
 
 
-def validate_node(new: Object, old: Object | None) -> Iterator[Cause]:
+def node_by_version(minor: int) -> dict[str, Any]:
+    validate = collect(partial(validate_node, check=strict_cidr if minor >= STRICT_SINCE else cidr))
+    return {"validate": validate, "validates": {"status": validate}}
+
+
+def validate_node(new: Object, old: Object | None, *, check: Callable[[str, str], Iterator[Cause]]) -> Iterator[Cause]:
+    """``check`` judges CIDRs."""
     if old is not None:
         yield from node_changes(new, old)
         return
@@ -86,7 +94,7 @@ def validate_node(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from declared_features(items(new, "status", "declaredFeatures"), "status.declaredFeatures")
     listed = items(new, "spec", "podCIDRs")
     for index, value in enumerate(listed):
-        yield from cidr(f"spec.podCIDRs[{index}]", value)
+        yield from check(f"spec.podCIDRs[{index}]", value)
     yield from one_of_each_family("spec.podCIDRs", listed, "CIDR")
     for index, value in enumerate(listed):
         if value in listed[:index]:
@@ -151,8 +159,7 @@ NODE = Resource(
     generation=False,
     default=default_node,
     prepare=prepare_node,
-    validate=collect(validate_node),
-    validates={"status": collect(validate_node)},
+    by_version=node_by_version,
     warn=node_warnings,
     trusts_definition=False,
     columns=(

@@ -12,11 +12,15 @@ from sampan.api.resources.workloads import int_or_percent
 from sampan.schema.causes import invalid
 from sampan.schema.objects import Object
 
+STRUCT = ("MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy")
+"""The fields of a spec, as Kubernetes shows them in a message."""
+
 
 def validate(new: Object, old: Object | None) -> Iterator[Cause]:
     least, most = dig(new, "spec", "minAvailable"), dig(new, "spec", "maxUnavailable")
     if least is not None and most is not None:
-        yield invalid("spec", new["spec"], "minAvailable and maxUnavailable cannot be both set")
+        shown = {name: new["spec"].get(name[0].lower() + name[1:]) for name in STRUCT}
+        yield invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
     yield from int_or_percent("spec.minAvailable", least, at_most_100=True)
     yield from int_or_percent("spec.maxUnavailable", most, at_most_100=True)
     yield from label_selector("spec.selector", dig(new, "spec", "selector"))

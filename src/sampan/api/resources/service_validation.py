@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.addresses import cidr, family, ip, non_special, one_of_each_family
+from sampan.api.resources.addresses import cidr, family, ip, non_special, one_of_each_family, strict_cidr
 from sampan.api.resources.checking import label, labels_of, one_of, port_number, port_or_name, qualified, subdomain
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required
@@ -24,6 +24,8 @@ HINTS, MODE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.
 ONLY_LOAD_BALANCERS = "may only be used when `type` is 'LoadBalancer'"
 NO_CHANGE = "may not change once set"
 MAX_AFFINITY_SECONDS = 86400
+RELAXED_NAMES_SINCE = 36
+"""Kubernetes' ``RelaxedServiceNameValidation`` (KEP-5311) is on from 1.36 on."""
 
 
 def is_headless(spec: Object) -> bool:
@@ -40,8 +42,10 @@ def needs_health_check(spec: Object) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
-def service(obj: Object, distributions: Sequence[str] = DISTRIBUTIONS) -> Iterator[Cause]:
-    """Yield why a Service is refused."""
+def service(
+    obj: Object, distributions: Sequence[str] = DISTRIBUTIONS, *, strict: bool = True, known: Collection[str] = ()
+) -> Iterator[Cause]:
+    """Yield why a Service is refused. ``strict``: ranges are of one network (1.36), but for those that are ``known``."""
     spec = mapping(obj, "spec")
     kind, headless = spec.get("type"), is_headless(spec)
     noted = mapping(obj, "metadata", "annotations")
@@ -67,7 +71,7 @@ def service(obj: Object, distributions: Sequence[str] = DISTRIBUTIONS) -> Iterat
     else:
         yield from one_of("spec.type", kind, TYPES)
     yield from unique_ports(items(spec, "ports"), kind)
-    yield from source_ranges(spec, noted, kind)
+    yield from source_ranges(spec, noted, kind, strict, known)
     yield from load_balancer(spec, kind)
     yield from traffic(spec, kind, distributions)
 
@@ -133,7 +137,8 @@ def unique_ports(ports: Sequence[Object], kind: Any) -> Iterator[Cause]:
         numbers.add(key)
 
 
-def source_ranges(spec: Object, noted: Object, kind: Any) -> Iterator[Cause]:
+def source_ranges(spec: Object, noted: Object, kind: Any, strict: bool, known: Collection[str]) -> Iterator[Cause]:
+    check = strict_cidr if strict else cidr
     ranges, path = items(spec, "loadBalancerSourceRanges"), "spec.LoadBalancerSourceRanges"
     if not ranges and SOURCE_RANGES in noted:
         path = f"metadata.annotations[{SOURCE_RANGES}]"
@@ -141,12 +146,13 @@ def source_ranges(spec: Object, noted: Object, kind: Any) -> Iterator[Cause]:
         if kind != "LoadBalancer":
             yield forbidden(path, ONLY_LOAD_BALANCERS)
         for value in ranges:
-            yield from cidr(path, value.strip())
+            yield from check(path, value.strip())
         return
     if ranges and kind != "LoadBalancer":
         yield forbidden(path, ONLY_LOAD_BALANCERS)
     for index, value in enumerate(ranges):
-        yield from cidr(f"{path}[{index}]", value.strip())
+        if value not in known:
+            yield from check(f"{path}[{index}]", value.strip())
 
 
 def load_balancer(spec: Object, kind: Any) -> Iterator[Cause]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.addresses import family
+from sampan.api.resources.addresses import STRICT_SINCE, family
 from sampan.api.resources.checking import collect
 from sampan.api.resources.columns import AGE, NAME, WIDE, labels_text
 from sampan.api.resources.pod_spec import fill
@@ -17,6 +17,7 @@ from sampan.api.resources.reading import items, joined, mapping, text
 from sampan.api.resources.service_validation import (
     HINTS,
     MODE,
+    RELAXED_NAMES_SINCE,
     is_external,
     needs_health_check,
     service,
@@ -130,16 +131,19 @@ def drop_same(spec: Object, before: Object, keys: tuple[str, ...]) -> None:
 
 
 def by_version(minor: int) -> Mapping[str, Any]:
-    """What came with versions: how load balancers are reached (1.30), more ways to spread traffic (1.34)."""
+    """What came with versions: how load balancers are reached (1.30), more ways to spread traffic (1.34), names that begin
+    with a digit and CIDRs that are of one network (1.36)."""
     known = ("PreferClose", "PreferSameZone", "PreferSameNode") if minor >= 34 else ("PreferClose",)
     modes = minor >= 30
 
     def validate(new: Object, old: Object | None) -> Iterator[Cause]:
         if old is not None:
             yield from service_changes(mapping(new, "spec"), mapping(old, "spec"))
-        yield from service(new, known)
+        ranges = items(old, "spec", "loadBalancerSourceRanges")
+        yield from service(new, known, strict=minor >= STRICT_SINCE, known=ranges)
 
     return {
+        "name_is": "label" if minor >= RELAXED_NAMES_SINCE else "label1035",
         "default": default_with_modes if modes else default,
         "validate": collect(validate),
         "validates": {"status": collect(lambda new, old: service_status(new, modes))},
@@ -216,7 +220,6 @@ SERVICE = Resource(
     categories=("all",),
     status=True,
     generation=False,
-    name_is="label1035",
     prepare=prepare,
     warn=warnings,
     by_version=by_version,

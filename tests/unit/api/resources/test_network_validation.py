@@ -45,7 +45,7 @@ def test_good_ones_have_no_complaint() -> None:
         (f"{P}.path", "/a/..", f"{F}.path", "Invalid value: \"/a/..\": cannot end with '/..'"),
         (f"{P}.backend", {}, f"{F}.backend", 'Invalid value: "": resource or service backend is required'),
         (f"{P}.backend.service.port", {}, f"{F}.backend", "Required value: port name or number is required"),
-        (f"{P}.backend.service.name", "1web", f"{F}.backend.service.name", None),
+        (f"{P}.backend.service.name", "1Web", f"{F}.backend.service.name", None),
         ("spec.tls", [{"hosts": ["A"]}], "spec.tls[0].hosts[0]", None),
         ("spec.ingressClassName", "A b", "spec.ingressClassName", None),
     ],
@@ -119,3 +119,48 @@ def test_a_budget_counts_one_way() -> None:
     share = {"metadata": {"name": "b"}, "spec": {"minAvailable": "half"}}
     (message,) = causes(declared("PodDisruptionBudget", "policy"), share).values()
     assert message.startswith('Invalid value: "half": a valid percent string must be a numeric string')
+
+
+@pytest.mark.parametrize(
+    ("cidr", "why"),
+    [
+        ("10.0.0.0/8", ""),
+        ("fd00::/8", ""),
+        ("10.0.0.1/8", "must not have bits set beyond the prefix length"),
+        ("::ffff:10.0.0.0/104", "must not have an IPv4-mapped IPv6 address"),
+        ("10.0.0.0/08", "must not have leading 0s in IP or prefix length"),
+    ],
+)
+def test_cidrs_are_of_one_network_since_136(cidr: str, why: str) -> None:
+    """Those that were there before may stay."""
+    made = {
+        "metadata": {"name": "n"},
+        "spec": {"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": cidr}}]}]},
+    }
+    said = {"spec.ingress[0].from[0].ipBlock.cidr": f'Invalid value: "{cidr}": {why}'} if why else {}
+    assert causes(declared("NetworkPolicy", NET), made) == said
+    assert causes(declared("NetworkPolicy", NET, minor=35), made) == {}
+    assert causes(declared("NetworkPolicy", NET), made, made) == {}
+    spec = {"type": "LoadBalancer", "ports": [{"port": 80}], "loadBalancerSourceRanges": [cidr]}
+    spec |= {
+        "clusterIP": "10.96.0.9",
+        "clusterIPs": ["10.96.0.9"],
+        "ipFamilies": ["IPv4"],
+        "ipFamilyPolicy": "SingleStack",
+    }
+    service = {"metadata": {"name": "s"}, "spec": spec}
+    said = {"spec.LoadBalancerSourceRanges[0]": f'Invalid value: "{cidr}": {why}'} if why else {}
+    assert causes(declared("Service"), service) == said
+    assert causes(declared("Service", minor=35), service) == {}
+    assert causes(declared("Service"), service, service) == {}
+    node = {"metadata": {"name": "n"}, "spec": {"podCIDRs": [cidr]}}
+    assert bool(causes(declared("Node"), node)) is bool(why)
+    assert causes(declared("Node", minor=35), node) == {}
+
+
+def test_services_may_have_names_that_begin_with_a_digit_since_136() -> None:
+    assert [declared("Service", minor=minor).name_is for minor in (35, 36)] == ["label1035", "label"]
+    backend = {"service": {"name": "1a", "port": {"number": 80}}}
+    ingress = {"metadata": {"name": "i"}, "spec": {"defaultBackend": backend}}
+    assert causes(declared("Ingress", NET), ingress) == {}
+    assert list(causes(declared("Ingress", NET, minor=35), ingress)) == ["spec.defaultBackend.service.name"]
