@@ -38,6 +38,13 @@ from sampan.schema.selectors import LabelSelector, label_selector
 BURST = 500
 
 
+class Failure(NamedTuple):
+    """Why there are not as many pods as there should be: ``FailedCreate`` or ``FailedDelete``, and what the API said."""
+
+    reason: str
+    message: str
+
+
 class Plan(NamedTuple):
     create: int
     delete: list[Object]
@@ -54,8 +61,8 @@ def desired(replica_set: Object, pods: list[Object], related: Iterable[Object] =
     return Plan(0, first[: min(len(active) - wanted, BURST)])
 
 
-def status_of(replica_set: Object, pods: Tally, available: int, failure: str | None) -> Object:
-    """Return the status that the pods amount to; ``failure`` is why pods cannot be made."""
+def status_of(replica_set: Object, pods: Tally, available: int, failure: Failure | None) -> Object:
+    """Return the status that the pods amount to."""
     template_labels = replica_set["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
     old = replica_set.get("status", {})
     status: Object = {"replicas": pods.active, "observedGeneration": replica_set["metadata"].get("generation", 0)}
@@ -72,7 +79,7 @@ def status_of(replica_set: Object, pods: Tally, available: int, failure: str | N
     if failure is None:
         conditions = [condition for condition in conditions if condition not in failed]
     elif not failed:  # the first failure stays: every later one names another pod, and would wake this controller again
-        new = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": failure}
+        new = {"type": "ReplicaFailure", "status": "True", **failure._asdict()}
         conditions = with_condition(conditions, new, timestamp())
     if conditions:
         status["conditions"] = conditions
@@ -115,7 +122,8 @@ class ReplicaSetController(Controller):
             return None
         uid = replica_set["metadata"]["uid"]
         tally = await self._claimed(replica_set)
-        failure: str | None = None
+        failure: Failure | None = None
+        problem: ApiError | None = None
         if self.expectations.satisfied(key) and "deletionTimestamp" not in replica_set["metadata"]:
             missing = replica_set["spec"].get("replicas", 1) - tally.active
             name = replica_set["metadata"]["name"]
@@ -123,14 +131,15 @@ class ReplicaSetController(Controller):
             new = [pod_of(replica_set, self.resource, name_by_chance(f"{name}-")) for _ in count]
             try:
                 await self.pod_control.create(key, replica_set, new)
+                if missing < 0:
+                    surplus = desired(replica_set, owned_by(self.pods, replica_set), self._related(replica_set)).delete
+                    await self.pod_control.delete(key, replica_set, surplus)
             except ApiError as error:
-                failure = str(error)
-            if missing < 0:
-                surplus = desired(replica_set, owned_by(self.pods, replica_set), self._related(replica_set)).delete
-                await self.pod_control.delete(key, replica_set, surplus)
+                if not error.has_cause("NamespaceTerminating"):  # there, nothing will ever be made
+                    failure, problem = Failure("FailedCreate" if missing > 0 else "FailedDelete", str(error)), error
         wait = await self._write_status(replica_set, self.tallies.of(uid), failure)
-        if failure is not None:
-            raise ApiError(422, {"reason": "FailedCreate", "message": failure})
+        if problem is not None:
+            raise problem
         return wait if self.expectations.satisfied(key) else BELIEVED_SECONDS
 
     def _related(self, replica_set: Object) -> Iterator[Object]:
@@ -149,7 +158,7 @@ class ReplicaSetController(Controller):
             return tally
         return tally_of(await claim(self.client, self.pods, replica_set, self.resource, selector))
 
-    async def _write_status(self, replica_set: Object, tally: Tally, failure: str | None) -> float | None:
+    async def _write_status(self, replica_set: Object, tally: Tally, failure: Failure | None) -> float | None:
         """Write the status, where it changed; return when the next pod will count as available."""
         available, wait, seconds = tally.ready, None, replica_set["spec"].get("minReadySeconds", 0)
         if seconds:

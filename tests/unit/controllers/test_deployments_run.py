@@ -5,9 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from sampan.client.errors import ApiError
+from sampan.client.protocol import ResourceType
 from sampan.client.resources import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS
 from sampan.controllers.resource_quota import QUOTAS
 from sampan.schema.objects import Object
+
+POLICIES, BINDINGS = (
+    ResourceType(
+        "admissionregistration.k8s.io",
+        "v1",
+        f"validatingadmissionpolic{end}",
+        f"ValidatingAdmissionPolicy{kind}",
+        False,
+    )
+    for end, kind in (("ies", ""), ("ybindings", "Binding"))
+)
 
 
 def condition(obj: Object, type: str) -> Object:
@@ -291,3 +304,36 @@ async def test_one_that_waits_for_what_it_owns_to_go_tells_how_far_that_is(clust
     assert "availableReplicas" not in going["status"]
     await cluster.client.patch(PODS, pod["metadata"]["name"], {"metadata": {"finalizers": None}}, "default")
     await cluster.gone(DEPLOYMENTS, "web")
+
+
+async def test_pods_that_may_not_be_deleted_are_told(cluster: Any) -> None:
+    await cluster.deploy("web", 2)
+    await cluster.rolled_out("web")
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["pods"]}
+    refusing = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "false", "message": "they stay"}],
+    }
+    await cluster.client.create(POLICIES, {"metadata": {"name": "stay"}, "spec": refusing})
+    bound = {"policyName": "stay", "validationActions": ["Deny"]}
+    await cluster.client.create(BINDINGS, {"metadata": {"name": "stay"}, "spec": bound})
+    await refused(cluster)
+    await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 1}}, "default")
+    told = await cluster.until(DEPLOYMENTS, "web", lambda d: condition(d, "ReplicaFailure")["status"] == "True")
+    assert condition(told, "ReplicaFailure")["reason"] == "FailedDelete"
+    assert "they stay" in condition(told, "ReplicaFailure")["message"]
+    await cluster.client.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 2}}, "default")
+    await cluster.until(DEPLOYMENTS, "web", lambda d: not condition(d, "ReplicaFailure")["status"])
+
+
+async def refused(cluster: Any) -> None:
+    """Return once nobody may delete a pod."""
+    spec = {"containers": [{"name": "c", "image": "i"}], "schedulingGates": [{"name": "example.com/never"}]}
+    async with asyncio.timeout(60):
+        while True:
+            await cluster.client.create(PODS, {"metadata": {"name": "probe", "namespace": "default"}, "spec": spec})
+            try:
+                await cluster.client.delete(PODS, "probe", "default", grace_period_seconds=0)
+            except ApiError:
+                return
+            await asyncio.sleep(0)
