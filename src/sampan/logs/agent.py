@@ -219,10 +219,10 @@ class Agent:
                 if self._as_json and (found := self.pipeline.together(labels, item)) is not None:
                     for part in found:
                         if isinstance(part, Many):
-                            process()
                             self._take_many(labels, part, observed, account)
                         else:
                             waiting.append(part)
+                            process()
                     continue
             waiting.append(item)
         process()

@@ -91,6 +91,13 @@ class Run:
             self._entries = self.framing.entries(self.raw)
         return self._entries
 
+    def halves(self) -> tuple[Run, Run]:
+        """Return a run of more than one line in two."""
+        middle = self.raw.index(b"\n", len(self.raw) // 2) + 1
+        if middle == len(self.raw):
+            middle = self.raw.rindex(b"\n", 0, len(self.raw) - 1) + 1
+        return Run(self.raw[:middle], self.framing), Run(self.raw[middle:], self.framing)
+
     def records(self) -> list[Record]:
         """Return the records one by one."""
         return [

@@ -41,20 +41,21 @@ Step = Callable[[Draft], str]
 
 
 class Passing:
-    """A step that can tell of many lines at once, as they stand in their file, that it would leave each as it is."""
+    """A step that can tell of many lines at once, as they stand in their file, that it would leave each as it is: ``passes``
+    where they are texts, ``passes_json`` where they are objects that have been parsed."""
 
-    __slots__ = ("passes", "run")
+    __slots__ = ("passes", "passes_json", "run")
 
-    def __init__(self, run: Step, passes: Callable[[bytes], bool]) -> None:
-        self.run, self.passes = run, passes
+    def __init__(self, run: Step, passes: Callable[[bytes], bool], passes_json: Callable[[bytes], bool]) -> None:
+        self.run, self.passes, self.passes_json = run, passes, passes_json
 
     def __call__(self, draft: Draft) -> str:
         return self.run(draft)
 
 
 class Together:
-    """A step that can take many lines at once, as they stand in their file, to lines of ``json:`` outputs, if it is the only
-    one. ``together`` returns them, and runs of lines that it must take one by one, in their order."""
+    """A step that can take many lines at once, as they stand in their file, to lines of ``json:`` outputs, if no other has
+    something to do. ``together`` returns them, and runs of lines that it must take one by one, in their order."""
 
     __slots__ = ("run", "together")
 

@@ -7,7 +7,7 @@ without steps has its records go on as they came.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -25,6 +25,8 @@ from sampan.logs.processing.steps import KINDS
 logger = logging.getLogger("sampan.logs")
 
 MANY_FAULTS = 100
+FEW_LINES = 64
+"""Among so many lines nobody looks for which of them it is that a step has something to do with."""
 UNREDACTED = b"[redacted: this record could not be looked through]"
 UNROUTED = "unrouted"
 """Why a record goes to no output: its route has none."""
@@ -106,11 +108,12 @@ class Pipeline:
         """Whether all steps of a stream would leave lines as they are: then nobody need take them apart."""
         return all(isinstance(step, Passing) and step.passes(raw) for step in self.steps_of(labels))
 
-    def together(self, labels: Labels, run: Run) -> list[Many | Run] | None:
-        """Return a run as what the steps of its stream make of many of its lines at once, and what they have to take one by
-        one; None where they take all so."""
-        steps = self.steps_of(labels)
-        return steps[0].together(run) if len(steps) == 1 and isinstance(steps[0], Together) else None
+    def together(self, labels: Labels, run: Run) -> Iterator[Many | Run] | None:
+        """Return what the steps of a stream make of many lines of a run at once, and what they have to take one by one: that
+        has to be done before the next is asked for. None where they take all so."""
+        first, *others = self.steps_of(labels) or (None,)
+        looks = [step.passes_json for step in others if isinstance(step, Passing)]
+        return parts(first, looks, run) if isinstance(first, Together) and len(looks) == len(others) else None
 
     def process(self, labels: Labels, records: Iterable[Record], observed: int, account: Account) -> list[Delivery]:
         """Return what goes on of the records of a stream; what does not is counted in ``account``."""
@@ -127,6 +130,19 @@ class Pipeline:
             else:
                 found.append((labels, draft.done(), observed, draft))
         return found
+
+
+def parts(step: Together, looks: Sequence[Callable[[bytes], bool]], run: Run) -> Iterator[Many | Run]:
+    """Yield what the first step of some makes of a run where the others have nothing to do."""
+    waiting = [run]
+    while waiting:
+        part = waiting.pop()
+        if all(look(part.raw) for look in looks):
+            yield from step.together(part)
+        elif part.lines <= FEW_LINES:
+            yield part
+        else:
+            waiting += reversed(part.halves())
 
 
 def of_all(each: Sequence[CutAt]) -> CutAt:
@@ -250,16 +266,18 @@ def contained(step: ForStream, field: str, kind: str, tally: Tally) -> ForStream
             return Together(safely, together_safely)
         if not isinstance(run, Passing):
             return safely
-        passes = run.passes
 
-        def passes_safely(raw: bytes) -> bool:
-            try:
-                return passes(raw)
-            except Exception as error:
-                fault(error, labels)
-                return False
+        def guarded_look(look: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+            def passes(raw: bytes) -> bool:
+                try:
+                    return look(raw)
+                except Exception as error:
+                    fault(error, labels)
+                    return False
 
-        return Passing(safely, passes_safely)
+            return passes
+
+        return Passing(safely, guarded_look(run.passes), guarded_look(run.passes_json))
 
     return for_stream
 

@@ -129,9 +129,9 @@ def test_both_ways_say_the_same(lines: list[bytes], framing: Framing, format: st
     expected = one_by_one(single, run, Account())
     shown: list[Any] = []
     count = 0
-    parts = many.together(LABELS, run)
-    assert parts is not None
-    for part in parts:
+    raws: list[bytes] = []
+    for part in many.together(LABELS, run) or ():
+        raws.append((part.run if isinstance(part, Many) else part).raw)
         if isinstance(part, Many):
             shown += map(json.loads, part.json.splitlines())
             assert part.json.count(b"\n") == part.run.lines
@@ -139,10 +139,55 @@ def test_both_ways_say_the_same(lines: list[bytes], framing: Framing, format: st
         else:
             shown += one_by_one(many, part, Account())
         count += (part.run if isinstance(part, Many) else part).lines
-    assert b"".join((part.run if isinstance(part, Many) else part).raw for part in parts) == raw
+    assert b"".join(raws) == raw
     assert [json.dumps(each) for each in shown] == [json.dumps(each) for each in expected]
     assert count == len(lines)
     assert many.steps[0].tally == single.steps[0].tally
+
+
+PRIVATE = ["-----BEGIN RSA PRIVATE KEY-----", "MIIEow", "QUJD", "-----END RSA PRIVATE KEY-----"]
+SECRETS = st.sampled_from(
+    ["password=hunter2", 'token: "two words"', "ghp_" + "a1B2" * 9, "4111111111111111", 4111111111111111,
+     "Bearer abcdef0123456789xyz", "password\t=\tx123", "postgres://shop:p@ss@db:5432/x", "a@b.org", "fine", *PRIVATE]
+)  # fmt: skip
+KEYS = st.sampled_from(
+    ["msg", "user", "password", "x-api-key", "dbPassword", "http.authorization", "author", "cookie", "cookies", "n"]
+)
+
+
+@st.composite
+def secretive(draw: st.DrawFn) -> list[bytes]:
+    """Many lines of one shape, with a secret in some of them, or a key that goes on over several."""
+    keys = ["time", *draw(st.lists(KEYS, max_size=3, unique=True).filter(lambda keys: "msg" not in keys)), "msg"]
+    found = []
+    for _ in range(draw(st.integers(1, 6))):
+        for _ in range(draw(st.integers(1, 60))):
+            found.append(dict.fromkeys(keys, "ok") | {"time": "2026-11-30T10:00:00.123Z"})
+        kind = draw(st.integers(0, 3))
+        if kind == 0:
+            found += [dict.fromkeys(keys, "ok") | {"msg": line} for line in PRIVATE[: draw(st.integers(1, 4))]]
+        elif kind == 1:
+            found.append(dict.fromkeys(keys, "ok") | {draw(st.sampled_from(keys)): draw(SECRETS)})
+        elif kind == 2:
+            found.append(dict.fromkeys(keys, "ok") | {"msg": {draw(KEYS): draw(SECRETS)}})
+    return [json.dumps(each, separators=(",", ":")).encode() for each in found]
+
+
+@settings(max_examples=80, deadline=None)
+@given(secretive(), st.sampled_from([{}, {"secrets": ["default", "email"]}, {"attributes": False}]))
+def test_no_secret_goes_by_with_the_others(lines: list[bytes], options: dict[str, Any]) -> None:
+    run = Run(b"".join(line + b"\n" for line in lines), PLAIN)
+    single, many = (
+        configuration_of({"processing": [{"parse": "json"}, {"redact": options}]}).pipeline for _ in range(2)
+    )
+    expected = one_by_one(single, run, Account())
+    shown: list[Any] = []
+    for part in many.together(LABELS, run) or ():
+        shown += (
+            map(json.loads, part.json.splitlines()) if isinstance(part, Many) else one_by_one(many, part, Account())
+        )
+    assert shown == expected
+    assert [step.tally for step in many.steps] == [step.tally for step in single.steps]
 
 
 OBJECT = (

@@ -96,5 +96,8 @@ SECRETS: dict[str, Secret] = {
     "ipv4": Secret(rb"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b", default=False),
 }
 """``group`` -1: whichever group has matched. In JSON ``/`` may be escaped, and an object in a text has its quotes escaped."""
-NAMED = rb"(?i:^(?:.*[_.-])?(?:" + WORDS + rb"|authorization|cookie|set-cookie|x-api-key)$)|" + ENDINGS + rb"$"
+SECRET_NAMES = WORDS + rb"|authorization|cookie|set-cookie|x-api-key"
+NAMED = rb"(?i:^(?:.*[_.-])?(?:" + SECRET_NAMES + rb")$)|" + ENDINGS + rb"$"
 """Names of attributes whose values are secret, whatever they look like."""
+KEY = rb"(?:(?i:[\"_.-](?:" + SECRET_NAMES + rb"))|" + ENDINGS + rb")\" ?:"
+"""Such a name in the text of an object without escapes, however deep."""

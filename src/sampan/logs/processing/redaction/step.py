@@ -10,10 +10,11 @@ from sampan.logs.processing.patterns import compiled, groups_of
 from sampan.logs.processing.redaction.attributes import walker
 from sampan.logs.processing.redaction.cutting import between_secrets
 from sampan.logs.processing.redaction.keys import Keys
-from sampan.logs.processing.redaction.secrets import SECRETS
+from sampan.logs.processing.redaction.secrets import KEY, SECRETS
 from sampan.logs.processing.redaction.texts import Replace, all_of, gate_of, replacing
 
 REPLACEMENT = "[redacted:NAME]"
+SECRET_KEY = linear.compiled(KEY)
 LONGEST_LEVEL = 5
 """Of the usual words; a longer one is looked through."""
 
@@ -54,11 +55,24 @@ def make(options: Options, tally: Tally) -> ForStream:
     keys = given.replace("NAME", "private_key").encode() if "private_key" in chosen else None
     by_lines = all(is_anywhere(text) for text in options.mapping("patterns").values())
 
+    def clean(raw: bytes) -> bool:
+        return not gate(raw)
+
+    def clean_json(raw: bytes) -> bool:
+        """Without escapes the texts stand in the lines as they are; names are looked at as they stand in an object."""
+        return b"\\" not in raw and not gate(raw) and (walk is None or SECRET_KEY.search(raw) is None)
+
     def for_stream(labels: Labels) -> Step:
         if keys is None:
-            return Passing(step, lambda raw: not gate(raw)) if by_lines else step
+            return Passing(step, clean, clean_json) if by_lines else step
         of_stream = Keys(step, keys, tally)
-        return Passing(of_stream, lambda raw: not of_stream.goes_on and not gate(raw)) if by_lines else of_stream
+        if not by_lines:
+            return of_stream
+        return Passing(
+            of_stream,
+            lambda raw: not of_stream.goes_on and clean(raw),
+            lambda raw: not of_stream.goes_on and clean_json(raw),
+        )
 
     return Cutting(for_stream, between_secrets(patterns, gate))
 
