@@ -25,13 +25,13 @@ spec: {gatewayClassName: sampan, listeners: [{name: http, port: 80, protocol: HT
 
 
 class Replica:
-    def __init__(self, number: int, kubeconfig: Path, directory: Path) -> None:
+    def __init__(self, number: int, kubeconfig: Path, directory: Path, *more: str) -> None:
         self.name = f"replica-{number}"
         self.log = directory / f"{self.name}.log"
         command = ["gateway", "run", "--kubeconfig", str(kubeconfig), "--address", f"127.0.0.{number + 10}"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sampan.cli.main", *command, "--advertise", f"192.0.2.{number}"],
+                [sys.executable, "-m", "sampan.cli.main", *command, "--advertise", f"192.0.2.{number}", *more],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "POD_NAME": self.name, "POD_NAMESPACE": "sampan-gateway"},
@@ -59,9 +59,9 @@ def test_two_replicas_serve_and_one_writes(tmp_path: Path, start_server: Callabl
         label = "gateway.sampan.dev/limits"
         return set(kubectl("-n", "sampan-gateway", "get", "endpointslices", "-l", label, "-o", path).split())
 
-    def leader() -> str:
+    def leader(lease: str = "sampan-gateway") -> str:
         path = "jsonpath={.spec.holderIdentity}"
-        return kubectl("-n", "sampan-gateway", "get", "lease", "sampan-gateway", "--ignore-not-found", "-o", path)
+        return kubectl("-n", "sampan-gateway", "get", "lease", lease, "--ignore-not-found", "-o", path)
 
     def accepted() -> str:
         path = "jsonpath={.status.conditions[?(@.type=='Accepted')].status}"
@@ -85,6 +85,11 @@ def test_two_replicas_serve_and_one_writes(tmp_path: Path, start_server: Callabl
         kubectl("apply", "-f", "-", text=GATEWAY.replace("front", "other"))
         path = "jsonpath={.status.conditions[?(@.type=='Accepted')].status}"
         eventually("it writes statuses", lambda: kubectl("get", "gateway", "other", "-o", path) == "True")
+        replicas.append(Replica(3, kubeconfig, tmp_path, "--class", "edge"))
+        kubectl("apply", "-f", "-", text=GATEWAY.replace("front", "third").replace("sampan", "edge"))
+        eventually("a Gateway of another class is another's", lambda: endpoints() == {"192.0.2.2", "192.0.2.3"})
+        eventually("who writes its status", lambda: kubectl("get", "gateway", "third", "-o", path) == "True")
+        assert leader("sampan-gateway.edge") == "replica-3" and leader() == "replica-2"
         assert not {"forbidden", "not shared"} & set(re.findall("forbidden|not shared", replicas[0].log.read_text()))
     finally:
         for replica in replicas:
@@ -102,3 +107,10 @@ def test_advertise_is_needed(tmp_path: Path) -> None:
 def _no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POD_IP", "POD_NAME", "POD_NAMESPACE"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(("word", "problem"), [("Edge", "lower case"), ("a.b", "must not contain dots")])
+def test_a_class_has_a_name_of_its_own(word: str, problem: str) -> None:
+    command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--kubeconfig", "none", "--class", word]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "--class" in done.stderr and problem in done.stderr

@@ -44,7 +44,7 @@ from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins import trampolines
 from sampan.gateway.plugins.loader import Plugins
-from sampan.gateway.replicas import LEASE, alive, bury, elected, leave
+from sampan.gateway.replicas import alive, bury, elected, leave
 from sampan.gateway.status import STATUSES
 from sampan.gateway.telling import Telling
 from sampan.gateway.watched import WATCHED
@@ -64,7 +64,7 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
     connection = config.connection or load(config.kubeconfig)
     client = HttpClient(connection, agent="sampan-gateway")
     try:
-        await install(client, makes_kinds=config.makes_kinds)
+        await install(client, makes_kinds=config.makes_kinds, gateway_class=config.gateway_class)
         async with asyncio.TaskGroup() as group:
             agent = Agent(config, client, group)
             if config.health_port:
@@ -110,6 +110,7 @@ class Agent:
             log_dir=str(config.log_dir),
             on_host=config.on_host,
             metrics_port=config.metrics_port,
+            gateway_class=config.gateway_class,
         )
         self.pipeline = Pipeline(surroundings, self.ads)
         self.peers = Peers(self.limits, config.replica, config.node_ip, client) if config.replica is not None else None
@@ -166,7 +167,7 @@ class Agent:
             self._task(self._count_together(self.peers), "peers")
         if self.config.replica is not None:
             self._task(alive(self.client, self.config.replica), "alive")
-            self._task(elected(self.client, self.config.replica, LEASE, self._lead), "election")
+            self._task(elected(self.client, self.config.replica, self.config.replica.election, self._lead), "election")
         self._task(self.telling.run(), "status")
         self._task(self.telling.events.run(), "events")
         self._task(self._follow(), "follow")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.client.kubeconfig import Connection
+from sampan.gateway.kinds.resources import CLASS
 from sampan.gateway.replicas import Replica
 from sampan.gateway.xds.metrics import PORT as METRICS_PORT
 
@@ -33,6 +34,9 @@ class GatewayConfig:
     """Where it is told whether this is alive and ready; 0: nowhere."""
     makes_kinds: bool = True
     """Whether kinds that are missing are made; else they are waited for."""
+
+    gateway_class: str = CLASS
+    """The GatewayClass and IngressClass that it makes, and whose controllerName it claims."""
 
     @property
     def reached_at(self) -> str:

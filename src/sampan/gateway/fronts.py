@@ -53,7 +53,8 @@ class Fronts:
 
     def learn(self) -> None:
         """Take over what is there from before."""
-        self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
+        if self.pipeline.world.surroundings.has_mesh:  # else they are another gateway's
+            self._waypoints = infrastructure.waypoints_of(self.informers[ENDPOINT_SLICES].all())
 
     async def remove_others(self) -> None:
         """Remove the Services of Gateways that are gone."""

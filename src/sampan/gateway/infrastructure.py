@@ -15,7 +15,7 @@ from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, SERVICES
 from sampan.gateway.ingress.shared import SEPARATOR
 from sampan.gateway.kinds.resources import GATEWAYS
-from sampan.gateway.replicas import LABEL, Replica
+from sampan.gateway.replicas import Replica
 from sampan.schema.objects import Object
 
 FIRST_PORT, LAST_PORT = 10300, 19999
@@ -158,7 +158,7 @@ def service_of(gateway: Object, ports: dict[Port, int], addresses: tuple[str, ..
 def slice_of(gateway: Object, ports: dict[Port, int], node_ip: str, replica: Replica | None = None) -> Object:
     """Return the EndpointSlice that leads to Envoy, a replica's own."""
     name = generated_name(gateway)
-    labels = {"kubernetes.io/service-name": name, MANAGED: MANAGER, **({LABEL: replica.name} if replica else {})}
+    labels = {"kubernetes.io/service-name": name, MANAGED: MANAGER, **(replica.labels if replica else {})}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

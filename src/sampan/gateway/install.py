@@ -15,29 +15,37 @@ from sampan.gateway.kinds import resources as r
 from sampan.schema.objects import Object
 
 
-async def install(client: Client, *, makes_kinds: bool = True) -> None:
-    """Make what is missing; return when all kinds are served. Raises ``ApiError``. Without ``makes_kinds`` they are waited
-    for."""
+async def install(client: Client, *, makes_kinds: bool = True, gateway_class: str = r.CLASS) -> None:
+    """Make what is missing; return when all kinds are served. Raises ``ApiError``. Without ``makes_kinds`` the
+    kinds are waited for."""
     first, *others = kinds.definitions()
     if makes_kinds:
         await define(client, first)  # when the API listens, the others go side by side
         await side_by_side(define(client, definition) for definition in others)
     await side_by_side(until_served(client, resource) for resource in r.DEFINED)
-    spec = {"controllerName": r.CONTROLLER, "description": "Envoy with Python plugins, by Sampan"}
-    gateway_class = {
+    controller = r.controller_of(gateway_class)
+    spec = {"controllerName": controller, "description": "Envoy with Python plugins, by Sampan"}
+    made = {
         "apiVersion": r.GATEWAY_CLASSES.api_version,
         "kind": "GatewayClass",
-        "metadata": {"name": r.CLASS},
+        "metadata": {"name": gateway_class},
         "spec": spec,
     }
-    await create_if_missing(client, r.GATEWAY_CLASSES, gateway_class)
+    await create_if_missing(client, r.GATEWAY_CLASSES, made)
+    if gateway_class != r.CLASS:
+        there = (await client.get(r.GATEWAY_CLASSES, gateway_class))["spec"]["controllerName"]
+        if there != controller:
+            text = f"GatewayClass {gateway_class} is another's (controllerName {there}): choose another --class"
+            raise ApiError(409, {"reason": "Conflict", "message": text})
     ingress_class = {
         "apiVersion": INGRESS_CLASSES.api_version,
         "kind": INGRESS_CLASSES.kind,
-        "metadata": {"name": r.CLASS},
-        "spec": {"controller": r.INGRESS_CONTROLLER},
+        "metadata": {"name": gateway_class},
+        "spec": {"controller": r.ingress_controller_of(gateway_class)},
     }
     await create_if_missing(client, INGRESS_CLASSES, ingress_class)
+    if gateway_class != r.CLASS:
+        return
     mesh = {"apiVersion": r.MESHES.api_version, "kind": r.MESHES.kind, "metadata": {"name": r.CLASS}}
     mesh_spec = {"controllerName": r.CONTROLLER, "description": "Routes of Services, without sidecars, by Sampan"}
     await create_if_missing(client, r.MESHES, {**mesh, "spec": mesh_spec})

@@ -17,9 +17,11 @@ from sampan.client.errors import ApiError
 from sampan.client.leases import Elector, LeaseConfig, LostLease
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, LEASES
+from sampan.gateway.kinds.resources import CLASS
 
 LEASE = "sampan-gateway"
 LABEL = "gateway.sampan.dev/replica"
+CLASS_LABEL = "gateway.sampan.dev/class"
 
 LEAVE_SECONDS = 5.0
 NOTICE_SECONDS = 1.0
@@ -34,6 +36,17 @@ class Replica:
     """Where the cluster reaches its Envoy."""
     lease_namespace: str = "kube-system"
     lease_seconds: float = 15.0
+    gateway_class: str = CLASS
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of its slices: whose they are, and who may take them away."""
+        return {LABEL: self.name, CLASS_LABEL: self.gateway_class}
+
+    @property
+    def election(self) -> str:
+        """The name of the Lease of those that serve the same class. A replica's own has a dash there."""
+        return LEASE if self.gateway_class == CLASS else f"{LEASE}.{self.gateway_class}"
 
     def lease(self, name: str) -> LeaseConfig:
         seconds = self.lease_seconds
@@ -56,10 +69,11 @@ async def alive(client: Client, replica: Replica) -> None:
 async def bury(client: Client, replica: Replica) -> None:
     """Take away the slices of replicas that are not alive, until cancelled: no clock but our own counts."""
     seen: dict[str, Any] = {}
+    ours = f"{LABEL},{CLASS_LABEL}={replica.gateway_class}"
     while True:
         await asyncio.sleep(replica.lease_seconds)
         with contextlib.suppress(ApiError, OSError, TimeoutError):
-            slices = (await client.list(ENDPOINT_SLICES, label_selector=LABEL)).items
+            slices = (await client.list(ENDPOINT_SLICES, label_selector=ours)).items
             found = (await client.list(LEASES, replica.lease_namespace)).items
             leases = {lease["metadata"]["name"]: lease["spec"] for lease in found}
             names = {piece["metadata"]["labels"][LABEL] for piece in slices} - {replica.name}

@@ -60,8 +60,10 @@ def grant(source: str, target: str, namespace: str, source_namespace: str = "sho
 class Situation:
     """A pipeline with the usual objects and those given; ``put`` changes it."""
 
-    def __init__(self, *objects: Object, usual: bool = True, inline_module: str = "") -> None:
-        self.pipeline = Pipeline(Surroundings(inline_module=inline_module), Ads())
+    def __init__(
+        self, *objects: Object, usual: bool = True, inline_module: str = "", gateway_class: str = "sampan"
+    ) -> None:
+        self.pipeline = Pipeline(Surroundings(inline_module=inline_module, gateway_class=gateway_class), Ads())
         self.objects: list[Object] = []
         gateway_class = {"kind": "GatewayClass", "metadata": {"name": "sampan"}}
         self.put({**gateway_class, "spec": {"controllerName": "sampan.dev/gateway"}})

@@ -11,11 +11,12 @@ from sampan.client.resources import ENDPOINT_SLICES
 from sampan.gateway.replicas import LABEL, Replica, alive, bury, leave
 
 
-def slice_of(replica: str) -> dict[str, object]:
+def slice_of(replica: str, gateway_class: str = "sampan") -> dict[str, object]:
+    labels = Replica(replica, "", gateway_class=gateway_class).labels
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": f"front-{replica}", "namespace": "default", "labels": {LABEL: replica}},
+        "metadata": {"name": f"front-{replica}", "namespace": "default", "labels": labels},
         "addressType": "IPv4",
         "endpoints": [],
         "ports": [],
@@ -25,6 +26,7 @@ def slice_of(replica: str) -> dict[str, object]:
 async def test_slices_of_the_dead_are_taken_away(local_api: Api) -> None:
     client = LocalClient(local_api, User("admin", ("system:masters",)))
     ours, other = (Replica(name, "192.0.2.1", "default", lease_seconds=1.5) for name in ("ours", "other"))
+    await client.create(ENDPOINT_SLICES, slice_of("of-another-class", "edge"))
     for name in ("ours", "other", "dead"):
         await client.create(ENDPOINT_SLICES, slice_of(name))
 
@@ -42,10 +44,10 @@ async def test_slices_of_the_dead_are_taken_away(local_api: Api) -> None:
         async with asyncio.timeout(60):
             await gone("dead")
             tasks[0].cancel()
-            assert await there() == {"ours", "other"}
+            assert await there() == {"ours", "other", "of-another-class"}
             await gone("other")
         await leave(client, ours)
-        assert await there() == set()
+        assert await there() == {"of-another-class"}
     finally:
         for task in tasks:
             task.cancel()

@@ -26,9 +26,14 @@ def run_replica(options: argparse.Namespace) -> int:
     from sampan.gateway.agent import serve
     from sampan.gateway.configuration import GatewayConfig
     from sampan.gateway.replicas import Replica
+    from sampan.schema.names import dns1123_label
 
     if options.check:
         print("sampan: --check is for --config: a cluster's objects say in their status what is wrong", file=sys.stderr)
+        return 2
+    problems = dns1123_label(options.gateway_class)
+    if problems:
+        print(f"sampan: --class: {options.gateway_class!r}: {problems[0]}", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="sampan-gateway-"))
     try:
@@ -42,10 +47,12 @@ def run_replica(options: argparse.Namespace) -> int:
             metrics_port=options.metrics_port,
             health_port=options.health_port,
             makes_kinds=options.kinds == "make",
+            gateway_class=options.gateway_class,
             replica=Replica(
                 name=os.environ.get("POD_NAME") or socket.gethostname().lower(),
                 address=str(ip_address(options.advertise)),
                 lease_namespace=os.environ.get("POD_NAMESPACE") or "kube-system",
+                gateway_class=options.gateway_class,
             ),
         )
         be_lean()

@@ -47,6 +47,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="with --kubeconfig: make the kinds that are missing and bring Sampan's own up to date, or wait until they "
         "are there (default: %(default)s; `sampan gateway crds` prints them)",
     )
+    parser.add_argument(
+        "--class",
+        dest="gateway_class",
+        default="sampan",
+        metavar="NAME",
+        help="with --kubeconfig: the GatewayClass and IngressClass that this gateway makes and serves, and no other gateway "
+        "of the cluster (default: %(default)s)",
+    )
     parser.add_argument("--log-dir", metavar="DIR", help="of envoy.log and access.log (default: they are not kept)")
 
 
@@ -65,8 +73,8 @@ def run(options: argparse.Namespace) -> int:
         from sampan.cli.gateway.replica import run_replica
 
         return run_replica(options)
-    if options.health_port or options.kinds != "make":
-        print("sampan: --health-port and --kinds are for --kubeconfig", file=sys.stderr)
+    if options.health_port or options.kinds != "make" or options.gateway_class != "sampan":
+        print("sampan: --health-port, --kinds and --class are for --kubeconfig", file=sys.stderr)
         return 2
     try:
         config = AloneConfig(

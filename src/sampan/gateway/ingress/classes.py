@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.gateway.convert.ingress import CLASS_ANNOTATION
-from sampan.gateway.kinds.resources import CLASS, INGRESS_CONTROLLER
+from sampan.gateway.kinds.resources import CLASS, ingress_controller_of
 from sampan.gateway.model.indexes import INGRESS_CLASSES
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
@@ -21,11 +21,12 @@ def class_of(world: World, obj: Object) -> str:
     if not name:
         name = default_class(world) if obj["kind"] == "Ingress" else CLASS
     found = world.get("IngressClass", name) if name else None
-    return str(name) if found is not None and is_ours(found) else ""
+    return str(name) if found is not None and is_ours(world, found) else ""
 
 
-def is_ours(ingress_class: Object) -> bool:
-    return bool((ingress_class.get("spec") or {}).get("controller") == INGRESS_CONTROLLER)
+def is_ours(world: World, ingress_class: Object) -> bool:
+    ours = ingress_controller_of(world.surroundings.gateway_class)
+    return bool((ingress_class.get("spec") or {}).get("controller") == ours)
 
 
 def default_class(world: World) -> str:

@@ -40,7 +40,7 @@ def gateway_key(ingress_class: str) -> str:
     return f"{NAMESPACE}/{gateway_name(ingress_class)}"
 
 
-def shared_gateway(ingress_class: Object, wishes: Iterable[Wish]) -> Object:
+def shared_gateway(ingress_class: Object, wishes: Iterable[Wish], gateway_class: str = CLASS) -> Object:
     """Return the Gateway with the listeners that are wished, the first wish first."""
     listeners: dict[str, Object] = {}
     for wish in wishes:
@@ -77,7 +77,7 @@ def shared_gateway(ingress_class: Object, wishes: Iterable[Wish]) -> Object:
                 }
             ],
         },
-        "spec": {"gatewayClassName": CLASS, "listeners": list(listeners.values())},
+        "spec": {"gatewayClassName": gateway_class, "listeners": list(listeners.values())},
     }
 
 

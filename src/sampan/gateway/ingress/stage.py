@@ -73,5 +73,6 @@ class Ingresses:
         """Bring the Gateway of a class into the world, the listeners of the oldest source first."""
         found = self._world.get("IngressClass", ingress_class)
         wishes = [wish for _, ours in sorted(self._wishes.get(ingress_class, {}).values()) for wish in ours]
-        gateway = shared_gateway(found, wishes) if found is not None and wishes else None
+        gateway_class = self._world.surroundings.gateway_class
+        gateway = shared_gateway(found, wishes, gateway_class) if found is not None and wishes else None
         self._put("Gateway", gateway_key(ingress_class), gateway)

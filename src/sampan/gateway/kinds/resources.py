@@ -14,6 +14,17 @@ INGRESS_CONTROLLER = "sampan.dev/ingress"
 CLASS = "sampan"
 BUNDLE_VERSION = "v1.6.1"
 
+
+def controller_of(gateway_class: str) -> str:
+    """Return the controllerName that a gateway of a class claims: several gateways of one cluster have one each."""
+    return CONTROLLER if gateway_class == CLASS else f"{CONTROLLER}/{gateway_class}"
+
+
+def ingress_controller_of(gateway_class: str) -> str:
+    """Return the controller of the IngressClasses that a gateway of a class serves."""
+    return INGRESS_CONTROLLER if gateway_class == CLASS else f"{INGRESS_CONTROLLER}/{gateway_class}"
+
+
 GATEWAY_CLASSES = ResourceType(GROUP, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
 GATEWAYS = ResourceType(GROUP, "v1", "gateways", "Gateway")
 LISTENER_SETS = ResourceType(GROUP, "v1", "listenersets", "ListenerSet")

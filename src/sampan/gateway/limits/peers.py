@@ -105,7 +105,7 @@ class Peers:
             "metadata": {
                 "name": name,
                 "namespace": self.replica.lease_namespace,
-                "labels": {LABEL: self.replica.name, LIMITS_LABEL: "true"},
+                "labels": {**self.replica.labels, LIMITS_LABEL: "true"},
             },
             "addressType": "IPv6" if ":" in self.replica.address else "IPv4",
             "ports": [{"name": "limits", "port": port, "protocol": "TCP"}],

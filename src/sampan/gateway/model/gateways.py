@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from sampan.gateway.kinds.resources import CONTROLLER, MIDDLEWARES_ANNOTATION, OWN_GROUP
+from sampan.gateway.kinds.resources import MIDDLEWARES_ANNOTATION, OWN_GROUP
 from sampan.gateway.model.certificates import certificate
 from sampan.gateway.model.indexes import LISTENER_SETS
 from sampan.gateway.model.listeners import Entry, Listener, Parent, judge
@@ -65,7 +65,7 @@ class GatewayModel:
 
 def is_ours(world: World, gateway: Object) -> bool:
     gateway_class = world.get("GatewayClass", gateway["spec"]["gatewayClassName"])
-    return gateway_class is not None and gateway_class["spec"]["controllerName"] == CONTROLLER
+    return gateway_class is not None and gateway_class["spec"]["controllerName"] == world.surroundings.controller
 
 
 def gateway_model(world: World, key: str) -> GatewayModel | None:

@@ -76,7 +76,11 @@ def attach(world: World, route: Object) -> list[ParentVerdict]:
         gateway = gateway_of(world, parent) if parent is not None else None
         if parent is not None and gateway is not None:
             result.append(_attach_one(world, gateway, parent, route, reference))
-        elif reference.get("group", GROUP) in ("", "core") and reference.get("kind") == "Service":
+        elif (
+            world.surroundings.has_mesh
+            and reference.get("group", GROUP) in ("", "core")
+            and reference.get("kind") == "Service"
+        ):
             result.append(_attach_to_service(world, route, reference))
     return result
 

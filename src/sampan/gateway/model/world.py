@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sampan.gateway.kinds.resources import CLASS, controller_of
 from sampan.schema.objects import Object
 
 Computation = tuple[Hashable, ...]
@@ -38,6 +39,17 @@ class Surroundings:
     """Whether a Gateway's ports are the host's own, at the addresses it asks for."""
     metrics_port: int = 10299
     """0: the counters are not served."""
+    gateway_class: str = CLASS
+    """What this gateway serves of a cluster that may have others: the objects of its controllerName."""
+
+    @property
+    def controller(self) -> str:
+        return controller_of(self.gateway_class)
+
+    @property
+    def has_mesh(self) -> bool:
+        """Whether routes of Services are ours: a Service's address leads to one Envoy only."""
+        return self.gateway_class == CLASS
 
 
 def meaning(obj: Object) -> tuple[Any, ...]:

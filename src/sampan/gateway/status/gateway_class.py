@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.gateway.kinds.resources import CONTROLLER, OWN_GROUP
+from sampan.gateway.kinds.resources import OWN_GROUP
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
 from sampan.gateway.status.features import FEATURES, MESH_FEATURES
@@ -18,7 +18,7 @@ def mesh_status(world: World, key: str, moment: Moment) -> Object | None:
 
 
 def judged(world: World, obj: Object | None, features: tuple[str, ...], moment: Moment) -> Object | None:
-    if obj is None or obj["spec"]["controllerName"] != CONTROLLER:
+    if obj is None or obj["spec"]["controllerName"] != world.surroundings.controller:
         return None
     generation, old = generation_of(obj), obj.get("status") or {}
     problem = parameters_problem(world, obj)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sampan.gateway.kinds.resources import CONTROLLER, GROUP
+from sampan.gateway.kinds.resources import GROUP
 from sampan.gateway.model.indexes import targets
 from sampan.gateway.model.policies import conflicted, judged, traffic_policy, validation_of
 from sampan.gateway.model.verdicts import Verdict
@@ -55,10 +55,11 @@ def ancestors(world: World, policy: Object, moment: Moment, conditions: list[Obj
     for target in targets(policy):
         found |= world.get("Users", target) or frozenset()
     old = (policy.get("status") or {}).get("ancestors") or []
-    return entries_of(old, "ancestorRef", "ancestors", found, moment, lambda: conditions)
+    return entries_of(world, old, "ancestorRef", "ancestors", found, moment, lambda: conditions)
 
 
 def entries_of(
+    world: World,
     old: list[Object],
     name: str,
     listing: str,
@@ -66,16 +67,17 @@ def entries_of(
     moment: Moment,
     conditions: Callable[[], list[Object]],
 ) -> Object | None:
-    others = [entry for entry in old if entry["controllerName"] != CONTROLLER]
+    controller = world.surroundings.controller
+    others = [entry for entry in old if entry["controllerName"] != controller]
     mine = []
     for gateway in sorted(gateways)[: MOST - len(others)]:
         namespace, _, gateway_name = gateway.partition("/")
         reference = {"group": GROUP, "kind": "Gateway", "namespace": namespace, "name": gateway_name}
         before: list[Object] = next(
-            (e.get("conditions") or [] for e in old if e["controllerName"] == CONTROLLER and e[name] == reference), []
+            (e.get("conditions") or [] for e in old if e["controllerName"] == controller and e[name] == reference), []
         )
         stamped = c.stamped(conditions(), before, moment.now)
-        mine.append({name: reference, "controllerName": CONTROLLER, "conditions": stamped})
+        mine.append({name: reference, "controllerName": controller, "conditions": stamped})
     if not mine and len(others) == len(old):
         return None
     return {listing: [*others, *mine]}
@@ -94,4 +96,4 @@ def backend_status(world: World, key: str, moment: Moment) -> Object | None:
     condition = c.judged("Accepted", accepted, "Accepted", generation)
     old = (backend.get("status") or {}).get("parents") or []
     users = set(world.get("Users", f"XBackend {key}") or ())
-    return entries_of(old, "parentRef", "parents", users, moment, lambda: [condition])
+    return entries_of(world, old, "parentRef", "parents", users, moment, lambda: [condition])

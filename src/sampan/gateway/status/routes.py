@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from sampan.gateway.kinds.resources import CONTROLLER
 from sampan.gateway.model.parents import ParentVerdict
 from sampan.gateway.model.routes import RouteId, RouteModel
 from sampan.gateway.model.world import World
@@ -25,20 +24,21 @@ def status(kind: str, world: World, key: str, moment: Moment) -> Object | None:
     model: RouteModel | None = world.get("RouteModel", RouteId(kind, key))
     generation = generation_of(obj)
     old = (obj.get("status") or {}).get("parents") or []
-    others = [parent for parent in old if parent["controllerName"] != CONTROLLER]
+    controller = world.surroundings.controller
+    others = [parent for parent in old if parent["controllerName"] != controller]
     mine: list[dict[str, Any]] = []
     for parent in model.parents if model is not None else ():
         before: list[Object] = next(
             (
                 p.get("conditions") or []
                 for p in old
-                if p["controllerName"] == CONTROLLER and p["parentRef"] == parent.reference
+                if p["controllerName"] == controller and p["parentRef"] == parent.reference
             ),
             [],
         )
         assert model is not None
         conditions = stamped(conditions_of(world, model, parent, generation), before, moment.now)
-        mine.append({"parentRef": parent.reference, "controllerName": CONTROLLER, "conditions": conditions})
+        mine.append({"parentRef": parent.reference, "controllerName": controller, "conditions": conditions})
     if not mine and len(others) == len(old):
         return None
     return {"parents": [*others, *mine]}
