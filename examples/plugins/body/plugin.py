@@ -37,11 +37,11 @@ class Rewrite:
 
     def without(self, body):
         try:
-            return json.dumps(self.cleaned(json.loads(body))).encode()
+            return json.dumps(json.loads(body, object_hook=self.cleaned)).encode()
         except ValueError:
             return body
 
-    def cleaned(self, value):
-        if isinstance(value, dict):
-            return {key: self.cleaned(item) for key, item in value.items() if key not in self.remove}
-        return [self.cleaned(item) for item in value] if isinstance(value, list) else value
+    def cleaned(self, found):  # of each object, as the parser has made it
+        for name in self.remove:
+            found.pop(name, None)
+        return found

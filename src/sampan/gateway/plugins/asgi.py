@@ -11,6 +11,7 @@ ASGI 3.0 (HTTP, with the trailers extension).
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.resources
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
@@ -180,9 +181,7 @@ async def backend(scope: Any, receive: Any, send: Any) -> None:
     """The application inside: send the request to the real routes, and the answer back as it comes."""
     if scope["type"] != "http":
         return
-    from pyqwest import Headers, Request
-    from pyvoy.asgi.httpclient import HTTPTransport
-
+    Headers, Request, HTTPTransport = client()
     pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"] if k.lower() not in HOP_BY_HOP]
     headers = Headers([(name, value) for name, value in pairs if name.lower() != TABLE_HEADER])
     request = Request(scope["method"], url_of(scope), headers, await body_of(receive))
@@ -200,12 +199,29 @@ async def backend(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.trailers", "headers": last, "more_trailers": False})
 
 
+@functools.cache
+def client() -> tuple[Any, Any, Any]:
+    """Return the classes by which Envoy is asked: they are there in Envoy only."""
+    from pyqwest import Headers, Request
+    from pyvoy.asgi.httpclient import HTTPTransport
+
+    return Headers, Request, HTTPTransport
+
+
 def url_of(scope: Any) -> str:
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "unknown")
-    same = scope.get("raw_path") and quote(scope["path"], safe="") == quote(unquoted(scope["raw_path"]), safe="")
-    path = scope["raw_path"].decode("latin-1").partition("?")[0] if same else quote(scope["path"])
+    path = path_of(scope.get("raw_path") or b"", scope["path"])
     query = scope.get("query_string", b"").decode("latin-1")
     return f"{scope['scheme']}://{host}{path}{'?' + query if query else ''}"
+
+
+def path_of(raw_path: bytes, path: str) -> str:
+    """Return the path as it came, or as a middleware has set it."""
+    came = raw_path.decode("latin-1").partition("?")[0]
+    if came == path and path and "%" not in path and path.isascii():
+        return path
+    same = raw_path and quote(path, safe="") == quote(unquoted(raw_path), safe="")
+    return came if same else quote(path)
 
 
 def unquoted(raw_path: bytes) -> str:
