@@ -47,7 +47,12 @@ def parse_address(text: object) -> Address | None:
 
 @functools.lru_cache(1 << 14)
 def _address(text: str) -> Address | None:
-    """Endpoints are read anew with every change of their Service, and most are as before."""
+    """Endpoints are read anew with every change of their Service, and most are as before. At an agent's start all are new:
+    what is written as IPv4 should be is read by the C library, at a third of the time."""
+    try:
+        return ipaddress.IPv4Address(socket.inet_pton(socket.AF_INET, text))
+    except (OSError, ValueError):
+        pass
     try:
         found = ipaddress.ip_address(text)
     except ValueError:

@@ -72,7 +72,8 @@ class Choice(NamedTuple):
 
 def candidates(slices: Iterable[Object], port: Mapping[str, Any], family: Family, place: Place) -> list[Candidate]:
     """Return the endpoints of a Service's port in one family, sorted, each once."""
-    found: dict[Endpoint, Candidate] = {}
+    # by what sorts as addresses and ports do, and is cheaper to hash and to compare
+    found: dict[bytes, Candidate] = {}
     wanted = (port.get("name") or "", port.get("protocol") or "TCP")
     for piece in slices:
         if piece.get("addressType") != family.name:
@@ -85,10 +86,11 @@ def candidates(slices: Iterable[Object], port: Mapping[str, Any], family: Family
                 candidate = _candidate(one, int(number), family, place)
                 if candidate is None:
                     continue
-                known = found.get(candidate.endpoint)
+                data = endpoint_data(candidate.endpoint)
+                known = found.get(data)
                 if known is None or (candidate.ready and not known.ready):
-                    found[candidate.endpoint] = candidate
-    return [found[endpoint] for endpoint in sorted(found)]
+                    found[data] = candidate
+    return [found[data] for data in sorted(found)]
 
 
 def _candidate(entry: Object, port: int, family: Family, place: Place) -> Candidate | None:

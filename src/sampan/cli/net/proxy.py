@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import ipaddress
 import logging
 import signal
@@ -72,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
 
 async def serve(options: argparse.Namespace) -> int:
     """Work until a signal. The rules stay, so that a restart interrupts nobody."""
+    # what is made until the first rules are in the kernel stays: to look it through again and again is a tenth of the start
+    gc.disable()
     from sampan.network import service_agent
     from sampan.network.load_balancer_pool import LOAD_BALANCER_CLASS
     from sampan.network.node_facts import node_of, proxy_config
@@ -90,9 +93,7 @@ async def serve(options: argparse.Namespace) -> int:
             metrics_port=options.metrics_port,
             many_nodes=True,
         )
-        work = asyncio.create_task(
-            service_agent.serve(client, config, lambda: print("ready", flush=True)), name="services"
-        )
+        work = asyncio.create_task(service_agent.serve(client, config, started), name="services")
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, work.cancel)
         try:
@@ -100,3 +101,10 @@ async def serve(options: argparse.Namespace) -> int:
         except asyncio.CancelledError:
             return 0
     return 0
+
+
+def started() -> None:
+    """Say that all rules are in the kernel; garbage is collected from now on."""
+    gc.freeze()
+    gc.enable()
+    print("ready", flush=True)
