@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 from sampan.gateway.plugins.content import Content, content_of
 from sampan.gateway.plugins.loader import Plugins, package_of, write_package
-from sampan.gateway.plugins.processes import Processes
+from sampan.gateway.plugins.processes import Process, Processes
 from sampan.gateway.plugins.sources.seam import Fetched
 
 HOOK = "import sys\nprint('here', file=sys.stderr)\n\ndef request(request):\n    return None\n"
@@ -69,6 +71,58 @@ async def test_a_full_disk_is_no_end_of_a_process(tmp_path: Path) -> None:
         process._process.terminate()
         await process._reading
         assert process._words == b"here\n"
+
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import signal; print('begun', flush=True); signal.pause()"], stdout=-1)
+child.stdout.readline()
+print(f"child {child.pid}", file=sys.stderr, flush=True)
+
+def request(request):
+    return None
+"""
+
+
+async def test_what_a_plugin_has_started_ends_with_its_process(tmp_path: Path) -> None:
+    one = content(tmp_path, PARENT)
+    again = asyncio.Event()
+
+    def told(is_there: bool, problem: str) -> None:
+        if is_there:
+            again.set()
+
+    async with processes(tmp_path, tmp_path / "log") as all_of_them:
+        await all_of_them.start(one, package_of(one), told)
+        ((process, _),) = all_of_them._all.values()
+        assert process._process is not None
+        first = os.pidfd_open(await child_of(process))
+        process._process.kill()  # it ends unasked, and is started again: nothing of its first life is in the way
+        async with asyncio.timeout(60):
+            await again.wait()
+        second = os.pidfd_open(await child_of(process))
+        await ended(first)
+    await ended(second)
+
+
+async def child_of(process: Process) -> int:
+    """Return the child that a process has told of."""
+    async with asyncio.timeout(60):
+        while not (found := re.search(rb"child (\d+)\n", process._words)):  # noqa: ASYNC110  # its words have no event
+            await asyncio.sleep(0.01)
+    return int(found[1])
+
+
+async def ended(descriptor: int) -> None:
+    """Return when a process has ended, by its file descriptor."""
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, event.set)
+    try:
+        async with asyncio.timeout(60):
+            await event.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def test_files_that_cannot_lie_beside_each_other_are_a_problem_of_their_plugin(tmp_path: Path) -> None:

@@ -109,8 +109,7 @@ class Process:
         return tuple(json.loads(line)["phases"]) if line else None
 
     async def _kill(self, process: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        end_group(process)
         await process.wait()
         if self._reading is not None:
             await self._reading
@@ -147,6 +146,8 @@ class Process:
         while True:
             begun = loop.time()
             assert self._process is not None and self._reading is not None
+            await exited(self._process)
+            end_group(self._process)
             await self._process.wait()
             await self._reading
             ending = self.ending()
@@ -172,15 +173,35 @@ class Process:
             with contextlib.suppress(ProcessLookupError, TimeoutError):
                 process.terminate()
                 async with asyncio.timeout(DRAIN_SECONDS + 2 if self.is_replaced else LEAVE_SECONDS):
-                    await process.wait()
+                    await exited(process)
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+            end_group(process)
             self._unlink()
 
     def _unlink(self) -> None:
         Path(self.socket).unlink(missing_ok=True)
+
+
+async def exited(process: asyncio.subprocess.Process) -> None:
+    """Return when a process has ended. What it has started may have its pipes, until whose end ``wait`` would wait."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def end_group(process: asyncio.subprocess.Process) -> None:
+    """End a process and what it has started itself: it leads a group of its own, whose number nobody else gets for as long as
+    one of them is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Processes:
