@@ -178,7 +178,7 @@ async def test_a_watch_comes_through_as_it_happens(through: Kubectl) -> None:
     try:
         for name in ("first", "second"):
             await asyncio.to_thread(through, "create", "-f", "-", stdin={**WIDGET, "metadata": {"name": name}})
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 assert (await process.stdout.readline()).decode().strip() == f"widget.ext.example.com/{name}"
     finally:
         process.kill()

@@ -60,7 +60,7 @@ class Caller:
         self.connection = self.connect()
 
     def connect(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self.host, context=ssl._create_unverified_context(), timeout=20)
+        return http.client.HTTPSConnection(self.host, context=ssl._create_unverified_context(), timeout=60)
 
     def __call__(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> int:
         headers = {**self.headers, "Content-Type": content_type, "Accept": "application/json"}

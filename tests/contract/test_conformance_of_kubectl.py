@@ -140,14 +140,14 @@ def test_a_proxy_on_any_port_and_on_a_socket(kubectl: Kubectl, tmp_path: Path) -
     with proxied(kubectl, "--port=0", "--disable-filter") as proxy:
         assert proxy.stdout is not None
         port = int(proxy.stdout.readline().rsplit(":", 1)[1])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/api/")
         assert "v1" in json.loads(connection.getresponse().read())["versions"]
         proxy.terminate()
     path = tmp_path / "s"
     with proxied(kubectl, f"--unix-socket={path}") as proxy:
         assert proxy.stdout is not None and str(path) in proxy.stdout.readline()
-        connection = http.client.HTTPConnection("localhost", timeout=10)
+        connection = http.client.HTTPConnection("localhost", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(str(path))
         connection.request("GET", "/api/")

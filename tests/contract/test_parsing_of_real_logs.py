@@ -100,7 +100,7 @@ def access_logs(tmp_path: Path) -> dict[str, str]:
                 time.sleep(0.05)
     finally:
         envoy.terminate()
-        envoy.wait(30)  # what it has written down is in the files then
+        envoy.wait(60)  # what it has written down is in the files then
     return {form: (tmp_path / f"{form}.log").read_text().splitlines()[-1] for form in ("line", "json")}
 
 

@@ -36,7 +36,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         assert served.stdout is not None and served.stdout.readline().startswith("serving https://127.0.0.1:")
         yield kubectl
         served.terminate()
-        assert served.wait(30) == 0
+        assert served.wait(60) == 0
         assert "pod-security" not in kubectl("get", "validatingwebhookconfigurations")
 
 
@@ -124,5 +124,5 @@ def test_one_check_for_one_workload(bare: Kubectl, strict: str) -> None:
 def test_what_is_no_review_is_told_so(bare: Kubectl) -> None:
     listed = json.loads(bare("get", "validatingwebhookconfigurations", "-o", "json"))["items"]
     (url,) = {one["clientConfig"]["url"] for item in listed for one in item["webhooks"] if "sampan" in one["name"]}
-    sent = subprocess.run(["curl", "-ks", "-d", "{}", url], capture_output=True, text=True, timeout=20)
+    sent = subprocess.run(["curl", "-ks", "-d", "{}", url], capture_output=True, text=True, timeout=60)
     assert sent.stdout == "this is no AdmissionReview"

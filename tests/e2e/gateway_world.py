@@ -253,7 +253,7 @@ class Alone:
 
     def __exit__(self, *error: object) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
 
 
 def gateway_object(*listeners: dict[str, Any], namespace: str = "default", **spec: Any) -> dict[str, Any]:

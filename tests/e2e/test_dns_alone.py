@@ -136,5 +136,5 @@ def test_names_are_served_where_the_port_of_metrics_is_taken(alone: Alone, tmp_p
 )
 def test_what_cannot_be_done_is_said(alone: Alone, words: list[str], message: str) -> None:
     command = [str(BIN / "sampan"), "dns", "serve", f"--kubeconfig={alone.account}", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr, done.stderr

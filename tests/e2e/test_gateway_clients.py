@@ -78,7 +78,7 @@ def test_more_clients_than_descriptors_starve_nobody(tmp_path: Path) -> None:
         front = Front(alone, free_port(), backend)
         front.clients()
         eventually("the gateway answers", lambda: front.status() == 200)
-        kept = http.client.HTTPConnection("127.0.0.1", front.port, timeout=20)
+        kept = http.client.HTTPConnection("127.0.0.1", front.port, timeout=60)
         kept.request("GET", "/")
         assert kept.getresponse().read() == b"/"
         clients = []

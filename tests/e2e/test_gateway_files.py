@@ -59,7 +59,7 @@ class Files:
         aside.rename(path)
 
     def ask(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -86,7 +86,7 @@ def files(tmp_path: Path) -> Iterator[Files]:
         yield served
     finally:
         served.process.terminate()
-        served.process.wait(30)
+        served.process.wait(60)
         server.shutdown()
 
 
@@ -109,7 +109,7 @@ def test_envoy_ends_with_it(files: Files, how: signal.Signals) -> None:
     folder = Path(Path(f"/proc/{envoy}/cmdline").read_bytes().split(b"\0")[2].decode()).parent
     try:
         files.process.send_signal(how)
-        assert files.process.wait(30) == (0 if how == signal.SIGTERM else -how)
+        assert files.process.wait(60) == (0 if how == signal.SIGTERM else -how)
         eventually("the port is free", lambda: files.ask("/api/x")[0] == 0)
         eventually("Envoy has ended", lambda: not Path(f"/proc/{envoy}").exists())
         assert folder.exists() == (how == signal.SIGKILL)

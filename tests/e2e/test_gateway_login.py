@@ -45,10 +45,10 @@ class Browser:
         self.visited.append(url)
         if parts.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname or "", parts.port, timeout=20, context=any_certificate()
+                parts.hostname or "", parts.port, timeout=60, context=any_certificate()
             )
         else:
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
         try:
             text = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
             path = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -169,7 +169,7 @@ def test_of_two_cookies_of_a_name_the_one_that_was_checked_is_told(front: Alone,
         ["a", f"{kept}; {own}"],
         [kept, own],
     ):
-        connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", front.port, timeout=60)
         connection.putrequest("GET", "/oidc/")
         for cookie in cookies:
             connection.putheader("cookie", cookie)

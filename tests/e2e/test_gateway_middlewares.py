@@ -102,7 +102,7 @@ MIDDLEWARES: dict[str, tuple[str, dict[str, Any]]] = {
             "circuitBreaker": {
                 "expression": "ResponseCodeRatio(500, 600, 0, 600) > 0.5 && !(LatencyAtQuantileMS(50.0) > 100000)",
                 "checkPeriod": "1ms",
-                "fallbackDuration": "2s",
+                "fallbackDuration": "6s",
                 "recoveryDuration": "1ms",
                 "responseCode": 529,
             }
@@ -389,7 +389,7 @@ def test_requests_in_flight(front: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         flying = [pool.submit(ask, front, "/flights") for _ in range(2)]
         try:
-            assert all(Mirror.arrived.acquire(timeout=30) for _ in flying)
+            assert all(Mirror.arrived.acquire(timeout=60) for _ in flying)
             assert ask(front, "/flights").status == 429
         finally:
             Mirror.leave.set()
@@ -408,7 +408,7 @@ def test_certificates_of_clients(front: str, tmp_path: Path) -> None:
     context = any_certificate()
 
     def told(path: str = "/client") -> dict[str, str]:
-        connection = http.client.HTTPSConnection(front, timeout=10, context=context)
+        connection = http.client.HTTPSConnection(front, timeout=60, context=context)
         try:
             connection.request("GET", path, headers={"X-Forwarded-Tls-Client-Cert": "forged"})
             return dict(json.loads(connection.getresponse().read())["headers"])

@@ -184,7 +184,7 @@ class Registry:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         answer.read()

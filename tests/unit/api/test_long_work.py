@@ -194,11 +194,11 @@ async def test_one_large_object_after_the_other() -> None:
 
 def test_a_fork_has_a_thread_of_its_own() -> None:
     threads = Threads("sampan-test")
-    assert threads.executor().submit(os.getpid).result(10) == os.getpid()
+    assert threads.executor().submit(os.getpid).result(60) == os.getpid()
     child = os.fork()
     if not child:
         try:
-            os._exit(0 if threads.executor().submit(os.getpid).result(10) == os.getpid() else 1)
+            os._exit(0 if threads.executor().submit(os.getpid).result(60) == os.getpid() else 1)
         finally:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0

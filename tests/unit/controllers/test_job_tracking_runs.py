@@ -319,7 +319,7 @@ async def test_a_job_has_not_failed_while_its_pods_go_on(local_api: Api, nodes: 
     await nodes.create(JOBS, late)
     client = Refused(local_api, 3)
     task = asyncio.create_task(run_job_controller(client))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         async for event in nodes.watch(JOBS, "default", resource_version=start):
             if has("Failed")(event.object):
                 break
