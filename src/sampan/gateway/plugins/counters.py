@@ -51,7 +51,8 @@ class Counters:
         self.seconds = 0.0
         self.buckets = [0] * (len(BOUNDS_MILLISECONDS) + 1)
         self.errors: deque[dict[str, Any]] = deque(maxlen=ERRORS_KEPT)
-        self._recent: deque[tuple[int, int]] = deque(maxlen=11)
+        self._second = 0
+        self._recent: deque[list[int]] = deque(maxlen=11)
         """Second → requests, of the last ten and the one that runs."""
 
     @contextmanager
@@ -74,10 +75,11 @@ class Counters:
             self.errors.append(measured.error)
         self.buckets[bisect_left(BOUNDS_MILLISECONDS, seconds * 1000)] += 1
         second = int(time.time())
-        if self._recent and self._recent[-1][0] == second:
-            self._recent[-1] = second, self._recent[-1][1] + 1
+        if second == self._second:
+            self._recent[-1][1] += 1
         else:
-            self._recent.append((second, 1))
+            self._second = second
+            self._recent.append([second, 1])
 
     def report(self) -> dict[str, Any]:
         """Return what ``sampan gateway plugins`` shows; latencies are the upper bounds of their buckets."""
