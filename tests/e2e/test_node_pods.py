@@ -215,6 +215,34 @@ def test_a_pod_ends_gracefully_and_leaves_nothing(space: Space) -> None:
     assert not list(Path("/sys/fs/cgroup").glob(f"*/sampan/{space.cluster.name}/kubepods/*/pod{uid}"))
 
 
+def test_one_that_ends_says_so_by_its_readiness_while_it_still_serves(space: Space) -> None:
+    """Datagrams of clients that are there stay with an endpoint that serves: it is left in time when this is told in time."""
+    script = "touch /ready; trap 'busybox rm /ready' TERM; while [ ! -e /end ]; do sleep 0.1; done"
+    readiness = {
+        "exec": {"command": ["cat", "/ready"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "timeoutSeconds": 20,
+    }
+    liveness = {"exec": {"command": ["cat", "/ready"]}, "periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 20}
+    more = {"terminationGracePeriodSeconds": 300}
+    space.apply(pod("leaving", script, more, readinessProbe=readiness, livenessProbe=liveness))
+    ports = {"selector": {"app": "leaving"}, "ports": [{"port": 80}]}
+    space.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "leaving"}, "spec": ports})
+    space.ready("leaving")
+
+    def conditions() -> list[dict[str, bool]]:
+        listed = json.loads(space("get", "endpointslices", "-l", "kubernetes.io/service-name=leaving", "-o", "json"))
+        return [each["conditions"] for piece in listed["items"] for each in piece.get("endpoints") or ()]
+
+    eventually("it serves", lambda: conditions() == [{"ready": True, "serving": True, "terminating": False}])
+    space("delete", "pod", "leaving", "--wait=false")
+    eventually("it says it goes", lambda: conditions() == [{"ready": False, "serving": False, "terminating": True}])
+    assert "running" in state(space, "leaving")["state"]
+    space("exec", "leaving", "--", "touch", "/end")
+    space("wait", "pod/leaving", "--for=delete", "--timeout=60s")
+
+
 def test_a_pod_speaks_with_the_api_and_the_dns(space: Space) -> None:
     token = "/var/run/secrets/kubernetes.io/serviceaccount"
     script = f"nslookup kubernetes.default.svc.cluster.local; cat {token}/namespace; echo; sleep 1000"

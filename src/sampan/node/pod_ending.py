@@ -70,13 +70,17 @@ class PodEnding:
         whole = grace_of(self._local.pod)
         self._ending = ending = Ending(whole if self.grace_seconds is None else min(self.grace_seconds, whole))
         groups = in_order(self._local.pod, self._local.view)
-        for name in (name for group in groups for name, _ in group):
-            self._probes.drop(name)
+        names = [name for group in groups for name, _ in group]
+        self._probes.changed.clear()
+        for name in names:
+            self._probes.end(name)
             self._local.tell("Normal", "Killing", f"Stopping container {name}", name)
         kills = self._local.context.runtime_name == "containerd"
-        if kills and self._local.gone and sum(map(len, groups)) <= 1:
+        if kills and self._local.gone and len(names) <= 1:
+            self._probes.drop_all()
             return  # it dies as quickly with its sandbox, whose stop kills it, and nobody asks how it ended
         async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(self._tell_who_is_ready(names), name=f"ready-{self._local.key}")
             before: list[asyncio.Task[None]] = []
             for group in groups:
 
@@ -84,10 +88,26 @@ class PodEnding:
                     if earlier:
                         await asyncio.wait(earlier)
 
-                before += [
-                    tasks.create_task(self._stop_one(name, view, ending, turn), name=f"stop-{self._local.key}-{name}")
-                    for name, view in group
-                ]
+                for name, view in group:
+                    stop = self._stop_one(name, view, ending, turn)
+                    task = tasks.create_task(stop, name=f"stop-{self._local.key}-{name}")
+                    task.add_done_callback(lambda _, name=name: self._probes.drop(name))  # type: ignore[misc]
+                    before.append(task)
+            if before:
+                await asyncio.wait(before)
+            following.cancel()
+
+    async def _tell_who_is_ready(self, names: list[str]) -> None:
+        """Tell what readiness probes find while the containers of a deleted pod end: EndpointSlices say who still serves, and
+        one that says it goes is asked no more while it still answers (KEP-1669)."""
+        local = self._local
+        while "deletionTimestamp" in local.pod["metadata"] and not local.view.failed_reason:
+            await self._probes.changed.wait()
+            self._probes.changed.clear()
+            for name in names:
+                local.view.of(name).ready = self._probes.ready(name)
+            with contextlib.suppress(ApiError, PodGone):
+                await self._reports.report()
 
     async def finish(self) -> None:
         """The pod has ended: stop what still runs (sidecars), release its sandbox and volumes, keep its logs and status."""

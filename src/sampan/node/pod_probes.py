@@ -21,6 +21,8 @@ class PodProbes:
         tell: Callable[[str, str, str, str], None],
     ) -> None:
         self._runtime, self._wake, self._kill, self._tell = runtime, wake, kill, tell
+        self.changed = asyncio.Event()
+        """Set when a verdict has changed."""
         self._running: dict[str, tuple[ContainerProbes, asyncio.Task[None]]] = {}
 
     def watch(
@@ -39,10 +41,29 @@ class PodProbes:
             def unhealthy(kind: str, message: str) -> None:
                 self._tell("Warning", "Unhealthy", f"{kind.capitalize()} probe failed: {message}", name)
 
-            probes = ContainerProbes(self._runtime, target, self._wake, fail, unhealthy, started=started, ready=ready)
+            probes = ContainerProbes(
+                self._runtime, target, self._changed, fail, unhealthy, started=started, ready=ready
+            )
             known = (probes, group.create_task(probes.run(), name=f"probes-{name}"))
             self._running[name] = known
         return known[0]
+
+    def _changed(self) -> None:
+        self.changed.set()
+        self._wake()
+
+    def end(self, name: str) -> None:
+        """A container is being stopped: from now on only whether it is ready is asked, if it has started."""
+        known = self._running.get(name)
+        if known is not None and known[0].started:
+            known[0].end()
+        else:
+            self.drop(name)
+
+    def ready(self, name: str) -> bool:
+        """Whether a container's probes say that it is ready; False for one that has none."""
+        known = self._running.get(name)
+        return known is not None and known[0].ready
 
     def drop(self, name: str) -> None:
         known = self._running.pop(name, None)

@@ -192,6 +192,12 @@ class ContainerProbes:
         self._changed = changed
         self._fail = fail
         self._unhealthy = unhealthy
+        self._alive: asyncio.Task[None] | None = None
+
+    def end(self) -> None:
+        """The container is being stopped: whether it is ready is asked on, whether it lives is not."""
+        if self._alive is not None:
+            self._alive.cancel()
 
     async def run(self) -> None:
         """Probe until cancelled, or until the container is to be restarted."""
@@ -205,7 +211,7 @@ class ContainerProbes:
                 self.ready = True
                 self._changed()
             if "livenessProbe" in container:
-                group.create_task(self._liveness(container["livenessProbe"]), name="liveness")
+                self._alive = group.create_task(self._liveness(container["livenessProbe"]), name="liveness")
 
     async def _first_success(self, probe: Object) -> Answer:
         """Try quickly for one period; return the first success, or the last failure when the period is over."""

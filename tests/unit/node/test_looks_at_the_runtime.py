@@ -14,6 +14,7 @@ from sampan.node.local_pod import LocalPod
 from sampan.node.node import Node
 from sampan.node.pod_config import UID
 from sampan.node.pod_ending import PodEnding
+from sampan.node.pod_probes import PodProbes
 from sampan.node.runtime import RuntimeFailure
 
 POD: dict[str, Any] = {
@@ -80,8 +81,9 @@ def run_containers(local: LocalPod, *names: str) -> None:
 
 
 def ending_of(local: LocalPod) -> PodEnding:
-    nothing: Any = SimpleNamespace(drop=lambda name: None, volumes={})
-    return PodEnding(local, nothing, nothing, nothing)
+    nothing: Any = SimpleNamespace(volumes={})
+    probes = PodProbes(nothing, lambda: None, nothing, nothing)
+    return PodEnding(local, nothing, probes, nothing)
 
 
 async def test_a_pod_that_is_gone_ends_with_its_sandbox(tmp_path: Path) -> None:
