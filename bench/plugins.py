@@ -1,7 +1,8 @@
 """What a request costs through each kind of plugin that sets a header of the answer, beside Envoy's own filter for it.
 
-The gateway is one from files, on loopback; the backend is an Envoy that answers by itself. Requests per second depend on what
-else the machine does; the CPU time for each request, of Envoy and the plugin's process together, hardly does.
+The gateway is one from files, on loopback; the backend is an Envoy that answers by itself. The hook in Envoy is asked here,
+since an ASGI middleware stands beside it; what one costs that Envoy calls, ``gateway_peers`` measures. Requests per second
+depend on what else the machine does; the CPU time for each request, of Envoy and the plugin's process together, hardly does.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("hook in Envoy", plugin_text("yes")),
+    Kind("hook asked in Envoy", plugin_text("yes")),
     Kind("hook in a process", plugin_text("yes"), "", "Process"),
     Kind("asgi in Envoy", ASGI, 'kind = "asgi"\nentry-point = "plugin:Mark"\n'),
     Kind("asgi in a process", ASGI, 'kind = "asgi"\nentry-point = "plugin:Mark"\n', "Process"),

@@ -1,5 +1,5 @@
-"""Plugin (``gateway.sampan.dev``), by ExtensionRef: a Python function is asked, by Envoy's authorization filter, before the
-request is routed. See ``plugins/`` for what stands behind it."""
+"""Plugin (``gateway.sampan.dev``), by ExtensionRef: a Python function is asked before the request is routed, by Envoy's
+authorization filter, or called by Envoy itself. See ``plugins/`` for what stands behind it."""
 
 from __future__ import annotations
 
