@@ -499,7 +499,7 @@ def refusals(answer: Any) -> dict[str, str]:
         ({"clientConfig": {"url": "https://x?a"}}, "clientConfig.url", "query parameters are not permitted in the URL"),
         (
             {"clientConfig": {"service": {"name": "x", "namespace": ""}}},
-            "clientConfig.service.namespace",
+            "clientConfig.service.name",  # Kubernetes swaps the two
             "Required value",
         ),
         (

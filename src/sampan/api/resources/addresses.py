@@ -6,6 +6,7 @@ has to be understood, so that an API that never sees a Service does not pay for 
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from sampan.schema.causes import invalid
 from sampan.schema.remembering import remembered
 
 IP_MESSAGE = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+LEADING_ZEROS = re.compile(r"\b0+(?=[0-9])")
 CIDR_MESSAGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
@@ -45,6 +47,28 @@ def valid_ip(text: Any) -> bool:
 def ip(field: str, text: Any) -> Iterator[Cause]:
     if not valid_ip(text):
         yield invalid(field, text or "", IP_MESSAGE)
+
+
+def strict_ip(field: str, text: Any) -> Iterator[Cause]:
+    """An address as ``IsValidIPForLegacyField`` judges it since 1.36: what all programs take for the same."""
+    if not valid_ip(text):
+        zeros = isinstance(text, str) and family(LEADING_ZEROS.sub("", text))
+        yield invalid(field, text or "", "must not have leading 0s" if zeros else IP_MESSAGE)
+    elif ":" in text and "." in str(canonical(text)):
+        yield invalid(field, text, "must not be an IPv4-mapped IPv6 address")
+
+
+def canonical_ip(field: str, text: Any) -> Iterator[Cause]:
+    """``IsValidIP``: an address that is written as everybody writes it."""
+    wrong = list(strict_ip(field, text))
+    yield from wrong
+    if not wrong and text != canonical(text):
+        yield invalid(field, text, f'must be in canonical form ("{canonical(text)}")')
+
+
+def canonical(text: str) -> str:
+    kind = socket.AF_INET6 if ":" in text else socket.AF_INET
+    return socket.inet_ntop(kind, socket.inet_pton(kind, text))
 
 
 def cidr(field: str, text: Any) -> Iterator[Cause]:
@@ -79,7 +103,7 @@ def non_special(field: str, text: str) -> Iterator[Cause]:
     import ipaddress
 
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text if ":" in text else LEADING_ZEROS.sub("", text))
     except ValueError:
         yield invalid(field, text, "must be a valid IP address")
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from sampan.api.resource import Cause
 from sampan.api.resources.checking import label as dns_label
-from sampan.api.resources.checking import label_selector, named, non_negative, one_of
+from sampan.api.resources.checking import named, non_negative, one_of
 from sampan.api.resources.quantities import amount, container_resource_name
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.causes import forbidden, invalid, not_supported, required
@@ -83,7 +83,7 @@ def metric_spec(metric: Object, path: str) -> Iterator[Cause]:
     if wanted and wanted not in given:
         yield required(f"{path}.{wanted}", POPULATE)
     for extra in given:
-        if extra != wanted and (len(given) > 1 or wanted):
+        if extra != wanted and len(given) > 1:
             yield forbidden(f"{path}.{extra}", "must populate the given metric source only")
 
 
@@ -153,7 +153,6 @@ def identifier(source: Object, path: str) -> Iterator[Cause]:
         yield required(f"{path}.metric.name", "must specify a metric name")
     else:
         yield from named(f"{path}.metric.name", name, path_segment)
-    yield from label_selector(f"{path}.metric.selector", metric.get("selector"))
     yield from metric_target(mapping(source, "target"), f"{path}.target")
 
 
@@ -161,7 +160,7 @@ def metric_target(target: Object, path: str) -> Iterator[Cause]:
     kind, share = target.get("type") or "", target.get("averageUtilization")
     if not kind:
         yield required(f"{path}.type", "must specify a metric target type")
-    elif kind not in TARGET_TYPES:
+    if kind not in TARGET_TYPES:
         yield invalid(f"{path}.type", kind, "must be either Utilization, Value, or AverageValue")
     for key in ("value", "averageValue"):
         found = amount(str(target[key])) if target.get(key) is not None else None

@@ -55,7 +55,7 @@ def validate_config_map(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from config_keys("binaryData", binary)
     size = sum(map(text_bytes, data.values())) + sum(map(decoded_bytes, binary.values()))
     if size > MAX_BYTES:
-        yield too_long("", MAX_BYTES)
+        yield too_long("[]", MAX_BYTES)  # a path without a name is shown so
     yield from sealed(new, old, ("data", "binaryData"))
 
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from sampan.api.resource import Cause, Column, Resource
-from sampan.api.resources.addresses import family, ip, non_special
-from sampan.api.resources.checking import collect, immutable_fields, label, one_of, port_number, qualified, subdomain
+from sampan.api.resources.addresses import STRICT_SINCE, canonical_ip, family, ip, non_special, strict_ip
+from sampan.api.resources.checking import (
+    collect,
+    good_label,
+    good_subdomain,
+    immutable_fields,
+    label,
+    one_of,
+    port_number,
+    qualified,
+    subdomain,
+)
 from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.reading import items, joined
 from sampan.schema.causes import duplicate, invalid, required, too_many
-from sampan.schema.names import dns1123_subdomain
+from sampan.schema.names import dns1123_label, dns1123_subdomain, label_value
 from sampan.schema.objects import Object
 
 SHOWN = 3
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
+Check = Callable[[str, Any], Iterator[Cause]]
 MAX_ENDPOINTS, MAX_ADDRESSES, MAX_PORTS, MAX_HINTS = 1000, 100, 20_000, 8
 DEPRECATED = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 
@@ -28,7 +40,8 @@ def default_endpoints(endpoints: Object) -> None:
                 port["protocol"] = "TCP"
 
 
-def validate_endpoints(new: Object, old: Object | None) -> Iterator[Cause]:
+def validate_endpoints(new: Object, old: Object | None, *, check: Check) -> Iterator[Cause]:
+    """``check`` judges addresses."""
     if old is not None and new.get("subsets") == old.get("subsets"):
         return
     for index, subset in enumerate(items(new, "subsets")):
@@ -37,15 +50,15 @@ def validate_endpoints(new: Object, old: Object | None) -> Iterator[Cause]:
             yield required(path, "must specify `addresses` or `notReadyAddresses`")
         for kind in ("addresses", "notReadyAddresses"):
             for place, address in enumerate(items(subset, kind)):
-                yield from endpoint_address(address, f"{path}.{kind}[{place}]")
+                yield from endpoint_address(address, f"{path}.{kind}[{place}]", check)
         ports = items(subset, "ports")
         for place, port in enumerate(ports):
             yield from endpoint_port(port, f"{path}.ports[{place}]", named=len(ports) > 1)
 
 
-def endpoint_address(address: Object, path: str) -> Iterator[Cause]:
+def endpoint_address(address: Object, path: str, check: Check) -> Iterator[Cause]:
     text = address.get("ip") or ""
-    yield from ip(f"{path}.ip", text)
+    yield from check(f"{path}.ip", text)
     yield from label(f"{path}.hostname", address.get("hostname"), needed=False)
     yield from subdomain(f"{path}.nodeName", address.get("nodeName"), needed=False)
     yield from non_special(f"{path}.ip", text)
@@ -79,8 +92,11 @@ ENDPOINTS = Resource(
     short_names=("ep",),
     generation=False,
     default=default_endpoints,
-    validate=collect(validate_endpoints),
-    by_version=lambda minor: {"deprecated": DEPRECATED if minor >= 33 else ""},
+    validate=collect(partial(validate_endpoints, check=strict_ip)),
+    by_version=lambda minor: {
+        "deprecated": DEPRECATED if minor >= 33 else "",
+        "validate": collect(partial(validate_endpoints, check=strict_ip if minor >= STRICT_SINCE else ip)),
+    },
     trusts_definition=False,
     columns=(NAME, Column("Endpoints", endpoints_cell), AGE),
 )
@@ -89,13 +105,21 @@ ENDPOINTS = Resource(
 # EndpointSlice
 
 
+def prepare_slice(new: Object, old: Object | None) -> None:
+    """``dropTopologyOnV1``: what v1beta1 called the topology is only kept where it was."""
+    endpoints = items(new, "endpoints")
+    if old is None or endpoints != items(old, "endpoints"):
+        for endpoint in endpoints:
+            endpoint.pop("deprecatedTopology", None)
+
+
 def default_slice(endpoint_slice: Object) -> None:
     for port in items(endpoint_slice, "ports"):
         port.setdefault("name", "")
         port.setdefault("protocol", "TCP")
 
 
-def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
+def validate_slice(new: Object, old: Object | None, *, minor: int) -> Iterator[Cause]:
     kind, endpoints, ports = new.get("addressType"), items(new, "endpoints"), items(new, "ports")
     if not kind:
         yield required("addressType")
@@ -104,8 +128,12 @@ def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
     if len(endpoints) > MAX_ENDPOINTS:
         yield too_many("endpoints", len(endpoints), MAX_ENDPOINTS)
     elif old is None or endpoints != items(old, "endpoints"):
+        nowhere = "" if minor >= 37 else "must contain at least 1 address"  # declarative validation
+        checks = {"IPv4": strict_ip, "IPv6": canonical_ip} if minor >= STRICT_SINCE else {"IPv4": ip, "IPv6": ip}
         for index, endpoint in enumerate(endpoints):
-            yield from slice_endpoint(endpoint, kind, f"endpoints[{index}]")
+            if not items(endpoint, "addresses"):
+                yield required(f"endpoints[{index}].addresses", nowhere)
+            yield from slice_endpoint(endpoint, kind, checks, f"endpoints[{index}]")
     if len(ports) > MAX_PORTS:
         yield too_many("ports", len(ports), MAX_PORTS)
     else:
@@ -113,48 +141,66 @@ def validate_slice(new: Object, old: Object | None) -> Iterator[Cause]:
     yield from immutable_fields(new, old, "addressType")
 
 
-def slice_endpoint(endpoint: Object, kind: Any, path: str) -> Iterator[Cause]:
+def slice_endpoint(endpoint: Object, kind: Any, checks: Mapping[str, Check], path: str) -> Iterator[Cause]:
     addresses = items(endpoint, "addresses")
-    if not addresses:
-        yield required(f"{path}.addresses", "must contain at least 1 address")
-    elif len(addresses) > MAX_ADDRESSES:
+    if len(addresses) > MAX_ADDRESSES:
         yield too_many(f"{path}.addresses", len(addresses), MAX_ADDRESSES)
     for index, address in enumerate(addresses):
-        yield from slice_address(address, kind, f"{path}.addresses[{index}]")
-    yield from label(f"{path}.hostname", endpoint.get("hostname"), needed=False)
-    yield from subdomain(f"{path}.nodeName", endpoint.get("nodeName"), needed=False)
-    for key in ("forZones", "forNodes"):
-        yield from hints(items(endpoint, "hints", key), f"{path}.hints.{key}")
+        if kind == "FQDN":
+            yield from domain(address, f"{path}.addresses[{index}]")
+        elif kind in checks:
+            wrong = list(checks[kind](f"{path}.addresses[{index}]", address))
+            yield from wrong or slice_address(address, kind, f"{path}.addresses", index)
+    host, node = endpoint.get("hostname"), endpoint.get("nodeName")
+    if host is not None and not good_label(host):
+        yield from judged(f"{path}.hostname", host, dns1123_label)
+    if node is not None and not good_subdomain(node):
+        yield from judged(f"{path}.nodeName", node, dns1123_subdomain)
+    for key, check in (("forZones", label_value), ("forNodes", dns1123_subdomain)):
+        yield from hints(items(endpoint, "hints", key), f"{path}.hints.{key}", check)
 
 
-def slice_address(address: str, kind: Any, path: str) -> Iterator[Cause]:
-    if kind in ("IPv4", "IPv6"):
-        if family(address) != kind:
-            yield invalid(path, address, f"must be a valid {kind} address")
-        else:
-            yield from non_special(path, address)
-    elif kind == "FQDN":
-        name = address.removesuffix(".")
-        if not name:
-            yield required(path)
-        for message in dns1123_subdomain(name) if name else ():
-            yield invalid(path, name, message)
-        if name and "." not in name:
-            yield invalid(path, address, "should be a domain with at least two segments separated by dots")
+def slice_address(address: str, kind: str, path: str, index: int) -> Iterator[Cause]:
+    """An address of the other family is told of the list, not of its own place."""
+    if family(address) != kind:
+        yield invalid(path, address, f"must be an {kind} address")
+    yield from non_special(f"{path}[{index}]", address)
 
 
-def hints(listed: list[Object], path: str) -> Iterator[Cause]:
+def domain(address: str, path: str) -> Iterator[Cause]:
+    """``IsFullyQualifiedDomainName``: only the first thing wrong is told."""
+    if not address:
+        yield required(path)
+        return
+    name = address.removesuffix(".")
+    wrong = dns1123_subdomain(name)
+    if wrong:
+        yield invalid(path, name, ",".join(wrong))
+    elif "." not in name:
+        yield invalid(path, name, "should be a domain with at least two segments separated by dots")
+    else:
+        long = next((part for part in name.split(".") if dns1123_label(part)), None)
+        if long is not None:
+            yield invalid(path, long, ",".join(dns1123_label(long)))
+
+
+def hints(listed: list[Object], path: str, check: Callable[[str], list[str]]) -> Iterator[Cause]:
     if len(listed) > MAX_HINTS:
         yield too_many(path, len(listed), MAX_HINTS)
         return
-    seen: set[Any] = set()
+    seen: set[str] = set()
     for index, hint in enumerate(listed):
-        name = hint.get("name")
-        if not name:
-            yield required(f"{path}[{index}].name")
-        elif name in seen:
-            yield duplicate(f"{path}[{index}].name", name)
+        name, at = hint.get("name") or "", f"{path}[{index}].name"
+        if name in seen:
+            yield duplicate(at, name)
         seen.add(name)
+        yield from judged(at, name, check)
+
+
+def judged(path: str, value: str, check: Callable[[str], list[str]]) -> Iterator[Cause]:
+    """A name that is there, which the empty one is too."""
+    for message in check(value):
+        yield invalid(path, value, message)
 
 
 def slice_port_list(ports: list[Object]) -> Iterator[Cause]:
@@ -194,7 +240,9 @@ ENDPOINT_SLICE = Resource(
     kind="EndpointSlice",
     plural="endpointslices",
     default=default_slice,
-    validate=collect(validate_slice),
+    prepare=prepare_slice,
+    validate=collect(partial(validate_slice, minor=37)),
+    by_version=lambda minor: {"validate": collect(partial(validate_slice, minor=minor))},
     trusts_definition=False,
     columns=(
         NAME,

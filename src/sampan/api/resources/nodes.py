@@ -91,6 +91,9 @@ def validate_node(new: Object, old: Object | None, *, check: Callable[[str, str]
         return
     yield from taints(items(new, "spec", "taints"), "metadata.taints")
     yield from node_amounts(new)
+    swap = mapping(new, "status", "nodeInfo", "swap").get("capacity")
+    if swap is not None and swap <= 0:
+        yield invalid("metadata.nodeSwapStatus.capacity", swap, "must be greater than zero")
     yield from declared_features(items(new, "status", "declaredFeatures"), "status.declaredFeatures")
     listed = items(new, "spec", "podCIDRs")
     for index, value in enumerate(listed):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sampan.api.resource import Cause
-from sampan.api.resources.addresses import cidr, family, ip, non_special, one_of_each_family, strict_cidr
+from sampan.api.resources.addresses import cidr, family, ip, non_special, one_of_each_family, strict_cidr, strict_ip
 from sampan.api.resources.checking import label, labels_of, one_of, port_number, port_or_name, qualified, subdomain
 from sampan.api.resources.reading import items, mapping
 from sampan.schema.causes import duplicate, forbidden, invalid, not_supported, required
@@ -45,7 +45,8 @@ def needs_health_check(spec: Object) -> bool:
 def service(
     obj: Object, distributions: Sequence[str] = DISTRIBUTIONS, *, strict: bool = True, known: Collection[str] = ()
 ) -> Iterator[Cause]:
-    """Yield why a Service is refused. ``strict``: ranges are of one network (1.36), but for those that are ``known``."""
+    """Yield why a Service is refused. ``strict``: ranges are of one network, addresses as all read them (1.36), but
+    for those that are ``known``."""
     spec = mapping(obj, "spec")
     kind, headless = spec.get("type"), is_headless(spec)
     noted = mapping(obj, "metadata", "annotations")
@@ -64,7 +65,8 @@ def service(
     if kind != "ExternalName":
         yield from cluster_ips(spec)
     for index, address in enumerate(items(spec, "externalIPs")):
-        wrong = list(ip(f"spec.externalIPs[{index}]", address))
+        judge = strict_ip if strict and address not in known else ip
+        wrong = list(judge(f"spec.externalIPs[{index}]", address))
         yield from wrong or non_special(f"spec.externalIPs[{index}]", address)
     if not kind:
         yield required("spec.type")

@@ -132,15 +132,15 @@ def drop_same(spec: Object, before: Object, keys: tuple[str, ...]) -> None:
 
 def by_version(minor: int) -> Mapping[str, Any]:
     """What came with versions: how load balancers are reached (1.30), more ways to spread traffic (1.34), names that begin
-    with a digit and CIDRs that are of one network (1.36)."""
+    with a digit, CIDRs that are of one network and addresses that all programs read alike (1.36)."""
     known = ("PreferClose", "PreferSameZone", "PreferSameNode") if minor >= 34 else ("PreferClose",)
     modes = minor >= 30
 
     def validate(new: Object, old: Object | None) -> Iterator[Cause]:
         if old is not None:
             yield from service_changes(mapping(new, "spec"), mapping(old, "spec"))
-        ranges = items(old, "spec", "loadBalancerSourceRanges")
-        yield from service(new, known, strict=minor >= STRICT_SINCE, known=ranges)
+        stays = {*items(old, "spec", "loadBalancerSourceRanges"), *items(old, "spec", "externalIPs")}
+        yield from service(new, known, strict=minor >= STRICT_SINCE, known=stays)
 
     return {
         "name_is": "label" if minor >= RELAXED_NAMES_SINCE else "label1035",

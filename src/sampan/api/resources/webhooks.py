@@ -6,16 +6,15 @@ Source: kubernetes pkg/apis/admissionregistration (v1/defaults.go, validation/va
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 from sampan.api.resource import Cause, Column
 from sampan.api.resources.checking import PORT_RANGE, collect, label_selector
 from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.reading import items, mapping
+from sampan.api.resources.urls import parsed
 from sampan.schema.causes import duplicate, invalid, not_supported, required, too_many
 from sampan.schema.names import dns1035_label, dns1123_subdomain, qualified_name
 from sampan.schema.objects import Object
@@ -168,17 +167,16 @@ def check_client_config(path: str, client_config: Object) -> Iterator[Cause]:
 
 def check_url(path: str, text: str) -> Iterator[Cause]:
     try:
-        url: SplitResult = urlsplit(text)
-        _ = url.port
+        url = parsed(text)
     except ValueError as error:
-        yield required(path, f"url must be a valid URL: parse {json.dumps(text)}: {error}{URL_FORM}")
+        yield required(path, f"url must be a valid URL: {error}{URL_FORM}")
         return
     if url.scheme != "https":
         yield invalid(path, url.scheme, f"'https' is the only allowed URL scheme{URL_FORM}")
-    if not url.netloc.rpartition("@")[2]:
+    if not url.host:
         yield invalid(path, "", f"host must be specified{URL_FORM}")
-    if "@" in url.netloc:
-        yield invalid(path, url.netloc.rpartition("@")[0], "user information is not permitted in the URL")
+    if url.user is not None:
+        yield invalid(path, url.user, "user information is not permitted in the URL")
     if url.fragment:
         yield invalid(path, url.fragment, "fragments are not permitted in the URL")
     if url.query:
@@ -186,8 +184,9 @@ def check_url(path: str, text: str) -> Iterator[Cause]:
 
 
 def check_service(path: str, service: Object) -> Iterator[Cause]:
-    for key in ("name", "namespace"):
-        if not service.get(key):
+    """``ValidateWebhookService``, which everybody calls with name and namespace swapped."""
+    for key, other in (("name", "namespace"), ("namespace", "name")):
+        if not service.get(other):
             yield required(f"{path}.{key}")
     port = service.get("port", 443)
     if not isinstance(port, int) or not 0 < port < 65536:

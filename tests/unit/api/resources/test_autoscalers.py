@@ -103,3 +103,17 @@ def test_the_beta_version_is_deprecated() -> None:
         "autoscaling/v2beta2 HorizontalPodAutoscaler is deprecated in v1.23+, unavailable in v1.26+; use autoscaling/v2 "
         "HorizontalPodAutoscaler"
     )
+
+
+def test_metrics_are_refused_as_kubernetes_does() -> None:
+    def told(metric: dict[str, Any]) -> dict[str, str]:
+        return causes(HPA, changed(GOOD, "spec.metrics", [metric]))
+
+    at = "spec.metrics[0]"
+    assert list(told({**MEMORY, "type": "Pods"})) == [f"{at}.pods"], "one of another kind alone is not forbidden"
+    assert told({"type": "Resource", "resource": {"name": "memory", "target": {"averageValue": "1"}}}) == {
+        f"{at}.resource.target.type": "Required value: must specify a metric target type | "
+        'Invalid value: "": must be either Utilization, Value, or AverageValue'
+    }
+    selector = {"matchExpressions": [{}]}
+    assert told(changed(QUEUE, "external.metric.selector", selector)) == {}, "selectors of metrics are not judged"

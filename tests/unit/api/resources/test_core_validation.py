@@ -66,7 +66,7 @@ QUOTA: dict[str, Any] = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1
         ("Secret", {"data": {}}, "data", {"": "eA=="}, "data[]", None),
         ("ConfigMap", {"data": {"a": "x"}}, "binaryData", {"a": "eA=="}, "data[a]",
          'Invalid value: "a": duplicate of key present in binaryData'),
-        ("ConfigMap", {}, "data", {"a": "é" * 600_000}, "", "Too long: may not be more than 1048576 bytes"),
+        ("ConfigMap", {}, "data", {"a": "é" * 600_000}, "[]", "Too long: may not be more than 1048576 bytes"),
         ("Secret", {"type": "kubernetes.io/tls", "data": {"tls.crt": ""}}, "metadata", {}, "data[tls.key]",
          "Required value"),
         ("Secret", {"type": "kubernetes.io/dockerconfigjson"}, "data", {".dockerconfigjson": ""},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -222,13 +223,38 @@ def test_endpoints() -> None:
         ({"addressType": "IP"}, "addressType", 'Unsupported value: "IP": supported values: "FQDN", "IPv4", "IPv6"'),
         (
             {"addressType": "IPv6", "endpoints": [{"addresses": ["10.0.0.1"]}]},
+            "endpoints[0].addresses",
+            'Invalid value: "10.0.0.1": must be an IPv6 address',
+        ),
+        (
+            {"addressType": "IPv4", "endpoints": [{"addresses": ["01.2.3.4"]}]},
             "endpoints[0].addresses[0]",
-            'Invalid value: "10.0.0.1": must be a valid IPv6 address',
+            'Invalid value: "01.2.3.4": must not have leading 0s',
+        ),
+        (
+            {"addressType": "IPv6", "endpoints": [{"addresses": ["FD00::1"]}]},
+            "endpoints[0].addresses[0]",
+            'Invalid value: "FD00::1": must be in canonical form ("fd00::1")',
+        ),
+        (
+            {"addressType": "IPv6", "endpoints": [{"addresses": ["::ffff:1.2.3.4"]}]},
+            "endpoints[0].addresses[0]",
+            'Invalid value: "::ffff:1.2.3.4": must not be an IPv4-mapped IPv6 address',
+        ),
+        (
+            {"addressType": "FQDN", "endpoints": [{"addresses": ["a."]}]},
+            "endpoints[0].addresses[0]",
+            'Invalid value: "a": should be a domain with at least two segments separated by dots',
+        ),
+        (
+            {"addressType": "FQDN", "endpoints": [{"addresses": [f"{'x' * 64}.a"]}]},
+            "endpoints[0].addresses[0]",
+            f'Invalid value: "{"x" * 64}": must be no more than 63 characters',
         ),
         (
             {"addressType": "IPv4", "endpoints": [{"addresses": []}]},
             "endpoints[0].addresses",
-            "Required value: must contain at least 1 address",
+            "Required value",
         ),
         (
             {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"] * 101}]},
@@ -240,6 +266,47 @@ def test_endpoints() -> None:
 )
 def test_endpoint_slices(slice: dict[str, Any], field: str, message: str) -> None:
     assert causes(declared("EndpointSlice", "discovery.k8s.io"), slice) == {field: message}
+
+
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"hostname": ""}, "endpoints[0].hostname"),
+        ({"nodeName": ""}, "endpoints[0].nodeName"),
+        ({"hints": {"forNodes": [{"name": ""}]}}, "endpoints[0].hints.forNodes[0].name"),
+        ({"hints": {"forZones": [{"name": "a b"}]}}, "endpoints[0].hints.forZones[0].name"),
+        ({"hints": {"forZones": [{"name": "a"}, {"name": "a"}]}}, "endpoints[0].hints.forZones[1].name"),
+    ],
+)
+def test_the_names_of_an_endpoint(extra: dict[str, Any], field: str) -> None:
+    slice = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], **extra}]}
+    assert list(causes(declared("EndpointSlice", "discovery.k8s.io"), slice)) == [field]
+    old = copy.deepcopy(slice)
+    assert causes(declared("EndpointSlice", "discovery.k8s.io"), slice, old) == {}, "what was there may stay"
+
+
+def test_addresses_that_programs_read_otherwise_were_fine_before_1_36() -> None:
+    endpoints = {"subsets": [{"addresses": [{"ip": "::ffff:10.2.3.4"}]}]}
+    refused = {
+        "subsets[0].addresses[0].ip": 'Invalid value: "::ffff:10.2.3.4": must not be an IPv4-mapped IPv6 address'
+    }
+    assert causes(declared("Endpoints"), endpoints) == refused
+    assert causes(declared("Endpoints", minor=35), endpoints) == {}
+    service = {"spec": {"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": ["::ffff:10.2.3.4"]}}
+    assert list(causes(declared("Service"), service)) == ["spec.externalIPs[0]"]
+    assert causes(declared("Service"), service, service) == {}
+    assert causes(declared("Service", minor=35), service) == {}
+
+
+def test_the_topology_of_endpoints_is_only_kept_where_it_was() -> None:
+    prepare = declared("EndpointSlice", "discovery.k8s.io").prepare
+    assert prepare is not None
+    old = {"endpoints": [{"addresses": ["10.0.0.1"], "deprecatedTopology": {"kubernetes.io/hostname": "n"}}]}
+    new = copy.deepcopy(old)
+    prepare(new, old)
+    assert new == old
+    prepare(new, None)
+    assert new == {"endpoints": [{"addresses": ["10.0.0.1"]}]}
 
 
 def test_the_address_type_of_a_slice_stays() -> None:
