@@ -19,6 +19,7 @@ from sampan.client.informer import Informer
 from sampan.client.protocol import Client
 from sampan.client.resources import DEPLOYMENTS, POD_DISRUPTION_BUDGETS, REPLICA_SETS
 from sampan.controllers.deployment_plan import resolve
+from sampan.controllers.gathering import Gathering
 from sampan.controllers.graph import Graph
 from sampan.controllers.ownership import BY_NAMESPACE, controller_of, is_pod_ready, namespace_of, with_condition
 from sampan.schema.durations import seconds_since
@@ -126,12 +127,19 @@ class DisruptionController(Controller):
         super().__init__(client)
         self.budgets, self.pods, self.events = budgets, pods, events
         self.graph = graph
+        self.gathering = Gathering()
         budgets.add_index(BY_NAMESPACE, namespace_of)
         pods.add_index(BY_NAMESPACE, namespace_of)
         self.watch(budgets)
-        self.watch(pods, self._budgets_of)
+        pods.add_handler(self._on_pod)
+        self._informers.append(pods)
         for workloads in (replica_sets, deployments):  # their scale counts; other kinds' is read when their pods change
             self.watch(workloads, self._budgets_in)
+
+    def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        for pod in (new,) if old is None else (new, old):
+            for key in self._budgets_of(pod):
+                self.queue.add_after(key, self.gathering.pause(key))
 
     async def run(self) -> None:
         await self.graph.synced()
@@ -152,7 +160,11 @@ class DisruptionController(Controller):
     async def reconcile(self, key: str) -> float | None:
         budget = self.budgets.get(key)
         if budget is None:
+            self.gathering.forget(key)
             return None
+        return await self.gathering.look(key, self._look(key, budget))
+
+    async def _look(self, key: str, budget: Object) -> float | None:
         selector = label_selector(budget["spec"].get("selector"))
         namespace = budget["metadata"]["namespace"]
         pods = [

@@ -15,11 +15,13 @@ from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
 from sampan.controllers.endpoint_slice_plan import plan
 from sampan.controllers.expectations import BELIEVED_SECONDS, Expectations
+from sampan.controllers.gathering import Gathering
 from sampan.controllers.ownership import BY_NAMESPACE, namespace_of, owner_reference
 from sampan.controllers.pod_control import random_suffix
 from sampan.controllers.service_endpoints import (
     Group,
     endpoints_of,
+    facts_of,
     families_of,
     legacy_subsets,
     selects,
@@ -56,13 +58,15 @@ class EndpointSliceController(Controller):
         nodes.add_handler(self._on_node)
         self._informers.append(nodes)
         self.expectations = Expectations()
+        self.gathering = Gathering()
         self.triggers = TriggerTimes()
         pods.add_index(BY_NAMESPACE, namespace_of)
         services.add_index(BY_NAMESPACE, namespace_of)
         slices.add_index(BY_SERVICE, service_of)
         slices.add_handler(self._on_slice)
         self.watch(services)
-        self.watch(pods, self._services_of)
+        pods.add_handler(self._on_pod)
+        self._informers.append(pods)
         self.watch(slices, service_of)
         self.watch(endpoints)
 
@@ -81,6 +85,16 @@ class EndpointSliceController(Controller):
             for service in self.services:
                 self.queue.add(f"{service['metadata']['namespace']}/{service['metadata']['name']}")
 
+    def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
+        """Have the Services of a pod looked at, where what endpoints tell of it has changed."""
+        before = facts_of(old) if old is not None else None
+        after = facts_of(new) if change != "DELETED" else None
+        if before == after:
+            return
+        keys = dict.fromkeys([*self._services_of(new), *(self._services_of(old) if old is not None else ())])
+        for key in keys:
+            self.queue.add_after(key, self.gathering.pause(key))
+
     def _services_of(self, pod: Object) -> list[str]:
         namespace = pod["metadata"].get("namespace", "")
         candidates = self.services.by_index(BY_NAMESPACE, namespace)
@@ -91,6 +105,7 @@ class EndpointSliceController(Controller):
         if service is None:
             self.expectations.forget(key)
             self.triggers.forget(key)
+            self.gathering.forget(key)
             await self._delete_endpoints(key)  # slices are owned by their Service, Endpoints are not
             return None
         if not service["spec"].get("selector") or service["spec"].get("type") == "ExternalName":
@@ -99,6 +114,10 @@ class EndpointSliceController(Controller):
             return None
         if not self.expectations.satisfied(key):
             return BELIEVED_SECONDS  # the slice made last is not in the informer yet: it would be made twice
+        await self.gathering.look(key, self._look(key, service))
+        return None
+
+    async def _look(self, key: str, service: Object) -> None:
         near = self.pods.by_index(BY_NAMESPACE, service["metadata"]["namespace"])
         pods = [pod for pod in near if selects(service, pod)]
         moment = self.triggers.look(key, service, pods)
@@ -113,7 +132,6 @@ class EndpointSliceController(Controller):
         # Endpoints know one family only: the Service's first
         kept, over = within_capacity(group for _, group in sorted(groups[families[0]].items()))
         await self._write_endpoints(service, key, legacy_subsets(kept), over, moment)
-        return None
 
     async def _write_slices(
         self,

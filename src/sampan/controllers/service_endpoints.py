@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from sampan.controllers.ownership import is_pod_ready
+from sampan.controllers.ownership import condition_of, is_pod_ready
 from sampan.schema.objects import Object
 
 CAPACITY = 1000
@@ -56,6 +56,24 @@ def address_of(pod: Object, family: str) -> str:
     status = pod.get("status") or {}
     addresses = [one.get("ip", "") for one in status.get("podIPs") or ()] or [status.get("podIP") or ""]
     return next((ip for ip in addresses if ip and (":" in ip) is (family == "IPv6")), "")
+
+
+def facts_of(pod: Object) -> tuple[object, ...] | None:
+    """Return what endpoints tell of a pod, and what chooses it; None: there is none of it, as it has no address (any
+    more)."""
+    status, spec, metadata = pod.get("status") or {}, pod["spec"], pod["metadata"]
+    if not (status.get("podIP") or status.get("podIPs")) or status.get("phase") in ("Succeeded", "Failed"):
+        return None
+    ready = condition_of(pod, "Ready") or {}
+    return (
+        metadata.get("labels"),
+        metadata.get("uid"),
+        "deletionTimestamp" in metadata,
+        status.get("podIPs") or status.get("podIP"),
+        ready.get("status"),
+        ready.get("lastTransitionTime"),
+        *(spec.get(name) for name in ("nodeName", "hostname", "subdomain")),
+    )
 
 
 def endpoints_of(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.controllers.endpoint_slice_plan import plan
-from sampan.controllers.service_endpoints import Group, ports_key
+from sampan.controllers.service_endpoints import Group, facts_of, ports_key
 from sampan.schema.objects import Object
 
 LABELS = {"kubernetes.io/service-name": "web"}
@@ -116,3 +116,23 @@ def test_every_endpoint_is_in_one_slice_and_stays_there(steps: list[tuple[set[in
         assert writes <= len(gone) + len(come) + 1
         assert service.become(groups) == 0
         before = place
+
+
+def test_what_endpoints_tell_of_a_pod() -> None:
+    """Only what changes this is looked at: a pod that is made, or bound, has no address yet."""
+    metadata = {"name": "a", "namespace": "n", "uid": "u", "labels": {"app": "web"}}
+    made: dict[str, Any] = {"metadata": metadata, "spec": {}}
+    bound = {**made, "spec": {"nodeName": "n1"}, "status": {"phase": "Pending"}}
+    running = {**bound, "status": {"phase": "Running", "podIP": "10.0.0.1", "startTime": "then"}}
+    assert facts_of(made) is facts_of(bound) is None
+    assert facts_of(running) == facts_of({**running, "status": {**running["status"], "startTime": "now"}})
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "now"}
+    for other in (
+        {**running, "status": {**running["status"], "conditions": [ready]}},
+        {**running, "status": {**running["status"], "podIP": "10.0.0.2"}},
+        {**running, "status": {**running["status"], "phase": "Failed"}},
+        {**running, "metadata": {**metadata, "labels": {}}},
+        {**running, "metadata": {**metadata, "deletionTimestamp": "now"}},
+        {**running, "spec": {"nodeName": "n1", "hostname": "h"}},
+    ):
+        assert facts_of(other) != facts_of(running)
