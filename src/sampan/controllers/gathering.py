@@ -47,7 +47,8 @@ class Gathering:
 
 
 class Timed(Generic[Result]):
-    """A coroutine to be awaited once; ``seconds`` is the processor's time that it took itself, not what it waited for."""
+    """A coroutine to be awaited once; ``seconds`` is for how long it kept others from the loop, not what it waited for: on a
+    loaded machine that is longer, as everything is."""
 
     def __init__(self, work: Coroutine[Any, Any, Result]) -> None:
         self._work = work
@@ -56,14 +57,14 @@ class Timed(Generic[Result]):
     def __await__(self) -> Generator[Any, Any, Result]:
         error: BaseException | None = None
         while True:
-            begun = time.thread_time()
+            begun = time.perf_counter()
             try:
                 waits_for = self._work.send(None) if error is None else self._work.throw(error)
             except StopIteration as end:
                 result: Result = end.value
                 return result
             finally:
-                self.seconds += time.thread_time() - begun
+                self.seconds += time.perf_counter() - begun
             error = None
             try:
                 yield waits_for

@@ -11,12 +11,12 @@ from sampan.controllers.gathering import REST, Gathering, Timed
 
 
 class Processor:
-    """The time of the processor, which ``spend`` spends."""
+    """A clock that goes on while somebody works (``spend``)."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
-    def thread_time(self) -> float:
+    def perf_counter(self) -> float:
         return self.now
 
     def spend(self, seconds: float) -> None:
