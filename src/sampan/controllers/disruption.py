@@ -15,7 +15,7 @@ import orjson
 
 from sampan.client.controller import Controller
 from sampan.client.events import EventRecorder, timestamp
-from sampan.client.informer import Informer
+from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import DEPLOYMENTS, POD_DISRUPTION_BUDGETS, REPLICA_SETS
 from sampan.controllers.deployment_plan import resolve
@@ -130,11 +130,16 @@ class DisruptionController(Controller):
         self.gathering = Gathering()
         budgets.add_index(BY_NAMESPACE, namespace_of)
         pods.add_index(BY_NAMESPACE, namespace_of)
-        self.watch(budgets)
+        budgets.add_handler(self._on_budget)
         pods.add_handler(self._on_pod)
-        self._informers.append(pods)
+        self._informers += [budgets, pods]
         for workloads in (replica_sets, deployments):  # their scale counts; other kinds' is read when their pods change
             self.watch(workloads, self._budgets_in)
+
+    def _on_budget(self, change: str, old: Object | None, new: Object) -> None:
+        """Have a budget looked at; what was just written of it is told, too."""
+        key = key_of(new)
+        self.queue.add_after(key, self.gathering.pause(key))
 
     def _on_pod(self, change: str, old: Object | None, new: Object) -> None:
         for pod in (new,) if old is None else (new, old):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sampan.client.controller import Controller
 from sampan.client.errors import ApiError
-from sampan.client.informer import Informer
+from sampan.client.informer import Informer, key_of
 from sampan.client.protocol import Client
 from sampan.client.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
 from sampan.controllers.endpoint_slice_plan import plan
@@ -66,13 +66,21 @@ class EndpointSliceController(Controller):
         slices.add_handler(self._on_slice)
         self.watch(services)
         pods.add_handler(self._on_pod)
-        self._informers.append(pods)
-        self.watch(slices, service_of)
-        self.watch(endpoints)
+        endpoints.add_handler(self._on_endpoints)
+        self._informers += [pods, slices, endpoints]
 
     def _on_slice(self, change: str, old: Object | None, new: Object) -> None:
         for key in service_of(new):
             self.expectations.seen(key, f"+{new['metadata']['name']}")
+        for key in dict.fromkeys([*service_of(new), *(service_of(old) if old is not None else ())]):
+            self._look_again(key)
+
+    def _on_endpoints(self, change: str, old: Object | None, new: Object) -> None:
+        self._look_again(key_of(new))
+
+    def _look_again(self, key: str) -> None:
+        """Have a Service looked at, in its turn: what was just written is told, too."""
+        self.queue.add_after(key, self.gathering.pause(key))
 
     def _on_node(self, change: str, old: Object | None, new: Object) -> None:
         """Follow which zone a node is in: its pods' endpoints say so."""
@@ -93,7 +101,7 @@ class EndpointSliceController(Controller):
             return
         keys = dict.fromkeys([*self._services_of(new), *(self._services_of(old) if old is not None else ())])
         for key in keys:
-            self.queue.add_after(key, self.gathering.pause(key))
+            self._look_again(key)
 
     def _services_of(self, pod: Object) -> list[str]:
         namespace = pod["metadata"].get("namespace", "")
