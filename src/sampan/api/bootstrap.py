@@ -88,7 +88,7 @@ def missing(api: Api, made: Iterable[Object]) -> list[Put]:
         key = served.key(given.get("namespace", ""), given["name"])
         record = api.store.get(key)
         if record is not None:
-            moved = None if api.store.shared and given["name"] == KUBERNETES else readdressed(api.parsed(record), obj)
+            moved = None if api.store.shared and given["name"] == KUBERNETES else readdressed(api.whole(record), obj)
             if moved is not None:
                 puts.append(Put(key, dumps(moved), expected=record.revision))
             continue

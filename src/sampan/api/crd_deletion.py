@@ -6,7 +6,6 @@ Source: apiextensions-apiserver pkg/controller/finalizer.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 from sampan.api import deleting, metadata
@@ -32,7 +31,7 @@ async def clean_up(api: Api, key: str, served: Served | None) -> bool:
         record = api.store.get(key)
         if record is None:
             return True
-        definition = copy.deepcopy(api.parsed(record))
+        definition = api.whole(record)
         if CLEANUP not in items(definition, "metadata", "finalizers"):
             return False
         if served is not None:
@@ -54,7 +53,7 @@ async def clean_up(api: Api, key: str, served: Served | None) -> bool:
 async def _write(api: Api, key: str, revision: int, definition: Object) -> None:
     value = dumps(definition)
     record = api.store.get(key)
-    same = record is not None and dumps(api.parsed(record)) == value
+    same = record is not None and dumps(api.whole(record)) == value
     if not same:
         try:
             await api.registry.commit(Put(key, value, revision))

@@ -9,7 +9,6 @@ Source: apiextensions-apiserver pkg/controller/{status,establish}, pkg/apiserver
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -136,10 +135,13 @@ class CustomResources:
             accepted = find_condition(other, "NamesAccepted")
             if accepted is None or accepted.get("status") == "True" or other["metadata"].get("deletionTimestamp"):
                 continue
-            changed = copy.deepcopy(other)
+            key = PREFIX + other["metadata"]["name"]
+            stored = self.api.store.get(key)
+            if stored is None:
+                continue
+            changed = self.api.whole(stored)
             revision = int(changed["metadata"].pop("resourceVersion"))
             judge(changed, await self._others(group, other["metadata"]["name"]), metadata.now())
-            key = PREFIX + other["metadata"]["name"]
             try:
                 (record,) = await self.api.registry.commit(Put(key, dumps(changed), expected=revision))
             except Conflict:

@@ -115,7 +115,7 @@ class Masters:
         record = self.api.store.get(key)
         if record is None:
             return
-        stored = self.api.parsed(record)
+        stored = self.api.whole(record)
         if all(stored.get(field) == value for field, value in fields.items()):
             return
         try:

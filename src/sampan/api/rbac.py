@@ -224,20 +224,25 @@ def aggregated(role: Object, cluster_roles: Iterable[Object]) -> list[Rule]:
     rules: dict[bytes, Rule] = {}
     seen = {role["metadata"].get("name")}  # roles may select each other
 
-    def gather(gathering: Object) -> None:
+    def selected(gathering: Object) -> Iterator[Object]:
         selectors = items(gathering, "aggregationRule", "clusterRoleSelectors")
-        for other in roles:
-            name = other["metadata"].get("name")
-            if name in seen or not any(selects(one, mapping(other, "metadata", "labels")) for one in selectors):
-                continue
-            seen.add(name)
-            if other.get("aggregationRule"):
-                gather(other)
-            else:
-                for rule in items(other, "rules"):
-                    rules.setdefault(orjson.dumps(rule, option=orjson.OPT_SORT_KEYS), rule)
+        return (one for one in roles if any(selects(s, mapping(one, "metadata", "labels")) for s in selectors))
 
-    gather(role)
+    under_way = [selected(role)]  # no function that calls itself: such a one is freed by the collector only
+    while under_way:
+        other = next(under_way[-1], None)
+        if other is None:
+            under_way.pop()
+            continue
+        name = other["metadata"].get("name")
+        if name in seen:
+            continue
+        seen.add(name)
+        if other.get("aggregationRule"):
+            under_way.append(selected(other))
+            continue
+        for rule in items(other, "rules"):
+            rules.setdefault(orjson.dumps(rule, option=orjson.OPT_SORT_KEYS), rule)
     return list(rules.values())
 
 

@@ -40,7 +40,8 @@ def own_key(obj: Object) -> list[str]:
 
 
 class Controller:
-    """The base of the built-in controllers; ``workers`` keys are handled at a time."""
+    """The base of the built-in controllers; ``workers`` keys are handled at a time, at most: of a controller with nothing to
+    do there is one worker."""
 
     name = "controller"
     workers = 4
@@ -51,6 +52,8 @@ class Controller:
         self.logger = logging.getLogger(f"sampan.controllers.{self.name}")
         self._informers: list[Informer] = []
         self._problems: dict[str, str] = {}
+        self._workers_there = self._workers_waiting = 0
+        """Workers, and those of them that wait for a key."""
 
     def watch(self, informer: Informer, keys: KeysOf = own_key) -> None:
         """Queue the keys of every object that appears, changes or goes (of its old and its new state)."""
@@ -73,29 +76,48 @@ class Controller:
         """Work until cancelled, once every watched informer is whole."""
         for informer in self._informers:
             await informer.synced()
+        self._workers_there = self._workers_waiting = 0
         async with asyncio.TaskGroup() as group:
-            for number in range(self.workers):
-                group.create_task(self._work(), name=f"{self.name}-{number}")
+            self._begin_worker(group)
 
-    async def _work(self) -> None:
-        while True:
-            key = await self.queue.get()
-            try:
-                again = await self.reconcile(key)
-            except ApiError as error:
-                if not (error.is_conflict or error.is_not_found):
-                    self._report(key, str(error))
-                self.queue.retry(key)
-            except Exception as error:
-                self._report(key, f"{type(error).__name__}: {error}", error)
-                self.queue.retry(key)
-            else:
-                self._problems.pop(key, None)
-                self.queue.forget(key)
-                if again is not None:
-                    self.queue.add_after(key, again)
-            finally:
-                self.queue.done(key)
+    def _begin_worker(self, group: asyncio.TaskGroup) -> None:
+        self._workers_there += 1
+        self._workers_waiting += 1
+        group.create_task(self._work(group), name=self.name)
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        """Handle one key after the other. Whoever takes one leaves another worker waiting, where there may be one more; who
+        comes back and finds one waiting goes."""
+        try:
+            while True:
+                key = await self.queue.get()
+                self._workers_waiting -= 1
+                if not self._workers_waiting and self._workers_there < self.workers:
+                    self._begin_worker(group)
+                await self._handle(key)
+                if self._workers_waiting:
+                    return
+                self._workers_waiting += 1
+        finally:
+            self._workers_there -= 1
+
+    async def _handle(self, key: str) -> None:
+        try:
+            again = await self.reconcile(key)
+        except ApiError as error:
+            if not (error.is_conflict or error.is_not_found):
+                self._report(key, str(error))
+            self.queue.retry(key)
+        except Exception as error:
+            self._report(key, f"{type(error).__name__}: {error}", error)
+            self.queue.retry(key)
+        else:
+            self._problems.pop(key, None)
+            self.queue.forget(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+        finally:
+            self.queue.done(key)
 
     def _report(self, key: str, problem: str, error: Exception | None = None) -> None:
         if self._problems.get(key) != problem:

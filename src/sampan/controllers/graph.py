@@ -55,9 +55,30 @@ class Node:
         return {"metadata": metadata}
 
 
-def node_of(resource: ResourceType, namespace: str, name: str, kept: Node | str) -> Node:
+Uid = int | str
+"""A uid as it is kept: its number, which takes half as much, where that tells how it is written."""
+
+
+def packed(uid: str) -> Uid:
+    try:
+        number = int(uid.replace("-", ""), 16)
+    except ValueError:
+        return uid
+    return number if unpacked(number) == uid else uid
+
+
+def unpacked(kept: Uid) -> str:
+    if isinstance(kept, str):
+        return kept
+    digits = f"{kept:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def node_of(resource: ResourceType, namespace: str, name: str, kept: Node | Uid) -> Node:
     """Return a node as it is kept, or of a uid."""
-    return Node(resource, {"name": name, "namespace": namespace, "uid": kept}) if isinstance(kept, str) else kept
+    if isinstance(kept, Node):
+        return kept
+    return Node(resource, {"name": name, "namespace": namespace, "uid": unpacked(kept)})
 
 
 class Discovered(NamedTuple):
@@ -159,7 +180,7 @@ class Graph:
         """What discovery could not tell (``Discovered``)."""
         self._followed: dict[ResourceType, Reflector] = {}
         self._tasks: dict[ResourceType, asyncio.Task[None]] = {}
-        self._nodes: dict[ResourceType, dict[str, dict[str, Node | str]]] = {}
+        self._nodes: dict[ResourceType, dict[str, dict[str, Node | Uid]]] = {}
         """By namespace and name; the uid alone of an object of which nothing else is worth keeping."""
         self._by_uid: dict[str, Node] = {}
         self._dependents: dict[str, dict[str, Node]] = {}
@@ -219,7 +240,7 @@ class Graph:
     def has(self, node: Node) -> bool:
         """Whether that very object is there."""
         kept = self._nodes.get(node.resource, {}).get(node.namespace, {}).get(node.name)
-        return kept is not None and (kept if isinstance(kept, str) else kept.uid) == node.uid
+        return kept is not None and (kept.uid if isinstance(kept, Node) else unpacked(kept)) == node.uid
 
     def nodes_of(self, resource: ResourceType) -> list[Node]:
         return [
@@ -254,7 +275,7 @@ class Graph:
     def _enter(self, node: Node) -> None:
         named = self._nodes.setdefault(node.resource, {}).setdefault(node.namespace, {})
         if node.rest is None and isinstance(self._followed.get(node.resource), Nodes):
-            named[node.name] = node.uid
+            named[node.name] = packed(node.uid)
             return
         named[node.name] = node
         self._by_uid[node.uid] = node

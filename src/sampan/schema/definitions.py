@@ -19,7 +19,8 @@ import orjson
 BEGIN = re.compile(rb'\n    "([^"\n]+)": \{')
 KINDS = re.compile(rb'"x-kubernetes-group-version-kind": (\[[^]]*\])')
 END = b"\n  }"
-REMEMBERED = 64
+REMEMBERED = 8
+"""Parsed definitions. Whoever needs one for long has made something of it."""
 
 Kind = tuple[str, str, str]
 

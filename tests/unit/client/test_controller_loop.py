@@ -62,6 +62,51 @@ async def test_failures_are_tried_again_and_told_once(local_api: Api, caplog: py
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class Slow(Controller):
+    name = "slow"
+    workers = 3
+
+    def __init__(self, client: LocalClient) -> None:
+        super().__init__(client)
+        self.under_way: set[str] = set()
+        self.most, self.handled = 0, 0
+        self.may_end, self.full = asyncio.Event(), asyncio.Event()
+
+    async def reconcile(self, key: str) -> float | None:
+        self.under_way.add(key)
+        self.most = max(self.most, len(self.under_way))
+        if len(self.under_way) == self.workers:
+            self.full.set()
+        await self.may_end.wait()
+        self.under_way.discard(key)
+        self.handled += 1
+        return None
+
+
+def workers_of(controller: Controller) -> int:
+    return sum(task.get_name() == controller.name for task in asyncio.all_tasks())
+
+
+async def test_there_are_as_many_workers_as_there_is_work(local_api: Api) -> None:
+    slow = Slow(LocalClient(local_api, ADMIN))
+    running = asyncio.create_task(slow.run(), name="run")
+    async with asyncio.timeout(60):
+        for round in (1, 2):
+            for number in range(7):
+                slow.queue.add(f"default/{number}")
+            await slow.full.wait()
+            assert workers_of(slow) == 3
+            slow.may_end.set()
+            while slow.handled < 7 * round or workers_of(slow) > 1:  # noqa: ASYNC110  # tasks that end tell nobody
+                await asyncio.sleep(0)
+            slow.may_end.clear()
+            slow.full.clear()
+    assert slow.most == 3 and workers_of(slow) == 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert workers_of(slow) == 0
+
+
 async def test_repeated_events_are_counted_on_one_object(local_api: Api) -> None:
     client = LocalClient(local_api, ADMIN)
     about = await client.create(CONFIG_MAPS, config_map("one"))

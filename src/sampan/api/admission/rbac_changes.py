@@ -100,8 +100,7 @@ class RbacChanges:
                 rules = aggregated(role, roles.values())
                 record = store.get(PREFIXES["clusterroles"] + name)
                 if rules != items(role, "rules") and record is not None:
-                    metadata = {key: value for key, value in role["metadata"].items() if key != "resourceVersion"}
-                    changed = {**role, "metadata": metadata, "rules": rules}
+                    changed = {**admission.api.whole(record), "rules": rules}
                     puts.append(Put(record.key, dumps(changed), expected=record.revision))
         if puts:
             try:

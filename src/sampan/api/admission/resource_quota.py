@@ -155,7 +155,10 @@ class ResourceQuota:
         puts = []
         for key, quota in quotas.items():
             if read(mapping(quota, "status", "used")) != used[key]:
-                puts.append(put(quota, key, used[key]))
+                record = self.api.store.get(key)
+                if record is None or record.revision != int(quota["metadata"]["resourceVersion"]):
+                    raise Conflict(key, record)
+                puts.append(put(self.api.whole(record), key, used[key]))
         if puts:
             await self.api.store.commit(puts)
 
@@ -168,7 +171,7 @@ class ResourceQuota:
             used = read(mapping(quota, "status", "used"))
             left = {**used, **lowered(only(used, charge.keys()), charge)}
             try:
-                await self.api.store.commit([put(quota, key, left)])
+                await self.api.store.commit([put(self.api.whole(record), key, left)])
                 return
             except Conflict:
                 await self.api.store.fresh()

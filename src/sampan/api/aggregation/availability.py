@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -197,7 +196,7 @@ async def tell(api: Api, remote: Remote, found: Finding) -> None:
     record = api.store.get(key)
     if record is None:
         return
-    service = copy.deepcopy(api.parsed(record))
+    service = api.whole(record)
     before = next((one for one in items(service, "status", "conditions") if one.get("type") == "Available"), None)
     same_status = before is not None and before.get("status") == found.status
     at = before["lastTransitionTime"] if before is not None and same_status else metadata.now()

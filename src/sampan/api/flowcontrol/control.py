@@ -184,7 +184,9 @@ class FlowControl:
         self._flows.clear()
         puts = []
         for record, schema in zip(records, schemas, strict=True):
-            changed = with_dangling(schema, self.seats.levels)
+            if with_dangling(schema, self.seats.levels) is None:
+                continue
+            changed = with_dangling(self._api.whole(record), self.seats.levels)
             if changed is not None:
                 puts.append(Put(record.key, dumps(changed), expected=record.revision))
         if puts:

@@ -38,7 +38,8 @@ class Queues:
 
     def __init__(self, count: int, hand_size: int, limit: int) -> None:
         self.count, self.hand_size, self.limit = count, min(hand_size, count), limit
-        self._queues = [Queue() for _ in range(count)]
+        self._queues: dict[int, Queue] = {}
+        """Those that requests have waited in: on a calm server none."""
         self._busy: set[int] = set()
         self._now = 0.0
         self.waiting = 0
@@ -55,8 +56,10 @@ class Queues:
 
     def put(self, hand: tuple[int, ...], waiting: Waiting) -> Queue | None:
         """Have a request wait in the shortest queue of a hand; None where all of them are full."""
-        index = min(hand, key=lambda i: (self._queues[i].seats, i))
-        queue = self._queues[index]
+        index = min(hand, key=self._seats_before)
+        queue = self._queues.get(index)
+        if queue is None:
+            queue = self._queues[index] = Queue()
         if queue.length >= self.limit:
             return None
         if not queue.length:
@@ -68,6 +71,10 @@ class Queues:
         queue.seats += waiting.seats
         self.waiting += 1
         return queue
+
+    def _seats_before(self, index: int) -> tuple[int, int]:
+        queue = self._queues.get(index)
+        return queue.seats if queue is not None else 0, index
 
     def leave(self, queue: Queue, waiting: Waiting) -> None:
         """A request gives up."""
