@@ -28,8 +28,8 @@ def hierarchies() -> list[Path]:
     return sorted(path for path in ROOT.iterdir() if path.is_dir() and (path / "cgroup.procs").exists())
 
 
-def create(cgroup: str) -> None:
-    """Make ``<cgroup>/system`` everywhere and put this process into it. Raises ``OSError``."""
+def create(cgroup: str, *pids: int) -> None:
+    """Make ``<cgroup>/system`` everywhere and put processes into it. Raises ``OSError``."""
     for root in hierarchies():
         if root.name == "cpuset":
             continue
@@ -39,7 +39,8 @@ def create(cgroup: str) -> None:
             _delegate(root, folder)
         system = folder / "system"
         system.mkdir(exist_ok=True)
-        (system / "cgroup.procs").write_text(str(os.getpid()))
+        for pid in pids:
+            (system / "cgroup.procs").write_text(str(pid))
 
 
 def _delegate(root: Path, folder: Path) -> None:

@@ -90,6 +90,15 @@ def enter(settings: Settings) -> bool:
     return True
 
 
+def join(pid: int) -> None:
+    """Enter the namespaces of a process; this one must have one thread only."""
+    kinds = {"net": CLONE_NEWNET, "mnt": CLONE_NEWNS}
+    descriptors = {name: os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in kinds}
+    for name, descriptor in descriptors.items():
+        _call("setns", descriptor, kinds[name])
+        os.close(descriptor)
+
+
 def has_leftover_controllers(unified: Path = UNIFIED) -> bool:
     """Whether this machine has cgroup v1 and, in its v2 tree beside that, a controller that no v1 hierarchy has (hugetlb,
     say). crun makes no container there; where the tree is not in sight, it works as on v1, which is all that pods use here.

@@ -17,10 +17,16 @@ from collections.abc import Callable
 from sampan.api.memory import settle
 from sampan.cluster.parts import Part
 
+TYPE_CHECKING = False  # see ``supervisor``
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 LOG_BYTES = 4 << 20
 """A part's log is begun anew at its start when it has grown beyond this; the old one is kept as ``.1``."""
 LOG_TAIL_BYTES = 16 << 10
 PR_SET_PDEATHSIG = 1
+IMPORTS = ("asyncio", "logging", "uvloop")
+"""What every part of ours needs."""
 HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 """What the supervisor handles, and a part does not as it does."""
 SETTLED_SECONDS = 1.0
@@ -37,14 +43,27 @@ def start(part: Part, log: str, words: int, gate: int, close_inherited: Callable
     if pid:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         return pid
+    try:
+        let_go_of_signals()
+        die_with(supervisor)
+        close_inherited()
+        live(part, log, words, gate)
+    finally:
+        os._exit(70)
+
+
+def let_go_of_signals() -> None:
+    """Have signals end this process, as they end any."""
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def live(part: Part, log: str, words: int, gate: int) -> NoReturn:
+    """Be the part, in a process that is no more than that; the arguments are those of ``start``."""
     code = 70
     try:
-        for number in HANDLED:
-            signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-        _die_with(supervisor)
-        close_inherited()
         _redirect(log)
         if part.argv:
             os.read(gate, 1)
@@ -59,7 +78,7 @@ def start(part: Part, log: str, words: int, gate: int, close_inherited: Callable
         os._exit(code)
 
 
-def _die_with(supervisor: int) -> None:
+def die_with(supervisor: int) -> None:
     """Have the kernel kill this process when its parent ends; kept over exec. Source: prctl(2)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

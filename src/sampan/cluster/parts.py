@@ -29,9 +29,10 @@ API = (
 )
 CONTROLLERS = ("sampan.controllers.builtin", "sampan.scheduler.scheduler", "sampan.scheduler.configuration")
 """What runs beside the API once it serves."""
-SHARED = ("uvloop", "orjson", "sampan.client.informer")
-"""What the API and the agents have in common."""
 AGENT = (
+    "uvloop",
+    "orjson",
+    "sampan.client.informer",
     "google.protobuf.message",
     "yarl",
     "aiohttp",
@@ -39,7 +40,7 @@ AGENT = (
     "sampan.client.kubeconfig",
     "grpclib.client",
 )
-"""What the agents have in common beyond that."""
+"""What the agents have in common."""
 
 
 class Part:
@@ -48,9 +49,10 @@ class Part:
     ``warm``: modules that the supervisor imports before it forks this part. ``imports``: those that its process imports
     before it begins. ``after``: the part that is to serve before anything is done for this one: what asks the API has it
     start alone. ``leave_seconds``: how long it may take to end, with all others still there (the node, whose pods end first).
+    ``early``: what begins it, for the first time, in a process that waits for that (as ``part_process.start`` does).
     """
 
-    __slots__ = ("after", "argv", "imports", "leave_seconds", "name", "serve", "warm")
+    __slots__ = ("after", "argv", "early", "imports", "leave_seconds", "name", "serve", "warm")
 
     def __init__(
         self,
@@ -61,12 +63,14 @@ class Part:
         imports: tuple[str, ...] = (),
         leave_seconds: int = 0,
         after: str = "",
+        early: Callable[[str, int, int], int] | None = None,
     ) -> None:
         self.name, self.serve, self.argv = name, serve, argv
         self.warm, self.imports, self.leave_seconds, self.after = warm, imports, leave_seconds, after
+        self.early = early
 
 
-def api_part(given: dict[str, Any], sockets: tuple[socket.socket, ...], warm: tuple[str, ...] = ()) -> Part:
+def api_part(given: dict[str, Any], sockets: tuple[socket.socket, ...]) -> Part:
     """Return the part that is there for every mode of pods; ``given`` is what ``Settings`` are made of."""
 
     async def api(ready: Ready) -> None:
@@ -75,7 +79,7 @@ def api_part(given: dict[str, Any], sockets: tuple[socket.socket, ...], warm: tu
 
         await run_api(Settings(**given), sockets, ready)
 
-    return Part("api", api, warm=warm, imports=API)
+    return Part("api", api, imports=API)
 
 
 def real_parts(settings: Settings, api: Part) -> list[Part]:

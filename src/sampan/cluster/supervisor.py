@@ -196,10 +196,18 @@ class Supervisor:
         running = self.running[name]
         read, write = os.pipe()
         os.set_blocking(read, False)
-        running.pid = part_process.start(running.part, self._log(name), write, self.gate[0], self._close_inherited)
+        running.pid = self._process(running.part, self._log(name), write)
         os.close(write)
         running.started, running.ready_at, running.pipe, running.words = time.monotonic(), 0.0, read, ""
         self.selector.register(read, selectors.EVENT_READ, lambda: self._on_words(running))
+
+    def _process(self, part: Part, log: str, words: int) -> int:
+        """Return the process of a part: that which waits for it, or a fork of this one."""
+        begin, part.early = part.early, None
+        if begin is not None:
+            with contextlib.suppress(OSError):  # it is gone
+                return begin(log, words, self.gate[0])
+        return part_process.start(part, log, words, self.gate[0], self._close_inherited)
 
     def _close_inherited(self) -> None:
         """In a child: let go of what is the supervisor's alone, so that nobody takes the child for it."""

@@ -13,13 +13,16 @@ import json
 import os
 import socket
 
+from sampan.cluster import orders
+
 TYPE_CHECKING = False  # see ``supervisor``
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from sampan.cluster.early_api import EarlyApi
+
 IP_FREEBIND = 15
 """Of ip(7); ``socket`` has no name for it."""
-LENGTH_BYTES = 4
 _waiting: Waiting | None = None
 
 
@@ -33,10 +36,7 @@ class Waiting:
 
     def order(self, order: dict[str, Any], listener: socket.socket) -> None:
         """Have it supervise. ``order``: ``settings`` as they are kept, ``socket`` and ``log_dir`` as paths."""
-        text = json.dumps(order).encode()
-        # what is one message for the kernel: the descriptor is with its first byte
-        socket.send_fds(self.connection, [len(text).to_bytes(LENGTH_BYTES)], [listener.fileno()])
-        self.connection.sendall(text)
+        orders.send(self.connection, order, [listener.fileno()])
 
 
 def begin() -> None:
@@ -74,11 +74,20 @@ def _wait(connection: socket.socket) -> NoReturn:
     try:
         os.setsid()  # a key that ends ``up`` does not end the cluster
         from sampan.api.memory import be_lean
-        from sampan.cluster import parts, supervisor  # noqa: F401  # while `up` decides
 
         be_lean()
-        received = receive(connection)
-        code = 0 if received is None else _supervise(*received, connection)
+        from sampan.cluster import early_api
+
+        api = early_api.fork(connection)
+        from sampan.cluster import supervisor  # noqa: F401  # while `up` decides
+
+        received = orders.receive(connection)
+        if received is None:
+            api.end()
+            code = 0
+        else:
+            order, (descriptor,) = received
+            code = _supervise(order, socket.socket(fileno=descriptor), connection, api)
     except Exception:
         import traceback
 
@@ -87,25 +96,9 @@ def _wait(connection: socket.socket) -> NoReturn:
         os._exit(code)
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any], socket.socket] | None:
-    """Return an order and the API's socket; None where the connection ends without one."""
-    length, descriptors, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 1)
-    if not length:
-        return None
-    text = b""
-    while missing := int.from_bytes(length) - len(text):
-        chunk = connection.recv(missing)
-        if not chunk:
-            return None
-        text += chunk
-    listener = socket.socket(fileno=descriptors[0])
-    listener.set_inheritable(False)
-    return json.loads(text), listener
-
-
-def _supervise(order: dict[str, Any], listener: socket.socket, connection: socket.socket) -> int:
+def _supervise(order: dict[str, Any], listener: socket.socket, connection: socket.socket, early: EarlyApi) -> int:
     """Enter the cluster's namespaces and cgroup, and supervise its parts; return the exit code."""
-    from sampan.cluster.parts import SHARED, api_part, real_parts
+    from sampan.cluster.parts import api_part, real_parts
     from sampan.cluster.supervisor import Supervisor
 
     given, log_dir = order["settings"], order["log_dir"]
@@ -119,18 +112,22 @@ def _supervise(order: dict[str, Any], listener: socket.socket, connection: socke
         _leave_terminal(f"{log_dir}/supervisor.log")
         # whoever asks before the API serves waits, and is not refused
         listener.listen(2048)
+        sockets: tuple[socket.socket, ...] = (listener,)
         if given["pods"] == "real":
             from sampan.cluster import cgroups, namespaces
             from sampan.cluster.settings import Settings
 
             settings = Settings(**given)
-            cgroups.create(settings.cgroup)
+            cgroups.create(settings.cgroup, os.getpid(), early.pid)
             fresh = namespaces.enter(settings)
             progress("namespaces", f"new {os.getpid()}" if fresh else "kept")
-            api = api_part(given, (listener, _inner_listener(str(settings.node_ip), settings.api_port)), SHARED)
+            sockets += (_inner_listener(str(settings.node_ip), settings.api_port),)
+            api = api_part(given, sockets)
             parts = real_parts(settings, api)
         else:
-            parts = [api_part(given, (listener,))]
+            api = api_part(given, sockets)
+            parts = [api]
+        api.early = early.beginner(given, sockets)
         Supervisor(given["name"], order["socket"], log_dir, parts, progress, prepared).run()
     except Exception as error:
         progress("failed", f"{type(error).__name__}: {error}")

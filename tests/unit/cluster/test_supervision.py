@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from sampan.cluster import orders, supervisor_process
 from sampan.cluster import settings as settings_module
-from sampan.cluster import supervisor_process
 from sampan.cluster.settings import Settings
 from tests.e2e.eventually import eventually
 
@@ -180,7 +180,7 @@ def test_the_supervisor_imports_little() -> None:
     """It lives as long as its cluster: what it has imported is memory that nobody uses."""
     program = (
         "import sys, sampan.cli.main\n"
-        "from sampan.cluster import parts, supervisor, supervisor_process\n"
+        "from sampan.cluster import early_api, parts, supervisor, supervisor_process\n"
         "large = {'argparse', 'asyncio', 'dataclasses', 'ipaddress', 'logging', 'orjson', 'pathlib', 'ssl', 'typing'}\n"
         "print(sorted(large & set(sys.modules)))"
     )
@@ -190,7 +190,8 @@ def test_the_supervisor_imports_little() -> None:
 
 def test_nobody_waits_to_supervise_after_a_wrong_argument() -> None:
     program = (
-        "import os\n"
+        "import ctypes, os\n"
+        "ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: children of children that are left become ours\n"
         "from sampan.cli.main import main\n"
         "try:\n"
         "    main(['up', '--pods', 'imagined'])\n"
@@ -211,15 +212,16 @@ def test_an_order_comes_with_a_socket_that_programs_do_not_inherit() -> None:
         order = {"settings": {"name": "sup", "api_flags": {"large": "x" * 100_000}}}
         sent = threading.Thread(target=supervisor_process.Waiting(0, ours).order, args=(order, listener))
         sent.start()  # it is larger than what the kernel keeps between them
-        received = supervisor_process.receive(theirs)
+        received = orders.receive(theirs)
         sent.join()
         assert received is not None and received[0] == order
-        with received[1] as inherited:
-            assert inherited.getsockname() == listener.getsockname() and not inherited.get_inheritable()
+        (descriptor,) = received[1]
+        with socket.socket(fileno=descriptor) as passed:
+            assert passed.getsockname() == listener.getsockname() and not passed.get_inheritable()
 
 
 def test_without_an_order_there_is_nothing_to_supervise() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         ours.close()
-        assert supervisor_process.receive(theirs) is None
+        assert orders.receive(theirs) is None
