@@ -235,19 +235,14 @@ class EtcdStore:
     async def commit(self, puts: Sequence[Put]) -> list[Record]:
         if self._closed:
             raise StoreError("the store is closed")
-        request = pb.TxnRequest()
-        for put in puts:
-            key = self.address.key_of(put.key)
-            if put.expected is not None:
-                request.compare.add(key=key, target=pb.Compare.MOD, mod_revision=put.expected)
-                request.failure.add(request_range=pb.RangeRequest(key=key))
-            if put.value is None:
-                request.success.add(request_delete_range=pb.DeleteRangeRequest(key=key))
-            else:
-                lease = await self._leases.of(put.ttl_seconds) if put.ttl_seconds else 0
-                value = self._encryption.seal(put.key, put.value, key)
-                request.success.add(request_put=pb.PutRequest(key=key, value=value, lease=lease))
-        answer = await self._client.txn(request)
+        request = await self._request(puts)
+        try:
+            answer = await self._client.txn(request)
+        except Refused as error:
+            if not error.lease_gone:
+                raise
+            self._leases.forget()
+            answer = await self._client.txn(await self._request(puts))
         revision = int(answer.header.revision)
         try:
             await self._reached(revision)
@@ -264,6 +259,22 @@ class EtcdStore:
                 continue
             records.append(self._written(put, revision))
         return records
+
+    async def _request(self, puts: Sequence[Put]) -> pb.TxnRequest:
+        """Return the puts as one transaction."""
+        request = pb.TxnRequest()
+        for put in puts:
+            key = self.address.key_of(put.key)
+            if put.expected is not None:
+                request.compare.add(key=key, target=pb.Compare.MOD, mod_revision=put.expected)
+                request.failure.add(request_range=pb.RangeRequest(key=key))
+            if put.value is None:
+                request.success.add(request_delete_range=pb.DeleteRangeRequest(key=key))
+            else:
+                lease = await self._leases.of(put.ttl_seconds) if put.ttl_seconds else 0
+                value = self._encryption.seal(put.key, put.value, key)
+                request.success.add(request_put=pb.PutRequest(key=key, value=value, lease=lease))
+        return request
 
     def _conflict(self, puts: Sequence[Put], answer: pb.TxnResponse) -> Conflict:
         expecting = [put for put in puts if put.expected is not None]

@@ -40,11 +40,11 @@ Answer = TypeVar("Answer")
 
 
 class Refused(StoreError):
-    """etcd's own refusal. ``compacted``: the revision that was asked for is gone."""
+    """etcd's own refusal. ``compacted``: the revision that was asked for is gone; ``lease_gone``: the lease of a key is."""
 
-    def __init__(self, message: str, compacted: bool = False) -> None:
+    def __init__(self, message: str, compacted: bool = False, lease_gone: bool = False) -> None:
         super().__init__(message)
-        self.compacted = compacted
+        self.compacted, self.lease_gone = compacted, lease_gone
 
 
 class EtcdClient:
@@ -170,7 +170,7 @@ def refusal(error: GRPCError) -> StoreError:
         return NoSpace(f"{message}: compact and defragment etcd, or raise its quota")
     if "too large" in message or "larger than max" in message:
         return TooLarge(message)
-    return Refused(message, "compacted" in message)
+    return Refused(message, "compacted" in message, "lease not found" in message)
 
 
 def words(error: BaseException | None) -> str:

@@ -43,3 +43,7 @@ class Leases:
                 lease = self._leases[ttl_seconds] = Lease(granted, time.monotonic() + reuse)
             lease.keys += 1
             return lease.id
+
+    def forget(self) -> None:
+        """Give none of them out any more: etcd does not know one (it was revoked, or ended while this machine slept)."""
+        self._leases.clear()

@@ -7,9 +7,12 @@ does not take its events is ended, never waited for.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Sequence
 
 from sampan.store.protocol import Concern, Event, StoreError
+
+logger = logging.getLogger("sampan.store")
 
 BUFFERED_EVENTS = 50_000
 """Events a watcher may be behind. Objects are shared with the store's history: who is behind that is ended, too."""
@@ -91,7 +94,16 @@ class Concerned:
         self.by_value: dict[str, dict[PrefixWatch, None]] = {}
 
     def push(self, event: Event) -> None:
-        for value in self.values(event):
+        """Hand an event to whom it concerns. Where nobody can tell, each of them is ended, and looks anew: others, and who
+        waits for the write, have nothing to do with that."""
+        try:
+            values = self.values(event)
+        except Exception as error:
+            logger.exception("%s: whom a change concerns cannot be told", event.record.key)
+            for watch in [watch for watching in self.by_value.values() for watch in watching]:
+                watch.end(StoreError(f"{event.record.key} cannot be read: {error}"))
+            return
+        for value in values:
             for watch in tuple(self.by_value.get(value, ())):
                 watch.push(event)
 

@@ -273,3 +273,15 @@ def test_addresses() -> None:
     assert parse("etcd://a").root == "/registry/"
     with pytest.raises(StoreError, match="cannot be used"):
         absolute("etcds://a?cacert=nowhere.crt", Path("/nowhere"))
+
+
+async def test_a_lease_that_etcd_has_lost_is_replaced(two: tuple[EtcdStore, EtcdStore]) -> None:
+    store = two[0]
+    event = Put(key("event"), VALUE % b"event", 0, ttl_seconds=600)
+    await store.commit([event])
+    (lease,) = store._leases._leases.values()
+    lease.id += 1  # as after a restore of etcd, or where this machine slept: there is none of this number
+    (record,) = await store.commit([event._replace(expected=None)])
+    assert store.get(key("event")) == record
+    (now,) = store._leases._leases.values()
+    assert now.id != lease.id

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.store import Compacted, Conflict, NoSpace, Put, StoreError
+from sampan.store import Compacted, Concern, Conflict, Event, NoSpace, Put, StoreError
 from sampan.store.sqlite import SqliteStore
 
 POD = b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%b"},"spec":{}}'
@@ -395,3 +395,25 @@ async def test_a_file_is_let_go_of_also_when_its_disk_is_full(tmp_path: Path, mo
         await store.close()
     again = SqliteStore(tmp_path / "s.db")
     await again.close()
+
+
+async def test_who_cannot_tell_whom_a_change_concerns_holds_up_nobody(tmp_path: Path) -> None:
+    def values(event: Event) -> set[str]:
+        if event.record.key == key("odd"):
+            raise AttributeError("it has no spec")
+        return {"here"}
+
+    store = SqliteStore(tmp_path / "s.db")
+    concerned = store.watch("/registry/pods/", concern=Concern("where", values, "here"))
+    other = store.watch("/registry/pods/")
+    async with asyncio.timeout(60):
+        for name in ("even", "odd"):
+            (record,) = await store.commit([put(name, 0)])
+            assert store.get(key(name)) == record
+        assert [event.record.key for event in await anext(concerned)] == [key("even")]
+        with pytest.raises(StoreError, match="odd cannot be read: it has no spec"):
+            await anext(concerned)
+        assert [event.record.key for event in await anext(other)] == [key("even"), key("odd")]
+        (record,) = await store.commit([put("after", 0)])
+    assert store.get(key("after")) == record
+    await store.close()
