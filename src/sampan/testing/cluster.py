@@ -10,6 +10,7 @@ The first gives ``AsyncCluster``, the second ``BlockingCluster``: the same words
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,18 +130,56 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         blocking, self._blocking = self._blocking, None
         assert blocking is not None
-        blocking.close()
-        blocking.running.stop()
+        try:
+            blocking.close()
+        finally:
+            blocking.running.stop()
 
     async def __aenter__(self) -> AsyncCluster:
-        self._async = AsyncCluster(await asyncio.to_thread(self._begin))
+        beginning = Beginning(self._begin)
+        try:
+            running = await asyncio.to_thread(beginning.run)
+        except asyncio.CancelledError:
+            beginning.give_up()
+            raise
+        self._async = AsyncCluster(running)
         return self._async
 
     async def __aexit__(self, *_: object) -> None:
         handle, self._async = self._async, None
         assert handle is not None
-        await handle.close()
-        await asyncio.to_thread(handle.running.stop)
+        try:
+            await handle.close()
+        finally:
+            await asyncio.to_thread(handle.running.stop)
+
+
+class Beginning:
+    """The start of a cluster in a thread, which nobody can interrupt: where who waits for it is cancelled, the cluster ends
+    as soon as it is there."""
+
+    def __init__(self, begin: Callable[[], Running]) -> None:
+        self._begin = begin
+        self._lock = threading.Lock()
+        self._wanted = True
+        self._running: Running | None = None
+
+    def run(self) -> Running:
+        running = self._begin()
+        with self._lock:
+            self._running = running
+            wanted = self._wanted
+        if not wanted:
+            running.stop()
+        return running
+
+    def give_up(self) -> None:
+        """End the cluster, now or when it is there."""
+        with self._lock:
+            self._wanted = False
+            running = self._running
+        if running is not None:
+            running.stop()
 
 
 def begin(spec: ClusterSpec) -> Running:

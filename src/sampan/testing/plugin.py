@@ -7,6 +7,7 @@ The plugin imports nothing of Sampan until a test uses it. Fixtures: ``cluster``
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -127,20 +128,16 @@ def cluster_factory(request: pytest.FixtureRequest, kubernetes_version: str) -> 
     What is not given is as the mark ``kubernetes`` of the test says. All end with the test."""
     from sampan.testing.cluster import Cluster
 
-    started: list[Cluster] = []
     runnings = request.node.stash.setdefault(STARTED, [])
     marked = options_of(request.node)
 
     def make(kubernetes_version: str = kubernetes_version, **options: Any) -> AnyCluster:
-        cluster = Cluster(kubernetes_version, **{**marked, **options})
-        blocking = cluster.__enter__()
-        started.append(cluster)
+        blocking = started.enter_context(Cluster(kubernetes_version, **{**marked, **options}))
         runnings.append(blocking.running)
         return blocking.aio if is_async(request) else blocking
 
-    yield make
-    for cluster in reversed(started):
-        cluster.__exit__()
+    with contextlib.ExitStack() as started:  # one that cannot be ended holds up no other
+        yield make
 
 
 def options_of(node: Any) -> dict[str, Any]:

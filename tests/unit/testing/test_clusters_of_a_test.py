@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import sampan
 from sampan.client.resources import CONFIG_MAPS, NAMESPACES, NODES, PODS
 from sampan.client.waiting import WaitTimeout
 from sampan.testing.pool import Pool
+from sampan.testing.running import Running
 from sampan.testing.spec import ClusterError
 from tests.e2e.eventually import eventually
 
@@ -88,6 +90,41 @@ def test_its_process_port_and_folder_end_with_it() -> None:
         assert accepts(cluster.url) and cluster.kubeconfig.exists()
         home = cluster.kubeconfig.parent
     assert not accepts(cluster.url) and not home.exists()
+
+
+def test_it_ends_where_its_connections_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"), sampan.Cluster(pods="none") as cluster:
+        home, close = cluster.kubeconfig.parent, cluster.close
+        monkeypatch.setattr(cluster, "close", fail)
+    close()
+    assert not accepts(cluster.url) and not home.exists()
+
+
+async def test_it_ends_where_nobody_waits_for_its_start_any_more() -> None:
+    cluster = sampan.Cluster(pods="none")
+    begin, begun, may_go_on = cluster._begin, threading.Event(), threading.Event()
+    started: list[Running] = []
+
+    def slowly() -> Running:
+        begun.set()
+        may_go_on.wait()
+        started.append(begin())
+        return started[0]
+
+    cluster._begin = slowly
+    entering = asyncio.create_task(cluster.__aenter__())
+    await asyncio.to_thread(begun.wait)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    may_go_on.set()
+    await asyncio.to_thread(
+        eventually, "its folder is gone", lambda: bool(started) and not started[0].kubeconfig.parent.exists()
+    )
+    assert not accepts(started[0].url)
 
 
 async def test_the_same_words_in_coroutines() -> None:
