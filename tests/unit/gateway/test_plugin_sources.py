@@ -8,6 +8,8 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import subprocess
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 
 from sampan.gateway.plugins.content import content_of
 from sampan.gateway.plugins.manifest import PluginError
-from sampan.gateway.plugins.sources import image, source_of
+from sampan.gateway.plugins.sources import git, image, source_of
 from sampan.gateway.plugins.sources.seam import Fetched
 from sampan.gateway.plugins.wasm import MAGIC, abi_of
 
@@ -179,6 +181,40 @@ async def test_half_a_file_in_the_cache_is_fetched_again(tmp_path: Path) -> None
         (tmp_path / f"blob-{digest(blob).replace(':', '-')}").write_bytes(blob[:600])
         (tmp_path / "image-other.json").write_text('{"digest": "sha2')
         assert await source.fetch() == found == await source.cached()
+
+
+def repository(folder: Path, files: dict[str, bytes]) -> str:
+    """Return the URL of a repository with the files."""
+    said = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
+    for name in ("AUTHOR", "COMMITTER"):
+        said |= {f"GIT_{name}_NAME": "a", f"GIT_{name}_EMAIL": "a@example.org"}
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "all")):
+        subprocess.run(("git", "-C", str(folder), *words), env=said, check=True, timeout=60)
+    return f"file://{folder}"
+
+
+async def test_of_a_git_directory_no_more_is_taken_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"plugin.py": b"def request(request): ...", "data/large": b"x" * 300_000, ".hidden": b"h"}
+    url = repository(tmp_path / "repository", files)
+
+    async def fetched(path: str = "") -> dict[str, bytes]:
+        source = source_of({"git": {"url": url, "path": path}}, tmp_path / "cache", None)
+        assert source is not None
+        return (await source.fetch()).files
+
+    assert await fetched() == {name: content for name, content in files.items() if name != ".hidden"}
+    assert await fetched("data") == {"large": files["data/large"]}
+    with pytest.raises(PluginError, match=r"spec.git.path: nowhere in .*"):
+        await fetched("nowhere")
+    monkeypatch.setattr(git, "LARGEST_BYTES", 200_000)
+    with pytest.raises(PluginError, match=r"spec.git.path: / in .* MiB of files"):
+        await fetched()
 
 
 async def test_a_server_that_never_answers_leaves_no_process_behind(

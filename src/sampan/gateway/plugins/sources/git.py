@@ -9,12 +9,12 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import io
 import os
 import shutil
 import signal
 import tarfile
 from pathlib import Path
+from typing import IO
 
 from sampan.gateway.plugins.manifest import PluginError
 from sampan.gateway.plugins.sources.seam import Asked, Fetched
@@ -63,14 +63,28 @@ class Git(Asked):
 
     async def _files(self, commit: str) -> Fetched:
         tree = f"{commit}:{self._path}" if self._path else commit
+        reading, writing = os.pipe()
+        unpacking = asyncio.ensure_future(asyncio.to_thread(unpacked, reading))
+        unpacking.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # git's failure may be the one to tell
         try:
-            archive = await self._git("-C", str(self._folder), "archive", "--format=tar", tree)
+            with os.fdopen(writing, "wb") as archive:
+                await self._git("-C", str(self._folder), "archive", "--format=tar", tree, output=archive)
         except PluginError as error:
-            raise PluginError(f"spec.git.path: {self._path or '/'} in {commit[:12]}: {error}") from None
-        return Fetched(await asyncio.to_thread(unpacked, archive), commit)
+            if isinstance((await asyncio.gather(unpacking, return_exceptions=True))[0], TooLarge):
+                raise self._at(commit, TooLarge()) from None  # git has ended as nobody read on
+            raise self._at(commit, error) from None
+        try:
+            return Fetched(await unpacking, commit)
+        except TooLarge as error:
+            raise self._at(commit, error) from None
 
-    async def _git(self, *words: str) -> bytes:
-        """Return what git says. Raises ``PluginError`` with its last words."""
+    def _at(self, commit: str, problem: PluginError) -> PluginError:
+        return PluginError(f"spec.git.path: {self._path or '/'} in {commit[:12]}: {problem}")
+
+    async def _git(self, *words: str, output: IO[bytes] | None = None) -> bytes:
+        """Return what git says, unless it goes to a file. Raises ``PluginError`` with its last words."""
         program = shutil.which("git")
         if program is None:
             raise PluginError("git is not installed on the gateway's machine")
@@ -79,13 +93,13 @@ class Git(Asked):
             *words,
             env=self._environment(),
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=output or asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # who talks to the server is a process of its own, and is to end with it
         )
         try:
             async with asyncio.timeout(SECONDS):
-                output, errors = await process.communicate()
+                said, errors = await process.communicate()
         except TimeoutError:
             raise PluginError(f"git {words[2]} does not end within {SECONDS:.0f} s") from None
         finally:
@@ -96,7 +110,7 @@ class Git(Asked):
         if process.returncode:
             lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
             raise PluginError(lines[0].removeprefix("fatal: ") if lines else f"git ended with {process.returncode}")
-        return output
+        return said or b""
 
     def _environment(self) -> dict[str, str]:
         said = {
@@ -119,18 +133,27 @@ class Git(Asked):
         return said
 
 
-def unpacked(archive: bytes) -> dict[str, bytes]:
-    """Return the files of a tar archive, without hidden ones and links. Raises ``PluginError``."""
+class TooLarge(PluginError):
+    def __init__(self) -> None:
+        super().__init__(f"it has more than {LARGEST_BYTES // 2**20} MiB of files")
+
+
+def unpacked(archive: int) -> dict[str, bytes]:
+    """Return the files of a tar archive that comes through a pipe, without hidden ones and links; the pipe is closed. No more
+    of it is held than the files. Raises ``PluginError``."""
     files: dict[str, bytes] = {}
     size = 0
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for entry in tar:
-            parts = entry.name.split("/")
-            if not entry.isfile() or any(part.startswith(".") or part == "__pycache__" for part in parts):
-                continue
-            size += entry.size
-            if size > LARGEST_BYTES:
-                raise PluginError(f"it has more than {LARGEST_BYTES // 2**20} MiB of files")
-            content = tar.extractfile(entry)
-            files[entry.name] = content.read() if content is not None else b""
+    with open(archive, "rb") as pipe:
+        with tarfile.open(fileobj=pipe, mode="r|") as tar:
+            for entry in tar:
+                parts = entry.name.split("/")
+                if not entry.isfile() or any(part.startswith(".") or part == "__pycache__" for part in parts):
+                    continue
+                size += entry.size
+                if size > LARGEST_BYTES:
+                    raise TooLarge
+                content = tar.extractfile(entry)
+                files[entry.name] = content.read() if content is not None else b""
+        while pipe.read(1 << 16):  # what an archive is filled up with: git is to end well
+            pass
     return dict(sorted(files.items()))
