@@ -53,13 +53,15 @@ def rows() -> Iterator[Row]:
             peer = (statistics.median(times), max(times)) if times else (None, None)
             yield Row("change until live, median", statistics.median(mine) * 1000, "ms", peer[0], "Traefik")
             yield Row("change until live, longest", max(mine) * 1000, "ms", peer[1], "Traefik")
+            yield Row("memory, gateway and Envoy", memory_mb(pid), "MB", memory, "Traefik", "<= 350 MB")
+            for one, name in processes(pid).items():
+                yield Row(f"memory of {name}", pss_mb(one), "MB")
             failed, seconds = flips(write, FLIPS)
             peer_flips = f"Traefik, {THEIR_FLIPS} flips"
             yield Row(f"{FLIPS} flips under load: failed requests", failed, "", lost, peer_flips, "0")
             yield Row("a flip until it is live", seconds * 1000 / FLIPS, "ms")
-            yield Row("memory, gateway and Envoy", memory_mb(pid), "MB", memory, "Traefik", "<= 350 MB")
-            for one, name in processes(pid).items():
-                yield Row(f"memory of {name}", pss_mb(one), "MB")
+            # each Service that was led to has connections that wait for more
+            yield Row("memory after the flips", memory_mb(pid), "MB")
 
 
 def theirs(home: Path) -> tuple[float, list[float], float]:
