@@ -32,7 +32,8 @@ def validate_api_service(new: Object, old: Object | None) -> Iterator[Cause]:
     group, version, name = spec.get("group") or "", spec.get("version") or "", text(new, "metadata", "name")
     wanted = f"{version}.{group}"
     if name != wanted:
-        yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: {json.dumps(wanted)}')
+        shown = json.dumps(wanted, ensure_ascii=False)
+        yield invalid("metadata.name", name, f'must be `spec.version+"."+spec.group`: {shown}')
     if not group and version != "v1":
         yield required("spec.group", "only v1 may have an empty group and it better be legacy kube")
     for message in dns1123_subdomain(group) if group else ():

@@ -17,7 +17,6 @@ from sampan.api.resources.checking import (
     one_of,
     port_number,
     qualified,
-    subdomain,
 )
 from sampan.api.resources.columns import AGE, NAME
 from sampan.api.resources.reading import items, joined
@@ -60,7 +59,9 @@ def endpoint_address(address: Object, path: str, check: Check) -> Iterator[Cause
     text = address.get("ip") or ""
     yield from check(f"{path}.ip", text)
     yield from label(f"{path}.hostname", address.get("hostname"), needed=False)
-    yield from subdomain(f"{path}.nodeName", address.get("nodeName"), needed=False)
+    node = address.get("nodeName")
+    if node is not None and not good_subdomain(node):
+        yield from judged(f"{path}.nodeName", node, dns1123_subdomain)
     yield from non_special(f"{path}.ip", text)
 
 

@@ -192,7 +192,8 @@ def claim_names(listed: list[Object], field: str, claims: list[str]) -> Iterator
             yield duplicate(path, name if name in seen or not request else key)
         seen.add(key)
         if name not in claims:
-            known = f": {', '.join(claims)}" if claims else " which is empty"
+            names = ", ".join(filter(None, claims))
+            known = f": {names}" if names else " which is empty"
             why = f'Not found: "{name}": must be one of the names in pod.spec.resourceClaims{known}'
             yield Cause(path, "FieldValueNotFound", why)
 

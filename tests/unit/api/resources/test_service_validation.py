@@ -298,6 +298,11 @@ def test_addresses_that_programs_read_otherwise_were_fine_before_1_36() -> None:
     assert causes(declared("Service", minor=35), service) == {}
 
 
+def test_the_node_of_an_address_has_a_name() -> None:
+    endpoints = {"subsets": [{"addresses": [{"ip": "10.2.3.4", "nodeName": ""}]}]}
+    assert list(causes(declared("Endpoints"), endpoints)) == ["subsets[0].addresses[0].nodeName"]
+
+
 def test_the_topology_of_endpoints_is_only_kept_where_it_was() -> None:
     prepare = declared("EndpointSlice", "discovery.k8s.io").prepare
     assert prepare is not None
