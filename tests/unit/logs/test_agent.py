@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 import gzip
 import sqlite3
 import tempfile
@@ -21,6 +23,7 @@ from sampan.logs.outputs.http import Http
 from sampan.logs.outputs.http_client import HttpClient
 from sampan.logs.outputs.index import Index, search
 from sampan.logs.outputs.output import Batch, Undelivered, json_line
+from sampan.logs.reading import inotify
 from tests.unit.logs.files import Bench
 
 
@@ -203,3 +206,27 @@ async def test_it_follows_what_is_written(tmp_path: Path, poll: float) -> None:
     assert sorted(bench.texts()) == sorted(
         line for number in range(5) for line in (f"INFO {number} a", f"INFO {number} b", "INFO held")
     )
+
+
+@pytest.mark.parametrize("what", ["inotify_init1", "inotify_add_watch"])
+async def test_without_inotify_it_looks_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """The user has no instances, or no watches left."""
+
+    def none(*given: object) -> int:
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
+    monkeypatch.setattr(inotify._libc, what, none)
+    bench = Bench(tmp_path)
+    work = asyncio.create_task(bench.agent.run())
+    async with asyncio.timeout(60):
+        while "inotify does not work" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        bench.write("0.log", "INFO a", "INFO held")
+        while not bench.out.exists() or bench.texts() != ["INFO a"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await bench.agent.stop()
+    await work
+    assert bench.texts() == ["INFO a", "INFO held"]

@@ -68,6 +68,27 @@ def test_outputs_get_what_their_routes_say(config: Path, tmp_path: Path) -> None
     assert (tmp_path / "problems.txt").read_text() == "customer [redacted:customer] has no card\n"
 
 
+def test_no_secret_goes_out_at_the_limit_of_a_record(tmp_path: Path) -> None:
+    """A line of three megabytes that is full of secrets, as a runtime writes it: by the agent and as it is tried."""
+    secret = "ghp_" + "a1B2" * 9
+    text = f"{secret} " * 70_000
+    config, log = tmp_path / "agent.yaml", tmp_path / "0.log"
+    config.write_text(
+        f"{{paths: [{log}], processing: [{{redact: {{}}}}], outputs: [{{name: o, type: json, path: {tmp_path}/out}}]}}"
+    )
+    pieces = [text[at : at + 16_384] for at in range(0, len(text), 16_384)]
+    entries = [f"2026-11-30T10:00:00Z stdout P {piece}\n" for piece in pieces[:-1]]
+    log.write_text("".join([*entries, f"2026-11-30T10:00:00Z stdout F {pieces[-1]}\n"]))
+    done = sampan("agent", "--once", "--config", str(config), "--state", str(tmp_path / "state"))
+    assert done.returncode == 0, done.stderr
+    tried = sampan("process", "--config", str(config), str(log))
+    assert tried.returncode == 0, tried.stderr
+    for records in ((tmp_path / "out").read_text(), tried.stdout):
+        lines = [orjson.loads(line) for line in records.splitlines()]
+        assert [line["part"] for line in lines] == [0, 1, 2]
+        assert "".join(line["text"] for line in lines) == "[redacted:github_token] " * 70_000
+
+
 def test_a_configuration_is_tried_on_lines(config: Path) -> None:
     more = ["--label", "namespace=shop", "--annotation", "logs.sampan.dev/level=error", "--before"]
     done = sampan("process", "--config", str(config), *more, given="".join(f"{line}\n" for line in LINES))

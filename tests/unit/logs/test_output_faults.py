@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from sampan.logs.processing.pipeline import UNREDACTED, Configured, Pipeline, co
 from sampan.logs.reading.finding import Roots
 from sampan.logs.reading.following import Following
 from sampan.logs.reading.ledger import Ledger
+from tests.unit.logs.remote import serving
 
 LABELS = Labels({"file": "/a.log", "namespace": "shop"})
 SECRET = "hunter2"
@@ -341,6 +343,43 @@ async def test_a_disk_that_fails_does_not_end_the_sending(
     assert list(dict.fromkeys(output.taken)) == texts(numbered(60))
     assert spooled.counts.faults > 0
     assert spooled.counts.state == "working"
+
+
+PROGRAM = """
+import sys
+from sampan.cli.main import main
+from sampan.logs.outputs import http
+
+def broken(batch, whole=http.as_lines):
+    if any(b"poison" in record.text for _, record, _, _ in batch):
+        raise ZeroDivisionError("a secret")
+    return whole(batch)
+
+http.FORMATS["ndjson"] = (http.FORMATS["ndjson"][0], broken)
+sys.exit(main(["logs", *sys.argv[1:]]))
+"""
+
+
+async def test_the_agent_as_a_process_puts_aside_what_its_output_fails_at(tmp_path: Path) -> None:
+    texts = [f"INFO {number}" for number in range(40)]
+    texts[17] += " poison"
+    log = tmp_path / "0.log"
+    log.write_text("".join(f"2026-11-30T10:00:00Z stdout F {text}\n" for text in texts))
+    async with serving("http", []) as remote:
+        word = ["agent", "--once", "--path", str(log), "--state", str(tmp_path / "state"), "--output", remote.url]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, *word, "--output", f"text:{tmp_path / 'out'}", stderr=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(180):
+            _, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    assert sorted(remote.texts) == sorted(text for text in texts if "poison" not in text)
+    assert (tmp_path / "out").read_text().splitlines() == texts
+    [aside] = (tmp_path / "state" / "aside").glob("*.json")
+    [line] = aside.read_bytes().splitlines()
+    assert orjson.loads(line)["text"] == texts[17]
+    assert f"it is put aside in {aside}" in said.decode()
+    assert "a secret" not in said.decode()
 
 
 class Broken:
