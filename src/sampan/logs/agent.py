@@ -18,6 +18,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from sampan.logs import memory
 from sampan.logs.account import Account, bytes_of
 from sampan.logs.faults import place_of
 from sampan.logs.gathered import Gathered, Taken
@@ -38,6 +39,8 @@ from sampan.logs.reading.ledger import Ledger, Position
 logger = logging.getLogger("sampan.logs")
 
 BATCH_BYTES = 4 << 20
+TRIM_BYTES = 1 << 20
+"""Memory is given back when there is nothing to do, after so much has gone out."""
 SWEEP_SECONDS = 10.0
 """What no event tells of (a network file system, an event that was lost) is found after so long."""
 RESTLESS_SECONDS = 0.25
@@ -84,6 +87,8 @@ class Agent:
         self._watches: Watches | None = None
         self._changed = asyncio.Event()
         self._swept_at = 0.0
+        self._since_trim, self._trimmed_at = 0, 0.0
+        """Bytes of the batches since memory was given back, and when that was."""
         self._delivering = self._stopping = False
         self._work: asyncio.Task[None] | None = None
         self._as_json = all(isinstance(output, Lines) and output.as_json for output in outputs)
@@ -289,6 +294,7 @@ class Agent:
                 if spool.name in marks:
                     spool.committed(marks[spool.name])
         self._delivering = False
+        self._since_trim += self._batch.size
         self.totals.records += len(self._batch)
         self._batch, self._touched = Gathered(), {}
 
@@ -323,6 +329,9 @@ class Agent:
                 await self._changed.wait()
         except TimeoutError:
             now = asyncio.get_running_loop().time()
+            if self._since_trim >= TRIM_BYTES and now - self._trimmed_at >= SWEEP_SECONDS:
+                self._since_trim, self._trimmed_at = 0, now
+                memory.give_back()
             if self._poll or now - self._swept_at >= SWEEP_SECONDS:
                 self._swept_at = now
                 following.all_may_be_written()

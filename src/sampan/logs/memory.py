@@ -1,7 +1,8 @@
 """Memory for batches: what one has given back the next one takes.
 
 glibc takes large pieces from the kernel and gives them back at once; the kernel then zeroes them page by page for each batch
-of some megabytes, which is a fifth of the agent's CPU. Source: mallopt(3).
+of some megabytes, which is a fifth of the agent's CPU. So it is kept while there is work, and given back when there is none.
+Source: mallopt(3), malloc_trim(3).
 """
 
 from __future__ import annotations
@@ -23,3 +24,10 @@ def keep() -> bool:
     wanted = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: PAD_BYTES}
     done = [mallopt(option, size) for option, size in wanted.items()]
     return 0 not in done
+
+
+def give_back() -> None:
+    """Have the kernel take what is kept, if the C library can do that."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
