@@ -100,22 +100,30 @@ def strict_cidr(field: str, text: Any) -> Iterator[Cause]:
 
 def non_special(field: str, text: str) -> Iterator[Cause]:
     """An address that may stand for an endpoint: not unspecified, loopback or link-local."""
+    for message in special(text):
+        yield invalid(field, text, message)
+
+
+@remembered(4096)
+def special(text: str) -> tuple[str, ...]:
+    """What makes an address none that an endpoint may have: the same ones come with every write of a slice."""
     import ipaddress
 
     try:
         address = ipaddress.ip_address(text if ":" in text else LEADING_ZEROS.sub("", text))
     except ValueError:
-        yield invalid(field, text, "must be a valid IP address")
-        return
-    if address.is_unspecified:
-        yield invalid(field, text, f"may not be unspecified ({text})")
-    if address.is_loopback:
-        yield invalid(field, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
-    if address.is_link_local:
-        yield invalid(field, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+        return ("must be a valid IP address",)
     multicast = "224.0.0.0/24" if address.version == 4 else "ff02::/16"
-    if address in ipaddress.ip_network(multicast):
-        yield invalid(field, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
+    told = (
+        (address.is_unspecified, f"may not be unspecified ({text})"),
+        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (
+            address in ipaddress.ip_network(multicast),
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ),
+    )
+    return tuple(message for wrong, message in told if wrong)
 
 
 def one_of_each_family(field: str, texts: Sequence[str], what: str = "IP", shown: Any = None) -> Iterator[Cause]:

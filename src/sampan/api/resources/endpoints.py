@@ -149,6 +149,8 @@ def slice_endpoint(endpoint: Object, kind: Any, checks: Mapping[str, Check], pat
     for index, address in enumerate(addresses):
         if kind == "FQDN":
             yield from domain(address, f"{path}.addresses[{index}]")
+        elif kind == "IPv4" == family(address):
+            yield from non_special(f"{path}.addresses[{index}]", address)
         elif kind in checks:
             wrong = list(checks[kind](f"{path}.addresses[{index}]", address))
             yield from wrong or slice_address(address, kind, f"{path}.addresses", index)
