@@ -118,6 +118,8 @@ class Controller:
                 self.queue.add_after(key, again)
         finally:
             self.queue.done(key)
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # an error of what ``reconcile`` tidied up stood in its place
 
     def _report(self, key: str, problem: str, error: Exception | None = None) -> None:
         if self._problems.get(key) != problem:

@@ -12,7 +12,7 @@ from sampan.api.app import Api
 from sampan.api.local import LocalClient
 from sampan.api.request import User
 from sampan.client.controller import Controller
-from sampan.client.errors import ApiUnreachable
+from sampan.client.errors import ApiError, ApiUnreachable
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.client.resources import CONFIG_MAPS, EVENTS
@@ -105,6 +105,32 @@ async def test_there_are_as_many_workers_as_there_is_work(local_api: Api) -> Non
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert workers_of(slow) == 0
+
+
+class Tidy(Controller):
+    """Its tidying up fails, whatever the work came to."""
+
+    name = "tidy"
+
+    def __init__(self, client: LocalClient) -> None:
+        super().__init__(client)
+        self.called = asyncio.Event()
+
+    async def reconcile(self, key: str) -> float | None:
+        try:
+            self.called.set()
+            await asyncio.Event().wait()
+        finally:
+            raise ApiError(409, {"reason": "Conflict", "message": "somebody was faster"})
+
+
+async def test_one_that_is_cancelled_ends_although_its_tidying_up_fails(local_api: Api) -> None:
+    tidy = Tidy(LocalClient(local_api, ADMIN))
+    tidy.queue.add("default/one")
+    running = asyncio.create_task(tidy.run())
+    await asyncio.wait_for(tidy.called.wait(), 60)
+    running.cancel()
+    assert await asyncio.wait([running], timeout=60) == ({running}, set())
 
 
 async def test_repeated_events_are_counted_on_one_object(local_api: Api) -> None:
