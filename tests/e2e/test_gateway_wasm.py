@@ -86,7 +86,7 @@ def guest(gateway: Alone, tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings = {"mark": failure, "deny": "/secret"}
         gateway.plugin(f"go-{failure.lower()}", path=str(folder), settings=settings, failure=failure, timeout="2s")
     for name in ("go-open", "go-closed"):
-        gateway.served(name, 60)
+        gateway.served(name, 150)  # a runtime of Go is compiled
     return folder
 
 

@@ -155,6 +155,8 @@ class Pipeline:
 
     def _on_answer(self, type_url: str, name: str, number: int, text: str) -> None:
         self.world.put("Refusal", (type_url, name), text or None)
+        if type_url == EXTENSION and not text:
+            self.world.put("Taken", name, True)
         if type_url == ROUTES:
             for route, words in self.tables.answered(name, number, text).items():
                 self.world.put("RouteRefusal", route, words)
@@ -189,9 +191,10 @@ class Pipeline:
                 with self.world.computing(computation):
                     step(*computation[1:])
 
-    def _emit(self, type_url: str, name: str, message: dict[str, Any] | None) -> None:
+    def _emit(self, type_url: str, name: str, message: dict[str, Any] | None) -> bool:
+        """Return whether that is news."""
         content = encode(type_url.removeprefix(PREFIX), message) if message is not None else None
-        self.ads.change(type_url, name, content)
+        return self.ads.change(type_url, name, content)
 
     def _compute_translation(self, kind: str, key: str) -> None:
         self.ingresses.translate(kind, key)
@@ -366,7 +369,11 @@ class Pipeline:
     def _compute_plugin(self, key: str) -> None:
         loaded = self.world.get("LivePlugin", key)
         for type_url, name, message in plugins.of_plugin(self.world, key, loaded):
-            self._emit(type_url, name, message)
+            changed = self._emit(type_url, name, message)
+            if type_url == EXTENSION and changed:  # it is judged anew: a listener may name it again
+                self.world.put("Refusal", (type_url, name), None)
+            if type_url == EXTENSION and message is None:
+                self.world.put("Taken", name, None)
 
     def _compute_inner(self, table: str) -> None:
         """Make what stands behind the ASGI middlewares of a table."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from sampan.gateway.plugins.loader import Loaded
+from sampan.gateway.plugins.wasm import PROXY_WASM
 from sampan.gateway.xds.types import EXTENSION, LISTENER
 
 from .situation import Situation, obj, opened, path_rule, route
@@ -88,3 +89,39 @@ def test_nothing_stays_of_one_that_is_gone() -> None:
     there = situation()
     put(there, "p", None)
     assert there.names(EXTENSION) == []
+
+
+def answered(there: Situation, words: str) -> None:
+    """Envoy says that of the plugin's filter."""
+    there.pipeline.ads.on_answer(EXTENSION, "plugin/shop/p", there.pipeline.ads.sequence, words)
+    there.pipeline.update()
+
+
+def listener(there: Situation) -> bytes:
+    return bytes(there.pipeline.ads.resources[LISTENER]["shop/gw/80"])
+
+
+def test_what_envoy_never_took_stands_in_no_listener() -> None:
+    there = situation()
+    put(there, "p", Loaded("a", "/x/a.wasm", PROXY_WASM))
+    assert b"plugin/shop/p" in listener(there)
+    answered(there, "it cannot be linked")
+    assert b"plugin/shop/p" not in listener(there)
+    assert there.hosts()["*"][0]["direct_response"]["status"] == 500
+    assert "Envoy refused it: it cannot be linked" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    put(there, "p", Loaded("b", "/x/b.wasm", PROXY_WASM))  # it is mended: Envoy is to judge
+    assert b"plugin/shop/p" in listener(there) and "direct_response" not in there.hosts()["*"][0]
+
+
+def test_where_envoy_has_a_version_a_refused_one_changes_nothing() -> None:
+    there = situation()
+    put(there, "p", Loaded("a", "/x/a.wasm", PROXY_WASM))
+    answered(there, "")
+    put(there, "p", Loaded("b", "/x/b.wasm", PROXY_WASM))
+    before = listener(there)
+    answered(there, "it cannot be linked")
+    assert listener(there) == before and "direct_response" not in there.hosts()["*"][0]
+    put(there, "p", None)
+    put(there, "p", Loaded("b", "/x/b.wasm", PROXY_WASM))
+    answered(there, "it cannot be linked")
+    assert b"plugin/shop/p" not in listener(there)

@@ -10,9 +10,10 @@ from sampan.gateway.filters.processing import filter_name
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.model.durations import duration
 from sampan.gateway.model.verdicts import Unresolved
+from sampan.gateway.model.world import World
 from sampan.gateway.plugins.wasm import HTTP_WASM, PROXY_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
-from sampan.gateway.xds.types import PREFIX
+from sampan.gateway.xds.types import EXTENSION, PREFIX
 from sampan.schema.objects import Object
 
 EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
@@ -31,6 +32,8 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     is_open = settings.get("failure") == "Open"
     problem = site.world.get("PluginProblem", key)
     live = site.world.get("LivePlugin", key)
+    if live is not None and (refusal := never_taken(site.world, key)):
+        live, problem = None, f"Envoy refused it: {refusal}"
     if live is None:
         text = f"Plugin {key}: {problem or 'no version of it is live'}; no version of it is live"
         if not is_open:
@@ -52,6 +55,19 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         draft.need(HttpFilter(ASKED, question_name(key), b"", (PREFIX + EXT_AUTHZ, PREFIX + MODULE_FILTER)), AWAKE)
     if problem:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
+
+
+def refusal_of(world: World, key: str) -> str:
+    """Return Envoy's words where it refused what it was sent last of a plugin."""
+    named = (world.get("Refusal", (EXTENSION, name)) for name in (filter_name(key), question_name(key)))
+    return next(filter(None, named), "")
+
+
+def never_taken(world: World, key: str) -> str:
+    """Return Envoy's words where it refused a plugin and has no version before it. A listener that names its filter all the
+    same is refused from then on, and routes would pass without the filters that such a listener was to bring."""
+    taken = any(world.get("Taken", name) for name in (filter_name(key), question_name(key)))
+    return "" if taken else refusal_of(world, key)
 
 
 def question_name(key: str) -> str:

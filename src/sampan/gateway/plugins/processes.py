@@ -26,7 +26,7 @@ from sampan.gateway.xds.plugins import socket_name
 
 logger = logging.getLogger("sampan.gateway")
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 """What a process of an old version may take for the requests that it has."""
 LEAVE_SECONDS = 3.0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.gateway.filters.hook import question_name
-from sampan.gateway.filters.processing import filter_name
+from sampan.gateway.filters.hook import refusal_of
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
-from sampan.gateway.xds.types import EXTENSION
 from sampan.schema.objects import Object
 
 
@@ -18,8 +16,7 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
         return None
     generation, old = generation_of(plugin), plugin.get("status") or {}
     live, problem = world.get("LivePlugin", key), world.get("PluginProblem", key) or ""
-    refusal = world.get("Refusal", (EXTENSION, filter_name(key))) or ""
-    refusal = refusal or world.get("Refusal", (EXTENSION, question_name(key))) or ""
+    refusal = refusal_of(world, key)
     problem = problem or (refusal and f"Envoy refused it: {refusal}")
     version = live.version if live is not None else ""
     if refusal:
