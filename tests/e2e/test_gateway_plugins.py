@@ -137,6 +137,14 @@ def front(real_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> It
             objects += [plugin(key, source=source, failure=failure, timeout="300ms"), route(key, key)]
     apply(real_cluster, *objects)
     eventually("the routes are served", lambda: ask(found, "/mark").status == 200)
+
+    def wrapped(path: str) -> dict[str, Any]:
+        answer = ask(found, path)
+        return answer.told if answer.status == 200 else {}
+
+    # what is open is served before its plugin is there, too
+    eventually("the open one is there", lambda: "mark" in wrapped("/wrap2"), 180)
+    eventually("both are there", lambda: "mark" in wrapped("/both").get("was", {}))
     yield real_cluster, found
     server.shutdown()
     real_cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
@@ -237,7 +245,7 @@ def test_a_middleware_that_fails(front: tuple[Cluster, str], wrong: str, closed:
 def test_a_middleware_is_swapped_live_and_refuses_websockets(front: tuple[Cluster, str]) -> None:
     cluster, address = front
     with Load(Connection(address), "/wrap") as load:
-        for mark in ("three", "four"):
+        for mark in ("three", "four", "wrap"):  # what it was stays for the other tests
             set_spec(cluster, "wrap", settings={"mark": mark})
             eventually(f"the mark {mark}", lambda mark=mark: load.marks[-1:] == [mark])  # type: ignore[misc]
     assert ask(address, "/wrap", Connection="Upgrade", Upgrade="websocket").status == 501
