@@ -40,7 +40,8 @@ def create(cgroup: str, *pids: int) -> None:
         system = folder / "system"
         system.mkdir(exist_ok=True)
         for pid in pids:
-            (system / "cgroup.procs").write_text(str(pid))
+            with contextlib.suppress(ProcessLookupError):  # one that has ended is followed by another
+                (system / "cgroup.procs").write_text(str(pid))
 
 
 def _delegate(root: Path, folder: Path) -> None:
