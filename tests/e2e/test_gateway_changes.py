@@ -225,7 +225,8 @@ def test_weights_and_pods_change_under_load(front: tuple[Cluster, str]) -> None:
 
             eventually(f"answers from {wanted}", served)
         for turn in range(2):
-            cluster.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/red")
+            # not ``rollout restart``: it refuses a second one in the same second, and a rollout may be as quick as that
+            cluster.kubectl("-n", NAMESPACE, "set", "env", "deployment/red", f"TURN={turn}")
             cluster.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/red", "--timeout=90s")
             found = cluster.get("-n", NAMESPACE, "pods", "-l", "app=red")
             assert len(found["items"]) >= 2, turn
