@@ -81,11 +81,18 @@ def members(cgroup: str) -> set[int]:
     return pids
 
 
-def kill(cgroup: str, spared: str = "") -> None:
+def kill(cgroup: str, spared: str = "", outside: str = "") -> None:
     """End every process of the cgroup with SIGKILL and wait until they are gone; those whose program begins with
-    ``spared`` live on. Raises ``TimeoutError`` naming those that will not go."""
+    ``spared`` live on, and those that a hierarchy has in the cgroup ``outside``: a pod's are in the system's in a v2 tree
+    that is out of the runtime's sight. Raises ``TimeoutError`` naming those that will not go."""
+
+    def doomed() -> set[int]:
+        pids = members(cgroup) - {os.getpid()}
+        pids -= members(outside) if pids and outside else set()
+        return {pid for pid in pids if not _is(pid, spared)}
+
     deadline = time.monotonic() + KILL_SECONDS
-    while pids := {pid for pid in members(cgroup) - {os.getpid()} if not _is(pid, spared)}:
+    while pids := doomed():
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes of {cgroup} do not end: {sorted(pids)}")
         watched = [descriptor for pid in pids if (descriptor := _kill(pid)) is not None]

@@ -280,7 +280,7 @@ def up(settings: Settings, step: Step, wait_seconds: float) -> None:
     """Bring the cluster up and return when its parts are ready. Raises ``ClusterError`` with the first real cause."""
     if settings.pods == "real":
         # what a killed supervisor may have left; the shims keep the pods, which are adopted
-        cgroups.kill(f"{settings.cgroup}/system", spared="containerd-shim")
+        cgroups.kill(f"{settings.cgroup}/system", spared="containerd-shim", outside=f"{settings.cgroup}/kubepods")
     listener = api_socket(settings)
     if run_root().parent.name.startswith("sampan-"):  # under /tmp, where others may write too
         run_root().parent.mkdir(mode=0o700, exist_ok=True)
