@@ -11,8 +11,7 @@ import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import orjson
-
+from sampan.node import json_file
 from sampan.node.pod_admission import resize_refusal
 from sampan.schema.objects import Object
 from sampan.security.refusals import Refusal
@@ -81,17 +80,11 @@ class Allocations:
         return (self._pods_dir / uid / FILE).exists()
 
     def _read(self, uid: str) -> dict[str, Object] | None:
-        try:
-            return dict(orjson.loads((self._pods_dir / uid / FILE).read_bytes()))
-        except (OSError, ValueError):
-            return None
+        found = json_file.read(self._pods_dir / uid / FILE)
+        return found if isinstance(found, dict) else None
 
     def _write(self, uid: str, pod: Object) -> None:
-        file = self._pods_dir / uid / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(resources_of(pod)))
-        temporary.replace(file)
+        json_file.write(self._pods_dir / uid / FILE, resources_of(pod))
 
 
 def resources_of(pod: Object) -> dict[str, Object]:

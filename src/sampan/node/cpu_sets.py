@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import orjson
-
+from sampan.node import json_file
 from sampan.node.devices.allocation import NotLocal
 from sampan.node.resources import milli, qos_class
+from sampan.node.restart_policy import is_sidecar
 from sampan.schema.objects import Object
 
 FILE = "cpus.json"
@@ -50,7 +50,7 @@ class CpuSets:
         if not self._online or not (asked := wanted(pod)):
             return
         before, given, lent = self.shared, dict[str, list[int]](), set[int]()
-        sidecars = {c["name"] for c in pod["spec"].get("initContainers") or () if c.get("restartPolicy") == "Always"}
+        sidecars = {c["name"] for c in pod["spec"].get("initContainers") or () if is_sidecar(c)}
         inits = {c["name"] for c in pod["spec"].get("initContainers") or ()} - sidecars
         for name, count in asked.items():
             taken = {cpu for one in given.values() for cpu in one} - lent
@@ -60,17 +60,14 @@ class CpuSets:
                 lent.update(found)
             else:
                 lent.difference_update(found)
-        self._write(uid, given)
+        json_file.write(self._pods_dir / uid / FILE, given)
         self._given[uid] = given
         self._changed()
 
     def adopt(self, uid: str) -> None:
         """Take back what a pod was given before this node came back."""
-        try:
-            given = orjson.loads((self._pods_dir / uid / FILE).read_bytes())
-        except (OSError, ValueError):
-            return
-        if self._online:
+        given = json_file.read(self._pods_dir / uid / FILE) if self._online else None
+        if given is not None:
             self._given[uid] = given
 
     def release(self, uid: str) -> None:
@@ -85,13 +82,6 @@ class CpuSets:
         """Return the CPUs that a container may use, as cgroups name them; ``""``: all."""
         own = (self._given.get(uid) or {}).get(container)
         return listed(self.shared if own is None else own)
-
-    def _write(self, uid: str, given: Given) -> None:
-        file = self._pods_dir / uid / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(given))
-        temporary.replace(file)
 
 
 def wanted(pod: Object) -> dict[str, int]:

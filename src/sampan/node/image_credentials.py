@@ -19,6 +19,7 @@ from pathlib import Path
 import orjson
 
 from sampan.node import cri_pb2 as cri
+from sampan.node import json_file
 from sampan.schema.objects import Object
 
 DOCKER_HUB = ("index.docker.io", "registry-1.docker.io")
@@ -125,8 +126,4 @@ class PullRecords:
     def _save(self) -> None:
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(self._records))
-        temporary.chmod(0o600)
-        temporary.replace(self._file)
+        json_file.write(self._file, self._records, mode=0o600)

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import orjson
-
+from sampan.node import json_file
 from sampan.node.devices.allocation import NotEnough
 from sampan.node.numa import is_pages
 from sampan.node.resources import qos_class
@@ -47,12 +46,9 @@ class MemorySets:
 
     def adopt(self, uid: str) -> None:
         """Take back what a pod was given before this node came back."""
-        if self._whole is None:
-            return
-        try:
-            self._given[uid] = orjson.loads((self._pods_dir / uid / FILE).read_bytes())
-        except (OSError, ValueError):
-            return
+        given = json_file.read(self._pods_dir / uid / FILE) if self._whole is not None else None
+        if given is not None:
+            self._given[uid] = given
 
     def release(self, uid: str) -> None:
         self._given.pop(uid, None)
@@ -80,11 +76,7 @@ class MemorySets:
         return sum(sizes.get(resource, 0) for given in self._given.values() for sizes in given.values())
 
     def _write(self, uid: str) -> None:
-        file = self._pods_dir / uid / FILE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(self._given[uid]))
-        temporary.replace(file)
+        json_file.write(self._pods_dir / uid / FILE, self._given[uid])
 
 
 def wanted(pod: Object) -> Given:

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from sampan.node import cri_pb2 as cri
+from sampan.node import json_file
 
 LENGTH = 65536
 FILE = "userns"
@@ -27,10 +28,7 @@ def user_namespace(pod_dir: Path) -> cri.UserNamespace:
         if free is None:
             raise OSError("all ranges of ids for user namespaces are taken")
         mapping = [{"hostId": free, "containerId": 0, "length": LENGTH}]
-        pod_dir.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")  # half a file would be in the way of every other pod
-        temporary.write_bytes(orjson.dumps({"uidMappings": mapping, "gidMappings": mapping}))
-        temporary.replace(file)
+        json_file.write(file, {"uidMappings": mapping, "gidMappings": mapping})
     ids = [cri.IDMapping(host_id=first_id(file), container_id=0, length=LENGTH)]
     return cri.UserNamespace(mode=cri.POD, uids=ids, gids=ids)
 

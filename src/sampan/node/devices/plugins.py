@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 from google.protobuf.json_format import MessageToDict
 from grpclib.client import Channel, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.const import Cardinality, Handler, Status
@@ -26,9 +25,11 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.server import Server
 
 from sampan.node import cri_pb2 as cri
+from sampan.node import json_file
 from sampan.node.devices import allocation
 from sampan.node.devices import device_plugin_pb2 as api
 from sampan.node.devices.allocation import Given, NotEnough
+from sampan.node.restart_policy import is_sidecar
 from sampan.node.unix_channel import UnixChannel, short
 from sampan.schema.objects import Object
 
@@ -74,10 +75,7 @@ class Devices:
         self._group: asyncio.TaskGroup | None = None
 
     def _known(self) -> list[str]:
-        try:
-            return list(orjson.loads((self._folder / REGISTERED).read_bytes()))
-        except (OSError, ValueError):
-            return []
+        return list(json_file.read(self._folder / REGISTERED) or ())
 
     @property
     def capacity(self) -> dict[str, str]:
@@ -121,7 +119,7 @@ class Devices:
         resource.devices = dict.fromkeys(known.devices if known is not None else (), False)
         self._resources[request.resource_name] = resource
         if known is None:
-            write(self._folder / REGISTERED, sorted(self._resources))
+            json_file.write(self._folder / REGISTERED, sorted(self._resources))
         assert self._group is not None
         resource.watch = self._group.create_task(self._watch(request.resource_name, resource), name="device-plugin")
         await stream.send_message(api.Empty())
@@ -150,10 +148,9 @@ class Devices:
 
     def adopt(self, uid: str) -> None:
         """Take back what a pod was given before this node came back."""
-        try:
-            self._given[uid] = orjson.loads((self._pods_dir / uid / FILE).read_bytes())
-        except (OSError, ValueError):
-            return
+        given = json_file.read(self._pods_dir / uid / FILE)
+        if given is not None:
+            self._given[uid] = given
 
     def release(self, uid: str) -> None:
         self._given.pop(uid, None)
@@ -165,7 +162,7 @@ class Devices:
         async with self._choosing:
             for container in pod["spec"].get("initContainers") or ():
                 for resource, ids in (await self._admit_container(uid, container, lent)).items():
-                    if container.get("restartPolicy") == "Always":
+                    if is_sidecar(container):
                         lent.get(resource, set()).difference_update(ids)
                     else:
                         lent.setdefault(resource, set()).update(ids)
@@ -247,14 +244,7 @@ class Devices:
             raise NotEnough(f"PreStartContainer of {name} failed: {error}") from error
 
     def _save(self, uid: str) -> None:
-        write(self._pods_dir / uid / FILE, self._given[uid])
-
-
-def write(file: Path, content: object) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_bytes(orjson.dumps(content))
-    temporary.replace(file)
+        json_file.write(self._pods_dir / uid / FILE, self._given[uid])
 
 
 def as_given(answer: api.ContainerAllocateResponse) -> Given:
