@@ -12,7 +12,7 @@ import gc
 import sys
 from collections.abc import Callable
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 LARGE_BYTES = 512 * 1024
 """Blocks from this size on are mapped by themselves and go back when they are freed."""
 KEPT_BYTES = 256 * 1024

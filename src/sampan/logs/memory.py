@@ -7,9 +7,8 @@ Source: mallopt(3), malloc_trim(3).
 
 from __future__ import annotations
 
-import ctypes
+from sampan.api.memory import M_MMAP_THRESHOLD, M_TOP_PAD, M_TRIM_THRESHOLD, libc_function, trim
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 KEPT_BYTES = 32 << 20
 """The most that glibc takes for a threshold."""
 PAD_BYTES = 4 << 20
@@ -17,9 +16,8 @@ PAD_BYTES = 4 << 20
 
 def keep() -> bool:
     """Have freed memory kept, up to ``KEPT_BYTES`` of it. Return whether the C library can do that."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # musl, macOS
+    mallopt = libc_function("mallopt")
+    if mallopt is None:  # musl, macOS
         return False
     wanted = {M_MMAP_THRESHOLD: KEPT_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES, M_TOP_PAD: PAD_BYTES}
     done = [mallopt(option, size) for option, size in wanted.items()]
@@ -28,6 +26,4 @@ def keep() -> bool:
 
 def give_back() -> None:
     """Have the kernel take what is kept, if the C library can do that."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    trim()

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 
 from sampan.logs.log_record import Delivery
-from sampan.logs.outputs.durable import sync_folder
+from sampan.logs.outputs.durable import sync_folder, write_at
 from sampan.logs.outputs.output import json_line
 
 LIMIT_BYTES = 64 << 20
@@ -39,10 +39,7 @@ class Aside:
             if size and size + len(line) > self._limit:
                 return False
             try:
-                view, at = memoryview(line), size
-                while view:
-                    written = os.pwrite(descriptor, view, at)
-                    view, at = view[written:], at + written
+                write_at(descriptor, line, size)
                 os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, size)

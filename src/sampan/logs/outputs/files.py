@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sampan.logs.outputs.durable import sync_folder
+from sampan.logs.outputs.durable import sync_folder, write_at
 from sampan.logs.outputs.lines import lines
 from sampan.logs.outputs.options import Options
 from sampan.logs.outputs.output import Batch, Delivery, Gone, Output, Undelivered, json_line, text_line
@@ -49,10 +49,7 @@ class File:
         return self._length
 
     def _write(self, data: bytes) -> None:
-        view, at = memoryview(data), self._length
-        while view:
-            written = os.pwrite(self._descriptor, view, at)
-            view, at = view[written:], at + written
+        write_at(self._descriptor, data, self._length)
         os.fdatasync(self._descriptor)
 
     async def close(self) -> None:

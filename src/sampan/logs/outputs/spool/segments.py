@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from sampan.logs.outputs.durable import sync_folder
+from sampan.logs.outputs.durable import sync_folder, write_at
 
 logger = logging.getLogger("sampan.logs")
 
@@ -172,11 +172,8 @@ class Segments:
         if segment is None or segment.size >= self._segment_bytes or segment.end != self.end or self._writing < 0:
             segment = self._begin(segment)
         frame = frame_bytes(payload, self.end, count)
-        view, at = memoryview(frame), segment.size
         try:
-            while view:
-                written = os.pwrite(self._writing, view, at)
-                view, at = view[written:], at + written
+            at = write_at(self._writing, frame, segment.size)
             os.fdatasync(self._writing)
         except OSError:
             with contextlib.suppress(OSError):
