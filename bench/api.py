@@ -13,11 +13,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench import load
 from bench.peers.etcd_apiserver import Peer, running
+from bench.processes import pss_kib
 from bench.sampan import Cluster, cluster, run
 from bench.table import Row
 from bench.wrk import requests_per_second
@@ -146,9 +146,7 @@ def status_megabytes(ours: Cluster) -> float:
 
 def pss_megabytes(pid: int) -> float:
     """Return the memory of a process, in the megabytes of ``sampan status``."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+    return pss_kib(pid) * 1024 / 1e6
 
 
 def wait_served(server: Server, path: str) -> None:

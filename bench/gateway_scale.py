@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.processes import cpu_seconds
 from bench.table import Row
 from sampan.api.local import LocalClient
 from sampan.api.request import User
@@ -141,11 +142,6 @@ def route(number: int, mark: str) -> Object:
         "metadata": {"name": f"r{number}", "namespace": NAMESPACE},
         "spec": spec,
     }
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 def memory_mb(pid: int) -> float:

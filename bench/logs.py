@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.peers import fluent_bit
+from bench.processes import cpu_seconds, pss_kib, running
 from bench.table import Row
 
 MEGABYTES = int(os.environ.get("SAMPAN_BENCH_LOGS_MB", "100"))
@@ -126,20 +126,15 @@ def cpu_of(words: list[str]) -> float:
 @contextmanager
 def ours_running(home: Path, folder: str) -> Iterator[subprocess.Popen[bytes]]:
     (home / folder).mkdir(exist_ok=True)
-    process = subprocess.Popen(word(home, home / folder, folder), stderr=subprocess.DEVNULL)
-    try:
+    with running(word(home, home / folder, folder)) as process:
         yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 def peer_cpu(home: Path, log: Path, traces: bool, parser: str = "") -> float:
     """Return the CPU seconds until its output grows no more."""
     with fluent_bit.running(home, str(log), joined=traces, parser=parser) as process:
         fluent_bit.until_quiet(home / "theirs")
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(process.pid)
 
 
 def latency(home: Path, out: Path) -> float:
@@ -201,8 +196,7 @@ def many(folder: Path) -> None:
 def memory(pid: int, out: Path) -> float:
     """Return megabytes of memory of its own, when all is read and held open."""
     fluent_bit.until_quiet(out)
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(rollup.split("Pss:")[1].split()[0]) / 1000
+    return pss_kib(pid) / 1000
 
 
 def split(home: Path, name: str) -> Iterator[Row]:

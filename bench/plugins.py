@@ -8,17 +8,18 @@ depend on what else the machine does; the CPU time for each request, of Envoy an
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.gateway import BACKEND, backend, edited, envoy, plugin_text, until_answers
+from bench.processes import cpu_seconds, running
 from bench.table import Row, median_of
 from bench.wrk import requests_per_second
 
@@ -95,8 +96,7 @@ KINDS = (
 def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="sampan-bench-") as directory, envoy(backend("127.0.0.1")):
         folder = Path(directory)
-        process = serve(folder)
-        try:
+        with serving(folder) as process:
             base = f"http://127.0.0.1:{PORT}"
             until_answers(f"{base}/native", 60)
             native, native_cost = measured(process.pid, f"{base}/native")
@@ -111,30 +111,25 @@ def rows() -> Iterator[Row]:
                 file = folder / f"p{number}/plugin.py"
                 live = median_of(EDITS, lambda: edited(f"{base}/p{number}/", file))  # noqa: B023
                 yield Row(f"{KINDS[number].name}: an edit until it is live", live, "s", aim="<= 1 s")
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 def measured(pid: int, url: str) -> tuple[float, float]:
     """Return requests a second, and microseconds of CPU for each: of the gateway and all that it has started."""
     requests_per_second(url, connections=CONNECTIONS, seconds=1)
-    before, begun = cpu_seconds(pid), time.perf_counter()
+    before, begun = cpu_of_all(pid), time.perf_counter()
     rate = requests_per_second(url, connections=CONNECTIONS, seconds=SECONDS)
-    return rate, (cpu_seconds(pid) - before) * 1e6 / (rate * (time.perf_counter() - begun))
+    return rate, (cpu_of_all(pid) - before) * 1e6 / (rate * (time.perf_counter() - begun))
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_of_all(pid: int) -> float:
+    """Return the CPU seconds of a gateway and of what it has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    total = 0
-    for one in (pid, *map(int, children)):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+    return sum(cpu_seconds(one) for one in (pid, *map(int, children)))
 
 
-def serve(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the gateway with a route for each kind of plugin."""
+@contextmanager
+def serving(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the gateway with a route for each kind of plugin."""
     import wasmtime
 
     config = folder / "config"
@@ -158,9 +153,14 @@ def serve(folder: Path) -> subprocess.Popen[bytes]:
         made["spec"]["rules"][0]["filters"] = [{"type": "ExtensionRef", "extensionRef": reference}]
         objects.append(made)
     (config / "all.yaml").write_text("\n---\n".join(map(json.dumps, objects)))
+    with gateway_of(config, folder / f"log-{uuid.uuid4().hex[:6]}") as process:
+        yield process
+
+
+def gateway_of(config: Path, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run ``sampan gateway run`` on the files of a folder."""
     command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--config", str(config)]
-    with (folder / f"log-{uuid.uuid4().hex[:6]}").open("wb") as log:
-        return subprocess.Popen([*command, "--address", "127.0.0.1"], stdout=log, stderr=log)
+    return running([*command, "--address", "127.0.0.1"], log)
 
 
 def base_objects() -> list[dict[str, Any]]:

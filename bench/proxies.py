@@ -23,6 +23,7 @@ from bench.namespaces import Namespaces, within
 from bench.network import ENDPOINTS, SERVICES, service, slice_of
 from bench.peers import kube_proxy
 from bench.peers.etcd_apiserver import PeerMissing
+from bench.processes import cpu_seconds, running
 from bench.table import Row
 
 COUNT = int(os.environ.get("SAMPAN_BENCH_PROXIES", SERVICES))
@@ -30,7 +31,6 @@ CHANGES, BETWEEN_SECONDS, DEADLINE_SECONDS = 12, 1.5, 300.0
 AT_ONCE = 16
 NODE, NODE_IP, CLUSTER_CIDR = "worker", "10.250.255.2", "10.250.0.0/18"
 SERVICE_CIDR = "10.250.64.0/18"
-TICKS = os.sysconf("SC_CLK_TCK")
 TABLES = {"ours": "sampan-services", "peer": "kube-proxy"}
 MAPS = {"ours": "service_ips", "peer": "service-ips"}
 
@@ -117,12 +117,12 @@ async def of(client: Any, whose: str, command: list[str]) -> Figures:
     begun = time.perf_counter()
     with running(command) as process:
         await asyncio.to_thread(until_whole, whose, process)
-        seconds, cpu = time.perf_counter() - begun, cpu_seconds(process.pid)
+        seconds, cpu = time.perf_counter() - begun, cpu_seconds(process.pid, with_ended=True)
         delays, spent = [], []
         with monitor() as told:
             for number in range(CHANGES):
                 await asyncio.sleep(BETWEEN_SECONDS)
-                before = cpu_seconds(process.pid)
+                before = cpu_seconds(process.pid, with_ended=True)
                 piece = slice_of(number // 2 + 1, 2 + number % 2)
                 # a reader in wait, so that the time is the kernel's
                 news = asyncio.create_task(asyncio.to_thread(told.stdout.readline))
@@ -133,20 +133,10 @@ async def of(client: Any, whose: str, command: list[str]) -> Figures:
                 assert await news, "nft monitor has ended"
                 delays.append(time.perf_counter() - answered)
                 await asyncio.sleep(BETWEEN_SECONDS / 2)
-                spent.append(cpu_seconds(process.pid) - before)
+                spent.append(cpu_seconds(process.pid, with_ended=True) - before)
                 drain(told)
         memory = megabytes(process.pid)
     return Figures(seconds, cpu, statistics.median(delays) * 1000, statistics.mean(spent) * 1000, memory)
-
-
-@contextmanager
-def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @contextmanager
@@ -184,12 +174,6 @@ def until_whole(whose: str, process: subprocess.Popen[bytes]) -> None:
         if time.monotonic() > deadline:
             raise PeerMissing(f"{process.args} did not bring all Services into the kernel")
         time.sleep(0.1)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the seconds of a process and of the programs that it ran."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICKS
 
 
 def megabytes(pid: int) -> float:

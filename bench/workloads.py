@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
+from bench import processes
 from bench.pods import ready as is_ready
 from bench.sampan import Cluster, cluster, run
 from bench.table import Row
@@ -26,7 +25,6 @@ from sampan.schema.objects import Object
 
 SIZES = 500, 1000, 2000, 5000
 NODES = 50
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def rows() -> Iterator[Row]:
@@ -110,8 +108,7 @@ def status(ours: Cluster) -> tuple[int, float]:
 
 
 def cpu_seconds(ours: Cluster) -> float:
-    fields = Path(f"/proc/{status(ours)[0]}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return processes.cpu_seconds(status(ours)[0])
 
 
 def memory_megabytes(ours: Cluster) -> float:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import processes
+
 QUIET_SECONDS = 3.0
 PARSERS = """[PARSER]
     Name json
@@ -43,12 +45,8 @@ def running(
     out = {"path": str(home), "file": "theirs", "format": "plain"}
     word += ["-o", "file", "-m", "*", *given(out), "-f", str(flush_seconds)]
     (home / "theirs").unlink(missing_ok=True)
-    process = subprocess.Popen(word, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with processes.running(word) as process:
         yield process
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def given(properties: dict[str, str]) -> list[str]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.peers.etcd_apiserver import PeerMissing
+from bench.processes import running
 
 PLUGINS = Path(__file__).parent / "traefik"
 PLUGIN_NAMES = ("header", "hmac", "body")
@@ -111,10 +111,5 @@ def nginx(home: Path, port: int, backend: int) -> Iterator[int]:
 @contextmanager
 def process(command: list[str], home: Path) -> Iterator[int]:
     """Yield the pid of a program with its files in a folder; what it says is in ``home / "log"``."""
-    with (home / "log").open("wb") as log:
-        started = subprocess.Popen(command, cwd=home, stdout=log, stderr=log)
-    try:
+    with running(command, home / "log", home) as started:
         yield started.pid
-    finally:
-        started.terminate()
-        started.wait(60)
