@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +75,21 @@ class Cluster:
         return [self.name, "stopped"] in [row[:2] for row in rows]
 
     def kill(self, part: str = "") -> None:
-        """SIGKILL a part, or all of them and the supervisor, once it runs: a part that is restarting has no process, for up
-        to half a minute when it has died often."""
+        """SIGKILL a part, or all of them and the supervisor, once it runs, and wait until they are gone: a part that is
+        restarting has no process, for up to half a minute when it has died often."""
 
         def pids() -> list[int | None]:
             return [row["pid"] for name, row in self.parts().items() if part in ("", name)]
 
         eventually("all to be killed run", lambda: all(pids()), 60)
-        for pid in pids():
-            if pid:
-                os.kill(pid, signal.SIGKILL)
+        # the supervisor first, else it begins anew what it sees die
+        ends = [os.pidfd_open(pid) for pid in reversed(pids()) if pid]
+        for end in ends:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(end, signal.SIGKILL)
+        for end in ends:  # gone, and with it the ports that it had
+            assert wait([end], 60)
+            os.close(end)
 
 
 def new_cluster(directory: Path) -> Cluster:
