@@ -78,10 +78,7 @@ def _live(supervisor: int, connection: socket.socket) -> NoReturn:
             from sampan.cluster import namespaces
 
             namespaces.join(supervisor)
-        os.chdir("/")
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        part_process.leave_terminal()
         part = api_part(order["settings"], tuple(socket.socket(fileno=one) for one in sockets))
         part_process.live(part, order["log"], words, gate)
     except BaseException:

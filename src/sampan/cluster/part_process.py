@@ -78,6 +78,15 @@ def live(part: Part, log: str, words: int, gate: int) -> NoReturn:
         os._exit(code)
 
 
+def leave_terminal() -> None:
+    """Hold on to no folder, and read from nowhere."""
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    if null:  # where nothing was there to read from, this is it
+        os.close(null)
+
+
 def die_with(supervisor: int) -> None:
     """Have the kernel kill this process when its parent ends; kept over exec. Source: prctl(2)."""
     if sys.platform == "linux":

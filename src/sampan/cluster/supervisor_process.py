@@ -98,6 +98,7 @@ def _wait(connection: socket.socket) -> NoReturn:
 
 def _supervise(order: dict[str, Any], listener: socket.socket, connection: socket.socket, early: EarlyApi) -> int:
     """Enter the cluster's namespaces and cgroup, and supervise its parts; return the exit code."""
+    from sampan.cluster import part_process
     from sampan.cluster.parts import api_part, real_parts
     from sampan.cluster.supervisor import Supervisor
 
@@ -109,7 +110,8 @@ def _supervise(order: dict[str, Any], listener: socket.socket, connection: socke
             os.write(report, json.dumps([step, text]).encode() + b"\n")
 
     try:
-        _leave_terminal(f"{log_dir}/supervisor.log")
+        part_process.leave_terminal()
+        _say_to(f"{log_dir}/supervisor.log")
         # whoever asks before the API serves waits, and is not refused
         listener.listen(2048)
         sockets: tuple[socket.socket, ...] = (listener,)
@@ -138,11 +140,8 @@ def _supervise(order: dict[str, Any], listener: socket.socket, connection: socke
     return 0
 
 
-def _leave_terminal(log_path: str) -> None:
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
+def _say_to(log_path: str) -> None:
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-    os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
 
