@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import http.server
 import json
+import ssl
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from .gateway_alone import Alone, middleware, route
+from .gateway_world import certificate, secret
 
 
 class Both(http.server.BaseHTTPRequestHandler):
@@ -39,16 +42,40 @@ class Both(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Return the port of a server that knows its clients by their certificates, and the Secrets of one that it knows."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (chain, key), (own, own_key) = certificate(1, "localhost"), certificate(2, "gateway")
+    (folder / "chain").write_bytes(chain)
+    (folder / "key").write_bytes(key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=own.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(folder / "chain", folder / "key")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Both)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    authority = secret("default", "authority", chain, key)
+    authority |= {"type": "Opaque", "data": {"ca.crt": authority["data"]["tls.crt"]}}
+    yield int(server.server_address[1]), [authority, secret("default", "own", own, own_key)]
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, guarded: tuple[int, list[dict[str, Any]]]) -> Iterator[Alone]:
     alone = Alone(tmp_path_factory.mktemp("forward"), Both)
+    by_tls = {"address": f"https://localhost:{guarded[0]}/auth"}
     address = {"address": f"http://127.0.0.1:{alone.backend_port}/auth"}
     kinds: dict[str, dict[str, Any]] = {
         "body": {**address, "forwardBody": True, "maxBodySize": 100, "preserveRequestMethod": True},
         "cookies": {**address, "addAuthCookiesToResponse": ["session"]},
         "short": {**address, "forwardBody": True, "maxResponseBodySize": 1000},
+        "known": {**by_tls, "tls": {"caSecret": "authority", "certSecret": "own"}},
+        "stranger": {**by_tls, "tls": {"caSecret": "authority"}},
     }
     try:
-        alone.write(*(middleware(n, {"forwardAuth": s}) for n, s in kinds.items()), *(route(n, n) for n in kinds))
+        alone.write(
+            *guarded[1], *(middleware(n, {"forwardAuth": s}) for n, s in kinds.items()), *(route(n, n) for n in kinds)
+        )
         alone.start()
         alone.serves("/body")
         yield alone
@@ -69,3 +96,8 @@ def test_the_server_is_told_the_body(front: Alone) -> None:
 def test_cookies_of_the_server_that_the_client_is_to_have(front: Alone) -> None:
     assert front.ask("/cookies").cookies == ["backend=1", "session=1; Path=/"]
     assert front.ask("/body").cookies == ["backend=1"]
+
+
+def test_a_server_that_knows_its_clients_by_certificate(front: Alone) -> None:
+    front.serves("/known")
+    front.serves("/stranger", 500)

@@ -354,11 +354,12 @@ def test_another_server_is_named_as_a_service(front: str) -> None:
 
 def test_pages_of_errors(front: str) -> None:
     assert ask(front, "/errors").status == 200
-    page = ask(front, "/errors/x?a=b", X_Answer="503", X_Kept="1")
-    assert (page.status, page.told["path"]) == (503, "/page/503/503?url=%2Ferrors%2Fx%3Fa%3Db")
+    page = ask(front, "/errors/x?a=b", X_Answer="503", X_Kept="1", Host="shop.example")
+    whole = "http%3A%2F%2Fshop.example%2Ferrors"
+    assert (page.status, page.told["path"]) == (503, f"/page/503/503?url={whole}%2Fx%3Fa%3Db")
     assert page.told["headers"].get("x-kept") == "1" and "x-answer" not in page.told["headers"]
-    rewritten = ask(front, "/errors", X_Answer="404")
-    assert (rewritten.status, rewritten.told["path"]) == (410, "/page/410/404?url=%2Ferrors")
+    rewritten = ask(front, "/errors", X_Answer="404", Host="shop.example")
+    assert (rewritten.status, rewritten.told["path"]) == (410, f"/page/410/404?url={whole}")
     assert ask(front, "/errors", X_Answer="403").told["path"] == "/errors"
     assert ask(front, "/errors", "HEAD", X_Answer="404").status == 410
 

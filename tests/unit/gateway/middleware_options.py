@@ -98,7 +98,7 @@ errors.service.name: other
 errors.service.namespace: elsewhere
 errors.service.nativeLB: true
 errors.service.nodePortLB: true
-errors.service.passHostHeader: true
+errors.service.passHostHeader: false
 errors.service.passiveHealthCheck: {maxFailedAttempts: 1}
 errors.service.port: 81
 errors.service.responseForwarding: {flushInterval: 1ms}
@@ -123,7 +123,7 @@ forwardAuth.preserveLocationHeader: true
 forwardAuth.preserveRequestMethod: true
 forwardAuth.tls.caOptional: true
 forwardAuth.tls.caSecret: authorities
-forwardAuth.tls.certSecret: authorities
+forwardAuth.tls.certSecret: pair
 forwardAuth.tls.insecureSkipVerify: true
 forwardAuth.trustForwardHeader: true
 grpcWeb.allowOrigins: [https://a.example]
@@ -147,14 +147,14 @@ headers.customResponseHeaders: {X-B: b}
 headers.featurePolicy: x
 headers.forceSTSHeader: true with {stsSeconds: 7}
 headers.frameDeny: true
-headers.hostsProxyHeaders: [X-A]
+headers.hostsProxyHeaders: [X-A] with {allowedHosts: [a.example]}
 headers.isDevelopment: true with {frameDeny: true, allowedHosts: [a.example]}
 headers.permissionsPolicy: x
 headers.publicKey: x
 headers.referrerPolicy: x
 headers.sslForceHost: true
 headers.sslHost: a.example
-headers.sslProxyHeaders: {X-A: https}
+headers.sslProxyHeaders: {X-A: https} with {stsSeconds: 7}
 headers.sslRedirect: true
 headers.sslTemporaryRedirect: true
 headers.stsIncludeSubdomains: true with {stsSeconds: 7}
@@ -217,11 +217,11 @@ replacePathRegex.replacement: /d
 retry.attempts: 7
 retry.disableRetryOnNetworkError: true with {status: ["503"]}
 retry.initialInterval: 7ms
-retry.maxRequestBodyBytes: 7
+retry.maxRequestBodyBytes: 7 with {status: ["503"]}
 retry.retryNonIdempotentMethod: true
 retry.status: ["503"]
 retry.timeout: 7s
-stripPrefix.forceSlash: false
+stripPrefix.forceSlash: true
 stripPrefix.prefixes: [/b]
 stripPrefixRegex.regex: [/b]
 """

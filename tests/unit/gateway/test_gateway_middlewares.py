@@ -27,6 +27,7 @@ from sampan.gateway.hooks import forward_auth as hooks_forward_auth
 from sampan.gateway.middlewares import OWN, circuit_breaker, forward_auth
 from sampan.gateway.middlewares.expressions import substitution
 from sampan.gateway.middlewares.rate_limit import bucket_of, nanoseconds_of
+from sampan.gateway.middlewares.retry_expressions import Again, again_of
 from sampan.gateway.middlewares.statuses import statuses_of
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.gateway.plugins.host import Answer
@@ -95,7 +96,9 @@ def test_the_backend_is_told_what_was_changed() -> None:
 
 def test_a_prefix_after_another_change() -> None:
     chained = rewritten({"stripPrefix": {"prefixes": ["/shop"]}}, {"addPrefix": {"prefix": "api"}})
-    assert chained == ("^(?:/shop)/?(.*)$", "/api/\\1")
+    assert chained == ("^(?:(?:/shop)(|/.*)|(/)(?:shop)([^/].*))$", "/api\\1\\2\\3")
+    forced = rewritten({"stripPrefix": {"prefixes": ["/shop"], "forceSlash": True}}, {"addPrefix": {"prefix": "api"}})
+    assert forced == ("^(?:/shop)/?(.*)$", "/api/\\1")
     assert "changed once" in refused({"addPrefix": {"prefix": "/a"}}, {"replacePath": {"path": "/b"}})
     inner = {"replacePathRegex": {"regex": "a", "replacement": "b"}}
     assert "cannot be put before" in refused(inner, {"addPrefix": {"prefix": "/a"}})
@@ -109,9 +112,9 @@ def test_a_chain_is_its_members() -> None:
         obj("Middleware", "m", {"chain": members}),
         route("r", rule("m")),
     )
-    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/api/\\1"
+    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/api\\1\\2\\3"
     there.put(obj("Middleware", "add", {"addPrefix": {"prefix": "/other"}}))
-    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/other/\\1"
+    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/other\\1\\2\\3"
     there.put(obj("Middleware", "m", {"chain": {"middlewares": [{"name": "add"}]}}))
     there.put(obj("Middleware", "add", {"chain": {"middlewares": [{"name": "m"}]}}))
     assert "leads to itself" in there.conditions("HTTPRoute", "r")["Accepted"]["message"]
@@ -151,6 +154,13 @@ def test_headers() -> None:
     }
     forced = added(served({"headers": {**settings, "forceSTSHeader": True}}), "response")
     assert forced["Strict-Transport-Security"] == "max-age=60; preload"
+    behind = {"stsSeconds": 60, "publicKey": "x", "sslProxyHeaders": {"X-Proto": "it's"}}
+    told = added(served({"headers": behind}), "response")
+    assert told["Strict-Transport-Security"] == (
+        r"%CEL((request.headers['x\u002dproto'] == 'it\u0027s') ? 'max\u002dage\u003d60' : '')%"
+    )
+    assert set(told) == {"Strict-Transport-Security", "Public-Key-Pins"}
+    assert added(served({"headers": {**behind, "isDevelopment": True}}), "response") == {}
     developing = {**settings, "forceSTSHeader": True, "isDevelopment": True}
     assert "Strict-Transport-Security" not in added(served({"headers": developing}), "response")
 
@@ -287,8 +297,67 @@ def test_two_of_a_kind_are_both_honoured_or_refused() -> None:
 
 
 def test_retries_of_statuses_alone() -> None:
-    found = served({"retry": {"attempts": 2, "status": ["503"], "disableRetryOnNetworkError": True}})
+    settings = {"attempts": 2, "status": ["503"], "disableRetryOnNetworkError": True}
+    found = served({"retry": settings})
+    assert found["route"]["retry_policy"].get("retry_on", "") == ""
+    (asks,) = [name for name in found["typed_per_filter_config"] if name.startswith("retry/")]
+    there = Situation(obj("Middleware", "m", {"retry": settings}), route("r", rule("m")))
+    (entry,) = [one for one in there.pipeline.world.get("HttpFilters", "shop/gw/80") if one.name == asks]
+    (matcher,) = opened(entry.config)["xds_matcher"]["matcher_list"]["matchers"]
+    listed = [
+        one["single_predicate"]["value_match"]["exact"] for one in matcher["predicate"]["or_matcher"]["predicate"]
+    ]
+    assert listed == ["LOCK", "PATCH", "POST"], "these do not wake it"
+    found = served({"retry": {**settings, "retryNonIdempotentMethod": True, "maxRequestBodyBytes": 9}})
     assert found["route"]["retry_policy"]["retry_on"] == "retriable-status-codes"
+    assert found["request_body_buffer_limit"] == {"value": 9}
+
+
+ALL_ERRORS = tuple(range(500, 600))
+
+
+@pytest.mark.parametrize(
+    ("expression", "again"),
+    [
+        ("IsNetworkError() && Attempts() <= 2", Again((502, 504), 2)),
+        ("ResponseCode() == 503 || (ResponseCode()>=502&&ResponseCode() < 503)", Again((502, 503), 10)),
+        ('ResponseCode() > 499 && Attempts() != 3 && Attempts() < 3 && RequestMethod() == "GET"',
+         Again(ALL_ERRORS, 2, ("GET",))),
+        ('RequestMethod() != "POST" && IsNetworkError()', Again((502, 504), 10, (), ("POST",))),
+        ('IsNetworkError() && (RequestMethod() == "GET" || RequestMethod() != "PUT")', Again((502, 504), 10, (), ("PUT",))),
+    ],
+)  # fmt: skip
+def test_expressions_of_retries(expression: str, again: Again) -> None:
+    assert again_of(expression) == again
+
+
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("", "1 to 1000 characters"),
+        ("Attempts() > 2", "the same for all tries"),
+        ("ResponseCode() == 503 && Attempts() < 2 || IsNetworkError()", "the same for all tries"),
+        ('IsNetworkError() && (RequestMethod() == "GET" || Attempts() < 2)', "the same for all methods"),
+        ("ResponseCode() == 7", "never true"),
+        ("!IsNetworkError()", "is not understood"),
+        ("ResponseCode() == x", "a number, not x"),
+        ('RequestMethod() > "GET"', "a text in double quotes"),
+        ("(" * 100, "too deep"),
+        ("IsNetworkError() IsNetworkError()", "'IsNetworkError' is not expected"),
+    ],
+)
+def test_expressions_of_retries_that_are_refused(expression: str, why: str) -> None:
+    with pytest.raises(Unsupported, match=why):
+        again_of(expression)
+
+
+@given(st.text(st.sampled_from('IsNetworkError()ResponseCodeAttempts<>=!&|0123. ,"GET'), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_an_expression_of_retries_or_refused(text: str) -> None:
+    try:
+        again_of(text)
+    except Unsupported as error:
+        assert str(error).startswith("retryExpression: ")
 
 
 def test_content_types_that_are_not_compressed() -> None:
@@ -658,10 +727,27 @@ def test_a_middleware_that_there_is_not() -> None:
         ({"digestAuth": {"users": ["me:here:x"]}}, "line 1 is no user:realm:hash"),
         ({"digestAuth": {"users": [f"me:here:{'0' * 32}"]}}, "nobody is of the realm"),
         ({"forwardAuth": {"address": "who"}}, "must be a URL"),
-        ({"forwardAuth": {"address": "http://who", "tls": {"certSecret": "x"}}}, "spec.forwardAuth.tls.certSecret"),
+        (
+            {"forwardAuth": {"address": "http://who", "tls": {"caOptional": True}}},
+            "forwardAuth.tls.caOptional: it does",
+        ),
+        ({"headers": {"sslRedirect": True}}, "spec.headers.sslRedirect: Traefik 3 does nothing with it"),
+        ({"headers": {"hostsProxyHeaders": ["X-Host"]}}, "spec.headers.hostsProxyHeaders: without allowedHosts"),
+        ({"headers": {"sslProxyHeaders": {"X-Proto": "https"}}}, "spec.headers.sslProxyHeaders: nothing is told"),
+        ({"retry": {"attempts": 2, "maxRequestBodyBytes": 7}}, "spec.retry.maxRequestBodyBytes: without status"),
+        ({"retry": {"attempts": 2, "status": ["503"], "maxRequestBodyBytes": -2}}, "maxRequestBodyBytes: must be"),
+        ({"buffering": {"retryExpression": "IsNetworkError("}}, "spec.buffering.retryExpression: 'IsNetworkError('"),
+        ({"buffering": {"memResponseBodyBytes": -1}}, "spec.buffering.memResponseBodyBytes"),
         ({"errors": {}}, "spec.errors.status: Required"),
-        ({"errors": {"status": ["500"], "service": {"name": "web", "passHostHeader": True}}}, "service.passHostHeader"),
-        ({"errors": {"status": ["500"], "query": "x", "service": {"name": "web"}}}, "spec.errors.query"),
+        ({"errors": {"status": ["500"], "service": {"name": "web", "nativeLB": True}}}, "service.nativeLB"),
+        (
+            {"errors": {"status": ["500"], "service": {"name": "web", "port": 80, "scheme": "ftp"}}},
+            "service.scheme: 'ftp'",
+        ),
+        (
+            {"errors": {"status": ["500"], "service": {"name": "web", "port": 80, "scheme": "https"}}},
+            "no BackendTLSPolicy",
+        ),
         (
             {"errors": {"status": ["500"], "service": {"name": "web", "port": 80}, "statusRewrites": {"4": 500}}},
             "statusRewrites",
@@ -734,7 +820,7 @@ def test_middlewares_of_a_gateway_come_before_those_of_its_routes() -> None:
         obj("Middleware", "add", {"addPrefix": {"prefix": "/api"}}),
         annotated(route("r", rule()), "add"),
     )
-    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/api/\\1"
+    assert there.hosts()["*"][0]["route"]["regex_rewrite"]["substitution"] == "/api\\1\\2\\3"
     there.put(obj("Middleware", "strip", {"rateLimit": {"redis": {}}}))
     told = there.conditions("HTTPRoute", "r")["Accepted"]["message"]
     assert "Gateway shop/gw: Middleware shop/all: spec.chain.spec.rateLimit.redis: this option is not served" in told

@@ -30,8 +30,12 @@ def secret(name: str, **entries: bytes) -> Object:
     return {"kind": "Secret", "metadata": {"name": name, "namespace": "shop"}, "data": data}
 
 
-def there(spec: Object) -> Situation:
-    """Return a shop with a Gateway of HTTP and HTTPS, whose only route has a Middleware."""
+FOLLOWED = {"stripPrefix.forceSlash"}
+"""What these change, a Middleware sees that comes after."""
+
+
+def there(spec: Object, *after: str) -> Situation:
+    """Return a shop with a Gateway of HTTP and HTTPS, whose only route has a Middleware, and others ``after`` it."""
     https = {"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "pair"}]}}
     certificate = secret("pair")
     certificate["data"] = {
@@ -55,7 +59,7 @@ def there(spec: Object) -> Situation:
         obj("Middleware", "other", {"addPrefix": {"prefix": "/other"}}),
         gateway(HTTP, https),
         obj("Middleware", "m", spec),
-        route("r", rule("m")),
+        route("r", rule("m", *after)),
     )
     found.pipeline.put_plugin("shop/other", Loaded("abc", "sampan_plugin_abc_app"), "")
     for issuer in [one for one in found.pipeline.issuers.values() if one is not None]:
@@ -76,10 +80,11 @@ def told(found: Situation) -> tuple[dict[str, Any], str]:
 
 @pytest.mark.parametrize(("path", "value", "needs"), EVERYTHING, ids=[entry[0] for entry in EVERYTHING])
 def test_an_option_changes_what_envoy_is_told_or_is_refused(path: str, value: Any, needs: Any) -> None:
-    before, wrong = told(there(spec_of(path, value, needs, with_it=False)))
+    others = ["other"] if path in FOLLOWED else []
+    before, wrong = told(there(spec_of(path, value, needs, with_it=False), *others))
     incomplete = path.startswith("plugin.") or "[]" in path or None in needs.values()
     assert not wrong or incomplete, f"the base is not well: {wrong}"
-    after, problem = told(there(spec_of(path, value, needs)))
+    after, problem = told(there(spec_of(path, value, needs), *others))
     if problem:
         plain = path.replace("[]", "")
         names = {f"{'.'.join(plain.split('.')[:end])}" for end in range(2, len(plain.split(".")) + 1)}

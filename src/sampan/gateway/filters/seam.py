@@ -83,6 +83,9 @@ class Draft:
     """Fields of ``config.route.v3.Route`` besides match and action; of ``ClusterWeight`` at a backend."""
     forward: dict[str, Any] = field(default_factory=dict)
     """Fields of ``RouteAction``."""
+    prefixed_rewrite: tuple[str, str] | None = None
+    """Expression and substitution that take the place of ``forward["regex_rewrite"]`` where a prefix is put before what is
+    left of a path, which may then be nothing."""
     redirect: dict[str, Any] | None = None
     direct_response: dict[str, Any] | None = None
     http_filters: set[HttpFilter] = field(default_factory=set)

@@ -5,9 +5,12 @@ Source: Traefik v3, auth/forward.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urljoin
 
@@ -151,4 +154,19 @@ def context_of(tls: dict[str, Any] | None) -> ssl.SSLContext | bool:
     context = ssl.create_default_context(cadata=tls.get("ca") or None)
     if tls.get("insecureSkipVerify"):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    chain, key = tls.get("pair") or ("", "")
+    if chain:
+        with memory_file(f"{chain}\n{key}") as path:
+            context.load_cert_chain(path)
     return context
+
+
+@contextmanager
+def memory_file(text: str) -> Iterator[str]:
+    """Yield a path with a text that no file system has: OpenSSL reads a key from nowhere else."""
+    descriptor = os.memfd_create("key")
+    try:
+        os.write(descriptor, text.encode())
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

@@ -10,12 +10,14 @@ from typing import Any
 from sampan.gateway.filters.seam import Draft, Site
 from sampan.gateway.middlewares import scripts
 from sampan.gateway.middlewares.statuses import statuses_of
+from sampan.gateway.model.backends import ClusterRef, policy_of
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
 OPTIONS = ("status", "statusRewrites", "service", "query", "errorRequestHeaders")
 SERVICE_OPTIONS = ("name", "namespace", "port", "kind")
+SCHEMES = ("http", "https", "h2c")
 ORDER = 5
 
 
@@ -23,20 +25,16 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     statuses = statuses_of(settings.get("status") or (), "status")
     if not statuses:
         raise Unsupported("status: Required value")
-    query = settings.get("query") or "/"
-    if not query.startswith("/"):
-        raise Unsupported("query: must begin with a slash")
     service = settings.get("service") or {}
-    cluster = site.cluster(reference_to(service, site.namespace, site.world))
-    if cluster is None:
-        raise Unresolved("BackendNotFound", "the TLS policy of the Service of error pages is not well")
+    cluster = cluster_of(service, site)
     context: dict[str, Any] = {
         "statuses": {str(status): True for status in statuses},
         "rewrites": rewrites(settings.get("statusRewrites") or {}),
-        "query": query,
+        "query": "/" + (settings.get("query") or "").removeprefix("/"),
         "cluster": cluster.name,
-        "host": service["name"],
     }
+    if service.get("passHostHeader") is False:
+        context["host"] = service["name"]
     if settings.get("errorRequestHeaders") is not None:
         context["headers"] = {name.lower(): True for name in settings["errorRequestHeaders"]}
     scripts.run(draft, ORDER, "errors", context)
@@ -48,6 +46,23 @@ def rewrites(ranges: Object) -> dict[str, str]:
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise Unsupported(f"statusRewrites: {status!r} is no status")
         found |= {str(one): str(status) for one in statuses_of([text], "statusRewrites")}
+    return found
+
+
+def cluster_of(service: Object, site: Site) -> ClusterRef:
+    """Return the cluster of the Service of the pages. Raises ``Unsupported``, ``Unresolved``."""
+    scheme = service.get("scheme") or ""
+    if scheme and scheme not in SCHEMES:
+        raise Unsupported(f"service.scheme: {scheme!r} is none of {', '.join(SCHEMES)}")
+    named = {name: value for name, value in service.items() if name not in ("scheme", "passHostHeader")}
+    found = site.cluster(reference_to(named, site.namespace, site.world), "h2" if scheme == "h2c" else "")
+    if found is None:
+        raise Unresolved("BackendNotFound", "the TLS policy of the Service of error pages is not well")
+    over_tls = policy_of(site.world, found) is not None
+    if scheme and over_tls != (scheme == "https"):
+        raise Unsupported(
+            f"service.scheme: {scheme!r}, and the Service has {'a' if over_tls else 'no'} BackendTLSPolicy: that says it"
+        )
     return found
 
 

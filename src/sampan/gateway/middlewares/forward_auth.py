@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sampan.gateway.hooks.forward_auth import MOST_BYTES
+from sampan.gateway.model.certificates import pair_problem
 from sampan.gateway.model.secrets import text_of
 from sampan.gateway.model.urls import connect_to
-from sampan.gateway.model.verdicts import Unsupported
+from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.gateway.model.world import World
 from sampan.schema.objects import Object
 
@@ -33,7 +34,7 @@ OPTIONS = (
     "maxBodySize",
     "maxResponseBodySize",
 )
-TLS_OPTIONS = ("caSecret", "insecureSkipVerify")
+TLS_OPTIONS = ("caSecret", "certSecret", "insecureSkipVerify", "caOptional")
 HOOK = "forward_auth"
 
 
@@ -87,5 +88,18 @@ def tls_of(tls: Object | None, namespace: str, world: World) -> dict[str, Any] |
     for name in tls:
         if name not in TLS_OPTIONS:
             raise Unsupported(f"tls.{name}: this option is not served")
+    if tls.get("caOptional"):
+        raise Unsupported(
+            "tls.caOptional: it does nothing in Traefik 3 either; insecureSkipVerify takes any certificate"
+        )
     authority = text_of(world, namespace, tls["caSecret"], ("tls.ca", "ca.crt")) if tls.get("caSecret") else ""
-    return {"ca": authority, "insecureSkipVerify": bool(tls.get("insecureSkipVerify"))}
+    own = pair_of(world, namespace, tls["certSecret"]) if tls.get("certSecret") else ("", "")
+    return {"ca": authority, "pair": own, "insecureSkipVerify": bool(tls.get("insecureSkipVerify"))}
+
+
+def pair_of(world: World, namespace: str, name: str) -> tuple[str, str]:
+    """Return certificate and key of a Secret, as PEM. Raises ``Unresolved``."""
+    chain, key = (text_of(world, namespace, name, (one,)) for one in ("tls.crt", "tls.key"))
+    if problem := pair_problem(chain.encode(), key.encode()):
+        raise Unresolved("InvalidMiddleware", f"Secret {namespace}/{name}: {problem}")
+    return chain, key

@@ -23,7 +23,6 @@ TEXTS = {
     "referrerPolicy": "Referrer-Policy",
     "permissionsPolicy": "Permissions-Policy",
     "featurePolicy": "Feature-Policy",
-    "publicKey": "Public-Key-Pins",
 }
 FLAGS = {
     "frameDeny": ("X-Frame-Options", "DENY", "customFrameOptionsValue"),
@@ -35,6 +34,8 @@ CORS = {
     "accessControlAllowHeaders": "allowHeaders",
     "accessControlExposeHeaders": "exposeHeaders",
 }
+NOTHING = ("sslRedirect", "sslTemporaryRedirect", "sslHost", "sslForceHost")
+"""Traefik 3 still knows them, and does nothing with them."""
 OPTIONS = (
     "customRequestHeaders",
     "customResponseHeaders",
@@ -46,16 +47,23 @@ OPTIONS = (
     *CORS,
     *TEXTS,
     *FLAGS,
+    "publicKey",
     "stsSeconds",
     "stsIncludeSubdomains",
     "stsPreload",
     "forceSTSHeader",
+    "sslProxyHeaders",
     "allowedHosts",
+    "hostsProxyHeaders",
     "isDevelopment",
+    *NOTHING,
 )
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
+    for name in NOTHING:
+        if settings.get(name):
+            raise Unsupported(f"{name}: Traefik 3 does nothing with it: redirectScheme and redirectRegex are for that")
     for which, name in (("request", "customRequestHeaders"), ("response", "customResponseHeaders")):
         values = settings.get(name) or {}
         change = {
@@ -72,22 +80,52 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         if settings.get(name) and not settings.get(custom):
             answer[header] = value
     answer |= {header: settings[name] for name, header in TEXTS.items() if settings.get(name)}
+    over_tls: dict[str, str] = {}
+    forwarded = settings.get("hostsProxyHeaders") or []
+    if forwarded and not settings.get("allowedHosts"):
+        raise Unsupported("hostsProxyHeaders: without allowedHosts any host is good")
     if not settings.get("isDevelopment"):
-        answer |= strict_transport(settings, site)
+        if settings.get("publicKey"):
+            over_tls["Public-Key-Pins"] = settings["publicKey"]
+        if settings.get("stsSeconds"):
+            (answer if settings.get("forceSTSHeader") else over_tls)["Strict-Transport-Security"] = strict_transport(
+                settings
+            )
         if settings.get("allowedHosts"):
-            hosts.only(settings["allowedHosts"], draft)
+            hosts.only(settings["allowedHosts"], forwarded, draft)
+    if site.secure:
+        answer |= over_tls
     modifiers.change({"set": [{"name": n, "value": v} for n, v in answer.items()]}, draft, "response")
+    if proxies := settings.get("sslProxyHeaders"):
+        if not over_tls and not settings.get("isDevelopment"):
+            raise Unsupported(
+                "sslProxyHeaders: nothing is told over TLS alone: neither stsSeconds nor publicKey is said"
+            )
+        if not site.secure:
+            behind_proxies(proxies, over_tls, draft)
 
 
-def strict_transport(settings: Object, site: Site) -> dict[str, str]:
-    """Return HSTS (RFC 6797), which is told over TLS only unless it is forced."""
-    seconds = settings.get("stsSeconds") or 0
-    if not seconds or not (site.secure or settings.get("forceSTSHeader")):
-        return {}
-    value = f"max-age={seconds}"
+def behind_proxies(proxies: Object, answer: dict[str, str], draft: Draft) -> None:
+    """Let an answer have headers if its request has one of those by which a proxy tells that it came by TLS."""
+    for name, value in proxies.items():
+        modifiers.check(name, value)
+    came = " || ".join(f"request.headers[{quoted(name.lower())}] == {quoted(value)}" for name, value in proxies.items())
+    for name, value in answer.items():
+        modifiers.check(name, value)
+        option = {"header": {"key": name, "value": f"%CEL(({came}) ? {quoted(value)} : '')%"}}
+        draft.route.setdefault("response_headers_to_add", []).append({**option, "append_action": modifiers.OVERWRITE})
+
+
+def quoted(text: str) -> str:
+    """Return a text as a literal of CEL, all but letters and digits escaped: what it stands in has rules of its own."""
+    return "'" + "".join(c if c.isascii() and c.isalnum() else f"\\u{ord(c):04x}" for c in text) + "'"
+
+
+def strict_transport(settings: Object) -> str:
+    """Return the value of HSTS (RFC 6797), which is told over TLS only unless it is forced."""
+    value = f"max-age={settings['stsSeconds']}"
     value += "; includeSubDomains" if settings.get("stsIncludeSubdomains") else ""
-    value += "; preload" if settings.get("stsPreload") else ""
-    return {"Strict-Transport-Security": value}
+    return value + ("; preload" if settings.get("stsPreload") else "")
 
 
 def cross_origin(settings: Object, draft: Draft, site: Site) -> None:

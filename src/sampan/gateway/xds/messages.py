@@ -116,7 +116,7 @@ envoy.config.rbac.v3.Permission: any=3:bool
 envoy.config.rbac.v3.Policy: permissions=1:*envoy.config.rbac.v3.Permission principals=2:*envoy.config.rbac.v3.Principal
 envoy.config.rbac.v3.Principal: and_ids=1:envoy.config.rbac.v3.Principal.Set
     or_ids=2:envoy.config.rbac.v3.Principal.Set metadata=7:matcher.MetadataMatcher any=3:bool
-    header=6:route.HeaderMatcher direct_remote_ip=10:core.CidrRange
+    header=6:route.HeaderMatcher not_id=8:envoy.config.rbac.v3.Principal direct_remote_ip=10:core.CidrRange
     remote_ip=11:core.CidrRange
 envoy.config.rbac.v3.Principal.Set: ids=1:*envoy.config.rbac.v3.Principal
 envoy.config.rbac.v3.RBAC: action=1:enum policies=2:%envoy.config.rbac.v3.Policy
@@ -137,6 +137,9 @@ envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig: 
     resource_attributes=4:opentelemetry.proto.common.v1.KeyValueList body=2:opentelemetry.proto.common.v1.AnyValue
     attributes=3:opentelemetry.proto.common.v1.KeyValueList log_name=10:string
 envoy.extensions.access_loggers.stream.v3.StdoutAccessLog: log_format=1:core.SubstitutionFormatString
+envoy.extensions.common.async_files.v3.AsyncFileManagerConfig: id=1:string
+    thread_pool=2:envoy.extensions.common.async_files.v3.AsyncFileManagerConfig.ThreadPool
+envoy.extensions.common.async_files.v3.AsyncFileManagerConfig.ThreadPool: thread_count=1:uint32
 envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor:
     entries=1:*envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry token_bucket=2:envoy.type.v3.TokenBucket
 envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry: key=1:string value=2:string
@@ -325,6 +328,15 @@ http.header_mutation.v3.Mutations: request_mutations=1:*envoy.config.common.muta
     response_mutations=2:*envoy.config.common.mutation_rules.v3.HeaderMutation
 http.fault.v3.FaultAbort: http_status=2:uint32 percentage=3:envoy.type.v3.FractionalPercent
 http.fault.v3.HTTPFault: delay=1:envoy.extensions.filters.common.fault.v3.FaultDelay abort=2:http.fault.v3.FaultAbort
+http.file_system_buffer.v3.BufferBehavior: bypass=2:http.file_system_buffer.v3.BufferBehavior.Bypass
+    fully_buffer=5:http.file_system_buffer.v3.BufferBehavior.FullyBuffer
+http.file_system_buffer.v3.BufferBehavior.Bypass:
+http.file_system_buffer.v3.BufferBehavior.FullyBuffer:
+http.file_system_buffer.v3.FileSystemBufferFilterConfig:
+    manager_config=1:envoy.extensions.common.async_files.v3.AsyncFileManagerConfig
+    request=3:http.file_system_buffer.v3.StreamConfig response=4:http.file_system_buffer.v3.StreamConfig
+http.file_system_buffer.v3.StreamConfig: behavior=1:http.file_system_buffer.v3.BufferBehavior
+    memory_buffer_bytes_limit=2:pb.UInt64Value storage_buffer_bytes_limit=3:pb.UInt64Value
 http.geoip.v3.Geoip: xff_config=1:http.geoip.v3.Geoip.XffConfig provider=3:core.TypedExtensionConfig
 http.geoip.v3.Geoip.XffConfig: xff_num_trusted_hops=1:uint32
 envoy.extensions.geoip_providers.common.v3.CommonGeoipProviderConfig:
@@ -448,7 +460,7 @@ route.Route: name=14:string match=1:route.RouteMatch route=2:route.RouteAction r
     direct_response=7:route.DirectResponseAction typed_per_filter_config=13:%pb.Any
     request_headers_to_add=9:*core.HeaderValueOption request_headers_to_remove=12:*string
     response_headers_to_add=10:*core.HeaderValueOption response_headers_to_remove=11:*string metadata=4:core.Metadata
-    stat_prefix=19:string decorator=5:route.Decorator
+    stat_prefix=19:string decorator=5:route.Decorator request_body_buffer_limit=20:pb.UInt64Value
 route.RouteAction: cluster=1:string weighted_clusters=3:route.WeightedCluster prefix_rewrite=5:string
     regex_rewrite=32:matcher.RegexMatchAndSubstitute host_rewrite_literal=6:string timeout=8:pb.Duration
     request_mirror_policies=30:*route.RouteAction.RequestMirrorPolicy retry_policy=9:route.RetryPolicy

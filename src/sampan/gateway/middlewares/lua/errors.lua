@@ -1,5 +1,6 @@
 -- errors: an answer of some statuses gets the page of another Service.
--- Context: statuses (status -> true), rewrites (status -> status), query, cluster, host, headers (name -> true; absent: all).
+-- Context: statuses (status -> true), rewrites (status -> status), query, cluster, host (absent: the client's), headers
+-- (name -> true; absent: all).
 
 local NOT_COPIED = {["content-length"] = true, ["transfer-encoding"] = true, connection = true, upgrade = true,
   ["x-envoy-upstream-service-time"] = true}
@@ -16,7 +17,9 @@ function envoy_on_request(handle)
   end
   local kept = handle:streamInfo():dynamicMetadata()
   kept:set(KEPT, "headers", sent)
-  kept:set(KEPT, "path", headers:get(":path"))
+  local host = headers:get(":authority") or ""
+  kept:set(KEPT, "host", host)
+  kept:set(KEPT, "url", (headers:get("x-forwarded-proto") or "http") .. "://" .. host .. headers:get(":path"))
   kept:set(KEPT, "method", headers:get(":method"))
 end
 
@@ -37,8 +40,8 @@ function envoy_on_response(handle)
     return
   end
   local rewritten = (told:get("rewrites") or {})[status] or status
-  local path = filled(told:get("query"), {status = rewritten, originalStatus = status, url = escaped(request["path"])})
-  local asked = {[":method"] = "GET", [":path"] = path, [":authority"] = told:get("host")}
+  local path = filled(told:get("query"), {status = rewritten, originalStatus = status, url = escaped(request["url"])})
+  local asked = {[":method"] = "GET", [":path"] = path, [":authority"] = told:get("host") or request["host"]}
   for name, value in pairs(request["headers"] or {}) do
     asked[name] = value
   end
