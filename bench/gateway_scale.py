@@ -2,6 +2,7 @@
 
 The API, the gateway's agent and a client are in this process, Envoy beside it; each route has a host name of its own and
 redirects, so nothing but the gateway is measured. Asked is with a connection kept open, until the answer has the new mark.
+The peer at 10,000 hosts is Traefik with as many IngressRoutes, on our API (``peers/traefik_crds.py``).
 The CPU of a change is what tells on a machine that has other work.
 Published figures of other gateways at 3,000 routes (16 cores, howardjohn/gateway-api-bench): 30 to 600 ms.
 """
@@ -11,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.peers import traefik_crds
+from bench.peers.etcd_apiserver import PeerMissing
 from bench.processes import cpu_seconds
 from bench.table import Row
 from sampan.api.local import LocalClient
@@ -35,18 +39,46 @@ CHANGES = 100
 NAMESPACE = "scale"
 
 
+THEIR_HOSTS, THEIR_CHANGES = 10_000, 5
+"""It takes a second or more for each."""
+THEIR_PORT = 18_503
+THEIRS = "Traefik's CRDs, no throttle"
+
+
 def rows() -> Iterator[Row]:
+    peer = theirs()
     for count, many in SIZES:
         with tempfile.TemporaryDirectory() as directory:
             found = asyncio.run(measured(Path(directory), count, many))
         name = f"{count} hosts" + (", in parts" if many else "")
-        yield Row(f"{name}: change until live, median", found["median"] * 1000, "ms", aim="<= 10 ms")
-        yield Row(f"{name}: change until live, p99", found["p99"] * 1000, "ms", aim="<= 50 ms")
+        they = peer if count == THEIR_HOSTS else {}
+        by = THEIRS if they else ""
+        yield Row(
+            f"{name}: change until live, median", found["median"] * 1000, "ms", they.get("median"), by, "<= 10 ms"
+        )
+        yield Row(f"{name}: change until live, p99", found["p99"] * 1000, "ms", they.get("longest"), by, "<= 50 ms")
         yield Row(f"{name}: answers that were neither old nor new", found["wrong"], "", aim="0")
-        yield Row(f"{name}: Envoy's CPU for a change", found["envoy"] * 1000, "ms")
+        yield Row(f"{name}: Envoy's CPU for a change", found["envoy"] * 1000, "ms", they.get("cpu"), by)
         yield Row(f"{name}: API's, gateway's and client's CPU for a change", found["python"] * 1000, "ms")
-        yield Row(f"{name}: from nothing until all is live", found["start"], "s")
-        yield Row(f"{name}: memory of Envoy", found["memory"], "MB")
+        yield Row(f"{name}: from nothing until all is live", found["start"], "s", they.get("start"), by)
+        yield Row(f"{name}: memory of Envoy", found["memory"], "MB", they.get("memory"), by)
+
+
+def theirs(hosts: int = THEIR_HOSTS, changes: int = THEIR_CHANGES) -> dict[str, float]:
+    """Return Traefik's figures (ms, s, MB), none where there is no Traefik."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="sampan-bench-") as directory:
+            found = traefik_crds.measured(Path(directory), THEIR_PORT, hosts, changes)
+    except PeerMissing as missing:
+        print(f"without Traefik: {missing}", file=sys.stderr)
+        return {}
+    return {
+        "median": statistics.median(found.seconds) * 1000,
+        "longest": max(found.seconds) * 1000,
+        "cpu": found.cpu_seconds * 1000,
+        "start": found.start_seconds,
+        "memory": found.memory_mb,
+    }
 
 
 async def measured(directory: Path, count: int, many: bool) -> dict[str, float]:
