@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.infrastructure import HostPorts, Port, Ports
 from sampan.gateway.ingress.stage import Ingresses
 from sampan.gateway.ingress.translation import KINDS as TRANSLATED
@@ -42,12 +43,13 @@ from sampan.gateway.xds.ads import Ads
 from sampan.gateway.xds.clients import STREAMS_OF_PYTHON
 from sampan.gateway.xds.encode import encode
 from sampan.gateway.xds.listeners import mesh_listener
+from sampan.gateway.xds.offers import digest_of_filter, label
 from sampan.gateway.xds.tables import Tables
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, PREFIX, ROUTES, SECRET
 from sampan.schema.objects import Object
 
 STAGES = (
-    "translation", "shared", "gateway", "hook", "route", "mesh", "plugin", "merged", "cluster", "endpoints",
+    "translation", "shared", "gateway", "hook", "route", "filters", "mesh", "plugin", "merged", "cluster", "endpoints",
     "inner", "listener", "secret",
 )  # fmt: skip
 """Computations in the order in which they run; ``status`` is not run here but noted as due."""
@@ -83,7 +85,9 @@ class Pipeline:
         self._slow: set[str] = set()
         """Plugins in Envoy's Python of which it is not shown that they are quick."""
         self._attached: dict[ListenerId, set[RouteId]] = {}
-        self._filters: dict[str, Counter[Any]] = {}
+        self._filters: dict[str, Counter[HttpFilter]] = {}
+        self._ending: dict[str, set[HttpFilter]] = {}
+        """Table → filters of its listeners that are to go."""
         self._inner: dict[str, set[tuple[str, str]]] = {}
         self._users: dict[str, Counter[str]] = {}
         self._consumers: set[RouteId] = set()
@@ -94,6 +98,10 @@ class Pipeline:
         self._parted: set[str] = set()
         """Tables that are, or were, asked to be in parts."""
         self._defaults: dict[Place, tuple[Ranked, ...]] = {}
+        self._tables_of: dict[str, frozenset[str]] = {}
+        """Envoy's listener → the tables of its routes."""
+        self._held: set[RouteId] = set()
+        """Routes that wait for their listener."""
         self.ingresses = Ingresses(self.world, self.put)
         for type_url, name, message in metrics.resources(self.world):
             self._emit(type_url, name, message)
@@ -155,17 +163,32 @@ class Pipeline:
 
     def _on_answer(self, type_url: str, name: str, number: int, text: str) -> None:
         self.world.put("Refusal", (type_url, name), text or None)
+        if type_url == LISTENER:
+            for table in {*self._tables_of.get(name, ()), *self.tables.restricted}:
+                self.tables.offer(table, self.ads.offered(table))
+            self._note_held()
         if type_url == EXTENSION and not text:
             self.world.put("Taken", name, True)
         if type_url == ROUTES:
+            if (table := name.partition("|")[0]) in self._ending:
+                self.world.dirty.add(("filters", table))
             for route, words in self.tables.answered(name, number, text).items():
                 self.world.put("RouteRefusal", route, words)
+
+    def _note_held(self) -> None:
+        found = self.tables.held()
+        for route in self._held | found.keys():
+            self.world.put("RouteHeld", route, found.get(route))
+        self._held = set(found)
 
     # through
 
     def update(self) -> int:
         """Bring Envoy's resources up to date; return the number of the push that has them all."""
         self._run()
+        self._note_held()
+        for name in self.tables.changed:
+            self.ads.needs[name] = self.tables.needs(name)
         for type_url, name, content in list(self.tables.encoded(self.ads.sequence + 1)):
             self.ads.change(type_url, name, content)
         for name in self._parted:
@@ -195,6 +218,13 @@ class Pipeline:
         """Return whether that is news."""
         content = encode(type_url.removeprefix(PREFIX), message) if message is not None else None
         return self.ads.change(type_url, name, content)
+
+    def _emit_listener(self, name: str, message: dict[str, Any] | None, tables: frozenset[str]) -> None:
+        """Bring a listener to Envoy, with what it offers to the routes of its tables."""
+        content = encode(LISTENER.removeprefix(PREFIX), message) if message is not None else None
+        offers = {table: self.world.get("HttpFilters", table) or () for table in tables}
+        self.ads.change(LISTENER, name, content, label(offers))
+        note(self._tables_of, name, tables)
 
     def _compute_translation(self, kind: str, key: str) -> None:
         self.ingresses.translate(kind, key)
@@ -301,8 +331,20 @@ class Pipeline:
             counts.subtract(before.get(table, ()))
             for entry in [entry for entry, count in counts.items() if count <= 0]:
                 del counts[entry]
-            if self.world.put("HttpFilters", table, tuple(sorted(counts)) or None):
-                self.world.dirty.add(("inner", table))
+            self.world.dirty.add(("filters", table))
+
+    def _compute_filters(self, table: str) -> None:
+        """Say which filters the listeners of a table have. One that is needed no more stays until every Envoy has taken the
+        table without it: requests would pass it meanwhile."""
+        needed = self._filters.get(table, Counter())
+        ending = {entry for entry in self.world.all("HttpFilters").get(table) or () if entry not in needed}
+        under_way = self.ads.connected and table in self.tables.changed
+        if ending and not under_way and self.ads.is_settled(table):
+            standing = self.tables.needs(table)
+            ending = {entry for entry in ending if digest_of_filter(entry) in standing}
+        note(self._ending, table, ending)
+        if self.world.put("HttpFilters", table, tuple(sorted({*needed, *ending})) or None):
+            self.world.dirty.add(("inner", table))
 
     def _set_attached(self, identity: RouteId, old: RouteModel | None, new: RouteModel | None) -> None:
         before, after = listener_ids(old), listener_ids(new)
@@ -324,12 +366,14 @@ class Pipeline:
                 continue
             port = Port(gateway, listener.port, "TCP")
             wanted[port] = entry.get("name", ""), self.ports.of(port)
-            self._emit(LISTENER, listener.table(gateway), mesh_listener(self.world, gateway, listener, wanted[port][1]))
+            table = listener.table(gateway)
+            message = mesh_listener(self.world, gateway, listener, wanted[port][1])
+            self._emit_listener(table, message, frozenset((table,)))
             self.tables.set_listeners(listener.table(gateway), ("*",), ("*",))
             self._set_default(key, listener)
         for port in self.waypoints.get(key, {}).keys() - wanted.keys():
             name = f"{gateway}/{port.number}"
-            self._emit(LISTENER, name, None)
+            self._emit_listener(name, None, frozenset())
             self.tables.drop(name)
             self.ports.release(gateway, port.number)
             self._put_default(key, name, (), frozenset())
@@ -377,13 +421,15 @@ class Pipeline:
 
     def _compute_inner(self, table: str) -> None:
         """Make what stands behind the ASGI middlewares of a table."""
-        made = {}
+        made: dict[tuple[str, str], dict[str, Any] | None] = {}
         for type_url, name, message in inner.resources(self.world, table, self.world.get("HttpFilters", table) or ()):
             made[type_url, name] = message
-        for type_url, name in self._inner.get(table, set()) - made.keys():
-            self._emit(type_url, name, None)
-        for (type_url, name), message in made.items():
-            self._emit(type_url, name, message)
+        for type_url, name in {**dict.fromkeys(self._inner.get(table, ())), **made}:
+            content = made.get((type_url, name))
+            if type_url == LISTENER:
+                self._emit_listener(name, content, frozenset((table,) if content else ()))
+            else:
+                self._emit(type_url, name, content)
         self._inner[table] = set(made)
 
     def _compute_hook(self, kind: str, key: str) -> None:
@@ -451,7 +497,8 @@ class Pipeline:
         envoy_port = self.ports.of(Port(key, number, "UDP" if transport == "QUIC" else transport))
         found = listeners.gateway_listener(self.world, gateway, number, transport, envoy_port)
         name = listeners.listener_name(key, number, transport)
-        self._emit(LISTENER, name, found.message if found is not None else None)
+        tables = frozenset(found.tables) if found is not None else frozenset()
+        self._emit_listener(name, found.message if found is not None else None, tables)
         user = "listener", name
         self._secrets.set(user, frozenset(found.secrets if found is not None else ()))
         self._clusters.set(user, frozenset(found.clusters if found is not None else ()))
@@ -459,7 +506,7 @@ class Pipeline:
     def _drop_listener(self, key: str, number: int, transport: str) -> None:
         name = listeners.listener_name(key, number, transport)
         self.world.drop(("listener", key, number, transport))
-        self._emit(LISTENER, name, None)
+        self._emit_listener(name, None, frozenset())
         self.world.put("Refusal", (LISTENER, name), None)
         self._secrets.set(("listener", name), frozenset())
         self._clusters.set(("listener", name), frozenset())

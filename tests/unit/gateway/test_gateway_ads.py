@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.gateway.xds.ads import AT_ONCE, Ads, Connection
+from sampan.gateway.filters.seam import HttpFilter
+from sampan.gateway.xds.ads import AT_ONCE, Ads
+from sampan.gateway.xds.connections import Connection
 from sampan.gateway.xds.encode import decode
+from sampan.gateway.xds.offers import digest_of_filter, digest_of_table, label, offers_of
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 
 RESPONSE = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
@@ -196,3 +199,54 @@ def test_what_is_gone_goes_with_the_last_of_many() -> None:
         server.change(CLUSTER, f"c{number}", b"1")
     server.push()
     assert [removed for _, _, removed in envoy.answer()] == [[], ["old"]]
+
+
+def guard(name: str) -> HttpFilter:
+    return HttpFilter(40, name, b"")
+
+
+def needs(*names: str) -> frozenset[str]:
+    return frozenset(digest_of_filter(guard(name)) for name in names)
+
+
+def test_what_a_version_tells_can_be_read() -> None:
+    version = f"1234{label({'gw/80': [guard('a'), guard('b')], 'gw/443/x': []})}"
+    assert offers_of(version) == {digest_of_table("gw/80"): needs("a", "b"), digest_of_table("gw/443/x"): frozenset()}
+    assert offers_of("1234") == {} and digest_of_table("gw/80|7") == digest_of_table("gw/80")
+
+
+def test_tables_are_held_back_that_need_what_a_refused_listener_would_have_brought() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin("gw/80", "gw/80|7", "other")
+
+    def push(listener: bytes, offers: str, needed: str, content: bytes) -> list[str]:
+        server.change(LISTENER, "gw/80", listener, label({"gw/80": [guard(name) for name in offers]}))
+        server.needs["gw/80"] = needs(*needed)
+        for table in ("gw/80", "gw/80|7", "other"):
+            server.change(ROUTES, table, content)
+        server.push()
+        seen = envoy.answer()
+        assert server.acknowledged == server.sequence, "what is held back is not waited for"
+        return [name for type_url, names, _ in seen if type_url == ROUTES for name in names]
+
+    every = ["gw/80", "gw/80|7", "other"]
+    assert push(b"1", "a", "a", b"1") == every
+    assert push(b"bad", "ab", "ab", b"2") == ["other"]
+    assert server.offered("gw/80") == needs("a") and server.offered("other") is None
+    assert push(b"bad", "ab", "a", b"3") == every
+    assert push(b"bad", "ab", "ab", b"4") == ["other"]
+    assert push(b"2", "ab", "ab", b"4") == every[:2], "it is taken: what was held back goes out"
+    assert server.offered("gw/80") is None
+
+
+def test_a_table_that_comes_after_its_listener_was_refused_is_not_waited_for() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin()
+    server.change(LISTENER, "gw/80", b"bad")
+    server.push()
+    envoy.answer()
+    server.change(ROUTES, "gw/80|7", b"1")
+    server.push()
+    assert server.acknowledged == server.sequence

@@ -19,15 +19,15 @@ from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.model.mesh import clients_match, is_consumer
 from sampan.gateway.model.parents import attached_route
 from sampan.gateway.model.policies import traffic_policy
-from sampan.gateway.model.ranked import Ranked
+from sampan.gateway.model.ranked import ROUTE, Ranked
 from sampan.gateway.model.routes import Place, RouteId, RouteModel
 from sampan.gateway.model.verdicts import Unresolved, Unsupported, Verdict, malformed
 from sampan.gateway.model.world import World, age_key, key_of
 from sampan.gateway.stats import route_prefix
 from sampan.gateway.xds.encode import EncodingError, encode
+from sampan.gateway.xds.offers import digest_of_filter
 from sampan.schema.objects import Object
 
-ROUTE = "envoy.config.route.v3.Route"
 PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 SAFE_RETRY: dict[str, Any] = {
     "retry_on": "connect-failure,refused-stream,reset-before-request",
@@ -156,11 +156,12 @@ def compile_rules(world: World, route: Object, context: Context) -> Compiled:
                     raise Unsupported(f"matches[{index}].{error}") from None
                 if context.consumer:
                     envoy_match.setdefault("headers", []).append(clients_match(world, site.namespace))
-                message = {"name": f"{key}/{number}", "match": envoy_match, **action(site, result, context.gateway)}
+                what, needs = action(site, result, context.gateway)
+                message = {"name": f"{key}/{number}", "match": envoy_match, **what}
                 if context.counted:
                     message["stat_prefix"] = route_prefix(key, number)
                 order = int(not context.consumer), *rank(match), age, route["kind"], number, index
-                ranked.append(Ranked(order, encode(ROUTE, message)))
+                ranked.append(Ranked(order, encode(ROUTE, message), needs))
             result.ranked += ranked
         except Unsupported as error:
             result.dropped.append(f"rule {number}: {error}")
@@ -169,8 +170,9 @@ def compile_rules(world: World, route: Object, context: Context) -> Compiled:
     return result
 
 
-def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> dict[str, Any]:
-    """Return what happens to a request that matches: header changes, filters, and where it goes."""
+def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return what happens to a request that matches (header changes, filters, and where it goes), and the filters that its
+    listener must have for it."""
     rule, draft = site.rule, Draft()
     try:
         attached.apply(draft, site, *gateway)
@@ -180,21 +182,23 @@ def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> dict[str, 
     except Unresolved as error:
         result.problems.append(error.verdict)
         draft = Draft(direct_response={"status": 500})
-    result.http_filters |= draft.http_filters - set(ALWAYS)
+    wanted = draft.http_filters - set(ALWAYS)
+    needs = kept_once(frozenset(map(digest_of_filter, wanted)))
+    result.http_filters |= wanted
     result.secrets |= draft.secrets
     result.problems += [Verdict(*note) for note in draft.notes]
     if draft.redirect is not None:
-        return {**draft.route, "redirect": draft.redirect}
+        return {**draft.route, "redirect": draft.redirect}, needs
     target = target_of(site, draft, result)
     if draft.direct_response is not None or target is None:
-        return {**draft.route, "direct_response": draft.direct_response or {"status": 500}}
+        return {**draft.route, "direct_response": draft.direct_response or {"status": 500}}, needs
     if (
         rule.get("retry") is not None
         or (rule.get("timeouts") or {}).get("backendRequest")
         or "retry_policy" in draft.forward
     ):
         draft.route.setdefault("typed_per_filter_config", {})[safe_retry.FILTER.name] = safe_retry.ASLEEP
-    return {**draft.route, "route": {**limits(rule), **draft.forward, **target}}
+    return {**draft.route, "route": {**limits(rule), **draft.forward, **target}}, needs
 
 
 def keep_sessions(draft: Draft, site: Site) -> None:

@@ -9,6 +9,7 @@ from sampan.gateway.model.parents import ParentVerdict
 from sampan.gateway.model.routes import RouteId, RouteModel
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, Status, condition, generation_of, judged, stamped
+from sampan.gateway.status.listeners import refusal_of as listener_refusal
 from sampan.gateway.xds.types import CLUSTER
 from sampan.schema.objects import Object
 
@@ -51,6 +52,8 @@ def conditions_of(world: World, model: RouteModel, parent: ParentVerdict, genera
     refusal = refusal_of(world, model)
     if well and refusal:
         accepted = condition("Accepted", False, "UnsupportedValue", f"Envoy refused it: {refusal}", generation)
+    elif well and (waits := waiting_for(world, model, parent)):
+        accepted = condition("Accepted", False, "ListenerRefused", waits, generation)
     elif well and model.dropped and len(model.dropped) == model.rules:
         accepted = condition("Accepted", False, "UnsupportedValue", "; ".join(model.dropped), generation)
     elif well and model.dropped:
@@ -61,6 +64,19 @@ def conditions_of(world: World, model: RouteModel, parent: ParentVerdict, genera
         text = "; ".join(dict.fromkeys(problem.message for problem in model.problems))
         resolved = condition("ResolvedRefs", False, model.problems[0].reason, text, generation)
     return [accepted, resolved, *partial_]
+
+
+def waiting_for(world: World, model: RouteModel, parent: ParentVerdict) -> str:
+    """Return why a route waits for a listener of a parent, and what becomes of its requests until then; "" where it does
+    not."""
+    held = world.get("RouteHeld", model.id) or {}
+    for attachment in parent.attachments:
+        closed = held.get(attachment.listener.table(parent.gateway))
+        if closed is not None:
+            until = "is answered 503" if closed else "serves as before"
+            words = listener_refusal(world, parent.gateway, attachment.listener).strip()
+            return f"it needs a filter of a listener that Envoy refused, and {until} until that is mended: {words}"
+    return ""
 
 
 def refusal_of(world: World, model: RouteModel) -> str:

@@ -17,8 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sampan.gateway.xds.connections import Connection
 from sampan.gateway.xds.encode import EncodingError, any_of, decode, delimited, encode
-from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER, PREFIX, ROUTES, WILDCARD
+from sampan.gateway.xds.offers import NOTHING
+from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER, PREFIX, ROUTES, SCOPES, WILDCARD
 
 logger = logging.getLogger("sampan.gateway")
 
@@ -26,7 +28,7 @@ METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregated
 AT_ONCE = 200
 """Resources in one answer: Envoy's heap stays as large as its largest message made it, 5,000 clusters in one 30 MB more."""
 OnAnswer = Callable[[str, str, int, str], None]
-"""``(type, name, push, Envoy's words)``; the words are empty when it took the resource."""
+"""``(type, name, the last push whose changes were in it, Envoy's words)``; the words are empty when it took the resource."""
 
 
 def fingerprint(content: bytes) -> str:
@@ -53,40 +55,6 @@ class RawCodec:
         return Raw(data)
 
 
-class Connection:
-    """One Envoy: what it subscribed to, what it has, what it is to get, what is on its way."""
-
-    def __init__(self) -> None:
-        self.subscribed: dict[str, set[str]] = {}
-        self.has: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
-        self.due: dict[str, dict[str, int]] = {type_url: {} for type_url in ORDER}
-        """Type → name → the push that made it due."""
-        self.awaited: dict[str, int] = {}
-        """Tables of routes that this Envoy will ask for, with the push that made them: it has their listener, or will."""
-        self.waiting: dict[str, tuple[str, dict[str, int]]] = {}
-        """Type → nonce and resources (with their push) of the answer that has not been acknowledged."""
-        self.alone: set[tuple[str, str]] = set()
-        """Resources of an answer that was refused: they go one by one."""
-        self.out: asyncio.Queue[bytes] = asyncio.Queue()
-        self.count = 0
-
-    def wants(self, type_url: str, name: str) -> bool:
-        names = self.subscribed.get(type_url)
-        if names is None:
-            return False
-        return type_url in WILDCARD or name in names or "*" in names
-
-    def oldest(self) -> int | None:
-        """Return the first push that is not answered, None when all are."""
-        if LISTENER not in self.subscribed:
-            return 0
-        numbers = [min(due.values()) for due in self.due.values() if due]
-        numbers += [min(sent.values()) for _, sent in self.waiting.values() if sent]
-        if self.awaited:
-            numbers.append(min(self.awaited.values()))
-        return min(numbers) if numbers else None
-
-
 class Ads:
     """The server. ``change`` and ``push`` may be called at any time; Envoys come and go."""
 
@@ -95,6 +63,8 @@ class Ads:
         self.versions: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
         self.problems: dict[tuple[str, str], str] = {}
         """``(type, resource name) -> Envoy's words``, for as long as the refused resource is wanted."""
+        self.needs: dict[str, frozenset[str]] = {}
+        """Tables whose routes need filters of their listeners (digests): held back from an Envoy whose listener lacks one."""
         self.sequence = 0
         self.on_answer: OnAnswer = lambda type_url, name, number, text: None
         self._noted: dict[str, dict[str, None]] = {type_url: {} for type_url in ORDER}
@@ -115,16 +85,44 @@ class Ads:
         """The number of the last push that every Envoy has taken or refused; -1 while none is connected."""
         if not self._connections:
             return -1
-        oldest = [connection.oldest() for connection in self._connections]
+        oldest = [self._oldest(connection) for connection in self._connections]
         return min((number - 1 for number in oldest if number is not None), default=self.sequence)
+
+    def _oldest(self, connection: Connection) -> int | None:
+        """Return the first push that an Envoy has not answered, None when there is none. What is held back waits for
+        somebody to change something."""
+        if LISTENER not in connection.subscribed:
+            return 0
+        due = (self._sendable(connection, type_url) for type_url in ORDER)
+        numbers = [min(names.values()) for names in due if names]
+        numbers += [min(sent.values()) for _, sent in connection.waiting.values() if sent]
+        if connection.awaited:
+            numbers.append(min(connection.awaited.values()))
+        return min(numbers) if numbers else None
+
+    def offered(self, table: str) -> frozenset[str] | None:
+        """Return the filters (digests) that routes of a table may need as long as Envoy refuses a listener of it that it
+        has an earlier version of; None: all, no listener of it is refused so."""
+        found = [offer for one in self._connections if (offer := one.refused_offer(table)) is not None]
+        return frozenset.intersection(*found) if found else None
+
+    def is_settled(self, table: str) -> bool:
+        """Whether every Envoy has taken, or refused, all that there is of a table."""
+        under_way = [*self._noted[ROUTES], *self._noted[SCOPES]]
+        for one in self._connections:
+            for type_url in (ROUTES, SCOPES):
+                under_way += one.due[type_url]
+                under_way += one.waiting.get(type_url, ("", {}))[1]
+        return all(name.partition("|")[0] != table for name in under_way)
 
     async def answered(self) -> None:
         """Return at the next answer of an Envoy, or when one comes or goes."""
         self._answered.clear()
         await self._answered.wait()
 
-    def change(self, type_url: str, name: str, content: bytes | None) -> bool:
-        """Note what a resource is from now on (None: gone). Return whether that is news."""
+    def change(self, type_url: str, name: str, content: bytes | None, label: str = "") -> bool:
+        """Note what a resource is from now on (None: gone). Return whether that is news. ``label``: what its version tells
+        besides (``offers.py``)."""
         resources = self.resources[type_url]
         if resources.get(name) == content:
             return False
@@ -134,7 +132,7 @@ class Ads:
             self.problems.pop((type_url, name), None)
         else:
             resources[name] = content
-            self.versions[type_url][name] = fingerprint(content)
+            self.versions[type_url][name] = fingerprint(content) + label
         self._noted[type_url][name] = None
         return True
 
@@ -157,7 +155,7 @@ class Ads:
         has = connection.has[type_url].get(name)
         wanted = connection.wants(type_url, name)
         if type_url == ROUTES:
-            if version is not None and not wanted:
+            if version is not None and not wanted and not connection.never_asks(name):
                 connection.awaited.setdefault(name, number)
             else:
                 connection.awaited.pop(name, None)
@@ -165,6 +163,19 @@ class Ads:
             connection.due[type_url].pop(name, None)
         else:
             connection.due[type_url].setdefault(name, number)
+
+    def _sendable(self, connection: Connection, type_url: str) -> dict[str, int]:
+        """Return what is due of a type, without the tables that are held back."""
+        due = connection.due[type_url]
+        if type_url != ROUTES or not due or not self.needs:
+            return due
+        known = LISTENER in connection.subscribed
+        found = {}
+        for name, number in due.items():
+            needs = self.needs.get(name.partition("|")[0], NOTHING)
+            if not needs or (known and not connection.lacks(name, needs)):
+                found[name] = number
+        return found
 
     def _send_due(self, connection: Connection) -> None:
         """Send the next type that has something due. Additions go in order; removals of a type wait until later types
@@ -177,7 +188,7 @@ class Ads:
                 return
             if CLUSTER in connection.waiting and type_url not in EAGER:
                 return
-            due = connection.due[type_url]
+            due = self._sendable(connection, type_url)
             if not due:
                 continue
             known = self.versions[type_url]
@@ -200,7 +211,7 @@ class Ads:
 
     def _later_due(self, connection: Connection, type_url: str) -> bool:
         later = ORDER[ORDER.index(type_url) + 1 :]
-        return any(connection.due[other] or other in connection.waiting for other in later)
+        return any(self._sendable(connection, other) or other in connection.waiting for other in later)
 
     def _send(self, connection: Connection, type_url: str, changed: list[str], removed: list[str]) -> None:
         connection.count += 1
@@ -222,6 +233,7 @@ class Ads:
             has.pop(name, None)
         head = {"type_url": type_url, "removed_resources": removed, "nonce": nonce, "system_version_info": nonce}
         connection.waiting[type_url] = nonce, sent
+        connection.newest[type_url] = self.sequence
         connection.out.put_nowait(
             b"".join((encode("envoy.service.discovery.v3.DeltaDiscoveryResponse", head), *resources))
         )
@@ -248,6 +260,9 @@ class Ads:
         names.update(asked)
         kept = request.get("initial_resource_versions", {}) if first else {}
         has.update(kept)
+        if type_url == LISTENER:
+            for name, version in kept.items():
+                connection.takes(name, version)
         for name in asked:  # asked again means: send again
             if name not in kept:
                 has.pop(name, None)
@@ -270,11 +285,12 @@ class Ads:
     ) -> None:
         """Note what Envoy says of the resources it was sent."""
         names = [name for name in sent if name in self.resources[type_url]]
+        if error is None or len(names) < 2:
+            self._note_listeners(connection, type_url, sent, "" if error is None else error.get("message", "refused"))
         if error is None:
             for name in names:
-                self.problems.pop((type_url, name), None)
                 connection.alone.discard((type_url, name))
-                self.on_answer(type_url, name, sent[name], "")
+                self._taken(type_url, name, connection.newest[type_url])
             return
         text = error.get("message", "refused")
         if len(names) > 1:
@@ -287,11 +303,39 @@ class Ads:
             self.problems[type_url, name] = text
             logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
             if type_url == LISTENER:  # nobody will ask for its routes
-                for table in [
-                    table for table in connection.awaited if table == name or table.startswith((f"{name}/", f"{name}|"))
-                ]:
+                for table in [table for table in connection.awaited if connection.never_asks(table)]:
                     del connection.awaited[table]
-            self.on_answer(type_url, name, sent[name], text)
+            self.on_answer(type_url, name, connection.newest[type_url], text)
+
+    def _note_listeners(self, connection: Connection, type_url: str, sent: dict[str, int], text: str) -> None:
+        """Note which versions of listeners an Envoy has from now on; ``text``: why it refused the one that was changed."""
+        for name in sent if type_url == LISTENER else ():
+            version = connection.has[LISTENER].get(name, "")
+            if version and text:
+                connection.refused[name] = text
+                continue
+            connection.takes(name, version)
+            if connection.refused.pop(name, "") and name not in self.resources[LISTENER]:
+                self._taken(LISTENER, name, connection.newest[LISTENER])  # what waited for it waits no more
+
+    def _taken(self, type_url: str, name: str, number: int) -> None:
+        """Say that an Envoy has taken a resource. A listener that another one refuses is refused."""
+        words = (one.refused[name] for one in self._connections if type_url == LISTENER and name in one.refused)
+        text = next(words, "")
+        if not text:
+            self.problems.pop((type_url, name), None)
+        self.on_answer(type_url, name, number, text)
+
+    def _leave(self, connection: Connection) -> None:
+        """Forget an Envoy, and what it alone refused."""
+        self._connections.discard(connection)
+        for name, text in connection.refused.items():
+            if name in self.resources[LISTENER]:
+                if self._connections:
+                    self._taken(LISTENER, name, self.sequence)
+                else:
+                    self.on_answer(LISTENER, name, self.sequence, text)
+        self._answered.set()
 
     async def _serve(self, stream: Any) -> None:
         connection = Connection()
@@ -308,8 +352,7 @@ class Ads:
                     self.on_request(connection, request)
                 sender.cancel()
         finally:
-            self._connections.discard(connection)
-            self._answered.set()
+            self._leave(connection)
 
     async def _send_out(self, connection: Connection, stream: Any) -> None:
         while True:

@@ -40,6 +40,8 @@ class EnvoyListener:
     message: dict[str, Any]
     secrets: set[str] = field(default_factory=set)
     clusters: set[ClusterRef] = field(default_factory=set)
+    tables: set[str] = field(default_factory=set)
+    """Of routes."""
 
 
 def gateway_listener(
@@ -63,9 +65,11 @@ def gateway_listener(
     plain = [entry for entry in serving if entry.protocol == "HTTP"]
     if plain:
         chains.append({"name": name, "filters": [manager(world, gateway, plain[0])]})
+        result.tables.add(plain[0].table(gateway.key))
     for entry in serving:
         if entry.protocol == "HTTPS":
             socket = downstream_socket(entry, ["h2", "http/1.1"])
+            result.tables.add(entry.table(gateway.key))
             chains.append(
                 {
                     "name": entry.table(gateway.key),
@@ -107,6 +111,7 @@ def quic_listener(
     for entry in serving:
         if entry.may_speak_quic:
             match = {"server_names": [entry.hostname]} if entry.hostname != "*" else {}
+            result.tables.add(entry.table(gateway.key))
             chains.append(
                 {
                     "name": entry.table(gateway.key),

@@ -10,14 +10,16 @@ precedence), RFC 9110 (421).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sampan.gateway.model.hostnames import covers, owner, specificity
-from sampan.gateway.model.ranked import Ranked
+from sampan.gateway.model.ranked import NOTHING, Ranked
 from sampan.gateway.model.routes import Place, RouteId
 from sampan.gateway.xds import scopes
 from sampan.gateway.xds.encode import delimited, encode
+from sampan.gateway.xds.held import Held, same_for_envoy
 from sampan.gateway.xds.trials import Trials, Wanted
 from sampan.gateway.xds.types import ROUTES
 
@@ -47,6 +49,9 @@ class Table:
     """Part → its host names, as Envoy has them."""
     scopes_wanted: bool = False
     trials: Trials = field(default_factory=Trials)
+    held: Held = field(default_factory=Held)
+    needs: Counter[str] = field(default_factory=Counter)
+    """The filters (digests) that what stands here needs of the listeners."""
 
     def domains(self) -> set[str]:
         own = {host for listener, host in self.buckets if listener in self.own}
@@ -80,7 +85,55 @@ class Table:
             wide.add(hostname)
         if before != after:
             self.touch(hostname)
+            for entry in before:
+                self.needs.subtract(entry.needs)
+            for entry in after:
+                self.needs.update(entry.needs)
         return before
+
+    def standing(self, route: RouteId, hosts: Hosts) -> tuple[Ranked, ...]:
+        return self.buckets.get(hosts, {}).get(route, ())
+
+    def want(self, route: RouteId, wanted: Wanted) -> None:
+        """Take over what a route wants: put it there, or let it wait for a trial that is under way."""
+        wanted = {**self.held.release(route), **wanted}
+        if self.trials.under_way:
+            for hosts, after in wanted.items():
+                self.trials.wait(route, hosts, after)
+        else:
+            self.place(route, wanted)
+
+    def place(self, route: RouteId, wanted: Wanted) -> None:
+        """Put there what a route wants, and hold it where the listener lacks a filter for it."""
+        for hosts, after in self.held.judged(route, wanted, self.standing).items():
+            before = self.apply(route, hosts, after)
+            if not same_for_envoy(before, after):
+                self.trials.note(route, hosts, before)
+
+    def offer(self, filters: frozenset[str] | None) -> None:
+        """Hear which filters the listeners have that Envoy serves, None: all. What was held is judged anew, and what stands
+        here and was not taken yet."""
+        self.held.offered = filters
+        for route in list(self.held.wanted):
+            self.want(route, {})
+        if filters is None:
+            return
+        for route in self.trials.suspects():
+            if any(self.held.lacks(self.standing(route, hosts)) for hosts in self.trials.hosts_of(route)):
+                taken_back = self.trials.take_back(route)
+                wanted = {hosts: self.apply(route, hosts, before) for hosts, before in taken_back.items()}
+                self.place(route, wanted)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave what Envoy serves already as it is: only the configuration of a filter has changed for it."""
+        if not self.held.lacked(+self.needs):
+            return
+        for hosts, bucket in list(self.buckets.items()):
+            for route, entries in list(bucket.items()):
+                if self.held.lacks(entries):
+                    self.held.wanted.setdefault(route, {})[hosts] = entries
+                    self.apply(route, hosts, tuple(entry._replace(needs=NOTHING) for entry in entries))
 
     def virtual_host(self, domain: str) -> bytes | None:
         """Return the bytes of a virtual host, None when there is none of that name."""
@@ -109,6 +162,8 @@ class Tables:
     def __init__(self) -> None:
         self.tables: dict[str, Table] = {}
         self.changed: set[str] = set()
+        self.restricted: set[str] = set()
+        """Tables of which Envoy refused a listener that it has an earlier version of."""
 
     def set_listeners(self, name: str, listeners: Iterable[str], own: Iterable[str], *, many: bool = False) -> None:
         """Say which listeners a table is for; all its virtual hosts are made anew when that changed."""
@@ -129,17 +184,15 @@ class Tables:
 
     def put(self, route: RouteId, old: dict[Place, tuple[Ranked, ...]], new: dict[Place, tuple[Ranked, ...]]) -> None:
         """Take over what a route puts where."""
+        wanted: dict[str, Wanted] = {}
         for place in old.keys() | new.keys():
             before, after = old.get(place, ()), new.get(place, ())
             table = self.tables.setdefault(place.table, Table())
-            if before == after and route not in table.trials.blamed:
-                continue
-            key = place.listener_hostname, place.hostname
-            if table.trials.under_way:
-                table.trials.wait(route, key, after)
-            else:
-                table.trials.note(route, key, table.apply(route, key, after))
-            self.changed.add(place.table)
+            if before != after or route in table.trials.blamed:
+                wanted.setdefault(place.table, {})[place.listener_hostname, place.hostname] = after
+        for name, changes in wanted.items():
+            self.tables[name].want(route, changes)
+            self.changed.add(name)
 
     def answered(self, name: str, number: int, text: str) -> dict[RouteId, str]:
         """Take Envoy's answer to a table (its words; empty: taken). Return the routes whose fault a refusal is found to be.
@@ -153,22 +206,49 @@ class Tables:
         if text:
             suspects = trials.suspects()
             self.changed.add(name)
-            blamed = {suspects[0]: text} if len(suspects) == 1 else {}
+            blamed = {suspects[0]: text} if len(suspects) == 1 and trials.was_sent(suspects[0], number) else {}
             trials.blamed.update(blamed)
             refused: dict[RouteId, Wanted] = {}
             for route in suspects:
+                held = table.held.release(route)
                 for hosts, accepted in trials.take_back(route).items():
                     refused.setdefault(route, {})[hosts] = table.apply(route, hosts, accepted)
+                refused.setdefault(route, {}).update(held)
             if not blamed and refused:
                 trials.halve(refused)
             return blamed
         trials.taken(number, part)
-        if not trials.open:
+        while trials.under_way and not trials.open:  # what comes to nothing new has no answer
+            self.changed.add(name)
             for route, wanted in trials.following().items():
-                self.changed.add(name)
-                for hosts, after in wanted.items():
-                    trials.note(route, hosts, table.apply(route, hosts, after))
+                table.place(route, wanted)
         return {}
+
+    def offer(self, name: str, filters: frozenset[str] | None) -> None:
+        """Hear which filters (digests) the listeners of a table have, where Envoy refuses a newer version of one; None: all
+        that routes need."""
+        (self.restricted.discard if filters is None else self.restricted.add)(name)
+        table = self.tables.get(name)
+        if table is not None and table.held.offered != filters:
+            table.offer(filters)
+            self.changed.add(name)
+
+    def held(self) -> dict[RouteId, dict[str, bool]]:
+        """Return the routes that wait for a listener, with the tables where they do: whether they answer 503 there, to
+        some of their requests at least. Elsewhere they serve as before."""
+        found: dict[RouteId, dict[str, bool]] = {}
+        for name, table in self.tables.items():
+            for route in table.held.wanted:
+                found.setdefault(route, {})[name] = route in table.held.closed
+        return found
+
+    def needs(self, name: str) -> frozenset[str]:
+        """Return the filters (digests) that a table's routes need of its listeners."""
+        table = self.tables.get(name)
+        if table is None:
+            return NOTHING
+        table.needs = +table.needs
+        return frozenset(table.needs)
 
     def forgive(self, route: RouteId, places: Iterable[Place]) -> None:
         """Forget that a route was refused: it has changed."""
@@ -204,3 +284,4 @@ class Tables:
                 yield ROUTES, name, b"".join((head, *table.hosts.values()))
             if not table.listeners and not table.buckets:
                 del self.tables[name]
+                self.restricted.discard(name)

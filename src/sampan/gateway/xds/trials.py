@@ -49,7 +49,7 @@ class Trials:
     def taken(self, number: int, part: str = "") -> None:
         """Forget what was before the changes up to a push (of a part, where the table has such): Envoy has taken them."""
         routes = self._of_part.get(part, set()) if part else self._before.keys()
-        for route in [route for route in routes if self._pushes.get(route, number + 1) <= number]:
+        for route in [route for route in routes if self.was_sent(route, number)]:
             before = self._before[route]
             for hosts in [hosts for hosts in before if part in ("", part_of(hosts[1]))]:
                 self._forget(route, hosts)
@@ -68,8 +68,16 @@ class Trials:
                 del self._of_part[part]
         return found
 
+    def was_sent(self, route: RouteId, number: int) -> bool:
+        """Whether what a route wants now went with that push or before; else it was something earlier that was judged."""
+        return self._pushes.get(route, number + 1) <= number
+
     def suspects(self) -> list[RouteId]:
         return list(self._before)
+
+    def hosts_of(self, route: RouteId) -> list[tuple[str, str]]:
+        """Return where a route has changed."""
+        return list(self._before[route])
 
     def take_back(self, route: RouteId) -> Wanted:
         """Return what stood there before the route's changes, to be put there again."""

@@ -1,0 +1,64 @@
+"""What the server knows of an Envoy: what it asked for, what it was sent, what it has taken of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sampan.gateway.xds.offers import digest_of_table, offers_of
+from sampan.gateway.xds.types import ORDER, WILDCARD
+
+
+class Connection:
+    """One Envoy: what it subscribed to, what it has, what it is to get, what is on its way."""
+
+    def __init__(self) -> None:
+        self.subscribed: dict[str, set[str]] = {}
+        self.has: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
+        self.due: dict[str, dict[str, int]] = {type_url: {} for type_url in ORDER}
+        """Type → name → the push that made it due."""
+        self.awaited: dict[str, int] = {}
+        """Tables of routes that this Envoy will ask for, with the push that made them: it has their listener, or will."""
+        self.waiting: dict[str, tuple[str, dict[str, int]]] = {}
+        """Type → nonce and resources (with their push) of the answer that has not been acknowledged."""
+        self.newest: dict[str, int] = {}
+        """Type → the last push whose changes are in the answer that was sent last."""
+        self.alone: set[tuple[str, str]] = set()
+        """Resources of an answer that was refused: they go one by one."""
+        self.refused: dict[str, str] = {}
+        """Listeners whose last version it refused, with its words: it serves the one before, if it has one."""
+        self.offers: dict[str, dict[str, frozenset[str]]] = {}
+        """Table → the listeners of it that this Envoy serves → their filters (digests)."""
+        self.out: asyncio.Queue[bytes] = asyncio.Queue()
+        self.count = 0
+
+    def wants(self, type_url: str, name: str) -> bool:
+        names = self.subscribed.get(type_url)
+        if names is None:
+            return False
+        return type_url in WILDCARD or name in names or "*" in names
+
+    def never_asks(self, table: str) -> bool:
+        """Whether it will not ask for a table: it refused the listener and has none before it."""
+        if digest_of_table(table) in self.offers:
+            return False
+        return any(table == name or table.startswith((f"{name}/", f"{name}|")) for name in self.refused)
+
+    def takes(self, listener: str, version: str) -> None:
+        """Note which version of a listener it serves from now on; empty: none."""
+        for listeners in self.offers.values():
+            listeners.pop(listener, None)
+        for table, filters in offers_of(version).items():
+            self.offers.setdefault(table, {})[listener] = filters
+        for table in [table for table, listeners in self.offers.items() if not listeners]:
+            del self.offers[table]
+
+    def lacks(self, table: str, needs: frozenset[str]) -> bool:
+        """Whether a listener that it serves would let requests of a table's routes through without their filters."""
+        return any(not needs <= filters for filters in self.offers.get(digest_of_table(table), {}).values())
+
+    def refused_offer(self, table: str) -> frozenset[str] | None:
+        """Return the filters that a table's listeners still have where a newer version of one was refused, None where none
+        was."""
+        listeners = self.offers.get(digest_of_table(table), {})
+        stale = [filters for listener, filters in listeners.items() if listener in self.refused]
+        return frozenset.intersection(*stale) if stale else None

@@ -1,0 +1,114 @@
+"""An Envoy as the server of ADS sees it: it asks, keeps what it takes, and refuses what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf import any_pb2
+
+from sampan.gateway.xds.ads import Ads
+from sampan.gateway.xds.connections import Connection
+from sampan.gateway.xds.encode import decode
+from sampan.gateway.xds.types import CLUSTER, LISTENER, ORDER, PREFIX, ROUTES, SCOPES
+
+from .situation import opened
+
+RESPONSE = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
+
+
+class Envoy:
+    """``has`` is what it serves: type → name → version and content."""
+
+    def __init__(self, server: Ads, refuses: Callable[[str, bytes], bool] = lambda type_url, content: False) -> None:
+        self.server, self.connection, self.refuses = server, Connection(), refuses
+        self.has: dict[str, dict[str, tuple[str, bytes]]] = {type_url: {} for type_url in ORDER}
+        self.seen: list[tuple[str, list[str]]] = []
+        """Type and names of what came."""
+        server._connections.add(self.connection)
+
+    def subscribe(self, type_url: str, *names: str, initial: bool = False) -> None:
+        request: dict[str, Any] = {"type_url": type_url, "resource_names_subscribe": list(names)}
+        if initial:
+            request["initial_resource_versions"] = {name: found[0] for name, found in self.has[type_url].items()}
+        self.server.on_request(self.connection, request)
+
+    def begin(self) -> None:
+        """Ask for what every Envoy asks for at once."""
+        for type_url in (CLUSTER, LISTENER, SCOPES):
+            self.subscribe(type_url, initial=True)
+
+    def come_back(self, *, routes_first: bool = False) -> None:
+        """Lose the connection and open another, with what it has."""
+        self.leave()
+        self.connection = Connection()
+        self.server._connections.add(self.connection)
+        tables = list(self.has[ROUTES])
+        if routes_first:
+            self.subscribe(ROUTES, *tables, initial=True)
+        self.begin()
+        if not routes_first:
+            self.subscribe(ROUTES, *tables, initial=True)
+
+    def leave(self) -> None:
+        self.server._leave(self.connection)
+
+    def answer(self, at_each: Callable[[], None] = lambda: None) -> bool:
+        """Answer to all that has come until nothing comes; ``at_each`` answer. Return whether anything came."""
+        came = False
+        while not self.connection.out.empty():
+            self.take(decode(RESPONSE, self.connection.out.get_nowait()))
+            at_each()
+            came = True
+        return came
+
+    def take(self, message: dict[str, Any]) -> None:
+        type_url, taken = message["type_url"], self.has[message["type_url"]]
+        request: dict[str, Any] = {"type_url": type_url, "response_nonce": message["nonce"]}
+        self.seen.append((type_url, [resource["name"] for resource in message.get("resources", [])]))
+        for name in message.get("removed_resources", []):
+            taken.pop(name, None)
+        for resource in message.get("resources", []):
+            content = any_pb2.Any.FromString(resource["resource"]).value
+            if self.refuses(type_url, content):
+                request["error_detail"] = {"message": f"no {resource['name']}"}
+            else:
+                taken[resource["name"]] = resource["version"], content
+        self.server.on_request(self.connection, request)
+        if type_url == LISTENER:
+            self.follow()
+
+    def follow(self) -> None:
+        """Ask for the tables of its listeners, and for no others."""
+        wanted = {table for name in self.has[LISTENER] for table, _ in self.chains(name)}
+        if new := wanted - self.connection.subscribed.get(ROUTES, set()):
+            self.subscribe(ROUTES, *sorted(new))
+        for gone in self.has[ROUTES].keys() - wanted:
+            del self.has[ROUTES][gone]
+            self.server.on_request(self.connection, {"type_url": ROUTES, "resource_names_unsubscribe": [gone]})
+
+    def listener(self, name: str) -> dict[str, Any]:
+        return decode(LISTENER.removeprefix(PREFIX), self.has[LISTENER][name][1])
+
+    def chains(self, name: str) -> list[tuple[str, set[str]]]:
+        """Return the tables of a listener, each with the filters of its requests."""
+        found = []
+        for chain in self.listener(name).get("filter_chains", []):
+            manager = opened(chain["filters"][-1]["typed_config"])
+            if "rds" in manager:
+                names = {entry["name"] for entry in manager["http_filters"]}
+                found.append((manager["rds"]["route_config_name"], names))
+        return found
+
+    def routes(self, table: str) -> list[dict[str, Any]]:
+        found = decode(ROUTES.removeprefix(PREFIX), self.has[ROUTES][table][1])
+        return [route for host in found.get("virtual_hosts", []) for route in host.get("routes", [])]
+
+    def unguarded(self) -> list[str]:
+        """Return the routes that it serves without a filter that they are to have."""
+        found = []
+        for name in self.has[LISTENER]:
+            for table, filters in self.chains(name):
+                for route in self.routes(table) if table in self.has[ROUTES] else ():
+                    found += [route["name"] for one in route.get("typed_per_filter_config", {}) if one not in filters]
+        return found
