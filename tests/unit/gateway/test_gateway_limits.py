@@ -129,6 +129,32 @@ def test_what_backends_send_unread_has_a_limit() -> None:
     assert found["initial_stream_window_size"]["value"] == 1 << 18
 
 
+@pytest.mark.parametrize("app_protocol", ["http", "kubernetes.io/h2c"])
+@pytest.mark.parametrize("kind", ["Service", "XBackend"])
+def test_an_idle_connection_to_a_backend_ends(kind: str, app_protocol: str) -> None:
+    """Before a server ends it, and without the hour that Envoy keeps each."""
+    there = Situation(*backend_of(kind, app_protocol))
+    (name,) = [name for name in there.pipeline.ads.resources[CLUSTER] if "idle" in name]
+    options = there.get(CLUSTER, name)["typed_extension_protocol_options"]
+    found = opened(next(iter(options.values())))
+    assert found["common_http_protocol_options"]["idle_timeout"]["seconds"] == 30
+    expected = {"http2_protocol_options"} if app_protocol != "http" else {"http_protocol_options"}
+    assert set(found["explicit_http_config"]) == expected
+
+
+def backend_of(kind: str, app_protocol: str) -> list[dict[str, Any]]:
+    if kind == "Service":
+        made = obj("Service", "idle", {"ports": [{"port": 80, "appProtocol": app_protocol}]})
+        reference: dict[str, Any] = {"name": "idle", "port": 80}
+    else:
+        protocol = "H2C" if app_protocol != "http" else "HTTP"
+        external = {"hostname": "idle.example.org"}
+        spec = {"type": "ExternalHostname", "externalHostname": external, "port": {"port": 80}, "protocol": protocol}
+        made = obj("XBackend", "idle", spec)
+        reference = {"group": "gateway.networking.x-k8s.io", "kind": "XBackend", "name": "idle"}
+    return [made, route("idle", {"backendRefs": [reference]})]
+
+
 def test_a_match_by_a_header_that_is_dropped_is_told() -> None:
     rule = {
         "matches": [{"headers": [{"name": "x_canary", "value": "yes"}]}],

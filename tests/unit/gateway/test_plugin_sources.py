@@ -11,7 +11,8 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,21 @@ def layer(*entries: tuple[str, bytes | None]) -> bytes:
     return content.getvalue()
 
 
-def test_layers_lie_over_each_other() -> None:
+def test_layers_lie_over_each_other(tmp_path: Path) -> None:
     files: dict[str, bytes] = {}
-    image.apply(files, layer(("./p/a.py", b"1"), ("p/b/c.py", b"2"), ("p/b/d.py", b"3"), ("q/x", b"4")), "", "p/")
+
+    def lay(content: bytes, media_type: str = "") -> None:
+        (tmp_path / "layer").write_bytes(content)
+        image.apply(files, tmp_path / "layer", media_type, "p/")
+
+    lay(layer(("./p/a.py", b"1"), ("p/b/c.py", b"2"), ("p/b/d.py", b"3"), ("q/x", b"4")))
     assert set(files) == {"p/a.py", "p/b/c.py", "p/b/d.py"}, "what is elsewhere is not kept"
-    image.apply(
-        files, gzip.compress(layer(("p/.wh.a.py", b""), ("p/b/.wh..wh..opq", b""), ("p/b/e.py", b"5"))), "", "p/"
-    )
+    lay(gzip.compress(layer(("p/.wh.a.py", b""), ("p/b/.wh..wh..opq", b""), ("p/b/e.py", b"5"))))
     assert files == {"p/b/e.py": b"5"}
-    image.apply(files, layer(("p/link", None)), "", "p/")
+    lay(layer(("p/link", None)))
     assert files == {"p/b/e.py": b"5"}
     with pytest.raises(PluginError, match="application/zstd cannot be read"):
-        image.apply(files, b"\x28\xb5\x2f\xfd....", "application/zstd", "")
+        lay(b"\x28\xb5\x2f\xfd....", "application/zstd")
 
 
 @given(st.binary(max_size=60))
@@ -181,6 +185,85 @@ async def test_half_a_file_in_the_cache_is_fetched_again(tmp_path: Path) -> None
         (tmp_path / f"blob-{digest(blob).replace(':', '-')}").write_bytes(blob[:600])
         (tmp_path / "image-other.json").write_text('{"digest": "sha2')
         assert await source.fetch() == found == await source.cached()
+
+
+async def test_of_a_large_layer_only_the_plugins_files_are_held(tmp_path: Path) -> None:
+    """As when the plugin is one folder of a whole system: 64 MiB beside it, and an artifact's file that is elsewhere."""
+    small = layer(("p/plugin.py", b"x"))
+    zeros, count = bytes(1 << 20), 64
+    entry = tarfile.TarInfo("system")
+    entry.size = len(zeros) * count
+
+    def pieces() -> Iterator[bytes]:
+        yield entry.tobuf()
+        yield from (zeros for _ in range(count))
+        yield small
+
+    content = hashlib.sha256()
+    for piece in pieces():
+        content.update(piece)
+    named = f"sha256:{content.hexdigest()}"
+    titled = {"digest": digest(zeros), "annotations": {"org.opencontainers.image.title": "data"}}
+    manifest = json.dumps({"layers": [{"digest": named, "mediaType": "application/tar"}, titled]}).encode()
+    broken = False
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "/blobs/" not in request.path:
+            return web.Response(body=manifest)
+        if not request.path.endswith(named):
+            return web.Response(body=zeros)
+        streamed = web.StreamResponse()
+        await streamed.prepare(request)
+        for piece in pieces():
+            await streamed.write(piece)
+        if broken:
+            await streamed.write(b"more")
+        return streamed
+
+    async with registry(answer) as place:
+        source = source_of({"image": {"reference": f"{place}/team/mark:v1", "path": "p"}}, tmp_path, None)
+        assert source is not None
+        await source.fetch()  # what is imported for it is there now
+        emptied(tmp_path)
+        tracemalloc.start()
+        try:
+            found = await source.fetch()
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert found.files == {"plugin.py": b"x"} and most < 16 << 20
+        emptied(tmp_path)
+        broken = True
+        with pytest.raises(PluginError, match="what the registry gave for sha256:"):
+            await source.fetch()
+        assert emptied(tmp_path) == [], "nothing is left of what was something else"
+
+
+async def test_layers_that_nothing_has_any_more_are_removed(tmp_path: Path) -> None:
+    blob = layer(("plugin.py", b"x"))
+    manifest = json.dumps({"layers": [{"digest": digest(blob), "mediaType": "application/tar"}]}).encode()
+    for name in ("blob-young", "blob-old", "part-old"):
+        (tmp_path / name).write_bytes(b"")
+    for name in ("blob-old", "part-old"):
+        os.utime(tmp_path / name, (1, 1))
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=blob if "/blobs/" in request.path else manifest)
+
+    async with registry(answer) as place:
+        source = source_of({"image": {"reference": f"{place}/team/mark:v1"}}, tmp_path, None)
+        assert source is not None
+        await source.fetch()
+    left = [name for name in emptied(tmp_path) if not name.startswith("image-")]
+    assert left == ["blob-" + digest(blob).replace(":", "-"), "blob-young"]
+
+
+def emptied(folder: Path) -> list[str]:
+    """Return the names of what was in a folder."""
+    files = sorted(folder.iterdir())
+    for file in files:
+        file.unlink()
+    return [file.name for file in files]
 
 
 def repository(folder: Path, files: dict[str, bytes]) -> str:

@@ -27,6 +27,9 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HTTP2_PORTS = ("kubernetes.io/h2c", "grpc")
 WINDOW = {"initial_stream_window_size": {"value": STREAM_WINDOW_BYTES}}
 """What a backend may send on a stream before its client reads it: Envoy's own 16 MiB would be held for each slow one."""
+IDLE = {"common_http_protocol_options": {"idle_timeout": {"seconds": 30}}}
+"""How long a connection to a backend waits for its next request: each takes Envoy 16 kB. Envoy's own hour is longer than any
+server's keep-alive (Jetty 30 s, nginx 75 s), and a request that meets a server's end of it would fail or be tried again."""
 MANY = {"value": 1_000_000}
 """No limit of ours: Envoy's own (1,024 connections and requests) would answer 503 under load."""
 
@@ -50,19 +53,23 @@ def service_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     }
     http2 = ref.protocol == "h2" or port.get("appProtocol") in HTTP2_PORTS
     policy = policy_of(world, ref) if ref.protocol != "udp" else None
-    secure(cluster, policy, ref.client_certificate, http2)
+    if ref.protocol != "udp":
+        speak(cluster, policy, ref.client_certificate, http2)
     return cluster
 
 
-def secure(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, http2: bool) -> None:
+def speak(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, http2: bool) -> None:
     """Give a cluster its TLS and its protocol."""
     if policy is not None:
         cluster["transport_socket"] = upstream_socket(policy, certificate, ["h2"] if http2 else ["h2", "http/1.1"])
     if http2:
-        cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: http2_options()}
+        options = http2_options()
     elif policy is not None:
         automatic: dict[str, Any] = {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": WINDOW}}
-        cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {"@type": HTTP_OPTIONS, **automatic}}
+        options = {"@type": HTTP_OPTIONS, **automatic}
+    else:
+        options = http1_options()
+    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**options, **IDLE}}
 
 
 def thresholds(policy: Object | None) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def external_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     }
     policy = external_policy(world, ref)
     http2 = ref.protocol == "h2" or spec.get("protocol") in ("HTTP2", "H2C", "GRPC")
-    secure(cluster, policy, ref.client_certificate, http2)
+    speak(cluster, policy, ref.client_certificate, http2)
     return cluster
 
 
@@ -127,6 +134,7 @@ def url_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     }
     if server.scheme == "https":
         cluster["transport_socket"] = url_socket(server.host, trusted)
+    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**http1_options(), **IDLE}}
     return cluster
 
 
@@ -147,6 +155,10 @@ def external_policy(world: World, ref: ClusterRef) -> TlsPolicy | None:
     if tls.get("mode", "None") == "None":
         return None
     return validation_of(world, "XBackend", ref.key.partition("/")[0], tls["validation"])
+
+
+def http1_options() -> dict[str, Any]:
+    return {"@type": HTTP_OPTIONS, "explicit_http_config": {"http_protocol_options": {}}}
 
 
 def http2_options(limit: dict[str, Any] | None = None) -> dict[str, Any]:

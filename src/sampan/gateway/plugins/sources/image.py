@@ -1,5 +1,7 @@
 """Plugins from an image: the files of its layers, or of an artifact whose layers are files by their titles.
 
+Layers go to files as they come, and are unpacked from there one member after the other: of an image that has more than the
+plugin, only the plugin's files are ever in memory.
 Source: the OCI image specification 1.1 (layers, whiteouts, ``org.opencontainers.image.title``).
 """
 
@@ -8,27 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import io
 import json
 import lzma
+import os
 import tarfile
+import time
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sampan.gateway.model.verdicts import MALFORMED, malformed
 from sampan.gateway.plugins.manifest import PluginError
-from sampan.gateway.plugins.sources.registry import Registry, checked
+from sampan.gateway.plugins.sources.registry import PART, Registry, agree, whole
 from sampan.gateway.plugins.sources.seam import Asked, Fetched
-from sampan.node.image_credentials import credentials_for
-from sampan.node.image_transfer import is_loopback
-from sampan.node.images import ImageError, full_name
 from sampan.schema.objects import Object
 
 LARGEST_BYTES = 64 * 2**20
 TITLE = "org.opencontainers.image.title"
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 SECONDS = 60
+YOUNG_SECONDS = 10 * SECONDS
 HUB = "registry-1.docker.io"
 
 
@@ -45,7 +46,7 @@ class Image(Asked):
         """Return the files of the manifest that was fetched last; its layers are kept by digest."""
         try:
             kept = json.loads((self.cache / f"image-{self._name}.json").read_text())
-            layers = [(self._blob(layer["digest"])).read_bytes() for layer in kept["manifest"]["layers"]]
+            layers = [self._blob(layer["digest"]) for layer in kept["manifest"]["layers"]]
             return await asyncio.to_thread(self._files, kept["digest"], kept["manifest"], layers)
         except (OSError, *MALFORMED, PluginError):
             return None
@@ -58,6 +59,11 @@ class Image(Asked):
 
     async def _fetch(self) -> Fetched:
         import aiohttp
+
+        # most gateways have no plugin from an image, and these bring the messages of containerd: 6 MB
+        from sampan.node.image_credentials import credentials_for
+        from sampan.node.image_transfer import is_loopback
+        from sampan.node.images import ImageError, full_name
 
         if self._asks_secret and self._secret is None:
             raise PluginError(f"spec.image.secretRef.name: Secret {self._asks_secret['name']} does not exist")
@@ -82,49 +88,49 @@ class Image(Asked):
         except PluginError as error:
             raise PluginError(f"spec.image: {self._reference}: {error}") from None
         kept = json.dumps({"digest": digest, "manifest": manifest}).encode()
-        self._keep(self.cache / f"image-{self._name}.json", kept)
+        with whole(self.cache / f"image-{self._name}.json") as file:
+            file.write(kept)
         self._tidy()
         return await asyncio.to_thread(self._files, digest, manifest, layers)
 
-    def _keep(self, file: Path, content: bytes) -> None:
-        """Write a file whole, or not at all: who ends meanwhile leaves no half of it."""
-        self.cache.mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(".new")
-        aside.write_bytes(content)
-        aside.rename(file)
-
     def _tidy(self) -> None:
-        """Remove layers that no image has."""
+        """Remove layers that no image has, and parts of those whose fetching was killed. What is young may be another
+        plugin's, whose image is not written yet."""
         used = set()
         for file in self.cache.glob("image-*.json"):
             with contextlib.suppress(*MALFORMED):  # one of which half was written keeps nothing
                 layers = json.loads(file.read_text())["manifest"].get("layers") or ()
                 used |= {self._blob(layer["digest"]) for layer in layers}
-        for file in set(self.cache.glob("blob-*")) - used:
-            file.unlink(missing_ok=True)
+        young = time.time() - YOUNG_SECONDS
+        for file in {*self.cache.glob("blob-*"), *self.cache.glob(f"{PART}*")} - used:
+            with contextlib.suppress(FileNotFoundError):
+                if file.stat().st_mtime < young:
+                    file.unlink()
 
     def _blob(self, digest: str) -> Path:
         return self.cache / f"blob-{digest.replace(':', '-').replace('/', '-')}"
 
-    async def _layer(self, registry: Registry, digest: str) -> bytes:
+    async def _layer(self, registry: Registry, digest: str) -> Path:
         file = self._blob(digest)
-        with contextlib.suppress(OSError, PluginError):  # one that is broken is fetched again
-            content = file.read_bytes()
-            checked(content, digest)
-            return content
-        content = await registry.blob(digest)
-        self._keep(file, content)
-        return content
+        try:
+            await asyncio.to_thread(verify, file, digest)
+        except (OSError, PluginError):  # not there, or broken: fetched again
+            await registry.blob(digest, file)
+        return file
 
-    def _files(self, digest: str, manifest: dict[str, Any], layers: list[bytes]) -> Fetched:
+    def _files(self, digest: str, manifest: dict[str, Any], layers: list[Path]) -> Fetched:
         files: dict[str, bytes] = {}
         prefix = f"{self._path}/" if self._path else ""
-        for layer, content in zip(manifest.get("layers") or (), layers, strict=True):
+        for layer, file in zip(manifest.get("layers") or (), layers, strict=True):
             title = (layer.get("annotations") or {}).get(TITLE)
             if title and "tar" not in layer.get("mediaType", ""):
-                files[str(PurePosixPath("/", title)).lstrip("/")] = content
+                name = str(PurePosixPath("/", title)).lstrip("/")
+                if name.startswith(prefix):
+                    files.pop(name, None)
+                    within(size_of(files) + file.stat().st_size)
+                    files[name] = file.read_bytes()
             else:
-                apply(files, content, layer.get("mediaType", ""), prefix)
+                apply(files, file, layer.get("mediaType", ""), prefix)
         found = {
             name.removeprefix(prefix): content
             for name, content in sorted(files.items())
@@ -139,12 +145,32 @@ def hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__pycache__" for part in name.split("/"))
 
 
-def apply(files: dict[str, bytes], layer: bytes, media_type: str, prefix: str) -> None:
+def verify(file: Path, digest: str) -> None:
+    """Raise ``OSError`` for a file that is not there, ``PluginError`` for one that is something else; keep it from being
+    tidied away."""
+    with file.open("rb") as content:
+        agree(digest, hashlib.file_digest(content, "sha256"))
+    os.utime(file)
+
+
+def size_of(files: dict[str, bytes]) -> int:
+    return sum(map(len, files.values()))
+
+
+def within(size: int) -> None:
+    """Raise ``PluginError`` for files that are too large together."""
+    if size > LARGEST_BYTES:
+        raise PluginError(f"spec.image.path: it has more than {LARGEST_BYTES // 2**20} MiB of files")
+
+
+def apply(files: dict[str, bytes], layer: Path, media_type: str, prefix: str) -> None:
     """Lay what a layer has below a path over the files there are. Raises ``PluginError`` for one that cannot be read."""
-    size = sum(map(len, files.values()))
+    size = size_of(files)
     try:
-        with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
-            for entry in tar:
+        with tarfile.open(layer) as tar:
+            while (entry := tar.next()) is not None:
+                # what was passed is remembered there: a kilobyte for each file of a whole system
+                tar.members.clear()  # type: ignore[attr-defined]
                 name = str(PurePosixPath("/", entry.name)).lstrip("/")
                 folder, _, last = name.rpartition("/")
                 if last == OPAQUE:
@@ -153,8 +179,7 @@ def apply(files: dict[str, bytes], layer: bytes, media_type: str, prefix: str) -
                     remove(files, f"{folder}/{last.removeprefix(WHITEOUT)}".lstrip("/"))
                 elif entry.isfile() and name.startswith(prefix) and (data := tar.extractfile(entry)) is not None:
                     size += entry.size
-                    if size > LARGEST_BYTES:
-                        raise PluginError(f"spec.image.path: it has more than {LARGEST_BYTES // 2**20} MiB of files")
+                    within(size)
                     files[name] = data.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, *MALFORMED):
         raise PluginError(

@@ -10,7 +10,11 @@ import hashlib
 import json
 import platform
 import re
-from typing import Any
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from sampan.gateway.plugins.manifest import PluginError
 
@@ -19,6 +23,8 @@ INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.di
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 LARGEST_BLOB_BYTES = 256 * 2**20
 LARGEST_MANIFEST_BYTES = 4 * 2**20
+PART = "part-"
+"""What the names of files begin with that are on their way."""
 CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -43,12 +49,19 @@ class Registry:
             raise PluginError(f"{reference} is an index of nothing")
         return await self.manifest((fitting or document["manifests"])[0]["digest"])
 
-    async def blob(self, digest: str) -> bytes:
-        content = await self._get(f"blobs/{digest}", LARGEST_BLOB_BYTES)
-        checked(content, digest)
-        return content
+    async def blob(self, digest: str, file: Path) -> None:
+        """Write a blob to a file as it comes. The file is there when all of it has been, and is what was asked for."""
+        found = hashlib.sha256()
+        with whole(file) as out:
+            async for piece in self._pieces(f"blobs/{digest}", LARGEST_BLOB_BYTES):
+                found.update(piece)
+                out.write(piece)
+            agree(digest, found)
 
     async def _get(self, path: str, most: int, accept: str = "*/*") -> bytes:
+        return b"".join([piece async for piece in self._pieces(path, most, accept)])
+
+    async def _pieces(self, path: str, most: int, accept: str = "*/*") -> AsyncIterator[bytes]:
         url = f"{self._base}/v2/{self._repository}/{path}"
         for _ in range(2):
             headers = {"accept": accept, **({"authorization": self._authorization} if self._authorization else {})}
@@ -58,12 +71,13 @@ class Registry:
                     continue
                 if answer.status != 200:
                     raise PluginError(f"the registry answers {answer.status} {answer.reason} for {path}")
-                found = b""
+                size = 0
                 async for piece in answer.content.iter_chunked(1 << 16):
-                    found += piece
-                    if len(found) > most:
+                    size += len(piece)
+                    if size > most:
                         raise PluginError(f"{path} has more than {most // 2**20} MiB")
-                return found
+                    yield piece
+                return
         raise PluginError("the registry asks for other credentials")
 
     async def _authorize(self, challenge: str) -> None:
@@ -86,9 +100,27 @@ class Registry:
         self._authorization = f"Bearer {token.get('token') or token.get('access_token')}"
 
 
+@contextmanager
+def whole(file: Path) -> Iterator[BinaryIO]:
+    """Yield what becomes the file, if nothing fails: else there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=PART, dir=file.parent)  # another plugin may fetch the same now
+    try:
+        with open(descriptor, "wb") as out:
+            yield out
+        Path(name).rename(file)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
 def checked(content: bytes, digest: str) -> str:
     """Return the digest of a content. Raises ``PluginError`` where another was asked for."""
-    found = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return agree(digest, hashlib.sha256(content))
+
+
+def agree(digest: str, content: hashlib._Hash) -> str:
+    """Return the digest of what was hashed. Raises ``PluginError`` where another was asked for; "" asks for none."""
+    found = f"sha256:{content.hexdigest()}"
     if digest and digest != found:
         raise PluginError(f"what the registry gave for {digest} is {found}")
     return found
