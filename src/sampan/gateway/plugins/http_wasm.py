@@ -3,28 +3,30 @@
     request ─▶ handle_request ─(next?)─▶ app ─▶ answer ─▶ handle_response ─▶ client
                      └─ no: what the guest has written is the answer
 
-A guest (``wasm_guest.py``) runs in a thread, an instance of its own for each request at a time; one that takes longer than a
-request may is interrupted by the runtime's epochs and thrown away, one that takes more memory than it may gets none. Source:
-the http-wasm HTTP handler ABI (http-wasm.io); WASI preview 1 for what compilers bring along.
+A guest (``wasm_guest.py``) is an instance of its own for each request at a time; one that takes longer than a request may is
+interrupted by the runtime's epochs and thrown away, one that takes more memory than it may gets none. Guests are called in
+threads, until it is shown that their calls end soon: then on the loop itself, since the way to a thread and back costs many
+times what such a call does. One that takes its time all the same is interrupted there and called anew in a thread,
+by another instance. Source: the http-wasm HTTP handler ABI (http-wasm.io); WASI preview 1 for what compilers bring along.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from sampan.gateway.plugins.wasm_clock import Clock
 from sampan.gateway.plugins.wasm_guest import (
     BUFFER_REQUEST,
     BUFFER_RESPONSE,
     REQUEST,
     RESPONSE,
-    TICK_SECONDS,
     Body,
     Call,
     Guest,
@@ -36,8 +38,16 @@ if TYPE_CHECKING:
 
 LARGEST_BODY_BYTES = 16 << 20
 """Of a body that a guest wants whole."""
-GUESTS = 16
-"""That run at a time; further requests wait."""
+THREADS = 16
+"""In which guests run at a time; further requests wait."""
+IDLE = 64
+"""Guests that are kept for the next requests."""
+PROVEN, CERTAIN, DOUBTED = 32, 64, -1024
+"""Of what is counted for calls that end soon: where the loop does them, the most and the least of it."""
+SOON_SECONDS = 0.002
+"""Of CPU, that a call takes which has ended soon. One that takes longer counts against as many as would fit into it."""
+LOOP_PART = 0.25
+"""Of a request's time, that a call may have on the loop: the process ends whose loop stands still for all of it."""
 
 
 class HttpWasm:
@@ -52,54 +62,97 @@ class HttpWasm:
         config.epoch_interruption = True
         self.engine = wasmtime.Engine(config)
         self.module = wasmtime.Module(self.engine, module)
-        self._threads = ThreadPoolExecutor(GUESTS, "guest")
+        self._threads = ThreadPoolExecutor(THREADS, "guest")
         self._idle: list[Guest] = []
-        self._running = threading.Condition()
-        self._count = 0
-        threading.Thread(target=self._tick, name="epochs", daemon=True).start()
-        with self._ticking():
+        self._clock = Clock(self.engine)
+        self._soon = 0
+        """How far it is shown that calls end soon."""
+        self._waits = False
+        """Whether guests read bodies of which they are not told the length."""
+        with self._clock.running():
             self._idle.append(Guest(self))
 
-    def _tick(self) -> None:
-        """Let the guests' time run, while there are any that run."""
-        while True:
-            with self._running:
-                self._running.wait_for(lambda: self._count > 0)
-                self._running.wait(TICK_SECONDS)
-            self.engine.increment_epoch()
-
     @contextmanager
-    def _ticking(self) -> Iterator[None]:
-        with self._running:
-            self._count += 1
-            if self._count == 1:
-                self._running.notify()
+    def _timed(self) -> Iterator[None]:
+        begun = time.thread_time()
         try:
-            yield
+            with self._clock.running():
+                yield
         finally:
-            with self._running:
-                self._count -= 1
+            too_long = int((time.thread_time() - begun) / SOON_SECONDS)
+            self._soon = max(self._soon - too_long, DOUBTED) if too_long else min(self._soon + 1, CERTAIN)
 
-    async def _run(self, work: Callable[[], Any]) -> Any:
-        def ticked() -> Any:
-            with self._ticking():
-                return work()
+    async def _run(self, work: Callable[[float], Any]) -> Any:
+        """Call a guest in a thread, with the time that it may take."""
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, ticked)
+        def timed() -> Any:
+            with self._timed():
+                return work(self.seconds)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
+
+    def _run_here(self, work: Callable[[float], Any]) -> Any:
+        """Call a guest on the loop."""
+        with self._timed():
+            return work(self.seconds * LOOP_PART)
+
+    async def _guest(self) -> Guest:
+        if self._idle:
+            return self._idle.pop()
+
+        def made() -> Guest:
+            with self._clock.running():
+                return Guest(self)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, made)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        guest = self._idle.pop() if self._idle else await self._run(lambda: Guest(self))
-        call = Call(scope)
+        guest = await self._guest()
         body = Receiving(receive, asyncio.get_running_loop())
-        call.bodies = {REQUEST: Body(body.more), RESPONSE: Body(lambda: None)}
         if guest.features & BUFFER_REQUEST:
             await body.take_all()
-        word, goes_on = await self._run(lambda: guest.request(call))
+        call, found = body.call(scope), None
+        if self._soon >= PROVEN and (body.has_ended or not (self._waits or told_of_body(scope))):
+            found = self._asked_here(guest, call, body)
+            if found is None:
+                guest, call = await self._guest(), body.call(scope)
+        word, goes_on = found or await self._run(lambda seconds: guest.request(call, seconds))
         if goes_on:
             await self._go_on(guest, call, word, scope, body, send)
         else:
+            self._keep(guest)
             await answer(call, call.bodies[RESPONSE].written or b"", send)
-        if len(self._idle) < GUESTS:  # one that failed is not used again: its memory may be in any state
+
+    def _asked_here(self, guest: Guest, call: Call, body: Receiving) -> tuple[int, bool] | None:
+        """Return what the guest says, called on the loop; None where it takes its time, or has to wait for the client: all
+        that it has changed is its own memory, and ``call``."""
+        import wasmtime
+
+        body.may_wait = False
+        try:
+            found: tuple[int, bool] = self._run_here(lambda seconds: guest.request(call, seconds))
+        except Waits:
+            self._waits = True
+            return None
+        except wasmtime.Trap as error:
+            if error.trap_code == wasmtime.TrapCode.INTERRUPT:
+                return None
+            raise
+        finally:
+            body.may_wait = True
+        return found
+
+    async def _answered(self, guest: Guest, word: int, body: Receiving) -> None:
+        """Let the guest see the answer, and keep it for another request."""
+        if self._soon >= PROVEN and body.has_ended:
+            self._run_here(lambda seconds: guest.response(word, seconds, failed=False))
+        else:
+            await self._run(lambda seconds: guest.response(word, seconds, failed=False))
+        self._keep(guest)
+
+    def _keep(self, guest: Guest) -> None:
+        """Keep a guest. One that failed is not used again: its memory may be in any state."""
+        if len(self._idle) < IDLE:
             guest.call = None
             self._idle.append(guest)
 
@@ -122,12 +175,19 @@ class HttpWasm:
         if not guest.features & BUFFER_RESPONSE:
 
             async def pass_on(message: Any) -> None:
+                failure = None
                 if message["type"] == "http.response.start":
                     message = {**message, "headers": [*before, *(message.get("headers") or ())]}
+                elif message["type"] == "http.response.body" and not message.get("more_body"):
+                    try:  # before its end is sent: who has all of the answer may end the exchange, and this with it
+                        await self._answered(guest, word, body)
+                    except Exception as error:
+                        failure = error
                 await send(message)
+                if failure is not None:
+                    raise failure
 
             await self._app({**scope, **changed}, body.rest(request), pass_on)
-            await self._run(lambda: guest.response(word, failed=False))
             return
         whole = b""
 
@@ -146,8 +206,16 @@ class HttpWasm:
         await self._app({**scope, **changed}, body.rest(request), keep)
         response = call.bodies[RESPONSE] = Body(lambda: None)
         response.unread = whole
-        await self._run(lambda: guest.response(word, failed=False))
+        await self._answered(guest, word, body)
         await answer(call, response.written, send, whole)
+
+
+class Waits(Exception):
+    """A guest that is called on the loop reads what has not come."""
+
+
+def told_of_body(scope: Any) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 class Receiving:
@@ -155,15 +223,24 @@ class Receiving:
 
     def __init__(self, receive: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._receive, self._loop = receive, loop
-        self._ended = False
+        self.has_ended = False
+        self.may_wait = True
         self._kept: list[bytes] = []
         self._whole: bytes | None = None
 
+    def call(self, scope: Any) -> Call:
+        """Return the request as a guest sees it first."""
+        found = Call(scope)
+        if self._whole is not None:
+            self._kept = [self._whole] if self._whole else []
+        found.bodies = {REQUEST: Body(self.more), RESPONSE: Body(lambda: None)}
+        return found
+
     async def _next(self) -> bytes | None:
-        if self._ended:
+        if self.has_ended:
             return None
         message = await self._receive()
-        self._ended = not message.get("more_body")
+        self.has_ended = not message.get("more_body")
         return bytes(message.get("body", b""))
 
     async def take_all(self) -> None:
@@ -176,12 +253,15 @@ class Receiving:
                     f"the request has more than {LARGEST_BODY_BYTES >> 20} MiB, which the module wants whole"
                 )
         self._whole = found
-        self._kept = [found] if found else []
 
     def more(self) -> bytes | None:
-        """Return the next piece, None at the end; called in a guest's thread."""
+        """Return the next piece, None at the end; called by a guest. Raises ``Waits`` where it ``may_wait`` not."""
         if self._whole is not None:
             return self._kept.pop() if self._kept else None
+        if self.has_ended:
+            return None
+        if not self.may_wait:
+            raise Waits
         return asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
 
     def rest(self, body: Body) -> Any:
@@ -192,15 +272,15 @@ class Receiving:
             nonlocal given
             if given is not None:
                 message = {"type": "http.request", "body": given, "more_body": False}
-                given, self._ended = None, True
+                given, self.has_ended = None, True
                 return message
             if body.unread:
                 piece, body.unread = body.unread, b""
-                return {"type": "http.request", "body": piece, "more_body": not self._ended}
-            if self._ended:
+                return {"type": "http.request", "body": piece, "more_body": not self.has_ended}
+            if self.has_ended:
                 return await self._receive()
             piece = await self._next() or b""
-            return {"type": "http.request", "body": piece, "more_body": not self._ended}
+            return {"type": "http.request", "body": piece, "more_body": not self.has_ended}
 
         return receive
 

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sampan.gateway.plugins.wasm_clock import epochs
+
 if TYPE_CHECKING:
     from sampan.gateway.plugins.http_wasm import HttpWasm
 
@@ -18,7 +20,6 @@ SUPPORTED = BUFFER_REQUEST | BUFFER_RESPONSE
 REQUEST, RESPONSE = 0, 1
 MEMORY_BYTES = 64 << 20
 """Of one instance."""
-TICK_SECONDS = 0.02
 WORDS = {-1: "debug", 0: "info", 1: "warn", 2: "error"}
 
 
@@ -89,6 +90,8 @@ class Guest:
         self._all = middleware
         self.features = 0
         self.call: Call | None = None
+        self.seconds = middleware.seconds
+        """That a call may take."""
         self.store = wasmtime.Store(middleware.engine)
         self.store.set_limits(memory_size=MEMORY_BYTES)
         wasi = wasmtime.WasiConfig()
@@ -109,17 +112,18 @@ class Guest:
         self._handle_request, self._handle_response = exports["handle_request"], exports.get("handle_response")
 
     def renew(self) -> None:
-        """Give it a request's time from now."""
-        self.store.set_epoch_deadline(max(1, int(self._all.seconds / TICK_SECONDS)) + 1)
+        """Give it its time from now."""
+        self.store.set_epoch_deadline(epochs(self.seconds))
 
-    def request(self, call: Call) -> tuple[int, bool]:
+    def request(self, call: Call, seconds: float) -> tuple[int, bool]:
         """Return the guest's word for the request, and whether it goes on. Raises what the runtime raises."""
-        self.call = call
+        self.call, self.seconds = call, seconds
         self.renew()
         said = self._handle_request(self.store)
         return said >> 32, bool(said & 0xFFFFFFFF)
 
-    def response(self, word: int, *, failed: bool) -> None:
+    def response(self, word: int, seconds: float, *, failed: bool) -> None:
+        self.seconds = seconds
         self.renew()
         if self._handle_response is not None:
             self._handle_response(self.store, word, int(failed))
