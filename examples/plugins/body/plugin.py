@@ -1,6 +1,6 @@
 """Takes fields out of JSON answers, however deep, and leaves every other answer as it is."""
 
-import json
+import orjson
 
 
 class Rewrite:
@@ -37,11 +37,19 @@ class Rewrite:
 
     def without(self, body):
         try:
-            return json.dumps(json.loads(body, object_hook=self.cleaned)).encode()
+            found = orjson.loads(body)
         except ValueError:
             return body
+        self.clean(found)
+        return orjson.dumps(found)
 
-    def cleaned(self, found):  # of each object, as the parser has made it
-        for name in self.remove:
-            found.pop(name, None)
-        return found
+    def clean(self, found):
+        if isinstance(found, dict):
+            for name in self.remove:
+                found.pop(name, None)
+            found = found.values()
+        elif not isinstance(found, list):
+            return
+        for inner in found:
+            if isinstance(inner, (dict, list)):
+                self.clean(inner)

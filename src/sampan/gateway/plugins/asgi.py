@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sampan.gateway.plugins.counters import Counters
-from sampan.gateway.plugins.request import FORBIDDEN, NAME
+from sampan.gateway.plugins.request import NAME
 from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86400.0
 """The time limits of routes hold in the inner listener; this one is only not to be in their way."""
 HOP_BY_HOP = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"host", b"upgrade"})
+NOT_SENT_ON = HOP_BY_HOP | {TABLE_HEADER.encode()}
+UNSENDABLE = (b"\0", b"\r", b"\n")
 REPLAYED_BYTES = 1 << 20
 """So much of a body is kept to be sent on when the middleware fails."""
 
@@ -98,10 +100,15 @@ def check(message: Any, started: bool) -> None:
     for name, value in message.get("headers") or ():
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise ValueError(f"header {name!r}: name and value are bytes in ASGI")
-        if not NAME.fullmatch(name.decode("latin-1")) or FORBIDDEN.search(value.decode("latin-1")):
+        if not is_name(name) or any(byte in value for byte in UNSENDABLE):
             raise ValueError(f"header {name!r}: {value!r} cannot be sent")
     if not isinstance(message.get("body", b""), (bytes, bytearray, memoryview)):
         raise ValueError("the body is bytes in ASGI")
+
+
+@functools.lru_cache(1024)  # the same few again and again
+def is_name(name: bytes) -> bool:
+    return NAME.fullmatch(name.decode("latin-1")) is not None
 
 
 CALL: ContextVar[Call] = ContextVar("call")
@@ -181,11 +188,10 @@ async def backend(scope: Any, receive: Any, send: Any) -> None:
     """The application inside: send the request to the real routes, and the answer back as it comes."""
     if scope["type"] != "http":
         return
-    Headers, Request, HTTPTransport = client()
-    pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"] if k.lower() not in HOP_BY_HOP]
-    headers = Headers([(name, value) for name, value in pairs if name.lower() != TABLE_HEADER])
-    request = Request(scope["method"], url_of(scope), headers, await body_of(receive))
-    response = await HTTPTransport(CALL.get().cluster, timeout=DAY_SECONDS).execute(request)
+    Headers, Request = client()
+    pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"] if k.lower() not in NOT_SENT_ON]
+    request = Request(scope["method"], url_of(scope), Headers(pairs), await body_of(receive))
+    response = await transport_to(CALL.get().cluster).execute(request)
     got = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
     got = [pair for pair in got if pair[0].lower() not in HOP_BY_HOP]
     grpc = response.headers.get("content-type", "").startswith("application/grpc")
@@ -200,12 +206,19 @@ async def backend(scope: Any, receive: Any, send: Any) -> None:
 
 
 @functools.cache
-def client() -> tuple[Any, Any, Any]:
-    """Return the classes by which Envoy is asked: they are there in Envoy only."""
+def client() -> tuple[Any, Any]:
+    """Return the classes of what Envoy is asked: they are there in Envoy only."""
     from pyqwest import Headers, Request
+
+    return Headers, Request
+
+
+@functools.cache
+def transport_to(cluster: str) -> Any:
+    """Return the way to a cluster of this Envoy."""
     from pyvoy.asgi.httpclient import HTTPTransport
 
-    return Headers, Request, HTTPTransport
+    return HTTPTransport(cluster, timeout=DAY_SECONDS)
 
 
 def url_of(scope: Any) -> str:

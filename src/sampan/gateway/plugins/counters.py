@@ -11,29 +11,39 @@ import time
 import traceback
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 BOUNDS_MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10000)
+BOUNDS_SECONDS = tuple(bound / 1000 for bound in BOUNDS_MILLISECONDS)
 ERRORS_KEPT = 5
 
 
 class Measured:
-    """One request in the making."""
+    """One request in the making: counted when it is over."""
 
-    def __init__(self, exhausted: Callable[[], None]) -> None:
-        self._exhausted = exhausted
+    __slots__ = ("_begun", "_counters", "answered", "error", "seconds")
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self.answered = False
         """Whether the plugin answered in the backend's stead."""
         self.error: dict[str, Any] | None = None
         self.seconds: float | None = None
         """What the plugin took, where that is not all the time between beginning and end."""
+        self._begun = time.perf_counter()
+
+    def __enter__(self) -> Measured:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        now = time.perf_counter()
+        self._counters.note(now - self._begun if self.seconds is None else self.seconds, now, self)
 
     def failed(self, error: BaseException) -> None:
         """Note what an exception handler handles, and write it to the log."""
         if isinstance(error, MemoryError):
-            self._exhausted()
+            self._counters.exhausted()
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)
         self.error = {"time": time.time(), "error": f"{type(error).__name__}: {error}", "traceback": trace}
@@ -51,30 +61,25 @@ class Counters:
         self.seconds = 0.0
         self.buckets = [0] * (len(BOUNDS_MILLISECONDS) + 1)
         self.errors: deque[dict[str, Any]] = deque(maxlen=ERRORS_KEPT)
-        self._second = 0
+        self._begun, self._second = int(time.perf_counter()), 0
         self._recent: deque[list[int]] = deque(maxlen=11)
         """Second → requests, of the last ten and the one that runs."""
 
-    @contextmanager
-    def request(self) -> Iterator[Measured]:
-        begun = time.perf_counter()
-        measured = Measured(self.exhausted)
-        try:
-            yield measured
-        finally:
-            took = time.perf_counter() - begun
-            self.note(measured, took if measured.seconds is None else measured.seconds)
+    def request(self) -> Measured:
+        """Return what a request is in the making of, for ``with``."""
+        return Measured(self)
 
-    def note(self, measured: Measured, seconds: float) -> None:
-        """Count a request that has ended."""
+    def note(self, seconds: float, now: float, measured: Measured | None = None) -> None:
+        """Count a request that ended at ``now`` (of ``time.perf_counter``): it passed, where nothing is said of it."""
         self.requests += 1
         self.seconds += seconds
-        self.answered += measured.answered
-        if measured.error is not None:
-            self.failures += 1
-            self.errors.append(measured.error)
-        self.buckets[bisect_left(BOUNDS_MILLISECONDS, seconds * 1000)] += 1
-        second = int(time.time())
+        if measured is not None:
+            self.answered += measured.answered
+            if measured.error is not None:
+                self.failures += 1
+                self.errors.append(measured.error)
+        self.buckets[bisect_left(BOUNDS_SECONDS, seconds)] += 1
+        second = int(now)
         if second == self._second:
             self._recent[-1][1] += 1
         else:
@@ -83,8 +88,8 @@ class Counters:
 
     def report(self) -> dict[str, Any]:
         """Return what ``sampan gateway plugins`` shows; latencies are the upper bounds of their buckets."""
-        now = int(time.time())
-        window = max(1, min(10, now - int(self.since)))
+        now = int(time.perf_counter())
+        window = max(1, min(10, now - self._begun))
         recent = sum(count for second, count in self._recent if now - 10 <= second < now)
         return {
             "plugin": self.key,

@@ -14,7 +14,6 @@ import asyncio
 import importlib
 import inspect
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
@@ -82,7 +81,6 @@ class Said(NamedTuple):
     cookies: list[str]
 
 
-PASSED = Measured(lambda: None)
 PASSES = Said(0, "", {}, [], {}, [])
 
 
@@ -149,18 +147,19 @@ class Hook:
         """Return what a function says of a request that is over when it returns: no loop is asked, no time is kept.
         ``judged`` makes of what it did what is sent, and may raise ``ValueError``; ``told`` of what is said in its stead."""
         begun = time.perf_counter()
-        measured = PASSED
+        measured = None
         try:
             answer = self.function(request)
             found = judged(request, answer)
             if answer is not None:
-                measured = Measured(self.counters.exhausted)
+                measured = Measured(self.counters)
                 measured.answered = isinstance(answer, Answer)
         except Exception as error:
-            measured = Measured(self.counters.exhausted)
+            measured = Measured(self.counters)
             measured.failed(error)
             found = told(self._failure(error))
-        self.counters.note(measured, time.perf_counter() - begun)
+        now = time.perf_counter()
+        self.counters.note(now - begun, now, measured)
         return found
 
     def _failure(self, error: Exception) -> Said:
@@ -175,23 +174,8 @@ HOSTED: dict[str, Hook] = {}
 """Package → the hook that this process has made of it: the same one, with the same counters, whichever way it is asked."""
 
 
-def let_loops_end() -> None:
-    """Let pyvoy end the loop of a version that is swapped out: it says how long to wait for the threads of the loop's
-    executor, which Python takes since 3.12. Before, its own thread would panic and keep the loop's descriptors open."""
-    if sys.version_info >= (3, 12):
-        return
-
-    async def shutdown_default_executor(loop: Any, timeout: float | None = None) -> None:
-        loop._executor_shutdown_called = True
-        if loop._default_executor is not None:  # what runs in it ends by itself
-            loop._default_executor.shutdown(wait=False)
-
-    setattr(asyncio.BaseEventLoop, "shutdown_default_executor", shutdown_default_executor)  # noqa: B010
-
-
 def host(package: str, version: str, deployment_json: str) -> Asgi:
     """Return the ASGI application that pyvoy runs for a plugin."""
-    let_loops_end()
     deployment = json.loads(deployment_json)
     if deployment["kind"] == "asgi":
         return asgi.application(package, deployment, Counters(deployment["key"], version), asgi.backend)

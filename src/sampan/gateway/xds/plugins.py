@@ -91,7 +91,7 @@ def resources(
         filters.append({"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}})
     manager = static_manager(name, hosts, filters)
     yield LISTENER, name, pipe_listener(name, path, {**manager, "codec_type": AUTO})
-    options = {"interface": "asgi", "root_path": "", "loop": "asyncio", "lifespan": False}
+    options = {"interface": "asgi", "root_path": "", "loop": "uvloop", "lifespan": False}
     settings = json.dumps({"app": app, **options})
     module = module_filter(world.surroundings.pyvoy_module, "pyvoy", settings)
     module["terminal_filter"] = kind != "asgi"
