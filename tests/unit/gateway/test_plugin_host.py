@@ -80,12 +80,16 @@ def no_text(request: Request) -> None:
     request.response_headers["x-list"] = ["a"]  # type: ignore[assignment]
 
 
+def exits(request: Request) -> None:
+    raise SystemExit(3)
+
+
 async def hangs(request: Request) -> None:
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("opens", [True, False])
-@pytest.mark.parametrize("wrong", [raises, garbage, bad_status, bad_value, bad_name, moves_host, no_text, hangs])
+@pytest.mark.parametrize("wrong", [raises, garbage, bad_status, bad_value, bad_name, moves_host, no_text, exits, hangs])
 async def test_what_goes_wrong_opens_or_closes(wrong: Any, opens: bool) -> None:
     found, hook = await ask(wrong, opens=opens, timeout=0.02 if wrong is hangs else 5)
     if opens:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampan.gateway.plugins.envoy_memory import StreamHeaders, StreamRequest
 from sampan.gateway.plugins.host import said
-from sampan.gateway.plugins.inline import StreamHeaders, StreamRequest, judged, told
+from sampan.gateway.plugins.inline import judged, told
 
 NAMES = st.sampled_from(["x-a", "X-A", "x-b", "set-cookie", "content-type", "no name", "", "x-\u00e9"])
 VALUES = st.one_of(

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.counters import FAILURES, Counters
 from sampan.gateway.plugins.request import NAME
 from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
@@ -148,7 +148,7 @@ def application(package: str, deployment: dict[str, Any], counters: Counters, ro
                     await wrapped({**scope, "headers": list(headers)}, call.receive, call.send)
                 if not call.started:
                     raise RuntimeError("it ended without an answer")
-            except Exception as error:
+            except FAILURES as error:
                 if isinstance(error, TimeoutError) and limit.expired():
                     error = TimeoutError(f"it took longer than {deployment['timeout_seconds']:g} s")
                 measured.failed(error)

@@ -17,6 +17,8 @@ from typing import Any
 BOUNDS_MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10000)
 BOUNDS_SECONDS = tuple(bound / 1000 for bound in BOUNDS_MILLISECONDS)
 ERRORS_KEPT = 5
+FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+"""What a plugin may raise and is its own affair; anything else is for the loop that it runs on."""
 
 
 class Measured:

@@ -14,12 +14,11 @@ import asyncio
 import importlib
 import inspect
 import json
-import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from sampan.gateway.plugins import asgi
-from sampan.gateway.plugins.counters import Counters, Measured
+from sampan.gateway.plugins.counters import FAILURES, Counters
 from sampan.gateway.plugins.request import Answer, Request, header
 from sampan.gateway.xds.encode import decode, encode
 
@@ -29,8 +28,6 @@ CHECK_REQUEST, CHECK_RESPONSE = "envoy.service.auth.v3.CheckRequest", "envoy.ser
 OURS: dict[str, Any] = {"key": "", "settings": {}, "timeout_seconds": 35.0, "fails_open": False}
 """How our own hooks are called."""
 
-T = TypeVar("T")
-R = TypeVar("R", bound=Request)
 Function = Callable[[Request], Any]
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -112,7 +109,7 @@ def check_response(found: Said) -> bytes:
 
 
 class Hook:
-    """A request hook with its counters. ``decide`` and ``judge`` never raise."""
+    """A request hook with its counters. ``decide`` never raises."""
 
     def __init__(self, function: Function, deployment: dict[str, Any], counters: Counters) -> None:
         self.function = function
@@ -135,34 +132,15 @@ class Hook:
                     if inspect.isawaitable(answer):
                         answer = await answer
                 found = check_response(said(request, answer))
-            except Exception as error:
+            except FAILURES as error:
                 if isinstance(error, TimeoutError) and not str(error):
                     error = TimeoutError(f"it took longer than {self._timeout:g} s")
                 measured.failed(error)
-                return check_response(self._failure(error))
+                return check_response(self.failure(error))
             measured.answered = isinstance(answer, Answer)
             return found
 
-    def judge(self, request: R, judged: Callable[[R, Any], T], told: Callable[[Said], T]) -> T:
-        """Return what a function says of a request that is over when it returns: no loop is asked, no time is kept.
-        ``judged`` makes of what it did what is sent, and may raise ``ValueError``; ``told`` of what is said in its stead."""
-        begun = time.perf_counter()
-        measured = None
-        try:
-            answer = self.function(request)
-            found = judged(request, answer)
-            if answer is not None:
-                measured = Measured(self.counters)
-                measured.answered = isinstance(answer, Answer)
-        except Exception as error:
-            measured = Measured(self.counters)
-            measured.failed(error)
-            found = told(self._failure(error))
-        now = time.perf_counter()
-        self.counters.note(now - begun, now, measured)
-        return found
-
-    def _failure(self, error: Exception) -> Said:
+    def failure(self, error: BaseException) -> Said:
         """Return what is said in the plugin's stead: the request as it came, or 500."""
         if self._opens:
             return PASSES

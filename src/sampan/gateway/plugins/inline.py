@@ -1,50 +1,42 @@
 """A hook called by Envoy itself, on the thread that serves the request: no call over a socket, no event loop, no task.
 
-    Envoy's worker ──trampolines.py──▶ request_headers(stream, number of the configuration) ──▶ the plugin's function
+    Envoy's worker ──jumps.py──▶ request_headers(stream, number of the configuration) ──▶ the plugin's function
 
 The function is the very one that ``host.py`` asks where a hook is asked by authorization calls, with the same counters and
-the same ``Request``; only headers are read from Envoy's memory when asked for. It holds Envoy's thread while it runs,
-so it has to be one of which ``quick.py`` says that it ends soon. Runs in Envoy's process. Source: Envoy's dynamic module ABI.
+the same ``Request``; only headers are read from Envoy's memory when asked for. What it has set goes back as a block, which
+Envoy is told without Python, the answer's headers when there is an answer. It holds Envoy's thread while it runs, so it has
+to be one of which ``quick.py`` says that it ends soon. Runs in Envoy's process. Source: Envoy's dynamic module ABI.
 """
 
 from __future__ import annotations
 
-import codecs
 import ctypes
 import importlib
 import itertools
 import json
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from ctypes import CFUNCTYPE, PyDLL, c_bool, c_char_p, c_int, c_size_t, c_uint32, c_void_p
+from collections.abc import Callable
+from ctypes import CFUNCTYPE, PYFUNCTYPE, PyDLL, c_bool, c_char_p, c_size_t, c_void_p
 from functools import lru_cache
+from threading import get_ident
+from time import perf_counter
 from typing import Any, NamedTuple
 
+from sampan.gateway.plugins import envoy_memory
+from sampan.gateway.plugins.counters import FAILURES, Measured
+from sampan.gateway.plugins.envoy_memory import StreamRequest, header_of
 from sampan.gateway.plugins.host import HOSTED, Hook, Said, said
-from sampan.gateway.plugins.request import KEPT, Headers, Request, header
-from sampan.gateway.plugins.trampolines import PENDING_COUNT, PENDING_TABLE, SLOT_TABLE, SLOTS, place_of
+from sampan.gateway.plugins.jumps import FIND, IMPORTS, OWNED, REROUTES, SLOTS, Block, Operation
+from sampan.gateway.plugins.request import Answer, header
+from sampan.gateway.plugins.trampolines import IMPORT_TABLE, SLOT_TABLE
 
 CONTINUE, STOP = 0, 1
-REQUEST, RESPONSE = 0, 2
-SOURCE_ADDRESS = 24
-"""An attribute's number in the ABI: address and port of who is connected."""
 DETAILS = b"sampan_plugin"
-UTF8_OF_ENVOY = "sampan.envoy"
-"""How bytes are read that are no UTF-8: as authorization calls have them, each is an exclamation mark."""
-
 SWITCH_SECONDS = 0.0005
 """How long Envoy's thread waits for Python while another thread computes."""
-
-
-def byte_by_byte(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "!", error.start + 1
-
-
-codecs.register_error(UTF8_OF_ENVOY, byte_by_byte)
+MOST_KEPT, LONGEST_KEPT = 256, 4096
+"""Blocks that are kept to be told again, of each hook, and the bytes of one."""
 
 
 class Pair(ctypes.Structure):
@@ -53,168 +45,6 @@ class Pair(ctypes.Structure):
     _fields_ = (("key", c_char_p), ("key_size", c_size_t), ("value", c_char_p), ("value_size", c_size_t))
 
 
-def of_envoy(name: str, result: Any, *arguments: Any) -> Any:
-    """Return a function of Envoy's, called with the GIL held: each takes less than to let it go and take it again."""
-    found = getattr(ENVOY, f"envoy_dynamic_module_callback_http_{name}")
-    found.restype, found.argtypes = result, arguments
-    return found
-
-
-ENVOY = PyDLL(None)
-IN_ENVOY = hasattr(ENVOY, "envoy_dynamic_module_callback_http_get_header")
-if IN_ENVOY:
-    TEXT = (c_char_p, c_size_t)
-    get_header = of_envoy("get_header", c_bool, c_size_t, c_int, *TEXT, c_void_p, c_size_t, c_void_p)
-    get_headers_size = of_envoy("get_headers_size", c_size_t, c_size_t, c_int)
-    get_headers = of_envoy("get_headers", c_bool, c_size_t, c_int, c_void_p)
-    set_header = of_envoy("set_header", c_bool, c_size_t, c_int, *TEXT, *TEXT)
-    add_header = of_envoy("add_header", c_bool, c_size_t, c_int, *TEXT, *TEXT)
-    get_attribute = of_envoy("filter_get_attribute_string", c_bool, c_size_t, c_int, c_void_p)
-    send_response = of_envoy("send_response", None, c_size_t, c_uint32, c_void_p, c_size_t, *TEXT, *TEXT)
-    clear_route_cache = of_envoy("clear_route_cache", None, c_size_t)
-text_at: Any = ctypes.pythonapi.PyUnicode_DecodeUTF8
-text_at.restype, text_at.argtypes = ctypes.py_object, (c_size_t, c_size_t, c_char_p)
-ERRORS = UTF8_OF_ENVOY.encode()
-
-
-class Place(threading.local):
-    """Where Envoy says where a text is, and how many there are: each thread has its own."""
-
-    def __init__(self) -> None:
-        self.numbers = (c_size_t * 3)()
-        self.address = ctypes.addressof(self.numbers)
-        self.count_address = self.address + 2 * ctypes.sizeof(c_size_t)
-
-
-PLACE = Place()
-
-
-def header_of(stream: int, name: bytes) -> str | None:
-    """Return a header of the request, several of a name with commas between them; None where there is none."""
-    place = PLACE
-    numbers = place.numbers
-    if not get_header(stream, REQUEST, name, len(name), place.address, 0, place.count_address):
-        return None
-    found: str = text_at(numbers[0], numbers[1], ERRORS)
-    for number in range(1, numbers[2]):
-        if get_header(stream, REQUEST, name, len(name), place.address, number, None):
-            found = f"{found},{text_at(numbers[0], numbers[1], ERRORS)}"
-    return found
-
-
-class StreamHeaders(Headers):
-    """A request's headers, read from Envoy one by one, or all when all are asked for."""
-
-    def __init__(self, stream: int) -> None:
-        self._kept = KEPT
-        self._values = {}
-        self.changed = {}
-        self.removed = set()
-        self.stream = stream
-        self._is_whole = False
-
-    def _find(self, key: str) -> str | None:
-        if key in self._values:
-            return self._values[key]
-        if self._is_whole or key in self.removed or key.startswith(":") or not key.isascii() or not key:
-            return None
-        found = header_of(living(self.stream), key.encode())
-        if found is not None:
-            self._values[key] = found
-        return found
-
-    def _read(self) -> None:
-        if self._is_whole:
-            return
-        stream = living(self.stream)
-        count = get_headers_size(stream, REQUEST)
-        places = (c_size_t * (4 * count))()
-        get_headers(stream, REQUEST, places)
-        found: dict[str, str] = {}
-        for start in range(0, 4 * count, 4):
-            key = text_at(places[start], places[start + 1], ERRORS)
-            value = text_at(places[start + 2], places[start + 3], ERRORS)
-            if not key.startswith(":"):
-                found[key] = f"{found[key]},{value}" if key in found else value
-        self._values = {**found, **self.changed}
-        for key in self.removed:
-            self._values.pop(key, None)
-        self._is_whole = True
-
-    def __getitem__(self, name: str) -> str:
-        found = self._find(name.lower())
-        if found is None:
-            raise KeyError(name.lower())
-        return found
-
-    def get(self, name: str, default: Any = None) -> Any:
-        found = self._find(name.lower())
-        return default if found is None else found
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._find(name.lower()) is not None
-
-    def __delitem__(self, name: str) -> None:
-        self._find(name.lower())
-        super().__delitem__(name)
-
-    def __iter__(self) -> Iterator[str]:
-        self._read()
-        return super().__iter__()
-
-    def __len__(self) -> int:
-        self._read()
-        return super().__len__()
-
-
-def living(stream: int) -> int:
-    """Return a stream's number. Raises ``RuntimeError`` when the request is over, and its memory another's."""
-    if not stream:
-        raise RuntimeError("the request is over")
-    return stream
-
-
-class StreamRequest(Request):
-    """A request in Envoy's memory: what is asked for is read."""
-
-    headers: StreamHeaders
-    certificate, body = "", b""
-
-    def __init__(self, stream: int, settings: Any) -> None:
-        self.stream, self.settings = stream, settings
-        self.response_headers, self.response_cookies = {}, []
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what is not there yet, and keep it."""
-        read = READ.get(name)
-        if read is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        found = self.__dict__[name] = read(living(self.stream))
-        return found
-
-    def end(self) -> None:
-        """Let nobody read of Envoy's memory what is there no more."""
-        self.stream = 0
-        if "headers" in self.__dict__:
-            self.headers.stream = 0
-
-
-def client_of(stream: int) -> str:
-    if not get_attribute(stream, SOURCE_ADDRESS, PLACE.address):
-        return ""
-    address: str = text_at(PLACE.numbers[0], PLACE.numbers[1], ERRORS)
-    host, colon, _ = address.rpartition(":")
-    return host.strip("[]") if colon else address
-
-
-READ: dict[str, Callable[[int], Any]] = {
-    "headers": StreamHeaders,
-    "method": lambda stream: header_of(stream, b":method") or "GET",
-    "path": lambda stream: header_of(stream, b":path") or "/",
-    "host": lambda stream: header_of(stream, b":authority") or "",
-    "scheme": lambda stream: header_of(stream, b":scheme") or "http",
-    "client": client_of,
-}
 Encoded = list[tuple[bytes, bytes | None]]
 
 
@@ -285,59 +115,97 @@ def grpc_status(stream: int, status: int) -> Encoded:
     return [(b"grpc-status", str(GRPC_STATUS.get(status, GRPC_UNKNOWN)).encode())]
 
 
-PENDING: dict[int, Encoded] = {}
-"""Stream → headers for its answer. A stream that ends without one takes them with it (``stream_complete``)."""
-COUNTS: Any = (ctypes.c_uint32 * PENDING_COUNT)()
-"""The object's own table, as soon as there is one."""
+Key = tuple[tuple[tuple[str, str], ...], ...]
+NOTHING_SET: tuple[Key, ...] = (((),), ((), (), ()))
 
 
-def taken(stream: int) -> Encoded | None:
-    """Return what is pending for a stream, which it is no more."""
-    found = PENDING.pop(stream, None)
-    if found is not None:
-        COUNTS[place_of(stream)] -= 1
-    return found
+def key_of(request: StreamRequest) -> Key | None:
+    """Return what a hook has set, where it was all text: who sets the same again is told the same."""
+    if request.response_cookies:
+        return None
+    answers = request.response_headers
+    for name, value in answers.items():
+        if type(value) is not str or type(name) is not str:
+            return None
+    if "headers" not in request.__dict__:
+        return (tuple(answers.items()),)
+    headers = request.headers
+    return tuple(answers.items()), tuple(headers.changed.items()), tuple([(key, "") for key in sorted(headers.removed)])
 
 
-def put(stream: int, side: int, headers: Encoded) -> None:
-    for key, value in headers:
-        if value is None:
-            set_header(stream, side, key, len(key), None, 0)
-        elif key == b"set-cookie":
-            add_header(stream, side, key, len(key), value, len(value))
-        else:
-            set_header(stream, side, key, len(key), value, len(value))
+allocate: Callable[[int], int]
+"""The C library's ``malloc``, as the jumps free it."""
 
 
 class Inline:
     """A configuration of the filter: a hook, and what its Plugin says of it."""
 
     def __init__(self, hook: Hook, *, reroutes: bool) -> None:
-        self.settings, self.reroutes = hook.settings, reroutes
-        self._judge = hook.judge
+        self._function, self._settings, self._counters = hook.function, hook.settings, hook.counters
+        self._hook, self._reroutes = hook, reroutes
+        self._blocks: dict[Key | None, int] = dict.fromkeys(NOTHING_SET, CONTINUE)
+        self._kept: list[Any] = []
+        """The blocks' memory. Envoy ends a configuration after all its streams."""
 
     def ask(self, stream: int) -> int:
-        request = StreamRequest(stream, self.settings)
+        """Return 0 when the request goes on, 1 when it was answered, the address of a block when something is to be set. The
+        request is over when this returns: no loop is asked, and no time is kept."""
+        begun = perf_counter()
+        request = StreamRequest(stream, self._settings)
+        measured = None
+        own = NOTHING
         try:
-            found = self._judge(request, judged, told)
-        finally:
-            request.end()
-        if found.status:
-            answer_headers = found.answer_headers + grpc_status(stream, found.status)
-            pairs = (Pair * len(answer_headers))()
-            for number, (key, value) in enumerate(answer_headers):
-                pairs[number] = Pair(key, len(key), value, len(value or b""))
-            body = found.body
-            send_response(stream, found.status, pairs, len(pairs), body, len(body), DETAILS, len(DETAILS))
-            return STOP
-        if found.headers:
-            put(stream, REQUEST, found.headers)
-            if self.reroutes:
-                clear_route_cache(stream)
-        if found.answer_headers:
-            PENDING[stream] = found.answer_headers
-            COUNTS[place_of(stream)] += 1
-        return CONTINUE
+            answer = self._function(request)
+            key = key_of(request) if answer is None else None
+            found = self._blocks.get(key)
+            if found is None:
+                made = judged(request, answer)
+                own, found = (made, STOP) if made.status else (NOTHING, self._block(made, key))
+            if answer is not None:
+                measured = Measured(self._counters)
+                measured.answered = isinstance(answer, Answer)
+        except FAILURES as error:
+            measured = Measured(self._counters)
+            measured.failed(error)
+            own = told(self._hook.failure(error))
+            found = STOP if own.status else CONTINUE
+        request.end()
+        now = perf_counter()
+        self._counters.note(now - begun, now, measured)
+        if found == STOP:
+            answered(stream, own)
+        return found
+
+    def _block(self, made: Told, key: Key | None) -> int:
+        """Return the address of a block for what passes, 0 where nothing is to be set; kept for who sets the same again."""
+        if not made.headers and not made.answer_headers:
+            return CONTINUE
+        flags = REROUTES if self._reroutes and made.headers else 0
+        block = Block(operations(made.headers), operations(made.answer_headers), flags)
+        if key is not None and len(self._blocks) < MOST_KEPT and block.size <= LONGEST_KEPT:
+            self._kept.append(ctypes.create_string_buffer(block.size))
+            address = self._blocks[key] = ctypes.addressof(self._kept[-1])
+        else:
+            block = block._replace(flags=flags | OWNED)
+            address = allocate(block.size)
+            if not address:
+                raise MemoryError("no memory for the headers that a plugin has set")
+        ctypes.memmove(address, block.written(address), block.size)
+        return address
+
+
+def answered(stream: int, own: Told) -> None:
+    """Answer in the backend's stead."""
+    headers = own.answer_headers + grpc_status(stream, own.status)
+    pairs = (Pair * len(headers))()
+    for number, (key, value) in enumerate(headers):
+        pairs[number] = Pair(key, len(key), value, len(value or b""))
+    body = own.body
+    envoy_memory.send_response(stream, own.status, pairs, len(pairs), body, len(body), DETAILS, len(DETAILS))
+
+
+def operations(headers: Encoded) -> list[Operation]:
+    return [(key, value, value is not None and key == b"set-cookie") for key, value in headers]
 
 
 CONFIGURATIONS: dict[int, Inline] = {}
@@ -364,46 +232,32 @@ def config_destroy(number: int) -> None:
 
 
 def request_headers(stream: int, number: int, _: bool) -> int:
-    if (
-        threading.get_ident() not in THREADS
-    ):  # ctypes makes a state for a call and forgets it, unless it is taken once more
-        THREADS.add(threading.get_ident())
+    if get_ident() not in THREADS:  # ctypes makes a state for a call and forgets it, unless it is taken once more
+        THREADS.add(get_ident())
         ctypes.pythonapi.PyGILState_Ensure()
     try:
         return CONFIGURATIONS[number].ask(stream)
-    except Exception:  # ``judge`` has answered for the plugin: this is a fault of ours
+    except BaseException:  # ``ask`` has answered for the plugin: this is a fault of ours
         traceback.print_exc()
-        send_response(stream, 500, None, 0, b"", 0, DETAILS, len(DETAILS))
+        answered(stream, Told(500, b"", [], []))
         return STOP
 
 
-def response_headers(stream: int, _: int, __: bool) -> int:
-    found = taken(stream)
-    if found is not None:
-        put(stream, RESPONSE, found)
-    return CONTINUE
-
-
-def stream_complete(stream: int, _: int) -> None:
-    taken(stream)
-
-
-EVENT = CFUNCTYPE(c_int, c_size_t, c_size_t, c_bool)
 EVENTS: dict[str, Any] = {
     "config_new": CFUNCTYPE(c_size_t, *[c_size_t] * 5)(config_new),
     "config_destroy": CFUNCTYPE(None, c_size_t)(config_destroy),
-    "request_headers": EVENT(request_headers),
-    "response_headers": EVENT(response_headers),
-    "stream_complete": CFUNCTYPE(None, c_size_t, c_size_t)(stream_complete),
+    "request_headers": CFUNCTYPE(c_size_t, c_size_t, c_size_t, c_bool)(request_headers),
 }
 
 
 def attach(path: str) -> None:
     """Fill the slots of an object that Envoy is loading. It stays loaded: its slots lead here for good."""
-    global COUNTS
-    library = ctypes.CDLL(path)
-    COUNTS = (ctypes.c_uint32 * PENDING_COUNT).in_dll(library, PENDING_TABLE)
+    global allocate
+    library = PyDLL(path)
     slots = (c_void_p * len(SLOTS)).in_dll(library, SLOT_TABLE)
     for number, name in enumerate(SLOTS):
         slots[number] = ctypes.cast(EVENTS[name], c_void_p).value
+    imports = (c_size_t * len(IMPORTS)).in_dll(library, IMPORT_TABLE)
+    allocate = PYFUNCTYPE(c_size_t, c_size_t)(imports[IMPORTS.index("malloc")])
+    envoy_memory.find_with(ctypes.cast(library[FIND], c_void_p).value)
     sys.setswitchinterval(SWITCH_SECONDS)
