@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from sampan.gateway.filters.hook import serving
 from sampan.gateway.filters.seam import HttpFilter
 from sampan.gateway.infrastructure import HostPorts, Port, Ports
 from sampan.gateway.ingress.stage import Ingresses
@@ -42,6 +43,7 @@ from sampan.gateway.xds import clusters, inner, listeners, metrics, plugins
 from sampan.gateway.xds.ads import Ads
 from sampan.gateway.xds.clients import STREAMS_OF_PYTHON
 from sampan.gateway.xds.encode import encode
+from sampan.gateway.xds.judged import JudgedPlugins
 from sampan.gateway.xds.listeners import mesh_listener
 from sampan.gateway.xds.offers import digest_of_filter, label
 from sampan.gateway.xds.tables import Tables
@@ -102,6 +104,7 @@ class Pipeline:
         """Envoy's listener → the tables of its routes."""
         self._held: set[RouteId] = set()
         """Routes that wait for their listener."""
+        self.judged = JudgedPlugins(self.world)
         self.ingresses = Ingresses(self.world, self.put)
         for type_url, name, message in metrics.resources(self.world):
             self._emit(type_url, name, message)
@@ -148,6 +151,8 @@ class Pipeline:
         else:
             self._slow.discard(key)
         self.world.put("SlowPython", "", min(self._slow, default=None))
+        if (refused := self.world.get("RefusedPlugin", key)) is not None and refused[0] != live:
+            self.world.put("RefusedPlugin", key, None)
         if self.world.put("LivePlugin", key, live):
             self.world.dirty.add(("plugin", key))
 
@@ -167,8 +172,10 @@ class Pipeline:
             for table in {*self._tables_of.get(name, ()), *self.tables.restricted}:
                 self.tables.offer(table, self.ads.offered(table))
             self._note_held()
-        if type_url == EXTENSION and not text:
-            self.world.put("Taken", name, True)
+        if type_url == EXTENSION:
+            if not text:
+                self.world.put("Taken", name, True)
+            self.judged.answered(name, number, text)
         if type_url == ROUTES:
             if (table := name.partition("|")[0]) in self._ending:
                 self.world.dirty.add(("filters", table))
@@ -411,13 +418,15 @@ class Pipeline:
             self.world.put("Users", target, frozenset(counts) or None)
 
     def _compute_plugin(self, key: str) -> None:
-        loaded = self.world.get("LivePlugin", key)
+        loaded, news = serving(self.world, key), {}
         for type_url, name, message in plugins.of_plugin(self.world, key, loaded):
             changed = self._emit(type_url, name, message)
             if type_url == EXTENSION and changed:  # it is judged anew: a listener may name it again
                 self.world.put("Refusal", (type_url, name), None)
+                news[name] = message
             if type_url == EXTENSION and message is None:
                 self.world.put("Taken", name, None)
+        self.judged.sent(key, loaded, news, self.ads.sequence + 1)
 
     def _compute_inner(self, table: str) -> None:
         """Make what stands behind the ASGI middlewares of a table."""
@@ -527,6 +536,10 @@ class Pipeline:
             self.world.put(SERVED, name, True)
 
     # out
+
+    def taken_versions(self) -> dict[str, str]:
+        """Return the version of each plugin that Envoy has."""
+        return {str(key): loaded.version for key, loaded in self.world.all("TakenPlugin").items()}
 
     def gateway_ports(self, key: str) -> dict[Port, int]:
         """Return Envoy's port for each port of a Gateway."""

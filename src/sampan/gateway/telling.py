@@ -101,7 +101,7 @@ class Telling:
         """Take away the versions of plugins that Envoy has been told not to use any more, and has taken that."""
         number, live = self.pushed
         if self.ads.acknowledged >= number:
-            self.plugins.sweep(live)
+            self.plugins.sweep({**live, **self.pipeline.taken_versions()})
 
     def _ripe(self) -> tuple[list[tuple[str, str]], bool]:
         """Return the statuses to write now, and whether Envoy has answered for them."""

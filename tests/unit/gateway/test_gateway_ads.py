@@ -9,16 +9,16 @@ from sampan.gateway.xds.ads import AT_ONCE, Ads
 from sampan.gateway.xds.connections import Connection
 from sampan.gateway.xds.encode import decode
 from sampan.gateway.xds.offers import digest_of_filter, digest_of_table, label, offers_of
-from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES
 
 RESPONSE = "envoy.service.discovery.v3.DeltaDiscoveryResponse"
 
 
 class Envoy:
-    """An Envoy that takes everything but resources with the content ``bad``."""
+    """An Envoy that takes everything but resources with the content ``bad``, and what is ``refused``."""
 
     def __init__(self, server: Ads) -> None:
-        self.server, self.connection = server, Connection()
+        self.server, self.connection, self.refused = server, Connection(), {b"bad"}
         server._connections.add(self.connection)
 
     def subscribe(self, type_url: str, *names: str) -> None:
@@ -48,7 +48,7 @@ class Envoy:
                     held.append(message)
                     continue
                 request: dict[str, Any] = {"type_url": message["type_url"], "response_nonce": message["nonce"]}
-                if any(self.server.resources[message["type_url"]].get(name) == b"bad" for name in names):
+                if any(self.server.resources[message["type_url"]].get(name) in self.refused for name in names):
                     request["error_detail"] = {"message": "no"}
                 self.server.on_request(self.connection, request)
         return seen
@@ -250,3 +250,35 @@ def test_a_table_that_comes_after_its_listener_was_refused_is_not_waited_for() -
     server.change(ROUTES, "gw/80|7", b"1")
     server.push()
     assert server.acknowledged == server.sequence
+
+
+def test_discovered_filters_go_one_by_one_and_before_the_routes() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin("gw/80")
+    envoy.answer()
+    envoy.subscribe(EXTENSION, "one", "two")
+    for type_url, name in ((EXTENSION, "one"), (EXTENSION, "two"), (ROUTES, "gw/80")):
+        server.change(type_url, name, b"1")
+    server.push()
+    assert [names for _, names, _ in envoy.answer()] == [["one"], ["two"], ["gw/80"]]
+
+
+def test_a_listener_is_tried_again_when_a_filter_that_it_names_is_mended() -> None:
+    server = Ads()
+    envoy = Envoy(server)
+    envoy.begin()
+    server.change(LISTENER, "gw/80", b"with plugin/a")
+    envoy.refused.add(b"with plugin/a")
+    server.push()
+    envoy.answer()
+    assert (LISTENER, "gw/80") in server.problems
+    envoy.refused.clear()
+    envoy.subscribe(EXTENSION, "plugin/a", "plugin/b")
+    server.change(EXTENSION, "plugin/b", b"1")
+    server.push()
+    assert [names for _, names, _ in envoy.answer()] == [["plugin/b"]]
+    server.change(EXTENSION, "plugin/a", b"1")
+    server.push()
+    assert [names for _, names, _ in envoy.answer()] == [["plugin/a"], ["gw/80"]]
+    assert not server.problems and server.acknowledged == server.sequence

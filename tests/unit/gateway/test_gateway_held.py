@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.gateway.plugins.loader import Loaded
 from sampan.gateway.xds.types import LISTENER, ROUTES
 
 from .answering import Envoy
@@ -60,7 +61,7 @@ class Served:
         assert ads.acknowledged == ads.sequence, "nobody waits for what is held"
 
     def check(self) -> None:
-        assert self.envoy.unguarded() == []
+        check(self.envoy)
 
     def served(self) -> dict[str, Any]:
         """Return what becomes of the requests of each path: a status, or the path's filters."""
@@ -138,6 +139,18 @@ def test_a_filter_that_is_configured_anew_leaves_its_routes_as_they_are() -> Non
     served.put(obj("Middleware", "limit", {"inFlightReq": {"amount": 7}}))
     served.put(guarded("b", path="/c"))
     assert served.served() == {"/a": before["/a"], "/c": 0}
+
+
+def test_what_stands_behind_a_middleware_offers_what_stands_before_it() -> None:
+    """The listener inside changes only with filters after the middleware: those before it are none of its own."""
+    wrapped = guarded("wrapped")
+    reference = {"group": "gateway.sampan.dev", "kind": "Plugin", "name": "wrap"}
+    wrapped["spec"]["rules"][0]["filters"] = [{"type": "ExtensionRef", "extensionRef": reference}]
+    served = Served(obj("Plugin", "wrap", {"path": "/x"}), wrapped)
+    served.there.pipeline.put_plugin("shop/wrap", Loaded("a", "sampan_plugin_a_app", "asgi"), "")
+    served.put(guarded("a", "keys"))
+    assert "inner/shop/wrap/shop/gw/80" in served.envoy.has[LISTENER]
+    assert served.served() == {"/wrapped": 2, "/a": 1}
 
 
 @pytest.mark.parametrize("routes_first", [False, True])

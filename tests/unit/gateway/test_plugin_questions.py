@@ -125,3 +125,51 @@ def test_where_envoy_has_a_version_a_refused_one_changes_nothing() -> None:
     put(there, "p", Loaded("b", "/x/b.wasm", PROXY_WASM))
     answered(there, "it cannot be linked")
     assert b"plugin/shop/p" not in listener(there)
+
+
+def refused(there: Situation, name: str, words: str) -> None:
+    there.pipeline.ads.on_answer(EXTENSION, name, there.pipeline.ads.sequence, words)
+    there.pipeline.update()
+
+
+def test_one_that_envoy_will_not_call_is_asked_and_no_route_hears_of_it() -> None:
+    there = situation()
+    there.pipeline.world.put("Plugin status", "shop/p", obj("Plugin", "p", {"path": "/x"}))
+    there.pipeline.world.put("Plugin", "shop/p", obj("Plugin", "p", {"path": "/x"}))
+    put(there, "other", QUICK)
+    before = listener(there), there.hosts()
+    refused(there, "plugin/shop/p/question", "it cannot be loaded\n")
+    assert "grpc_service" in question(there) and (listener(there), there.hosts()) == before
+    assert b"/run/jumps.so" in there.pipeline.ads.resources[EXTENSION]["plugin/shop/other/question"]
+    conditions = there.conditions("Plugin", "p")
+    assert conditions["Accepted"]["status"] == "True"
+    told = "version a is live, on a loop of its own, since Envoy refused to call it: it cannot be loaded"
+    assert conditions["Live"]["message"] == told
+    for slow in ("no", ""):  # another beside it comes and goes: this version is asked all the same
+        put(there, "slow", Loaded("b", "sampan_plugin_b_app", slow=slow) if slow else None)
+        assert "grpc_service" in question(there)
+    put(there, "p", Loaded("c", "sampan_plugin_c_app"))
+    assert "dynamic_module_config" in question(there), "another version is another matter"
+
+
+def test_after_a_refusal_envoy_gets_the_version_that_it_had() -> None:
+    there = situation()
+    there.pipeline.world.put("Plugin", "shop/p", obj("Plugin", "p", {"path": "/x"}))
+
+    def module() -> str:
+        found = there.get(EXTENSION, "plugin/shop/p")["typed_config"]
+        return "a" if b"/x/a.wasm" in found else "b"
+
+    put(there, "p", Loaded("a", "/x/a.wasm", PROXY_WASM))
+    answered(there, "")
+    put(there, "p", Loaded("b", "/x/b.wasm", PROXY_WASM))
+    assert module() == "b" and there.pipeline.taken_versions() == {"shop/p": "a"}
+    answered(there, "it cannot be linked")
+    assert module() == "a", "else every listener that names the filter is refused from now on"
+    answered(there, "")
+    condition = there.conditions("Plugin", "p")["Accepted"]
+    assert (condition["status"], condition["message"]) == ("False", "Envoy refused it: it cannot be linked")
+    put(there, "p", Loaded("c", "/x/b.wasm", PROXY_WASM))
+    assert module() == "b" and there.conditions("Plugin", "p")["Accepted"]["status"] == "True"
+    answered(there, "")
+    assert there.pipeline.taken_versions() == {"shop/p": "c"}

@@ -31,7 +31,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     key = settings["key"]
     is_open = settings.get("failure") == "Open"
     problem = site.world.get("PluginProblem", key)
-    live = site.world.get("LivePlugin", key)
+    live = serving(site.world, key)
     if live is not None and (refusal := never_taken(site.world, key)):
         live, problem = None, f"Envoy refused it: {refusal}"
     if live is None:
@@ -57,10 +57,28 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         draft.notes.append(("InvalidPlugin", f"Plugin {key}: {problem}; the version before it keeps serving"))
 
 
+def serving(world: World, key: str) -> Any:
+    """Return the version of a plugin that Envoy is to have: the live one, or the one before where Envoy refused that."""
+    live, refused = world.get("LivePlugin", key), world.get("RefusedPlugin", key)
+    if refused is not None and refused[0] == live:
+        return world.get("TakenPlugin", key) or live
+    return live
+
+
 def refusal_of(world: World, key: str) -> str:
-    """Return Envoy's words where it refused what it was sent last of a plugin."""
-    named = (world.get("Refusal", (EXTENSION, name)) for name in (filter_name(key), question_name(key)))
-    return next(filter(None, named), "")
+    """Return Envoy's words where it refused the live version of a plugin."""
+    refused = world.get("RefusedPlugin", key)
+    if refused is not None and refused[0] == world.get("LivePlugin", key):
+        return str(refused[1])
+    names = [filter_name(key), *([] if not_called(world, key) else [question_name(key)])]
+    return next(filter(None, (world.get("Refusal", (EXTENSION, name)) for name in names)), "")
+
+
+def not_called(world: World, key: str) -> str:
+    """Return Envoy's words where it refused to call a hook itself: it is asked then."""
+    module, words = world.get("NotCalled", key) or ("", "")
+    live = serving(world, key)
+    return str(words) if live is not None and module == live.module else ""
 
 
 def never_taken(world: World, key: str) -> str:

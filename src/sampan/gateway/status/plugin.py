@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.gateway.filters.hook import refusal_of
+from sampan.gateway.filters.hook import not_called, refusal_of
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
 from sampan.schema.objects import Object
@@ -23,7 +23,7 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
         version = old.get("liveVersion", "")
     accepted = condition("Accepted", not problem, "Accepted" if not problem else "Invalid", problem, generation)
     text = f"version {version} is live" if version else "no version is live"
-    text += how_asked(world, live) if version else ""
+    text += how_asked(world, key, live) if version else ""
     serving = condition("Live", bool(version), "Live" if version else "NotLive", text, generation)
     result: Object = {"conditions": stamped([accepted, serving], old.get("conditions") or [], moment.now)}
     if version:
@@ -35,7 +35,7 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
     return result
 
 
-def how_asked(world: World, live: Any) -> str:
+def how_asked(world: World, key: str, live: Any) -> str:
     """Return what is to be said of where a hook is called: who looks for its cost, looks here."""
     if live is None or live.kind != "hook" or live.socket or not world.surroundings.inline_module:
         return ""
@@ -43,4 +43,6 @@ def how_asked(world: World, live: Any) -> str:
         return f", on a loop of its own, since it is not shown to be quick: {live.slow}"
     if other := world.get("SlowPython", ""):
         return f", on a loop of its own, since Plugin {other} beside it is not shown to be quick"
+    if words := not_called(world, key):
+        return f", on a loop of its own, since Envoy refused to call it: {words.strip()}"
     return ", called by Envoy itself"

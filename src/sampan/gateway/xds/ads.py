@@ -20,13 +20,25 @@ from typing import Any
 from sampan.gateway.xds.connections import Connection
 from sampan.gateway.xds.encode import EncodingError, any_of, decode, delimited, encode
 from sampan.gateway.xds.offers import NOTHING
-from sampan.gateway.xds.types import CLUSTER, EAGER, ENDPOINTS, LISTENER, ORDER, PREFIX, ROUTES, SCOPES, WILDCARD
+from sampan.gateway.xds.types import (
+    CLUSTER,
+    EAGER,
+    ENDPOINTS,
+    EXTENSION,
+    LISTENER,
+    ORDER,
+    PREFIX,
+    ROUTES,
+    SCOPES,
+    WILDCARD,
+)
 
 logger = logging.getLogger("sampan.gateway")
 
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 AT_ONCE = 200
-"""Resources in one answer: Envoy's heap stays as large as its largest message made it, 5,000 clusters in one 30 MB more."""
+"""Resources in one answer: Envoy's heap stays as large as its largest message made it, 5,000 clusters in one 30 MB more. Of
+discovered filters there is one: of what Envoy refused together it acknowledges each when it comes again, unseen."""
 OnAnswer = Callable[[str, str, int, str], None]
 """``(type, name, the last push whose changes were in it, Envoy's words)``; the words are empty when it took the resource."""
 
@@ -124,7 +136,8 @@ class Ads:
         """Note what a resource is from now on (None: gone). Return whether that is news. ``label``: what its version tells
         besides (``offers.py``)."""
         resources = self.resources[type_url]
-        if resources.get(name) == content:
+        _, slash, told = self.versions[type_url].get(name, "").partition("/")
+        if resources.get(name) == content and slash + told == label:
             return False
         if content is None:
             del resources[name]
@@ -203,11 +216,12 @@ class Ads:
             if lone:
                 together = [name for name in changed if name not in lone]
                 changed, removed = together or lone[:1], removed if together else []
-            if len(changed) > AT_ONCE:
-                changed, removed = changed[:AT_ONCE], []
+            most = AT_ONCE if type_url != EXTENSION else 1
+            if len(changed) > most:
+                changed, removed = changed[:most], []
             self._send(connection, type_url, changed, removed)
-            if type_url in (ENDPOINTS, LISTENER):
-                return
+            if type_url in (ENDPOINTS, LISTENER) or (type_url == EXTENSION and due):
+                return  # a listener is not there before its filters are: routes come after the last
 
     def _later_due(self, connection: Connection, type_url: str) -> bool:
         later = ORDER[ORDER.index(type_url) + 1 :]
@@ -291,6 +305,8 @@ class Ads:
             for name in names:
                 connection.alone.discard((type_url, name))
                 self._taken(type_url, name, connection.newest[type_url])
+                if type_url == EXTENSION:
+                    self._try_again(connection, name)
             return
         text = error.get("message", "refused")
         if len(names) > 1:
@@ -317,6 +333,13 @@ class Ads:
             connection.takes(name, version)
             if connection.refused.pop(name, "") and name not in self.resources[LISTENER]:
                 self._taken(LISTENER, name, connection.newest[LISTENER])  # what waited for it waits no more
+
+    def _try_again(self, connection: Connection, name: str) -> None:
+        """Send the listeners that were refused and name a filter which Envoy has taken now: it may have been its fault."""
+        for listener in connection.refused:
+            if name.encode() in self.resources[LISTENER].get(listener, b""):
+                connection.has[LISTENER].pop(listener, None)
+                self._owe(connection, LISTENER, listener, self.sequence)
 
     def _taken(self, type_url: str, name: str, number: int) -> None:
         """Say that an Envoy has taken a resource. A listener that another one refuses is refused."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sampan.gateway.filters.hook import MODULE_FILTER, WASM, question, question_name
+from sampan.gateway.filters.hook import MODULE_FILTER, WASM, not_called, question, question_name
 from sampan.gateway.filters.processing import ENVOY_WAITS_MILLISECONDS, filter_name
 from sampan.gateway.model.world import World
 from sampan.gateway.plugins.wasm import PROXY_WASM
@@ -50,7 +50,8 @@ def question_of(world: World, key: str, loaded: Loaded | None) -> dict[str, Any]
     thread that computes without letting go of the interpreter would hold Envoy's where a hook is called on it."""
     if loaded is None or loaded.kind != "hook":
         return None
-    if loaded.socket or loaded.slow or world.get("SlowPython", "") or not world.surroundings.inline_module:
+    called = not loaded.socket and not loaded.slow and not world.get("SlowPython", "") and not not_called(world, key)
+    if not called or not world.surroundings.inline_module:
         timeout = int(loaded.timeout_seconds * 1000) + ENVOY_WAITS_MILLISECONDS
         filter_ = question(key, timeout, fails_open=loaded.fails_open, reroutes=loaded.reroutes)
     else:
