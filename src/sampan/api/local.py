@@ -23,6 +23,7 @@ from sampan.client.errors import ApiError
 from sampan.client.protocol import ListResult, ResourceType, WatchEvent
 from sampan.client.writing import WritingClient
 from sampan.schema.objects import Object
+from sampan.store.protocol import Record
 
 HOST = "in-process"
 
@@ -68,6 +69,10 @@ class LocalClient(WritingClient):
         obj: Object = orjson.loads(answer.body)
         return obj
 
+    def read(self, record: Record) -> Object:
+        """Return the object of a record, as lists and watches give it."""
+        return self.api.parsed(record)
+
     async def get(self, resource: ResourceType, name: str, namespace: str | None = None) -> Object:
         try:
             routed = await self._routed("GET", resource.path(namespace, name), NO_QUERY)
@@ -107,7 +112,7 @@ class LocalClient(WritingClient):
         elif served.converts:
             items = [self.api.registry.decode(served, record.value) for record in listed.records]
         else:
-            items = [self.api.parsed(record) for record in listed.records]
+            items = [self.read(record) for record in listed.records]
         return ListResult(items, str(listed.revision))
 
     async def watch(
@@ -144,7 +149,7 @@ class LocalClient(WritingClient):
                     elif partial:
                         obj = metadata_of(change.value)
                     elif change.record is not None and not served.converts:
-                        obj = self.api.parsed(change.record)
+                        obj = self.read(change.record)
                     else:
                         obj = self.api.registry.decode(served, change.value)
                     yield WatchEvent(change.type, obj)

@@ -8,7 +8,7 @@ difference. Objects are shared: copy before changing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Literal
 
 from sampan.client.protocol import Client, ResourceType
@@ -44,7 +44,7 @@ class Informer(Reflector):
         field_selector: str = "",
     ) -> None:
         super().__init__(client, resource, namespace, label_selector=label_selector, field_selector=field_selector)
-        self.objects: dict[str, Object] = {}
+        self.objects: MutableMapping[str, Object] = {}
         self._handlers: list[Handler] = []
         self._index_functions: dict[str, IndexFunction] = {}
         self._indexes: dict[str, dict[str, dict[str, Object]]] = {}

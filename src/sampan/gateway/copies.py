@@ -1,34 +1,98 @@
-"""The gateway's copies of what it watches: thousands of objects that stay for good, kept without what nobody here reads.
+"""The gateway's copies of what it watches: thousands of objects that stay for good, kept as bytes and without what nobody
+here reads.
 
 Who manages which field is most of an object's bytes, and what ``kubectl apply`` leaves in an annotation is all of it once
-more. What many objects say (a word, a ``parentRefs``, conditions of one second) is kept once and shared: copy before
-changing, as with all that informers have.
+more. An object is read from its bytes when it is asked for, and goes again; what of it stays, in what is made of it, is kept
+once where many say it (``shared``). Copy before changing, as with all that informers have.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
+import orjson
+
 from sampan.client.informer import Informer
+from sampan.client.protocol import Client, ResourceType
 from sampan.schema.objects import Object
 
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 WORD_LENGTH = 32
 """Longer texts are hardly said twice, uids (36) never."""
-OWN = ("resourceVersion", "uid")
-"""What no two objects have in common."""
 Key = tuple[Any, ...]
 SHARED: dict[Key, Any] = {}
 MOST_SHARED = 2000
 """Parts of objects that are known at a time."""
 
 
+class Packed:
+    """An object as bytes: a quarter of what its dicts would take. What is unpacked later is another, equal object."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+
+class Lean(dict[str, Any]):
+    """A lean object that is there for a moment, with what is kept of it."""
+
+    __slots__ = ("packed",)
+    packed: Packed
+
+
+@lru_cache(maxsize=256)
+def unpack(packed: Packed) -> Lean:
+    """Return the object; what was asked for just now is not read again."""
+    made = Lean(lean(orjson.loads(packed.value)))
+    made.packed = packed
+    return made
+
+
+def pack(obj: Object, value: bytes | None = None) -> Lean:
+    """Return an object as ``LeanInformer`` keeps it. ``value``: JSON of it that somebody else keeps anyway."""
+    made = Lean(lean(obj))
+    made.packed = Packed(bytes(memoryview(orjson.dumps(made))) if value is None else value)
+    return made
+
+
+class PackedObjects(MutableMapping[str, Object]):
+    """Key → object, kept as bytes."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, Packed] = {}
+
+    def __getitem__(self, key: str) -> Object:
+        return unpack(self._packed[key])
+
+    def __setitem__(self, key: str, obj: Object) -> None:
+        self._packed[key] = obj.packed if isinstance(obj, Lean) else pack(obj).packed
+
+    def __delitem__(self, key: str) -> None:
+        del self._packed[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._packed
+
+
 class LeanInformer(Informer):
-    """An ``Informer`` of lean objects."""
+    """An ``Informer`` that keeps lean objects, packed."""
+
+    def __init__(self, client: Client, resource: ResourceType, namespace: str | None = None) -> None:
+        super().__init__(client, resource, namespace)
+        self.objects = PackedObjects()
 
     def reduced(self, obj: Object) -> Object:
-        return lean(obj)
+        return obj if isinstance(obj, Lean) else pack(obj)
 
 
 def lean(obj: Object) -> Object:
@@ -37,11 +101,7 @@ def lean(obj: Object) -> Object:
     annotations = metadata.get("annotations")
     if annotations and APPLIED in annotations:
         metadata["annotations"] = {name: text for name, text in annotations.items() if name != APPLIED}
-    kept = {intern(name): shared(value) for name, value in obj.items() if name != "metadata"}
-    return {
-        **kept,
-        "metadata": {intern(name): value if name in OWN else shared(value) for name, value in metadata.items()},
-    }
+    return {**obj, "metadata": metadata}
 
 
 def shared(value: Any) -> Any:

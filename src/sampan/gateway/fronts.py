@@ -66,7 +66,7 @@ class Fronts:
 
     async def ensure_service(self, key: str, leads: bool) -> None:
         """Make the Service of a Gateway as it should be, when it should be otherwise than last time or is gone."""
-        gateway = self.pipeline.world.all("Gateway").get(key)  # one that Ingresses share is not in the API
+        gateway = self.pipeline.world.get("Gateway", key)  # one that Ingresses share is not in the API
         if gateway is None or "deletionTimestamp" in gateway["metadata"]:
             return
         model, ports = self.pipeline.gateways[key], self.pipeline.gateway_ports(key)

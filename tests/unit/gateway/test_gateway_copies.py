@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampan.api.app import Api
+from sampan.api.local import LocalClient
+from sampan.client.resources import NAMESPACES
 from sampan.gateway import copies
+from sampan.gateway.alone.memory import MemoryClient, api_in_memory
+from sampan.gateway.alone.running import USER
+from sampan.gateway.kinds.resources import HTTP_ROUTES
+from sampan.gateway.model.world import World
 
 WORDS = st.sampled_from(("", "True", "a", "x" * 40))
 VALUES = st.recursive(
@@ -43,10 +51,57 @@ def test_fields_managers_and_what_was_applied_are_left_out_and_nothing_else() ->
     assert obj["metadata"]["annotations"] == annotations, "the object itself stays as it was"
 
 
-def test_what_two_objects_say_is_there_once() -> None:
-    one, two = copies.lean(route("a")), copies.lean(route("b"))
-    assert one["spec"]["parentRefs"] is two["spec"]["parentRefs"]
-    assert one["spec"]["hostnames"] != two["spec"]["hostnames"]
+def test_what_is_kept_of_an_object_is_its_bytes() -> None:
+    client = LocalClient(cast("Api", None), USER)  # which the informer asks for nothing here
+    told: list[tuple[str, Any, Any]] = []
+    informer = copies.LeanInformer(client, HTTP_ROUTES)
+    informer.add_handler(lambda change, old, new: told.append((change, old, new)))
+    one, two = route("a", resourceVersion="1"), route("a", resourceVersion="2", managedFields=[{"manager": "kubectl"}])
+    informer.replace([informer.reduced(one)])
+    assert informer.get("shop/a") == one == informer.all()[0] and informer.get("shop/b") is None
+    informer.take(informer.reduced(two))
+    informer.forget(two)
+    after = route("a", resourceVersion="2")
+    assert told == [("ADDED", None, one), ("MODIFIED", one, after), ("DELETED", after, two)]
+    assert informer.all() == []
+    world = World()
+    world.add_index("by host", "HTTPRoute", lambda obj: obj["spec"]["hostnames"])
+    assert world.put_object("HTTPRoute", "shop/a", informer.reduced(one))
+    assert world.get("HTTPRoute", "shop/a") == one and world.find("by host", "a.example") == [one]
+    assert not world.put_object("HTTPRoute", "shop/a", informer.reduced(two)), "it means the same"
+    assert isinstance(world.all("HTTPRoute")["shop/a"], copies.Packed)
+    assert world.put_object("HTTPRoute", "shop/a", None) and world.find("by host", "a.example") == []
+
+
+async def test_files_are_in_memory_as_bytes_of_the_api_and_no_more(tmp_path: Path) -> None:
+    api = await api_in_memory(tmp_path)
+    try:
+        client = MemoryClient(api, USER)
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+        listed = await client.list(NAMESPACES)
+        record = api.store.get("/registry/namespaces/shop")
+        found = next(obj for obj in listed.items if obj["metadata"]["name"] == "shop")
+        assert record is not None and isinstance(found, copies.Lean) and found.packed.value is record.value
+        assert copies.unpack(found.packed) == found
+    finally:
+        await api.close()
+
+
+def reader(number: int) -> tuple[str, int]:
+    return "route", number
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=60))
+def test_who_reads_something_is_known_however_many_they_are(steps: list[tuple[bool, int]]) -> None:
+    world, reading = World(), set()
+    for reads, number in steps:
+        with world.computing(reader(number)):
+            if reads:
+                world.get("Service", "shop/web")
+        (reading.add if reads else reading.discard)(reader(number))
+        world.dirty.clear()
+        world.put("Service", "shop/web", object())
+        assert world.dirty == reading
 
 
 def test_not_more_is_remembered_than_there_is_room_for() -> None:

@@ -137,7 +137,7 @@ def test_an_idle_connection_to_a_backend_ends(kind: str, app_protocol: str) -> N
     (name,) = [name for name in there.pipeline.ads.resources[CLUSTER] if "idle" in name]
     options = there.get(CLUSTER, name)["typed_extension_protocol_options"]
     found = opened(next(iter(options.values())))
-    assert found["common_http_protocol_options"]["idle_timeout"]["seconds"] == 30
+    assert found["common_http_protocol_options"]["idle_timeout"]["seconds"] == (15 if kind == "Service" else 50)
     expected = {"http2_protocol_options"} if app_protocol != "http" else {"http_protocol_options"}
     assert set(found["explicit_http_config"]) == expected
 

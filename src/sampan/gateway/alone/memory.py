@@ -6,10 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sampan.api.local import LocalClient
 from sampan.api.server import ApiConfig, open_api
 from sampan.client.resources import ENDPOINT_SLICES
+from sampan.gateway.copies import pack
 from sampan.schema.causes import Cause
 from sampan.schema.objects import Object
+from sampan.store.protocol import Record
 from sampan.store.retention import Limits
 from sampan.store.sqlite import SqliteStore
 
@@ -20,6 +23,13 @@ LITTLE_HISTORY = Limits(keep_seconds=1, keep_at_least=1_000, keep_at_most=2_000,
 """Who watches is in this process and never far behind; what the files said before nobody asks."""
 REMEMBERED_BYTES = 64 << 10
 """What is read of the API is kept by who reads it."""
+
+
+class MemoryClient(LocalClient):
+    """A client of that API. What it lists and watches is kept by who reads it as the very bytes that the API has."""
+
+    def read(self, record: Record) -> Object:
+        return pack(self.api.parsed(record), record.value)
 
 
 async def api_in_memory(folder: Path) -> Api:

@@ -16,13 +16,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.api.local import LocalClient
 from sampan.api.request import User
 from sampan.gateway.agent import Agent
 from sampan.gateway.alone.complaints import complaints
 from sampan.gateway.alone.files import Problem, Reader, folders
 from sampan.gateway.alone.loading import Loader
-from sampan.gateway.alone.memory import api_in_memory
+from sampan.gateway.alone.memory import MemoryClient, api_in_memory
 from sampan.gateway.configuration import GatewayConfig
 from sampan.gateway.install import install
 from sampan.gateway.status import STATUSES
@@ -90,7 +89,7 @@ async def gateway(config: AloneConfig, *, envoy: bool) -> AsyncIterator[tuple[Ag
     try:
         api = await api_in_memory(folder)
         try:
-            client = LocalClient(api, USER)
+            client = MemoryClient(api, USER)
             await install(client)
             loader = Loader(client, WATCHED)
             of_agent = GatewayConfig(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sampan.gateway.copies import shared
 from sampan.gateway.kinds.resources import GROUP
 from sampan.gateway.model.gateways import GatewayModel
 from sampan.gateway.model.hostnames import shared_hostnames
@@ -31,6 +32,7 @@ class ParentVerdict:
     """What became of one parentRef."""
 
     reference: Object
+    """``shared``: the routes of a Gateway have one."""
     gateway: str
     verdict: Verdict
     attachments: tuple[Attachment, ...] = ()
@@ -91,12 +93,12 @@ def _attach_to_service(world: World, route: Object, reference: Object) -> Parent
     key = f"{reference.get('namespace') or namespace}/{reference['name']}"
     found, verdict = frontends(world, key, route["kind"], reference.get("port"))
     attachments = tuple(Attachment(mesh_key(key), listener, ("*",)) for listener in found)
-    return ParentVerdict(reference, mesh_key(key), verdict, attachments)
+    return ParentVerdict(shared(reference), mesh_key(key), verdict, attachments)
 
 
 def _attach_one(world: World, gateway: GatewayModel, parent: Parent, route: Object, reference: Object) -> ParentVerdict:
     def refused(reason: str, message: str) -> ParentVerdict:
-        return ParentVerdict(reference, gateway.key, Verdict(reason, message))
+        return ParentVerdict(shared(reference), gateway.key, Verdict(reason, message))
 
     section, port = reference.get("sectionName"), reference.get("port")
     candidates = [
@@ -126,4 +128,4 @@ def _attach_one(world: World, gateway: GatewayModel, parent: Parent, route: Obje
         verdict = attachments[0].listener.accepted
         return refused("NotAllowedByListeners" if verdict.reason != "Accepted" else "Accepted", verdict.message)
     good = tuple(attachment for attachment in attachments if attachment.listener.is_accepted)
-    return ParentVerdict(reference, gateway.key, ACCEPTED, good)
+    return ParentVerdict(shared(reference), gateway.key, ACCEPTED, good)

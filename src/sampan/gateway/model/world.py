@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
+from sampan.gateway.copies import Lean, Packed, unpack
 from sampan.gateway.kinds.resources import CLASS, controller_of
 from sampan.schema.objects import Object
 
@@ -22,6 +24,13 @@ Computation = tuple[Hashable, ...]
 Token = tuple[str, Hashable]
 IndexFunction = Callable[[Object], Iterable[str]]
 NOBODY: dict[Hashable, Any] = {}
+MOST_FEW = 8
+
+
+class Few(tuple[Computation, ...]):
+    """Computations that read the same: in thousands of pairs, a set of each would take 150 bytes more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +82,8 @@ class World:
         self._values: dict[str, dict[Hashable, Any]] = {}
         self._index_functions: dict[str, list[tuple[str, IndexFunction]]] = {}
         self._indexes: dict[str, dict[str, dict[Hashable, Any]]] = {}
-        self._readers: dict[str, dict[Hashable, Computation | set[Computation]]] = {}
-        """Kind → key → who reads it. Most of what is read is read by one: that one itself."""
+        self._readers: dict[str, dict[Hashable, Computation | Few | set[Computation]]] = {}
+        """Kind → key → who reads it. Most of what is read is read by one: that one itself, or by few."""
         self._reads: dict[Computation, tuple[Hashable, ...]] = {}
         """Kind, key, kind, key …: a set of pairs would be some kilobytes a route."""
         self._current: set[Token] | None = None
@@ -87,13 +96,13 @@ class World:
         """Return a value, or None. ``<kind> status`` as kind reads an object whole, its status included."""
         if self._current is not None:
             self._current.add((kind, key))
-        return self._values.get(kind.removesuffix(" status"), {}).get(key)
+        return unpacked(self._values.get(kind.removesuffix(" status"), NOBODY).get(key))
 
     def find(self, index: str, value: str) -> list[Any]:
         """Return the objects that an index has under a value."""
         if self._current is not None:
             self._current.add((index, value))
-        return list(self._indexes[index].get(value, {}).values())
+        return [unpacked(obj) for obj in self._indexes[index].get(value, {}).values()]
 
     def passed(self, moment: float) -> bool:
         """Whether a time (seconds since the epoch) is over; what asks runs again when it is."""
@@ -105,7 +114,7 @@ class World:
         return False
 
     def all(self, kind: str) -> dict[Hashable, Any]:
-        """Return all values of a kind. Not noted: a computation must not call it."""
+        """Return all values of a kind, objects as they are kept. Not noted: a computation must not call it."""
         return self._values.get(kind, {})
 
     # changing
@@ -116,13 +125,14 @@ class World:
 
     def put_object(self, kind: str, key: str, obj: Object | None) -> bool:
         """Take over an API object (None: it is gone). Return whether it means something else than before."""
-        old = self._values.get(kind, {}).get(key)
+        old = unpacked(self._values.get(kind, NOBODY).get(key))
+        kept = obj.packed if isinstance(obj, Lean) else obj
         self._changed((f"{kind} status", key))
         if old is not None and obj is not None and meaning(old) == meaning(obj):
-            self._values[kind][key] = obj
+            self._values[kind][key] = kept
             for name, function in self._index_functions.get(kind, ()):
                 for value in function(obj):
-                    self._indexes[name][value][key] = obj
+                    self._indexes[name][value][key] = kept
             return False
         for name, function in self._index_functions.get(kind, ()):
             table = self._indexes[name]
@@ -133,9 +143,9 @@ class World:
                     del table[value]
                 self._changed((name, value))
             for value in set(function(obj)) if obj is not None else ():
-                table.setdefault(value, {})[key] = obj
+                table.setdefault(value, {})[key] = kept
                 self._changed((name, value))
-        self._set(kind, key, obj)
+        self._set(kind, key, kept)
         return True
 
     def put(self, kind: str, key: Hashable, value: Any) -> bool:
@@ -157,8 +167,8 @@ class World:
         readers = self._readers.get(token[0], NOBODY).get(token[1])
         if readers is None:
             return
-        if isinstance(readers, set):
-            self.dirty |= readers
+        if isinstance(readers, (Few, set)):
+            self.dirty.update(readers)
         else:
             self.dirty.add(readers)
 
@@ -204,8 +214,12 @@ class World:
             of_kind[key] = computation
         elif isinstance(readers, set):
             readers.add(computation)
+        elif isinstance(readers, Few):
+            if computation not in readers:
+                several = *readers, computation
+                of_kind[key] = Few(several) if len(several) <= MOST_FEW else set(several)
         elif readers != computation:
-            of_kind[key] = {readers, computation}
+            of_kind[key] = Few((readers, computation))
 
     def _forget_reader(self, token: Token, computation: Computation) -> None:
         kind, key = token
@@ -215,10 +229,17 @@ class World:
             readers.discard(computation)
             if len(readers) == 1:
                 of_kind[key] = readers.pop()
+        elif isinstance(readers, Few):
+            left = Few(reader for reader in readers if reader != computation)
+            of_kind[key] = left if len(left) > 1 else left[0]
         else:
             del of_kind[key]
             if not of_kind:
                 del self._readers[kind]
+
+
+def unpacked(value: Any) -> Any:
+    return unpack(value) if value.__class__ is Packed else value
 
 
 def pairs(reads: tuple[Hashable, ...]) -> Iterator[Token]:
@@ -231,7 +252,7 @@ def pairs(reads: tuple[Hashable, ...]) -> Iterator[Token]:
 def age_key(obj: Object) -> tuple[str, str, str]:
     """Sort key of the specification's tie-breaks: oldest first, then by name."""
     metadata = obj["metadata"]
-    return metadata.get("creationTimestamp", ""), metadata.get("namespace", ""), metadata["name"]
+    return intern(metadata.get("creationTimestamp", "")), intern(metadata.get("namespace", "")), metadata["name"]
 
 
 def key_of(obj: Object) -> str:

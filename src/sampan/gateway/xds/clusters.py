@@ -27,9 +27,10 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HTTP2_PORTS = ("kubernetes.io/h2c", "grpc")
 WINDOW = {"initial_stream_window_size": {"value": STREAM_WINDOW_BYTES}}
 """What a backend may send on a stream before its client reads it: Envoy's own 16 MiB would be held for each slow one."""
-IDLE = {"common_http_protocol_options": {"idle_timeout": {"seconds": 30}}}
-"""How long a connection to a backend waits for its next request: each takes Envoy 16 kB. Envoy's own hour is longer than any
-server's keep-alive (Jetty 30 s, nginx 75 s), and a request that meets a server's end of it would fail or be tried again."""
+IDLE, IDLE_FAR = ({"common_http_protocol_options": {"idle_timeout": {"seconds": seconds}}} for seconds in (15, 50))
+"""How long a connection to a Service, and to a server outside of the cluster, waits for its next request: each takes Envoy
+16 kB. Envoy's own hour is longer than any server's keep-alive (Tomcat 20 s, Jetty 30 s, load balancers 60 s), and a request
+that meets a server's end of it would fail or be tried again. A new one costs a Service's client less than a millisecond."""
 MANY = {"value": 1_000_000}
 """No limit of ours: Envoy's own (1,024 connections and requests) would answer 503 under load."""
 
@@ -54,12 +55,12 @@ def service_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     http2 = ref.protocol == "h2" or port.get("appProtocol") in HTTP2_PORTS
     policy = policy_of(world, ref) if ref.protocol != "udp" else None
     if ref.protocol != "udp":
-        speak(cluster, policy, ref.client_certificate, http2)
+        speak(cluster, policy, ref.client_certificate, http2, IDLE)
     return cluster
 
 
-def speak(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, http2: bool) -> None:
-    """Give a cluster its TLS and its protocol."""
+def speak(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, http2: bool, idle: Object) -> None:
+    """Give a cluster its TLS and its protocol; ``idle``: how long its connections wait."""
     if policy is not None:
         cluster["transport_socket"] = upstream_socket(policy, certificate, ["h2"] if http2 else ["h2", "http/1.1"])
     if http2:
@@ -69,7 +70,7 @@ def speak(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, h
         options = {"@type": HTTP_OPTIONS, **automatic}
     else:
         options = http1_options()
-    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**options, **IDLE}}
+    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**options, **idle}}
 
 
 def thresholds(policy: Object | None) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def external_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     }
     policy = external_policy(world, ref)
     http2 = ref.protocol == "h2" or spec.get("protocol") in ("HTTP2", "H2C", "GRPC")
-    speak(cluster, policy, ref.client_certificate, http2)
+    speak(cluster, policy, ref.client_certificate, http2, IDLE_FAR)
     return cluster
 
 
@@ -134,7 +135,7 @@ def url_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     }
     if server.scheme == "https":
         cluster["transport_socket"] = url_socket(server.host, trusted)
-    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**http1_options(), **IDLE}}
+    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**http1_options(), **IDLE_FAR}}
     return cluster
 
 
