@@ -1,10 +1,9 @@
 """The gateway beside Traefik, HAProxy and nginx: requests per second, the 99th percentile, and CPU time for each request.
 
-All are on loopback, each in its turn, before the same backend, an Envoy that answers by itself. Ours is one from files, with
-one worker, anew for each work: an ASGI middleware beside them would have hooks asked that are called by Envoy itself. HAProxy
-and nginx have one worker as well, Traefik as many threads as it takes. Where cores are few the load and the backend take from
-the same ones: CPU for a request tells more than requests per second. The plugins are Python in ours; in Traefik, Go for Yaegi
-that does the same.
+All are on loopback, each in its turn, before the same backend, an Envoy that answers by itself; each with a thread for every
+processor. Ours is one from files, anew for each work: an ASGI middleware beside them would have hooks asked that are called
+by Envoy itself. Where processors are few the load and the backend take from the same ones: CPU for a request tells more than
+requests per second. The plugins are Python in ours; in Traefik, Go for Yaegi that does the same.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import sys
 import tempfile
 import time
@@ -154,7 +154,8 @@ def sampan(work: Work, home: Path) -> Iterator[int]:
         objects.append(named("gateway.sampan.dev/v1alpha1", "Plugin", name, spec))
         reference = {"group": "gateway.sampan.dev", "kind": "Plugin", "name": name}
         objects.append(filtered(name, {"type": "ExtensionRef", "extensionRef": reference}))
-    with serving(home, {"all.yaml": "\n---\n".join(map(json.dumps, objects))}) as pid:
+    text = "\n---\n".join(map(json.dumps, objects))
+    with serving(home, {"all.yaml": text}, "--workers", str(os.cpu_count() or 1)) as pid:
         until_answered(work)
         yield pid
 
@@ -166,13 +167,14 @@ def filtered(name: str, item: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(home: Path, files: dict[str, str]) -> Iterator[int]:
+def serving(home: Path, files: dict[str, str], *options: str) -> Iterator[int]:
     """Yield the pid of a gateway from the files, in ``home / "config"``."""
     config = home / "config"
     config.mkdir()
     for name, text in files.items():
         (config / name).write_text(text)
-    with gateway_of(config, home / f"log-{uuid.uuid4().hex[:6]}") as started:
+    log = home / f"log-{uuid.uuid4().hex[:6]}"
+    with gateway_of(config, log, *options) as started:
         yield started.pid
 
 

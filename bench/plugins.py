@@ -157,9 +157,9 @@ def serving(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def gateway_of(config: Path, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+def gateway_of(config: Path, log: Path, *options: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run ``sampan gateway run`` on the files of a folder."""
-    command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--config", str(config)]
+    command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--config", str(config), *options]
     return running([*command, "--address", "127.0.0.1"], log)
 
 

@@ -21,7 +21,7 @@ PLUGINS = Path(__file__).parent / "traefik"
 PLUGIN_NAMES = ("header", "hmac", "body")
 HAPROXY = """
 global
-  nbthread 1
+  nbthread {threads}
   maxconn 4000
 defaults
   mode http
@@ -39,7 +39,7 @@ backend bench
 NGINX = """
 user root;
 daemon off;
-worker_processes 1;
+worker_processes {threads};
 pid {home}/nginx.pid;
 error_log stderr error;
 events {{ worker_connections 4000; }}
@@ -96,14 +96,14 @@ def traefik(home: Path, port: int, dynamic: dict[str, dict[str, Any]]) -> Iterat
 
 @contextmanager
 def haproxy(home: Path, port: int, backend: int) -> Iterator[int]:
-    (home / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend))
+    (home / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend, threads=os.cpu_count() or 1))
     with process([binary("haproxy"), "-db", "-f", str(home / "haproxy.cfg")], home) as pid:
         yield pid
 
 
 @contextmanager
 def nginx(home: Path, port: int, backend: int) -> Iterator[int]:
-    (home / "nginx.conf").write_text(NGINX.format(home=home, port=port, backend=backend))
+    (home / "nginx.conf").write_text(NGINX.format(home=home, port=port, backend=backend, threads=os.cpu_count() or 1))
     with process([binary("nginx"), "-c", str(home / "nginx.conf")], home) as pid:
         yield pid
 

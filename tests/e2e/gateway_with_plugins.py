@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class Answer:
 class Alone:
     """``write`` objects, ``ask`` the Gateway."""
 
-    def __init__(self, directory: Path, backend: int, environment: dict[str, str]) -> None:
+    def __init__(self, directory: Path, backend: int, environment: dict[str, str], options: Sequence[str] = ()) -> None:
         self.directory, self.port = directory / "config", free_port()
         self.directory.mkdir()
         self.log_dir = directory / "logs"
@@ -98,7 +98,7 @@ class Alone:
         words = ("--config", str(self.directory), "--address", "127.0.0.1", "--log-dir", str(self.log_dir))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sampan.cli.main", "gateway", "run", *words],
+                [sys.executable, "-m", "sampan.cli.main", "gateway", "run", *words, *options],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **environment},
@@ -203,11 +203,11 @@ def route(name: str, *plugins: str, backend: str = "back") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def alone(directory: Path, **environment: str) -> Iterator[Alone]:
-    """A gateway that serves, until the end of the block; with variables of its own."""
+def alone(directory: Path, *options: str, **environment: str) -> Iterator[Alone]:
+    """A gateway that serves, until the end of the block; with options and variables of its own."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    gateway = Alone(directory, server.server_address[1], environment)
+    gateway = Alone(directory, server.server_address[1], environment, options)
     try:
         gateway.served("plain")
         yield gateway

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +258,32 @@ def test_users_of_a_canary_take_another_route(gateway: Alone) -> None:
     eventually("it is called", lambda: asks_inline(gateway, "canary"))
     assert gateway.ask("/canary", **{"x-user": "ann"}).told["headers"].get("x-route") == "canary"
     assert "x-route" not in gateway.ask("/canary", **{"x-user": "bob"}).told["headers"]
+
+
+def test_workers_do_not_mix_their_requests(tmp_path: Path) -> None:
+    with alone(tmp_path, "--workers", "2") as gateway:
+        source = """
+def request(request):
+    said = request.headers["x-said"]
+    request.headers["x-over"] = said
+    request.response_headers["x-back"] = said
+    request.response_headers["x-kept"] = said[-1]
+"""
+        gateway.plugin("echo", source=source)
+        eventually("it answers", lambda: gateway.ask("/echo", **{"x-said": "0"}).status == 200)
+        eventually("it is called", lambda: asks_inline(gateway, "echo"))
+        tasks = Path(f"/proc/{gateway.envoy()}/task").glob("*/comm")
+        assert sum(task.read_text().startswith("wrk:worker_") for task in tasks) == 2
+
+        def asked(number: int) -> bool:
+            said = str(number)
+            answer = gateway.ask("/echo", **{"x-said": said})
+            assert answer.status == 200, (answer.status, answer.body, answer.headers)
+            back = answer.headers.get("x-back"), answer.headers.get("x-kept"), answer.told["headers"].get("x-over")
+            return back == (said, said[-1], said)
+
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(asked, range(400)))
 
 
 def test_websockets_pass(gateway: Alone) -> None:

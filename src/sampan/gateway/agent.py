@@ -297,5 +297,6 @@ class Agent:
                 run_dir=self.config.run_dir,
                 log_dir=self.config.log_dir,
                 plugin_dir=self.config.state_dir / "plugins",
+                workers=self.config.workers,
             )
             self._envoy = self._task(run_envoy(config, self.limits.flights.forget), "envoy")

@@ -28,6 +28,8 @@ class GatewayConfig:
     replica: Replica | None = None
     """Which of several this is; None: there is no other."""
     starts_envoy: bool = True
+    workers: int = 1
+    """Envoy's threads that serve requests."""
     metrics_port: int = METRICS_PORT
     """Where Envoy's counters are served; 0: nowhere."""
     health_port: int = 0

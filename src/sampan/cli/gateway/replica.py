@@ -45,6 +45,7 @@ def run_replica(options: argparse.Namespace) -> int:
             connection=connection_of(None if options.kubeconfig == "in-cluster" else options.kubeconfig),
             owns_envoy=True,
             metrics_port=options.metrics_port,
+            workers=options.workers,
             health_port=options.health_port,
             makes_kinds=options.kinds == "make",
             gateway_class=options.gateway_class,

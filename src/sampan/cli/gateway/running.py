@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sampan.gateway.alone.files import Problem
 
+MOST_WORKERS = 1024
 SUMMARY = "a gateway from a directory of files, without Kubernetes, or for any Kubernetes"
 
 
@@ -23,6 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--address",
         default="0.0.0.0",
         help="the host's address for Gateways that ask for none (default: every one, %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads of Envoy that serve requests, at most one for each processor (default: %(default)s)",
     )
     parser.add_argument(
         "--metrics-port", type=int, default=0, metavar="PORT", help="Envoy's counters for Prometheus (default: nowhere)"
@@ -69,6 +77,9 @@ def run(options: argparse.Namespace) -> int:
     from sampan.gateway.alone.running import AloneConfig, check
     from sampan.gateway.alone.running import run as run_gateway
 
+    if not 1 <= options.workers <= MOST_WORKERS:
+        print(f"sampan: --workers: {options.workers} is not between 1 and {MOST_WORKERS}", file=sys.stderr)
+        return 2
     if options.kubeconfig:
         from sampan.cli.gateway.replica import run_replica
 
@@ -81,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
             directory=Path(options.config),
             address=str(ip_address(options.address)),
             metrics_port=options.metrics_port,
+            workers=options.workers,
             log_dir=Path(options.log_dir) if options.log_dir else None,
         )
     except ValueError as error:

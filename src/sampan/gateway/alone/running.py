@@ -49,6 +49,8 @@ class AloneConfig:
     """The host's address that Gateways listen on which name none."""
     metrics_port: int = 0
     """Where Envoy's counters are served; 0: nowhere."""
+    workers: int = 1
+    """Envoy's threads that serve requests."""
     log_dir: Path | None = None
     """Of ``envoy.log`` and ``access.log``; None: in a folder that goes with the process."""
 
@@ -100,6 +102,7 @@ async def gateway(config: AloneConfig, *, envoy: bool) -> AsyncIterator[tuple[Ag
                 on_host=True,
                 owns_envoy=True,
                 starts_envoy=envoy,
+                workers=config.workers,
                 metrics_port=config.metrics_port,
             )
             of_agent.make_folders()
