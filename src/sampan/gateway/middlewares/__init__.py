@@ -2,8 +2,8 @@
 
 A middleware is a module with ``OPTIONS`` (the names that it honours) and ``apply(settings, draft, site)``, which changes
 the ``Draft`` of an Envoy route as every filter does (``filters/seam.py``). An option that is not in ``OPTIONS``, or whose
-value cannot be honoured, is refused by its path: the rule is not served, and the route's status says why. ``MIDDLEWARES``
-is the one list. Source: Traefik v3, pkg/config/dynamic/middlewares.go.
+value cannot be honoured, is refused by its path: the rule is not served, and the route's status says why (``NOT_SERVED``:
+what there is in the option's stead). ``MIDDLEWARES`` is the one list. Source: Traefik v3, pkg/config/dynamic/middlewares.go.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def apply(spec: Object, draft: Draft, site: Site, deep: int = 0) -> None:
         raise Unsupported(f"spec.{name}: an object is expected")
     unknown = sorted(set(settings) - set(module.OPTIONS)) if module.OPTIONS is not None else []
     if unknown:
-        raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served")
+        hint = getattr(module, "NOT_SERVED", {}).get(unknown[0])
+        raise Unsupported(f"spec.{name}.{unknown[0]}: this option is not served{f': {hint}' if hint else ''}")
     if spec["kind"] != "Middleware":
         for option in getattr(module, "OWN_OPTIONS", ()):
             if option in settings:

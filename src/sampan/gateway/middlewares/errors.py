@@ -70,7 +70,9 @@ def reference_to(service: Object, namespace: str, world: World) -> Object:
     """Return the backendRef of a Service as Traefik names it: its port may be a name. Raises ``Unsupported``."""
     for name in service:
         if name not in SERVICE_OPTIONS:
-            raise Unsupported(f"service.{name}: this option is not served")
+            raise Unsupported(
+                f"service.{name}: this option is not served: the Service and its policies say how it is reached"
+            )
     if service.get("kind", "Service") != "Service" or not service.get("name"):
         raise Unsupported("service: the name of a Service is expected")
     port = service.get("port")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.kinds.resources import OWN_GROUP
 from sampan.gateway.limits import descriptors
 from sampan.gateway.middlewares import limits, sources
 from sampan.gateway.model.durations import go_duration
@@ -19,6 +20,7 @@ from sampan.schema.objects import Object
 
 OWN_OPTIONS = ("shared", "failure")
 OPTIONS = ("average", "period", "burst", "sourceCriterion", *OWN_OPTIONS)
+NOT_SERVED = {"redis": f"shared, of a Middleware of {OWN_GROUP}, counts for all replicas together"}
 FAILURES = ("Open", "Closed")
 TYPE = "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
 FILTER = HttpFilter.of(40, "rate-limit", {"@type": TYPE, "stat_prefix": "rate_limit"})

@@ -23,6 +23,7 @@ OPTIONS = (
     "disableRetryOnNetworkError",
     "retryNonIdempotentMethod",
 )
+NOT_SERVED = {"timeout": "Envoy counts tries, not their time; timeouts.request of the rule ends them all"}
 UNSEEN = "connect-failure,refused-stream,reset-before-request"
 STATUSES = "retriable-status-codes"
 NOT_IDEMPOTENT = ("LOCK", "PATCH", "POST")
