@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from .gateway_alone import Alone, middleware, route
+from .gateway_alone import Alone, backend, free_port, middleware, route
 
 LARGE = 3_000_000
 AGAIN = '(IsNetworkError() || ResponseCode() == 503) && Attempts() <= 2 && RequestMethod() != "PUT"'
@@ -23,6 +23,7 @@ MIDDLEWARES: dict[str, dict[str, Any]] = {
     "tls": {"headers": {"stsSeconds": 60, "publicKey": 'pin-sha256="a"', "sslProxyHeaders": PROXIES}},
     "retry": {"retry": {"attempts": 3, "status": ["503"], "maxRequestBodyBytes": 10}},
     "all": {"retry": {"attempts": 3, "status": ["503"], "maxRequestBodyBytes": 10, "retryNonIdempotentMethod": True}},
+    "brief": {"retry": {"attempts": 1000, "initialInterval": "20ms", "status": ["503"], "timeout": "300ms"}},
     "again": {"buffering": {"maxRequestBodyBytes": LARGE, "retryExpression": AGAIN}},
     "disk": {"buffering": {"maxRequestBodyBytes": LARGE, **ON_DISK}},
     "pages": {"errors": {**PAGES, "service": {"name": "backend", "port": 80}}},
@@ -65,7 +66,10 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     alone = Alone(tmp_path_factory.mktemp("options"), Backend)
     try:
         middlewares = (middleware(name, spec) for name, spec in MIDDLEWARES.items())
-        alone.write(*middlewares, *(route(name, *used) for name, used in USED.items()))
+        nobody = route("nobody", "brief")
+        nobody["spec"]["rules"][0]["backendRefs"] = [{"name": "nobody", "port": 80}]
+        routes = [*(route(name, *used) for name, used in USED.items()), nobody]
+        alone.write(*middlewares, *backend("nobody", free_port()), *routes)
         alone.start()
         alone.serves("/disk")
         yield alone
@@ -109,6 +113,16 @@ def test_what_is_sent_again(front: Alone) -> None:
     assert tries(front, "/retry", "POST", b"x") == (503, 1)
     assert tries(front, "/all", "POST", b"x" * 10) == (503, 3)
     assert tries(front, "/all", "POST", b"x" * 11) == (503, 1)
+
+
+def test_what_is_sent_again_for_a_time(front: Alone) -> None:
+    Backend.tries.clear()
+    answer = front.ask("/brief", X_Status="503")
+    assert (answer.status, json.loads(answer.body)["path"]) == (503, "/brief")
+    assert 1 < Backend.tries["/brief"] < 500
+    unreached = front.ask("/nobody")
+    assert (unreached.status, unreached.body) == (503, b"no backend was reached in the time for retries\n")
+    assert "x-envoy-ratelimited" not in {**answer.headers, **unreached.headers}
 
 
 def test_what_an_expression_sends_again(front: Alone) -> None:

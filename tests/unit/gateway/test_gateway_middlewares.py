@@ -705,7 +705,7 @@ def test_a_middleware_that_there_is_not() -> None:
         ({"rateLimit": {"average": 1, "failure": "Open"}}, "spec.rateLimit.failure: without shared"),
         ({"rateLimit": {"average": 1, "sourceCriterion": {"requestHost": True, "requestHeaderName": "a"}}}, "one of"),
         ({"retry": {"attempts": 0}}, "spec.retry.attempts"),
-        ({"retry": {"attempts": 2, "timeout": "1s"}}, "spec.retry.timeout: this option is not served: Envoy counts"),
+        ({"retry": {"attempts": 2, "timeout": "1us"}}, "spec.retry.timeout: must be a millisecond"),
         ({"rateLimit": {"average": 1, "redis": {}}}, "spec.rateLimit.redis: this option is not served: shared,"),
         ({"retry": {"attempts": 2, "status": ["700"]}}, "700"),
         ({"buffering": {"maxRequestBodyBytes": -1}}, "maxRequestBodyBytes"),

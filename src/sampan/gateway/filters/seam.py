@@ -36,10 +36,14 @@ class HttpFilter:
     type_urls: tuple[str, ...] = ()
     awake: bool = False
     """Whether it works on every route of the listener, not only on those that wake it."""
+    on_tries: bool = False
+    """Whether it works on each try of the router's, at a backend; a route that tells it nothing is to be nothing to it."""
 
     @classmethod
-    def of(cls, order: int, name: str, config: dict[str, Any], *, awake: bool = False) -> HttpFilter:
-        return cls(order, name, encode_any(config), awake=awake)
+    def of(
+        cls, order: int, name: str, config: dict[str, Any], *, awake: bool = False, on_tries: bool = False
+    ) -> HttpFilter:
+        return cls(order, name, encode_any(config), awake=awake, on_tries=on_tries)
 
 
 @dataclass(frozen=True)

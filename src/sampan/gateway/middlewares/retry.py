@@ -1,7 +1,7 @@
 """``retry``: requests that met an error of the network, or one of some statuses, are sent again.
 
 As in Traefik, a request that may have been seen by a backend is sent again only where its method allows that, and where its
-body is no longer than ``maxRequestBodyBytes``. Source: Traefik v3, retry.
+body is no longer than ``maxRequestBodyBytes``; and no request after ``timeout``. Source: Traefik v3, retry.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.gateway.filters import safe_retry
-from sampan.gateway.filters.seam import Draft, Site
+from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.middlewares import scripts
 from sampan.gateway.middlewares.statuses import statuses_of
 from sampan.gateway.model.durations import go_duration
 from sampan.gateway.model.verdicts import Unsupported
@@ -18,16 +19,24 @@ from sampan.schema.objects import Object
 OPTIONS = (
     "attempts",
     "initialInterval",
+    "timeout",
     "status",
     "maxRequestBodyBytes",
     "disableRetryOnNetworkError",
     "retryNonIdempotentMethod",
 )
-NOT_SERVED = {"timeout": "Envoy counts tries, not their time; timeouts.request of the rule ends them all"}
 UNSEEN = "connect-failure,refused-stream,reset-before-request"
 STATUSES = "retriable-status-codes"
 NOT_IDEMPOTENT = ("LOCK", "PATCH", "POST")
 MOST_BYTES = (1 << 32) - 1
+ORDER = 91
+NO_MORE = "x-envoy-ratelimited"
+UNTOLD = HttpFilter.of(
+    ORDER,
+    "retry/untold",
+    {"@type": safe_retry.MUTATION, "mutations": {"response_mutations": [{"remove": NO_MORE}]}},
+)
+"""What the script of ``timeout`` says to the router is not for clients."""
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
@@ -52,6 +61,8 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
         base = go_duration(interval, "initialInterval")
         policy["retry_back_off"] = {"base_interval": base}
     keep(draft, policy, "attempts")
+    if time := settings.get("timeout"):
+        end_after(go_duration(time, "timeout"), draft)
     limit_body(settings.get("maxRequestBodyBytes"), bool(codes), draft)
 
 
@@ -59,6 +70,15 @@ def keep(draft: Draft, policy: dict[str, Any], at: str) -> None:
     """Let a route try again by a policy. Raises ``Unsupported`` where it has another."""
     if draft.forward.setdefault("retry_policy", policy) != policy:
         raise Unsupported(f"{at}: another Middleware of the route, or of its Gateway, says otherwise")
+
+
+def end_after(time: dict[str, int], draft: Draft) -> None:
+    """Let nothing be sent again after a time. Raises ``Unsupported`` where it is none."""
+    milliseconds = time["seconds"] * 1000 + time["nanos"] // 1_000_000
+    if milliseconds <= 0:
+        raise Unsupported("timeout: must be a millisecond or more")
+    scripts.run_on_tries(draft, ORDER, "retry_time", {"milliseconds": str(milliseconds)})
+    draft.need(UNTOLD, safe_retry.AWAKE)
 
 
 def limit_body(most: int | None, has_statuses: bool, draft: Draft) -> None:

@@ -37,6 +37,13 @@ def run(draft: Draft, order: int, name: str, context: dict[str, Any], code: str 
     draft.need(HttpFilter.of(order, filter_name, config), {"@type": PER_ROUTE, "filter_context": struct(context)})
 
 
+def run_on_tries(draft: Draft, order: int, name: str, context: dict[str, Any]) -> None:
+    """Let a route run a script on each of its tries, at a backend. There every route would run a default; so it is named."""
+    config = {"@type": TYPE, "source_codes": {name: {"inline_string": source(name)}}}
+    told = {"@type": PER_ROUTE, "name": name, "filter_context": struct(context)}
+    draft.need(HttpFilter.of(order, f"lua/{name}", config, on_tries=True), told)
+
+
 def is_run(draft: Draft, name: str, context: dict[str, Any]) -> bool:
     """Whether a route runs a script already, and tells it the same."""
     told = {"@type": PER_ROUTE, "filter_context": struct(context)}

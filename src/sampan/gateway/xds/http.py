@@ -13,6 +13,7 @@ from sampan.gateway.xds.tls import ADS_SOURCE
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+UPSTREAM_CODEC = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
 HTTP3, KEEP_UNCHANGED, ADD_IF_ABSENT, SANITIZE_SET = 3, 1, 1, 3
 
 
@@ -48,8 +49,12 @@ def connection_manager(
     scoped: bool = False,
 ) -> dict[str, Any]:
     """Return the network filter for a table of routes: the filters that they need in order, then the router."""
-    chain = [http_filter(entry, routes) for entry in sorted(filters)]
-    router = {"@type": ROUTER, "suppress_envoy_headers": True}
+    ordered = sorted(filters)
+    chain = [http_filter(entry, routes) for entry in ordered if not entry.on_tries]
+    router: dict[str, Any] = {"@type": ROUTER, "suppress_envoy_headers": True}
+    if tries := [{"name": entry.name, "typed_config": entry.config} for entry in ordered if entry.on_tries]:
+        codec = {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}
+        router["upstream_http_filters"] = [*tries, codec]
     chain.append({"name": "envoy.filters.http.router", "typed_config": router})
     manager: dict[str, Any] = {
         "@type": HCM,

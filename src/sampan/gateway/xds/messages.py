@@ -387,14 +387,15 @@ http.ratelimit.v3.RateLimit: domain=1:string timeout=4:pb.Duration failure_mode_
     rate_limit_service=7:envoy.config.ratelimit.v3.RateLimitServiceConfig disable_x_envoy_ratelimited_header=9:bool
     status_on_error=12:envoy.type.v3.HttpStatus stat_prefix=13:string
 http.ratelimit.v3.RateLimitPerRoute: rate_limits=3:*route.RateLimit domain=4:string
-http.lua.v3.Lua: default_source_code=3:core.DataSource
-http.lua.v3.LuaPerRoute: filter_context=4:pb.Struct
+http.lua.v3.Lua: default_source_code=3:core.DataSource source_codes=2:%core.DataSource
+http.lua.v3.LuaPerRoute: filter_context=4:pb.Struct name=2:string
 http.rbac.v3.RBAC: rules=1:envoy.config.rbac.v3.RBAC
 http.rbac.v3.RBACPerRoute: rbac=2:http.rbac.v3.RBAC
-http.router.v3.Router: suppress_envoy_headers=4:bool
+http.router.v3.Router: suppress_envoy_headers=4:bool upstream_http_filters=8:*hcm.HttpFilter
 http.stateful_session.v3.StatefulSession: session_state=1:core.TypedExtensionConfig strict=2:bool
 http.stateful_session.v3.StatefulSessionPerRoute: disabled=1:bool
     stateful_session=2:http.stateful_session.v3.StatefulSession
+http.upstream_codec.v3.UpstreamCodec:
 http.wasm.v3.Wasm: config=1:envoy.extensions.wasm.v3.PluginConfig
 listener.Filter: name=1:string typed_config=4:pb.Any
 listener.FilterChain: filter_chain_match=1:listener.FilterChainMatch filters=3:*listener.Filter
