@@ -109,6 +109,16 @@ def _no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def test_namespaces_of_secrets_are_namespaces() -> None:
+    command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--secret-namespaces", "shop,,A"]
+    for more, problem in (
+        (["--kubeconfig", "none"], "--secret-namespaces: ''"),
+        (["--config", "."], "are for --kubeconfig"),
+    ):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and problem in done.stderr
+
+
 @pytest.mark.parametrize(("word", "problem"), [("Edge", "lower case"), ("a.b", "must not contain dots")])
 def test_a_class_has_a_name_of_its_own(word: str, problem: str) -> None:
     command = [sys.executable, "-m", "sampan.cli.main", "gateway", "run", "--kubeconfig", "none", "--class", word]

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import http.client
 import json
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ..unit.gateway.certificates import pair
 from .conftest import Helm, busybox_archive
 from .eventually import eventually
+from .test_gateway_anywhere import Replica
 from .up_down_cluster import Cluster, new_cluster, unable
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +85,71 @@ def test_the_chart_has_the_rights_of_the_example(helm: Helm) -> None:
     assert not any(group == "apiextensions.k8s.io" for group, *_ in rights(fewer[f"ClusterRole {name}"]))
     assert "--kinds=there" in fewer["Deployment gateway"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert "PodDisruptionBudget gateway" not in rendered(helm, "--set", "replicas=1")
+
+
+SECRETS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: NAMESPACE}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: NAMESPACE}
+spec:
+  gatewayClassName: sampan
+  listeners: [{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: pair}]}}]
+"""
+
+
+def test_secrets_are_read_where_the_chart_says_and_nowhere_else(
+    helm: Helm, tmp_path: Path, start_server: Callable[..., Any]
+) -> None:
+    """Against an API that refuses what the chart's rules do not allow: all Secrets of the cluster, for one."""
+    server = start_server(tmp_path / "api")
+    account = "system:serviceaccount:sampan-gateway:gateway"
+    words = ("--namespace", "sampan-gateway", "--set", "secretNamespaces={open,default}")
+    made = [one for one in yaml.safe_load_all(helm("template", "gateway", CHART, *words)) if one]
+    (deployment,) = (one for one in made if one["kind"] == "Deployment")
+    arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    narrow = next(one for one in arguments if one.startswith("--secret"))
+
+    def kubectl(*words: str, text: str = "", code: int = 0) -> str:
+        command = ["kubectl", "--kubeconfig", str(server.kubeconfig), *words]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+        assert done.returncode == code, done.stderr
+        return done.stdout.strip()
+
+    def may(verb: str, namespace: str, code: int) -> str:
+        return kubectl("auth", "can-i", verb, "secrets", "-n", namespace, "--as", account, code=code)
+
+    def resolved(namespace: str) -> Any:
+        found = json.loads(kubectl("-n", namespace, "get", "gateway", "front", "-o", "json"))
+        listeners = found.get("status", {}).get("listeners") or [{}]
+        return next((one for one in listeners[0].get("conditions", ()) if one["type"] == "ResolvedRefs"), {})
+
+    for namespace in ("sampan-gateway", "open", "closed"):
+        kubectl("create", "namespace", namespace)
+    kubectl("apply", "-f", "-", text=yaml.safe_dump_all(one for one in made if "Role" in one["kind"]))
+    assert (may("list", "open", 0), may("watch", "closed", 1), may("list", "sampan-gateway", 1)) == ("yes", "no", "no")
+    replica = Replica(4, server.user_kubeconfig(account, ("system:serviceaccounts",)), tmp_path, narrow)
+    try:
+        eventually("the kinds are there", lambda: "gateways" in kubectl("api-resources", "-o", "name"))
+        for name, content in zip(("cert", "key"), pair("a.example"), strict=True):
+            (tmp_path / name).write_bytes(content)
+        for namespace in ("open", "closed"):
+            kubectl("apply", "-f", "-", text=SECRETS.replace("NAMESPACE", namespace))
+            files = (f"--cert={tmp_path / 'cert'}", f"--key={tmp_path / 'key'}")
+            kubectl("-n", namespace, "create", "secret", "tls", "pair", *files)
+        eventually("what may be read is", lambda: resolved("open").get("status") == "True")
+        told = "Secret closed/pair: this gateway reads no Secrets of that namespace, only of default, open"
+        eventually("what may not is told", lambda: resolved("closed").get("message") == told)
+        assert resolved("closed")["status"] == "False" and resolved("closed")["reason"] == "InvalidCertificateRef"
+        label = "gateway.sampan.dev/limits"
+        counts = ("-n", "sampan-gateway", "get", "endpointslices", "-l", label, "-o", "name")
+        eventually("it shares limits by the Secret that it makes", lambda: bool(kubectl(*counts)))
+        assert "forbidden" not in replica.log.read_text()
+    finally:
+        replica.end()
 
 
 @pytest.fixture(scope="module")

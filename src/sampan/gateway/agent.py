@@ -40,6 +40,7 @@ from sampan.gateway.limits.peers import Peers
 from sampan.gateway.limits.service import SOCKET as LIMITS_SOCKET
 from sampan.gateway.limits.service import Limits
 from sampan.gateway.limits.service import Service as LimitsService
+from sampan.gateway.model.certificates import no_secret
 from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins import trampolines
@@ -111,14 +112,16 @@ class Agent:
             on_host=config.on_host,
             metrics_port=config.metrics_port,
             gateway_class=config.gateway_class,
+            secret_namespaces=frozenset(config.secret_namespaces),
         )
         self.pipeline = Pipeline(surroundings, self.ads)
         self.peers = Peers(self.limits, config.replica, config.node_ip, client) if config.replica is not None else None
         self.dirty = asyncio.Event()
-        self.informers = {resource: LeanInformer(client, resource) for resource in WATCHED}
+        self.informers = {resource: LeanInformer(client, resource) for resource in WATCHED if resource is not SECRETS}
+        self.secrets = [LeanInformer(client, SECRETS, namespace) for namespace in config.secret_namespaces or (None,)]
         log = config.log_dir / "plugins.log"
         self.plugins = Plugins(config.state_dir / "plugins", self._plugins_changed, group, config.run_dir, log)
-        self.plugins.secrets = lambda key: self.informers[SECRETS].get(key)
+        self.plugins.secrets = self._secret
         self.issuers = Issuers(self._issuer_answered, group)
         self.databases = Databases(config.run_dir / "databases", self._database_read, group)
         self._envoy: asyncio.Task[None] | None = None
@@ -142,14 +145,16 @@ class Agent:
         """Whether a change has been taken over and what it makes due is not known yet."""
 
     async def run(self, ready: Callable[[], None]) -> None:
-        for resource, informer in self.informers.items():
-            self._task(informer.run(), f"informer-{resource.plural}")
+        informers = [*self.informers.values(), *self.secrets]
+        for informer in informers:
+            resource = informer.resource
+            self._task(informer.run(), "-".join(("informer", resource.plural, informer.namespace or "")))
             informer.add_handler(self._handler(kinds.world_kind(resource)))
         self.informers[CONFIG_MAPS].add_handler(self.plugins.on_config_map)
         self.informers[kinds.PLUGINS].add_handler(self.plugins.on_plugin)
         if self.peers is not None:
             self.informers[ENDPOINT_SLICES].add_handler(self.peers.on_slice)
-        for informer in self.informers.values():
+        for informer in informers:
             await informer.synced()
         await self.plugins.loaded()
         self._plugins_changed()
@@ -185,6 +190,11 @@ class Agent:
             self.dirty.set()
 
         return changed
+
+    def _secret(self, key: str) -> Object | str:
+        """Return a Secret, or why there is none for us."""
+        found = next((obj for informer in self.secrets if (obj := informer.get(key)) is not None), None)
+        return found or no_secret(self.pipeline.world.surroundings, key)
 
     def _plugins_changed(self) -> None:
         for key in {*self.plugins.live, *self.plugins.problems, *self.pipeline.world.all("LivePlugin")}:

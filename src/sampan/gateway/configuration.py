@@ -40,6 +40,9 @@ class GatewayConfig:
     gateway_class: str = CLASS
     """The GatewayClass and IngressClass that it makes, and whose controllerName it claims."""
 
+    secret_namespaces: tuple[str, ...] = ()
+    """The namespaces whose Secrets it reads; empty: all of the cluster's."""
+
     @property
     def reached_at(self) -> str:
         """The address that slices lead to."""

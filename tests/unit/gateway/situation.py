@@ -61,9 +61,17 @@ class Situation:
     """A pipeline with the usual objects and those given; ``put`` changes it."""
 
     def __init__(
-        self, *objects: Object, usual: bool = True, inline_module: str = "", gateway_class: str = "sampan"
+        self,
+        *objects: Object,
+        usual: bool = True,
+        inline_module: str = "",
+        gateway_class: str = "sampan",
+        secret_namespaces: frozenset[str] = frozenset(),
     ) -> None:
-        self.pipeline = Pipeline(Surroundings(inline_module=inline_module, gateway_class=gateway_class), Ads())
+        surroundings = Surroundings(
+            inline_module=inline_module, gateway_class=gateway_class, secret_namespaces=secret_namespaces
+        )
+        self.pipeline = Pipeline(surroundings, Ads())
         self.objects: list[Object] = []
         gateway_class = {"kind": "GatewayClass", "metadata": {"name": "sampan"}}
         self.put({**gateway_class, "spec": {"controllerName": "sampan.dev/gateway"}})

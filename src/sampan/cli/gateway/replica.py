@@ -35,6 +35,12 @@ def run_replica(options: argparse.Namespace) -> int:
     if problems:
         print(f"sampan: --class: {options.gateway_class!r}: {problems[0]}", file=sys.stderr)
         return 2
+    namespaces = options.secret_namespaces.split(",") if options.secret_namespaces else []
+    for namespace in namespaces:
+        problems = dns1123_label(namespace)
+        if problems:
+            print(f"sampan: --secret-namespaces: {namespace!r}: {problems[0]}", file=sys.stderr)
+            return 2
     folder = Path(tempfile.mkdtemp(prefix="sampan-gateway-"))
     try:
         config = GatewayConfig(
@@ -49,6 +55,7 @@ def run_replica(options: argparse.Namespace) -> int:
             health_port=options.health_port,
             makes_kinds=options.kinds == "make",
             gateway_class=options.gateway_class,
+            secret_namespaces=tuple(dict.fromkeys(namespaces)),
             replica=Replica(
                 name=os.environ.get("POD_NAME") or socket.gethostname().lower(),
                 address=str(ip_address(options.advertise)),

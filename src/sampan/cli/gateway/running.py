@@ -63,6 +63,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="with --kubeconfig: the GatewayClass and IngressClass that this gateway makes and serves, and no other gateway "
         "of the cluster (default: %(default)s)",
     )
+    parser.add_argument(
+        "--secret-namespaces",
+        default="",
+        metavar="NAMESPACE,…",
+        help="with --kubeconfig: read Secrets of these namespaces only, and need rights on no others (default: of all)",
+    )
     parser.add_argument("--log-dir", metavar="DIR", help="of envoy.log and access.log (default: they are not kept)")
 
 
@@ -84,8 +90,8 @@ def run(options: argparse.Namespace) -> int:
         from sampan.cli.gateway.replica import run_replica
 
         return run_replica(options)
-    if options.health_port or options.kinds != "make" or options.gateway_class != "sampan":
-        print("sampan: --health-port, --kinds and --class are for --kubeconfig", file=sys.stderr)
+    if options.health_port or options.kinds != "make" or options.gateway_class != "sampan" or options.secret_namespaces:
+        print("sampan: --health-port, --kinds, --class and --secret-namespaces are for --kubeconfig", file=sys.stderr)
         return 2
     try:
         config = AloneConfig(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
-from sampan.gateway.model.certificates import field
+from sampan.gateway.model.certificates import field, no_secret
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.schema.objects import Object
 
@@ -28,7 +28,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     key = f"{site.namespace}/{settings['secret']}"
     secret = site.world.get("Secret", key)
     if secret is None:
-        raise Unresolved("InvalidMiddleware", f"Secret {key} does not exist")
+        raise Unresolved("InvalidMiddleware", no_secret(site.world.surroundings, key))
     keys = {client: field(secret, client).decode(errors="replace").strip() for client in secret.get("data") or {}}
     if not keys or not all(keys.values()) or len(set(keys.values())) < len(keys):
         raise Unresolved("InvalidMiddleware", f"Secret {key} has no keys, an empty one, or one twice")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sampan.gateway.filters.seam import Draft, HttpFilter, Site
 from sampan.gateway.middlewares import scripts
-from sampan.gateway.model.certificates import GENERIC, generic
+from sampan.gateway.model.certificates import GENERIC, generic, no_secret
 from sampan.gateway.model.urls import Trust, connect_to, server_of, url_cluster
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.gateway.xds.tls import by_name
@@ -130,7 +130,7 @@ def credentials(settings: Object, draft: Draft, site: Site, name: str) -> dict[s
         raise Unsupported("secret: Required value")
     key = f"{site.namespace}/{settings['secret']}"
     if site.world.get("Secret", key) is None:
-        raise Unresolved("InvalidMiddleware", f"Secret {key} does not exist")
+        raise Unresolved("InvalidMiddleware", no_secret(site.world.surroundings, key))
     if not generic(site.world, key, CLIENT_SECRET):
         raise Unresolved("InvalidMiddleware", f"Secret {key} has nothing under {CLIENT_SECRET}")
     token_secret = f"{GENERIC}{key} {CLIENT_SECRET}"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sampan.gateway.model.grants import granted
 from sampan.gateway.model.verdicts import Unresolved
-from sampan.gateway.model.world import World
+from sampan.gateway.model.world import Surroundings, World
 from sampan.schema.objects import Object
 
 SERVED = "ServedCertificate"
@@ -38,12 +38,20 @@ def certificate(world: World, kind: str, namespace: str, reference: Object, reas
         raise Unresolved("RefNotPermitted", f"no ReferenceGrant of {target} permits the Secret {name}")
     secret = world.get("Secret", f"{target}/{name}")
     if secret is None:
-        raise Unresolved(reason, f"Secret {target}/{name} does not exist")
+        raise Unresolved(reason, no_secret(world.surroundings, f"{target}/{name}"))
     problem = pair_problem(field(secret, "tls.crt"), field(secret, "tls.key"))
     sds_name = f"{CERTIFICATE}{target}/{name}"
     if problem and not (keeps and world.get(SERVED, sds_name)):
         raise Unresolved(reason, f"Secret {target}/{name}: {problem}")
     return sds_name
+
+
+def no_secret(surroundings: Surroundings, key: str) -> str:
+    """Return why there is no Secret of that key for us."""
+    read = surroundings.secret_namespaces
+    if read and key.partition("/")[0] not in read:
+        return f"Secret {key}: this gateway reads no Secrets of that namespace, only of {', '.join(sorted(read))}"
+    return f"Secret {key} does not exist"
 
 
 def field(obj: Object, name: str) -> bytes:
@@ -158,6 +166,9 @@ def authorities(
             problems.append(Unresolved("RefNotPermitted", message))
             continue
         obj = world.get(target_kind, f"{target}/{name}")
+        if obj is None and target_kind == "Secret":
+            problems.append(Unresolved(bad_reference, no_secret(world.surroundings, f"{target}/{name}")))
+            continue
         problem = (
             "it does not exist" if obj is None else authority_problem(field({**obj, "kind": target_kind}, "ca.crt"))
         )

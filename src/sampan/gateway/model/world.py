@@ -51,6 +51,9 @@ class Surroundings:
     gateway_class: str = CLASS
     """What this gateway serves of a cluster that may have others: the objects of its controllerName."""
 
+    secret_namespaces: frozenset[str] = frozenset()
+    """The namespaces whose Secrets are read; empty: all."""
+
     @property
     def controller(self) -> str:
         return controller_of(self.gateway_class)

@@ -141,8 +141,8 @@ class Plugins:
         self.live: dict[str, Loaded] = {}
         self.problems: dict[str, str] = {}
         self._dir = plugin_dir
-        self.secrets: Callable[[str], Object | None] = lambda key: None
-        """How a Secret is found that a source needs."""
+        self.secrets: Callable[[str], Object | str] = lambda key: f"Secret {key} does not exist"
+        """How a Secret is found that a source needs, or why it is not."""
         self._config_maps: dict[str, Object] = {}
         """Those that a Plugin names, or may name."""
         self._plugins: dict[str, Object] = {}

@@ -19,8 +19,9 @@ SOURCES: dict[str, type[Git] | type[Image] | type[Installed]] = {"git": Git, "im
 """Field of a Plugin's spec → its source."""
 
 
-def source_of(spec: Object, cache: Path, secret: Object | None) -> Source | None:
-    """Return the source that a spec names, None where the files are at hand. ``secret``: what it names to be let in."""
+def source_of(spec: Object, cache: Path, secret: Object | str | None) -> Source | None:
+    """Return the source that a spec names, None where the files are at hand. ``secret``: what it names to be let in, or why
+    that is not there."""
     for field, made in SOURCES.items():
         if spec.get(field):
             return made(spec[field], cache, secret)

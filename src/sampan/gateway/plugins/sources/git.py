@@ -26,11 +26,10 @@ PROTOCOLS = "https:http:ssh:git:file"
 
 
 class Git(Asked):
-    def __init__(self, spec: Object, cache: Path, secret: Object | None) -> None:
-        super().__init__(cache, spec.get("interval"))
+    def __init__(self, spec: Object, cache: Path, secret: Object | str | None) -> None:
+        super().__init__(spec, cache, secret)
         self._url, self._wanted = str(spec["url"]), str(spec.get("ref") or "HEAD")
         self._path = str(spec.get("path") or "").strip("/")
-        self._secret, self._asks_secret = secret, spec.get("secretRef")
         name = hashlib.sha256(f"{self._url}\0{self._wanted}".encode()).hexdigest()[:16]
         self._folder = self.cache / f"git-{name}"
 
@@ -41,8 +40,8 @@ class Git(Asked):
             return None
 
     async def fetch(self) -> Fetched:
-        if self._asks_secret and self._secret is None:
-            raise PluginError(f"spec.git.secretRef.name: Secret {self._asks_secret['name']} does not exist")
+        if self.no_secret:
+            raise PluginError(f"spec.git.{self.no_secret}")
         if not (self._folder / "HEAD").exists():
             self.cache.mkdir(parents=True, exist_ok=True)
             await self._git("init", "--quiet", "--bare", str(self._folder))
@@ -121,7 +120,7 @@ class Git(Asked):
             "GIT_SSH_COMMAND": "ssh -oBatchMode=yes",
             "LC_ALL": "C",
         }
-        data = (self._secret or {}).get("data") or {}
+        data = (self.secret or {}).get("data") or {}
         if data:
             user, password = (base64.b64decode(data.get(name) or "") for name in ("username", "password"))
             token = base64.b64encode(user + b":" + password).decode()

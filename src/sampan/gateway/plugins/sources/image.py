@@ -34,12 +34,11 @@ HUB = "registry-1.docker.io"
 
 
 class Image(Asked):
-    def __init__(self, spec: Object, cache: Path, secret: Object | None) -> None:
-        super().__init__(cache, spec.get("interval"))
+    def __init__(self, spec: Object, cache: Path, secret: Object | str | None) -> None:
+        super().__init__(spec, cache, secret)
         self._reference = str(spec["reference"])
         self._path = str(spec.get("path") or "").strip("/")
         self._plain_http = bool(spec.get("plainHTTP"))
-        self._secret, self._asks_secret = secret, spec.get("secretRef")
         self._name = hashlib.sha256(self._reference.encode()).hexdigest()[:16]
 
     async def cached(self) -> Fetched | None:
@@ -65,8 +64,8 @@ class Image(Asked):
         from sampan.node.image_transfer import is_loopback
         from sampan.node.images import ImageError, full_name
 
-        if self._asks_secret and self._secret is None:
-            raise PluginError(f"spec.image.secretRef.name: Secret {self._asks_secret['name']} does not exist")
+        if self.no_secret:
+            raise PluginError(f"spec.image.{self.no_secret}")
         try:
             name = full_name(self._reference)
         except ImageError as error:
@@ -74,7 +73,7 @@ class Image(Asked):
         host, _, rest = name.partition("/")
         repository, _, tag = rest.partition("@") if "@" in rest else rest.rpartition(":")
         scheme = "http" if self._plain_http or is_loopback(host) else "https"
-        auth = next(iter(credentials_for(name, [self._secret] if self._secret else [])), None)
+        auth = next(iter(credentials_for(name, [self.secret] if self.secret else [])), None)
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         try:
             async with aiohttp.ClientSession(timeout=timeout) as session:

@@ -28,7 +28,7 @@ QUIET_SECONDS = 0.3
 
 
 class Installed:
-    def __init__(self, name: str, cache: Path, secret: Object | None) -> None:
+    def __init__(self, name: str, cache: Path, secret: Object | str | None) -> None:
         self._name = name
         self._folders: set[Path] = set()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sampan.gateway.model.durations import milliseconds
+from sampan.schema.objects import Object
 
 DEFAULT_INTERVAL = "1m"
 
@@ -34,11 +35,17 @@ class Source(Protocol):
 
 
 class Asked:
-    """A source that nobody hears from: it is asked again after an interval."""
+    """A source that nobody hears from: it is asked again after an interval. ``secret``: what lets us in, or why not."""
 
-    def __init__(self, cache: Path, interval: str | None) -> None:
+    def __init__(self, spec: Object, cache: Path, secret: Object | str | None) -> None:
         self.cache = cache
-        self.seconds = max(1.0, milliseconds(interval or DEFAULT_INTERVAL) / 1000)
+        self.seconds = max(1.0, milliseconds(spec.get("interval") or DEFAULT_INTERVAL) / 1000)
+        self.secret = secret if isinstance(secret, dict) else None
+        wanted = (spec.get("secretRef") or {}).get("name")
+        self.no_secret = ""
+        """Why there is no Secret, where one is asked for."""
+        if wanted and self.secret is None:
+            self.no_secret = f"secretRef.name: {secret or f'Secret {wanted} does not exist'}"
 
     async def changed(self) -> None:
         await asyncio.sleep(self.seconds)
