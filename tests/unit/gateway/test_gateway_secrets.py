@@ -24,8 +24,9 @@ TOLD = "Secret shop/x: this gateway reads no Secrets of that namespace, only of 
         {"apiKeyAuth": {"secret": "x"}},
         {
             "oauth2": {
-                "authorizationURL": "https://a.example/a",
-                "tokenURL": "https://a.example/t",
+                "authorizationEndpoint": "https://a.example/a",
+                "tokenEndpoint": "https://a.example/t",
+                "scopes": ["a"],
                 "clientID": "c",
                 "secret": "x",
             }
