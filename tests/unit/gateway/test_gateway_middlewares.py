@@ -581,12 +581,33 @@ def test_names_of_applications() -> None:
         app.nothing__there  # noqa: B018
 
 
+def test_a_certificate_for_an_authentication_server_that_is_none() -> None:
+    tls = {"certSecret": "own"}
+    there = Situation(
+        obj("Middleware", "m", {"forwardAuth": {"address": "https://who.example", "tls": tls}}), route("r", rule("m"))
+    )
+    assert "Secret shop/own does not exist" in there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    data = {name: base64.b64encode(b"x").decode() for name in ("tls.crt", "tls.key")}
+    there.put({"kind": "Secret", "metadata": {"name": "own", "namespace": "shop"}, "data": data})
+    told = there.conditions("HTTPRoute", "r")["ResolvedRefs"]["message"]
+    assert "Secret shop/own: tls.crt and tls.key are not a PEM certificate and key" in told
+
+
 def test_pages_of_errors() -> None:
     settings = {"status": ["502-503"], "statusRewrites": {"503": 500}, "service": {"name": "web", "port": "http"}}
     context = per_route({"errors": settings}, "lua/errors")["filter_context"]["fields"]
     assert sorted(context["statuses"]["struct_value"]["fields"]) == ["502", "503"]
     assert context["rewrites"]["struct_value"]["fields"] == {"503": {"string_value": "500"}}
-    assert context["cluster"]["string_value"] == "shop/web/80" and "headers" not in context
+    assert context["cluster"]["string_value"] == "shop/web/80" and not {"headers", "host"} & set(context)
+    own = {
+        **settings,
+        "query": "page",
+        "service": {"name": "web", "port": 80, "passHostHeader": False, "scheme": "h2c"},
+    }
+    context = per_route({"errors": own}, "lua/errors")["filter_context"]["fields"]
+    assert {name: context[name]["string_value"] for name in ("host", "query", "cluster")} == {
+        "host": "web", "query": "/page", "cluster": "shop/web/80/h2"
+    }  # fmt: skip
     there = Situation(
         obj("Middleware", "m", {"errors": {**settings, "service": {"name": "pages", "port": 80}}}),
         route("r", rule("m")),

@@ -175,12 +175,16 @@ def test_a_body_that_has_not_come_is_read_in_a_thread(where: Where) -> None:
 
 
 def test_no_more_guests_are_kept_than_may_be(where: Where, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_wasm, "IDLE", 2)
-
-    async def work() -> None:
+    async def kept() -> int:
         app = guests()
         app._soon = PROVEN
         await asyncio.gather(*(ask(app) for _ in range(5)))
-        assert len(app._idle) == 2
+        await asyncio.gather(*(ask(app) for _ in range(5)))
+        return len(app._idle)
 
-    run(work())
+    assert asyncio.run(kept()) == 5
+    monkeypatch.setattr(http_wasm, "IDLE", 2)
+    assert asyncio.run(kept()) == 2
+    monkeypatch.setattr(http_wasm, "IDLE", 5)
+    monkeypatch.setattr(http_wasm, "IDLE_BYTES", 3 << 16)  # a page of WebAssembly's memory has 64 KiB
+    assert asyncio.run(kept()) == 3

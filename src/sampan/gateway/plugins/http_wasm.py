@@ -40,8 +40,8 @@ LARGEST_BODY_BYTES = 16 << 20
 """Of a body that a guest wants whole."""
 THREADS = 16
 """In which guests run at a time; further requests wait."""
-IDLE = 64
-"""Guests that are kept for the next requests."""
+IDLE, IDLE_BYTES = 64, 192 << 20
+"""Guests that are kept for the next requests, and the memory that they have together."""
 PROVEN, CERTAIN, DOUBTED = 32, 64, -1024
 """Of what is counted for calls that end soon: where the loop does them, the most and the least of it."""
 SOON_SECONDS = 0.002
@@ -69,8 +69,9 @@ class HttpWasm:
         """How far it is shown that calls end soon."""
         self._waits = False
         """Whether guests read bodies of which they are not told the length."""
+        self._idle_bytes = 0
         with self._clock.running():
-            self._idle.append(Guest(self))
+            self._keep(Guest(self))
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -98,7 +99,9 @@ class HttpWasm:
 
     async def _guest(self) -> Guest:
         if self._idle:
-            return self._idle.pop()
+            found = self._idle.pop()
+            self._idle_bytes -= found.memory_bytes
+            return found
 
         def made() -> Guest:
             with self._clock.running():
@@ -152,8 +155,9 @@ class HttpWasm:
 
     def _keep(self, guest: Guest) -> None:
         """Keep a guest. One that failed is not used again: its memory may be in any state."""
-        if len(self._idle) < IDLE:
-            guest.call = None
+        guest.call, guest.memory_bytes = None, guest.measured_bytes()
+        if len(self._idle) < IDLE and self._idle_bytes + guest.memory_bytes <= IDLE_BYTES:
+            self._idle_bytes += guest.memory_bytes
             self._idle.append(guest)
 
     async def _go_on(self, guest: Guest, call: Call, word: int, scope: Any, body: Receiving, send: Any) -> None:

@@ -92,6 +92,8 @@ class Guest:
         self.call: Call | None = None
         self.seconds = middleware.seconds
         """That a call may take."""
+        self.memory_bytes = 0
+        """That it has while it is kept."""
         self.store = wasmtime.Store(middleware.engine)
         self.store.set_limits(memory_size=MEMORY_BYTES)
         wasi = wasmtime.WasiConfig()
@@ -110,6 +112,9 @@ class Guest:
         if start is not None:
             start(self.store)
         self._handle_request, self._handle_response = exports["handle_request"], exports.get("handle_response")
+
+    def measured_bytes(self) -> int:
+        return int(self._memory.data_len(self.store))
 
     def renew(self) -> None:
         """Give it its time from now."""
