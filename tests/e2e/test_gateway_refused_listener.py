@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,3 +95,26 @@ def mark(gateway: Alone, path: str) -> str | None:
     assert answer.status == 200
     found: str | None = answer.told["headers"].get("x-mark")
     return found
+
+
+def test_a_connection_that_was_open_gets_no_route_without_its_filters(gateway: Alone) -> None:
+    """Envoy lets it go on with the filters that its listener had: a route that comes with another is not for it."""
+    opened = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30) for _ in range(3)]
+    for connection in opened:
+        assert status(connection, "/plain") == 200
+    late = route("late")
+    reference = {"group": OWN, "kind": "Middleware", "name": "stops"}
+    late["spec"]["rules"][0]["filters"] = [{"type": "ExtensionRef", "extensionRef": reference}]
+    stops = named(f"{OWN}/v1alpha1", "Middleware", "stops", fault={"abort": {"status": 418, "percent": 100}})
+    gateway.write("late", stops, late)
+    eventually("it is there", lambda: gateway.status("/late") == 418)
+    for connection in opened:
+        assert status(connection, "/late") == 404
+        connection.close()
+
+
+def status(connection: http.client.HTTPConnection, path: str) -> int:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status

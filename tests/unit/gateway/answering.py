@@ -25,6 +25,8 @@ class Envoy:
         self.has: dict[str, dict[str, tuple[str, bytes]]] = {type_url: {} for type_url in ORDER}
         self.seen: list[tuple[str, list[str]]] = []
         """Type and names of what came."""
+        self.draining: dict[str, set[str]] = {}
+        """Tables that connections still ask for whose listener has changed, with the filters that these have."""
         server._connections.add(self.connection)
 
     def subscribe(self, type_url: str, *names: str, initial: bool = False) -> None:
@@ -66,6 +68,8 @@ class Envoy:
         type_url, taken = message["type_url"], self.has[message["type_url"]]
         request: dict[str, Any] = {"type_url": type_url, "response_nonce": message["nonce"]}
         self.seen.append((type_url, [resource["name"] for resource in message.get("resources", [])]))
+        if type_url == LISTENER:
+            self.draining |= {table: filters for name in taken for table, filters in self.chains(name) if "@" in table}
         for name in message.get("removed_resources", []):
             taken.pop(name, None)
         for resource in message.get("resources", []):
@@ -79,13 +83,18 @@ class Envoy:
             self.follow()
 
     def follow(self) -> None:
-        """Ask for the tables of its listeners, and for no others."""
-        wanted = {table for name in self.has[LISTENER] for table, _ in self.chains(name)}
+        """Ask for the tables of its listeners and of those that were, and for no others."""
+        wanted = {table for name in self.has[LISTENER] for table, _ in self.chains(name)} | self.draining.keys()
         if new := wanted - self.connection.subscribed.get(ROUTES, set()):
             self.subscribe(ROUTES, *sorted(new))
         for gone in self.has[ROUTES].keys() - wanted:
             del self.has[ROUTES][gone]
             self.server.on_request(self.connection, {"type_url": ROUTES, "resource_names_unsubscribe": [gone]})
+
+    def drained(self) -> None:
+        """End the connections that were there before their listener changed."""
+        self.draining.clear()
+        self.follow()
 
     def listener(self, name: str) -> dict[str, Any]:
         return decode(LISTENER.removeprefix(PREFIX), self.has[LISTENER][name][1])
@@ -101,16 +110,23 @@ class Envoy:
         return found
 
     def routes(self, table: str) -> list[dict[str, Any]]:
-        found = decode(ROUTES.removeprefix(PREFIX), self.has[ROUTES][table][1])
+        """Return the routes of a table as its listener serves it, or under the name by which it was asked for."""
+        names = {
+            asked for name in self.has[LISTENER] for asked, _ in self.chains(name) if asked.partition("@")[0] == table
+        }
+        name = names.pop() if names else table
+        found = decode(ROUTES.removeprefix(PREFIX), self.has[ROUTES][name][1]) if name in self.has[ROUTES] else {}
+        assert found.get("name", name) == name, "Envoy takes no other than what it asked for"
         return [route for host in found.get("virtual_hosts", []) for route in host.get("routes", [])]
 
     def unguarded(self) -> list[str]:
         """Return the routes that it serves without a filter that they are to have."""
+        outer = [
+            name for name in self.has[LISTENER] if not name.startswith("inner/")
+        ]  # before the others these are passed
+        chains = [chain for name in outer for chain in self.chains(name)]
         found = []
-        for name in self.has[LISTENER]:
-            if name.startswith("inner/"):  # what stands before it has been passed
-                continue
-            for table, filters in self.chains(name):
-                for route in self.routes(table) if table in self.has[ROUTES] else ():
-                    found += [route["name"] for one in route.get("typed_per_filter_config", {}) if one not in filters]
+        for table, filters in [*chains, *self.draining.items()]:
+            for route in self.routes(table):
+                found += [route["name"] for one in route.get("typed_per_filter_config", {}) if one not in filters]
         return found

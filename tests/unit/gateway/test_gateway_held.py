@@ -204,7 +204,7 @@ STEPS = st.one_of(
         st.sampled_from(["put", "bad"]), st.sampled_from("abc"), st.sets(st.sampled_from(sorted(GUARDS)), max_size=2)
     ),
     st.tuples(st.just("delete"), st.sampled_from("abc"), st.just(set[str]())),
-    st.tuples(st.sampled_from(["spoil", "mend", "return"]), st.just(""), st.just(set[str]())),
+    st.tuples(st.sampled_from(["spoil", "mend", "return", "drain"]), st.just(""), st.just(set[str]())),
 )
 
 
@@ -227,6 +227,8 @@ def test_whatever_changes_nothing_is_unguarded_and_all_is_there_at_the_end(
             wanted.pop(f"/{name}", None)
         elif what == "return":
             served.envoy.come_back(routes_first=bool(number % 2))
+        elif what == "drain":
+            served.envoy.drained()
         else:
             log = {"accessLog": {"format": "%NO_SUCH%"}} if what == "spoil" else {}
             served.there.put(obj("GatewayParameters", "p", log))

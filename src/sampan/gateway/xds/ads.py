@@ -19,7 +19,8 @@ from typing import Any
 
 from sampan.gateway.xds.connections import Connection
 from sampan.gateway.xds.encode import EncodingError, any_of, decode, delimited, encode
-from sampan.gateway.xds.offers import NOTHING
+from sampan.gateway.xds.generations import Generations, Taken
+from sampan.gateway.xds.offers import NOTHING, base_of
 from sampan.gateway.xds.types import (
     CLUSTER,
     EAGER,
@@ -77,6 +78,7 @@ class Ads:
         """``(type, resource name) -> Envoy's words``, for as long as the refused resource is wanted."""
         self.needs: dict[str, frozenset[str]] = {}
         """Tables whose routes need filters of their listeners (digests): held back from an Envoy whose listener lacks one."""
+        self._generations = Generations()
         self.sequence = 0
         self.on_answer: OnAnswer = lambda type_url, name, number, text: None
         self._noted: dict[str, dict[str, None]] = {type_url: {} for type_url in ORDER}
@@ -108,6 +110,8 @@ class Ads:
         due = (self._sendable(connection, type_url) for type_url in ORDER)
         numbers = [min(names.values()) for names in due if names]
         numbers += [min(sent.values()) for _, sent in connection.waiting.values() if sent]
+        for table in [table for table in connection.awaited if self._is_served(connection, table)]:
+            del connection.awaited[table]
         if connection.awaited:
             numbers.append(min(connection.awaited.values()))
         return min(numbers) if numbers else None
@@ -123,9 +127,9 @@ class Ads:
         under_way = [*self._noted[ROUTES], *self._noted[SCOPES]]
         for one in self._connections:
             for type_url in (ROUTES, SCOPES):
-                under_way += one.due[type_url]
+                under_way += [name for name in one.due[type_url] if base_of(name) == name or self._may_have(one, name)]
                 under_way += one.waiting.get(type_url, ("", {}))[1]
-        return all(name.partition("|")[0] != table for name in under_way)
+        return all(base_of(name).partition("|")[0] != table for name in under_way)
 
     async def answered(self) -> None:
         """Return at the next answer of an Envoy, or when one comes or goes."""
@@ -142,10 +146,12 @@ class Ads:
         if content is None:
             del resources[name]
             self.versions[type_url].pop(name, None)
+            self._generations.forget(name)
             self.problems.pop((type_url, name), None)
         else:
             resources[name] = content
             self.versions[type_url][name] = fingerprint(content) + label
+            self._generations.learn(self.versions[type_url][name])
         self._noted[type_url][name] = None
         return True
 
@@ -156,7 +162,8 @@ class Ads:
             for type_url, names in self._noted.items():
                 for connection in self._connections:
                     for name in names:
-                        self._owe(connection, type_url, name, self.sequence)
+                        for known in (name, *connection.names.get(name, ())) if type_url == ROUTES else (name,):
+                            self._owe(connection, type_url, known, self.sequence)
                 names.clear()
         for connection in self._connections:
             self._send_due(connection)
@@ -164,10 +171,10 @@ class Ads:
 
     def _owe(self, connection: Connection, type_url: str, name: str, number: int) -> None:
         """Make a resource due when the Envoy wants it and has it otherwise."""
-        version = self.versions[type_url].get(name)
+        version = self.versions[type_url].get(base_of(name))
         has = connection.has[type_url].get(name)
         wanted = connection.wants(type_url, name)
-        if type_url == ROUTES:
+        if type_url == ROUTES and base_of(name) == name:
             if version is not None and not wanted and not connection.never_asks(name):
                 connection.awaited.setdefault(name, number)
             else:
@@ -182,13 +189,21 @@ class Ads:
         due = connection.due[type_url]
         if type_url != ROUTES or not due or not self.needs:
             return due
-        known = LISTENER in connection.subscribed
-        found = {}
-        for name, number in due.items():
-            needs = self.needs.get(name.partition("|")[0], NOTHING)
-            if not needs or (known and not connection.lacks(name, needs)):
-                found[name] = number
-        return found
+        return {name: number for name, number in due.items() if self._may_have(connection, name)}
+
+    def _may_have(self, connection: Connection, name: str) -> bool:
+        """Whether a table may go out under a name: the listeners that ask for it so have all filters that it needs."""
+        needs = self._needs_of(name)
+        if base_of(name) != name:
+            return self._generations.have(name, needs)
+        return not needs or (LISTENER in connection.subscribed and not connection.lacks(name, needs))
+
+    def _needs_of(self, name: str) -> frozenset[str]:
+        return self.needs.get(base_of(name).partition("|")[0], NOTHING)
+
+    def _is_served(self, connection: Connection, table: str) -> bool:
+        """Whether a listener of this generation has asked for a table."""
+        return any(self._may_have(connection, name) for name in connection.names.get(table, ()))
 
     def _send_due(self, connection: Connection) -> None:
         """Send the next type that has something due. Additions go in order; removals of a type wait until later types
@@ -205,8 +220,8 @@ class Ads:
             if not due:
                 continue
             known = self.versions[type_url]
-            changed = [name for name in due if name in known]
-            removed = [name for name in due if name not in known]
+            changed = [name for name in due if base_of(name) in known]
+            removed = [name for name in due if base_of(name) not in known]
             later = self._later_due(connection, type_url)
             if not changed and later:
                 continue
@@ -235,8 +250,16 @@ class Ads:
         message = type_url.removeprefix(PREFIX)
         resources = []
         for name in changed:
-            content = self.resources[type_url][name]
-            has[name] = self.versions[type_url][name]
+            table = base_of(name)
+            content, version = self.resources[type_url][table], self.versions[type_url][table]
+            if table != name:
+                taken = self._generations.taken(name)
+                if name not in has and taken is not None and taken.version != version:
+                    content, version = taken.content, taken.version
+                    connection.first.add(name)
+                    due[name] = sent[name]  # what is new follows
+                content += delimited(1, name.encode())
+            has[name] = version
             if type_url == CLUSTER and connection.wants(ENDPOINTS, name) and name in self.versions[ENDPOINTS]:
                 # a changed cluster warms anew, and Envoy does not ask again for what it subscribed to
                 connection.has[ENDPOINTS].pop(name, None)
@@ -271,25 +294,24 @@ class Ads:
         """Note what an Envoy asks for. One that comes back says what it has: only what differs is sent."""
         names, has = connection.subscribed.setdefault(type_url, set()), connection.has[type_url]
         asked = request.get("resource_names_subscribe", [])
-        names.update(asked)
+        connection.subscribe(type_url, asked)
         kept = request.get("initial_resource_versions", {}) if first else {}
         has.update(kept)
         if type_url == LISTENER:
             for name, version in kept.items():
                 connection.takes(name, version)
+                self._generations.learn(version)
         for name in asked:  # asked again means: send again
             if name not in kept:
                 has.pop(name, None)
         for name in request.get("resource_names_unsubscribe", []):
-            names.discard(name)
-            has.pop(name, None)
-            connection.due[type_url].pop(name, None)
+            connection.unsubscribe(type_url, name)
         if first and type_url == LISTENER:
             for name in self.resources[ROUTES]:
                 self._owe(connection, ROUTES, name, self.sequence)
         wildcard = type_url in WILDCARD or "*" in names
         for name in {**dict.fromkeys(self.resources[type_url] if first and wildcard else asked), **kept}:
-            if name in self.resources[type_url] or name in has:
+            if base_of(name) in self.resources[type_url] or name in has:
                 self._owe(connection, type_url, name, self.sequence)
         if first and wildcard and not kept and not connection.due[type_url]:
             self._send(connection, type_url, [], [])  # there is nothing: Envoy would wait 15 s to be told so
@@ -298,13 +320,21 @@ class Ads:
         self, connection: Connection, type_url: str, sent: dict[str, int], error: dict[str, Any] | None
     ) -> None:
         """Note what Envoy says of the resources it was sent."""
-        names = [name for name in sent if name in self.resources[type_url]]
+        names = [name for name in sent if base_of(name) in self.resources[type_url]]
         if error is None or len(names) < 2:
             self._note_listeners(connection, type_url, sent, "" if error is None else error.get("message", "refused"))
         if error is None:
             for name in names:
                 connection.alone.discard((type_url, name))
-                self._taken(type_url, name, connection.newest[type_url])
+                if name in connection.first:
+                    connection.first.discard(name)
+                    continue
+                if (
+                    base_of(name) != name
+                    and connection.has[type_url].get(name) == self.versions[type_url][base_of(name)]
+                ):
+                    self._generations.take(name, self._current(name))
+                self._taken(type_url, base_of(name), connection.newest[type_url])
                 if type_url == EXTENSION:
                     self._try_again(connection, name)
             return
@@ -315,7 +345,10 @@ class Ads:
                 connection.alone.add((type_url, name))
                 connection.due[type_url].setdefault(name, sent[name])
             return
-        for name in names:
+        if names and names[0] in connection.first:
+            connection.first.discard(names[0])  # what is new follows
+            return
+        for name in map(base_of, names):
             self.problems[type_url, name] = text
             logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
             if type_url == LISTENER:  # nobody will ask for its routes
@@ -333,6 +366,10 @@ class Ads:
             connection.takes(name, version)
             if connection.refused.pop(name, "") and name not in self.resources[LISTENER]:
                 self._taken(LISTENER, name, connection.newest[LISTENER])  # what waited for it waits no more
+
+    def _current(self, name: str) -> Taken:
+        table = base_of(name)
+        return Taken(self.versions[ROUTES][table], self.resources[ROUTES][table], self._needs_of(name))
 
     def _try_again(self, connection: Connection, name: str) -> None:
         """Send the listeners that were refused and name a filter which Envoy has taken now: it may have been its fault."""

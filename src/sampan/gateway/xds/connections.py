@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sampan.gateway.xds.offers import digest_of_table, offers_of
-from sampan.gateway.xds.types import ORDER, WILDCARD
+from sampan.gateway.xds.offers import base_of, digest_of_table, offers_of
+from sampan.gateway.xds.types import ORDER, ROUTES, WILDCARD
 
 
 class Connection:
@@ -13,6 +13,10 @@ class Connection:
 
     def __init__(self) -> None:
         self.subscribed: dict[str, set[str]] = {}
+        self.names: dict[str, set[str]] = {}
+        """Table → the names of generations of listeners under which it asked for it (``offers.name_for``)."""
+        self.first: set[str] = set()
+        """Names under which a table is sent for the first time, as it was taken last."""
         self.has: dict[str, dict[str, str]] = {type_url: {} for type_url in ORDER}
         self.due: dict[str, dict[str, int]] = {type_url: {} for type_url in ORDER}
         """Type → name → the push that made it due."""
@@ -36,6 +40,21 @@ class Connection:
         if names is None:
             return False
         return type_url in WILDCARD or name in names or "*" in names
+
+    def subscribe(self, type_url: str, names: list[str]) -> None:
+        self.subscribed[type_url].update(names)
+        for name in names if type_url == ROUTES else ():
+            if base_of(name) != name:
+                self.names.setdefault(base_of(name), set()).add(name)
+
+    def unsubscribe(self, type_url: str, name: str) -> None:
+        self.subscribed[type_url].discard(name)
+        self.has[type_url].pop(name, None)
+        self.due[type_url].pop(name, None)
+        names = self.names.get(base_of(name), set())
+        names.discard(name)
+        if not names:
+            self.names.pop(base_of(name), None)
 
     def never_asks(self, table: str) -> bool:
         """Whether it will not ask for a table: it refused the listener and has none before it."""

@@ -47,8 +47,10 @@ def connection_manager(
     http3: bool = False,
     client_certificates: bool = False,
     scoped: bool = False,
+    asks_for: str = "",
 ) -> dict[str, Any]:
-    """Return the network filter for a table of routes: the filters that they need in order, then the router."""
+    """Return the network filter for a table of routes: the filters that they need in order, then the router. ``asks_for``:
+    the name by which it asks for the table."""
     ordered = sorted(filters)
     chain = [http_filter(entry, routes) for entry in ordered if not entry.on_tries]
     router: dict[str, Any] = {"@type": ROUTER, "suppress_envoy_headers": True}
@@ -56,10 +58,11 @@ def connection_manager(
         codec = {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}
         router["upstream_http_filters"] = [*tries, codec]
     chain.append({"name": "envoy.filters.http.router", "typed_config": router})
+    table = {"rds": {"config_source": ADS_SOURCE, "route_config_name": asks_for or routes}}
     manager: dict[str, Any] = {
         "@type": HCM,
         "stat_prefix": prefix,
-        **(scoped_routes(routes) if scoped else {"rds": {"config_source": ADS_SOURCE, "route_config_name": routes}}),
+        **(scoped_routes(routes) if scoped else table),
         "http_filters": chain,
         "use_remote_address": {"value": True},
         "preserve_external_request_id": True,

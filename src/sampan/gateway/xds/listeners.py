@@ -21,6 +21,7 @@ from sampan.gateway.stats import gateway_prefix
 from sampan.gateway.xds.clients import HANDSHAKE, IN_CLUSTER, listener_limits
 from sampan.gateway.xds.http import ROUTER, alternative_service, connection_manager, static_manager
 from sampan.gateway.xds.observing import access_logs, observers_of, tracing
+from sampan.gateway.xds.offers import name_for
 from sampan.gateway.xds.tls import downstream_socket, quic_socket
 from sampan.schema.objects import Object
 
@@ -130,15 +131,17 @@ def quic_listener(
 def mesh_listener(world: World, key: str, listener: Listener, envoy_port: int) -> dict[str, Any]:
     """Return the listener that stands before a Service's port."""
     table = listener.table(key)
-    filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
+    wanted = world.get("HttpFilters", table) or ()
     address = {"address": world.surroundings.node_ip, "port_value": envoy_port}
-    chain = {"name": table, "filters": [connection_manager(table, filters, IN_CLUSTER)]}
+    manager = connection_manager(table, {*ALWAYS, *wanted}, IN_CLUSTER, asks_for=name_for(table, wanted))
+    chain = {"name": table, "filters": [manager]}
     return {"name": table, "address": {"socket_address": address}, "filter_chains": [chain]}
 
 
 def manager(world: World, gateway: GatewayModel, entry: Listener, *, http3: bool = False) -> dict[str, Any]:
     table = entry.table(gateway.key)
-    filters = {*ALWAYS, *(world.get("HttpFilters", table) or ())}
+    wanted = world.get("HttpFilters", table) or ()
+    filters = {*ALWAYS, *wanted}
     if gateway.http3 and entry.may_speak_quic:
         filters.add(alternative_service(gateway.parameters["http3"].get("advertisedPort") or entry.port))
     return connection_manager(
@@ -151,6 +154,7 @@ def manager(world: World, gateway: GatewayModel, entry: Listener, *, http3: bool
         http3=http3,
         client_certificates=bool(entry.client_authorities),
         scoped=bool(world.get("Scoped", table)),
+        asks_for=name_for(table, wanted),
     )
 
 

@@ -24,7 +24,7 @@ Offers = Mapping[str, frozenset[str]]
 def digest_of_filter(entry: HttpFilter) -> str:
     """Return what tells a filter, with its configuration, from others."""
     parts = (
-        f"{entry.order}{entry.awake}".encode(),
+        f"{entry.order}{entry.awake}{entry.on_tries}".encode(),
         entry.name.encode(),
         *(url.encode() for url in entry.type_urls),
         entry.config,
@@ -49,6 +49,23 @@ def label(tables: Mapping[str, Iterable[HttpFilter]]) -> str:
         for name, filters in sorted(tables.items())
     )
     return "".join(f"/{part}" for part in parts)
+
+
+@lru_cache(4096)
+def generation(filters: frozenset[str]) -> str:
+    """Return what tells listeners with these filters (digests) from those with others."""
+    return digest(".".join(sorted(filters)).encode())
+
+
+def name_for(table: str, filters: Iterable[HttpFilter]) -> str:
+    """Return the name under which a listener with these filters asks for a table: ``table@generation``. A connection that
+    was there before its listener changed keeps its filters until it ends, and has the table that goes with them."""
+    return f"{table}@{generation(frozenset(map(digest_of_filter, filters)))}"
+
+
+def base_of(name: str) -> str:
+    """Return the table that a name of ``name_for`` is for."""
+    return name.partition("@")[0]
 
 
 @lru_cache(1024)
