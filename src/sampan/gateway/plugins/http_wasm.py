@@ -45,7 +45,9 @@ IDLE, IDLE_BYTES = 64, 192 << 20
 PROVEN, CERTAIN, DOUBTED = 32, 64, -1024
 """Of what is counted for calls that end soon: where the loop does them, the most and the least of it."""
 SOON_SECONDS = 0.002
-"""Of CPU, that a call takes which has ended soon. One that takes longer counts against as many as would fit into it."""
+"""That a call takes which has ended soon. One that takes longer counts against as many as would fit into it."""
+WAITS_IN_THREADS = 8
+"""In a thread a call waits for others: of its time by the clock so much less is its own, or all of its CPU."""
 LOOP_PART = 0.25
 """Of a request's time, that a call may have on the loop: the process ends whose loop stands still for all of it."""
 
@@ -74,27 +76,28 @@ class HttpWasm:
             self._keep(Guest(self))
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
-        begun = time.thread_time()
+    def _timed(self, waits: int) -> Iterator[None]:
+        cpu, wall = time.thread_time(), time.perf_counter()
         try:
             with self._clock.running():
                 yield
         finally:
-            too_long = int((time.thread_time() - begun) / SOON_SECONDS)
+            own = max(time.thread_time() - cpu, (time.perf_counter() - wall) / waits)
+            too_long = int(own / SOON_SECONDS)
             self._soon = max(self._soon - too_long, DOUBTED) if too_long else min(self._soon + 1, CERTAIN)
 
     async def _run(self, work: Callable[[float], Any]) -> Any:
         """Call a guest in a thread, with the time that it may take."""
 
         def timed() -> Any:
-            with self._timed():
+            with self._timed(WAITS_IN_THREADS):
                 return work(self.seconds)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, timed)
 
     def _run_here(self, work: Callable[[float], Any]) -> Any:
         """Call a guest on the loop."""
-        with self._timed():
+        with self._timed(1):
             return work(self.seconds * LOOP_PART)
 
     async def _guest(self) -> Guest:
