@@ -334,7 +334,8 @@ def test_expressions_of_retries(expression: str, again: Again) -> None:
 @pytest.mark.parametrize(
     ("expression", "why"),
     [
-        ("", "1 to 1000 characters"),
+        ("", "Required value"),
+        ("x" * 1001, "longer than 1000"),
         ("Attempts() > 2", "the same for all tries"),
         ("ResponseCode() == 503 && Attempts() < 2 || IsNetworkError()", "the same for all tries"),
         ('IsNetworkError() && (RequestMethod() == "GET" || Attempts() < 2)', "the same for all methods"),

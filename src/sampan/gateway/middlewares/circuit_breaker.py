@@ -11,6 +11,7 @@ import re
 
 from sampan.gateway.filters.seam import Draft, Site
 from sampan.gateway.middlewares import scripts
+from sampan.gateway.middlewares.words import Words
 from sampan.gateway.model.durations import go_duration
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
@@ -26,9 +27,9 @@ MEASURES = {
     "ResponseCodeRatio": ("response_code_ratio", 4),
     "LatencyAtQuantileMS": ("latency_at_quantile_ms", 1),
 }
-TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z]\w*)|(&&|\|\||[<>=!]=|[<>!(),]))")
+WORD = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z]\w*)|(&&|\|\||[<>=!]=|[<>!(),]))")
 COMPARISONS = {"<": "<", ">": ">", "<=": "<=", ">=": ">=", "==": "==", "!=": "~="}
-LONGEST, DEEPEST = 1000, 20
+DEEPEST = 20
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:
@@ -51,83 +52,50 @@ class Expression:
     """A circuit breaker's expression, read left to right; ``lua`` is the same in Lua. Raises ``Unsupported``."""
 
     def __init__(self, text: str) -> None:
-        if not text.strip():
-            raise Unsupported("expression: Required value")
-        if len(text) > LONGEST:
-            raise Unsupported(f"expression: longer than {LONGEST} characters")
-        self._text, self._tokens, place = text.strip(), list[str](), 0
-        while place < len(self._text):
-            found = TOKEN.match(self._text, place)
-            if found is None:
-                raise self._error(f"{self._text[place : place + 10]!r} is not understood")
-            self._tokens.append(found[1] or found[2] or found[3])
-            place = found.end()
-        self._place = 0
+        self._words = Words(text, WORD, "expression")
 
     def lua(self) -> str:
         result = self._any(0)
-        if self._place < len(self._tokens):
-            raise self._error(f"{self._tokens[self._place]!r} is not expected")
+        self._words.end()
         return result
 
-    def _error(self, why: str) -> Unsupported:
-        return Unsupported(f"expression: {self._text!r}: {why}")
-
-    def _next(self) -> str:
-        return self._tokens[self._place] if self._place < len(self._tokens) else ""
-
-    def _take(self, *wanted: str) -> str:
-        found = self._next()
-        if not found or (wanted and found not in wanted):
-            raise self._error(f"{' or '.join(wanted) or 'more'} is expected, not {found or 'the end'}")
-        self._place += 1
-        return found
-
     def _any(self, deep: int) -> str:
-        parts = [self._all(deep)]
-        while self._next() == "||":
-            self._take()
-            parts.append(self._all(deep))
-        return f"({' or '.join(parts)})"
+        return f"({' or '.join(self._words.parts('||', lambda: self._all(deep)))})"
 
     def _all(self, deep: int) -> str:
-        parts = [self._one(deep)]
-        while self._next() == "&&":
-            self._take()
-            parts.append(self._one(deep))
-        return f"({' and '.join(parts)})"
+        return f"({' and '.join(self._words.parts('&&', lambda: self._one(deep)))})"
 
     def _one(self, deep: int) -> str:
         if deep > DEEPEST:
-            raise self._error("too deep")
-        if self._next() == "!":
-            self._take()
+            raise self._words.error("too deep")
+        if self._words.next() == "!":
+            self._words.take()
             return f"(not {self._one(deep + 1)})"
-        if self._next() == "(":
-            self._take()
+        if self._words.next() == "(":
+            self._words.take()
             inner = self._any(deep + 1)
-            self._take(")")
+            self._words.take(")")
             return inner
         left = self._operand()
-        return f"({left} {COMPARISONS[self._take(*COMPARISONS)]} {self._operand()})"
+        return f"({left} {COMPARISONS[self._words.take(*COMPARISONS)]} {self._operand()})"
 
     def _operand(self) -> str:
-        token = self._take()
+        token = self._words.take()
         if token[0].isdigit():
             return token
         if token not in MEASURES:
-            raise self._error(f"{token!r} is none of {', '.join(MEASURES)}")
+            raise self._words.error(f"{token!r} is none of {', '.join(MEASURES)}")
         name, count = MEASURES[token]
-        self._take("(")
+        self._words.take("(")
         arguments: list[str] = []
-        while self._next() != ")":
+        while self._words.next() != ")":
             if arguments:
-                self._take(",")
-            argument = self._take()
+                self._words.take(",")
+            argument = self._words.take()
             if not argument[0].isdigit():
-                raise self._error(f"{argument!r} is no number")
+                raise self._words.error(f"{argument!r} is no number")
             arguments.append(argument)
-        self._take(")")
+        self._words.take(")")
         if len(arguments) != count:
-            raise self._error(f"{token} takes {count} numbers")
+            raise self._words.error(f"{token} takes {count} numbers")
         return f"m.{name}({', '.join(arguments)})"

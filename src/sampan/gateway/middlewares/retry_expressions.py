@@ -11,8 +11,10 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from sampan.gateway.middlewares.words import Words
 from sampan.gateway.model.verdicts import Unsupported
 
 MOST_RETRIES = 10
@@ -20,7 +22,7 @@ MOST_RETRIES = 10
 NETWORK_ERRORS = (502, 504)
 CODES = range(200, 600)
 OTHER_METHOD = ""
-TOKEN = re.compile(r'\s*(?:(\d{1,9})|([A-Za-z]\w*)|"([A-Z]{1,30})"|(&&|\|\||[<>=!]=|[<>()]))')
+WORD = re.compile(r'\s*(?:(\d{1,9})|([A-Za-z]\w*)|"([A-Z]{1,30})"|(&&|\|\||[<>=!]=|[<>()]))')
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
@@ -29,7 +31,7 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-LONGEST, DEEPEST = 1000, 20
+DEEPEST = 20
 
 
 class Try(NamedTuple):
@@ -59,6 +61,7 @@ class Again:
     but: tuple[str, ...] = ()
 
 
+@lru_cache(256)  # four thousand questions, and many routes with one Middleware
 def again_of(text: str) -> Again:
     """Return what an expression says. Raises ``Unsupported`` for what is none, or cannot be said to Envoy."""
     parser = Parser(text)
@@ -84,73 +87,47 @@ def again_of(text: str) -> Again:
 
 
 class Parser:
-    """Reads an expression left to right. Raises ``Unsupported``."""
+    """Reads an expression. Raises ``Unsupported``."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._tokens, place = text.strip(), list[str](), 0
+        self._words = Words(text, WORD, "retryExpression")
         self.methods: list[str] = []
-        if not self._text or len(text) > LONGEST:
-            raise self.error(f"1 to {LONGEST} characters are expected")
-        while place < len(self._text):
-            found = TOKEN.match(self._text, place)
-            if found is None:
-                raise self.error(f"{self._text[place : place + 10]!r} is not understood")
-            self._tokens.append(found[0].strip())
-            place = found.end()
-        self._place = 0
 
     def error(self, why: str) -> Unsupported:
-        return Unsupported(f"retryExpression: {self._text!r}: {why}")
+        return self._words.error(why)
 
     def parsed(self) -> Predicate:
         found = self._any(0)
-        if self._place < len(self._tokens):
-            raise self.error(f"{self._tokens[self._place]!r} is not expected")
-        return found
-
-    def _next(self) -> str:
-        return self._tokens[self._place] if self._place < len(self._tokens) else ""
-
-    def _take(self, *wanted: str) -> str:
-        found = self._next()
-        if not found or (wanted and found not in wanted):
-            raise self.error(f"{' or '.join(wanted) or 'more'} is expected, not {found or 'the end'}")
-        self._place += 1
+        self._words.end()
         return found
 
     def _any(self, deep: int) -> Predicate:
-        parts = [self._all(deep)]
-        while self._next() == "||":
-            self._take()
-            parts.append(self._all(deep))
+        parts = self._words.parts("||", lambda: self._all(deep))
         return parts[0] if len(parts) == 1 else lambda one: any(part(one) for part in parts)
 
     def _all(self, deep: int) -> Predicate:
-        parts = [self._one(deep)]
-        while self._next() == "&&":
-            self._take()
-            parts.append(self._one(deep))
+        parts = self._words.parts("&&", lambda: self._one(deep))
         return parts[0] if len(parts) == 1 else lambda one: all(part(one) for part in parts)
 
     def _one(self, deep: int) -> Predicate:
         if deep > DEEPEST:
             raise self.error("too deep")
-        if self._next() == "(":
-            self._take()
+        take = self._words.take
+        if self._words.next() == "(":
+            take()
             inner = self._any(deep + 1)
-            self._take(")")
+            take(")")
             return inner
-        name = self._take()
+        name = take()
         if name != "IsNetworkError" and name not in VALUES:
             raise self.error(f"{name!r} is none of IsNetworkError, {', '.join(VALUES)}")
-        self._take("(")
-        self._take(")")
+        take("(")
+        take(")")
         if name == "IsNetworkError":
             return lambda one: one.code in NETWORK_ERRORS
-        return self._compared(name)
+        return self._compared(name, take(*COMPARISONS), take())
 
-    def _compared(self, name: str) -> Predicate:
-        by, value = self._take(*COMPARISONS), self._take()
+    def _compared(self, name: str, by: str, value: str) -> Predicate:
         of, compare = VALUES[name], COMPARISONS[by]
         if name != "RequestMethod":
             if not value.isdecimal():
