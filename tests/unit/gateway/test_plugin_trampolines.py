@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import subprocess
 import sys
@@ -38,12 +39,13 @@ class Envoy:
         self._memory: list[Any] = []
         self.module = ctypes.PyDLL(written(folder))
         imports = (ctypes.c_size_t * len(IMPORTS)).in_dll(self.module, IMPORT_TABLE)
-        seven, six, one = ([ctypes.c_size_t] * count for count in (7, 6, 1))
+        eight, seven, six, one = ([ctypes.c_size_t] * count for count in (8, 7, 6, 1))
         for name, function, places in (
             ("set_header", self.set_header, six),
             ("add_header", self.add_header, six),
             ("get_header", self.get_header, seven),
             ("clear_route_cache", self.clear_route_cache, one),
+            ("send_response", self.send_response, eight),
         ):
             self._memory.append(ctypes.PYFUNCTYPE(ctypes.c_size_t, *places)(function))
             imports[IMPORTS.index(f"{CALLBACK}{name}")] = ctypes.cast(self._memory[-1], ctypes.c_void_p).value or 0
@@ -72,6 +74,11 @@ class Envoy:
         self.heard.append(("reroute", stream))
         return 0
 
+    def send_response(self, stream: int, status: int, *nothing: int) -> int:
+        assert stream == STREAM and not any(nothing)
+        self.heard.append(("answer", status & 0xFFFFFFFF))
+        return 0
+
     def attached(self) -> None:
         inline.attach(self.module._name)
 
@@ -92,9 +99,13 @@ def envoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Envoy]:
 
 
 def configured(function: Any, *, reroutes: bool = False) -> int:
-    number = 77
-    inline.CONFIGURATIONS[number] = inline.Inline(Hook(function, OURS, Counters("", "")), reroutes=reroutes)
-    return number
+    asked = inline.Inline(Hook(function, OURS, Counters("", "")), reroutes=reroutes).ask
+    inline.CONFIGURATIONS[id(asked)] = asked
+    return id(asked)
+
+
+def inline_of(configuration: int) -> inline.Inline:
+    return inline.CONFIGURATIONS[configuration].__self__  # type: ignore[attr-defined, no-any-return]
 
 
 def test_what_nobody_has_filled_returns_zero(tmp_path: Path) -> None:
@@ -102,9 +113,7 @@ def test_what_nobody_has_filled_returns_zero(tmp_path: Path) -> None:
     state = event(library, "new", 7, STREAM)
     assert ctypes.c_size_t.from_address(state).value == 7
     assert event(library, "config_new", 0, 0, 0, 0, 0) == event(library, "config_destroy", 7) == 0
-    assert (
-        event(library, "request_headers", STREAM, state, 1) == event(library, "response_headers", STREAM, state, 1) == 0
-    )
+    assert event(library, "response_headers", STREAM, state, 1) == 0
     assert event(library, "request_body", STREAM, state, 1) & 0xFFFFFFFF == 0
     event(library, "destroy", state)
 
@@ -149,7 +158,37 @@ def test_envoy_is_told_what_a_hook_has_set(envoy: Envoy) -> None:
             assert envoy.heard == [("set", 2, b"x-mark", b"yes")]
         event(envoy.module, "destroy", state)
     assert blocks[0] == blocks[2] != blocks[1]
-    assert inline.CONFIGURATIONS[number]._hook.counters.requests == 4
+    assert inline_of(number)._hook.counters.requests == 4
+
+
+def test_a_fault_of_ours_lets_nobody_through(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(stream: int) -> int:
+        raise BaseException(stream)
+
+    written: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: written.append(told.exc_value.args[0]))
+    before = sys.getrefcount(fault)
+    state = event(envoy.module, "new", id(fault), STREAM)
+    for _ in range(100):
+        assert event(envoy.module, "request_headers", STREAM, state, 1) == 1
+    assert envoy.heard == [("answer", 500)] * 100 and written == [STREAM] * 100
+    event(envoy.module, "destroy", state)
+    assert sys.getrefcount(fault) == before
+
+
+def test_what_a_request_takes_is_given_back(envoy: Envoy) -> None:
+    configuration = configured(lambda request: request.response_headers.update({"x-mark": "yes"}))
+
+    def after(count: int) -> int:
+        for _ in range(count):
+            state = event(envoy.module, "new", configuration, STREAM)
+            event(envoy.module, "request_headers", STREAM, state, 1)
+            event(envoy.module, "destroy", state)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = after(100)
+    assert after(5000) - before < 1000
 
 
 def test_cookies_stand_beside_each_other(envoy: Envoy) -> None:
@@ -192,7 +231,7 @@ def test_no_more_is_kept_than_may_be(envoy: Envoy) -> None:
         event(envoy.module, "response_headers", STREAM, state, 1)
         event(envoy.module, "destroy", state)
     assert [text for *_, text in envoy.heard] == [str(number).encode() for number in range(3 * inline.MOST_KEPT)]
-    made = inline.CONFIGURATIONS[number]
+    made = inline_of(number)
     assert len(made._blocks) == inline.MOST_KEPT and len(made._kept) <= inline.MOST_KEPT
 
 

@@ -1,6 +1,6 @@
 """A hook called by Envoy itself, on the thread that serves the request: no call over a socket, no event loop, no task.
 
-    Envoy's worker ──jumps.py──▶ request_headers(stream, number of the configuration) ──▶ the plugin's function
+    Envoy's worker ──jumps.py──▶ Inline.ask(stream) ──▶ the plugin's function
 
 The function is the very one that ``host.py`` asks where a hook is asked by authorization calls, with the same counters and
 the same ``Request``; only headers are read from Envoy's memory when asked for. What it has set goes back as a block, which
@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import itertools
 import json
 import sys
 import traceback
 from collections.abc import Callable
-from ctypes import CFUNCTYPE, PYFUNCTYPE, PyDLL, c_bool, c_char_p, c_size_t, c_void_p
+from ctypes import CFUNCTYPE, PYFUNCTYPE, PyDLL, c_char_p, c_size_t, c_void_p
 from functools import lru_cache
 from threading import get_ident
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from sampan.gateway.plugins import envoy_memory
-from sampan.gateway.plugins.counters import FAILURES, Measured
+from sampan.gateway.plugins.counters import Measured
 from sampan.gateway.plugins.envoy_memory import StreamRequest, header_of
 from sampan.gateway.plugins.host import HOSTED, Hook, Said, said
 from sampan.gateway.plugins.jumps import FIND, IMPORTS, OWNED, REROUTES, SLOTS, Block, Operation
@@ -151,6 +150,8 @@ class Inline:
         """Return 0 when the request goes on, 1 when it was answered, the address of a block when something is to be set. The
         request is over when this returns: no loop is asked, and no time is kept."""
         begun = perf_counter()
+        if get_ident() not in THREADS:
+            keep_thread()
         request = StreamRequest(stream, self._settings)
         measured = None
         own = NOTHING
@@ -164,7 +165,7 @@ class Inline:
             if answer is not None:
                 measured = Measured(self._counters)
                 measured.answered = isinstance(answer, Answer)
-        except FAILURES as error:
+        except BaseException as error:
             measured = Measured(self._counters)
             measured.failed(error)
             own = told(self._hook.failure(error))
@@ -208,45 +209,38 @@ def operations(headers: Encoded) -> list[Operation]:
     return [(key, value, value is not None and key == b"set-cookie") for key, value in headers]
 
 
-CONFIGURATIONS: dict[int, Inline] = {}
-NUMBERS = itertools.count(1)
+CONFIGURATIONS: dict[int, Callable[[int], int]] = {}
+"""Address → what is called for each stream. It is here for as long as Envoy has the configuration."""
 THREADS: set[int] = set()
 """Those whose state Python keeps between two calls."""
 
 
+def keep_thread() -> None:
+    """Keep this thread's state: one that is made for a call is forgotten after it, unless it is taken once more."""
+    THREADS.add(get_ident())
+    ctypes.pythonapi.PyGILState_Ensure()
+
+
 def config_new(_: int, name: int, name_size: int, config: int, config_size: int) -> int:
-    """Return the number of a configuration; 0, so that Envoy refuses it, where the plugin cannot be had."""
+    """Return a configuration; 0, so that Envoy refuses it, where the plugin cannot be had."""
     try:
-        told = json.loads(ctypes.string_at(config, config_size))
-        importlib.import_module(f"{told['package']}_app")
-        number = next(NUMBERS)
-        CONFIGURATIONS[number] = Inline(HOSTED[told["package"]], reroutes=told["reroutes"])
-        return number
+        said = json.loads(ctypes.string_at(config, config_size))
+        importlib.import_module(f"{said['package']}_app")
+        asked = Inline(HOSTED[said["package"]], reroutes=said["reroutes"]).ask
+        CONFIGURATIONS[id(asked)] = asked
+        return id(asked)
     except Exception:
         traceback.print_exc()
         return 0
 
 
-def config_destroy(number: int) -> None:
-    CONFIGURATIONS.pop(number, None)
-
-
-def request_headers(stream: int, number: int, _: bool) -> int:
-    if get_ident() not in THREADS:  # ctypes makes a state for a call and forgets it, unless it is taken once more
-        THREADS.add(get_ident())
-        ctypes.pythonapi.PyGILState_Ensure()
-    try:
-        return CONFIGURATIONS[number].ask(stream)
-    except BaseException:  # ``ask`` has answered for the plugin: this is a fault of ours
-        traceback.print_exc()
-        answered(stream, Told(500, b"", [], []))
-        return STOP
+def config_destroy(configuration: int) -> None:
+    CONFIGURATIONS.pop(configuration, None)
 
 
 EVENTS: dict[str, Any] = {
     "config_new": CFUNCTYPE(c_size_t, *[c_size_t] * 5)(config_new),
     "config_destroy": CFUNCTYPE(None, c_size_t)(config_destroy),
-    "request_headers": CFUNCTYPE(c_size_t, c_size_t, c_size_t, c_bool)(request_headers),
 }
 
 

@@ -1,7 +1,8 @@
 """The machine code of the shared object by which Envoy calls Python: what is done before a hook is asked, and after it.
 
     new               24 bytes for the stream, in which what Python said is kept
-    request_headers   Python is asked; what it returns is 0 (go on), 1 (answered), or a block: its first headers are set
+    request_headers   Python is asked; what it returns is 0 (go on), 1 (answered), or a block: its first headers are set.
+                      Where it raises, the fault is ours: it is written to the log, and the request answered with 500
     response_headers  the block's other headers are set, without Python
     destroy           what the stream had is given back
 
@@ -20,8 +21,8 @@ ABI_VERSION = "v0.1.0"
 PREFIX = "envoy_dynamic_module_on_"
 FILTER = "http_filter_"
 CALLBACK = "envoy_dynamic_module_callback_http_"
-SLOTS = ("config_new", "config_destroy", "request_headers")
-"""Events that Python is called for, in the order of their slots."""
+SLOTS = ("config_new", "config_destroy")
+"""Events that ctypes functions are called for, in the order of their slots."""
 QUIET = (
     "request_body",
     "request_trailers",
@@ -49,12 +50,17 @@ PYTHONS = (
     "PyLong_AsSize_t",
     "PyLong_FromSize_t",
     "PyUnicode_DecodeUTF8",
+    "PyObject_Vectorcall",
+    "PyErr_WriteUnraisable",
+    "Py_DecRef",
     "Py_NewRef",
     "_Py_NoneStruct",
     "malloc",
     "free",
 )
-ENVOYS = (f"{CALLBACK}set_header", f"{CALLBACK}add_header", f"{CALLBACK}get_header", f"{CALLBACK}clear_route_cache")
+ENVOYS = tuple(
+    f"{CALLBACK}{name}" for name in ("set_header", "add_header", "get_header", "clear_route_cache", "send_response")
+)
 """There in Envoy only: elsewhere the object is loaded without."""
 IMPORTS = (*PYTHONS, *ENVOYS)
 FIND = "sampan_find"
@@ -65,7 +71,7 @@ REQUEST, RESPONSE = 0, 2
 OWNED, REROUTES = 1, 2
 """A block's flags: it is the stream's own, to be freed with it; the route is chosen anew after the first headers."""
 STATE_SIZE = 24
-"""Of a stream: the configuration's number, its block, whether the answer has got its headers."""
+"""Of a stream: the configuration (what is called), its block, whether the answer has got its headers."""
 HEAD = struct.Struct("<IIQ")
 """A block's beginning: how many headers of the request, and of the answer, and flags. Operations follow."""
 OPERATION = struct.Struct("<QQQQQ")
@@ -112,7 +118,7 @@ class Jumps:
         for name in QUIET:
             self.labels[f"{PREFIX}{FILTER}{name}"] = self.labels["zero"]
         self._add("31 c0 c3")  # xor eax, eax; ret
-        for name in ("config_new", "config_destroy"):
+        for name in SLOTS:
             self._put(f"{PREFIX}{FILTER}{name}")
             self._to("ff 25", self._slots[name])  # jmp [slot]
         self._new()
@@ -150,7 +156,7 @@ class Jumps:
         self._to("ff 15", self._imports[name])  # call [import]
 
     def _new(self) -> None:
-        """``new(number, stream) → state``."""
+        """``new(configuration, stream) → state``."""
         self._put(f"{PREFIX}{FILTER}new")
         self._add("57")  # push rdi
         self._add(f"bf {STATE_SIZE:02x} 00 00 00")  # mov edi, 24
@@ -179,13 +185,47 @@ class Jumps:
         self._to("ff 25", self._imports["free"])  # jmp [free]
 
     def _request_headers(self) -> None:
-        """``request_headers(stream, state, ends) → status``: Python is given the configuration's number for the state."""
+        """``request_headers(stream, state, ends) → status``: the function of the configuration is called with the stream."""
         self._put(f"{PREFIX}{FILTER}request_headers")
-        self._add("53 41 54 50")  # push rbx; push r12; push rax (which aligns the stack)
+        self._add("53 41 54 41 55 41 56 55")  # push rbx; push r12; push r13; push r14; push rbp
+        self._add("48 83 ec 20")  # sub rsp, 32: a place that CPython may use, the argument
         self._add("48 89 fb")  # mov rbx, rdi
         self._add("49 89 f4")  # mov r12, rsi
-        self._add("48 8b 36")  # mov rsi, [rsi]
-        self._to("ff 15", self._slots["request_headers"])  # call [slot]
+        self._call("PyGILState_Ensure")
+        self._add("89 c5")  # mov ebp, eax
+        self._add("48 89 df")  # mov rdi, rbx
+        self._call("PyLong_FromSize_t")
+        self._add("48 89 44 24 08")  # mov [rsp + 8], rax
+        self._add("49 8b 3c 24")  # mov rdi, [r12]
+        self._add("48 8d 74 24 08")  # lea rsi, [rsp + 8]
+        self._add("48 ba 01 00 00 00 00 00 00 80")  # mov rdx, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET
+        self._add("31 c9")  # xor ecx, ecx
+        self._call("PyObject_Vectorcall")
+        self._add("49 89 c5")  # mov r13, rax
+        self._add("48 8b 7c 24 08")  # mov rdi, [rsp + 8]
+        self._call("Py_DecRef")
+        self._add("4d 85 ed")  # test r13, r13
+        self._jump("0f 84", "raised")  # jz
+        self._add("4c 89 ef")  # mov rdi, r13
+        self._call("PyLong_AsSize_t")
+        self._add("49 89 c6")  # mov r14, rax
+        self._add("4c 89 ef")  # mov rdi, r13
+        self._call("Py_DecRef")
+        self._jump("e9", "returned")  # jmp
+        self._put("raised")
+        self._add("49 8b 3c 24")  # mov rdi, [r12]
+        self._call("PyErr_WriteUnraisable")
+        self._add("6a 00 6a 00")  # push 0; push 0: no details
+        self._add("48 89 df")  # mov rdi, rbx
+        self._add("be f4 01 00 00")  # mov esi, 500
+        self._add("31 d2 31 c9 45 31 c0 45 31 c9")  # xor edx, edx; xor ecx, ecx; xor r8d, r8d; xor r9d, r9d
+        self._call(f"{CALLBACK}send_response")
+        self._add("48 83 c4 10")  # add rsp, 16
+        self._add("41 be 01 00 00 00")  # mov r14d, 1
+        self._put("returned")
+        self._add("89 ef")  # mov edi, ebp
+        self._call("PyGILState_Release")
+        self._add("4c 89 f0")  # mov rax, r14
         self._add("48 83 f8 01")  # cmp rax, 1
         self._jump("0f 86", "asked")  # jbe
         self._add("49 89 44 24 08")  # mov [r12 + 8], rax
@@ -202,7 +242,9 @@ class Jumps:
         self._put("stays on its route")
         self._add("31 c0")  # xor eax, eax
         self._put("asked")
-        self._add("59 41 5c 5b c3")  # pop rcx; pop r12; pop rbx; ret
+        self._add(
+            "48 83 c4 20 5d 41 5e 41 5d 41 5c 5b c3"
+        )  # add rsp, 32; pop rbp; pop r14; pop r13; pop r12; pop rbx; ret
 
     def _response_headers(self) -> None:
         """``response_headers(stream, state, ends) → status``: once for a stream."""

@@ -48,7 +48,9 @@ def written(folder: Path) -> str:
 def built(path: str) -> bytes:
     """Return the object that is to be at a path."""
     source = f"import sampan.gateway.plugins.inline as inline; inline.attach({path!r})"
-    exported = [f"{PREFIX}{FILTER}{name}" for name in (*SLOTS, *QUIET, "new", "destroy", "response_headers")]
+    exported = [
+        f"{PREFIX}{FILTER}{name}" for name in (*SLOTS, *QUIET, "new", "destroy", "request_headers", "response_headers")
+    ]
     exported += [f"{PREFIX}program_init", FIND, SLOT_TABLE, IMPORT_TABLE]
     names = [*IMPORTS, *exported]
     strings, places = b"\0", {}
