@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.resources
+import re
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86400.0
 """The time limits of routes hold in the inner listener; this one is only not to be in their way."""
 HOP_BY_HOP = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"host", b"upgrade"})
-NOT_SENT_ON = HOP_BY_HOP | {TABLE_HEADER.encode()}
-UNSENDABLE = (b"\0", b"\r", b"\n")
+TABLE_NAME = TABLE_HEADER.encode()
+NOT_SENT_ON = HOP_BY_HOP | {TABLE_NAME}
+UNSENDABLE = re.compile(rb"[\0\r\n]")
 REPLAYED_BYTES = 1 << 20
 """So much of a body is kept to be sent on when the middleware fails."""
 
@@ -100,7 +102,7 @@ def check(message: Any, started: bool) -> None:
     for name, value in message.get("headers") or ():
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise ValueError(f"header {name!r}: name and value are bytes in ASGI")
-        if not is_name(name) or any(byte in value for byte in UNSENDABLE):
+        if not is_name(name) or UNSENDABLE.search(value):
             raise ValueError(f"header {name!r}: {value!r} cannot be sent")
     if not isinstance(message.get("body", b""), (bytes, bytearray, memoryview)):
         raise ValueError("the body is bytes in ASGI")
@@ -131,12 +133,17 @@ def application(package: str, deployment: dict[str, Any], counters: Counters, ro
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        table = next((value.decode() for name, value in scope["headers"] if name == TABLE_HEADER.encode()), "")
+        table, headers, upgrades = "", [], False
+        for pair in scope["headers"]:
+            if pair[0] == TABLE_NAME:
+                table = pair[1].decode()
+            else:
+                headers.append(pair)
+                upgrades = upgrades or pair[0] == b"upgrade"
         if not table:  # not by a listener of ours: somebody who may open the plugin's socket
             await (counters.send(send) if scope["path"] == "/counters" else answer(send, 404, "no table\n"))
             return
-        headers = [pair for pair in scope["headers"] if pair[0] != TABLE_HEADER.encode()]
-        if any(name == b"upgrade" for name, _ in headers):
+        if upgrades:
             await answer(send, 501, "WebSockets cannot pass an ASGI middleware of this gateway\n")
             return
         with counters.request() as measured:
@@ -153,7 +160,7 @@ def application(package: str, deployment: dict[str, Any], counters: Counters, ro
                     error = TimeoutError(f"it took longer than {deployment['timeout_seconds']:g} s")
                 measured.failed(error)
                 if call.started:
-                    raise
+                    raise RuntimeError("the answer ends here") from error  # whatever it was, it ends no loop
                 call.ended()
                 if deployment["fails_open"] and call.can_pass:
                     await inside({**scope, "headers": headers}, call.again, call.send)
