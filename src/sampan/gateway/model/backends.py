@@ -7,6 +7,7 @@ certificate are in the name where they are not the usual ones. Source: Gateway A
 
 from __future__ import annotations
 
+from sys import intern
 from typing import NamedTuple
 
 from sampan.gateway.kinds.resources import EXPERIMENTAL_GROUP
@@ -44,7 +45,7 @@ class ClusterRef(NamedTuple):
             parts.append(self.protocol)
         if self.client_certificate:
             parts.append(f"as {self.client_certificate}")
-        return "/".join(parts)
+        return intern("/".join(parts))
 
 
 def backend_cluster(
@@ -59,7 +60,7 @@ def backend_cluster(
     permitted = granted(world, route["kind"], own, kind, namespace, name, group.replace("core", ""))
     if not permitted and not (kind == "Service" and is_parent(route, namespace, name)):
         raise Unresolved("RefNotPermitted", f"no ReferenceGrant of {namespace} permits the {kind} {name}")
-    key = f"{namespace}/{name}"
+    key = intern(f"{namespace}/{name}")  # thousands of routes note that they have read it
     backend = world.get(kind, key)
     if backend is None:
         raise Unresolved("BackendNotFound", f"{kind} {key} does not exist")
@@ -70,7 +71,7 @@ def backend_cluster(
         raise Unresolved("BackendNotFound", f"Service {key} has no port {reference.get('port')}")
     if backend["spec"].get("type") == "ExternalName":
         raise Unresolved("UnsupportedValue", f"Service {key} is an ExternalName, which no route may lead to")
-    policy = tls_policy(world, f"Service {key}", port.get("name", ""))
+    policy = tls_policy(world, intern(f"Service {key}"), port.get("name", ""))
     if policy is not None and not policy.serves:
         return None
     return ClusterRef(kind, key, int(port["port"]), protocol, client_certificate if policy is not None else "")
@@ -111,4 +112,4 @@ def policy_of(world: World, cluster: ClusterRef) -> TlsPolicy | None:
     """Return the TLS policy for a Service's port."""
     service = world.get("Service", cluster.key)
     port = service_port(service, cluster.port) if service is not None else None
-    return tls_policy(world, f"Service {cluster.key}", (port or {}).get("name", ""))
+    return tls_policy(world, intern(f"Service {cluster.key}"), (port or {}).get("name", ""))

@@ -209,7 +209,7 @@ def keep_sessions(draft: Draft, site: Site) -> None:
             target = (
                 f"{reference.get('kind', 'Service')} {reference.get('namespace') or site.namespace}/{reference['name']}"
             )
-            policy = traffic_policy(site.world, target)
+            policy = traffic_policy(site.world, intern(target))
             settings = settings or ((policy or {}).get("spec") or {}).get("sessionPersistence")
     if settings is not None:
         session.apply(settings, draft, site)
@@ -244,7 +244,7 @@ def target_of(site: Site, draft: Draft, result: Compiled) -> dict[str, Any] | No
             cluster = site.cluster(reference, protocol)
             name = cluster.name if cluster is not None else REFUSING_CLUSTER
             kind, namespace = reference.get("kind", "Service"), reference.get("namespace") or site.namespace
-            result.backends.add(ClusterRef(kind, f"{namespace}/{reference['name']}", 0))
+            result.backends.add(ClusterRef(kind, intern(f"{namespace}/{reference['name']}"), 0))
         except Unresolved as error:
             result.problems.append(error.verdict)
         backend = Draft()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from sys import intern
 
-from sampan.gateway.model.http_routes import http_route_model
+from sampan.gateway.model.http_routes import http_route_model, kept_once
 from sampan.gateway.model.listeners import ListenerId
 from sampan.gateway.model.mesh import is_consumer
 from sampan.gateway.model.routes import RouteId, RouteModel, Stream
@@ -35,7 +35,8 @@ class Routes:
         """Those for the clients of their own namespace."""
         self._streams: dict[ListenerId, dict[RouteId, Stream]] = {}
         self._merged: dict[str, Stream] = {}
-        self._users: dict[str, Counter[str]] = {}
+        self._users: dict[str, frozenset[tuple[str, int]]] = {}
+        """Backend → the Gateways that lead to it, each with the number of its routes."""
 
     def compute(self, kind: str, key: str) -> None:
         identity = RouteId(kind, key)
@@ -95,11 +96,12 @@ class Routes:
         """Keep which Gateways lead to which backends: policies tell it in their status."""
         before, after = uses_of(old), uses_of(new)
         for target, gateway in before ^ after:
-            counts = self._users.setdefault(target, Counter())
-            counts[gateway] += 1 if (target, gateway) in after else -1
-            if counts[gateway] <= 0:
-                del counts[gateway]
-            self.world.put("Users", target, frozenset(counts) or None)
+            counts = dict(self._users.pop(target, ()))
+            counts[gateway] = counts.get(gateway, 0) + (1 if (target, gateway) in after else -1)
+            left = [(name, count) for name, count in counts.items() if count > 0]
+            if left:
+                self._users[target] = kept_once(frozenset(left))
+            self.world.put("Users", target, kept_once(frozenset(name for name, _ in left)) or None)
 
     def compute_merged(self, name: str) -> None:
         stream = self._merged.get(name)
@@ -119,4 +121,4 @@ def uses_of(model: RouteModel | None) -> set[tuple[str, str]]:
     if model is None:
         return set()
     gateways = {parent.gateway for parent in model.parents if parent.attachments and " " not in parent.gateway}
-    return {(f"{ref.kind} {ref.key}", gateway) for ref in model.backends for gateway in gateways}
+    return {(intern(f"{ref.kind} {ref.key}"), gateway) for ref in model.backends for gateway in gateways}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import lcm
+from sys import intern
 from typing import Any
 
 from sampan.gateway.model import urls
@@ -50,7 +51,7 @@ def service_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
         "type": EDS,
         "eds_cluster_config": {"eds_config": ADS_SOURCE},
         "connect_timeout": {"seconds": 2},
-        "circuit_breakers": {"thresholds": [thresholds(traffic_policy(world, f"Service {ref.key}"))]},
+        "circuit_breakers": {"thresholds": [thresholds(traffic_policy(world, intern(f"Service {ref.key}")))]},
     }
     http2 = ref.protocol == "h2" or port.get("appProtocol") in HTTP2_PORTS
     policy = policy_of(world, ref) if ref.protocol != "udp" else None
