@@ -32,6 +32,7 @@ ROUTES, SERVICES = 10_000, 5000
 CHANGES, FLIPS = 20, 1000
 THEIR_CHANGES, THEIR_FLIPS = 5, 20
 """It takes seconds for each."""
+AFTERWARDS_SECONDS = 60
 HOST = "changed.example.com"
 Write = Callable[[str, int], None]
 """Serves the changed route with a mark, by a Service's number."""
@@ -51,6 +52,7 @@ def rows() -> Iterator[Row]:
             until_live(write, "first", 0)
             yield Row("from nothing until all is live", time.perf_counter() - begun, "s")
             mine = [until_live(write, f"mark-{turn}", turn) for turn in range(CHANGES)]
+            time.sleep(AFTERWARDS_SECONDS)  # the statuses of all routes are written
             peer = (statistics.median(times), max(times)) if times else (None, None)
             yield Row("change until live, median", statistics.median(mine) * 1000, "ms", peer[0], "Traefik")
             yield Row("change until live, longest", max(mine) * 1000, "ms", peer[1], "Traefik")
@@ -63,6 +65,10 @@ def rows() -> Iterator[Row]:
             yield Row("a flip until it is live", seconds * 1000 / FLIPS, "ms")
             # each Service that was led to has connections that wait for more
             yield Row("memory after the flips", memory_mb(pid), "MB")
+            time.sleep(AFTERWARDS_SECONDS)
+            yield Row("memory a minute later", memory_mb(pid), "MB", aim="<= 350 MB")
+            for one, name in processes(pid).items():
+                yield Row(f"memory of {name}", pss_kib(one) / 1024, "MB")
 
 
 def theirs(home: Path) -> tuple[float, list[float], float]:
