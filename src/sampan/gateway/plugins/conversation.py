@@ -89,17 +89,31 @@ class Conversation:
             yield side, part_of(kind, message[name])
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Read while ``work`` answers; whichever is done first ends the other: who closes the stream wants no answer."""
-        tasks = [asyncio.ensure_future(self.read()), asyncio.ensure_future(work())]
+        """Read while ``work`` answers; whichever is done first ends the other: who closes the stream wants no answer.
+
+        The caller's own task does the work and ends with it: Envoy cancels a stream that it needs no more, and to be
+        cancelled when all is said costs as much as to say some of it. Raises ``EncodingError``, and what ``work`` raises."""
+        task = asyncio.current_task()
+        assert task is not None
+        reading = asyncio.ensure_future(self.read())
+        closed = False
+
+        def close(_: asyncio.Future[None]) -> None:
+            nonlocal closed
+            closed = True
+            task.cancel()
+
+        reading.add_done_callback(close)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await work()
+        except asyncio.CancelledError:
+            if not closed:
+                raise
+            task.uncancel()
+            reading.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            reading.remove_done_callback(close)
+            reading.cancel()
 
     async def say(self, **response: Any) -> None:
         await self._stream.send(encode(PROCESSING_RESPONSE, response))

@@ -79,8 +79,11 @@ class Exchange:
         try:
             await self._take_answer(send, sending)
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            if not sending.done():
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+            elif not sending.cancelled():
+                sending.exception()  # what it raised has been raised, or the answer was there before
 
     def _wanted(self, scope: Any) -> Pairs:
         after = pairs_of(scope)
