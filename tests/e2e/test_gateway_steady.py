@@ -397,6 +397,27 @@ def test_what_may_have_changed_something_is_not_sent_again(front: Front) -> None
     server.shutdown()
 
 
+def test_what_no_server_has_seen_goes_to_another_whatever_its_method(front: Front) -> None:
+    """One of two endpoints is a port where nobody listens, as a pod's that has just gone."""
+    server = Backend("one")
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    rules = [
+        to("turning", matches=[{"path": {"value": "/either"}}]),
+        to("turning", matches=[{"path": {"value": "/once"}}], retry={"attempts": 0}),
+    ]
+    front.alone.write(*slices(server.port, port), route_object("HTTPRoute", "turning", *rules), file="turning")
+
+    def status(path: str) -> int:
+        connection = Connection("127.0.0.1", front.http)
+        connection.request("POST", path, body=b"x", headers={"Host": HOST})
+        return connection.getresponse().status
+
+    eventually("the dead one is asked too", lambda: status("/once") == 503)
+    assert [status("/either") for _ in range(20)] == [200] * 20
+    server.end()
+
+
 def test_endpoints_come_and_go(front: Front) -> None:
     servers = [Backend(f"server {number}") for number in range(4)]
     route = route_object("HTTPRoute", "turning", to("turning", matches=[{"path": {"value": "/turning"}}]))

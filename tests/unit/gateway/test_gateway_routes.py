@@ -11,7 +11,7 @@ from sampan.gateway.plugins.loader import Loaded
 from sampan.gateway.xds.clusters import endpoints_of
 from sampan.gateway.xds.types import CLUSTER, ENDPOINTS, EXTENSION, LISTENER
 
-from .situation import BACKEND, Situation, gateway, grant, obj, path_rule, route, service
+from .situation import BACKEND, Situation, gateway, grant, obj, opened, path_rule, route, service
 
 
 def test_a_service_becomes_a_cluster_with_its_ready_endpoints() -> None:
@@ -20,6 +20,21 @@ def test_a_service_becomes_a_cluster_with_its_ready_endpoints() -> None:
     address = found.get(ENDPOINTS, "shop/web/80")["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
     assert address["socket_address"] == {"address": "10.0.0.1", "port_value": 8080}
     assert found.hosts()["*"][0]["route"]["cluster"] == "shop/web/80"
+
+
+def test_what_is_sent_again_is_said_by_the_cluster_where_the_route_says_nothing() -> None:
+    """Envoy takes the cluster's word before the route's: routes with a word of their own have a cluster without."""
+    own = path_rule("PathPrefix", "/own", retry={"attempts": 0})
+    found = Situation(route("r", path_rule("PathPrefix", "/"), own))
+    plain, other = "shop/web/80", "shop/web/80/own-tries"
+    assert found.names(CLUSTER) == found.names(ENDPOINTS) == [plain, other]
+    said = {}
+    for name in (plain, other):
+        options = found.get(CLUSTER, name)["typed_extension_protocol_options"]
+        said[name] = opened(next(iter(options.values()))).get("retry_policy")
+    assert said[other] is None and said[plain]["retry_on"].startswith("connect-failure")
+    actions = {one["route"]["cluster"]: one["route"].get("retry_policy") for one in found.hosts()["*"]}
+    assert actions[plain] is None and actions[other]["num_retries"]["value"] == 0
 
 
 def test_the_order_of_the_specification() -> None:

@@ -69,12 +69,14 @@ class Site:
     def namespace(self) -> str:
         return str(self.route["metadata"]["namespace"])
 
-    def cluster(self, reference: Object, protocol: str = "") -> ClusterRef | None:
+    def cluster(self, reference: Object, protocol: str = "", *, own_tries: bool = False) -> ClusterRef | None:
         """Return the cluster of a backendRef and note that it is used. Raises ``Unresolved``."""
         found = backend_cluster(
             self.world, self.route, reference, protocol=protocol, client_certificate=self.client_certificate
         )
         if found is not None:
+            if own_tries:
+                found = found._replace(own_tries=True)
             self.clusters.add(found)
         return found
 

@@ -35,6 +35,8 @@ class ClusterRef(NamedTuple):
     """``h2`` where routes ask for HTTP/2 whatever the port says, ``udp`` for datagrams, else ``""``."""
     client_certificate: str = ""
     """SDS name of the certificate that is shown to it."""
+    own_tries: bool = False
+    """Whether it is for routes that say themselves what is sent again: what a cluster says of it would hold instead."""
 
     @property
     def name(self) -> str:
@@ -45,6 +47,8 @@ class ClusterRef(NamedTuple):
             parts.append(self.protocol)
         if self.client_certificate:
             parts.append(f"as {self.client_certificate}")
+        if self.own_tries:
+            parts.append("own-tries")
         return intern("/".join(parts))
 
 

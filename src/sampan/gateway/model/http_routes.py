@@ -28,15 +28,6 @@ from sampan.gateway.xds.encode import EncodingError, encode
 from sampan.gateway.xds.offers import digest_of_filter
 from sampan.schema.objects import Object
 
-PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-SAFE_RETRY: dict[str, Any] = {
-    "retry_on": "connect-failure,refused-stream,reset-before-request",
-    "num_retries": {"value": 2},
-    "retry_host_predicate": [{"name": "others", "typed_config": {"@type": PREVIOUS_HOSTS}}],
-    "host_selection_retry_max_attempts": 5,
-}
-"""A request that no backend has seen may be sent again, to another: pods come and go. (For those that change nothing there is
-``filters/safe_retry.py``.)"""
 GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}, awake=True)
 """Browsers speak gRPC-Web; what is none passes as it is."""
 NO_FILTERS: frozenset[HttpFilter] = frozenset()
@@ -189,7 +180,8 @@ def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> tuple[dict
     result.problems += [Verdict(*note) for note in draft.notes]
     if draft.redirect is not None:
         return {**draft.route, "redirect": draft.redirect}, needs
-    target = target_of(site, draft, result)
+    limited = {**limits(rule), **draft.forward}
+    target = target_of(site, draft, result, own_tries="retry_policy" in limited)
     if draft.direct_response is not None or target is None:
         return {**draft.route, "direct_response": draft.direct_response or {"status": 500}}, needs
     if (
@@ -198,7 +190,7 @@ def action(site: Site, result: Compiled, gateway: tuple[str, str]) -> tuple[dict
         or "retry_policy" in draft.forward
     ):
         draft.route.setdefault("typed_per_filter_config", {})[safe_retry.FILTER.name] = safe_retry.ASLEEP
-    return {**draft.route, "route": {**limits(rule), **draft.forward, **target}}, needs
+    return {**draft.route, "route": {**limited, **target}}, needs
 
 
 def keep_sessions(draft: Draft, site: Site) -> None:
@@ -219,21 +211,23 @@ def limits(rule: Object) -> dict[str, Any]:
     """Return timeouts and retries. Source: GEP-1742, GEP-1731."""
     timeouts, retry = rule.get("timeouts") or {}, rule.get("retry")
     result: dict[str, Any] = {"timeout": duration(timeouts.get("request") or "0s")}
-    policy = dict(SAFE_RETRY)
+    each = timeouts.get("backendRequest")
+    if retry is None and not (each and milliseconds(each)):
+        return result  # as the cluster says
+    policy = dict(safe_retry.POLICY)
     if retry is not None:
         policy["retry_on"] = "connect-failure,refused-stream,reset,retriable-status-codes"
         policy["num_retries"] = {"value": retry.get("attempts", 2)}
         policy["retriable_status_codes"] = list(retry.get("codes") or ())
         if retry.get("backoff"):
             policy["retry_back_off"] = {"base_interval": duration(retry["backoff"])}
-    each = timeouts.get("backendRequest")
     if each and milliseconds(each):
         policy["per_try_timeout"] = duration(each)
     result["retry_policy"] = policy
     return result
 
 
-def target_of(site: Site, draft: Draft, result: Compiled) -> dict[str, Any] | None:
+def target_of(site: Site, draft: Draft, result: Compiled, *, own_tries: bool) -> dict[str, Any] | None:
     """Return the cluster or weighted clusters; None when nothing can be reached. Notes the problems of backends."""
     shares = []
     protocol = "h2" if site.route["kind"] == "GRPCRoute" else ""
@@ -241,7 +235,7 @@ def target_of(site: Site, draft: Draft, result: Compiled) -> dict[str, Any] | No
         weight = reference.get("weight", 1)
         name = REFUSING_CLUSTER
         try:
-            cluster = site.cluster(reference, protocol)
+            cluster = site.cluster(reference, protocol, own_tries=own_tries)
             name = cluster.name if cluster is not None else REFUSING_CLUSTER
             kind, namespace = reference.get("kind", "Service"), reference.get("namespace") or site.namespace
             result.backends.add(ClusterRef(kind, intern(f"{namespace}/{reference['name']}"), 0))

@@ -7,6 +7,7 @@ from math import lcm
 from sys import intern
 from typing import Any
 
+from sampan.gateway.filters import safe_retry
 from sampan.gateway.model import urls
 from sampan.gateway.model.backends import REFUSING_CLUSTER, ClusterRef, policy_of, service_port
 from sampan.gateway.model.durations import milliseconds
@@ -56,14 +57,16 @@ def service_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     http2 = ref.protocol == "h2" or port.get("appProtocol") in HTTP2_PORTS
     policy = policy_of(world, ref) if ref.protocol != "udp" else None
     if ref.protocol != "udp":
-        speak(cluster, policy, ref.client_certificate, http2, IDLE)
+        speak(cluster, policy, ref, http2, IDLE)
     return cluster
 
 
-def speak(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, http2: bool, idle: Object) -> None:
-    """Give a cluster its TLS and its protocol; ``idle``: how long its connections wait."""
+def speak(cluster: dict[str, Any], policy: TlsPolicy | None, ref: ClusterRef, http2: bool, idle: Object) -> None:
+    """Give a cluster its TLS and its protocol, and what is sent again; ``idle``: how long its connections wait."""
     if policy is not None:
-        cluster["transport_socket"] = upstream_socket(policy, certificate, ["h2"] if http2 else ["h2", "http/1.1"])
+        cluster["transport_socket"] = upstream_socket(
+            policy, ref.client_certificate, ["h2"] if http2 else ["h2", "http/1.1"]
+        )
     if http2:
         options = http2_options()
     elif policy is not None:
@@ -71,7 +74,8 @@ def speak(cluster: dict[str, Any], policy: TlsPolicy | None, certificate: str, h
         options = {"@type": HTTP_OPTIONS, **automatic}
     else:
         options = http1_options()
-    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**options, **idle}}
+    again = {} if ref.own_tries else {"retry_policy": safe_retry.POLICY}
+    cluster["typed_extension_protocol_options"] = {HTTP_OPTIONS: {**options, **idle, **again}}
 
 
 def thresholds(policy: Object | None) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def external_cluster(world: World, ref: ClusterRef) -> dict[str, Any] | None:
     }
     policy = external_policy(world, ref)
     http2 = ref.protocol == "h2" or spec.get("protocol") in ("HTTP2", "H2C", "GRPC")
-    speak(cluster, policy, ref.client_certificate, http2, IDLE_FAR)
+    speak(cluster, policy, ref, http2, IDLE_FAR)
     return cluster
 
 

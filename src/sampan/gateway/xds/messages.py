@@ -185,7 +185,7 @@ envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport: downstream_t
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
     explicit_http_config=3:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
     auto_config=5:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
-    common_http_protocol_options=1:core.HttpProtocolOptions
+    common_http_protocol_options=1:core.HttpProtocolOptions retry_policy=11:route.RetryPolicy
     use_downstream_protocol_config=4:envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig:
     http_protocol_options=1:core.Http1ProtocolOptions http2_protocol_options=2:core.Http2ProtocolOptions
