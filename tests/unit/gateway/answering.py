@@ -25,6 +25,8 @@ class Envoy:
         self.has: dict[str, dict[str, tuple[str, bytes]]] = {type_url: {} for type_url in ORDER}
         self.seen: list[tuple[str, list[str]]] = []
         """Type and names of what came."""
+        self.began_with_none: list[str] = []
+        """Tables whose first version it refused: their listeners serve nothing."""
         self.draining: dict[str, set[str]] = {}
         """Tables that connections still ask for whose listener has changed, with the filters that these have."""
         server._connections.add(self.connection)
@@ -69,13 +71,18 @@ class Envoy:
         request: dict[str, Any] = {"type_url": type_url, "response_nonce": message["nonce"]}
         self.seen.append((type_url, [resource["name"] for resource in message.get("resources", [])]))
         if type_url == LISTENER:
-            self.draining |= {table: filters for name in taken for table, filters in self.chains(name) if "@" in table}
+            self.draining |= {
+                table: filters for name in taken for table, filters in self.chains(name) if table in self.has[ROUTES]
+            }
         for name in message.get("removed_resources", []):
             taken.pop(name, None)
         for resource in message.get("resources", []):
             content = any_pb2.Any.FromString(resource["resource"]).value
             if self.refuses(type_url, content):
                 request["error_detail"] = {"message": f"no {resource['name']}"}
+                asked = self.connection.subscribed.get(ROUTES, set())
+                if type_url == ROUTES and resource["name"] in asked - taken.keys():
+                    self.began_with_none.append(resource["name"])
             else:
                 taken[resource["name"]] = resource["version"], content
         self.server.on_request(self.connection, request)
@@ -85,10 +92,11 @@ class Envoy:
     def follow(self) -> None:
         """Ask for the tables of its listeners and of those that were, and for no others."""
         wanted = {table for name in self.has[LISTENER] for table, _ in self.chains(name)} | self.draining.keys()
-        if new := wanted - self.connection.subscribed.get(ROUTES, set()):
+        asked = set(self.connection.subscribed.get(ROUTES, ()))
+        if new := wanted - asked:
             self.subscribe(ROUTES, *sorted(new))
-        for gone in self.has[ROUTES].keys() - wanted:
-            del self.has[ROUTES][gone]
+        for gone in asked - wanted:
+            self.has[ROUTES].pop(gone, None)
             self.server.on_request(self.connection, {"type_url": ROUTES, "resource_names_unsubscribe": [gone]})
 
     def drained(self) -> None:

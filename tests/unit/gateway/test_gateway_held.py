@@ -236,6 +236,7 @@ def test_whatever_changes_nothing_is_unguarded_and_all_is_there_at_the_end(
             served.settle()
     served.settle()
     served.spoil(False)
+    assert not served.envoy.began_with_none
     found = served.served()
     for path, filters in wanted.items():
         if filters is not None:  # what Envoy refuses of a route leaves it as it was, or is not there

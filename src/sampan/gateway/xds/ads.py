@@ -329,12 +329,10 @@ class Ads:
                 if name in connection.first:
                     connection.first.discard(name)
                     continue
-                if (
-                    base_of(name) != name
-                    and connection.has[type_url].get(name) == self.versions[type_url][base_of(name)]
-                ):
+                is_current, number = self._judged(connection, type_url, name)
+                if base_of(name) != name and is_current:
                     self._generations.take(name, self._current(name))
-                self._taken(type_url, base_of(name), connection.newest[type_url])
+                self._taken(type_url, base_of(name), number)
                 if type_url == EXTENSION:
                     self._try_again(connection, name)
             return
@@ -348,13 +346,20 @@ class Ads:
         if names and names[0] in connection.first:
             connection.first.discard(names[0])  # what is new follows
             return
-        for name in map(base_of, names):
+        for asked in names:
+            name, (_, number) = base_of(asked), self._judged(connection, type_url, asked)
             self.problems[type_url, name] = text
             logger.error("envoy refused %s %s: %s", type_url.rpartition(".")[2], name, text)
             if type_url == LISTENER:  # nobody will ask for its routes
                 for table in [table for table in connection.awaited if connection.never_asks(table)]:
                     del connection.awaited[table]
-            self.on_answer(type_url, name, connection.newest[type_url], text)
+            self.on_answer(type_url, name, number, text)
+
+    def _judged(self, connection: Connection, type_url: str, name: str) -> tuple[bool, int]:
+        """Return whether an answer is about a resource as it is now, and the last push whose changes it is about: those that
+        went since, where they came to the same in the end."""
+        is_current = connection.has[type_url].get(name) == self.versions[type_url][base_of(name)]
+        return is_current, self.sequence if is_current else connection.newest[type_url]
 
     def _note_listeners(self, connection: Connection, type_url: str, sent: dict[str, int], text: str) -> None:
         """Note which versions of listeners an Envoy has from now on; ``text``: why it refused the one that was changed."""

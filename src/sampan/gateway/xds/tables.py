@@ -50,6 +50,8 @@ class Table:
     scopes_wanted: bool = False
     trials: Trials = field(default_factory=Trials)
     held: Held = field(default_factory=Held)
+    configured: dict[tuple[RouteId, Hosts], tuple[Ranked, ...]] = field(default_factory=dict)
+    """What stood there that comes to the same, but for the configuration of filters that it needs."""
     needs: Counter[str] = field(default_factory=Counter)
     """The filters (digests) that what stands here needs of the listeners."""
 
@@ -107,8 +109,11 @@ class Table:
         """Put there what a route wants, and hold it where the listener lacks a filter for it."""
         for hosts, after in self.held.judged(route, wanted, self.standing).items():
             before = self.apply(route, hosts, after)
+            self.configured.pop((route, hosts), None)
             if not same_for_envoy(before, after):
                 self.trials.note(route, hosts, before)
+            elif before != after:
+                self.configured[route, hosts] = before
 
     def offer(self, filters: frozenset[str] | None) -> None:
         """Hear which filters the listeners have that Envoy serves, None: all. What was held is judged anew, and what stands
@@ -123,17 +128,23 @@ class Table:
                 taken_back = self.trials.take_back(route)
                 wanted = {hosts: self.apply(route, hosts, before) for hosts, before in taken_back.items()}
                 self.place(route, wanted)
-        self._leave()
+        self._hold_others()
 
-    def _leave(self) -> None:
-        """Leave what Envoy serves already as it is: only the configuration of a filter has changed for it."""
+    def _hold_others(self) -> None:
+        """Hold what lacks a filter though a listener took it: another one, or only the configuration of a filter has changed
+        since, and what stood here before comes to the same."""
         if not self.held.lacked(+self.needs):
             return
-        for hosts, bucket in list(self.buckets.items()):
-            for route, entries in list(bucket.items()):
+        lacking: dict[RouteId, Wanted] = {}
+        for hosts, bucket in self.buckets.items():
+            for route, entries in bucket.items():
                 if self.held.lacks(entries):
-                    self.held.wanted.setdefault(route, {})[hosts] = entries
-                    self.apply(route, hosts, tuple(entry._replace(needs=NOTHING) for entry in entries))
+                    lacking.setdefault(route, {})[hosts] = entries
+        for route, wanted in lacking.items():
+            for hosts in wanted:
+                before = self.configured.get((route, hosts), ())
+                self.apply(route, hosts, () if self.held.lacks(before) else before)
+            self.place(route, wanted)
 
     def virtual_host(self, domain: str) -> bytes | None:
         """Return the bytes of a virtual host, None when there is none of that name."""
