@@ -35,7 +35,7 @@ CONNECTIONS_TYPE = (
 MOST_CONNECTIONS = 1_000_000
 GIVEN_BACK = {"bytes_to_release": 16 << 20, "memory_release_interval": "1s"}
 """How fast Envoy gives back what it does not use any more: what a thousand connections took that have ended, and what it read
-at the beginning. Left to itself it keeps all of it."""
+at the beginning. It waits five minutes, whether it is wanted again; left to itself it keeps all of it."""
 OWN_DESCRIPTORS = 200
 """Of Envoy itself, its listeners, logs and plugins."""
 FIRST_PAUSE_SECONDS = 0.2
