@@ -132,6 +132,19 @@ def test_a_bad_route_is_still_found_while_others_are_held() -> None:
     assert served.served() == {"/open": 1, "/well": 0, "/new": 1}
 
 
+def test_a_bad_route_that_is_mended_while_it_is_held_is_not_the_one_that_was_refused() -> None:
+    served = Served(guarded("a"))
+    served.envoy.refuses = lambda kind, content: (
+        Served.refuses(kind, content) or (kind == ROUTES and b"/bad" in content)
+    )
+    served.spoil(True)
+    served.there.put(guarded("a", path="/bad"))
+    served.there.put(guarded("a", "fault"))
+    served.there.put(obj("GatewayParameters", "p", {}))
+    served.settle()
+    assert served.served() == {"/a": 1} and "refused" not in served.accepted("a")
+
+
 def test_a_filter_that_is_configured_anew_leaves_its_routes_as_they_are() -> None:
     served = Served(obj("Middleware", "limit", {"inFlightReq": {"amount": 5}}), guarded("a", "limit"), guarded("b"))
     before = served.served()

@@ -32,6 +32,10 @@ class Held:
     def lacked(self, needs: Iterable[str]) -> bool:
         return self.offered is not None and any(one not in self.offered for one in needs)
 
+    def serves_before(self, route: RouteId) -> bool:
+        """Whether what stands there is not what the route wants now, but what it was."""
+        return route in self.wanted and route not in self.closed
+
     def release(self, route: RouteId) -> Wanted:
         """Return what a route wanted and had to wait for; it waits no more. Where it is closed, it stays so until something
         else is put there."""

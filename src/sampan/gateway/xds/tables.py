@@ -217,7 +217,10 @@ class Tables:
         if text:
             suspects = trials.suspects()
             self.changed.add(name)
-            blamed = {suspects[0]: text} if len(suspects) == 1 and trials.was_sent(suspects[0], number) else {}
+            judged = [
+                route for route in suspects if trials.was_sent(route, number) and not table.held.serves_before(route)
+            ]
+            blamed = {suspects[0]: text} if len(suspects) == len(judged) == 1 else {}
             trials.blamed.update(blamed)
             refused: dict[RouteId, Wanted] = {}
             for route in suspects:
