@@ -1,6 +1,6 @@
 """Takes fields out of JSON answers, however deep, and leaves every other answer as it is."""
 
-import orjson
+import json
 
 
 class Rewrite:
@@ -37,19 +37,11 @@ class Rewrite:
 
     def without(self, body):
         try:
-            found = orjson.loads(body)
+            return json.dumps(json.loads(body, object_hook=self.cleaned)).encode()
         except ValueError:
             return body
-        self.clean(found)
-        return orjson.dumps(found)
 
-    def clean(self, found):
-        if isinstance(found, dict):
-            for name in self.remove:
-                found.pop(name, None)
-            found = found.values()
-        elif not isinstance(found, list):
-            return
-        for inner in found:
-            if isinstance(inner, (dict, list)):
-                self.clean(inner)
+    def cleaned(self, found):  # of each object, as the parser has made it
+        for name in self.remove:
+            found.pop(name, None)
+        return found
