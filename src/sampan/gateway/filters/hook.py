@@ -7,7 +7,7 @@ from typing import Any
 
 from sampan.gateway.filters import processing
 from sampan.gateway.filters.processing import filter_name
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.gateway.model.durations import duration
 from sampan.gateway.model.verdicts import Unresolved
 from sampan.gateway.model.world import World
@@ -22,7 +22,6 @@ MODULE_FILTER = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleF
 WASM = "envoy.extensions.filters.http.wasm.v3.Wasm"
 ASKED = 30
 """Where hooks stand among the filters: after the limits' trust, before what changes a request."""
-AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 TABLE = HttpFilter(85, "table")
 """Writes the name of the listener's table into the request, for the middlewares; each listener has one of its own."""
 

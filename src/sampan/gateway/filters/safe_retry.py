@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection
 from typing import Any
 
-from sampan.gateway.filters.seam import Draft, HttpFilter
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter
 
 SAFE = ("GET", "HEAD", "OPTIONS", "TRACE")
 MATCHING = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
@@ -20,11 +20,12 @@ METHOD = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
 SKIP = "envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
 ASLEEP: dict[str, Any] = {"@type": "envoy.config.route.v3.FilterConfig", "disabled": True}
 """Of a route that says itself when it tries again, or how long one try may take."""
-AWAKE: dict[str, Any] = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 ORDER = 90
 PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+UNSEEN = "connect-failure,refused-stream,reset-before-request"
+"""What ends a try before a backend has seen the request."""
 POLICY: dict[str, Any] = {
-    "retry_on": "connect-failure,refused-stream,reset-before-request",
+    "retry_on": UNSEEN,
     "num_retries": {"value": 2},
     "retry_host_predicate": [{"name": "others", "typed_config": {"@type": PREVIOUS_HOSTS}}],
     "host_selection_retry_max_attempts": 5,

@@ -23,6 +23,9 @@ from sampan.gateway.model.world import World
 from sampan.gateway.xds.encode import encode_any
 from sampan.schema.objects import Object
 
+AWAKE: dict[str, Any] = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
+"""How a route wakes a filter that it has nothing to tell."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class HttpFilter:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.gateway.filters import safe_retry
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.gateway.middlewares import retry, scripts
 from sampan.gateway.middlewares.retry_expressions import NETWORK_ERRORS, again_of
 from sampan.gateway.model.verdicts import Unsupported
@@ -64,7 +64,7 @@ def keep_on_disk(what: str, order: int, kept: int, most: int, draft: Draft) -> N
     passes: dict[str, Any] = {"behavior": {"bypass": {}}}
     manager = {"id": "bodies", "thread_pool": {"thread_count": THREADS}}
     config = {"@type": ON_DISK, "manager_config": manager, "request": passes, "response": passes, what: limits}
-    draft.need(HttpFilter.of(order, f"buffer/{what}/{kept}/{most}", config), safe_retry.AWAKE)
+    draft.need(HttpFilter.of(order, f"buffer/{what}/{kept}/{most}", config), AWAKE)
 
 
 def send_again(expression: str, most: int, draft: Draft) -> None:

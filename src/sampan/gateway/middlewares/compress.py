@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.gateway.model.verdicts import Unsupported
 from sampan.schema.objects import Object
 
@@ -16,7 +16,6 @@ OPTIONS = ("includedContentTypes", "excludedContentTypes", "minResponseBodyBytes
 TYPE = "envoy.extensions.filters.http.compressor.v3.Compressor"
 MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 MUTATION_PER_ROUTE = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
-AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 LIBRARIES = {
     "gzip": ("gzip", "envoy.extensions.compression.gzip.compressor.v3.Gzip"),
     "br": ("brotli", "envoy.extensions.compression.brotli.compressor.v3.Brotli"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.gateway.middlewares import access
 from sampan.gateway.model.verdicts import Unresolved, Unsupported
 from sampan.gateway.model.world import World
@@ -21,7 +21,6 @@ TYPE = "envoy.extensions.filters.http.geoip.v3.Geoip"
 MAXMIND = "envoy.extensions.geoip_providers.maxmind.v3.MaxMindConfig"
 MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 MUTATION_PER_ROUTE = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
-AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 DATABASES = {
     "city": "city_db_path",
     "country": "country_db_path",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from sampan.gateway.filters import cors
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.schema.objects import Object
 
 OPTIONS = ("allowOrigins",)
 TYPE = "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"
 FILTER = HttpFilter.of(70, "grpc-web", {"@type": TYPE})
-AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 
 
 def apply(settings: Object, draft: Draft, site: Site) -> None:

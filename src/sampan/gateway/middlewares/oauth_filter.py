@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.gateway.middlewares import scripts
 from sampan.gateway.model.certificates import GENERIC, generic, no_secret
 from sampan.gateway.model.urls import Trust, connect_to, server_of, url_cluster
@@ -23,7 +23,6 @@ from sampan.gateway.xds.tls import by_name
 from sampan.schema.objects import Object
 
 TYPE = "envoy.extensions.filters.http.oauth2.v3.OAuth2"
-AWAKE = {"@type": "envoy.config.route.v3.FilterConfig", "config": b""}
 ORDER = 17
 AFTER_CHECKS = 35
 OPTIONS = (

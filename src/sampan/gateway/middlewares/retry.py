@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.gateway.filters import safe_retry
-from sampan.gateway.filters.seam import Draft, HttpFilter, Site
+from sampan.gateway.filters.seam import AWAKE, Draft, HttpFilter, Site
 from sampan.gateway.middlewares import scripts
 from sampan.gateway.middlewares.statuses import statuses_of
 from sampan.gateway.model.durations import go_duration
@@ -25,7 +25,6 @@ OPTIONS = (
     "disableRetryOnNetworkError",
     "retryNonIdempotentMethod",
 )
-UNSEEN = "connect-failure,refused-stream,reset-before-request"
 STATUSES = "retriable-status-codes"
 NOT_IDEMPOTENT = ("LOCK", "PATCH", "POST")
 MOST_BYTES = (1 << 32) - 1
@@ -44,7 +43,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     if attempts < 1:
         raise Unsupported("attempts: must be 1 or more")
     codes = statuses_of(settings.get("status") or (), "status")
-    again = [] if settings.get("disableRetryOnNetworkError") else [UNSEEN]
+    again = [] if settings.get("disableRetryOnNetworkError") else [safe_retry.UNSEEN]
     if not again and not codes:
         raise Unsupported("disableRetryOnNetworkError: without status nothing is sent again")
     policy: dict[str, Any] = {"num_retries": {"value": attempts - 1}}
@@ -78,7 +77,7 @@ def end_after(time: dict[str, int], draft: Draft) -> None:
     if milliseconds <= 0:
         raise Unsupported("timeout: must be a millisecond or more")
     scripts.run_on_tries(draft, ORDER, "retry_time", {"milliseconds": str(milliseconds)})
-    draft.need(UNTOLD, safe_retry.AWAKE)
+    draft.need(UNTOLD, AWAKE)
 
 
 def limit_body(most: int | None, has_statuses: bool, draft: Draft) -> None:
