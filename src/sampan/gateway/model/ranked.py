@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sampan.gateway.xds.encode import decode, encode
+from sampan.gateway.xds.offers import NOTHING
 
 ROUTE = "envoy.config.route.v3.Route"
 UNAVAILABLE = 503
-NOTHING: frozenset[str] = frozenset()
 
 
 class Ranked(NamedTuple):

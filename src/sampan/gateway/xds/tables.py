@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sampan.gateway.model.hostnames import covers, owner, specificity
-from sampan.gateway.model.ranked import NOTHING, Ranked
+from sampan.gateway.model.ranked import Ranked
 from sampan.gateway.model.routes import Place, RouteId
 from sampan.gateway.xds import scopes
 from sampan.gateway.xds.encode import delimited, encode
 from sampan.gateway.xds.held import Held, same_for_envoy
+from sampan.gateway.xds.offers import NOTHING
 from sampan.gateway.xds.trials import Trials, Wanted
 from sampan.gateway.xds.types import ROUTES
 
