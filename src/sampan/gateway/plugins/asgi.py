@@ -13,14 +13,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.resources
-import re
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sampan.gateway.plugins.counters import FAILURES, Counters
-from sampan.gateway.plugins.request import NAME
+from sampan.gateway.plugins.request import FORBIDDEN_BYTES, NAME
 from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
 
@@ -32,7 +31,6 @@ DAY_SECONDS = 86400.0
 HOP_BY_HOP = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"proxy-connection", b"host", b"upgrade"})
 TABLE_NAME = TABLE_HEADER.encode()
 NOT_SENT_ON = HOP_BY_HOP | {TABLE_NAME}
-UNSENDABLE = re.compile(rb"[\0\r\n]")
 REPLAYED_BYTES = 1 << 20
 """So much of a body is kept to be sent on when the middleware fails."""
 
@@ -102,7 +100,7 @@ def check(message: Any, started: bool) -> None:
     for name, value in message.get("headers") or ():
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise ValueError(f"header {name!r}: name and value are bytes in ASGI")
-        if not is_name(name) or UNSENDABLE.search(value):
+        if not is_name(name) or FORBIDDEN_BYTES.search(value):
             raise ValueError(f"header {name!r}: {value!r} cannot be sent")
     if not isinstance(message.get("body", b""), (bytes, bytearray, memoryview)):
         raise ValueError("the body is bytes in ASGI")

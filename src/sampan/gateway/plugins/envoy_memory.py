@@ -52,10 +52,10 @@ ERRORS = UTF8_OF_ENVOY.encode()
 
 
 class Place(threading.local):
-    """Where Envoy says where a text is, and how many there are: each thread has its own."""
+    """Where Envoy says where a text is, and how long: each thread has its own."""
 
     def __init__(self) -> None:
-        self.numbers = (c_size_t * 3)()
+        self.numbers = (c_size_t * 2)()
         self.address = ctypes.addressof(self.numbers)
 
 

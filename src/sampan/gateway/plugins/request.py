@@ -10,6 +10,7 @@ from typing import Any
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header's name (RFC 9110, 5.1)."""
 FORBIDDEN = re.compile(r"[\0\r\n]")
+FORBIDDEN_BYTES = re.compile(FORBIDDEN.pattern.encode())
 KEPT = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade"})
 """What says where a request goes and how long it is: another value would let one request pass for two."""
 
