@@ -30,6 +30,7 @@ from sampan.gateway.stages.routes import ROUTE_MODELS, Routes
 from sampan.gateway.status import STATUSES
 from sampan.gateway.xds import metrics
 from sampan.gateway.xds.ads import Ads
+from sampan.gateway.xds.offers import table_of
 from sampan.gateway.xds.tables import Tables
 from sampan.gateway.xds.types import EXTENSION, LISTENER, ROUTES
 from sampan.schema.objects import Object
@@ -138,10 +139,9 @@ class Pipeline:
                 self.world.put("Taken", name, True)
             self._plugins.judged.answered(name, number, text)
         if type_url == ROUTES:
-            if (table := name.partition("|")[0]) in self._filters.ending:
+            if (table := table_of(name)) in self._filters.ending:
                 self.world.dirty.add(("filters", table))
-            for route, words in self.tables.answered(name, number, text).items():
-                self.world.put("RouteRefusal", route, words)
+            self._on_table(name, number, text)
 
     def _note_held(self) -> None:
         found = self.tables.held()
@@ -153,16 +153,40 @@ class Pipeline:
 
     def update(self) -> int:
         """Bring Envoy's resources up to date; return the number of the push that has them all."""
+        number = self._push()
+        while self.has_news():
+            number = self._push()
+        return number
+
+    def has_news(self) -> bool:
+        """Whether there is something to update. What changed of a table and comes to what it was has no answer of its own:
+        what Envoy said of it then is heard again here."""
+        for table in self.tables.open():
+            if (refused := self.ads.judgement(table)) is not None:
+                for name, text in refused.items():
+                    self._on_table(name, self.ads.sequence, text)
+                if table not in self.tables.changed:
+                    self._on_table(table, self.ads.sequence, "")
+        return bool(self.world.dirty or self.tables.changed)
+
+    def _push(self) -> int:
         self._run()
         self._note_held()
-        for name in self.tables.changed:
+        changed = set(self.tables.changed)
+        for name in changed:
             self.ads.needs[name] = self.tables.needs(name)
-        for type_url, name, content in list(self.tables.encoded(self.ads.sequence + 1)):
+        for type_url, name, content in list(self.tables.encoded()):
             self.ads.change(type_url, name, content)
         for name in self._gateways.parted:
             self.world.put("Scoped", name, self.tables.is_scoped(name) or None)
         self._run()
-        return self.ads.push()
+        number = self.ads.push()
+        self.tables.sent(changed, number)
+        return number
+
+    def _on_table(self, name: str, number: int, text: str) -> None:
+        for route, words in self.tables.answered(name, number, text).items():
+            self.world.put("RouteRefusal", route, words)
 
     def _run(self) -> None:
         """Run the computations that are dirty; note the statuses that are due."""

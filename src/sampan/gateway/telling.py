@@ -129,7 +129,7 @@ class Telling:
         finally:
             for future in waiting:
                 future.cancel()
-        if self.pipeline.world.dirty or self.pipeline.tables.changed:
+        if self.pipeline.has_news():
             self._again()  # what Envoy refused is part of the world
 
     async def _write_all(self, entries: Iterator[tuple[str, str]], moment: Moment) -> None:

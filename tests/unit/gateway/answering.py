@@ -53,9 +53,16 @@ class Envoy:
         self.begin()
         if not routes_first:
             self.subscribe(ROUTES, *tables, initial=True)
+        self.follow()
 
     def leave(self) -> None:
         self.server._leave(self.connection)
+
+    def lose(self, *, routes_first: bool = False) -> None:
+        """Take all that has come, and lose the connection before anything is said of it."""
+        while not self.connection.out.empty():
+            self._take(decode(RESPONSE, self.connection.out.get_nowait()))
+        self.come_back(routes_first=routes_first)
 
     def answer(self, at_each: Callable[[], None] = lambda: None) -> bool:
         """Answer to all that has come until nothing comes; ``at_each`` answer. Return whether anything came."""
@@ -67,12 +74,21 @@ class Envoy:
         return came
 
     def take(self, message: dict[str, Any]) -> None:
+        self.server.on_request(self.connection, self._take(message))
+        if message["type_url"] in (LISTENER, SCOPES):
+            self.follow()
+
+    def _take(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Take what a message has; return what is to be said of it."""
         type_url, taken = message["type_url"], self.has[message["type_url"]]
         request: dict[str, Any] = {"type_url": type_url, "response_nonce": message["nonce"]}
         self.seen.append((type_url, [resource["name"] for resource in message.get("resources", [])]))
         if type_url == LISTENER:
             self.draining |= {
-                table: filters for name in taken for table, filters in self.chains(name) if table in self.has[ROUTES]
+                table: filters
+                for name in taken
+                for table, filters in self.chains(name)
+                if table in self.has[ROUTES] and "|" not in table  # of parts there is one for all connections
             }
         for name in message.get("removed_resources", []):
             taken.pop(name, None)
@@ -85,9 +101,7 @@ class Envoy:
                     self.began_with_none.append(resource["name"])
             else:
                 taken[resource["name"]] = resource["version"], content
-        self.server.on_request(self.connection, request)
-        if type_url == LISTENER:
-            self.follow()
+        return request
 
     def follow(self) -> None:
         """Ask for the tables of its listeners and of those that were, and for no others."""
@@ -112,17 +126,31 @@ class Envoy:
         found = []
         for chain in self.listener(name).get("filter_chains", []):
             manager = opened(chain["filters"][-1]["typed_config"])
+            names = {entry["name"] for entry in manager.get("http_filters", [])}
             if "rds" in manager:
-                names = {entry["name"] for entry in manager["http_filters"]}
                 found.append((manager["rds"]["route_config_name"], names))
+            elif "scoped_routes" in manager:
+                table = manager["scoped_routes"]["name"]
+                scopes = [scope for scope in self.has[SCOPES] if scope.startswith(f"{table}|")]
+                found += [(part, names) for part in sorted({self.part(scope) for scope in scopes})]
         return found
+
+    def part(self, scope: str) -> str:
+        """Return the part of a table where a scope has its routes."""
+        name: str = decode(SCOPES.removeprefix(PREFIX), self.has[SCOPES][scope][1])["route_configuration_name"]
+        return name
 
     def routes(self, table: str) -> list[dict[str, Any]]:
         """Return the routes of a table as its listener serves it, or under the name by which it was asked for."""
         names = {
-            asked for name in self.has[LISTENER] for asked, _ in self.chains(name) if asked.partition("@")[0] == table
+            asked
+            for name in self.has[LISTENER]
+            for asked, _ in self.chains(name)
+            if table in (asked.partition("@")[0], asked.partition("|")[0])
         }
-        name = names.pop() if names else table
+        return [route for name in sorted(names or {table}) for route in self._routes(name)]
+
+    def _routes(self, name: str) -> list[dict[str, Any]]:
         found = decode(ROUTES.removeprefix(PREFIX), self.has[ROUTES][name][1]) if name in self.has[ROUTES] else {}
         assert found.get("name", name) == name, "Envoy takes no other than what it asked for"
         return [route for host in found.get("virtual_hosts", []) for route in host.get("routes", [])]

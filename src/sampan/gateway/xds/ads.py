@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sampan.gateway.xds.connections import Connection
 from sampan.gateway.xds.encode import EncodingError, any_of, decode, delimited, encode
 from sampan.gateway.xds.generations import Generations, Taken
-from sampan.gateway.xds.offers import NOTHING, base_of
+from sampan.gateway.xds.offers import NOTHING, base_of, table_of
 from sampan.gateway.xds.types import (
     CLUSTER,
     EAGER,
@@ -124,12 +124,25 @@ class Ads:
 
     def is_settled(self, table: str) -> bool:
         """Whether every Envoy has taken, or refused, all that there is of a table."""
-        under_way = [*self._noted[ROUTES], *self._noted[SCOPES]]
-        for one in self._connections:
-            for type_url in (ROUTES, SCOPES):
-                under_way += [name for name in one.due[type_url] if base_of(name) == name or self._may_have(one, name)]
-                under_way += one.waiting.get(type_url, ("", {}))[1]
-        return all(base_of(name).partition("|")[0] != table for name in under_way)
+        return all(table_of(name) != table for name in self._under_way())
+
+    def _under_way(self) -> Iterator[str]:
+        """Yield the names of tables, and of scopes, that an Envoy has not answered to."""
+        for type_url in (ROUTES, SCOPES):
+            yield from self._noted[type_url]
+            for one in self._connections:
+                yield from (name for name in one.due[type_url] if base_of(name) == name or self._may_have(one, name))
+                yield from one.waiting.get(type_url, ("", {}))[1]
+
+    def judgement(self, table: str) -> dict[str, str] | None:
+        """Return what was refused of a table as it is now, with Envoy's words; None: not every Envoy has answered to all of
+        it, or none is connected."""
+        if not self._connections or not self.is_settled(table):
+            return None
+        there = [(name, version) for name, version in self.versions[ROUTES].items() if table_of(name) == table]
+        if not all(one.has_table(name, version) for one in self._connections for name, version in there):
+            return None
+        return {name: self.problems[ROUTES, name] for name, _ in there if (ROUTES, name) in self.problems}
 
     async def answered(self) -> None:
         """Return at the next answer of an Envoy, or when one comes or goes."""
@@ -199,7 +212,7 @@ class Ads:
         return not needs or (LISTENER in connection.subscribed and not connection.lacks(name, needs))
 
     def _needs_of(self, name: str) -> frozenset[str]:
-        return self.needs.get(base_of(name).partition("|")[0], NOTHING)
+        return self.needs.get(table_of(name), NOTHING)
 
     def _is_served(self, connection: Connection, table: str) -> bool:
         """Whether a listener of this generation has asked for a table."""
@@ -301,6 +314,10 @@ class Ads:
             for name, version in kept.items():
                 connection.takes(name, version)
                 self._generations.learn(version)
+        if type_url == ROUTES:
+            for name in [name for name, version in kept.items() if version == self.versions[ROUTES].get(base_of(name))]:
+                self._note_table(connection, name)
+                self._taken(ROUTES, base_of(name), self.sequence)
         for name in asked:  # asked again means: send again
             if name not in kept:
                 has.pop(name, None)
@@ -329,10 +346,9 @@ class Ads:
                 if name in connection.first:
                     connection.first.discard(name)
                     continue
-                is_current, number = self._judged(connection, type_url, name)
-                if base_of(name) != name and is_current:
-                    self._generations.take(name, self._current(name))
-                self._taken(type_url, base_of(name), number)
+                if type_url == ROUTES:
+                    self._note_table(connection, name)
+                self._taken(type_url, base_of(name), self._judged(connection, type_url, name)[1])
                 if type_url == EXTENSION:
                     self._try_again(connection, name)
             return
@@ -372,9 +388,12 @@ class Ads:
             if connection.refused.pop(name, "") and name not in self.resources[LISTENER]:
                 self._taken(LISTENER, name, connection.newest[LISTENER])  # what waited for it waits no more
 
-    def _current(self, name: str) -> Taken:
+    def _note_table(self, connection: Connection, name: str) -> None:
+        """Note a table that an Envoy has taken as it is, for those who ask for it under another name."""
         table = base_of(name)
-        return Taken(self.versions[ROUTES][table], self.resources[ROUTES][table], self._needs_of(name))
+        if table != name and connection.has[ROUTES].get(name) == self.versions[ROUTES][table]:
+            taken = Taken(self.versions[ROUTES][table], self.resources[ROUTES][table], self._needs_of(name))
+            self._generations.take(name, taken)
 
     def _try_again(self, connection: Connection, name: str) -> None:
         """Send the listeners that were refused and name a filter which Envoy has taken now: it may have been its fault."""

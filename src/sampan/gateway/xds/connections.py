@@ -56,6 +56,10 @@ class Connection:
         if not names:
             self.names.pop(base_of(name), None)
 
+    def has_table(self, name: str, version: str) -> bool:
+        """Whether it has a version of a table, or of a part of one, under some name."""
+        return any(self.has[ROUTES].get(asked) == version for asked in (name, *self.names.get(name, ())))
+
     def never_asks(self, table: str) -> bool:
         """Whether it will not ask for a table: it refused the listener and has none before it."""
         if digest_of_table(table) in self.offers:

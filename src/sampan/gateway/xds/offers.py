@@ -35,7 +35,7 @@ def digest_of_filter(entry: HttpFilter) -> str:
 @lru_cache(4096)
 def digest_of_table(name: str) -> str:
     """Return the digest of a table's name; of a part of a table, that of the whole."""
-    return digest(name.partition("|")[0].encode())
+    return digest(table_of(name).encode())
 
 
 def digest(content: bytes) -> str:
@@ -64,8 +64,13 @@ def name_for(table: str, filters: Iterable[HttpFilter]) -> str:
 
 
 def base_of(name: str) -> str:
-    """Return the table that a name of ``name_for`` is for."""
+    """Return the table, or the part of one, that a name of ``name_for`` is for."""
     return name.partition("@")[0]
+
+
+def table_of(name: str) -> str:
+    """Return the whole table that a table of ``name_for``, or a part of one, is of."""
+    return base_of(name).partition("|")[0]
 
 
 @lru_cache(1024)

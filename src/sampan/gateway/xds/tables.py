@@ -216,8 +216,9 @@ class Tables:
             return {}
         trials = table.trials
         if text:
-            suspects = trials.suspects()
-            self.changed.add(name)
+            suspects = trials.suspects(part)
+            if suspects:
+                self.changed.add(name)
             judged = [
                 route for route in suspects if trials.was_sent(route, number) and not table.held.serves_before(route)
             ]
@@ -233,7 +234,7 @@ class Tables:
                 trials.halve(refused)
             return blamed
         trials.taken(number, part)
-        while trials.under_way and not trials.open:  # what comes to nothing new has no answer
+        while trials.under_way and not trials.open:
             self.changed.add(name)
             for route, wanted in trials.following().items():
                 table.place(route, wanted)
@@ -274,9 +275,8 @@ class Tables:
     def is_scoped(self, name: str) -> bool:
         return name in self.tables and self.tables[name].scopes_wanted
 
-    def encoded(self, number: int) -> Iterator[tuple[str, str, bytes | None]]:
-        """Yield ``(type, name, content)`` of what changed since the last call; None for what is gone. ``number``: of the
-        push to come."""
+    def encoded(self) -> Iterator[tuple[str, str, bytes | None]]:
+        """Yield ``(type, name, content)`` of what changed since the last call; None for what is gone."""
         changed, self.changed = self.changed, set()
         for name in changed:
             table = self.tables[name]
@@ -290,7 +290,6 @@ class Tables:
                     table.hosts.pop(domain, None)
                 else:
                     table.hosts[domain] = content
-            table.trials.sent(number)
             yield from scopes.encoded(name, table, dirty)
             if not table.listeners or table.scopes_wanted:
                 yield ROUTES, name, None
@@ -300,3 +299,13 @@ class Tables:
             if not table.listeners and not table.buckets:
                 del self.tables[name]
                 self.restricted.discard(name)
+
+    def sent(self, names: Iterable[str], number: int) -> None:
+        """Say with which push the changes of tables went."""
+        for name in names:
+            if name in self.tables:
+                self.tables[name].trials.sent(number)
+
+    def open(self) -> list[str]:
+        """Return the tables with something that Envoy is not known to have taken, or that waits for it."""
+        return [name for name, table in self.tables.items() if table.trials.open or table.trials.under_way]

@@ -72,8 +72,9 @@ class Trials:
         """Whether what a route wants now went with that push or before; else it was something earlier that was judged."""
         return self._pushes.get(route, number + 1) <= number
 
-    def suspects(self) -> list[RouteId]:
-        return list(self._before)
+    def suspects(self, part: str = "") -> list[RouteId]:
+        """Return the routes that have changed (in a part, where the table has such)."""
+        return [route for route in self._before if not part or route in self._of_part.get(part, ())]
 
     def hosts_of(self, route: RouteId) -> list[tuple[str, str]]:
         """Return where a route has changed."""
