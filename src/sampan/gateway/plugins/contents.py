@@ -1,0 +1,65 @@
+"""Bodies as a whole: which of them a processor is given, and what it may make of them.
+
+A processor with a method ``request_content`` or ``response_content`` says in ``plugin.toml`` which media types it wants
+(``content-types``) and how long a body may be (``max-content``). Others pass it by as they stream. The same holds where
+Envoy calls it itself and where its process is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sampan.gateway.plugins.request import Answer
+
+PARTS = ("request_content", "response_content")
+DEFAULT_BYTES = 128 << 10
+LARGEST_BYTES = 16 << 20
+
+
+class Contents:
+    """What a Plugin's deployment says of bodies: ``content_types`` (``application/json``, ``text/*``, ``*/*``) and
+    ``content_bytes``."""
+
+    def __init__(self, deployment: Mapping[str, Any]) -> None:
+        self.types = frozenset(deployment.get("content_types") or ())
+        self.most: int = deployment.get("content_bytes") or DEFAULT_BYTES
+        self._known: dict[str | None, bool] = {}
+
+    def are_wanted(self, kind: str | None) -> bool:
+        """Whether a body with this ``content-type`` (None: it has none) is wanted. Never one that streams events or gRPC."""
+        found = self._known.get(kind)
+        if found is None:
+            found = self._are_wanted(kind)
+            if len(self._known) < 256:
+                self._known[kind] = found
+        return found
+
+    def _are_wanted(self, kind: str | None) -> bool:
+        media = (kind or "").partition(";")[0].strip().lower()
+        if media == "text/event-stream" or media.startswith("application/grpc"):
+            return False
+        return bool(self.types & {media, f"{media.partition('/')[0]}/*", "*/*"})
+
+    def check(self, encoding: str | None, length: str | None) -> None:
+        """Raise ``ValueError`` for a body that cannot be had as a whole, by its ``content-encoding`` and
+        ``content-length`` (None: not said)."""
+        if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+            raise ValueError(f"its content is encoded ({encoding}): what it was is not known")
+        if length is not None and length.isdecimal():
+            self.check_size(int(length))
+
+    def check_size(self, size: int) -> None:
+        """Raise ``ValueError`` for a body of more bytes than the plugin takes."""
+        if size > self.most:
+            raise ValueError(f"its content is longer than the {self.most} bytes that it takes (max-content)")
+
+
+def made_of(found: Any) -> bytes | Answer | None:
+    """Return what a method made of a body: other bytes, an answer in its stead, or None where it stays. Raises
+    ``ValueError``."""
+    if found is None or isinstance(found, (bytes, Answer)):
+        return found
+    if isinstance(found, (bytearray, memoryview)):
+        return bytes(found)
+    raise ValueError(f"it returned {found!r}: bytes, nothing, or exchange.respond(...) is expected")
