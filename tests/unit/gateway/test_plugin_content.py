@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ properties.rate = {type = "integer", minimum = 1}
 properties.words = {type = "array", items = {type = "string"}, default = ["a"]}
 properties.deep = {type = "object", default = {}, properties = {mark = {type = "string", default = "x"}}}
 """
+
+WHOLE = "kind = 'processor'\ncontent-types = {}\n"
 
 
 @pytest.fixture
@@ -89,12 +92,45 @@ def test_a_version_is_content_settings_and_plugin(folder: Path) -> None:
             "settings.properties[a].default",
         ),
         ("[settings]\ntype = 'object'\nproperties.a = 5", "plugin.toml: settings"),
+        ("content-types = ['text/*']", "plugin.toml: content-types: not of a plugin whose kind is 'hook'"),
+        ("kind = 'asgi'\nmax-content = 5", "plugin.toml: max-content: not of a plugin whose kind is 'asgi'"),
+        (WHOLE.format("'text/*'"), "plugin.toml: content-types: a list of media types is expected"),
+        (WHOLE.format("[]"), "plugin.toml: content-types: a list of media types is expected"),
+        (
+            WHOLE.format("['text/*', 'json']"),
+            "content-types[1]: 'json' is no media type (application/json, text/*, */*)",
+        ),
+        (WHOLE.format("['*/json']"), "content-types[0]: '*/json' is no media type"),
+        (WHOLE.format("['text/html; charset=utf-8']"), "'text/html; charset=utf-8' is no media type"),
+        (WHOLE.format("[5]"), "content-types[0]: 5 is no media type"),
+        (WHOLE.format("['application/gRPC+proto']"), "content-types[0]: 'application/gRPC+proto' streams"),
+        (WHOLE.format("['text/event-stream']"), "content-types[0]: 'text/event-stream' streams"),
+        ("kind = 'processor'\nmax-content = '1Ki'", "plugin.toml: max-content: only beside content-types"),
+        (WHOLE.format("['*/*']") + "max-content = 'much'", "plugin.toml: max-content: 'much': "),
+        (WHOLE.format("['*/*']") + "max-content = 1.5", "plugin.toml: max-content: 1.5 is no quantity (128Ki)"),
+        (WHOLE.format("['*/*']") + "max-content = true", "plugin.toml: max-content: True is no quantity (128Ki)"),
+        (WHOLE.format("['*/*']") + "max-content = 0", "plugin.toml: max-content: 0 is not between 1 and 16Mi"),
+        (
+            WHOLE.format("['*/*']") + "max-content = '17Mi'",
+            "plugin.toml: max-content: '17Mi' is not between 1 and 16Mi",
+        ),
     ],
 )
 def test_a_manifest_is_refused_by_its_field(text: str, words: str) -> None:
     with pytest.raises(PluginError) as refused:
         manifest_of({"plugin.toml": text.encode()})
     assert words in str(refused.value)
+
+
+def test_a_manifest_says_which_bodies_are_had_as_a_whole(folder: Path) -> None:
+    (folder / "plugin.toml").write_text(
+        WHOLE.format("['Application/JSON', 'text/*', 'text/*']") + "max-content = '16Mi'"
+    )
+    found = content_of("shop/rate", plugin(folder)).deployment
+    assert (found.content_types, found.content_bytes) == (("application/json", "text/*"), 16 << 20)
+    assert json.loads(found.json())["content_types"] == ["application/json", "text/*"]
+    (folder / "plugin.toml").write_text(WHOLE.format("['*/*']"))
+    assert content_of("shop/rate", plugin(folder)).deployment.content_bytes == 0
 
 
 def test_a_directory_without_python_is_refused(tmp_path: Path) -> None:

@@ -61,6 +61,40 @@ def test_methods_that_are_none() -> None:
         phases_of(Whole())
 
 
+def test_what_does_not_go_together_is_no_processor() -> None:
+    class Content:
+        def response_content(self, exchange: Any, content: bytes) -> None:
+            pass
+
+    class Both(Content):
+        async def response_body(self, exchange: Any, chunks: Any) -> Any:
+            yield b""
+
+    class Pieces:
+        async def request_content(self, exchange: Any, content: bytes) -> Any:
+            yield b""
+
+    assert phases_of(Content()) == phases_of(Content(), ["text/*"]) == ("response_content",)
+    for processor, types, words in (
+        (Both(), ["*/*"], "response_content and response_body: only one of them may be there"),
+        (Pieces(), ["*/*"], "request_content is to return the whole body"),
+        (Content(), [], "response_content: plugin.toml is to say for which bodies, with content-types"),
+        (object, ["*/*"], "has none of the methods"),
+        (
+            Headers(),
+            ["*/*"],
+            "content-types in plugin.toml: there is none of the methods request_content, response_content",
+        ),
+    ):
+        with pytest.raises(TypeError, match=words):
+            phases_of(processor, types)
+
+
+class Headers:
+    def request_headers(self, exchange: Any) -> None:
+        pass
+
+
 async def play(
     processor: Any, *, opens: bool = False, body: str = "hello", answer: bytes = b"fine"
 ) -> tuple[Any, Any, Any]:

@@ -56,16 +56,17 @@ def mode(phases: tuple[str, ...]) -> dict[str, Any]:
     def sent(*names: str) -> int:
         return SEND if any(name in phases for name in names) else SKIP
 
-    def streamed(name: str) -> int:
-        return FULL_DUPLEX_STREAMED if name in phases else NOTHING
+    def streamed(*names: str) -> int:
+        return FULL_DUPLEX_STREAMED if any(name in phases for name in names) else NOTHING
 
+    request, response = [(f"{side}_body", f"{side}_content") for side in ("request", "response")]
     return {
         "request_header_mode": SEND,
-        "response_header_mode": sent("response_headers", "response_body", "response_trailers"),
-        "request_body_mode": streamed("request_body"),
-        "response_body_mode": streamed("response_body"),
-        "request_trailer_mode": sent("request_body", "request_trailers"),
-        "response_trailer_mode": sent("response_body", "response_trailers"),
+        "response_header_mode": sent("response_headers", *response, "response_trailers"),
+        "request_body_mode": streamed(*request),
+        "response_body_mode": streamed(*response),
+        "request_trailer_mode": sent(*request, "request_trailers"),
+        "response_trailer_mode": sent(*response, "response_trailers"),
     }
 
 

@@ -43,6 +43,10 @@ class Deployment:
     memory_bytes: int = 0
     """What a process of its own may take; 0: what there is."""
     reroutes: bool = False
+    content_types: tuple[str, ...] = ()
+    """The media types of the bodies that a processor is given as a whole."""
+    content_bytes: int = 0
+    """How long such a body may be; 0: as usual (``contents.py``)."""
 
     def json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -98,6 +102,8 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None, fetch
         isolation=isolation_of(spec, "installed" if package else kind),
         memory_bytes=memory_of(spec),
         reroutes=bool(spec.get("reroutes")),
+        content_types=manifest.content_types,
+        content_bytes=manifest.content_bytes,
     )
     return Content(files, deployment, fetched.revision if fetched is not None else "", package)
 

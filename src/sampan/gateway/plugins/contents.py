@@ -37,7 +37,7 @@ class Contents:
 
     def _are_wanted(self, kind: str | None) -> bool:
         media = (kind or "").partition(";")[0].strip().lower()
-        if media == "text/event-stream" or media.startswith("application/grpc"):
+        if streams(media):
             return False
         return bool(self.types & {media, f"{media.partition('/')[0]}/*", "*/*"})
 
@@ -53,6 +53,11 @@ class Contents:
         """Raise ``ValueError`` for a body of more bytes than the plugin takes."""
         if size > self.most:
             raise ValueError(f"its content is longer than the {self.most} bytes that it takes (max-content)")
+
+
+def streams(media: str) -> bool:
+    """Whether what has a media type (in small letters) goes on piece by piece, and is never had as a whole."""
+    return media == "text/event-stream" or media.startswith("application/grpc")
 
 
 def made_of(found: Any) -> bytes | Answer | None:

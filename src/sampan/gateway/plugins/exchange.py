@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from sampan.gateway.plugins.contents import PARTS as CONTENTS
 from sampan.gateway.plugins.conversation import PARTS, Pairs, Part, Side
 from sampan.gateway.plugins.request import Answer, Headers, Request
 
@@ -16,15 +17,27 @@ REPLAYED_BYTES = 1 << 20
 """So much of a body is kept to be sent on when the processor fails."""
 
 
-def phases_of(processor: Any) -> tuple[str, ...]:
-    """Return which parts of an exchange a processor has a method for. Raises ``TypeError`` where it has none, or a body's is
-    no generator."""
-    found = tuple(name for name in PARTS if callable(getattr(processor, name, None)))
+def phases_of(processor: Any, content_types: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return which parts of an exchange a processor has a method for; ``content_types`` are those that its manifest says
+    (None: they are not looked at). Raises ``TypeError`` where it has none, where a method is not of its kind, and where two,
+    or one and the manifest, do not go together."""
+    known = (*PARTS, *CONTENTS)
+    found = tuple(name for name in known if callable(getattr(processor, name, None)))
     if not found:
-        raise TypeError(f"{processor!r} has none of the methods {', '.join(PARTS)}")
+        raise TypeError(f"{processor!r} has none of the methods {', '.join(known)}")
     for name in found:
-        if name.endswith("_body") and not inspect.isasyncgenfunction(getattr(processor, name)):
+        method = getattr(processor, name)
+        if name.endswith("_body") and not inspect.isasyncgenfunction(method):
             raise TypeError(f"{name} is to be an async generator: async def … with yield")
+        if name in CONTENTS and (inspect.isasyncgenfunction(method) or inspect.isgeneratorfunction(method)):
+            raise TypeError(f"{name} is to return the whole body, not to yield pieces of it")
+        if name in CONTENTS and (streamed := name.replace("content", "body")) in found:
+            raise TypeError(f"{name} and {streamed}: only one of them may be there")
+    whole = [name for name in CONTENTS if name in found]
+    if whole and content_types is not None and not content_types:
+        raise TypeError(f"{whole[0]}: plugin.toml is to say for which bodies, with content-types")
+    if content_types and not whole:
+        raise TypeError(f"content-types in plugin.toml: there is none of the methods {', '.join(CONTENTS)}")
     return found
 
 

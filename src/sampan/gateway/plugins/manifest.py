@@ -9,6 +9,8 @@
     required = ["header"]
     properties.header = {type = "string"}
 
+A processor that is given bodies as a whole says which: ``content-types = ["application/json"]``, ``max-content = "128Ki"``.
+
 ``entry-point = "plugin:request"`` instead of ``factory`` names what is called itself. A plugin without the file is a hook
 whose entry point is that one, and has no settings. Source: Kubernetes' structural schemas, without CEL rules, for the
 settings; fields that the schema does not know are refused, not pruned.
@@ -22,16 +24,21 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any
 
+from sampan.gateway.plugins.contents import LARGEST_BYTES, streams
 from sampan.schema.causes import Cause
 from sampan.schema.objects import Object
+from sampan.schema.quantity import QuantityError
+from sampan.schema.quantity import parse as parse_quantity
 from sampan.schema.structure import check_structural
 from sampan.schema.validation import compile_validator
 
 FILE = "plugin.toml"
 KINDS = ("hook", "asgi", "processor", "wasm")
-FIELDS = {"name", "kind", "module", "entry-point", "factory", "settings", "description"}
+FIELDS = {"name", "kind", "module", "entry-point", "factory", "settings", "description", "content-types", "max-content"}
 ENTRY_POINT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 DEFAULT_ENTRY_POINT = "plugin:request"
+MEDIA_TYPE = re.compile(r"\*/\*|[\w!#$&^.+-]+/([\w!#$&^.+-]+|\*)", re.ASCII)
+"""RFC 6838 (4.2), and what RFC 9110 (12.5.1) has for many of them."""
 MODULE = "plugin.wasm"
 """A directory with this and without a manifest is a WebAssembly plugin that takes any settings, as Traefik's do."""
 ANY: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -54,6 +61,10 @@ class Manifest:
     """The schema of the settings, as JSON."""
     module: str = ""
     """The file of a WebAssembly module."""
+    content_types: tuple[str, ...] = ()
+    """The media types of the bodies that a processor is given as a whole."""
+    content_bytes: int = 0
+    """How long such a body may be; 0: as usual."""
 
 
 def manifest_of(files: dict[str, bytes]) -> Manifest:
@@ -73,6 +84,9 @@ def manifest_of(files: dict[str, bytes]) -> Manifest:
     kind = said.get("kind", "hook")
     if kind not in KINDS:
         raise PluginError(f"{FILE}: kind: {kind!r} is not one of {', '.join(KINDS)}")
+    if kind != "processor" and (other := sorted(said.keys() & {"content-types", "max-content"})):
+        raise PluginError(f"{FILE}: {other[0]}: not of a plugin whose kind is {kind!r}")
+    content_types, content_bytes = content_types_of(said), content_bytes_of(said)
     module = said.get("module", MODULE if kind == "wasm" else "")
     wrong = (
         [field for field in ("entry-point", "factory") if field in said]
@@ -91,7 +105,50 @@ def manifest_of(files: dict[str, bytes]) -> Manifest:
         raise PluginError(f"{FILE}: {field}: {entry_point!r} is not of the form module:function")
     schema = said.get("settings", ANY if kind == "wasm" else NO_SETTINGS)
     check_schema(schema)
-    return Manifest(said.get("name", ""), kind, entry_point, "factory" in said, json.dumps(schema, default=str), module)
+    return Manifest(
+        said.get("name", ""),
+        kind,
+        entry_point,
+        "factory" in said,
+        json.dumps(schema, default=str),
+        module,
+        content_types,
+        content_bytes,
+    )
+
+
+def content_types_of(said: dict[str, Any]) -> tuple[str, ...]:
+    """Return the media types of a manifest, in small letters. Raises ``PluginError``."""
+    if "content-types" not in said:
+        return ()
+    types = said["content-types"]
+    if not isinstance(types, list) or not types:
+        raise PluginError(f"{FILE}: content-types: a list of media types is expected")
+    for number, one in enumerate(types):
+        place = f"{FILE}: content-types[{number}]"
+        if not isinstance(one, str) or not MEDIA_TYPE.fullmatch(one):
+            raise PluginError(f"{place}: {one!r} is no media type (application/json, text/*, */*)")
+        if streams(one.lower()):
+            raise PluginError(f"{place}: {one!r} streams: what it has is no whole")
+    return tuple(dict.fromkeys(one.lower() for one in types))
+
+
+def content_bytes_of(said: dict[str, Any]) -> int:
+    """Return how long a body may be by a manifest, 0 where it does not say. Raises ``PluginError``."""
+    if "max-content" not in said:
+        return 0
+    field, asked = f"{FILE}: max-content", said["max-content"]
+    if "content-types" not in said:
+        raise PluginError(f"{field}: only beside content-types")
+    if not isinstance(asked, (str, int)) or isinstance(asked, bool):
+        raise PluginError(f"{field}: {asked!r} is no quantity (128Ki)")
+    try:
+        found = parse_quantity(str(asked)).value()
+    except QuantityError as error:
+        raise PluginError(f"{field}: {asked!r}: {error}") from None
+    if not 0 < found <= LARGEST_BYTES:
+        raise PluginError(f"{field}: {asked!r} is not between 1 and {LARGEST_BYTES >> 20}Mi")
+    return found
 
 
 def check_schema(schema: Any) -> None:

@@ -33,7 +33,7 @@ class Processing:
 
     def __init__(self, processor: Any, deployment: dict[str, Any], counters: Counters) -> None:
         self.processor, self.counters = processor, counters
-        self.phases = phases_of(processor)
+        self.phases = phases_of(processor, deployment.get("content_types", ()))
         self.streams = any(name.endswith("_body") for name in self.phases)
         """Whether both directions go on at a time; else one part comes after the other."""
         self.settings = deployment["settings"]
