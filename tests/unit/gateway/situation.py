@@ -65,11 +65,15 @@ class Situation:
         *objects: Object,
         usual: bool = True,
         inline_module: str = "",
+        exchange_module: str = "",
         gateway_class: str = "sampan",
         secret_namespaces: frozenset[str] = frozenset(),
     ) -> None:
         surroundings = Surroundings(
-            inline_module=inline_module, gateway_class=gateway_class, secret_namespaces=secret_namespaces
+            inline_module=inline_module,
+            exchange_module=exchange_module,
+            gateway_class=gateway_class,
+            secret_namespaces=secret_namespaces,
         )
         self.pipeline = Pipeline(surroundings, Ads())
         self.objects: list[Object] = []

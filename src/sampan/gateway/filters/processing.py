@@ -1,5 +1,6 @@
 """What a plugin in a process of its own sees of a route's requests: Envoy's external processing filter, with the parts that
-the plugin has methods for. A middleware has them all. Who may pass has been judged before."""
+the plugin has methods for. A middleware has them all. Who may pass has been judged before. A processor's filter comes by
+extension discovery with its version: Envoy may call it as well."""
 
 from __future__ import annotations
 
@@ -25,28 +26,36 @@ ENVOY_WAITS_MILLISECONDS = 250
 """Longer than the plugin may take: one that awaits is ended by its host, whose words say more; Envoy ends one that blocks."""
 
 
-def process(draft: Draft, key: str, settings: Object, live: Loaded, is_open: bool) -> None:
-    """Let a route's requests go through a plugin's process. What changes with a version is said by the route, so that the
+def wrap(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
+    """Let a route's requests go through a middleware's process. Whether it fails open is said by the route, so that the
     listener stays as it is."""
-    timeout = milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT) + ENVOY_WAITS_MILLISECONDS
-    reroutes = live.kind != "processor" or bool(settings.get("reroutes"))
-    name = filter_name(key)
-    config: dict[str, Any] = {
+    config = processor(key, milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT))
+    config["processing_mode"] = {"request_header_mode": SEND, "response_header_mode": SKIP}
+    config["allow_content_length_header"] = True  # it knows how long what it makes is, or takes the length away
+    overrides = {"processing_mode": mode(PARTS), "failure_mode_allow": {"value": is_open}}
+    draft.need(HttpFilter.of(ORDER, filter_name(key), config), {"@type": PER_ROUTE, "overrides": overrides})
+
+
+def asking(key: str, loaded: Loaded) -> dict[str, Any]:
+    """Return the filter that asks a version of a processor, in its process."""
+    config = processor(key, int(loaded.timeout_seconds * 1000))
+    config["processing_mode"] = mode(loaded.phases)
+    config["failure_mode_allow"] = loaded.fails_open
+    if not loaded.reroutes:
+        config["route_cache_action"] = RETAIN
+    return config
+
+
+def processor(key: str, timeout_milliseconds: int) -> dict[str, Any]:
+    """Return what is the same of all filters that ask a process."""
+    return {
         "@type": EXT_PROC,
-        "grpc_service": {"envoy_grpc": {"cluster_name": name, "authority": "plugin"}},
-        "processing_mode": {"request_header_mode": SEND, "response_header_mode": SKIP},
+        "grpc_service": {"envoy_grpc": {"cluster_name": filter_name(key), "authority": "plugin"}},
         "request_attributes": [PEER],
-        "message_timeout": duration(f"{timeout}ms"),
+        "message_timeout": duration(f"{timeout_milliseconds + ENVOY_WAITS_MILLISECONDS}ms"),
         "mutation_rules": {"allow_all_routing": {"value": True}},
         "status_on_error": {"code": 500},
     }
-    if live.kind != "processor":  # a middleware knows how long what it makes is, or takes the length away
-        config["allow_content_length_header"] = True
-    if not reroutes:
-        config["route_cache_action"] = RETAIN
-    overrides: dict[str, Any] = {"processing_mode": mode(live.phases if live.kind == "processor" else PARTS)}
-    overrides["failure_mode_allow"] = {"value": is_open}
-    draft.need(HttpFilter.of(ORDER, name, config), {"@type": PER_ROUTE, "overrides": overrides})
 
 
 def mode(phases: tuple[str, ...]) -> dict[str, Any]:
@@ -73,3 +82,9 @@ def mode(phases: tuple[str, ...]) -> dict[str, Any]:
 def filter_name(key: str) -> str:
     """Return the name of a plugin's filter, cluster and listener in Envoy."""
     return f"plugin/{key}"
+
+
+def exchange_name(key: str) -> str:
+    """Return the name of a processor's filter: it asks the process, or is a call in Envoy itself, as each version has it.
+    ``+`` comes before all that a name may have, so that filters stand in the order of their Plugins' names."""
+    return f"{filter_name(key)}+exchange"

@@ -43,6 +43,8 @@ class Surroundings:
     pyvoy_module: str = ""
     inline_module: str = ""
     """By which Envoy calls hooks itself; empty where that is not served, and they are asked by authorization calls."""
+    exchange_module: str = ""
+    """By which it calls processors; empty where that is not served, and their processes are asked."""
     log_dir: str = ""
     on_host: bool = False
     """Whether a Gateway's ports are the host's own, at the addresses it asks for."""

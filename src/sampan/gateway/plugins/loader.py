@@ -55,7 +55,13 @@ class Loaded:
     reroutes: bool = False
     timeout_seconds: float = 0.0
     slow: str = ""
-    """Why it is not shown of a plugin in Envoy that it is quick (``quick.py``); empty where it is."""
+    """Why it is not shown of a plugin in Envoy, or of a processor, that it is quick (``quick.py``); empty where it is."""
+    apart: str = ""
+    """Why a processor is only called in its process, however quick it is."""
+    package: str = ""
+    """What it is imported as in Envoy; empty for one that is not called there."""
+    deployment: str = ""
+    """How it is called (``Deployment``), as JSON; of processors."""
     revision: str = ""
     """What its source calls it: a commit, a digest, a package's version."""
 

@@ -33,7 +33,8 @@ class Plugins:
         else:
             self._slow.discard(key)
         self.world.put("SlowPython", "", min(self._slow, default=None))
-        if (refused := self.world.get("RefusedPlugin", key)) is not None and refused[0] != live:
+        refused = self.world.get("RefusedPlugin", key)
+        if refused is not None and (live is None or refused[0] != live.version):
             self.world.put("RefusedPlugin", key, None)
         if self.world.put("LivePlugin", key, live):
             self.world.dirty.add(("plugin", key))

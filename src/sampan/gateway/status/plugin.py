@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.gateway.filters.hook import not_called, refusal_of
+from sampan.gateway.filters.hook import refusal_of, why_asked
 from sampan.gateway.model.world import World
 from sampan.gateway.status.conditions import Moment, condition, generation_of, stamped
 from sampan.schema.objects import Object
@@ -36,13 +36,12 @@ def status(world: World, key: str, moment: Moment) -> Object | None:
 
 
 def how_asked(world: World, key: str, live: Any) -> str:
-    """Return what is to be said of where a hook is called: who looks for its cost, looks here."""
-    if live is None or live.kind != "hook" or live.socket or not world.surroundings.inline_module:
+    """Return what is to be said of where a plugin is called: who looks for its cost, looks here."""
+    here = world.surroundings
+    if live is None or (live.kind == "hook" and (live.socket or not here.inline_module)):
         return ""
-    if live.slow:
-        return f", on a loop of its own, since it is not shown to be quick: {live.slow}"
-    if other := world.get("SlowPython", ""):
-        return f", on a loop of its own, since Plugin {other} beside it is not shown to be quick"
-    if words := not_called(world, key):
-        return f", on a loop of its own, since Envoy refused to call it: {words.strip()}"
-    return ", called by Envoy itself"
+    if live.kind not in ("hook", "processor") or (live.kind == "processor" and not here.exchange_module):
+        return ""
+    where = "on a loop of its own" if live.kind == "hook" else "asked in its process"
+    why = why_asked(world, key, live)
+    return f", {where}, since {why}" if why else ", called by Envoy itself"

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sampan.gateway.filters.hook import MODULE_FILTER, WASM, not_called, question, question_name
-from sampan.gateway.filters.processing import ENVOY_WAITS_MILLISECONDS, filter_name
+from sampan.gateway.filters.hook import MODULE_FILTER, WASM, question, question_name, why_asked
+from sampan.gateway.filters.processing import ENVOY_WAITS_MILLISECONDS, asking, exchange_name, filter_name
 from sampan.gateway.model.world import World
 from sampan.gateway.plugins.wasm import PROXY_WASM
 from sampan.gateway.xds.clusters import pipe_cluster, process_cluster, process_endpoints
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FAIL_RELOAD, FAIL_OPEN = 1, 3
 """A machine that crashed is made anew, and refuses until then; or is passed by."""
+CALLED = "called"
 AUTO = 0
 """HTTP/2 from Envoy, HTTP/1 from who asks for the counters."""
 
@@ -29,6 +30,7 @@ AUTO = 0
 def of_plugin(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
     """Yield what a Plugin's live version needs: of one in a process of its own, that is the way there."""
     yield EXTENSION, question_name(key), question_of(world, key, loaded)
+    yield EXTENSION, exchange_name(key), exchange_of(world, key, loaded)
     if loaded is not None and loaded.kind == PROXY_WASM:
         for type_url in (LISTENER, CLUSTER, ENDPOINTS):
             yield type_url, filter_name(key), None
@@ -46,12 +48,10 @@ def of_plugin(world: World, key: str, loaded: Loaded | None) -> Iterator[tuple[s
 
 
 def question_of(world: World, key: str, loaded: Loaded | None) -> dict[str, Any] | None:
-    """Return how a hook is asked: by Envoy itself, as long as everything that runs in its Python is shown to be quick. A
-    thread that computes without letting go of the interpreter would hold Envoy's where a hook is called on it."""
+    """Return the filter that asks a hook, or calls it."""
     if loaded is None or loaded.kind != "hook":
         return None
-    called = not loaded.socket and not loaded.slow and not world.get("SlowPython", "") and not not_called(world, key)
-    if not called or not world.surroundings.inline_module:
+    if why_asked(world, key, loaded):
         timeout = int(loaded.timeout_seconds * 1000) + ENVOY_WAITS_MILLISECONDS
         filter_ = question(key, timeout, fails_open=loaded.fails_open, reroutes=loaded.reroutes)
     else:
@@ -59,6 +59,24 @@ def question_of(world: World, key: str, loaded: Loaded | None) -> dict[str, Any]
         filter_ = module_filter(world.surroundings.inline_module, "hook", said)
         filter_["dynamic_module_config"]["do_not_close"] = True
     return {"name": question_name(key), "typed_config": filter_}
+
+
+def exchange_of(world: World, key: str, loaded: Loaded | None) -> dict[str, Any] | None:
+    """Return the filter that asks a processor's process, or calls the processor."""
+    if loaded is None or loaded.kind != "processor":
+        return None
+    if why_asked(world, key, loaded):
+        filter_ = asking(key, loaded)
+    else:
+        said = {
+            "package": loaded.package,
+            "version": loaded.version,
+            "deployment": json.loads(loaded.deployment),
+            "counters": socket_path(world, key, CALLED),
+        }
+        filter_ = module_filter(world.surroundings.exchange_module, "exchange", json.dumps(said))
+        filter_["dynamic_module_config"]["do_not_close"] = True
+    return {"name": exchange_name(key), "typed_config": filter_}
 
 
 def module_filter(path: str, name: str, settings: str) -> dict[str, Any]:
@@ -108,11 +126,12 @@ def wasm(key: str, loaded: Loaded) -> dict[str, Any]:
     return {"@type": WASM, "config": config}
 
 
-def socket_path(world: World, key: str) -> str:
+def socket_path(world: World, key: str, what: str = "") -> str:
     """Return the path of a plugin's socket: short, whatever the names (107 bytes at most)."""
-    return f"{world.surroundings.plugin_sockets}/{socket_name(key)}"
+    return f"{world.surroundings.plugin_sockets}/{socket_name(key, what)}"
 
 
 def socket_name(key: str, what: str = "") -> str:
-    """Return the name of a plugin's socket in Envoy, or of its process: that of a version, or that of its ``counters``."""
+    """Return the name of a plugin's socket in Envoy, or of its process: that of a version, that of its ``counters``, or that
+    of the counters where Envoy calls it (``CALLED``)."""
     return f"{hashlib.sha256(key.encode()).hexdigest()[:12]}{what and '.'}{what}.sock"
