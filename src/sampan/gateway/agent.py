@@ -81,16 +81,16 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
         await client.close()
 
 
-def inline_module(folder: Path) -> str:
-    """Return the path of the object by which Envoy calls hooks itself, "" where this machine or its Python has none, or the
+def loadable(written: Callable[[Path], str], folder: Path) -> str:
+    """Return the path of an object by which Envoy calls plugins itself, "" where this machine or its Python has none, or the
     folder is on a file system from which nothing may be loaded."""
     if not trampolines.is_served() or libpython() is None:
         return ""
-    path = trampolines.written(folder)
+    path = written(folder)
     try:
         ctypes.CDLL(path)
     except OSError as error:
-        logger.warning("hooks are asked, not called: %s", error)
+        logger.warning("plugins are asked, not called: %s", error)
         return ""
     return path
 
@@ -107,7 +107,7 @@ class Agent:
             node_ip=config.node_ip,
             plugin_sockets=str(config.run_dir),
             pyvoy_module=str(module.origin) if module else "",
-            inline_module=inline_module(config.state_dir / "plugins"),
+            inline_module=loadable(trampolines.written, config.state_dir / "plugins"),
             log_dir=str(config.log_dir),
             on_host=config.on_host,
             metrics_port=config.metrics_port,

@@ -62,17 +62,21 @@ async def reports(options: argparse.Namespace) -> list[dict[str, Any]]:
     async with reaching.api(options) as client:
         objects = sorted((await client.list(PLUGINS)).items, key=key_of)
     wanted = [one for one in objects if options.plugin in (None, key_of(one))]
-    counters = await asyncio.gather(*(counters_of(sockets, key_of(one)) for one in wanted))
+    counters = await asyncio.gather(*(counters_of(sockets, key_of(one), live_version(one)) for one in wanted))
     return [
         {
             "plugin": key_of(one),
-            "version": (one.get("status") or {}).get("liveVersion", ""),
+            "version": live_version(one),
             "state": state(one),
             "problem": problem(one),
             "counters": counted,
         }
         for one, counted in zip(wanted, counters, strict=True)
     ]
+
+
+def live_version(plugin: dict[str, Any]) -> str:
+    return str((plugin.get("status") or {}).get("liveVersion", ""))
 
 
 def conditions(plugin: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -90,14 +94,16 @@ def problem(plugin: dict[str, Any]) -> str:
     return str(accepted.get("message", "")) if accepted.get("status") == "False" else ""
 
 
-async def counters_of(sockets: Path, key: str) -> dict[str, Any] | None:
-    """Return what a plugin's host counted, None when it does not answer (no version is live, or its loop is blocked)."""
-    from sampan.gateway.xds.plugins import socket_name
+async def counters_of(sockets: Path, key: str, version: str) -> dict[str, Any] | None:
+    """Return what was counted of the version that is live: by a process of its own, by Envoy where it calls a processor, by
+    the plugin's host in Envoy. None when nobody answers (no version is live, or its loop is blocked)."""
+    from sampan.gateway.plugins.counters import added
+    from sampan.gateway.xds.plugins import CALLED, socket_name
 
-    for name in (socket_name(key, "counters"), socket_name(key)):  # of a process of its own; in Envoy
-        if (found := await asked(sockets / name)) is not None:
-            return found
-    return None
+    names = (socket_name(key, "counters"), socket_name(key, CALLED), socket_name(key))
+    reports = [one for one in await asyncio.gather(*(asked(sockets / name) for name in names)) if one is not None]
+    wanted = [one for one in reports if one.get("version") == version] or reports[:1]
+    return added(wanted) if wanted else None
 
 
 async def asked(socket: Path) -> dict[str, Any] | None:

@@ -43,6 +43,8 @@ class Deployment:
     memory_bytes: int = 0
     """What a process of its own may take; 0: what there is."""
     reroutes: bool = False
+    is_apart: bool = False
+    """Whether its owner asks for a process of its own; a processor has one in any case."""
     content_types: tuple[str, ...] = ()
     """The media types of the bodies that a processor is given as a whole."""
     content_bytes: int = 0
@@ -102,6 +104,7 @@ def content_of(key: str, plugin: Object, config_map: Object | None = None, fetch
         isolation=isolation_of(spec, "installed" if package else kind),
         memory_bytes=memory_of(spec),
         reroutes=bool(spec.get("reroutes")),
+        is_apart=spec.get("isolation") == PROCESS,
         content_types=manifest.content_types,
         content_bytes=manifest.content_bytes,
     )

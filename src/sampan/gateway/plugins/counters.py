@@ -1,6 +1,7 @@
 """What a plugin did, counted in its host: requests, own answers, failures with the last ones' tracebacks, time taken.
 
-They are kept in Envoy's memory and asked for on the plugin's socket (``GET /counters``); a new version begins at zero.
+They are kept in the host's memory (Envoy's, or a process of its own) and asked for on the plugin's socket (``GET
+/counters``); a new version begins at zero. Of a processor that Envoy calls there are two hosts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import time
 import traceback
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 BOUNDS_MILLISECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10000)
@@ -102,20 +104,13 @@ class Counters:
             "answered": self.answered,
             "failures": self.failures,
             "meanMilliseconds": self.seconds * 1000 / self.requests if self.requests else 0.0,
-            "p50Milliseconds": self.quantile(0.5),
-            "p99Milliseconds": self.quantile(0.99),
+            "p50Milliseconds": quantile(self.buckets, 0.5),
+            "p99Milliseconds": quantile(self.buckets, 0.99),
+            "buckets": list(self.buckets),
             "errors": list(self.errors),
             "restarts": self.restarts,
             "lastEnding": self.ending,
         }
-
-    def quantile(self, share: float) -> float:
-        below, wanted = 0, share * self.requests
-        for count, bound in zip(self.buckets, BOUNDS_MILLISECONDS, strict=False):
-            below += count
-            if below >= wanted and self.requests:
-                return float(bound)
-        return float(BOUNDS_MILLISECONDS[-1]) if self.requests else 0.0
 
     async def send(self, send: Any) -> None:
         """Answer an ASGI request with the report."""
@@ -123,3 +118,34 @@ class Counters:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def quantile(buckets: Sequence[int], share: float) -> float:
+    """Return the milliseconds within which a share of all requests ended: the bound of a bucket, 0 where there is none."""
+    below, requests = 0, sum(buckets)
+    for count, bound in zip(buckets, BOUNDS_MILLISECONDS, strict=False):
+        below += count
+        if below >= share * requests:
+            return float(bound) if requests else 0.0
+    return float(BOUNDS_MILLISECONDS[-1])
+
+
+def added(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the reports of a version's hosts as one. There is one at least."""
+    if len(reports) == 1:
+        return reports[0]
+    found = dict(reports[0])
+    for field in ("requests", "perSecond", "answered", "failures", "restarts"):
+        found[field] = sum(one[field] for one in reports)
+    seconds = sum(one["meanMilliseconds"] * one["requests"] for one in reports)
+    buckets = [sum(counts) for counts in zip(*(one["buckets"] for one in reports), strict=True)]
+    errors = sorted((error for one in reports for error in one["errors"]), key=itemgetter("time"))
+    return found | {
+        "since": min(one["since"] for one in reports),
+        "meanMilliseconds": seconds / found["requests"] if found["requests"] else 0.0,
+        "p50Milliseconds": quantile(buckets, 0.5),
+        "p99Milliseconds": quantile(buckets, 0.99),
+        "buckets": buckets,
+        "errors": errors[-ERRORS_KEPT:],
+        "lastEnding": next((one["lastEnding"] for one in reports if one["lastEnding"]), ""),
+    }

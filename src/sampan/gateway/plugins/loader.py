@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.client.informer import key_of
+from sampan.gateway.plugins.apart import apart_of
 from sampan.gateway.plugins.content import CODE, PROCESS, Content, content_of
 from sampan.gateway.plugins.manifest import PluginError
 from sampan.gateway.plugins.processes import Processes
@@ -304,12 +305,15 @@ class Plugins:
             slow = await try_package(self._dir, package, origin)
             return Loaded(content.version, f"{package}_app", kind, slow=slow, **options)
         try:
-            socket, phases = await self._processes.start(
+            socket, ready = await self._processes.start(
                 content, package, partial(self._process_says, key, content.version)
             )
         except PluginError as error:
             raise PluginError(last_words(str(error), str(self._dir / package), origin)) from None
-        return Loaded(content.version, "", kind, socket, phases, **options)
+        if kind == "processor":
+            options |= {"slow": ready.slow, "apart": apart_of(content, ready.phases)}
+            options |= {"package": "" if content.package else package, "deployment": asked.json()}
+        return Loaded(content.version, "", kind, socket, ready.phases, **options)
 
     def _process_says(self, key: str, version: str, is_there: bool, problem: str) -> None:
         live = self.live.get(key)

@@ -1,7 +1,7 @@
 """A plugin's own process: what ``processes.py`` starts, ``python -m sampan.gateway.plugins.outside``.
 
 It imports the plugin, serves what Envoy asks (gRPC on a Unix socket) and what ``sampan gateway plugins`` asks (the counters,
-on another), and says on its standard output what the plugin has methods for when it is ready. Its end is the end of nothing
+on another), and says on its standard output what the plugin is (``Ready``) when it is ready. Its end is the end of nothing
 else, so it ends itself where that is the only remedy:
 
 - code that holds the loop longer than a request may take: a watchdog in C writes the stack and ends the process;
@@ -20,7 +20,7 @@ import os
 import resource
 import signal
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.gateway.plugins import streamed
 from sampan.gateway.plugins.conversation import METHOD
@@ -43,6 +43,18 @@ LAST_BYTES = 32 << 20
 """What it may have more when that has happened, to say so and to end."""
 HUNG = 1
 """What the watchdog ends the process with."""
+
+
+UNKNOWN = "nobody has looked at it"
+
+
+class Ready(NamedTuple):
+    """What a process says of its plugin when it is ready, as a line of JSON."""
+
+    phases: tuple[str, ...] = ()
+    """What of an exchange a processor has methods for."""
+    slow: str = ""
+    """Why it is not shown of a processor that it is quick; empty where it is."""
 
 
 class Watchdog:
@@ -150,18 +162,18 @@ class Service:
         return (self._hook or self._exchanges).counters
 
 
-def service(package: str, version: str, deployment: dict[str, Any]) -> tuple[Service, tuple[str, ...]]:
-    """Return what serves a plugin, and the parts of an exchange it has methods for. Raises what its import raises."""
+def service(package: str, version: str, deployment: dict[str, Any]) -> tuple[Service, Ready]:
+    """Return what serves a plugin, and what is to be said of it. Raises what its import raises."""
     watchdog = Watchdog(deployment["timeout_seconds"])
     counters = Counters(deployment["key"], version)
     counters.restarts, counters.ending = deployment["restarts"], deployment["ending"]
     if deployment["kind"] in ("asgi", HTTP_WASM):
         exchanges = streamed.application(package, deployment, counters)
-        return Service(None, exchanges, watchdog), ()
+        return Service(None, exchanges, watchdog), Ready()
     if deployment["kind"] == "processor":
         processing = Processing(processor_of(package, deployment), deployment, counters)
-        return Service(None, processing, watchdog), processing.phases
-    return Service(Hook(load(package, deployment), deployment, counters), None, watchdog), ()
+        return Service(None, processing, watchdog), Ready(processing.phases, UNKNOWN)
+    return Service(Hook(load(package, deployment), deployment, counters), None, watchdog), Ready()
 
 
 async def serve(said: dict[str, Any]) -> int:
@@ -169,7 +181,7 @@ async def serve(said: dict[str, Any]) -> int:
     from grpclib.config import Configuration
     from grpclib.server import Server
 
-    found, phases = service(said["package"], said["version"], said["deployment"])
+    found, ready = service(said["package"], said["version"], said["deployment"])
     config = Configuration(http2_connection_window_size=WINDOW_BYTES * 64, http2_stream_window_size=WINDOW_BYTES)
     server = Server([found], codec=RawCodec(), config=config)
     await server.start(path=said["socket"])
@@ -181,7 +193,7 @@ async def serve(said: dict[str, Any]) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.set_exception_handler(lambda _, said: found.take(said))
-    os.write(said["ready"], json.dumps({"phases": phases}).encode() + b"\n")
+    os.write(said["ready"], json.dumps(ready._asdict()).encode() + b"\n")
     os.close(said["ready"])
     waits = [asyncio.ensure_future(event.wait()) for event in (ended, found.exhausted)]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

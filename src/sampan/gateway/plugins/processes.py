@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sampan.gateway.plugins.content import Content
 from sampan.gateway.plugins.manifest import PluginError
-from sampan.gateway.plugins.outside import HUNG, OUT_OF_MEMORY
+from sampan.gateway.plugins.outside import HUNG, OUT_OF_MEMORY, Ready
 from sampan.gateway.xds.plugins import socket_name
 
 logger = logging.getLogger("sampan.gateway")
@@ -54,15 +54,15 @@ class Process:
         self._package, self._log = content.package or package, log
         # of this one alone: who serves on a while and ends then takes its socket away, also where its version is back
         self.socket = str(run_dir / socket_name(self.key, f"{next(NUMBERS)}.{content.version}"))
-        self.phases: tuple[str, ...] = ()
+        self.ready = Ready()
         self._counters = str(run_dir / socket_name(self.key, "counters"))
         self.is_replaced = False
         self._process: asyncio.subprocess.Process | None = None
         self._words = b""
         self._reading: asyncio.Task[None] | None = None
 
-    async def start(self) -> tuple[str, ...]:
-        """Start it; return the parts of an exchange that it has methods for. Raises ``PluginError`` with its last words."""
+    async def start(self) -> Ready:
+        """Start it; return what it says of the plugin. Raises ``PluginError`` with its last words."""
         self._unlink()
         paths = os.pathsep.join([*self._paths, *(path for path in sys.path if path)])
         try:
@@ -78,21 +78,21 @@ class Process:
             raise PluginError(f"its process cannot be started: {error}") from None
         self._words = b""
         self._reading = asyncio.create_task(self._read_words(process), name=f"words-{self.key}")
-        phases = None
+        ready = None
         try:
             async with asyncio.timeout(START_SECONDS):
-                phases = await self._ready(process)
+                ready = await self._ready(process)
         except TimeoutError:
             raise PluginError(f"its process is not ready within {START_SECONDS:.0f} s") from None
         finally:
-            if phases is None:
+            if ready is None:
                 await self._kill(process)
-        if phases is None:
+        if ready is None:
             raise PluginError(self.last_words())
-        self.phases = phases
-        return phases
+        self.ready = ready
+        return ready
 
-    async def _ready(self, process: asyncio.subprocess.Process) -> tuple[str, ...] | None:
+    async def _ready(self, process: asyncio.subprocess.Process) -> Ready | None:
         said = {
             "package": self._package,
             "version": self.version,
@@ -106,7 +106,10 @@ class Process:
             process.stdin.write(json.dumps(said).encode())
             process.stdin.write_eof()
         line = await process.stdout.readline()
-        return tuple(json.loads(line)["phases"]) if line else None
+        if not line:
+            return None
+        told = json.loads(line)
+        return Ready(tuple(told["phases"]), told["slow"])
 
     async def _kill(self, process: asyncio.subprocess.Process) -> None:
         end_group(process)
@@ -211,21 +214,21 @@ class Processes:
         self._run_dir, self._plugin_dir, self._log, self._group = run_dir, plugin_dir, log, group
         self._all: dict[tuple[str, str], tuple[Process, asyncio.Task[None]]] = {}
 
-    async def start(self, content: Content, package: str, tell: Tell) -> tuple[str, tuple[str, ...]]:
-        """Start the process of a version and keep it; return its socket, and what the plugin has methods for. Raises
+    async def start(self, content: Content, package: str, tell: Tell) -> tuple[str, Ready]:
+        """Start the process of a version and keep it; return its socket, and what it says of the plugin. Raises
         ``PluginError``."""
         known = self._all.get((content.deployment.key, content.version))
         if known is not None:  # it was replaced, but not swept yet
-            return known[0].socket, known[0].phases
+            return known[0].socket, known[0].ready
         process = Process(content, package, self._plugin_dir, self._run_dir, self._log)
         try:
-            phases = await process.start()
+            ready = await process.start()
         except asyncio.CancelledError:
             await process.end()
             raise
         task = self._group.create_task(self._kept(process, tell), name=f"process-{process.key}")
         self._all[process.key, process.version] = process, task
-        return process.socket, phases
+        return process.socket, ready
 
     async def _kept(self, process: Process, tell: Tell) -> None:
         try:
