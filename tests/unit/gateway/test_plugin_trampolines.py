@@ -16,7 +16,7 @@ import pytest
 from sampan.gateway.plugins import envoy_memory, inline
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.host import OURS, Hook
-from sampan.gateway.plugins.jumps import CALLBACK, FILTER, IMPORTS, PREFIX, SLOTS
+from sampan.gateway.plugins.machine import CALLBACK, FILTER, IMPORTS, PREFIX, SLOTS
 from sampan.gateway.plugins.trampolines import IMPORT_TABLE, SLOT_TABLE, built, is_served, written
 
 pytestmark = pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")

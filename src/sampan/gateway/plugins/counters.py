@@ -112,6 +112,12 @@ class Counters:
             "lastEnding": self.ending,
         }
 
+    def http_report(self) -> bytes:
+        """Return the report as the answer to an HTTP/1.1 request, after which the connection ends."""
+        body = json.dumps(self.report()).encode()
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        return head.encode() + b"connection: close\r\n\r\n" + body
+
     async def send(self, send: Any) -> None:
         """Answer an ASGI request with the report."""
         body = json.dumps(self.report()).encode()

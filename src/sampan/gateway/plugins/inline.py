@@ -26,7 +26,8 @@ from sampan.gateway.plugins import envoy_memory
 from sampan.gateway.plugins.counters import Measured
 from sampan.gateway.plugins.envoy_memory import StreamRequest, header_of
 from sampan.gateway.plugins.host import HOSTED, Hook, Said, said
-from sampan.gateway.plugins.jumps import FIND, IMPORTS, OWNED, REROUTES, SLOTS, Block, Operation
+from sampan.gateway.plugins.jumps import FIND, OWNED, REROUTES, Block, Operation
+from sampan.gateway.plugins.machine import IMPORTS, SLOTS
 from sampan.gateway.plugins.request import Answer, header
 from sampan.gateway.plugins.trampolines import IMPORT_TABLE, SLOT_TABLE
 
@@ -106,9 +107,9 @@ GRPC_UNKNOWN = 2
 """What a client of gRPC is told of an HTTP status. Source: gRPC, "HTTP to gRPC Status Code Mapping"."""
 
 
-def grpc_status(stream: int, status: int) -> Encoded:
-    """Return what Envoy would say to a client of gRPC; of an answer of a module it says 0 (that all is well), unless told."""
-    kind = header_of(stream, b"content-type") or ""
+def grpc_status(kind: str, status: int) -> Encoded:
+    """Return what Envoy would say to a client of gRPC (the request's ``content-type`` tells); of an answer of a module it
+    says 0 (that all is well), unless told."""
     if kind != GRPC and not kind.startswith(f"{GRPC}+"):
         return []
     return [(b"grpc-status", str(GRPC_STATUS.get(status, GRPC_UNKNOWN)).encode())]
@@ -197,12 +198,15 @@ class Inline:
 
 def answered(stream: int, own: Told) -> None:
     """Answer in the backend's stead."""
-    headers = own.answer_headers + grpc_status(stream, own.status)
+    kind = header_of(stream, b"content-type") or ""
+    send_answer(stream, own.status, own.answer_headers + grpc_status(kind, own.status), own.body)
+
+
+def send_answer(stream: int, status: int, headers: Encoded, body: bytes) -> None:
     pairs = (Pair * len(headers))()
     for number, (key, value) in enumerate(headers):
         pairs[number] = Pair(key, len(key), value, len(value or b""))
-    body = own.body
-    envoy_memory.send_response(stream, own.status, pairs, len(pairs), body, len(body), DETAILS, len(DETAILS))
+    envoy_memory.send_response(stream, status, pairs, len(pairs), body, len(body), DETAILS, len(DETAILS))
 
 
 def operations(headers: Encoded) -> list[Operation]:

@@ -17,52 +17,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-ABI_VERSION = "v0.1.0"
-PREFIX = "envoy_dynamic_module_on_"
-FILTER = "http_filter_"
-CALLBACK = "envoy_dynamic_module_callback_http_"
-SLOTS = ("config_new", "config_destroy")
-"""Events that ctypes functions are called for, in the order of their slots."""
-QUIET = (
-    "request_body",
-    "request_trailers",
-    "response_body",
-    "response_trailers",
-    "stream_complete",
-    "http_callout_done",
-    "http_stream_headers",
-    "http_stream_data",
-    "http_stream_trailers",
-    "http_stream_complete",
-    "http_stream_reset",
-    "scheduled",
-    "downstream_above_write_buffer_high_watermark",
-    "downstream_below_write_buffer_low_watermark",
-)
-"""Events that Envoy wants a function for, and we nothing."""
-PYTHONS = (
-    "Py_IsInitialized",
-    "Py_InitializeEx",
-    "PyEval_SaveThread",
-    "PyGILState_Ensure",
-    "PyRun_SimpleString",
-    "PyGILState_Release",
-    "PyLong_AsSize_t",
-    "PyLong_FromSize_t",
-    "PyUnicode_DecodeUTF8",
-    "PyObject_Vectorcall",
-    "PyErr_WriteUnraisable",
-    "Py_DecRef",
-    "Py_NewRef",
-    "_Py_NoneStruct",
-    "malloc",
-    "free",
-)
-ENVOYS = tuple(
-    f"{CALLBACK}{name}" for name in ("set_header", "add_header", "get_header", "clear_route_cache", "send_response")
-)
-"""There in Envoy only: elsewhere the object is loaded without."""
-IMPORTS = (*PYTHONS, *ENVOYS)
+from sampan.gateway.plugins.machine import CALLBACK, FILTER, PREFIX, Machine
+
 FIND = "sampan_find"
 UTF8_OF_ENVOY = "sampan.envoy"
 """The name of how ``find`` reads bytes that are no UTF-8."""
@@ -70,8 +26,6 @@ UTF8_OF_ENVOY = "sampan.envoy"
 REQUEST, RESPONSE = 0, 2
 OWNED, REROUTES = 1, 2
 """A block's flags: it is the stream's own, to be freed with it; the route is chosen anew after the first headers."""
-STATE_SIZE = 24
-"""Of a stream: the configuration (what is called), its block, whether the answer has got its headers."""
 HEAD = struct.Struct("<IIQ")
 """A block's beginning: how many headers of the request, and of the answer, and flags. Operations follow."""
 OPERATION = struct.Struct("<QQQQQ")
@@ -106,67 +60,19 @@ class Block(NamedTuple):
         return HEAD.size + sum(OPERATION.size + len(name) + len(value or b"") for name, value, _ in headers)
 
 
-class Jumps:
-    """The code, at a place, with the addresses of what it jumps through. ``labels`` has where each function is."""
+class Jumps(Machine):
+    """The code of hooks. A stream's state: the configuration (what is called), its block, whether the answer has got its
+    headers."""
 
-    def __init__(self, place: int, imports_at: int, slots_at: int, source: str) -> None:
-        self.place, self.code, self.labels = place, bytearray(), dict[str, int]()
-        self._imports = {name: imports_at + 8 * i for i, name in enumerate(IMPORTS)}
-        self._slots = {name: slots_at + 8 * i for i, name in enumerate(SLOTS)}
-        self._open: list[tuple[int, str]] = []
-        self._put("zero")
-        for name in QUIET:
-            self.labels[f"{PREFIX}{FILTER}{name}"] = self.labels["zero"]
-        self._add("31 c0 c3")  # xor eax, eax; ret
-        for name in SLOTS:
-            self._put(f"{PREFIX}{FILTER}{name}")
-            self._to("ff 25", self._slots[name])  # jmp [slot]
-        self._new()
+    texts = (("errors", UTF8_OF_ENVOY),)
+    functions = (FIND,)
+
+    def write(self) -> None:
         self._destroy()
         self._request_headers()
         self._response_headers()
         self._apply()
         self._find()
-        self._begin(source)
-        for at, label in self._open:
-            self.code[at : at + 4] = struct.pack("<i", self.labels[label] - (self.place + at + 4))
-
-    @property
-    def _here(self) -> int:
-        return self.place + len(self.code)
-
-    def _put(self, label: str) -> None:
-        self.labels[label] = self._here
-
-    def _add(self, code: str) -> None:
-        self.code.extend(bytes.fromhex(code))
-
-    def _to(self, code: str, target: int) -> None:
-        """Add an instruction whose operand is an address, relative to the instruction after it."""
-        self._add(code)
-        self.code.extend(struct.pack("<i", target - (self._here + 4)))
-
-    def _jump(self, code: str, label: str) -> None:
-        """Add a jump to a label, which may come later."""
-        self._add(code)
-        self._open.append((len(self.code), label))
-        self.code.extend(bytes(4))
-
-    def _call(self, name: str) -> None:
-        self._to("ff 15", self._imports[name])  # call [import]
-
-    def _new(self) -> None:
-        """``new(configuration, stream) → state``."""
-        self._put(f"{PREFIX}{FILTER}new")
-        self._add("57")  # push rdi
-        self._add(f"bf {STATE_SIZE:02x} 00 00 00")  # mov edi, 24
-        self._call("malloc")
-        self._add("59")  # pop rcx
-        self._add("48 89 08")  # mov [rax], rcx
-        self._add("31 c9")  # xor ecx, ecx
-        self._add("48 89 48 08")  # mov [rax + 8], rcx
-        self._add("48 89 48 10")  # mov [rax + 16], rcx
-        self._add("c3")  # ret
 
     def _destroy(self) -> None:
         """``destroy(state)``."""
@@ -332,27 +238,3 @@ class Jumps:
         self._call("Py_NewRef")
         self._put("found")
         self._add("48 83 c4 28 41 5c 5b c3")  # add rsp, 40; pop r12; pop rbx; ret
-
-    def _begin(self, source: str) -> None:
-        """Add what runs once, when the object is loaded: begin Python if need be, tell it the script with the GIL held,
-        return the version of the ABI."""
-        self._put(f"{PREFIX}program_init")
-        self._add("53")  # push rbx, which also aligns the stack
-        self._call("Py_IsInitialized")
-        self._add("85 c0")  # test eax, eax
-        self._jump("0f 85", "begun")  # jnz
-        self._add("31 ff")  # xor edi, edi: no handlers of signals
-        self._call("Py_InitializeEx")
-        self._call("PyEval_SaveThread")
-        self._put("begun")
-        self._call("PyGILState_Ensure")
-        self._add("89 c3")  # mov ebx, eax
-        self._jump("48 8d 3d", "source")  # lea rdi, [source]
-        self._call("PyRun_SimpleString")
-        self._add("89 df")  # mov edi, ebx
-        self._call("PyGILState_Release")
-        self._jump("48 8d 05", "version")  # lea rax, [version]
-        self._add("5b c3")  # pop rbx; ret
-        for label, text in (("source", source), ("version", ABI_VERSION), ("errors", UTF8_OF_ENVOY)):
-            self._put(label)
-            self.code.extend(text.encode() + b"\0")

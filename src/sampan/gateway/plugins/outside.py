@@ -211,9 +211,7 @@ async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
     """Answer one HTTP request with the counters."""
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         await reader.readuntil(b"\r\n\r\n")
-        body = json.dumps(counters.report()).encode()
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        writer.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        writer.write(counters.http_report())
         await writer.drain()
     writer.close()
 

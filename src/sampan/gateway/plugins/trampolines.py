@@ -1,9 +1,10 @@
 """The shared object by which Envoy calls Python functions: an ELF file, written by Python.
 
-Envoy loads a *dynamic module* as a shared object and finds the functions of its events by name (``jumps.py`` has their code).
-Those that Python is called for jump through a slot, an address in memory, that ``inline.py`` fills with a function of its
-own. When the object is loaded it begins Python, where pyvoy has not done so, and imports ``inline.py``. A slot that nobody
-has filled returns 0, which makes Envoy refuse the filter's configuration.
+Envoy loads a *dynamic module* as a shared object and finds the functions of its events by name. There are two: for hooks
+(``jumps.py`` has the code, ``inline.py`` is what it calls) and for processors (``exchange_jumps.py``, ``called.py``).
+What begins and ends a configuration jumps through a slot, an address in memory, that the module in Python fills with a
+function of its own. When the object is loaded it begins Python, where pyvoy has not done so, and imports that module. A
+slot that nobody has filled returns 0, which makes Envoy refuse the filter's configuration.
 
 ``built`` is a pure function; nothing is compiled, and there is no compiler needed. Source: System V ABI (ELF, AMD64
 supplement).
@@ -16,7 +17,9 @@ import platform
 import struct
 from pathlib import Path
 
-from sampan.gateway.plugins.jumps import ENVOYS, FILTER, FIND, IMPORTS, PREFIX, QUIET, SLOTS, Jumps
+from sampan.gateway.plugins.exchange_jumps import ExchangeJumps
+from sampan.gateway.plugins.jumps import Jumps
+from sampan.gateway.plugins.machine import ENVOYS, EVENTS, FILTER, IMPORTS, PREFIX, SLOTS, Machine
 
 PAGE = 0x1000
 HEADER_SIZE, SEGMENT_SIZE, SYMBOL_SIZE, RELOCATION_SIZE = 64, 56, 24, 24
@@ -33,25 +36,28 @@ def is_served() -> bool:
     return platform.system() == "Linux" and platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
 
 
-def written(folder: Path) -> str:
+CALLED: dict[type[Machine], str] = {Jumps: "inline", ExchangeJumps: "called"}
+"""Code → the module beside this one that it calls."""
+
+
+def written(folder: Path, machine: type[Machine] = Jumps) -> str:
     """Write the object, unless it is there, and return its path. The name has the content's hash: one that an Envoy has
     loaded is never written again."""
-    path = folder / f"libsampan-{hashlib.sha256(built('')).hexdigest()[:12]}.so"
+    path = folder / f"libsampan-{CALLED[machine]}-{hashlib.sha256(built('', machine)).hexdigest()[:12]}.so"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_bytes(built(str(path)))
+        partial.write_bytes(built(str(path), machine))
         partial.rename(path)
     return str(path)
 
 
-def built(path: str) -> bytes:
+def built(path: str, machine: type[Machine] = Jumps) -> bytes:
     """Return the object that is to be at a path."""
-    source = f"import sampan.gateway.plugins.inline as inline; inline.attach({path!r})"
-    exported = [
-        f"{PREFIX}{FILTER}{name}" for name in (*SLOTS, *QUIET, "new", "destroy", "request_headers", "response_headers")
-    ]
-    exported += [f"{PREFIX}program_init", FIND, SLOT_TABLE, IMPORT_TABLE]
+    module = CALLED[machine]
+    source = f"import sampan.gateway.plugins.{module} as {module}; {module}.attach({path!r})"
+    exported = [f"{PREFIX}{FILTER}{name}" for name in (*SLOTS, *EVENTS)]
+    exported += [f"{PREFIX}program_init", *machine.functions, SLOT_TABLE, IMPORT_TABLE]
     names = [*IMPORTS, *exported]
     strings, places = b"\0", {}
     for name in names:
@@ -62,11 +68,11 @@ def built(path: str) -> bytes:
     strings_at = symbols_at + SYMBOL_SIZE * (1 + len(names))
     relocations_at = aligned(strings_at + len(strings), 8)
     text_at = aligned(relocations_at + RELOCATION_SIZE * (len(IMPORTS) + len(SLOTS)), 16)
-    size = len(Jumps(text_at, 0, 0, source).code)
+    size = len(machine(text_at, 0, 0, source).code)
     data_at = aligned(text_at + size, PAGE)
     imports_at = data_at + 9 * 16
     slots_at = imports_at + 8 * len(IMPORTS)
-    jumps = Jumps(text_at, imports_at, slots_at, source)
+    jumps = machine(text_at, imports_at, slots_at, source)
     labels = {**jumps.labels, SLOT_TABLE: slots_at, IMPORT_TABLE: imports_at}
 
     numbers = [*range(2, len(names) + 1), 0]
