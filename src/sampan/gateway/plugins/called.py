@@ -183,11 +183,15 @@ class Called:
         found = self._headers(one, "response_headers")
         if found is not None:
             return found
-        status = envoy_messages.header_of(one.stream, RESPONSES, b":status")
-        is_one = not ends and "response_content" in self._phases and status not in WITHOUT_BODY
-        if is_one and self._wants_content(one.stream, RESPONSES):
+        header_of = envoy_messages.header_of
+        status = header_of(one.stream, RESPONSES, b":status")
+        is_one = "response_content" in self._phases and status not in WITHOUT_BODY
+        if is_one and ends and self.contents.are_wanted(header_of(one.stream, RESPONSES, b"content-type")):
+            self._change(one, RESPONSES, (b"content-length", None))  # to HEAD: how long it would be is not known
+        elif is_one and not ends and self._wants_content(one.stream, RESPONSES):
             return STOP, COLLECTS_RESPONSE | KEPT
-        self._change(one, RESPONSES)
+        else:
+            self._change(one, RESPONSES)
         return CONTINUE, OVER
 
     def _wants_content(self, stream: int, kind: Kind) -> bool:
