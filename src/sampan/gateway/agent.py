@@ -44,7 +44,10 @@ from sampan.gateway.model.certificates import no_secret
 from sampan.gateway.model.world import Surroundings
 from sampan.gateway.pipeline import Pipeline
 from sampan.gateway.plugins import trampolines
+from sampan.gateway.plugins.exchange_jumps import ExchangeJumps
+from sampan.gateway.plugins.jumps import Jumps
 from sampan.gateway.plugins.loader import Plugins
+from sampan.gateway.plugins.machine import Machine
 from sampan.gateway.replicas import alive, bury, elected, leave
 from sampan.gateway.status import STATUSES
 from sampan.gateway.telling import Telling
@@ -81,12 +84,12 @@ async def serve(config: GatewayConfig, ready: Callable[[], None]) -> None:
         await client.close()
 
 
-def loadable(written: Callable[[Path], str], folder: Path) -> str:
+def loadable(machine: type[Machine], folder: Path) -> str:
     """Return the path of an object by which Envoy calls plugins itself, "" where this machine or its Python has none, or the
     folder is on a file system from which nothing may be loaded."""
     if not trampolines.is_served() or libpython() is None:
         return ""
-    path = written(folder)
+    path = trampolines.written(folder, machine)
     try:
         ctypes.CDLL(path)
     except OSError as error:
@@ -107,7 +110,8 @@ class Agent:
             node_ip=config.node_ip,
             plugin_sockets=str(config.run_dir),
             pyvoy_module=str(module.origin) if module else "",
-            inline_module=loadable(trampolines.written, config.state_dir / "plugins"),
+            inline_module=loadable(Jumps, config.state_dir / "plugins"),
+            exchange_module=loadable(ExchangeJumps, config.state_dir / "plugins"),
             log_dir=str(config.log_dir),
             on_host=config.on_host,
             metrics_port=config.metrics_port,
