@@ -373,14 +373,14 @@ def test_versions_are_swapped_and_no_request_fails(gateway: Alone) -> None:
             codes.append(answer.status)
             marks.append(answer.headers.get("x-mark", ""))
 
-    path = str(gateway.directory.parent / "bodies")
-    gateway.plugin("swap", path=path, settings={"mark": "m0"})
+    paths = [str(gateway.directory.parent / name) for name in ("bodies", "headers")]
+    gateway.plugin("swap", path=paths[0], settings={"mark": "m0"})
     gateway.served("swap")
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        for number in range(1, 4):
-            gateway.plugin("swap", path=path, settings={"mark": f"m{number}"})
+        for number in range(1, 6):  # with the same methods as the version before, and with others
+            gateway.plugin("swap", path=paths[number // 2 % 2], settings={"mark": f"m{number}"})
             eventually(f"version {number} serves", lambda number=number: marks[-1:] == [f"m{number}"])  # type: ignore[misc]
     finally:
         done.set()
