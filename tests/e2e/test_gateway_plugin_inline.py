@@ -99,8 +99,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
         yield one
 
 
-def asks_inline(gateway: Alone, name: str) -> bool:
-    """Whether Envoy has been told to call a plugin itself, and has taken it."""
+def filters_of(gateway: Alone) -> dict[str, str]:
+    """Return the filters that Envoy has discovered: name → type."""
     folder = Path(gateway.children()[gateway.envoy()].split()[2]).parent
     with socket.socket(socket.AF_UNIX) as plain:
         plain.connect(str(folder / "admin.sock"))
@@ -109,8 +109,12 @@ def asks_inline(gateway: Alone, name: str) -> bool:
         connection.request("GET", "/config_dump?resource=ecds_filters")
         found = json.loads(connection.getresponse().read())
     filters = [one["ecds_filter"] for one in found.get("configs", ()) if "ecds_filter" in one]
-    types = {one["name"]: one["typed_config"]["@type"] for one in filters}
-    return types.get(f"plugin/default/{name}/question", "").endswith("DynamicModuleFilter")
+    return {one["name"]: one["typed_config"]["@type"] for one in filters}
+
+
+def asks_inline(gateway: Alone, name: str) -> bool:
+    """Whether Envoy has been told to call a plugin itself, and has taken it."""
+    return filters_of(gateway).get(f"plugin/default/{name}/question", "").endswith("DynamicModuleFilter")
 
 
 def raw(gateway: Alone, path: str, *more: bytes) -> tuple[int, list[tuple[str, str]], Any]:

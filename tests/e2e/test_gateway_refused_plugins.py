@@ -36,8 +36,8 @@ def guarded(gateway: Alone, name: str, group: str) -> None:
 @pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
 def test_hooks_that_envoy_will_not_call_are_asked(gateway: Alone) -> None:
     folder = Path(gateway.children()[gateway.envoy()].split()[2]).parent
-    (module,) = (folder / "plugins").glob("libsampan-*.so")
-    module.write_bytes(b"no object")
+    for module in (folder / "plugins").glob("libsampan-*.so"):
+        module.write_bytes(b"no object")
     for name in ("one", "two"):
         gateway.plugin(name, source=HOOK.replace("WORD", name))
     for name in ("one", "two"):
