@@ -24,6 +24,8 @@ from sampan.gateway.plugins.trampolines import IMPORT_TABLE, is_served, written
 
 pytestmark = pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
 STREAM = 0x7F0000001240
+PIECE = 30
+"""How much of a body Envoy has in one place."""
 Pairs = list[tuple[str, str]]
 
 
@@ -35,12 +37,19 @@ class Envoy:
         self.kept, self.piece = b"", b""
         self.answer: tuple[int, Pairs, bytes] | None = None
         self.rerouted = 0
-        self._memory: list[Any] = []
+        self.is_kept = False
+        """Whether a filter before kept the body, and the piece is all of it."""
+        self._memory, self._told = list[Any](), list[Any]()
         self.module = ctypes.PyDLL(written(folder, ExchangeJumps))
         imports = (ctypes.c_size_t * len(IMPORTS)).in_dll(self.module, IMPORT_TABLE)
         for name, function, count in (
             ("set_header", self._set_header, 6),
+            ("get_header", self._get_header, 7),
             ("get_body_size", self._body_size, 2),
+            ("get_body_chunks_size", self._chunks, 2),
+            ("get_body_chunks", self._get_chunks, 3),
+            ("drain_body", self._drain, 3),
+            ("append_body", self._append, 4),
             ("send_response", self._send_response, 8),
         ):
             made = ctypes.PYFUNCTYPE(ctypes.c_size_t, *[ctypes.c_size_t] * count)(function)
@@ -48,24 +57,65 @@ class Envoy:
             imports[IMPORTS.index(f"{CALLBACK}{name}")] = ctypes.cast(made, ctypes.c_void_p).value or 0
         for name, replaced in {
             "pairs_of": lambda stream, kind: list(self.headers[kind.headers]),
-            "header_of": lambda stream, kind, name: dict(self.headers[kind.headers]).get(name.decode()),
-            "body_of": lambda stream, kind: self.kept + self.piece,
-            "replace_body": self._replace,
-            "set_headers": lambda stream, kind, changes: [self._set(kind.headers, *change) for change in changes],
             "clear_route_cache": self._reroute,
+            "get_body_chunks": self._get_chunks,
+            "is_kept_response": lambda stream: self.is_kept,
+            "is_kept_request": lambda stream: self.is_kept,
         }.items():
             monkeypatch.setattr(envoy_messages, name, replaced, raising=False)
+        monkeypatch.setattr(envoy_messages, "MACHINE", {})
+        envoy_messages.attach(self.module)
         monkeypatch.setattr(called, "client_of", lambda stream: "192.0.2.7")
         monkeypatch.setattr(inline, "send_answer", self._answered)
 
     def _set_header(self, stream: int, side: int, name: int, size: int, value: int, value_size: int) -> int:
-        assert (stream, value) == (STREAM, 0)
-        self._set(side, ctypes.string_at(name, size), None)
+        assert stream == STREAM
+        self._set(side, ctypes.string_at(name, size), ctypes.string_at(value, value_size) if value else None)
         return 1
 
+    def _get_header(self, stream: int, side: int, name: int, size: int, found: int, number: int, count: int) -> int:
+        assert (stream, number, count) == (STREAM, 0, 0)
+        value = dict(self.headers[side]).get(ctypes.string_at(name, size).decode())
+        self._tell(found, (value or "").encode("latin-1"))
+        return value is not None
+
+    def _tell(self, place: int, data: bytes) -> None:
+        self._told.append(ctypes.create_string_buffer(data))
+        ctypes.c_size_t.from_address(place).value = ctypes.addressof(self._told[-1])
+        ctypes.c_size_t.from_address(place + 8).value = len(data)
+
+    def _data(self, body: int) -> bytes:
+        assert body in (0, 1) or self.headers.get(2)
+        return self.kept if body in (1, 3) else self.piece
+
     def _body_size(self, stream: int, body: int) -> int:
-        assert stream == STREAM and body in (0, 2)
-        return len(self.piece)
+        assert stream == STREAM
+        return len(self._data(body))
+
+    def _chunks(self, stream: int, body: int) -> int:
+        assert stream == STREAM
+        return -(-len(self._data(body)) // PIECE)
+
+    def _get_chunks(self, stream: int, body: int, places: int) -> int:
+        data = self._data(body)
+        for number in range(self._chunks(stream, body)):
+            self._tell(places + 16 * number, data[PIECE * number : PIECE * (number + 1)])
+        return 1
+
+    def _drain(self, stream: int, body: int, size: int) -> int:
+        assert stream == STREAM and size == len(self._data(body))
+        return self._put(body, b"")
+
+    def _append(self, stream: int, body: int, data: int, size: int) -> int:
+        assert stream == STREAM
+        return self._put(body, self._data(body) + ctypes.string_at(data, size))
+
+    def _put(self, body: int, data: bytes) -> int:
+        if body in (1, 3):
+            self.kept = data
+        else:
+            self.piece = data
+        return 1
 
     def _send_response(self, stream: int, status: int, *nothing: int) -> int:
         assert stream == STREAM and not any(nothing)
@@ -77,9 +127,6 @@ class Envoy:
         self.headers[2] = [(":status", str(status))]
         assert self.event("response_headers", STREAM, self.state, 0) == 0, "it is not the plugin's business"
 
-    def _replace(self, stream: int, kind: Any, content: bytes) -> None:
-        self.kept, self.piece = b"", content
-
     def _reroute(self, stream: int) -> None:
         self.rerouted += 1
 
@@ -87,7 +134,7 @@ class Envoy:
         key = name.decode()
         self.headers[side] = [pair for pair in self.headers[side] if pair[0] != key]
         if value is not None:
-            self.headers[side].append((key, value.decode()))
+            self.headers[side].append((key, value.decode("latin-1")))
 
     def event(self, name: str, *arguments: int) -> int:
         function = self.module[f"{PREFIX}{FILTER}{name}"]
@@ -125,6 +172,7 @@ class Envoy:
 
     def end(self) -> None:
         self.event("destroy", self.state)
+        self._told.clear()
 
 
 @pytest.fixture
@@ -257,6 +305,28 @@ def test_what_goes_wrong_ends_there(
         assert body.decode().startswith(f"plugin failed: {words}") and body.endswith(b"\n")
     assert fixed.counted == (1, 0, 1)
     assert words in capfd.readouterr().err
+
+
+def test_a_body_in_many_places_and_one_that_was_kept_before(envoy: Envoy) -> None:
+    fixed = Fixed(Upper(), content_bytes=1000)
+    for pieces, is_kept, length in (
+        ((b"x" * 70, b"y" * 70), False, 140),
+        ((b"", b"z" * 70), True, 70),
+        ((b"a" * 31, b""), False, 31),
+    ):
+        envoy.begin(fixed.address)
+        envoy.message("request", GET)
+        envoy.is_kept = is_kept
+        if is_kept:
+            envoy.headers[2], envoy.kept = list(OK[:2]), pieces[1]
+            assert envoy.event("response_headers", STREAM, envoy.state, 0) == 1
+            envoy.piece = pieces[1]
+            assert envoy.event("response_body", STREAM, envoy.state, 1) == 0
+            found = envoy.headers[2], envoy.piece
+        else:
+            found = envoy.message("response", OK[:2], *pieces) or ([], b"")
+        assert found == ([*OK[:2], ("content-length", str(length))], b"".join(pieces).upper())
+        envoy.end()
 
 
 class Whole:

@@ -207,7 +207,7 @@ class Called:
         kind, name = (REQUESTS, PARTS[0]) if event <= REQUEST_TRAILERS else (RESPONSES, PARTS[1])
         if not ends:
             self.contents.check_size(self.contents.most + 1)
-        content = envoy_messages.body_of(one.stream, kind)
+        content, places = envoy_messages.body_of(one.stream, kind)
         self.contents.check_size(len(content))
         found = made_of(self._call(one, name, content)) if content else None
         if isinstance(found, Answer):
@@ -217,7 +217,7 @@ class Called:
         else:
             length = None if event not in (REQUEST_BODY, RESPONSE_BODY) else b"%d" % len(found)
             self._change(one, kind, (b"content-length", length))
-            envoy_messages.replace_body(one.stream, kind, found)
+            envoy_messages.replace_body(one.stream, places, found)
         return CONTINUE, KEPT if kind is REQUESTS and self._answers else OVER
 
     def _change(self, one: Ongoing, kind: Kind, *changes: tuple[bytes, bytes | None]) -> None:
@@ -316,7 +316,9 @@ EVENTS: dict[str, Any] = {
 
 def attach(path: str) -> None:
     """Fill the slots of an object that Envoy is loading. It stays loaded: its slots lead here for good."""
-    slots = (ctypes.c_void_p * len(SLOTS)).in_dll(ctypes.PyDLL(path), SLOT_TABLE)
+    library = ctypes.PyDLL(path)
+    envoy_messages.attach(library)
+    slots = (ctypes.c_void_p * len(SLOTS)).in_dll(library, SLOT_TABLE)
     for number, slot in enumerate(SLOTS):
         slots[number] = ctypes.cast(EVENTS[slot], ctypes.c_void_p).value
     sys.setswitchinterval(inline.SWITCH_SECONDS)

@@ -79,13 +79,18 @@ class Method(ctypes.Structure):
     _fields_ = (("name", c_char_p), ("function", c_void_p), ("flags", c_int), ("doc", c_char_p))
 
 
+def function_at(name: str, address: int | None) -> Any:
+    """Return a function of the machine's, as Python calls one."""
+    made = ctypes.pythonapi.PyCFunction_NewEx
+    made.restype, made.argtypes = ctypes.py_object, (c_void_p, c_void_p, c_void_p)
+    METHODS.append(Method(name.encode(), address, FASTCALL, None))
+    return made(ctypes.addressof(METHODS[-1]), None, None)
+
+
 def find_with(function: int | None) -> None:
     """Let ``find`` be a function of the machine's, at an address."""
     global find
-    made = ctypes.pythonapi.PyCFunction_NewEx
-    made.restype, made.argtypes = ctypes.py_object, (c_void_p, c_void_p, c_void_p)
-    METHODS.append(Method(b"find", function, FASTCALL, None))
-    find = made(ctypes.addressof(METHODS[-1]), None, None)
+    find = function_at("find", function)
 
 
 def header_of(stream: int, name: bytes) -> str | None:

@@ -6,30 +6,32 @@ dynamic module ABI.
 
 from __future__ import annotations
 
-from ctypes import addressof, c_bool, c_char_p, c_int, c_size_t, c_void_p, string_at
+import ctypes
+from ctypes import addressof, c_bool, c_int, c_size_t, c_void_p, string_at
 from typing import Any, NamedTuple
 
 from sampan.gateway.plugins import envoy_memory
 from sampan.gateway.plugins.conversation import Pairs
-from sampan.gateway.plugins.envoy_memory import IN_ENVOY, PLACE, of_envoy
+from sampan.gateway.plugins.envoy_memory import IN_ENVOY, of_envoy
 from sampan.gateway.plugins.exchange_jumps import (
     BUFFERED_REQUEST,
     BUFFERED_RESPONSE,
+    READ_BODY,
+    READ_HEADER,
     RECEIVED_REQUEST,
     RECEIVED_RESPONSE,
+    REPLACE_BODY,
+    SET_HEADER,
 )
 from sampan.gateway.plugins.jumps import REQUEST, RESPONSE
 
 if IN_ENVOY:
-    set_header = of_envoy("set_header", c_bool, c_size_t, c_int, c_char_p, c_size_t, c_char_p, c_size_t)
     clear_route_cache = of_envoy("clear_route_cache", None, c_size_t)
-    get_body_size = of_envoy("get_body_size", c_size_t, c_size_t, c_int)
-    get_body_chunks_size = of_envoy("get_body_chunks_size", c_size_t, c_size_t, c_int)
     get_body_chunks = of_envoy("get_body_chunks", c_bool, c_size_t, c_int, c_void_p)
-    append_body = of_envoy("append_body", c_bool, c_size_t, c_int, c_char_p, c_size_t)
-    drain_body = of_envoy("drain_body", c_bool, c_size_t, c_int, c_size_t)
-    is_buffered_request = of_envoy("received_buffered_request_body", c_bool, c_size_t)
-    is_buffered_response = of_envoy("received_buffered_response_body", c_bool, c_size_t)
+    is_kept_request = of_envoy("received_buffered_request_body", c_bool, c_size_t)
+    is_kept_response = of_envoy("received_buffered_response_body", c_bool, c_size_t)
+MACHINE: dict[str, Any] = {}
+"""``exchange_jumps.py``'s functions, by name."""
 
 
 class Kind(NamedTuple):
@@ -44,6 +46,12 @@ class Kind(NamedTuple):
 
 REQUESTS = Kind(REQUEST, RECEIVED_REQUEST, BUFFERED_REQUEST)
 RESPONSES = Kind(RESPONSE, RECEIVED_RESPONSE, BUFFERED_RESPONSE)
+
+
+def attach(library: ctypes.PyDLL) -> None:
+    """Take the machine's functions out of an object."""
+    for name in (READ_HEADER, SET_HEADER, READ_BODY, REPLACE_BODY):
+        MACHINE[name] = envoy_memory.function_at(name, ctypes.cast(library[name], c_void_p).value)
 
 
 def pairs_of(stream: int, kind: Kind) -> Pairs:
@@ -62,38 +70,36 @@ def pairs_of(stream: int, kind: Kind) -> Pairs:
 
 def header_of(stream: int, kind: Kind, name: bytes) -> str | None:
     """Return the first header of a name; None where there is none."""
-    if not envoy_memory.get_header(stream, kind.headers, name, len(name), PLACE.address, 0, None):
-        return None
-    return string_at(PLACE.numbers[0], PLACE.numbers[1]).decode("latin-1")
+    found: str | None = MACHINE[READ_HEADER](stream, kind.headers, name)
+    return found
 
 
-def places_of(stream: int, kind: Kind) -> tuple[int, ...]:
-    """Return where the body is: what was kept and the last piece, where that is not the same (a filter before kept it)."""
-    is_one = (is_buffered_request if kind is REQUESTS else is_buffered_response)(stream)
-    return (kind.received,) if is_one else (kind.buffered, kind.received)
+def body_of(stream: int, kind: Kind) -> tuple[bytes, tuple[int, ...]]:
+    """Return all of the body that has come, and the places where it is."""
+    kept, piece = content_at(stream, kind.buffered), content_at(stream, kind.received)
+    if not piece:
+        return kept, (kind.buffered,)
+    if not kept or (is_kept_request if kind is REQUESTS else is_kept_response)(stream):
+        return piece, (kind.received,)  # a filter before kept it, and both are one
+    return kept + piece, (kind.buffered, kind.received)
 
 
-def body_of(stream: int, kind: Kind) -> bytes:
-    """Return all of the body that has come."""
-    pieces = []
-    for place in places_of(stream, kind):
-        if count := get_body_chunks_size(stream, place):
-            found: Any = (c_size_t * (2 * count))()
-            get_body_chunks(stream, place, addressof(found))
-            pieces += [string_at(found[at], found[at + 1]) for at in range(0, 2 * count, 2)]
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def content_at(stream: int, place: int) -> bytes:
+    found: bytes | int = MACHINE[READ_BODY](stream, place)
+    if isinstance(found, bytes):
+        return found
+    pieces = (c_size_t * (2 * found))()
+    get_body_chunks(stream, place, addressof(pieces))
+    return b"".join(string_at(pieces[at], pieces[at + 1]) for at in range(0, 2 * found, 2))
 
 
-def replace_body(stream: int, kind: Kind, content: bytes) -> None:
-    """Let the body be another."""
-    for place in places_of(stream, kind):
-        if size := get_body_size(stream, place):
-            drain_body(stream, place, size)
-    if not append_body(stream, kind.received, content, len(content)):  # the trailers have come: there is no last piece
-        append_body(stream, kind.buffered, content, len(content))
+def replace_body(stream: int, places: tuple[int, ...], content: bytes) -> None:
+    """Let the body be another, in the first of its places."""
+    for number, place in enumerate(places):
+        MACHINE[REPLACE_BODY](stream, place, b"" if number else content)
 
 
 def set_headers(stream: int, kind: Kind, changes: list[tuple[bytes, bytes | None]]) -> None:
     """Set headers of a message; None: they are removed."""
     for name, value in changes:
-        set_header(stream, kind.headers, name, len(name), value, len(value or b""))
+        MACHINE[SET_HEADER](stream, kind.headers, name, value)

@@ -47,6 +47,8 @@ PYTHONS = (
     "PyLong_AsSize_t",
     "PyLong_FromSize_t",
     "PyUnicode_DecodeUTF8",
+    "PyUnicode_DecodeLatin1",
+    "PyBytes_FromStringAndSize",
     "PyObject_Vectorcall",
     "PyErr_WriteUnraisable",
     "Py_DecRef",
@@ -57,7 +59,10 @@ PYTHONS = (
 )
 ENVOYS = tuple(
     f"{CALLBACK}{name}"
-    for name in ("set_header", "add_header", "get_header", "clear_route_cache", "send_response", "get_body_size")
+    for name in (
+        *("set_header", "add_header", "get_header", "clear_route_cache", "send_response"),
+        *("get_body_size", "get_body_chunks_size", "get_body_chunks", "drain_body", "append_body"),
+    )
 )
 """There in Envoy only: elsewhere the object is loaded without."""
 IMPORTS = (*PYTHONS, *ENVOYS)
