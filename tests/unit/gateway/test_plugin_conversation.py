@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.gateway.filters.processing import FULL_DUPLEX_STREAMED, SEND, SKIP, mode
-from sampan.gateway.plugins.conversation import by_name, mutation
+from sampan.gateway.filters.processing import SEND, SKIP, mode
+from sampan.gateway.plugins.conversation import FULL_DUPLEX_STREAMED, by_name, mutation
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.exchange import REPLAYED_BYTES, phases_of
 from sampan.gateway.plugins.exchanged import changed, exchanged

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sampan.gateway.filters.seam import Draft, HttpFilter
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
-from sampan.gateway.plugins.conversation import PARTS, PEER
+from sampan.gateway.plugins.conversation import FULL_DUPLEX_STREAMED, PARTS, PEER
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 ORDER = 86
 """After all that judges a request and before what chooses a backend; an answer passes it before it is compressed."""
 SEND, SKIP = 1, 2
-NOTHING, FULL_DUPLEX_STREAMED = 0, 4
+NOTHING = 0
 RETAIN = 2
 ENVOY_WAITS_MILLISECONDS = 250
 """Longer than the plugin may take: one that awaits is ended by its host, whose words say more; Envoy ends one that blocks."""
@@ -31,7 +31,6 @@ def wrap(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
     listener stays as it is."""
     config = processor(key, milliseconds(settings.get("timeout") or DEFAULT_TIMEOUT))
     config["processing_mode"] = {"request_header_mode": SEND, "response_header_mode": SKIP}
-    config["allow_content_length_header"] = True  # it knows how long what it makes is, or takes the length away
     overrides = {"processing_mode": mode(PARTS), "failure_mode_allow": {"value": is_open}}
     draft.need(HttpFilter.of(ORDER, filter_name(key), config), {"@type": PER_ROUTE, "overrides": overrides})
 
@@ -41,6 +40,7 @@ def asking(key: str, loaded: Loaded) -> dict[str, Any]:
     config = processor(key, int(loaded.timeout_seconds * 1000))
     config["processing_mode"] = mode(loaded.phases)
     config["failure_mode_allow"] = loaded.fails_open
+    config["allow_mode_override"] = True  # an upgrade's bytes are not sent to one that is given bodies as a whole
     if not loaded.reroutes:
         config["route_cache_action"] = RETAIN
     return config
@@ -55,6 +55,7 @@ def processor(key: str, timeout_milliseconds: int) -> dict[str, Any]:
         "message_timeout": duration(f"{timeout_milliseconds + ENVOY_WAITS_MILLISECONDS}ms"),
         "mutation_rules": {"allow_all_routing": {"value": True}},
         "status_on_error": {"code": 500},
+        "allow_content_length_header": True,  # a plugin knows how long what it makes is, or the length is taken away
     }
 
 

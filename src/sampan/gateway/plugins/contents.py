@@ -41,6 +41,11 @@ class Contents:
             return False
         return bool(self.types & {media, f"{media.partition('/')[0]}/*", "*/*"})
 
+    def hides_length(self, method: str, status: int, kind: str | None) -> bool:
+        """Whether an answer without a body, to a request with that method, is not to say how long its body would be: what
+        is made of that may be longer or shorter (RFC 9110, 8.6)."""
+        return (method == "HEAD" or status == 304) and self.are_wanted(kind)
+
     def check(self, encoding: str | None, length: str | None) -> None:
         """Raise ``ValueError`` for a body that cannot be had as a whole, by its ``content-encoding`` and
         ``content-length`` (None: not said)."""

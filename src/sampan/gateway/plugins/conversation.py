@@ -22,9 +22,22 @@ METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 PEER = "source.address"
 """The attribute that says who the client is."""
 PARTS = tuple(f"{side}_{part}" for side in ("request", "response") for part in ("headers", "body", "trailers"))
+FULL_DUPLEX_STREAMED = 4
+"""The mode of bodies in which a plugin is sent them as they come, and sends as it likes."""
 PARTS_HELD = 4
 """Of a side: Envoy's parts of a body are up to some ten KiB each."""
 Pairs = list[tuple[str, str]]
+
+
+BY_HEADERS = {
+    "request_header_mode": 1,
+    "response_header_mode": 1,
+    "request_body_mode": 0,
+    "response_body_mode": 0,
+    "request_trailer_mode": 2,
+    "response_trailer_mode": 2,
+}
+"""The mode in which headers are sent and the rest passes by."""
 
 
 class Stream(Protocol):
@@ -69,6 +82,8 @@ class Conversation:
         self._stream = stream
         self.sides = {name: Side(name) for name in ("request", "response")}
         self.peer = ""
+        self.streamed: set[str] = set()
+        """The sides of which the body is sent. A filter of another version may not send what this one has a method for."""
 
     async def read(self) -> None:
         """Hand Envoy's messages to the sides, until it closes the stream. Raises ``EncodingError``."""
@@ -82,6 +97,9 @@ class Conversation:
             for attributes in message.get("attributes", {}).values():
                 said = attributes.get("fields", {}).get(PEER, {}).get("string_value", "")
                 self.peer = said.rpartition(":")[0].strip("[]") or self.peer
+            for side in self.sides:
+                if message.get("protocol_config", {}).get(f"{side}_body_mode") == FULL_DUPLEX_STREAMED:
+                    self.streamed.add(side)
             name = next((name for name in PARTS if name in message), None)
             if name is None:
                 continue
@@ -118,12 +136,16 @@ class Conversation:
     async def say(self, **response: Any) -> None:
         await self._stream.send(encode(PROCESSING_RESPONSE, response))
 
-    async def headers(self, side: str, before: Pairs, after: Pairs, *, reroutes: bool = False) -> None:
-        """Answer to a side's headers with what is to become of them."""
+    async def headers(
+        self, side: str, before: Pairs, after: Pairs, *, reroutes: bool = False, by_headers: bool = False
+    ) -> None:
+        """Answer to a side's headers with what is to become of them. ``by_headers``: of the exchange nothing but headers is
+        to be sent from now on."""
         common: dict[str, Any] = {"header_mutation": mutation(before, after)}
         if reroutes:
             common["clear_route_cache"] = True
-        await self.say(**{f"{side}_headers": {"response": common}})
+        mode = BY_HEADERS if by_headers else None
+        await self.say(**{f"{side}_headers": {"response": common}}, mode_override=mode)
 
     async def body(self, side: str, data: bytes, *, is_last: bool = False) -> None:
         streamed = {"body": data, "end_of_stream": is_last}

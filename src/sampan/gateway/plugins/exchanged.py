@@ -7,7 +7,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from sampan.gateway.plugins.conversation import PEER, PROCESSING_REQUEST, PROCESSING_RESPONSE, Pairs, by_name
+from sampan.gateway.plugins.conversation import (
+    FULL_DUPLEX_STREAMED,
+    PEER,
+    PROCESSING_REQUEST,
+    PROCESSING_RESPONSE,
+    Pairs,
+    by_name,
+)
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.xds.encode import decode, encode
 
@@ -65,20 +72,25 @@ class Exchanging:
 
     def __init__(self, phases: tuple[str, ...], pipe: Pipe) -> None:
         self._phases, self._pipe = phases, pipe
+        self._streamed = [side for side in ("request", "response") if {f"{side}_body", f"{side}_content"} & {*phases}]
+        self._config = {f"{side}_body_mode": FULL_DUPLEX_STREAMED for side in self._streamed}
 
-    async def headers(self, side: str, pairs: Pairs, *, is_last: bool, **more: Any) -> Pairs:
+    async def message(self, side: str, pairs: Pairs, body: bytes, **more: Any) -> tuple[Pairs, bytes]:
+        """Return a side's headers and body as the processor sends them on. Raises ``Answered``."""
         if side == "response" and not any(name.startswith("response") for name in self._phases):
-            return pairs
-        self._pipe.tell(**{f"{side}_headers": {"headers": header_map(pairs), "end_of_stream": is_last}}, **more)
+            return pairs, body
+        headers = {"headers": header_map(pairs), "end_of_stream": not body}
+        self._pipe.tell(**{f"{side}_headers": headers}, protocol_config=self._config, **more)
+        streams = bool(body) and side in self._streamed
+        if streams:  # a processor may have all of it before it answers to the headers
+            pieces = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
+            for number, piece in enumerate(pieces, 1):
+                self._pipe.tell(**{f"{side}_body": {"body": piece, "end_of_stream": number == len(pieces)}})
         said = await self._pipe.hear(f"{side}_headers")
-        return changed(pairs, said.get("response", {}).get("header_mutation", {}))
+        after = changed(pairs, said.get("response", {}).get("header_mutation", {}))
+        return after, await self._body(side) if streams else body
 
-    async def body(self, side: str, body: bytes) -> bytes:
-        if f"{side}_body" not in self._phases:
-            return body
-        pieces = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
-        for number, piece in enumerate(pieces, 1):
-            self._pipe.tell(**{f"{side}_body": {"body": piece, "end_of_stream": number == len(pieces)}})
+    async def _body(self, side: str) -> bytes:
         found: bytes = b""
         while True:
             said = await self._pipe.hear(f"{side}_body")
@@ -116,8 +128,7 @@ async def through(one: Exchanging, scope: Any, receive: Any, backend: Asgi) -> t
 
     sent = await read(receive)
     attributes = {"envoy.filters.http.ext_proc": {"fields": {PEER: {"string_value": f"{scope['client'][0]}:0"}}}}
-    pairs = await one.headers("request", pairs_of(scope), is_last=not sent, attributes=attributes)
-    sent = await one.body("request", sent) if sent else sent
+    pairs, sent = await one.message("request", pairs_of(scope), sent, attributes=attributes)
     said = dict(pairs)
     path, _, query = said[":path"].partition("?")
     plain = [(k, v) for k, v in pairs if not k.startswith(":") and k not in ("host", "content-length")]
@@ -144,8 +155,7 @@ async def through(one: Exchanging, scope: Any, receive: Any, backend: Asgi) -> t
 
     await backend({**scope, **changes}, give, take)
     got = [(k.decode("latin-1").lower(), v.decode("latin-1")) for k, v in start["headers"]]
-    answer = await one.headers("response", [(":status", str(start["status"])), *got], is_last=not body)
-    body = await one.body("response", body) if body else body
+    answer, body = await one.message("response", [(":status", str(start["status"])), *got], body)
     return int(dict(answer)[":status"]), answer, body
 
 

@@ -6,6 +6,9 @@ A processor is an object with some of these methods, each sync or async; Envoy s
     request_body(exchange, chunks)       an async generator: takes bytes from ``chunks``, yields bytes
     request_trailers(exchange, trailers) may change them
     response_headers(exchange), response_body(exchange, chunks), response_trailers(exchange, trailers)
+    request_content(exchange, content)   the whole body of what it wants (``contents.py``), before anything is passed on:
+                                         returns other bytes, nothing, or exchange.respond(...)
+    response_content(exchange, content)
 
 ``Processing`` follows one exchange. What goes wrong in a method ends here: what can pass as it came does where the owner
 chose so, else the client gets 500, or the end of an answer that has begun. Source: Envoy's external processing API v3.
@@ -18,10 +21,13 @@ import inspect
 from contextlib import aclosing
 from typing import Any
 
+from sampan.gateway.plugins.contents import PARTS as CONTENTS
+from sampan.gateway.plugins.contents import Contents, made_of
 from sampan.gateway.plugins.conversation import Conversation, Pairs, Part, Side, Stream
 from sampan.gateway.plugins.counters import Counters, Measured
 from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, phases_of, request_of, text_of
 from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
+from sampan.gateway.plugins.whole import Whole
 
 
 class Failed(Exception):
@@ -34,7 +40,8 @@ class Processing:
     def __init__(self, processor: Any, deployment: dict[str, Any], counters: Counters) -> None:
         self.processor, self.counters = processor, counters
         self.phases = phases_of(processor, deployment.get("content_types", ()))
-        self.streams = any(name.endswith("_body") for name in self.phases)
+        self.contents = Contents(deployment)
+        self.streams = any(name.endswith("_body") or name in CONTENTS for name in self.phases)
         """Whether both directions go on at a time; else one part comes after the other."""
         self.settings = deployment["settings"]
         self.seconds: float = deployment["timeout_seconds"]
@@ -43,7 +50,7 @@ class Processing:
 
     def holds_upgrade(self, request: Request) -> bool:
         """Whether Envoy would hold a request: it sends an upgrade's headers on with its first data, which never comes."""
-        return "upgrade" in request.headers and self.streams
+        return "upgrade" in request.headers and any(name.endswith("_body") for name in self.phases)
 
     async def serve(self, stream: Stream) -> None:
         """Follow one exchange to its end."""
@@ -64,7 +71,9 @@ class One:
         self._all, self._talk, self._measured = processing, conversation, measured
         self.exchange = Exchange(processing.settings)
         self._passes = False
-        """Whether the plugin has failed and the rest goes by as it is."""
+        """Whether the plugin has failed, or is not asked, and the rest goes by as it is."""
+        self._upgrades = False
+        """Whether nothing but headers is to be seen of it."""
 
     async def run(self) -> None:
         """Follow both directions until the answer has ended; the request's may still be on its way then."""
@@ -98,16 +107,24 @@ class One:
         """Follow one direction; return whether the exchange is over."""
         try:
             headers = await side.get()
-            await self._headers(side, headers)
+            whole = await self._headers(side, headers)
             if not headers.is_last:
-                await self._rest(side)
+                await self._rest(side, whole)
         except Failed:
             return True
         return side.name == "response"
 
-    async def _rest(self, side: Side) -> None:
-        # what comes may be what another version has methods for
-        end = await self._body(side) if (await side.peek()).name == "body" else await side.get()
+    async def _rest(self, side: Side, whole: Whole | None) -> None:
+        if self._upgrades:  # what was on its way when Envoy heard that none is wanted is lost
+            await side.get()
+            await self._talk.answer(
+                500, [("content-type", "text/plain")], b"bytes came before the upgrade was accepted\n"
+            )
+            raise Failed
+        if whole is not None:
+            end = await whole.pass_on(self._talk)
+        else:  # what comes may be what another version has methods for
+            end = await self._body(side) if (await side.peek()).name == "body" else await side.get()
         if end.name == "trailers":
             await self._trailers(side, end)
 
@@ -129,19 +146,20 @@ class One:
     def _took(self, begun: float) -> None:
         self._measured.seconds = (self._measured.seconds or 0.0) + asyncio.get_running_loop().time() - begun
 
-    async def _headers(self, side: Side, part: Part) -> None:
-        before = part.pairs
+    async def _headers(self, side: Side, part: Part) -> Whole | None:
+        """Answer to a side's headers; return the body, where it was held back until then. Raises ``Failed``."""
+        before, whole = part.pairs, None
         try:
-            if side.name == "request":
-                self.exchange.request = request_of(before, self._talk.peer, self._all.settings)
-            else:
-                self.exchange.response = Response(before)
+            headers = self._taken(side.name, before)
+            whole = self._held(side, part, headers)
             answer = await self._call(f"{side.name}_headers")
             if answer is None and side.name == "request" and self._all.holds_upgrade(self.exchange.request):
                 answer = self.exchange.respond(501, "WebSockets cannot pass a processor that sees bodies\n")
             if answer is not None and not isinstance(answer, Answer):
                 raise ValueError(f"it returned {answer!r}, neither nothing nor exchange.respond(...)")
-            after = self._changed(side.name, before) if not self._passes else before
+            if answer is None and whole is not None and not self._passes:
+                answer = await self._content(side, whole)
+            after = self._changed(side.name, part) if not self._passes else before
             said = answer.headers.items() if answer is not None else ()
         except Exception as error:
             await self._failed(error)
@@ -151,15 +169,48 @@ class One:
             kind = () if "content-type" in dict(said) else (("content-type", "text/plain"),)
             await self._talk.answer(answer.status, [*kind, *said], answer.body.encode())
             raise Failed
+        if whole is not None and not self._passes:
+            after = whole.lengthened(after)
         reroutes = self._all.reroutes and side.name == "request"
-        await self._talk.headers(side.name, before, after, reroutes=reroutes)
+        await self._talk.headers(side.name, before, after, reroutes=reroutes, by_headers=self._upgrades)
+        return whole
 
-    def _changed(self, name: str, before: Pairs) -> Pairs:
+    def _taken(self, name: str, pairs: Pairs) -> Headers:
+        """Put a side's message into the exchange; return its headers."""
+        if name == "request":
+            self.exchange.request = request_of(pairs, self._talk.peer, self._all.settings)
+            self._upgrades = self._all.streams and "upgrade" in self.exchange.request.headers
+            return self.exchange.request.headers
+        if not hasattr(self.exchange, "request"):  # who judges requests before has answered: it never came here
+            self._passes = True
+        self.exchange.response = Response(pairs)
+        return self.exchange.response.headers
+
+    def _held(self, side: Side, part: Part, headers: Headers) -> Whole | None:
+        """Return the body that is to be held back, by the headers that it came with."""
+        if part.is_last or f"{side.name}_content" not in self._all.phases or side.name not in self._talk.streamed:
+            return None
+        if self._upgrades or not self._all.contents.are_wanted(headers.get("content-type")):
+            return None
+        return Whole(side, self._all.contents, headers)
+
+    async def _content(self, side: Side, whole: Whole) -> Answer | None:
+        """Have the plugin make something of a body; return its answer instead. Raises what it raises, ``ValueError``."""
+        content = await whole.gathered()
+        found = made_of(await self._call(f"{side.name}_content", content)) if content else None
+        if isinstance(found, Answer):
+            return found
+        whole.made = found
+        return None
+
+    def _changed(self, name: str, part: Part) -> Pairs:
         """Return a side's headers with what the plugin has changed. Raises ``ValueError``."""
         message = self.exchange.request if name == "request" else self.exchange.response
+        before, dropped = part.pairs, self._dropped(name, part)
         changed, removed = message.headers.changed, message.headers.removed
         after = [(key, value) for key, value in before if key not in changed and key not in removed]
         after += [(key, value.encode().decode("latin-1")) for key, value in changed.items()]
+        after = [pair for pair in after if pair[0] not in dropped]
         if name == "response":
             status = self.exchange.response.status
             same = str(status) == dict(before).get(":status")  # an upgrade's is 101
@@ -167,6 +218,18 @@ class One:
                 raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
             after = [(key, str(status) if key == ":status" else value) for key, value in after]
         return after
+
+    def _dropped(self, name: str, part: Part) -> set[str]:
+        """Return the headers that do not go on: the length of what is made of a body that streams or does not come, and what
+        would have answers come encoded that the plugin is to read."""
+        dropped = {"content-length"} if f"{name}_body" in self._all.phases else set()
+        if "response_content" not in self._all.phases or self._upgrades:
+            return dropped
+        if name == "request":
+            return dropped | {"accept-encoding"}
+        method, kind = self.exchange.request.method, dict(part.pairs).get("content-type")
+        hides = part.is_last and self._all.contents.hides_length(method, self.exchange.response.status, kind)
+        return {"content-length"} if hides else dropped
 
     async def _body(self, side: Side) -> Part:
         """Give the body out as the plugin makes it; return what ended it."""

@@ -220,12 +220,13 @@ ext_proc.ImmediateResponse: status=1:envoy.type.v3.HttpStatus headers=2:ext_proc
     details=5:string
 ext_proc.ProcessingRequest: request_headers=2:ext_proc.HttpHeaders response_headers=3:ext_proc.HttpHeaders
     request_body=4:ext_proc.HttpBody response_body=5:ext_proc.HttpBody request_trailers=6:ext_proc.HttpTrailers
-    response_trailers=7:ext_proc.HttpTrailers attributes=9:%pb.Struct
+    response_trailers=7:ext_proc.HttpTrailers attributes=9:%pb.Struct protocol_config=11:ext_proc.ProtocolConfiguration
 ext_proc.ProcessingResponse: request_headers=1:ext_proc.HeadersResponse response_headers=2:ext_proc.HeadersResponse
     request_body=3:ext_proc.BodyResponse response_body=4:ext_proc.BodyResponse
     request_trailers=5:ext_proc.TrailersResponse response_trailers=6:ext_proc.TrailersResponse
-    immediate_response=7:ext_proc.ImmediateResponse
+    immediate_response=7:ext_proc.ImmediateResponse mode_override=9:http.ext_proc.v3.ProcessingMode
     streamed_immediate_response=11:ext_proc.StreamedImmediateResponse
+ext_proc.ProtocolConfiguration: request_body_mode=1:enum response_body_mode=2:enum
 ext_proc.StreamedBodyResponse: body=1:bytes end_of_stream=2:bool
 ext_proc.StreamedImmediateResponse: headers_response=1:ext_proc.HttpHeaders
     body_response=2:ext_proc.StreamedBodyResponse trailers_response=3:core.HeaderMap
@@ -319,7 +320,7 @@ http.ext_proc.v3.ExtProcPerRoute: disabled=1:bool overrides=2:http.ext_proc.v3.E
 http.ext_proc.v3.ExternalProcessor: grpc_service=1:core.GrpcService failure_mode_allow=2:bool
     processing_mode=3:http.ext_proc.v3.ProcessingMode request_attributes=5:*string message_timeout=7:pb.Duration
     mutation_rules=9:envoy.config.common.mutation_rules.v3.HeaderMutationRules route_cache_action=18:enum
-    status_on_error=24:envoy.type.v3.HttpStatus allow_content_length_header=26:bool
+    status_on_error=24:envoy.type.v3.HttpStatus allow_content_length_header=26:bool allow_mode_override=14:bool
 http.ext_proc.v3.ProcessingMode: request_header_mode=1:enum response_header_mode=2:enum request_body_mode=3:enum
     response_body_mode=4:enum request_trailer_mode=5:enum response_trailer_mode=6:enum
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
