@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.gateway.filters.processing import SEND, SKIP, mode
-from sampan.gateway.plugins.conversation import FULL_DUPLEX_STREAMED, by_name, mutation
+from sampan.gateway.plugins.conversation import by_name, mutation
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.exchange import REPLAYED_BYTES, phases_of
 from sampan.gateway.plugins.exchanged import changed, exchanged
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, NOTHING, SEND, SKIP, first_mode, mode
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.plugins.rehearsal import Played, ask, read, texts
 
@@ -45,6 +45,11 @@ def test_envoy_sends_what_there_are_methods_for() -> None:
     streamed = mode(("request_body",))
     assert streamed["request_body_mode"] == FULL_DUPLEX_STREAMED and streamed["request_trailer_mode"] == SEND
     assert streamed["response_header_mode"] == SKIP
+    for phases in (("request_content", "response_content"), ("response_content", "request_body"), ("response_body",)):
+        assert first_mode(phases) == mode(phases)
+    whole = first_mode(("response_content",))
+    assert (whole["response_body_mode"], whole["response_header_mode"]) == (NOTHING, SEND)
+    assert mode(("response_content",)) == whole | {"response_body_mode": FULL_DUPLEX_STREAMED}
 
 
 def test_methods_that_are_none() -> None:

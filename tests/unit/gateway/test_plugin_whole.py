@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.gateway.plugins.conversation import BY_HEADERS, FULL_DUPLEX_STREAMED, PROCESSING_RESPONSE, Pairs
+from sampan.gateway.plugins.conversation import PROCESSING_RESPONSE, Pairs
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.exchanged import Pipe, changed, header_map
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, first_mode, mode
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.plugins.whole import PIECE_BYTES
 from sampan.gateway.xds.encode import decode
 
 MOST = 1000
-BOTH = {"request_body_mode": FULL_DUPLEX_STREAMED, "response_body_mode": FULL_DUPLEX_STREAMED}
 GET = [(":method", "GET"), (":path", "/a"), (":authority", "x"), ("accept-encoding", "gzip")]
 JSON = [(":status", "200"), ("content-type", "application/json; charset=utf-8")]
 
@@ -42,7 +42,8 @@ class Envoy:
         deployment = {"settings": {}, "timeout_seconds": seconds, "fails_open": opens, "content_bytes": most}
         deployment["content_types"] = ["application/json", "text/*"]
         self.processing = Processing(processor, deployment, Counters("shop/p", "v"))
-        self.pipe, self.config = Pipe(), config or BOTH
+        first = first_mode(self.processing.phases)
+        self.pipe, self.config = Pipe(), config or {name: first[name] for name in first if name.endswith("_body_mode")}
 
     async def __aenter__(self) -> Envoy:
         self.serving = asyncio.ensure_future(self.processing.serve(self.pipe))
@@ -171,17 +172,20 @@ async def test_a_stream_that_sends_no_bodies_is_of_another_version() -> None:
         assert (await envoy.said("response", JSON, ends=False)).headers == dict(JSON)
 
 
-async def test_an_upgrade_is_seen_by_its_headers_only() -> None:
+async def test_no_body_of_an_upgrade_is_asked_for() -> None:
     processor = Twice()
-    async with Envoy(processor) as envoy:
+    for more in ([], [("upgrade", "websocket")]):
+        async with Envoy(processor) as envoy:
+            envoy.headers("request", [*GET, *more])
+            said = await envoy.said("request", [*GET, *more], ends=False)
+            assert said.mode == ({} if more else mode(("response_content",)))
+            assert ("accept-encoding" in said.headers) == bool(more)
+            envoy.headers("response", [(":status", "101"), ("content-type", "text/plain")])
+            if more:
+                assert (await envoy.said("response", [(":status", "101")], ends=False)).headers[":status"] == "101"
+    async with Envoy(Does(text)) as envoy:
         envoy.headers("request", [*GET, ("upgrade", "websocket")])
-        said = await envoy.said("request", [*GET, ("upgrade", "websocket")], ends=False)
-        assert said.headers["accept-encoding"] == "gzip"
-        assert {name: said.mode.get(name, 0) for name in BY_HEADERS} == BY_HEADERS
-        envoy.headers("response", [(":status", "101"), ("content-type", "text/plain")])
-        assert (await envoy.said("response", [(":status", "101")], ends=False)).headers[":status"] == "101"
-        envoy.body("request", b"too early")
-        assert (await envoy.said("request", [])).answer["status"]["code"] == 500
+        assert (await envoy.said("request", GET)).answer["status"]["code"] == 501
     assert processor.had == []
 
 

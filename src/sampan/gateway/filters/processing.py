@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sampan.gateway.filters.seam import Draft, HttpFilter
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
-from sampan.gateway.plugins.conversation import FULL_DUPLEX_STREAMED, PARTS, PEER
+from sampan.gateway.plugins.conversation import PARTS, PEER
+from sampan.gateway.plugins.modes import SEND, SKIP, first_mode, mode
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
 PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 ORDER = 86
 """After all that judges a request and before what chooses a backend; an answer passes it before it is compressed."""
-SEND, SKIP = 1, 2
-NOTHING = 0
 RETAIN = 2
 ENVOY_WAITS_MILLISECONDS = 250
 """Longer than the plugin may take: one that awaits is ended by its host, whose words say more; Envoy ends one that blocks."""
@@ -38,9 +37,9 @@ def wrap(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
 def asking(key: str, loaded: Loaded) -> dict[str, Any]:
     """Return the filter that asks a version of a processor, in its process."""
     config = processor(key, int(loaded.timeout_seconds * 1000))
-    config["processing_mode"] = mode(loaded.phases)
+    config["processing_mode"] = first_mode(loaded.phases)
     config["failure_mode_allow"] = loaded.fails_open
-    config["allow_mode_override"] = True  # an upgrade's bytes are not sent to one that is given bodies as a whole
+    config["allow_mode_override"] = True
     if not loaded.reroutes:
         config["route_cache_action"] = RETAIN
     return config
@@ -56,27 +55,6 @@ def processor(key: str, timeout_milliseconds: int) -> dict[str, Any]:
         "mutation_rules": {"allow_all_routing": {"value": True}},
         "status_on_error": {"code": 500},
         "allow_content_length_header": True,  # a plugin knows how long what it makes is, or the length is taken away
-    }
-
-
-def mode(phases: tuple[str, ...]) -> dict[str, Any]:
-    """Return what Envoy sends of an exchange. The request's headers are always sent: they say what it is about; trailers go
-    with a streamed body, which they may end."""
-
-    def sent(*names: str) -> int:
-        return SEND if any(name in phases for name in names) else SKIP
-
-    def streamed(*names: str) -> int:
-        return FULL_DUPLEX_STREAMED if any(name in phases for name in names) else NOTHING
-
-    request, response = [(f"{side}_body", f"{side}_content") for side in ("request", "response")]
-    return {
-        "request_header_mode": SEND,
-        "response_header_mode": sent("response_headers", *response, "response_trailers"),
-        "request_body_mode": streamed(*request),
-        "response_body_mode": streamed(*response),
-        "request_trailer_mode": sent(*request, "request_trailers"),
-        "response_trailer_mode": sent(*response, "response_trailers"),
     }
 
 

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, Mode
 from sampan.gateway.xds.encode import decode, encode
 
 PROCESSING_REQUEST = "envoy.service.ext_proc.v3.ProcessingRequest"
@@ -22,22 +23,9 @@ METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 PEER = "source.address"
 """The attribute that says who the client is."""
 PARTS = tuple(f"{side}_{part}" for side in ("request", "response") for part in ("headers", "body", "trailers"))
-FULL_DUPLEX_STREAMED = 4
-"""The mode of bodies in which a plugin is sent them as they come, and sends as it likes."""
 PARTS_HELD = 4
 """Of a side: Envoy's parts of a body are up to some ten KiB each."""
 Pairs = list[tuple[str, str]]
-
-
-BY_HEADERS = {
-    "request_header_mode": 1,
-    "response_header_mode": 1,
-    "request_body_mode": 0,
-    "response_body_mode": 0,
-    "request_trailer_mode": 2,
-    "response_trailer_mode": 2,
-}
-"""The mode in which headers are sent and the rest passes by."""
 
 
 class Stream(Protocol):
@@ -83,7 +71,8 @@ class Conversation:
         self.sides = {name: Side(name) for name in ("request", "response")}
         self.peer = ""
         self.streamed: set[str] = set()
-        """The sides of which the body is sent. A filter of another version may not send what this one has a method for."""
+        """The sides of which the body is sent, whether asked for or not. A filter of another version may not send what this
+        one has a method for."""
 
     async def read(self) -> None:
         """Hand Envoy's messages to the sides, until it closes the stream. Raises ``EncodingError``."""
@@ -137,14 +126,15 @@ class Conversation:
         await self._stream.send(encode(PROCESSING_RESPONSE, response))
 
     async def headers(
-        self, side: str, before: Pairs, after: Pairs, *, reroutes: bool = False, by_headers: bool = False
+        self, side: str, before: Pairs, after: Pairs, *, reroutes: bool = False, mode: Mode | None = None
     ) -> None:
-        """Answer to a side's headers with what is to become of them. ``by_headers``: of the exchange nothing but headers is
-        to be sent from now on."""
+        """Answer to a side's headers with what is to become of them. ``mode``: what is sent of the exchange from now on;
+        Envoy does not heed it where a body streams already."""
         common: dict[str, Any] = {"header_mutation": mutation(before, after)}
         if reroutes:
             common["clear_route_cache"] = True
-        mode = BY_HEADERS if by_headers else None
+        if mode is not None and not self.streamed:
+            self.streamed = {side for side in self.sides if mode[f"{side}_body_mode"] == FULL_DUPLEX_STREAMED}
         await self.say(**{f"{side}_headers": {"response": common}}, mode_override=mode)
 
     async def body(self, side: str, data: bytes, *, is_last: bool = False) -> None:

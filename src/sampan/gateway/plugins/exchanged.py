@@ -7,14 +7,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from sampan.gateway.plugins.conversation import (
-    FULL_DUPLEX_STREAMED,
-    PEER,
-    PROCESSING_REQUEST,
-    PROCESSING_RESPONSE,
-    Pairs,
-    by_name,
-)
+from sampan.gateway.plugins.conversation import PEER, PROCESSING_REQUEST, PROCESSING_RESPONSE, Pairs, by_name
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, first_mode, mode
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.xds.encode import decode, encode
 
@@ -72,8 +66,8 @@ class Exchanging:
 
     def __init__(self, phases: tuple[str, ...], pipe: Pipe) -> None:
         self._phases, self._pipe = phases, pipe
-        self._streamed = [side for side in ("request", "response") if {f"{side}_body", f"{side}_content"} & {*phases}]
-        self._config = {f"{side}_body_mode": FULL_DUPLEX_STREAMED for side in self._streamed}
+        self._mode = mode(phases)
+        self._config = {name: value for name, value in first_mode(phases).items() if name.endswith("_body_mode")}
 
     async def message(self, side: str, pairs: Pairs, body: bytes, **more: Any) -> tuple[Pairs, bytes]:
         """Return a side's headers and body as the processor sends them on. Raises ``Answered``."""
@@ -81,7 +75,7 @@ class Exchanging:
             return pairs, body
         headers = {"headers": header_map(pairs), "end_of_stream": not body}
         self._pipe.tell(**{f"{side}_headers": headers}, protocol_config=self._config, **more)
-        streams = bool(body) and side in self._streamed
+        streams = bool(body) and self._mode[f"{side}_body_mode"] == FULL_DUPLEX_STREAMED
         if streams:  # a processor may have all of it before it answers to the headers
             pieces = [body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES)]
             for number, piece in enumerate(pieces, 1):

@@ -26,6 +26,7 @@ from sampan.gateway.plugins.contents import Contents, made_of
 from sampan.gateway.plugins.conversation import Conversation, Pairs, Part, Side, Stream
 from sampan.gateway.plugins.counters import Counters, Measured
 from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, phases_of, request_of, text_of
+from sampan.gateway.plugins.modes import asks_for_bodies, mode
 from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
 from sampan.gateway.plugins.whole import Whole
 
@@ -43,6 +44,8 @@ class Processing:
         self.contents = Contents(deployment)
         self.streams = any(name.endswith("_body") or name in CONTENTS for name in self.phases)
         """Whether both directions go on at a time; else one part comes after the other."""
+        self.mode = mode(self.phases) if asks_for_bodies(self.phases) else None
+        """What Envoy is to send once the request has been seen; None: as from the beginning."""
         self.settings = deployment["settings"]
         self.seconds: float = deployment["timeout_seconds"]
         self.opens: bool = deployment["fails_open"]
@@ -50,7 +53,7 @@ class Processing:
 
     def holds_upgrade(self, request: Request) -> bool:
         """Whether Envoy would hold a request: it sends an upgrade's headers on with its first data, which never comes."""
-        return "upgrade" in request.headers and any(name.endswith("_body") for name in self.phases)
+        return "upgrade" in request.headers and self.streams and self.mode is None
 
     async def serve(self, stream: Stream) -> None:
         """Follow one exchange to its end."""
@@ -73,7 +76,7 @@ class One:
         self._passes = False
         """Whether the plugin has failed, or is not asked, and the rest goes by as it is."""
         self._upgrades = False
-        """Whether nothing but headers is to be seen of it."""
+        """Whether it is an upgrade: what follows the headers is no body."""
 
     async def run(self) -> None:
         """Follow both directions until the answer has ended; the request's may still be on its way then."""
@@ -115,12 +118,6 @@ class One:
         return side.name == "response"
 
     async def _rest(self, side: Side, whole: Whole | None) -> None:
-        if self._upgrades:  # what was on its way when Envoy heard that none is wanted is lost
-            await side.get()
-            await self._talk.answer(
-                500, [("content-type", "text/plain")], b"bytes came before the upgrade was accepted\n"
-            )
-            raise Failed
         if whole is not None:
             end = await whole.pass_on(self._talk)
         else:  # what comes may be what another version has methods for
@@ -172,7 +169,8 @@ class One:
         if whole is not None and not self._passes:
             after = whole.lengthened(after)
         reroutes = self._all.reroutes and side.name == "request"
-        await self._talk.headers(side.name, before, after, reroutes=reroutes, by_headers=self._upgrades)
+        asks = side.name == "request" and not self._upgrades and not self._passes
+        await self._talk.headers(side.name, before, after, reroutes=reroutes, mode=self._all.mode if asks else None)
         return whole
 
     def _taken(self, name: str, pairs: Pairs) -> Headers:
