@@ -1,9 +1,9 @@
 """The gateway beside Traefik, HAProxy and nginx: requests per second, the 99th percentile, and CPU time for each request.
 
 All are on loopback, each in its turn, before the same backend, an Envoy that answers by itself; each with a thread for every
-processor. Ours is one from files, anew for each work: an ASGI middleware beside them would have hooks asked that are called
-by Envoy itself. Where processors are few the load and the backend take from the same ones: CPU for a request tells more than
-requests per second. The plugins are Python in ours; in Traefik, Go for Yaegi that does the same.
+processor. Ours is one from files, anew for each work, with the one plugin that does it. Where processors are few the load and
+the backend take from the same ones: CPU for a request tells more than requests per second. The plugins are Python in ours; in
+Traefik, Go for Yaegi that does the same.
 """
 
 from __future__ import annotations

@@ -4,44 +4,14 @@ import json
 
 
 class Rewrite:
-    def __init__(self, app, *, remove, maxBytes):
-        self.app, self.remove, self.most = app, frozenset(remove), maxBytes
+    def __init__(self, *, remove):
+        self.remove = frozenset(remove)
 
-    async def __call__(self, scope, receive, send):
-        start, body = None, b""
-
-        async def rewritten(message):
-            nonlocal start, body
-            if message["type"] == "http.response.start":
-                headers = dict(message["headers"])
-                is_json = headers.get(b"content-type", b"").startswith(b"application/json")
-                length = int(headers.get(b"content-length", b"0"))
-                if is_json and b"content-encoding" not in headers and length <= self.most:
-                    start = message  # held back: its length will be another
-                    return
-            if start is None:
-                await send(message)
-                return
-            body += message.get("body", b"")
-            if len(body) > self.most:  # longer than it may be: what was held back goes on as it came
-                first, start = start, None
-                await send(first)
-                await send({**message, "body": body})
-            elif not message.get("more_body"):
-                body = self.without(body)
-                kept = [pair for pair in start["headers"] if pair[0] != b"content-length"]
-                await send({**start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
-                await send({"type": "http.response.body", "body": body})
-
-        await self.app(scope, receive, rewritten)
-
-    def without(self, body):
+    def response_content(self, exchange, content):
         try:
-            return json.dumps(json.loads(body, object_hook=self.cleaned)).encode()
-        except ValueError:
-            return body
+            return json.dumps(json.loads(content, object_pairs_hook=self.kept)).encode()
+        except ValueError:  # it only said that it was JSON
+            return None
 
-    def cleaned(self, found):  # of each object, as the parser has made it
-        for name in self.remove:
-            found.pop(name, None)
-        return found
+    def kept(self, pairs):  # of each object, as the parser has found it
+        return {name: value for name, value in pairs if name not in self.remove}
