@@ -54,8 +54,6 @@ from sampan.gateway.plugins.machine import SLOTS
 from sampan.gateway.plugins.request import FORBIDDEN, Answer
 from sampan.gateway.plugins.trampolines import SLOT_TABLE
 
-WITHOUT_BODY = {"101", "204", "304"}
-
 
 class Ongoing(Exchange):
     """An exchange on its way through Envoy; what is asked for is read from Envoy's memory."""
@@ -183,16 +181,23 @@ class Called:
         found = self._headers(one, "response_headers")
         if found is not None:
             return found
-        header_of = envoy_messages.header_of
-        status = header_of(one.stream, RESPONSES, b":status")
-        is_one = "response_content" in self._phases and status not in WITHOUT_BODY
-        if is_one and ends and self.contents.are_wanted(header_of(one.stream, RESPONSES, b"content-type")):
-            self._change(one, RESPONSES, (b"content-length", None))  # to HEAD: how long it would be is not known
-        elif is_one and not ends and self._wants_content(one.stream, RESPONSES):
+        if "response_content" not in self._phases:
+            self._change(one, RESPONSES)
+        elif ends:
+            self._change(one, RESPONSES, *([(b"content-length", None)] if self._hides_length(one.stream) else ()))
+        elif not self._is_upgrade(one.stream) and self._wants_content(one.stream, RESPONSES):
             return STOP, COLLECTS_RESPONSE | KEPT
         else:
             self._change(one, RESPONSES)
         return CONTINUE, OVER
+
+    def _is_upgrade(self, stream: int) -> bool:
+        return envoy_messages.header_of(stream, RESPONSES, b":status") == "101"
+
+    def _hides_length(self, stream: int) -> bool:
+        header_of = envoy_messages.header_of
+        method, status = header_of(stream, REQUESTS, b":method") or "", header_of(stream, RESPONSES, b":status") or "0"
+        return self.contents.hides_length(method, int(status), header_of(stream, RESPONSES, b"content-type"))
 
     def _wants_content(self, stream: int, kind: Kind) -> bool:
         """Whether a body is to be collected. Raises ``ValueError`` where it cannot be."""

@@ -100,6 +100,7 @@ def replace_body(stream: int, places: tuple[int, ...], content: bytes) -> None:
 
 
 def set_headers(stream: int, kind: Kind, changes: list[tuple[bytes, bytes | None]]) -> None:
-    """Set headers of a message; None: they are removed."""
+    """Set headers of a message; None: they are removed. One that is set to nothing is removed, too: Envoy has no other way
+    for its modules."""
     for name, value in changes:
         MACHINE[SET_HEADER](stream, kind.headers, name, value)

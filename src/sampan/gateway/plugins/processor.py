@@ -161,6 +161,8 @@ class One:
         except Exception as error:
             await self._failed(error)
             answer, after, said = None, before, ()
+            if whole is not None:
+                whole.made = None
         if answer is not None:
             self._measured.answered = True
             kind = () if "content-type" in dict(said) else (("content-type", "text/plain"),)
