@@ -27,6 +27,7 @@ from sampan.gateway.plugins.conversation import METHOD
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.host import Hook, load, processor_of
 from sampan.gateway.plugins.processor import Processing
+from sampan.gateway.plugins.quick import reason_of_processor
 from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.ads import Raw, RawCodec
 
@@ -43,9 +44,6 @@ LAST_BYTES = 32 << 20
 """What it may have more when that has happened, to say so and to end."""
 HUNG = 1
 """What the watchdog ends the process with."""
-
-
-UNKNOWN = "nobody has looked at it"
 
 
 class Ready(NamedTuple):
@@ -172,7 +170,8 @@ def service(package: str, version: str, deployment: dict[str, Any]) -> tuple[Ser
         return Service(None, exchanges, watchdog), Ready()
     if deployment["kind"] == "processor":
         processing = Processing(processor_of(package, deployment), deployment, counters)
-        return Service(None, processing, watchdog), Ready(processing.phases, UNKNOWN)
+        slow = reason_of_processor(processing.processor, processing.phases, package)
+        return Service(None, processing, watchdog), Ready(processing.phases, slow)
     return Service(Hook(load(package, deployment), deployment, counters), None, watchdog), Ready()
 
 

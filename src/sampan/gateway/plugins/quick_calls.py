@@ -21,13 +21,32 @@ from typing import Any
 NUMBER, TEXT, VALUE, OWNED, TABLE = "number", "text", "value", "owned", "table"
 """What an expression can be: a value is any of numbers, text, and collections of values. One that is owned is the plugin's
 own and small, a table large: no more is done with it than to look something up."""
+SHORT, KEY, MIXED, LISTED = "short text", "key", "mixed", "listed headers"
+"""Text of no more than some dozens of characters; text of which each part comes once in a loop, so that what is done with all
+is linear; a value in which there may be owned ones; and headers as pairs, of which there are no more than a hundred."""
 REQUEST, HEADERS, ANSWER, DIGEST = "request", "headers", "answer", "digest"
-PLAIN = (NUMBER, TEXT, VALUE, OWNED)
+SELF, EXCHANGE, ASKED, RESPONSE, STATE = "self", "exchange", "processor's request", "response", "state"
+"""A processor, and what its methods are given."""
+PAIRS, OBJECT, BUILT, PAIR = "pairs", "object", "built", "pair"
+"""An object of JSON as its hook gets it, and what a hook makes of it: a collection, an element of one."""
+CHEAP = (NUMBER, SHORT, KEY, DIGEST)
+"""What may be gone over in each turn of a loop."""
+WORDS = (SHORT, KEY, TEXT)
+PLAIN = (NUMBER, *WORDS, VALUE, MIXED, LISTED, OWNED)
 OF_REQUEST = {
     **dict.fromkeys(("method", "path", "host", "scheme", "client", "certificate", "body"), TEXT),
     **dict.fromkeys(("response_headers", "response_cookies"), VALUE),
     "headers": HEADERS,
     "settings": OWNED,
+}
+OF_ASKED = {
+    name: kind for name, kind in OF_REQUEST.items() if name not in ("response_headers", "response_cookies", "body")
+}
+ATTRIBUTES_OF = {
+    REQUEST: OF_REQUEST,
+    EXCHANGE: {"request": ASKED, "response": RESPONSE, "state": STATE, "settings": OWNED},
+    ASKED: OF_ASKED,
+    RESPONSE: {"status": NUMBER, "headers": HEADERS},
 }
 NUMBERS = {abs, bool, float, int, len, ord, round, hash, math.ceil, math.floor, math.log, math.sqrt, time.time}
 NUMBERS |= {time.time_ns, time.monotonic, time.perf_counter, random.random, random.randint, random.uniform}
@@ -74,6 +93,10 @@ CODECS = {"utf-8", "utf8", "ascii", "latin-1", "iso-8859-1", "strict", "ignore",
 KEPT = {enumerate, zip, sorted, reversed, list, tuple, set, frozenset, dict, "items", "keys", "values", "get", "copy"}
 """What makes of something owned something owned."""
 LOOKS_UP = {bisect.bisect, bisect.bisect_left, bisect.bisect_right, len}
+CONSTANT = {len, isinstance, bool, callable}
+"""What takes as long for a large value as for a small one."""
+OF_DUMPS, OF_HOOKS = {"separators", "sort_keys", "ensure_ascii"}, {"object_hook": OBJECT, "object_pairs_hook": PAIRS}
+"""What ``json.dumps`` may be told (an indent is repeated for each line of each depth), and ``json.loads``."""
 OF_HEADERS = {
     "get": TEXT,
     "items": VALUE,
@@ -83,7 +106,7 @@ OF_HEADERS = {
     "setdefault": TEXT,
     "update": VALUE,
 }
-OF_DIGEST = {"update": VALUE, "digest": TEXT, "hexdigest": TEXT}
+OF_DIGEST = {"update": VALUE, "digest": SHORT, "hexdigest": SHORT}
 GROW = {"append", "add", "extend", "update", "setdefault"}
 ATTRIBUTES = {"version", "is_private", "is_loopback", "is_global", "is_multicast", "packed", "exploded", "compressed"}
 ATTRIBUTES |= {"hostname", "port", "path", "query", "netloc", "scheme", "fragment", "username", "password"}

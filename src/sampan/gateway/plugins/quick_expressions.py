@@ -4,84 +4,86 @@ from __future__ import annotations
 
 import ast
 import builtins
-import hmac
 import inspect
-import ipaddress
-import random
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sampan.gateway.plugins.quick_calls import (
     ANSWER,
     ATTRIBUTES,
-    CALLED,
-    CODECS,
-    DIGEST,
-    DIGESTS,
-    FIXED,
-    GROW,
+    ATTRIBUTES_OF,
+    CHEAP,
     HEADERS,
-    KEPT,
-    LOOKS_UP,
-    METHODS,
+    KEY,
+    LISTED,
+    MIXED,
     NUMBER,
-    OF_DIGEST,
-    OF_HEADERS,
-    OF_REQUEST,
     OWNED,
     PLAIN,
-    REQUEST,
+    RESPONSE,
+    SELF,
+    SHORT,
+    STATE,
     TABLE,
     TEXT,
     VALUE,
+    WORDS,
+)
+from sampan.gateway.plugins.quick_values import (
+    HANDFUL,
+    SHORT_CHARACTERS,
+    NotShown,
+    are_short,
+    attribute_of,
+    is_narrow,
+    is_small,
+    is_start,
+    kind_of,
 )
 
-STATIC = (type(None), bool, int, float, str, bytes)
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr, ast.BitXor, ast.RShift)
-LARGEST_TABLE, LARGEST_OWNED = 2_000_000, 1000
-"""In elements, those of elements included."""
-LARGEST_POWER = 1024
+ONCE, FEW, MANY = 0, 1, 2
+"""How often a step is done: as the source says; for each of a handful; for each of what may be many."""
+OF_COLLECTIONS = ("items", "keys", "values")
 
 
-class NotShown(Exception):
-    """Something of a hook of which it is not shown that it is quick."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a function is called in."""
 
-    def __init__(self, text: str, node: ast.AST | None = None) -> None:
-        super().__init__(text)
-        self.text, self.line = text, getattr(node, "lineno", 0)
-
-
-def elements_of(value: Any) -> int:
-    """Return how much plain data something is, through and through; 0 where it is none, or too much."""
-    count, stack = 0, [value]
-    while stack and count < LARGEST_TABLE:
-        one, count = stack.pop(), count + 1
-        if type(one) is dict:
-            stack += [*one.keys(), *one.values()]
-        elif type(one) in (list, tuple, set, frozenset):
-            stack += one
-        elif type(one) not in STATIC and not isinstance(one, (ipaddress.IPv4Address, ipaddress.IPv6Address)):
-            return 0
-    return 0 if stack else count
+    package: str
+    above: tuple[types.FunctionType, ...] = ()
+    """The functions that call it."""
+    in_loop: bool = False
+    turns: int = ONCE
+    is_strict: bool = False
+    """Whether there are bodies: then what is done in a loop may not take longer the longer they are."""
+    processor: Any = None
 
 
-def kind_of(value: Any, node: ast.expr) -> str:
-    """Return what a name outside the function is. Raises ``NotShown``."""
-    count = elements_of(value)
-    if not count:
-        raise NotShown(f"{ast.unparse(node)} is no plain data", node)
-    if count > LARGEST_OWNED:
-        return TABLE
-    return TEXT if isinstance(value, (str, bytes)) else NUMBER if isinstance(value, (int, float)) else OWNED
+def joined(*kinds: str) -> str:
+    """Return what is one of these."""
+    if len(set(kinds)) == 1:
+        return kinds[0]
+    if all(kind in WORDS for kind in kinds):
+        return max(kinds, key=WORDS.index)
+    return MIXED if {OWNED, MIXED, LISTED} & set(kinds) else VALUE
+
+
+def words_of(*kinds: str) -> str:
+    """Return what the text is that is made of these."""
+    if all(kind in (NUMBER, SHORT) for kind in kinds):
+        return SHORT
+    return KEY if all(kind in CHEAP for kind in kinds) else TEXT
 
 
 class Expressions(ABC):
-    """What the names of one function are, and what comes of them. ``in_loop``: whether it is called in one."""
+    """What the names of one function are, and what comes of them."""
 
-    def __init__(self, function: types.FunctionType, in_loop: bool) -> None:
-        self.in_loop = in_loop
+    def __init__(self, function: types.FunctionType, around: Around) -> None:
+        self.around, self.in_loop, self.turns = around, around.in_loop, around.turns
         self.kinds: dict[str, str] = {}
         self.live = {**vars(builtins), **function.__globals__, **inspect.getclosurevars(function).nonlocals}
         self.own = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
@@ -90,36 +92,61 @@ class Expressions(ABC):
     def follow(self, called: types.FunctionType, kinds: list[str]) -> str:
         """Return what a function of the plugin returns when it is called so. Raises ``NotShown``."""
 
+    @abstractmethod
+    def of_Call(self, one: ast.Call) -> str:
+        """Return what a call returns. Raises ``NotShown``."""
+
+    def costs(self, node: ast.AST, *kinds: str) -> None:
+        """Refuse a step that goes over the whole of a value, where it is done for many."""
+        if self.turns == MANY and any(kind not in CHEAP for kind in kinds):
+            raise NotShown("it goes over a whole value for each of many", node)
+
     # names
 
     def assign(self, target: ast.expr, kind: str) -> None:
         if isinstance(target, ast.Name):
             self.name(target.id, kind, target)
-        elif isinstance(target, (ast.Tuple, ast.List)) and kind in (VALUE, OWNED, TABLE):
+        elif isinstance(target, (ast.Tuple, ast.List)) and kind in (VALUE, OWNED, TABLE, MIXED, SHORT, KEY, LISTED):
             for one in target.elts:
                 self.assign(one, kind)
         elif isinstance(target, ast.Subscript) and kind in (*PLAIN, TABLE):
-            if self.place(target) != HEADERS and self.in_loop:
+            if self.place(target) == HEADERS:
+                self.costs(target, kind)
+            elif self.in_loop and kind not in (NUMBER, SHORT):
                 raise NotShown("what grows in a loop", target)
+        elif isinstance(target, ast.Attribute):
+            self.attribute(target, kind)
         else:
             raise NotShown("an assignment that cannot be followed", target)
 
+    def attribute(self, target: ast.Attribute, kind: str) -> None:
+        owner = self.kind(target.value)
+        if owner == SELF:
+            raise NotShown("it assigns to itself: what a processor has stays as it was measured", target)
+        if (owner != STATE and (owner, target.attr) != (RESPONSE, "status")) or kind not in PLAIN:
+            raise NotShown("an assignment that cannot be followed", target)
+        if kind in (OWNED, MIXED, LISTED):
+            raise NotShown("exchange.state is given a collection that is the plugin's own", target)
+        if self.in_loop and kind not in (NUMBER, SHORT):
+            raise NotShown("what grows in a loop", target)
+
     def place(self, target: ast.Subscript) -> str:
-        self.plain(target.slice)
-        found = self.kind(target.value)
+        key, found = self.plain(target.slice), self.kind(target.value)
         if found not in (VALUE, HEADERS):  # what is owned stays as it was measured
             raise NotShown("it changes what is no collection of its own", target)
+        if isinstance(target.slice, ast.Slice) or (found == HEADERS or isinstance(target.ctx, ast.Del)):
+            self.costs(target, key if key in WORDS else VALUE)
         return found
 
     def name(self, name: str, kind: str, node: ast.AST) -> None:
+        if self.in_loop and kind in WORDS:  # what one turn leaves is there in the next
+            kind = TEXT
         known = self.kinds.get(name, kind)
         if known != kind and not (known in PLAIN and kind in PLAIN):
             raise NotShown(f"{name} is one thing here, another there", node)
         if self.in_loop and known != kind:
             raise NotShown(f"{name} changes its kind in a loop", node)
-        if TABLE in (known, kind) and known != kind:
-            raise NotShown(f"{name} is one thing here, another there", node)
-        self.kinds[name] = kind if known == kind else VALUE
+        self.kinds[name] = joined(known, kind)
 
     # expressions
 
@@ -137,18 +164,37 @@ class Expressions(ABC):
         return found
 
     def live_of(self, node: ast.expr) -> Any:
-        """Return the object that a name outside the function, or an attribute of a module, is. Raises ``NotShown``."""
+        """Return the object that a name outside the function, or an attribute of a module or the processor, is. Raises
+        ``NotShown``."""
         if isinstance(node, ast.Name) and node.id not in self.own and node.id in self.live:
             return self.live[node.id]
         if isinstance(node, ast.Attribute):
+            if isinstance(node.value, ast.Name) and self.kinds.get(node.value.id) == SELF:
+                return attribute_of(self.around.processor, node)
             owner = self.live_of(node.value)
             if isinstance(owner, (types.ModuleType, type)) and hasattr(owner, node.attr):
                 return getattr(owner, node.attr)
         raise NotShown(f"{ast.unparse(node)} cannot be followed", node)
 
+    def collection(self, node: ast.expr) -> Any:
+        """Return the collection of the plugin's own that an expression is; None where that is not seen."""
+        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            return [part.value for part in node.elts if isinstance(part, ast.Constant)]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in OF_COLLECTIONS:
+            found = self.collection(node.func.value)
+            return tuple(getattr(found, node.func.attr)()) if type(found) is dict else None
+        try:
+            return self.live_of(node)
+        except NotShown:
+            return None
+
+    def is_handful(self, node: ast.expr) -> bool:
+        found = self.collection(node)
+        return isinstance(found, (dict, list, tuple, set, frozenset)) and len(found) <= HANDFUL
+
     def of_Constant(self, one: ast.Constant) -> str:
         if isinstance(one.value, (str, bytes)):
-            return TEXT
+            return SHORT if len(one.value) <= SHORT_CHARACTERS else TEXT
         return NUMBER if isinstance(one.value, (bool, int, float)) else VALUE
 
     def of_Name(self, one: ast.Name) -> str:
@@ -157,14 +203,20 @@ class Expressions(ABC):
         return kind_of(self.live_of(one), one)
 
     def of_Attribute(self, one: ast.Attribute) -> str:
-        if isinstance(one.value, ast.Name) and self.kinds.get(one.value.id) == REQUEST:
-            if one.attr not in OF_REQUEST:
-                raise NotShown(f"request.{one.attr} cannot be followed", one)
-            return OF_REQUEST[one.attr]
+        root: ast.expr = one
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        owner = self.kind(one.value) if isinstance(root, ast.Name) and root.id in self.kinds else VALUE
+        if owner == STATE:
+            return VALUE
+        if owner in ATTRIBUTES_OF:
+            if one.attr not in ATTRIBUTES_OF[owner]:
+                raise NotShown(f"{ast.unparse(one)} cannot be followed", one)
+            return ATTRIBUTES_OF[owner][one.attr]
         try:
             value = self.live_of(one)
         except NotShown:
-            if one.attr in ATTRIBUTES:
+            if one.attr in ATTRIBUTES and owner != SELF:
                 self.plain(one.value)
                 return VALUE
             raise
@@ -175,7 +227,13 @@ class Expressions(ABC):
         found = self.kind(one.value)
         if found not in (*PLAIN, TABLE, HEADERS) or (found == TABLE and isinstance(one.slice, ast.Slice)):
             raise NotShown("a part of what cannot be followed", one)
-        return TEXT if found in (TEXT, HEADERS) else found if found in (OWNED, TABLE) else VALUE
+        if found in (SHORT, TEXT) and is_start(one.slice):
+            return SHORT
+        if isinstance(one.slice, ast.Slice):
+            self.costs(one, found)
+        if found == OWNED and are_short(self.collection(one.value)) and not isinstance(one.slice, ast.Slice):
+            return SHORT
+        return TEXT if found == HEADERS else VALUE if found in (NUMBER, LISTED) else found
 
     def of_Slice(self, one: ast.Slice) -> str:
         for part in (one.lower, one.upper, one.step):
@@ -184,25 +242,36 @@ class Expressions(ABC):
         return VALUE
 
     def of_BoolOp(self, one: ast.BoolOp) -> str:
-        kinds = {self.plain(value) for value in one.values}
-        return kinds.pop() if len(kinds) == 1 else VALUE
+        return joined(*[self.plain(value) for value in one.values])
 
     def of_IfExp(self, one: ast.IfExp) -> str:
         self.kind(one.test)
         kinds = {self.kind(one.body), self.kind(one.orelse)}
         if ANSWER in kinds and kinds <= {ANSWER, VALUE}:  # an answer or nothing
             return ANSWER
-        kinds = {self.plain(one.body), self.plain(one.orelse)}
-        return kinds.pop() if len(kinds) == 1 else VALUE
+        return joined(self.plain(one.body), self.plain(one.orelse))
 
     def of_Compare(self, one: ast.Compare) -> str:
-        kinds = [self.kind(part) for part in (one.left, *one.comparators)]
+        parts = (one.left, *one.comparators)
+        kinds = [self.kind(part) for part in parts]
         if any(kind not in (*PLAIN, TABLE, HEADERS) for kind in kinds):
             raise NotShown("a comparison that cannot be followed", one)
-        for operator, part, kind in zip(one.ops, one.comparators, kinds[1:], strict=True):
-            if isinstance(operator, (ast.In, ast.NotIn)) and kind == TABLE and not self.is_hashed(part):
-                raise NotShown("a search in a large table", one)
+        for operator, number in zip(one.ops, range(len(one.ops)), strict=True):
+            if isinstance(operator, (ast.In, ast.NotIn)):
+                self.is_in(parts[number + 1], kinds[number], kinds[number + 1])
+            elif not isinstance(operator, (ast.Is, ast.IsNot)) and not {*kinds[number : number + 2]} & {*CHEAP}:
+                self.costs(one, VALUE)
         return NUMBER
+
+    def is_in(self, node: ast.expr, found: str, kind: str) -> None:
+        if kind == TABLE and not self.is_hashed(node):
+            raise NotShown("a search in a large table", node)
+        if kind == HEADERS:
+            self.costs(node, found)
+        elif not self.is_hashed(node) and not (kind == OWNED and self.is_handful(node)):
+            if kind == OWNED and self.turns == MANY:
+                raise NotShown(f"a search among more than {HANDFUL} for each of many (a set knows at once)", node)
+            self.costs(node, found, kind)
 
     def is_hashed(self, node: ast.expr) -> bool:
         try:
@@ -211,7 +280,9 @@ class Expressions(ABC):
             return False
 
     def of_UnaryOp(self, one: ast.UnaryOp) -> str:
-        self.plain(one.operand)
+        if not isinstance(one.op, ast.Not):
+            self.plain(one.operand)
+        self.kind(one.operand)
         return NUMBER
 
     def operator(self, operator: ast.operator, node: ast.AST) -> None:
@@ -223,155 +294,39 @@ class Expressions(ABC):
         if isinstance(one.op, ast.Pow) and isinstance(one.left, ast.Constant) and is_small(one.right):
             return NUMBER
         self.operator(one.op, one)
+        self.costs(one, *kinds)
         if isinstance(one.op, ast.Mult) and kinds != (NUMBER, NUMBER):
             raise NotShown("a product that is not of numbers", one)
         if isinstance(one.op, ast.Mod) and kinds[0] != NUMBER:
             raise NotShown("% with a format", one)
         if isinstance(one.op, (ast.Div, ast.Mult)):
             return NUMBER
-        return kinds[0] if kinds[0] == kinds[1] else VALUE
+        return joined(*kinds)
 
     def of_JoinedStr(self, one: ast.JoinedStr) -> str:
+        kinds = [SHORT]
         for part in one.values:
             if isinstance(part, ast.FormattedValue):
-                self.plain(part.value)
-                if part.format_spec is not None and not is_short(part.format_spec):
+                kinds.append(self.plain(part.value))
+                if part.format_spec is not None and not is_narrow(part.format_spec):
                     raise NotShown("a width that is not small", part)
-        return TEXT
+        self.costs(one, *kinds)
+        return words_of(*kinds)
 
     def of_List(self, one: ast.List | ast.Tuple | ast.Set) -> str:
         for part in one.elts:
-            self.plain(part.value if isinstance(part, ast.Starred) else part)
+            found = self.plain(part.value if isinstance(part, ast.Starred) else part)
+            if isinstance(part, ast.Starred):
+                self.costs(part, found)
         return OWNED if one.elts and all(isinstance(part, ast.Constant) for part in one.elts) else VALUE
 
     of_Tuple = of_Set = of_List
 
     def of_Dict(self, one: ast.Dict) -> str:
-        for part in (*one.keys, *one.values):
-            if part is not None and self.kind(part) not in (*PLAIN, HEADERS):
+        for key, value in zip(one.keys, one.values, strict=True):
+            found = self.kind(value)
+            if found not in (*PLAIN, HEADERS) or (key is not None and self.kind(key) not in PLAIN):
                 raise NotShown("a dictionary of what cannot be followed", one)
+            if key is None:
+                self.costs(one, found)
         return VALUE
-
-    def over(self, iterated: ast.expr, target: ast.expr) -> None:
-        """Note a loop. Raises ``NotShown`` where it is in another."""
-        if self.in_loop:
-            raise NotShown("a loop in a loop", iterated)
-        if self.kind(iterated) not in (OWNED, HEADERS):
-            raise NotShown("a loop over what is neither headers nor the plugin's own", iterated)
-        self.assign(target, TEXT if self.kind(iterated) == HEADERS and isinstance(target, ast.Name) else VALUE)
-
-    def of_GeneratorExp(self, one: ast.GeneratorExp | ast.ListComp | ast.SetComp) -> str:
-        self.comprehended(one.generators, one.elt)
-        return VALUE
-
-    of_ListComp = of_SetComp = of_GeneratorExp
-
-    def of_DictComp(self, one: ast.DictComp) -> str:
-        self.comprehended(one.generators, one.key, one.value)
-        return VALUE
-
-    def comprehended(self, generators: list[ast.comprehension], *parts: ast.expr) -> None:
-        if len(generators) > 1 or generators[0].is_async:
-            raise NotShown("a loop in a loop", generators[1].iter if len(generators) > 1 else generators[0].iter)
-        names = {one.id for one in ast.walk(generators[0].target) if isinstance(one, ast.Name)}
-        own, self.own = self.own, self.own | names
-        before = dict(self.kinds)
-        for name in names:
-            self.kinds.pop(name, None)
-        self.over(generators[0].iter, generators[0].target)
-        self.in_loop = True
-        for part in (*generators[0].ifs, *parts):
-            self.plain(part)
-        self.in_loop, self.own, self.kinds = False, own, before
-
-    def of_Call(self, one: ast.Call) -> str:
-        if any(isinstance(argument, ast.Starred) for argument in one.args) or any(not key.arg for key in one.keywords):
-            raise NotShown("arguments that cannot be counted", one)
-        if isinstance(one.func, ast.Attribute):
-            found = self.method(one, one.func)
-            if found:
-                return found
-        called = self.live_of(one.func)
-        if isinstance(called, types.FunctionType) and called not in CALLED:
-            if one.keywords:
-                raise NotShown("a call that cannot be followed", one)
-            kinds = [self.kind(argument) for argument in one.args]
-            return self.follow(called, kinds)
-        if not is_listed(called):
-            raise NotShown(f"{ast.unparse(one.func)} is not known to be quick", one)
-        if called is random.choices and one.keywords:
-            raise NotShown("a number of choices", one)
-        kinds = [self.argument(argument, called) for argument in (*one.args, *[key.value for key in one.keywords])]
-        return OWNED if called in KEPT and kinds and all(kind == OWNED for kind in kinds) else CALLED[called]
-
-    def argument(self, node: ast.expr, called: Any) -> str:
-        """Return what a listed function gets: values, or the name of an algorithm or a class. Raises ``NotShown``."""
-        if isinstance(node, (ast.Name, ast.Attribute)):
-            try:
-                live = self.live_of(node)
-            except NotShown:
-                live = None
-            if (called is hmac.new and is_listed(live) and live in DIGESTS) or (
-                called is isinstance and isinstance(live, type)
-            ):
-                return VALUE
-        found = self.kind(node)
-        fits = found in PLAIN or (found == TABLE and called in LOOKS_UP)
-        if not fits and not (found == HEADERS and called in (len, dict, list, sorted, set, tuple, bool)):
-            raise NotShown("it is handed on where it cannot be followed", node)
-        return found
-
-    def method(self, call: ast.Call, attribute: ast.Attribute) -> str:
-        """Return what a method of the request or of a value returns, "" where it is a function of a module."""
-        try:
-            owner = self.kind(attribute.value)
-        except NotShown:
-            self.live_of(attribute)  # who is neither says why
-            return ""
-        name = attribute.attr
-        arguments = [*call.args, *[key.value for key in call.keywords]]
-        if owner == REQUEST and name == "respond":
-            for argument in arguments:
-                self.plain(argument)
-            return ANSWER
-        known = {HEADERS: OF_HEADERS, DIGEST: OF_DIGEST, TABLE: {"get": TABLE}}.get(owner, METHODS)
-        if name not in known or owner in (REQUEST, ANSWER):
-            raise NotShown(f".{name}() is not known to be quick", call)
-        if name in FIXED and owner in PLAIN and not all(isinstance(argument, ast.Constant) for argument in arguments):
-            raise NotShown(f".{name}() with what the source does not say", call)
-        if name in ("encode", "decode") and not all(argument.value in CODECS for argument in arguments):  # type: ignore[attr-defined]
-            raise NotShown("a coding that is not known to be quick", call)
-        if name == "join" and not isinstance(attribute.value, ast.Constant):
-            raise NotShown("a separator that the source does not say", call)
-        if name in GROW and owner == OWNED:  # what is owned stays as it was measured
-            raise NotShown("it changes what is no collection of its own", call)
-        if name in GROW and self.in_loop and owner != HEADERS:
-            raise NotShown("what grows in a loop", call)
-        for argument in arguments:
-            self.plain(argument)
-        if owner == HEADERS and name in ("items", "keys", "values") and not self.in_loop:
-            return OWNED  # Envoy lets no more than a hundred of them pass
-        return OWNED if owner == OWNED and name in KEPT else known[name]
-
-
-def is_listed(called: Any) -> bool:
-    try:
-        return called in CALLED
-    except TypeError:
-        return False
-
-
-def is_small(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) <= LARGEST_POWER
-
-
-def is_short(spec: ast.expr) -> bool:
-    """Return whether a format's specification asks for no more than some hundred characters."""
-    parts = spec.values if isinstance(spec, ast.JoinedStr) else []
-    text = "".join([str(part.value) for part in parts if isinstance(part, ast.Constant)])
-    is_constant = isinstance(spec, ast.JoinedStr) and all(isinstance(part, ast.Constant) for part in spec.values)
-    return is_constant and all(len(digits) <= 3 for digits in numbers_in(text))
-
-
-def numbers_in(text: str) -> Iterator[str]:
-    yield from "".join(c if c.isdigit() else " " for c in text).split()
