@@ -223,12 +223,12 @@ class One:
         """Return the headers that do not go on: the length of what is made of a body that streams or does not come, and what
         would have answers come encoded that the plugin is to read."""
         dropped = {"content-length"} if f"{name}_body" in self._all.phases else set()
-        if "response_content" not in self._all.phases or self._upgrades:
+        if "response_content" not in self._all.phases:
             return dropped
         if name == "request":
             return dropped | {"accept-encoding"}
-        method, kind = self.exchange.request.method, dict(part.pairs).get("content-type")
-        hides = part.is_last and self._all.contents.hides_length(method, self.exchange.response.status, kind)
+        said = dict(part.pairs)
+        hides = part.is_last and self._all.contents.hides_length(said.get(":status", ""), said.get("content-type"))
         return {"content-length"} if hides else dropped
 
     async def _body(self, side: Side) -> Part:

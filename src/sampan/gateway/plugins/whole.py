@@ -46,10 +46,11 @@ class Whole:
         return part
 
     def lengthened(self, pairs: Pairs) -> Pairs:
-        """Return headers that say how long the body is which goes with them."""
-        if self.made is None:
+        """Return headers that say how long the body is which goes with them; before trailers HTTP/1.1 has no length."""
+        if self.made is None or self._end is None:
             return pairs
-        return [*[pair for pair in pairs if pair[0] not in LENGTHS], ("content-length", str(len(self.made)))]
+        others = [pair for pair in pairs if pair[0] not in LENGTHS]
+        return [*others, ("content-length", str(len(self.made)))] if self._end.name == "body" else others
 
     async def pass_on(self, talk: Conversation) -> Part:
         """Give out what the plugin made of it, or it as it came and what is yet to come of it; return what ended it."""
