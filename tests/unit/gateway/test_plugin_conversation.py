@@ -13,7 +13,7 @@ from sampan.gateway.plugins.conversation import by_name, mutation
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.exchange import REPLAYED_BYTES, phases_of
 from sampan.gateway.plugins.exchanged import changed, exchanged
-from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, NOTHING, SEND, SKIP, first_mode, mode
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, NOTHING, SEND, SKIP, mode, of_upgrade
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.plugins.rehearsal import Played, ask, read, texts
 
@@ -45,11 +45,14 @@ def test_envoy_sends_what_there_are_methods_for() -> None:
     streamed = mode(("request_body",))
     assert streamed["request_body_mode"] == FULL_DUPLEX_STREAMED and streamed["request_trailer_mode"] == SEND
     assert streamed["response_header_mode"] == SKIP
-    for phases in (("request_content", "response_content"), ("response_content", "request_body"), ("response_body",)):
-        assert first_mode(phases) == mode(phases)
-    whole = first_mode(("response_content",))
-    assert (whole["response_body_mode"], whole["response_header_mode"]) == (NOTHING, SEND)
-    assert mode(("response_content",)) == whole | {"response_body_mode": FULL_DUPLEX_STREAMED}
+    phases = ("response_headers", "request_content", "response_content")
+    assert mode(phases)["request_body_mode"] == mode(phases)["response_body_mode"] == FULL_DUPLEX_STREAMED
+    upgrade = of_upgrade(phases)
+    assert (upgrade["request_body_mode"], upgrade["response_body_mode"], upgrade["response_header_mode"]) == (
+        NOTHING,
+        NOTHING,
+        SEND,
+    )
 
 
 def test_methods_that_are_none() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sampan.gateway.plugins.conversation import PROCESSING_RESPONSE, Pairs
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.exchanged import Pipe, changed, header_map
-from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, first_mode, mode
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, mode, of_upgrade
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.plugins.whole import PIECE_BYTES
 from sampan.gateway.xds.encode import decode
@@ -29,8 +29,11 @@ class Said:
         self.headers: dict[str, str] = {}
         self.body, self.end = b"", ""
         self.pieces: list[bytes] = []
-        self.mode: dict[str, int] = {}
         self.answer: dict[str, Any] = {}
+
+
+def bodies(mode: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in mode.items() if name.endswith("_body_mode")}
 
 
 class Envoy:
@@ -42,8 +45,7 @@ class Envoy:
         deployment = {"settings": {}, "timeout_seconds": seconds, "fails_open": opens, "content_bytes": most}
         deployment["content_types"] = ["application/json", "text/*"]
         self.processing = Processing(processor, deployment, Counters("shop/p", "v"))
-        first = first_mode(self.processing.phases)
-        self.pipe, self.config = Pipe(), config or {name: first[name] for name in first if name.endswith("_body_mode")}
+        self.pipe, self.config = Pipe(), bodies(config or mode(self.processing.phases))
 
     async def __aenter__(self) -> Envoy:
         self.serving = asyncio.ensure_future(self.processing.serve(self.pipe))
@@ -83,7 +85,6 @@ class Envoy:
                 return found
             if headers := message.get(f"{side}_headers"):
                 found.headers = dict(changed(before, headers["response"].get("header_mutation", {})))
-                found.mode = message.get("mode_override", {})
                 if not ends:
                     return found
             elif body := message.get(f"{side}_body"):
@@ -173,20 +174,13 @@ async def test_a_stream_that_sends_no_bodies_is_of_another_version() -> None:
         assert (await envoy.said("response", JSON, ends=False)).headers == dict(JSON)
 
 
-async def test_no_body_of_an_upgrade_is_asked_for() -> None:
+async def test_of_an_upgrade_headers_are_seen() -> None:
     processor = Twice()
-    for more in ([], [("upgrade", "websocket")]):
-        async with Envoy(processor) as envoy:
-            envoy.headers("request", [*GET, *more])
-            said = await envoy.said("request", [*GET, *more], ends=False)
-            assert said.mode == ({} if more else mode(("response_content",)))
-            assert "accept-encoding" not in said.headers
-            envoy.headers("response", [(":status", "101"), ("content-type", "text/plain")])
-            if more:
-                assert (await envoy.said("response", [(":status", "101")], ends=False)).headers[":status"] == "101"
-    async with Envoy(Does(text)) as envoy:
+    async with Envoy(processor, **of_upgrade(("response_content",))) as envoy:
         envoy.headers("request", [*GET, ("upgrade", "websocket")])
-        assert (await envoy.said("request", GET)).answer["status"]["code"] == 501
+        assert (await envoy.said("request", [*GET, ("upgrade", "websocket")], ends=False)).headers[":path"] == "/a"
+        envoy.headers("response", [(":status", "101"), ("content-type", "text/plain")])
+        assert (await envoy.said("response", [(":status", "101")], ends=False)).headers[":status"] == "101"
     assert processor.had == []
 
 

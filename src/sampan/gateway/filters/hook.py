@@ -48,7 +48,7 @@ def apply(settings: Object, draft: Draft, site: Site) -> None:
     if live.kind == PROXY_WASM:
         draft.need(HttpFilter(processing.ORDER, filter_name(key), b"", (PREFIX + WASM,)), AWAKE)
     elif live.kind == "processor":
-        types = (PREFIX + processing.EXT_PROC, PREFIX + MODULE_FILTER)
+        types = (PREFIX + processing.EXT_PROC, PREFIX + MODULE_FILTER, PREFIX + processing.MATCHING)
         draft.need(HttpFilter(processing.ORDER, exchange_name(key), b"", types), AWAKE)
     elif live.kind == HTTP_WASM or (live.kind == "asgi" and live.socket):
         processing.wrap(draft, key, settings, is_open)

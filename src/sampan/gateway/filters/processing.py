@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 from sampan.gateway.filters.seam import Draft, HttpFilter
 from sampan.gateway.model.durations import duration, milliseconds
 from sampan.gateway.plugins.content import DEFAULT_TIMEOUT
+from sampan.gateway.plugins.contents import PARTS as CONTENTS
 from sampan.gateway.plugins.conversation import PARTS, PEER
-from sampan.gateway.plugins.modes import SEND, SKIP, first_mode, mode
+from sampan.gateway.plugins.modes import SEND, SKIP, Mode, mode, of_upgrade
 from sampan.schema.objects import Object
 
 if TYPE_CHECKING:
     from sampan.gateway.plugins.loader import Loaded
 
 EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
+HEADER = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+MATCHING = "envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+COMPOSITE = "envoy.extensions.filters.http.composite.v3.Composite"
+ACTION = "envoy.extensions.filters.http.composite.v3.ExecuteFilterAction"
 PER_ROUTE = "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
 ORDER = 86
 """After all that judges a request and before what chooses a backend; an answer passes it before it is compressed."""
@@ -37,12 +42,32 @@ def wrap(draft: Draft, key: str, settings: Object, is_open: bool) -> None:
 def asking(key: str, loaded: Loaded) -> dict[str, Any]:
     """Return the filter that asks a version of a processor, in its process."""
     config = processor(key, int(loaded.timeout_seconds * 1000))
-    config["processing_mode"] = first_mode(loaded.phases)
+    config["processing_mode"] = mode(loaded.phases)
     config["failure_mode_allow"] = loaded.fails_open
-    config["allow_mode_override"] = True
     if not loaded.reroutes:
         config["route_cache_action"] = RETAIN
+    if any(name in CONTENTS for name in loaded.phases):
+        return except_upgrades(config, loaded.phases)
     return config
+
+
+def except_upgrades(filter_: dict[str, Any], phases: tuple[str, ...]) -> dict[str, Any]:
+    """Return a filter that sees of an upgrade nothing but headers. In the mode in which bodies stream, Envoy holds headers
+    until the first byte behind them, and a WebSocket's never comes."""
+    header = {"name": "upgrade", "typed_config": {"@type": HEADER, "header_name": "upgrade"}}
+    is_there = {"safe_regex": {"google_re2": {}, "regex": ".*"}}
+
+    def acts(mode: Mode) -> dict[str, Any]:
+        config = {"name": "exchange", "typed_config": filter_ | {"processing_mode": mode}}
+        return {"action": {"name": "exchange", "typed_config": {"@type": ACTION, "typed_config": config}}}
+
+    upgrade = {"predicate": {"single_predicate": {"input": header, "value_match": is_there}}}
+    upgrade["on_match"] = acts(of_upgrade(phases))
+    return {
+        "@type": MATCHING,
+        "extension_config": {"name": "exchange", "typed_config": {"@type": COMPOSITE}},
+        "xds_matcher": {"matcher_list": {"matchers": [upgrade]}, "on_no_match": acts(mode(phases))},
+    }
 
 
 def processor(key: str, timeout_milliseconds: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
-from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, Mode
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED
 from sampan.gateway.xds.encode import decode, encode
 
 PROCESSING_REQUEST = "envoy.service.ext_proc.v3.ProcessingRequest"
@@ -71,8 +71,7 @@ class Conversation:
         self.sides = {name: Side(name) for name in ("request", "response")}
         self.peer = ""
         self.streamed: set[str] = set()
-        """The sides of which the body is sent, whether asked for or not. A filter of another version may not send what this
-        one has a method for."""
+        """The sides of which the body is sent: not of an upgrade, nor by a filter of a version without a method for it."""
 
     async def read(self) -> None:
         """Hand Envoy's messages to the sides, until it closes the stream. Raises ``EncodingError``."""
@@ -125,17 +124,12 @@ class Conversation:
     async def say(self, **response: Any) -> None:
         await self._stream.send(encode(PROCESSING_RESPONSE, response))
 
-    async def headers(
-        self, side: str, before: Pairs, after: Pairs, *, reroutes: bool = False, mode: Mode | None = None
-    ) -> None:
-        """Answer to a side's headers with what is to become of them. ``mode``: what is sent of the exchange from now on;
-        Envoy does not heed it where a body streams already."""
+    async def headers(self, side: str, before: Pairs, after: Pairs, *, reroutes: bool = False) -> None:
+        """Answer to a side's headers with what is to become of them."""
         common: dict[str, Any] = {"header_mutation": mutation(before, after)}
         if reroutes:
             common["clear_route_cache"] = True
-        if mode is not None and not self.streamed:
-            self.streamed = {side for side in self.sides if mode[f"{side}_body_mode"] == FULL_DUPLEX_STREAMED}
-        await self.say(**{f"{side}_headers": {"response": common}}, mode_override=mode)
+        await self.say(**{f"{side}_headers": {"response": common}})
 
     async def body(self, side: str, data: bytes, *, is_last: bool = False) -> None:
         streamed = {"body": data, "end_of_stream": is_last}

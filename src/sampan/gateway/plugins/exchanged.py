@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from sampan.gateway.plugins.conversation import PEER, PROCESSING_REQUEST, PROCESSING_RESPONSE, Pairs, by_name
-from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, first_mode, mode
+from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, mode
 from sampan.gateway.plugins.processor import Processing
 from sampan.gateway.xds.encode import decode, encode
 
@@ -67,7 +67,7 @@ class Exchanging:
     def __init__(self, phases: tuple[str, ...], pipe: Pipe) -> None:
         self._phases, self._pipe = phases, pipe
         self._mode = mode(phases)
-        self._config = {name: value for name, value in first_mode(phases).items() if name.endswith("_body_mode")}
+        self._config = {name: value for name, value in self._mode.items() if name.endswith("_body_mode")}
 
     async def message(self, side: str, pairs: Pairs, body: bytes, **more: Any) -> tuple[Pairs, bytes]:
         """Return a side's headers and body as the processor sends them on. Raises ``Answered``."""

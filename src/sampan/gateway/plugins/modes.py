@@ -1,10 +1,5 @@
-"""What Envoy's external processing filter sends of an exchange, by the methods that a processor has.
-
-An upgrade's bytes are no body. But in the mode in which bodies stream both ways, Envoy holds headers until the first byte
-behind them, and a WebSocket's never comes. So where only answers are had as a whole, the filter sends no bodies by itself:
-the plugin asks for them when it has seen the request, and that it is no upgrade. Envoy lets it ask only where no body streams
-from the beginning. Source: Envoy's external processing API v3 (``processing_mode.proto``, ``mode_override``).
-"""
+"""What Envoy's external processing filter sends of an exchange, by the methods that a processor has. Source: Envoy's
+external processing API v3 (``processing_mode.proto``)."""
 
 from __future__ import annotations
 
@@ -35,11 +30,6 @@ def mode(phases: tuple[str, ...]) -> Mode:
     }
 
 
-def asks_for_bodies(phases: tuple[str, ...]) -> bool:
-    """Whether no body is sent until the plugin asks for it, request by request."""
-    return "response_content" in phases and not {"request_content", "request_body", "response_body"} & {*phases}
-
-
-def first_mode(phases: tuple[str, ...]) -> Mode:
-    """Return what is sent before the plugin asks for more."""
-    return mode(phases) | ({"response_body_mode": NOTHING} if asks_for_bodies(phases) else {})
+def of_upgrade(phases: tuple[str, ...]) -> Mode:
+    """Return what is sent of an upgrade, whose bytes are no body."""
+    return mode(tuple(name for name in phases if name.endswith("_headers")))

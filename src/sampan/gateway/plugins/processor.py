@@ -26,7 +26,6 @@ from sampan.gateway.plugins.contents import Contents, made_of
 from sampan.gateway.plugins.conversation import Conversation, Pairs, Part, Side, Stream
 from sampan.gateway.plugins.counters import Counters, Measured
 from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, phases_of, request_of, text_of
-from sampan.gateway.plugins.modes import asks_for_bodies, mode
 from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
 from sampan.gateway.plugins.whole import Whole
 
@@ -44,8 +43,6 @@ class Processing:
         self.contents = Contents(deployment)
         self.streams = any(name.endswith("_body") or name in CONTENTS for name in self.phases)
         """Whether both directions go on at a time; else one part comes after the other."""
-        self.mode = mode(self.phases) if asks_for_bodies(self.phases) else None
-        """What Envoy is to send once the request has been seen; None: as from the beginning."""
         self.settings = deployment["settings"]
         self.seconds: float = deployment["timeout_seconds"]
         self.opens: bool = deployment["fails_open"]
@@ -53,7 +50,7 @@ class Processing:
 
     def holds_upgrade(self, request: Request) -> bool:
         """Whether Envoy would hold a request: it sends an upgrade's headers on with its first data, which never comes."""
-        return "upgrade" in request.headers and self.streams and self.mode is None
+        return "upgrade" in request.headers and any(name.endswith("_body") for name in self.phases)
 
     async def serve(self, stream: Stream) -> None:
         """Follow one exchange to its end."""
@@ -75,8 +72,6 @@ class One:
         self.exchange = Exchange(processing.settings)
         self._passes = False
         """Whether the plugin has failed, or is not asked, and the rest goes by as it is."""
-        self._upgrades = False
-        """Whether it is an upgrade: what follows the headers is no body."""
 
     async def run(self) -> None:
         """Follow both directions until the answer has ended; the request's may still be on its way then."""
@@ -171,15 +166,13 @@ class One:
         if whole is not None and not self._passes:
             after = whole.lengthened(after)
         reroutes = self._all.reroutes and side.name == "request"
-        asks = side.name == "request" and not self._upgrades and not self._passes
-        await self._talk.headers(side.name, before, after, reroutes=reroutes, mode=self._all.mode if asks else None)
+        await self._talk.headers(side.name, before, after, reroutes=reroutes)
         return whole
 
     def _taken(self, name: str, pairs: Pairs) -> Headers:
         """Put a side's message into the exchange; return its headers."""
         if name == "request":
             self.exchange.request = request_of(pairs, self._talk.peer, self._all.settings)
-            self._upgrades = self._all.streams and "upgrade" in self.exchange.request.headers
             return self.exchange.request.headers
         if not hasattr(self.exchange, "request"):  # who judges requests before has answered: it never came here
             self._passes = True
@@ -190,7 +183,7 @@ class One:
         """Return the body that is to be held back, by the headers that it came with."""
         if part.is_last or f"{side.name}_content" not in self._all.phases or side.name not in self._talk.streamed:
             return None
-        if self._upgrades or not self._all.contents.are_wanted(headers.get("content-type")):
+        if not self._all.contents.are_wanted(headers.get("content-type")):
             return None
         return Whole(side, self._all.contents, headers)
 

@@ -224,7 +224,7 @@ ext_proc.ProcessingRequest: request_headers=2:ext_proc.HttpHeaders response_head
 ext_proc.ProcessingResponse: request_headers=1:ext_proc.HeadersResponse response_headers=2:ext_proc.HeadersResponse
     request_body=3:ext_proc.BodyResponse response_body=4:ext_proc.BodyResponse
     request_trailers=5:ext_proc.TrailersResponse response_trailers=6:ext_proc.TrailersResponse
-    immediate_response=7:ext_proc.ImmediateResponse mode_override=9:http.ext_proc.v3.ProcessingMode
+    immediate_response=7:ext_proc.ImmediateResponse
     streamed_immediate_response=11:ext_proc.StreamedImmediateResponse
 ext_proc.ProtocolConfiguration: request_body_mode=1:enum response_body_mode=2:enum
 ext_proc.StreamedBodyResponse: body=1:bytes end_of_stream=2:bool
@@ -314,13 +314,15 @@ http.ext_authz.v3.ExtAuthzPerRoute: disabled=1:bool check_settings=2:http.ext_au
 http.ext_authz.v3.HttpService: server_uri=1:core.HttpUri path_prefix=2:string
     authorization_request=7:http.ext_authz.v3.AuthorizationRequest
     authorization_response=8:http.ext_authz.v3.AuthorizationResponse
+http.composite.v3.Composite:
+http.composite.v3.ExecuteFilterAction: typed_config=1:core.TypedExtensionConfig
 http.ext_proc.v3.ExtProcOverrides: processing_mode=1:http.ext_proc.v3.ProcessingMode
     failure_mode_allow=8:pb.BoolValue
 http.ext_proc.v3.ExtProcPerRoute: disabled=1:bool overrides=2:http.ext_proc.v3.ExtProcOverrides
 http.ext_proc.v3.ExternalProcessor: grpc_service=1:core.GrpcService failure_mode_allow=2:bool
     processing_mode=3:http.ext_proc.v3.ProcessingMode request_attributes=5:*string message_timeout=7:pb.Duration
     mutation_rules=9:envoy.config.common.mutation_rules.v3.HeaderMutationRules route_cache_action=18:enum
-    status_on_error=24:envoy.type.v3.HttpStatus allow_content_length_header=26:bool allow_mode_override=14:bool
+    status_on_error=24:envoy.type.v3.HttpStatus allow_content_length_header=26:bool
 http.ext_proc.v3.ProcessingMode: request_header_mode=1:enum response_header_mode=2:enum request_body_mode=3:enum
     response_body_mode=4:enum request_trailer_mode=5:enum response_trailer_mode=6:enum
 http.header_mutation.v3.HeaderMutation: mutations=1:http.header_mutation.v3.Mutations
@@ -528,7 +530,9 @@ xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList:
     predicate=1:*xds.type.matcher.v3.Matcher.MatcherList.Predicate
 xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate: input=1:xds.TypedExtensionConfig
     value_match=2:xds.type.matcher.v3.StringMatcher
-xds.type.matcher.v3.StringMatcher: exact=1:string
+xds.type.matcher.v3.RegexMatcher: google_re2=1:xds.type.matcher.v3.RegexMatcher.GoogleRE2 regex=2:string
+xds.type.matcher.v3.RegexMatcher.GoogleRE2:
+xds.type.matcher.v3.StringMatcher: exact=1:string safe_regex=5:xds.type.matcher.v3.RegexMatcher
 xds.type.matcher.v3.Matcher.OnMatch: action=2:xds.TypedExtensionConfig
 """
 
