@@ -195,7 +195,8 @@ async def test_the_length_of_what_does_not_come_is_not_said() -> None:
     long = [*JSON, ("content-length", "7")]
     for method, pairs, says in (
         ("HEAD", long, False),
-        ("GET", [(":status", "304"), *long[1:]], True),
+        ("GET", [(":status", "304"), *long[1:]], False),
+        ("GET", [*JSON, ("content-length", "0")], True),
         ("HEAD", [(":status", "200"), ("content-type", "image/png"), ("content-length", "7")], True),
     ):
         async with Envoy(Twice()) as envoy:

@@ -15,8 +15,6 @@ from sampan.gateway.plugins.request import Answer
 PARTS = ("request_content", "response_content")
 DEFAULT_BYTES = 128 << 10
 LARGEST_BYTES = 16 << 20
-WITHOUT_BODY = ("101", "204", "304")
-"""Answers that never have one."""
 
 
 class Contents:
@@ -43,10 +41,10 @@ class Contents:
             return False
         return bool(self.types & {media, f"{media.partition('/')[0]}/*", "*/*"})
 
-    def hides_length(self, status: str, kind: str | None) -> bool:
-        """Whether an answer that comes without a body (to HEAD) is not to say how long it would be: what is made of it may be
-        longer or shorter (RFC 9110, 8.6)."""
-        return status not in WITHOUT_BODY and self.are_wanted(kind)
+    def hides_length(self, method: str, status: int, kind: str | None) -> bool:
+        """Whether an answer without a body, to a request with that method, is not to say how long its body would be: what
+        is made of that may be longer or shorter (RFC 9110, 8.6)."""
+        return (method == "HEAD" or status == 304) and self.are_wanted(kind)
 
     def check(self, encoding: str | None, length: str | None) -> None:
         """Raise ``ValueError`` for a body that cannot be had as a whole, by its ``content-encoding`` and

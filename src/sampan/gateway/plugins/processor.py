@@ -220,8 +220,9 @@ class One:
             return dropped
         if name == "request":
             return dropped | {"accept-encoding"}
-        said = dict(part.pairs)
-        hides = part.is_last and self._all.contents.hides_length(said.get(":status", ""), said.get("content-type"))
+        said, method = dict(part.pairs), self.exchange.request.method
+        status, kind = int(said.get(":status", 0)), said.get("content-type")
+        hides = part.is_last and self._all.contents.hides_length(method, status, kind)
         return {"content-length"} if hides else dropped
 
     async def _body(self, side: Side) -> Part:
