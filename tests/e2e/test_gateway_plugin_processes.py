@@ -106,6 +106,17 @@ class Trailers:
         trailers["x-end"] = trailers["x-end"] + ", seen"
 """
 TRAILERS_TOML = 'kind = "processor"\nentry-point = "plugin:Trailers"\n'
+WHOLE = """
+class Whole:
+    def response_content(self, exchange, content):
+        raise ValueError("gRPC is no whole")
+
+    request_content = response_content
+
+    def response_trailers(self, exchange, trailers):
+        trailers["x-end"] = trailers["x-end"] + ", seen"
+"""
+WHOLE_TOML = 'kind = "processor"\nentry-point = "plugin:Whole"\ncontent-types = ["*/*"]\n'
 HOOK = """
 import os
 
@@ -318,9 +329,10 @@ class Echo:
                 return
 
 
-@pytest.mark.parametrize("name", ["rpc-asgi", "rpc-processor"])
+@pytest.mark.parametrize("name", ["rpc-asgi", "rpc-processor", "rpc-whole"])
 async def test_grpc_streams_both_ways_with_its_trailers(gateway: Alone, tmp_path: Path, name: str) -> None:
     sources = {"rpc-asgi": (THROUGH, THROUGH_TOML), "rpc-processor": (TRAILERS, TRAILERS_TOML)}
+    sources["rpc-whole"] = (WHOLE, WHOLE_TOML)
     folder = directory(tmp_path / "plugin", *sources[name])
     server = Server([Echo((name,))], codec=RawCodec())
     await server.start("127.0.0.1", 0)
