@@ -113,6 +113,17 @@ def test_what_ends_soon(made: Made, body: str) -> None:
         ("random.choices(['a'], k=10**9)", "a number of choices"),
         ("eval('1')", "eval is not known"),
         ("getattr(time, 'sleep')(3)", "cannot be followed"),
+        ("urllib.parse.urlsplit(request.path)", "urllib.parse.urlsplit of text that may be long"),
+        ("int.from_bytes(request.path.encode(), 'big') % 7", "a number as long as a text is"),
+        ("round(1.5, int(request.path))", "round to what the source does not say"),
+        ("sum(json.loads(request.path), [])", "sum from a beginning"),
+        ("json.dumps(json.loads(request.path), indent=2)", "json.dumps with indent"),
+        ("for n in KEPT: json.loads(request.path)", "a document is gone over for each of many"),
+        ("for n in KEPT.get('a', request.path.split()): pass", "a loop over what is neither"),
+        ("words = KEPT\n    words += request.path.split()", "it changes what is no collection of its own"),
+        ("for w in KEPT: pass\n    w.append(1)", "it changes what is no collection of its own"),
+        ("n = 1\n    for name in request.headers:\n        n += n", "grows in a loop"),
+        ("h = request.headers\n    for n in KEPT:\n        h['a'] = h['a'] + h['a']", "grows in a loop"),
         ("yield request", "awaits or yields"),
         ("with LOCK: pass", "with is not known to end"),
         ("import time as t", "import is not known to end"),
@@ -121,7 +132,7 @@ def test_what_ends_soon(made: Made, body: str) -> None:
 )
 def test_what_may_not(made: Made, body: str, why: str) -> None:
     above = """
-import functools, itertools, random, re, socket, threading, time
+import functools, itertools, json, random, re, socket, threading, time, urllib.parse
 
 class Small:
     def method(self): pass

@@ -15,6 +15,7 @@ import pytest
 from sampan.gateway.plugins.quick import reason_of_processor
 
 CASES = Path(__file__).parent / "quick_cases"
+EXAMPLES = Path(__file__).parents[3] / "examples" / "plugins"
 NUMBERS = itertools.count()
 PHASES = ("request_headers", "response_headers", "request_content", "response_content", "response_body")
 Made = Callable[..., str]
@@ -44,29 +45,6 @@ MORE = {
     "nothing": "None",
     "pattern": "re.compile('a+')",
 }
-
-
-BODY = """
-import json
-
-class Rewrite:
-    def __init__(self, *, remove):
-        self.remove = frozenset(remove)
-
-    def response_content(self, exchange, content):
-        try:
-            found = json.loads(content, object_pairs_hook=self.kept)
-        except ValueError:
-            return None
-        return json.dumps(found).encode()
-
-    def kept(self, pairs):
-        return {name: value for name, value in pairs if name not in self.remove}
-
-def Plugin():
-    return Rewrite(remove=["password", "token"])
-"""
-"""As examples/plugins/body is."""
 
 
 @pytest.fixture
@@ -141,8 +119,9 @@ def test_what_the_methods_are(made: Made, case: str, why: str) -> None:
     check(made(plugin(*case.split("\n---\n"))), why)
 
 
-def test_fields_are_taken_out_of_json(made: Made) -> None:
-    assert made(BODY) == ""
+def test_the_example_takes_fields_out(made: Made) -> None:
+    example = (EXAMPLES / "body" / "plugin.py").read_text()
+    assert made(f"{example}\n\ndef Plugin(): return Rewrite(remove=['password'])\n") == ""
 
 
 @pytest.mark.parametrize("case", [case for case, why in cases("objects") if not why])

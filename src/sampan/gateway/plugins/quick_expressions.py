@@ -101,6 +101,13 @@ class Expressions(ABC):
         if self.turns == MANY and any(kind not in CHEAP for kind in kinds):
             raise NotShown("it goes over a whole value for each of many", node)
 
+    def hashes(self, node: ast.AST, kind: str) -> None:
+        """Refuse what looks for a place for each part of what a client sends: of objects' names nobody knows the hashes."""
+        if self.around.is_strict and kind in (VALUE, MIXED):
+            raise NotShown(
+                "numbers that a client can choose to meet in one place of a set ({**data} takes names only)", node
+            )
+
     # names
 
     def assign(self, target: ast.expr, kind: str) -> None:
@@ -318,6 +325,8 @@ class Expressions(ABC):
             found = self.plain(part.value if isinstance(part, ast.Starred) else part)
             if isinstance(part, ast.Starred):
                 self.costs(part, found)
+                if isinstance(one, ast.Set):
+                    self.hashes(part, found)
         return OWNED if one.elts and all(isinstance(part, ast.Constant) for part in one.elts) else VALUE
 
     of_Tuple = of_Set = of_List

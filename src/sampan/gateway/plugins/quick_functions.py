@@ -7,6 +7,7 @@ import hmac
 import json
 import random
 import types
+import urllib.parse
 from abc import abstractmethod
 from typing import Any
 
@@ -45,7 +46,7 @@ from sampan.gateway.plugins.quick_calls import (
 )
 from sampan.gateway.plugins.quick_expressions import FEW, MANY, OF_COLLECTIONS, ONCE, joined, words_of
 from sampan.gateway.plugins.quick_loops import Loops
-from sampan.gateway.plugins.quick_values import NotShown, are_short, is_listed
+from sampan.gateway.plugins.quick_values import NotShown, are_short, is_listed, is_start
 
 OF_TEXTS = ("split", "splitlines", "rsplit", "partition", "parse_qsl")
 """What makes a collection of texts only: their hashes cannot be chosen by who sends them."""
@@ -140,18 +141,21 @@ class Calls(Loops):
             raise NotShown("round to what the source does not say", one)  # 10 ** what a client likes
         if called is sum and others:
             raise NotShown("sum from a beginning", one)  # each list is copied
+        if called in (urllib.parse.urlsplit, urllib.parse.urlparse) and kinds[:1] != [SHORT]:
+            # a host in other letters is normalized: marks in a row are sorted by insertion
+            raise NotShown(f"{ast.unparse(one.func)} of text that may be long (partition is soon done)", one)
         if called is random.getrandbits and not isinstance(one.args[0], ast.Constant):
             raise NotShown("a number of bits", one)
         is_long = called == int.from_bytes or (called is int and others)
-        if is_long and not all(kind in (NUMBER, SHORT) for kind in kinds):
+        if is_long and not is_part(one) and not all(kind in (NUMBER, SHORT) for kind in kinds):
             raise NotShown("a number as long as a text is (of text[:16] it is not)", one)
         if self.around.is_strict and called in (set, frozenset, dict) and self.turns == ONCE:
             first = one.args[0] if one.args else None
             is_text = (
                 isinstance(first, ast.Call) and isinstance(first.func, ast.Attribute) and first.func.attr in OF_TEXTS
             )
-            if (first is None and called is set) or (kinds and kinds[0] in (VALUE, MIXED) and not is_text):
-                raise NotShown("a set of numbers that a client can choose to meet in one place", one)
+            if (first is None and called is set) or (not is_text and kinds):
+                self.hashes(one, VALUE if first is None else kinds[0])
 
     def argument(self, node: ast.expr, called: Any) -> str:
         """Return what a listed function gets: values, or the name of an algorithm or a class. Raises ``NotShown``."""
@@ -203,6 +207,8 @@ class Calls(Loops):
             raise NotShown("it changes what is no collection of its own", call)
         if name in GROW and self.in_loop and owner != HEADERS:
             raise NotShown("what grows in a loop", call)
+        if name == "update" and owner == VALUE and not all(isinstance(argument, ast.Dict) for argument in call.args):
+            self.hashes(call, VALUE)
         kinds = [SHORT if is_none(argument) else self.plain(argument) for argument in arguments]
         self.method_costs(call, name, owner, kinds)
         if owner == HEADERS and name in OF_COLLECTIONS and not self.in_loop:
@@ -244,6 +250,11 @@ def is_empty(node: ast.expr) -> bool:
     if isinstance(node, ast.Dict):
         return not node.keys
     return isinstance(node, ast.Constant) or (isinstance(node, (ast.List, ast.Tuple)) and not node.elts)
+
+
+def is_part(call: ast.Call) -> bool:
+    """Whether a function is called with a small part of something."""
+    return bool(call.args) and isinstance(call.args[0], ast.Subscript) and is_start(call.args[0].slice)
 
 
 def is_none(node: ast.expr) -> bool:

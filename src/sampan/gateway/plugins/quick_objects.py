@@ -24,6 +24,7 @@ from sampan.gateway.plugins.quick_calls import (
     PAIRS,
     PLAIN,
     SHORT,
+    TEXT,
     VALUE,
     WORDS,
 )
@@ -48,10 +49,10 @@ class OfObjects(Shown):
         raise NotShown("a document is read for each object of another")
 
     def returns(self, *arguments: str) -> str:
-        super().returns(*arguments)
+        found = super().returns(*arguments)
         cheap = {name for name, kind in self.kinds.items() if kind not in (VALUE, PAIR, *COLLECTIONS)}
         Moves(self.tree, cheap, self.each_of).check()
-        return VALUE
+        return found if found in (*CHEAP, TEXT) else VALUE
 
     def plain(self, node: ast.expr) -> str:
         found = self.kind(node)
@@ -78,7 +79,7 @@ class OfObjects(Shown):
 
     def on_Return(self, one: ast.Return) -> None:
         if one.value is not None:
-            self.placed(one.value)
+            self.given.append(self.placed(one.value))
 
     def on_Assign(self, one: ast.Assign) -> None:
         if len(one.targets) > 1 and self.kind(one.value) not in CHEAP:

@@ -8,7 +8,19 @@ import textwrap
 import types
 from dataclasses import replace
 
-from sampan.gateway.plugins.quick_calls import ANSWER, HEADERS, MIXED, NUMBER, OWNED, PLAIN, TABLE, TEXT, VALUE, WORDS
+from sampan.gateway.plugins.quick_calls import (
+    ANSWER,
+    HEADERS,
+    KEY,
+    MIXED,
+    NUMBER,
+    OWNED,
+    PLAIN,
+    TABLE,
+    TEXT,
+    VALUE,
+    WORDS,
+)
 from sampan.gateway.plugins.quick_expressions import MANY, Around, joined
 from sampan.gateway.plugins.quick_functions import Calls
 from sampan.gateway.plugins.quick_values import NotShown
@@ -47,6 +59,8 @@ class Shown(Calls):
         """Names that the loop around assigns: what they hold in one turn is there in the next."""
         self.summed: set[str] = set()
         """Those of them that it adds to."""
+        self.given: list[str] = []
+        """What its returns give."""
         self.returned = VALUE
         self.may_answer_too = False
         """Whether it may return a value here, an answer there."""
@@ -66,7 +80,10 @@ class Shown(Calls):
             raise NotShown(f"{self.tree.name} takes {len(names)} arguments", self.tree)
         self.kinds.update(zip(names, arguments, strict=True))
         self.body(self.tree.body)
-        return self.returned
+        if self.returned != VALUE or not self.given:
+            return self.returned
+        found = joined(*self.given)
+        return TEXT if found == KEY and not self.around.in_loop else found
 
     def body(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -88,7 +105,9 @@ class Shown(Calls):
             found = self.kind(one.value)
             if found not in (*PLAIN, TABLE, ANSWER):
                 raise NotShown("it returns what cannot be followed", one)
-            if found in (ANSWER, TABLE) and not self.may_answer_too:
+            if found in PLAIN:
+                self.given.append(found)
+            elif not self.may_answer_too:
                 if self.returned not in (VALUE, found):
                     raise NotShown("it returns one thing here, another there", one)
                 self.returned = found
@@ -138,6 +157,7 @@ class Shown(Calls):
                 self.kinds[name] = TEXT
         self.body(one.body)
         self.in_loop, self.carried, self.summed, self.turns = False, set(), set(), before
+        self.kinds = {name: TEXT if kind == KEY else kind for name, kind in self.kinds.items()}
         self.body(one.orelse)
 
     def carries(self, value: ast.expr, kind: str) -> None:
@@ -184,6 +204,8 @@ class Shown(Calls):
             raise NotShown("% with a format", one)
         if kinds[0] in (OWNED, MIXED, TABLE) and kinds[1] != NUMBER:  # a list is what it was, and longer
             raise NotShown("it changes what is no collection of its own", one)
+        if isinstance(one.op, ast.BitOr):
+            self.hashes(one, kinds[1])
         self.costs(one, *kinds)
         self.assign(one.target, joined(self.plain(one.target), self.plain(one.value)))
 
