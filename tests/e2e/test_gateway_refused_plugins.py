@@ -1,4 +1,4 @@
-"""Envoy refuses a version of a plugin, or to call a hook itself: only that plugin hears of it."""
+"""Envoy refuses a version of a plugin, or to call one itself: only that plugin hears of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from sampan.gateway.plugins.trampolines import is_served
 
 from .eventually import eventually
 from .gateway_with_plugins import Alone, alone, named, route
+from .test_gateway_plugin_processes import directory
 from .test_gateway_wasm import PROXY, compiled
 
 OWN = "gateway.sampan.dev"
+MARKS = """
+class Marks:
+    def response_headers(self, exchange):
+        exchange.response.headers["x-word"] = "marks"
+"""
+MARKS_TOML = 'kind = "processor"\nentry-point = "plugin:Marks"\n'
 HOOK = "def request(request):\n    request.response_headers['x-word'] = 'WORD'\n"
 
 
@@ -34,16 +41,18 @@ def guarded(gateway: Alone, name: str, group: str) -> None:
 
 
 @pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
-def test_hooks_that_envoy_will_not_call_are_asked(gateway: Alone) -> None:
+def test_plugins_that_envoy_will_not_call_are_asked(gateway: Alone, tmp_path: Path) -> None:
     folder = Path(gateway.children()[gateway.envoy()].split()[2]).parent
     for module in (folder / "plugins").glob("libsampan-*.so"):
         module.write_bytes(b"no object")
     for name in ("one", "two"):
         gateway.plugin(name, source=HOOK.replace("WORD", name))
-    for name in ("one", "two"):
+    gateway.plugin("marks", path=str(directory(tmp_path / "marks", MARKS, MARKS_TOML)))
+    for name in ("one", "two", "marks"):
         gateway.served(name)
         assert gateway.ask(f"/{name}").headers["x-word"] == name
-    assert "envoy refused TypedExtensionConfig plugin/default/one/question" in gateway.log.read_text()
+    for name in ("one/question", "marks+exchange"):
+        assert f"envoy refused TypedExtensionConfig plugin/default/{name}" in gateway.log.read_text()
     guarded(gateway, "guarded", "192.0.2.1")
     gateway.plugin("one", source=HOOK.replace("WORD", "three"))
     seen = set[str]()

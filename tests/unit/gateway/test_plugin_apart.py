@@ -67,6 +67,7 @@ async def test_what_is_loaded_says_how_envoy_may_call_it(tmp_path: Path) -> None
         await plugins.loaded()
         first = plugins.live["shop/p"]
         assert (first.kind, first.phases, first.apart) == ("processor", ("response_content",), "")
+        assert first.slow == "" and not first.is_slow
         assert (tmp_path / first.package / "plugin.py").read_text() == WHOLE
         assert first.package == f"sampan_plugin_{first.version}"
         said = json.loads(first.deployment)
@@ -77,6 +78,11 @@ async def test_what_is_loaded_says_how_envoy_may_call_it(tmp_path: Path) -> None
         plugins.on_plugin("MODIFIED", None, plugin)
         await changed.wait()
         assert plugins.live["shop/p"].apart == "its Plugin says isolation: Process"
+        (tmp_path / "p/plugin.py").write_text(WHOLE.replace("return", "return open(content.decode()) or"))
+        while not (second := plugins.live["shop/p"]).slow:
+            changed.clear()
+            await changed.wait()
+        assert second.slow.startswith("response_content, line 3: ") and not second.is_slow, "it holds nobody in Envoy"
         plugins.sweep({"shop/p": first.version})  # Envoy may still call it
         assert (tmp_path / first.package / "plugin.py").exists() and (tmp_path / Path(first.socket).name).exists()
         plugins.sweep({})
