@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sampan.gateway.plugins.conversation import PROCESSING_RESPONSE, Pairs
 from sampan.gateway.plugins.counters import Counters
+from sampan.gateway.plugins.exchange import phases_of
 from sampan.gateway.plugins.exchanged import Pipe, changed, header_map
 from sampan.gateway.plugins.modes import FULL_DUPLEX_STREAMED, mode, of_upgrade
 from sampan.gateway.plugins.processor import Processing
@@ -43,7 +44,8 @@ class Envoy:
         self, processor: Any, *, opens: bool = False, seconds: float = 5, most: int = MOST, **config: int
     ) -> None:
         deployment = {"settings": {}, "timeout_seconds": seconds, "fails_open": opens, "content_bytes": most}
-        deployment["content_types"] = ["application/json", "text/*"]
+        if any(name.endswith("_content") for name in phases_of(processor)):
+            deployment["content_types"] = ["application/json", "text/*"]
         self.processing = Processing(processor, deployment, Counters("shop/p", "v"))
         self.pipe, self.config = Pipe(), bodies(config or mode(self.processing.phases))
 
@@ -280,6 +282,23 @@ async def test_answers_in_the_place_of_a_body() -> None:
     async with Envoy(Does(answers)) as envoy:
         await envoy.get()
         assert (await envoy.answered(JSON, b"{}")).answer["status"]["code"] == 422
+
+
+async def test_trailers_of_a_request_are_refused() -> None:
+    """Envoy would send its body twice."""
+
+    class Streams:
+        async def request_body(self, exchange: Any, chunks: Any) -> Any:
+            async for chunk in chunks:
+                yield chunk
+
+    for processor, kind in ((Does(text), "text/plain"), (Does(text), "image/png"), (Streams(), "text/plain")):
+        async with Envoy(processor) as envoy:
+            envoy.headers("request", [*GET, ("content-type", kind)])
+            envoy.body("request", b"hello")
+            envoy.pipe.tell(request_trailers={"trailers": header_map([("x-end", "yes")])})
+            said = (await envoy.said("request", GET)).answer
+            assert (said["status"]["code"], said["body"][:22]) == (501, b"trailers of a request ")
 
 
 async def test_what_is_made_may_be_long_or_nothing() -> None:

@@ -29,6 +29,8 @@ from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, phases_o
 from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
 from sampan.gateway.plugins.whole import Whole
 
+TRAILERS = "trailers of a request cannot pass a plugin that sees its body\n"
+
 
 class Failed(Exception):
     """The exchange has been ended in the plugin's stead."""
@@ -118,7 +120,14 @@ class One:
         else:  # what comes may be what another version has methods for
             end = await self._body(side) if (await side.peek()).name == "body" else await side.get()
         if end.name == "trailers":
+            if self._would_double(side, end):
+                await self._answer(Answer(501, TRAILERS, {}))
             await self._trailers(side, end)
+
+    def _would_double(self, side: Side, end: Part) -> bool:
+        """Whether Envoy would send a body twice: it goes on with a request's trailers by sending once more what it keeps for
+        another try (https://github.com/envoyproxy/envoy/issues/45470)."""
+        return side.name == "request" and end.name == "trailers" and side.name in self._talk.streamed
 
     async def _call(self, name: str, *arguments: Any) -> Any:
         """Return what a method says. Raises what it raises, ``TimeoutError``."""
@@ -152,22 +161,25 @@ class One:
             if answer is None and whole is not None and not self._passes:
                 answer = await self._content(side, whole)
             after = self._changed(side.name, part) if not self._passes else before
-            said = answer.headers.items() if answer is not None else ()
         except Exception as error:
             await self._failed(error)
-            answer, after, said = None, before, ()
+            answer, after = None, before
             if whole is not None:
                 whole.made = None
         if answer is not None:
             self._measured.answered = True
-            kind = () if "content-type" in dict(said) else (("content-type", "text/plain"),)
-            await self._talk.answer(answer.status, [*kind, *said], answer.body.encode())
-            raise Failed
+            await self._answer(answer)
         if whole is not None and not self._passes:
             after = whole.lengthened(after)
         reroutes = self._all.reroutes and side.name == "request"
         await self._talk.headers(side.name, before, after, reroutes=reroutes)
         return whole
+
+    async def _answer(self, answer: Answer) -> None:
+        """End the exchange with an answer. Raises ``Failed``."""
+        kind = () if "content-type" in answer.headers else (("content-type", "text/plain"),)
+        await self._talk.answer(answer.status, [*kind, *answer.headers.items()], answer.body.encode())
+        raise Failed
 
     def _taken(self, name: str, pairs: Pairs) -> Headers:
         """Put a side's message into the exchange; return its headers."""
@@ -190,6 +202,8 @@ class One:
     async def _content(self, side: Side, whole: Whole) -> Answer | None:
         """Have the plugin make something of a body; return its answer instead. Raises what it raises, ``ValueError``."""
         content = await whole.gathered()
+        if whole.end is not None and self._would_double(side, whole.end):
+            return Answer(501, TRAILERS, {})
         found = made_of(await self._call(f"{side.name}_content", content)) if content else None
         if isinstance(found, Answer):
             return found

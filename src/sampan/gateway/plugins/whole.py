@@ -18,21 +18,22 @@ LENGTHS = frozenset({"content-length", "transfer-encoding"})
 
 
 class Whole:
-    """One body that is held back. ``made`` is what the plugin made of it, None where it stays as it came."""
+    """One body that is held back. ``made`` is what the plugin made of it, None where it stays as it came; ``end``
+    is what ended it, None where that has not come."""
 
     def __init__(self, side: Side, contents: Contents, headers: Headers) -> None:
         """``headers`` are those that it came with."""
         self._side, self._contents = side, contents
         self._encoding, self._length = headers.get("content-encoding"), headers.get("content-length")
         self._pieces: list[bytes] = []
-        self._end: Part | None = None
+        self.end: Part | None = None
         self.made: bytes | None = None
 
     async def gathered(self) -> bytes:
         """Return the body when all of it has come. Raises ``ValueError`` for one that the plugin does not take."""
         self._contents.check(self._encoding, self._length)
         size = 0
-        while self._end is None:
+        while self.end is None:
             size += len((await self._next()).data)
             self._contents.check_size(size)
         return b"".join(self._pieces)
@@ -40,17 +41,17 @@ class Whole:
     async def _next(self) -> Part:
         part = await self._side.get()
         if part.is_last:
-            self._end = part
+            self.end = part
         if part.data:
             self._pieces.append(part.data)
         return part
 
     def lengthened(self, pairs: Pairs) -> Pairs:
         """Return headers that say how long the body is which goes with them; before trailers HTTP/1.1 has no length."""
-        if self.made is None or self._end is None:
+        if self.made is None or self.end is None:
             return pairs
         others = [pair for pair in pairs if pair[0] not in LENGTHS]
-        return [*others, ("content-length", str(len(self.made)))] if self._end.name == "body" else others
+        return [*others, ("content-length", str(len(self.made)))] if self.end.name == "body" else others
 
     async def pass_on(self, talk: Conversation) -> Part:
         """Give out what the plugin made of it, or it as it came and what is yet to come of it; return what ended it."""
@@ -60,9 +61,9 @@ class Whole:
         while True:
             pieces, self._pieces = self._pieces or [b""], []
             for number, data in enumerate(pieces, 1):
-                is_last = number == len(pieces) and self._end is not None and self._end.name == "body"
+                is_last = number == len(pieces) and self.end is not None and self.end.name == "body"
                 if data or is_last:
                     await talk.body(self._side.name, data, is_last=is_last)
-            if self._end is not None:
-                return self._end
+            if self.end is not None:
+                return self.end
             await self._next()
