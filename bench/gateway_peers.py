@@ -32,6 +32,8 @@ from bench.table import Row
 from bench.wrk import load
 
 CONNECTIONS = (32, 512)
+WORKERS = tuple(dict.fromkeys((os.cpu_count() or 1, 1)))
+"""Threads of Envoy: Traefik takes all processors. Python has one lock for all of them."""
 SECONDS = 5
 EXAMPLES = Path(__file__).parent.parent / "examples" / "plugins"
 KEY, STAMP = "correct horse", "1700000000"
@@ -76,9 +78,10 @@ Start = Callable[[Path], AbstractContextManager[int]]
 
 def rows() -> Iterator[Row]:
     with envoy(backend()):
-        ours: Found = {}
+        ours: dict[int, Found] = {workers: {} for workers in WORKERS}
         for work in WORKS:
-            ours |= measured(partial(sampan, work), (work,))
+            for workers, found in ours.items():
+                found |= measured(partial(sampan, work, workers), (work,))
         for name, start, works in (
             ("Traefik", traefik, WORKS),
             ("HAProxy", haproxy, WORKS[:1]),
@@ -90,15 +93,16 @@ def rows() -> Iterator[Row]:
                 print(f"without {name}: {missing}", file=sys.stderr)
                 theirs = {}
             if theirs or name == "Traefik":
-                yield from beside(name, ours, theirs, works)
+                for workers, found in ours.items():
+                    yield from beside(name, found, theirs, works, "" if workers > 1 else ", one worker")
 
 
-def beside(name: str, ours: Found, theirs: Found, works: tuple[Work, ...]) -> Iterator[Row]:
+def beside(name: str, ours: Found, theirs: Found, works: tuple[Work, ...], how: str) -> Iterator[Row]:
     """Yield the rows of ours beside one peer; the aims are those of Traefik."""
     for work in works:
         for connections in CONNECTIONS:
             mine, other = ours[work.path, connections], theirs.get((work.path, connections))
-            called = f"{work.name}, {connections} c"
+            called = f"{work.name}, {connections} c{how}"
             aim = work.aim if name == "Traefik" else "report"
             yield Row(f"{called}: requests", mine.rate, "1/s", other.rate if other else None, name, aim)
             yield Row(f"{called}: p99", mine.p99_ms, "ms", other.p99_ms if other else None, name)
@@ -134,8 +138,8 @@ def backend() -> dict[str, Any]:
 
 
 @contextmanager
-def sampan(work: Work, home: Path) -> Iterator[int]:
-    """Yield the pid of a gateway from files that does one work."""
+def sampan(work: Work, workers: int, home: Path) -> Iterator[int]:
+    """Yield the pid of a gateway from files that does one work, with so many threads."""
     (home / "header").mkdir()
     (home / "header/plugin.py").write_text(plugin_text("yes"))
     objects = [*base_objects()]
@@ -155,7 +159,7 @@ def sampan(work: Work, home: Path) -> Iterator[int]:
         reference = {"group": "gateway.sampan.dev", "kind": "Plugin", "name": name}
         objects.append(filtered(name, {"type": "ExtensionRef", "extensionRef": reference}))
     text = "\n---\n".join(map(json.dumps, objects))
-    with serving(home, {"all.yaml": text}, "--workers", str(os.cpu_count() or 1)) as pid:
+    with serving(home, {"all.yaml": text}, "--workers", str(workers)) as pid:
         until_answered(work)
         yield pid
 

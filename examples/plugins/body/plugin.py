@@ -9,9 +9,11 @@ class Rewrite:
 
     def response_content(self, exchange, content):
         try:
-            return json.dumps(json.loads(content, object_pairs_hook=self.kept)).encode()
+            return json.dumps(json.loads(content, object_hook=self.cleaned)).encode()
         except ValueError:  # it only said that it was JSON
             return None
 
-    def kept(self, pairs):  # of each object, as the parser has found it
-        return {name: value for name, value in pairs if name not in self.remove}
+    def cleaned(self, found):  # of each object, as the parser has made it
+        for name in self.remove:
+            found.pop(name, None)
+        return found

@@ -186,10 +186,7 @@ class Fixed:
     def __init__(self, processor: Any, **deployment: Any) -> None:
         said = {"settings": {"a": 1}, "fails_open": False, "reroutes": False, "content_types": ["application/json"]}
         self.called = Called(processor, {**said, "content_bytes": 64, **deployment}, Counters("", ""))
-        self._event = self.called.event
-        wants, most = self.called.wants, self.called.contents.most
-        self._memory = (ctypes.c_size_t * 3)(id(self._event), wants, most)
-        self.address = ctypes.addressof(self._memory)
+        self.address = ctypes.addressof(self.called.memory)
 
     @property
     def counted(self) -> tuple[int, int, int]:
@@ -233,6 +230,7 @@ def test_a_body_is_replaced_with_its_length_and_answers_are_to_come_plain(envoy:
         (OK, (b"", b""), False, b""),
         (OK, (b"same",), False, b"same"),
         ([(":status", "204"), *OK[1:]], (), False, b""),
+        ([(":status", "304"), OK[1]], (), False, b""),
         ([(":status", "200"), ("content-type", "application/grpc")], (b"a",), True, b"a"),
     ],
 )
@@ -327,6 +325,35 @@ def test_a_body_in_many_places_and_one_that_was_kept_before(envoy: Envoy) -> Non
             found = envoy.message("response", OK[:2], *pieces) or ([], b"")
         assert found == ([*OK[:2], ("content-length", str(length))], b"".join(pieces).upper())
         envoy.end()
+
+
+def test_python_is_not_asked_for_headers_of_a_media_type_that_it_knows(envoy: Envoy) -> None:
+    fixed, seen = Fixed(Upper()), list[int]()
+    event = fixed.called._response_headers
+    fixed.called._response_headers = lambda one, ends: seen.append(1) or event(one, ends)  # type: ignore[method-assign, func-returns-value]
+    for pairs, asked, passed in (
+        (OK, 1, b"ABC"),
+        (OK, 0, b"ABC"),
+        ([*OK[:1], ("content-type", "application/json; charset=utf-9"), *OK[2:]], 1, b"ABC"),
+        ([*OK[:1], ("content-type", "application/json")], 1, b"ABC"),
+        ([*OK, ("content-encoding", "identity")], 1, b"ABC"),
+        ([*OK[:1], ("content-type", "image/png")], 1, b"abc"),
+        (OK[:1], 1, b"abc"),
+        (OK, 0, b"ABC"),
+    ):
+        seen.clear()
+        envoy.begin(fixed.address)
+        envoy.message("request", GET)
+        found = envoy.message("response", pairs, b"ab", b"c")
+        envoy.end()
+        assert found is not None and (found[1], len(seen)) == (passed, asked)
+        assert dict(found[0]).get("content-length") == ("3" if passed == b"ABC" else None)
+    envoy.begin(fixed.address)
+    envoy.message("request", GET)
+    assert envoy.message("response", OK, b"x" * 40, b"x" * 40, b"") is None
+    assert envoy.answer is not None and b"longer than the 64 bytes" in envoy.answer[2]
+    envoy.end()
+    assert fixed.counted == (9, 0, 1)
 
 
 class Whole:
@@ -469,7 +496,7 @@ def test_a_configuration_comes_and_goes_with_its_counters(tmp_path: Path, monkey
     called.config_destroy(made[0])
     assert (tmp_path / "c.sock").exists()
     called.config_destroy(made[1])
-    assert not (tmp_path / "c.sock").exists() and not called.HOSTED and not called.CONFIGURATIONS
+    assert not (tmp_path / "c.sock").exists() and not called.HOSTED and not called.PACKAGES
     bad = b"no json"
     place = ctypes.create_string_buffer(bad)
     assert called.config_new(0, 0, 0, ctypes.addressof(place), len(bad)) == 0

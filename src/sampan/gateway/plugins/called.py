@@ -38,6 +38,7 @@ from sampan.gateway.plugins.exchange_jumps import (
     FLAGS,
     FLAGS_AT,
     KEPT,
+    KNOWS_KIND,
     OVER,
     REQUEST_BODY,
     REQUEST_HEADERS,
@@ -101,6 +102,11 @@ class Called:
         self.wants = WANTS_REQUEST * wants_request | WANTS_RESPONSE * self._answers
         if self._takes_encoding_off and not wants_request:
             self.wants |= TAKES_ENCODING_OFF
+        self._kind = b""
+        """A media type whose answers are collected: Python need not be asked for their headers."""
+        self._event = self.event
+        self.memory = (c_size_t * 5)(id(self._event), self.wants, self.contents.most)
+        """The configuration, as ``exchange_jumps.py`` has it."""
 
     def event(self, stream: int, state: int, what: int) -> int:
         """Take an event of a stream; return what ``exchange_jumps.py`` says."""
@@ -186,10 +192,19 @@ class Called:
         elif ends:
             self._change(one, RESPONSES, *([(b"content-length", None)] if self._hides_length(one.stream) else ()))
         elif not self._is_upgrade(one.stream) and self._wants_content(one.stream, RESPONSES):
+            if "response_headers" not in self._phases and not self._kind:
+                self._learn(envoy_messages.header_of(one.stream, RESPONSES, b"content-type") or "")
             return STOP, COLLECTS_RESPONSE | KEPT
         else:
             self._change(one, RESPONSES)
         return CONTINUE, OVER
+
+    def _learn(self, kind: str) -> None:
+        """Let answers of a media type be collected without Python from now on."""
+        self._kind = kind.encode("latin-1")
+        self._place = ctypes.create_string_buffer(self._kind)
+        self.memory[3], self.memory[4] = ctypes.addressof(self._place), len(self._kind)
+        self.memory[1] |= KNOWS_KIND * bool(self._kind)
 
     def _is_upgrade(self, stream: int) -> bool:
         return envoy_messages.header_of(stream, RESPONSES, b":status") == "101"
@@ -281,8 +296,8 @@ class Hosted:
 
 HOSTED: dict[str, Hosted] = {}
 """Package → what this process has made of it: several listeners may have a configuration each."""
-CONFIGURATIONS: dict[int, tuple[Any, Any, str]] = {}
-"""Address → the configuration's memory, what is called, its package."""
+PACKAGES: dict[int, str] = {}
+"""Configuration → package."""
 
 
 def config_new(_: int, name: int, name_size: int, config: int, config_size: int) -> int:
@@ -291,11 +306,9 @@ def config_new(_: int, name: int, name_size: int, config: int, config_size: int)
         said = json.loads(ctypes.string_at(config, config_size))
         package = said["package"]
         hosted = HOSTED.get(package) or HOSTED.setdefault(package, Hosted(said))
-        called = hosted.called.event
-        memory = (c_size_t * 3)(id(called), hosted.called.wants, hosted.called.contents.most)
-        address = ctypes.addressof(memory)
-        CONFIGURATIONS[address] = memory, called, package
         hosted.users += 1
+        address = ctypes.addressof(hosted.called.memory)
+        PACKAGES[address] = package
         return address
     except Exception:
         traceback.print_exc()
@@ -303,13 +316,12 @@ def config_new(_: int, name: int, name_size: int, config: int, config_size: int)
 
 
 def config_destroy(configuration: int) -> None:
-    found = CONFIGURATIONS.pop(configuration, None)
-    if found is None:
+    if (package := PACKAGES.get(configuration)) is None:
         return
-    hosted = HOSTED[found[2]]
+    hosted = HOSTED[package]
     hosted.users -= 1
     if not hosted.users:
-        del HOSTED[found[2]]
+        del HOSTED[package], PACKAGES[configuration]
         hosted.socket.close()
 
 

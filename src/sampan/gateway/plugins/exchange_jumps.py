@@ -6,20 +6,23 @@
                       of a body that is collected, Envoy keeps each piece; Python is told of the last, or when it is too long
     destroy           Python is told where it keeps something of the stream
 
-A configuration is three numbers: the function that is called, what it wants (``WANTS_…``), and how long a body may be. The
-function is given the stream, its state, and the event (with ``ENDS`` where nothing follows); it returns what Envoy is told
-and, above ``FLAGS``, what the stream's flags are from then on; or ``ANSWERED``: there may be no stream any more. Where it
-raises, the fault is ours: it is written to the log, and the request answered with 500. Source: as ``machine.py``.
+A configuration is five numbers: the function that is called, what it wants (``WANTS_…``), how long a body may be, and a media
+type of which it is known that such answers are collected: where it is, and how long. For one of these, without an encoding,
+Python is not asked. The function is given the stream, its state, and the event (with ``ENDS`` where nothing follows); it
+returns what Envoy is told and, above ``FLAGS``, what the stream's flags are from then on; or ``ANSWERED``: there may be no
+stream any more. Where it raises, the fault is ours: it is written to the log, and the request answered with 500. Source: as
+``machine.py``.
 """
 
 from __future__ import annotations
 
+from sampan.gateway.plugins.jumps import RESPONSE
 from sampan.gateway.plugins.machine import CALLBACK, FILTER, PREFIX, Machine
 
 REQUEST_HEADERS, REQUEST_BODY, REQUEST_TRAILERS, RESPONSE_HEADERS, RESPONSE_BODY, RESPONSE_TRAILERS, DESTROY = range(7)
 """Events, as Python is told of them."""
 ENDS = 1 << 8
-WANTS_REQUEST, WANTS_RESPONSE, TAKES_ENCODING_OFF = 1, 2, 4
+WANTS_REQUEST, WANTS_RESPONSE, TAKES_ENCODING_OFF, KNOWS_KIND = 1, 2, 4, 8
 COLLECTS_REQUEST, COLLECTS_RESPONSE, KEPT, OVER = 1, 2, 4, 8
 """A stream's flags: which body is collected, whether Python keeps something of it, whether Python has done with it."""
 FLAGS, ANSWERED = 8, 1 << 16
@@ -29,7 +32,7 @@ CONTINUE, STOP, BUFFER = 0, 1, 1
 """What Envoy is told of headers, or of a piece of a body."""
 RECEIVED_REQUEST, BUFFERED_REQUEST, RECEIVED_RESPONSE, BUFFERED_RESPONSE = range(4)
 """Bodies, as the ABI has them: the piece that has come, and what was kept."""
-ENCODING = "accept-encoding"
+ACCEPTS, KIND, ENCODING = "accept-encoding", "content-type", "content-encoding"
 READ_HEADER, SET_HEADER, READ_BODY, REPLACE_BODY = (
     f"sampan_{name}" for name in ("read_header", "set_header", "read_body", "replace_body")
 )
@@ -37,7 +40,7 @@ READ_HEADER, SET_HEADER, READ_BODY, REPLACE_BODY = (
 
 
 class ExchangeJumps(Machine):
-    texts = (("accept-encoding", ENCODING),)
+    texts = ((ACCEPTS, ACCEPTS), (KIND, KIND), (ENCODING, ENCODING))
     functions = (READ_HEADER, SET_HEADER, READ_BODY, REPLACE_BODY)
 
     def write(self) -> None:
@@ -189,8 +192,8 @@ class ExchangeJumps(Machine):
         self._jump("0f 84", "keeps its encoding")  # jz
         self._add("57 56 52")  # push rdi; push rsi; push rdx (which aligns the stack)
         self._add("31 f6")  # xor esi, esi: of the request
-        self._jump("48 8d 15", "accept-encoding")  # lea rdx, [accept-encoding]
-        self._add(f"b9 {len(ENCODING):02x} 00 00 00")  # mov ecx, its length
+        self._jump("48 8d 15", ACCEPTS)  # lea rdx, [accept-encoding]
+        self._add(f"b9 {len(ACCEPTS):02x} 00 00 00")  # mov ecx, its length
         self._add("45 31 c0 45 31 c9")  # xor r8d, r8d; xor r9d, r9d: it is removed
         self._call(f"{CALLBACK}set_header")
         self._add("5a 5e 5f")  # pop rdx; pop rsi; pop rdi
@@ -211,8 +214,48 @@ class ExchangeJumps(Machine):
         self._add("48 8b 06")  # mov rax, [rsi]
         self._add(f"f6 40 08 {WANTS_RESPONSE:02x}")  # test byte [rax + 8], WANTS_RESPONSE
         self._jump("0f 84", "zero")  # jz
+        self._add(f"f6 40 08 {KNOWS_KIND:02x}")  # test byte [rax + 8], KNOWS_KIND
+        self._jump("0f 84", "is not known")  # jz
+        self._add("84 d2")  # test dl, dl
+        self._jump("0f 85", "is not known")  # jnz: nothing follows
+        self._add("57 56 52")  # push rdi; push rsi; push rdx
+        self._add("48 83 ec 20")  # sub rsp, 32: how many are asked for, where the value is, how long
+        self._find(KIND)
+        self._jump("0f 84", "is another")  # jz
+        self._add("48 8b 44 24 28")  # mov rax, [rsp + 40]: the state
+        self._add("48 8b 00")  # mov rax, [rax]
+        self._add("48 8b 4c 24 18")  # mov rcx, [rsp + 24]
+        self._add("48 3b 48 20")  # cmp rcx, [rax + 32]
+        self._jump("0f 85", "is another")  # jne
+        self._add("48 8b 74 24 10")  # mov rsi, [rsp + 16]
+        self._add("48 8b 78 18")  # mov rdi, [rax + 24]
+        self._add("f3 a6")  # repe cmpsb
+        self._jump("0f 85", "is another")  # jne
+        self._add("48 8b 7c 24 30")  # mov rdi, [rsp + 48]: the stream
+        self._find(ENCODING)
+        self._jump("0f 85", "is another")  # jnz
+        self._add("48 8b 74 24 28")  # mov rsi, [rsp + 40]
+        self._add(f"80 4e {FLAGS_AT:02x} {COLLECTS_RESPONSE:02x}")  # or byte [rsi + FLAGS_AT], COLLECTS_RESPONSE
+        self._add("48 83 c4 38")  # add rsp, 56
+        self._add(f"b8 {STOP:02x} 00 00 00 c3")  # mov eax, STOP; ret
+        self._put("is another")
+        self._add("48 83 c4 20")  # add rsp, 32
+        self._add("5a 5e 5f")  # pop rdx; pop rsi; pop rdi
+        self._put("is not known")
         self._add(f"b9 {RESPONSE_HEADERS:02x} 00 00 00")  # mov ecx, RESPONSE_HEADERS
         self._jump("e9", "ask")  # jmp
+
+    def _find(self, name: str) -> None:
+        """Look for a header of the answer of the stream in rdi: where it is, at rsp + 16, and how long; zero, where there is
+        none."""
+        self._add(f"be {RESPONSE:02x} 00 00 00")  # mov esi, RESPONSE
+        self._jump("48 8d 15", name)  # lea rdx, [name]
+        self._add(f"b9 {len(name):02x} 00 00 00")  # mov ecx, its length
+        self._add("4c 8d 44 24 10")  # lea r8, [rsp + 16]
+        self._add("45 31 c9")  # xor r9d, r9d: the first
+        self._add("4c 89 0c 24")  # mov [rsp], r9: how many there are is not asked
+        self._call(f"{CALLBACK}get_header")
+        self._add("84 c0")  # test al, al
 
     def _body(self, side: str, flag: int, event: int, body: int) -> None:
         """``request_body(stream, state, ends) → status``, and of the response."""
