@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sampan.gateway.plugins import called, envoy_messages, inline
+from sampan.gateway.plugins import called, envoy_messages, hosted, inline
 from sampan.gateway.plugins.called import Called, uses_request
 from sampan.gateway.plugins.counters import Counters
 from sampan.gateway.plugins.counters_socket import CountersSocket
@@ -484,8 +484,8 @@ def test_a_configuration_comes_and_goes_with_its_counters(tmp_path: Path, monkey
     said = {"package": package.name, "version": "v", "deployment": {**deployment, "reroutes": False}}
     text = json.dumps({**said, "counters": str(tmp_path / "c.sock")}).encode()
     place = ctypes.create_string_buffer(text)
-    made = [called.config_new(0, 0, 0, ctypes.addressof(place), len(text)) for _ in range(2)]
-    assert all(made) and len(called.HOSTED) == 1
+    made = [hosted.config_new(0, 0, 0, ctypes.addressof(place), len(text)) for _ in range(2)]
+    assert all(made) and len(hosted.HOSTED) == 1
     with socket.socket(socket.AF_UNIX) as plain:
         plain.connect(str(tmp_path / "c.sock"))
         connection = http.client.HTTPConnection("x")
@@ -493,13 +493,13 @@ def test_a_configuration_comes_and_goes_with_its_counters(tmp_path: Path, monkey
         connection.request("GET", "/counters")
         report = json.loads(connection.getresponse().read())
     assert (report["plugin"], report["version"], report["requests"]) == ("a/b", "v", 0)
-    called.config_destroy(made[0])
+    hosted.config_destroy(made[0])
     assert (tmp_path / "c.sock").exists()
-    called.config_destroy(made[1])
-    assert not (tmp_path / "c.sock").exists() and not called.HOSTED and not called.PACKAGES
+    hosted.config_destroy(made[1])
+    assert not (tmp_path / "c.sock").exists() and not hosted.HOSTED and not hosted.PACKAGES
     bad = b"no json"
     place = ctypes.create_string_buffer(bad)
-    assert called.config_new(0, 0, 0, ctypes.addressof(place), len(bad)) == 0
+    assert hosted.config_new(0, 0, 0, ctypes.addressof(place), len(bad)) == 0
 
 
 def test_another_versions_counters_take_the_place(tmp_path: Path) -> None:

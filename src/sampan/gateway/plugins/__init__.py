@@ -2,8 +2,8 @@
 
     Plugin object ──loader.py──▶ files (content.py; sources/ for those that are elsewhere) ──▶ a version
         in Envoy:     host.py (hooks: request.py), asgi.py (middlewares); proxy-wasm modules by Envoy itself
-                  inline.py and called.py, by trampolines.py: hooks and processors that Envoy calls, since quick.py shows that
-                  they end soon
+                  inline.py, called.py (hosted.py), by trampolines.py: hooks and processors that Envoy calls, since quick.py
+                  shows that they end soon
         in a process: processes.py starts outside.py, which serves hooks, and by conversation.py processors (processor.py,
                       exchange.py) and middlewares (streamed.py), http-wasm modules among them (http_wasm.py, wasm_guest.py)
 

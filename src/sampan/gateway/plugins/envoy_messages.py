@@ -16,14 +16,11 @@ from sampan.gateway.plugins.envoy_memory import IN_ENVOY, of_envoy
 from sampan.gateway.plugins.exchange_jumps import (
     BUFFERED_REQUEST,
     BUFFERED_RESPONSE,
-    READ_BODY,
-    READ_HEADER,
     RECEIVED_REQUEST,
     RECEIVED_RESPONSE,
-    REPLACE_BODY,
-    SET_HEADER,
 )
 from sampan.gateway.plugins.jumps import REQUEST, RESPONSE
+from sampan.gateway.plugins.message_jumps import READ_BODY, READ_HEADER, REPLACE_BODY, SET_HEADER
 
 if IN_ENVOY:
     clear_route_cache = of_envoy("clear_route_cache", None, c_size_t)
@@ -31,7 +28,7 @@ if IN_ENVOY:
     is_kept_request = of_envoy("received_buffered_request_body", c_bool, c_size_t)
     is_kept_response = of_envoy("received_buffered_response_body", c_bool, c_size_t)
 MACHINE: dict[str, Any] = {}
-"""``exchange_jumps.py``'s functions, by name."""
+"""``message_jumps.py``'s functions, by name."""
 
 
 class Kind(NamedTuple):

@@ -1,7 +1,7 @@
 """The shared object by which Envoy calls Python functions: an ELF file, written by Python.
 
 Envoy loads a *dynamic module* as a shared object and finds the functions of its events by name. There are two: for hooks
-(``jumps.py`` has the code, ``inline.py`` is what it calls) and for processors (``exchange_jumps.py``, ``called.py``).
+(``jumps.py`` has the code, ``inline.py`` is what it calls) and for processors (``exchange_jumps.py``, ``hosted.py``).
 What begins and ends a configuration jumps through a slot, an address in memory, that the module in Python fills with a
 function of its own. When the object is loaded it begins Python, where pyvoy has not done so, and imports that module. A
 slot that nobody has filled returns 0, which makes Envoy refuse the filter's configuration.
@@ -36,7 +36,7 @@ def is_served() -> bool:
     return platform.system() == "Linux" and platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
 
 
-CALLED: dict[type[Machine], str] = {Jumps: "inline", ExchangeJumps: "called"}
+CALLED: dict[type[Machine], str] = {Jumps: "inline", ExchangeJumps: "hosted"}
 """Code → the module beside this one that it calls."""
 
 
