@@ -36,15 +36,13 @@ class Backend(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(MEBIBYTE)
             return
         if self.headers.get("upgrade"):
-            self.send_response(101)
-            self.send_header("upgrade", self.headers["upgrade"])
-            self.send_header("connection", "upgrade")
-            self.end_headers()
-            while data := self.connection.recv(4096):
-                self.connection.sendall(data)
-            self.close_connection = True
+            self.echo()
             return
-        told = {"path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()}, "body": self.body()}
+        told = {
+            "path": self.path,
+            "headers": {k.lower(): v for k, v in self.headers.items()},
+            "body": self.body().decode(),
+        }
         text = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
@@ -54,15 +52,24 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
-    def body(self) -> str:
+    def echo(self) -> None:
+        self.send_response(101)
+        self.send_header("upgrade", self.headers["upgrade"])
+        self.send_header("connection", "upgrade")
+        self.end_headers()
+        while data := self.connection.recv(4096):
+            self.connection.sendall(data)
+        self.close_connection = True
+
+    def body(self) -> bytes:
         if self.headers.get("transfer-encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
         found = b""
         while size := int(self.rfile.readline(), 16):
             found += self.rfile.read(size)
             self.rfile.readline()
         self.rfile.readline()
-        return found.decode()
+        return found
 
     def log_message(self, *arguments: object) -> None:
         pass

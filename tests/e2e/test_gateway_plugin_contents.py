@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from . import gateway_with_plugins
 from .eventually import eventually
 from .gateway_with_plugins import Alone, alone, named, route
 
@@ -64,28 +65,22 @@ JSON = {"content-type": "application/json"}
 NAMES = ("answers-open", "answers-closed", "both-open", "both-closed")
 
 
-class Backend(http.server.BaseHTTPRequestHandler):
+class Backend(gateway_with_plugins.Backend):
     """Answers what ``x-answer`` says, as JSON: status, headers, body (so many times), chunks. ``told``: what it was asked."""
 
-    protocol_version = "HTTP/1.1"
     told: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
+        if self.headers.get("upgrade"):
+            self.echo()
+            return
         answer = {"status": 200, "headers": {}, "body": "", **json.loads(self.headers.get("x-answer") or "{}")}
         headers = {name.lower(): value for name, value in self.headers.items() if name != "x-answer"}
         body = answer["body"].encode("latin-1") * answer.get("times", 1)
         self.send_response(answer["status"])
-        Backend.told = {"headers": headers, "body": self.asked().decode("latin-1")}
+        Backend.told = {"headers": headers, "body": self.body().decode("latin-1")}
         for name, value in answer["headers"].items():
             self.send_header(name, value)
-        if self.headers.get("upgrade"):
-            self.send_header("upgrade", self.headers["upgrade"])
-            self.send_header("connection", "upgrade")
-            self.end_headers()
-            while data := self.connection.recv(4096):
-                self.connection.sendall(data)
-            self.close_connection = True
-            return
         chunked = answer.get("chunks")
         if chunked:
             self.send_header("transfer-encoding", "chunked")
@@ -104,19 +99,6 @@ class Backend(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     do_POST = do_HEAD = do_GET
-
-    def asked(self) -> bytes:
-        if self.headers.get("transfer-encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("content-length") or 0))
-        found = b""
-        while size := int(self.rfile.readline(), 16):
-            found += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return found
-
-    def log_message(self, *arguments: object) -> None:
-        pass
 
 
 class Client:
@@ -268,7 +250,7 @@ def test_requests(client: Client, name: str) -> None:
 
 def test_what_is_no_body_passes(gateway: Alone) -> None:
     """A WebSocket is seen by its headers."""
-    head = 'host: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-answer: {"status": 101}\r\n\r\n'
+    head = "host: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
     for name in NAMES:
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as client:
             client.sendall(f"GET /{name}/a HTTP/1.1\r\n{head}".encode())
