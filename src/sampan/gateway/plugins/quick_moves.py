@@ -18,6 +18,8 @@ from sampan.gateway.plugins.quick_values import NotShown
 LOOKS = {"len", "isinstance", "bool", "any", "all"}
 TAKES = {"pop", "append", "update"}
 """Methods that do not leave a part where it was and give it, too."""
+TAKEN = "taken from "
+"""Before a name: what was taken from it. It may not have been mentioned before: a copy would have that part, too."""
 Counts = Counter[str]
 Ways = tuple[Counts | None, Counts]
 """The most mentions on a way through statements (None: no way leads on), and on one that ends there."""
@@ -28,6 +30,17 @@ def most(*counts: Counts) -> Counts:
     for one in counts:
         found |= one
     return found
+
+
+def then(first: Counts, second: Counts) -> Counts:
+    """Return what is mentioned on a way, and on what comes after it."""
+    late = [name for name in first if f"{TAKEN}{name}" in second]
+    return first + second + Counter(late)
+
+
+def at_once(found: Counts) -> Counts:
+    """Return what is mentioned in an expression: in which order is not looked at."""
+    return found + Counter([name for name in found if f"{TAKEN}{name}" in found])
 
 
 class Moves:
@@ -46,7 +59,7 @@ class Moves:
 
     def once(self, counts: Counts, node: ast.AST) -> None:
         for name, count in counts.items():
-            if count > 1:
+            if count > 1 and not name.startswith(TAKEN):
                 raise NotShown(f"{name} may come into the document twice", node)
 
     def statements(self, body: list[ast.stmt]) -> Ways:
@@ -56,21 +69,23 @@ class Moves:
             if through is None:
                 break
             on, off = self.statement(one)
-            ended = most(ended, through + off)
-            through = None if on is None else through + on
+            ended = most(ended, then(through, off))
+            through = None if on is None else then(through, on)
         return through, ended
 
     def statement(self, one: ast.stmt) -> Ways:
         none: Counts = Counter()
         if isinstance(one, ast.Return):
-            return None, self.of(one.value)
+            return None, at_once(self.of(one.value))
         if isinstance(one, ast.Raise):
             return None, none
         if isinstance(one, ast.Assign):
-            found = self.of(one.value)
+            found = at_once(self.of(one.value))
             return sum([found for _ in one.targets], Counter()), none
+        if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call) and is_pop(one.value):
+            return at_once(self.all_of(one.value.args)), none  # it is left out
         if isinstance(one, (ast.AnnAssign, ast.AugAssign, ast.Expr)):
-            return self.of(one.value), none
+            return at_once(self.of(one.value)), none
         if isinstance(one, ast.If):
             ways = [self.statements(one.body), self.statements(one.orelse)]
             through = [on for on, _ in ways if on is not None]
@@ -87,11 +102,12 @@ class Moves:
         for begun, part in [(on, one.orelse), *[(either, handler.body) for handler in one.handlers]]:
             if begun is not None:
                 after, end = self.statements(part)
-                through += [begun + after] if after is not None else []
-                ended.append(begun + end)
+                through += [then(begun, after)] if after is not None else []
+                ended.append(then(begun, end))
         after, end = self.statements(one.finalbody)
         last = most(after or Counter(), end)
-        return most(*through) + last if through and after is not None else None, most(*ended, *through) + last
+        on = then(most(*through), last) if through and after is not None else None
+        return on, then(most(*ended, *through), last)
 
     def loop(self, one: ast.For) -> Ways:
         targets = self.targets(one.target, one.iter)
@@ -99,7 +115,7 @@ class Moves:
         through = self.turns(most(on or Counter(), Counter()), targets, one.iter, one)
         last = self.turns(off, targets, one.iter, one, is_last=True)
         after, end = self.statements(one.orelse)
-        return None if after is None else through + after, through + most(last, end)
+        return None if after is None else then(through, after), then(through, most(last, end))
 
     def turns(
         self, found: Counts, targets: set[str], iterated: ast.expr, node: ast.AST, *, is_last: bool = False
@@ -109,7 +125,7 @@ class Moves:
         self.once(own, node)
         times = 1 if is_last else 2
         others = Counter({name: times * count for name, count in found.items() if name not in targets})
-        return others + self.of(iterated) if own else others
+        return at_once(others + self.of(iterated)) if own else others
 
     def targets(self, target: ast.expr, iterated: ast.expr) -> set[str]:
         """Return which of a loop's names hold parts of the document."""
@@ -148,8 +164,12 @@ class Moves:
         found = self.all_of(node.args) + self.all_of([key.value for key in node.keywords])
         if isinstance(node.func, ast.Name):
             return Counter() if node.func.id in LOOKS else found
-        if isinstance(node.func, ast.Attribute) and node.func.attr not in TAKES:
-            return found + self.of(node.func.value)
+        if isinstance(node.func, ast.Attribute):
+            owner = self.of(node.func.value)
+            if node.func.attr not in TAKES:
+                return found + owner
+            if is_pop(node):
+                return found + Counter({f"{TAKEN}{name}": 1 for name in owner})
         return found
 
     def comprehended(self, one: ast.comprehension, *parts: ast.expr) -> Counts:
@@ -162,3 +182,7 @@ class Moves:
         found = self.all_of(parts)
         self.cheap = cheap
         return self.turns(found, targets, one.iter, one.target)
+
+
+def is_pop(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Attribute) and node.func.attr == "pop"
