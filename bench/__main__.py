@@ -19,6 +19,7 @@ SUBJECTS = (
     "gateway",
     "gateway_peers",
     "gateway_files",
+    "gateway_cluster",
     "gateway_scale",
     "plugins",
     "scheduling",
