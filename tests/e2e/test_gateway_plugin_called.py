@@ -127,6 +127,7 @@ OF_BACKENDS = (
     "unchanged",
     "events",
     "error",
+    "part",
 )
 BODIES = (b'{"a": 1}', b'{"refuse": 1}', b'"raise"', b'"half"', b'"stay"', b'"text"', b"[" + b"1," * 3000 + b"1]", b"")
 AFRESH = {"date", "x-envoy-upstream-service-time", "connection"}
@@ -153,11 +154,12 @@ class Backend(http.server.BaseHTTPRequestHandler):
             self.send_response(101)
             self.send_header("upgrade", self.headers["upgrade"])
             self.send_header("connection", "upgrade")
+            self.send_header("content-type", "application/json; charset=utf-8")  # some say what they say of all
             self.end_headers()
             self.wfile.write(self.connection.recv(4096))
             self.close_connection = True
             return
-        status = {"none": 204, "unchanged": 304, "error": 500}.get(what, 200)
+        status = {"none": 204, "unchanged": 304, "error": 500, "part": 206}.get(what, 200)
         kinds = {"image": "image/png", "plain": "", "events": "text/event-stream"}
         content = {"long": b'"%s"' % (b"x" * 5000), "long-chunked": b'"%s"' % (b"x" * 50_000)}.get(what, DOCUMENT)
         content = b"" if what == "empty" else content
@@ -337,6 +339,7 @@ def test_a_processor_is_the_same_whichever_way_it_is_asked(gateway: Alone) -> No
         ("?back-long-chunked", 500),
         ("?back-gzip", 500),
         ("?back-none", 204),
+        ("?back-part", 500),
         (' {"refuse": 1}', 422),
         (" [1,1,1,1,1,1,", 500),
     ):
@@ -344,6 +347,7 @@ def test_a_processor_is_the_same_whichever_way_it_is_asked(gateway: Alone) -> No
     for key in ("?raises", "?body-raises", "?back-long", "?back-long-chunked", "?back-gzip", " [1,1,1,1,1,1,"):
         assert called[f"open{key}"][0] == 200, key
     assert called["open?back-image"][2] == called["closed?back-events"][2] == DOCUMENT
+    assert called["open?back-part"][0] == 206
     assert called["guarded"][0] == 403
 
 

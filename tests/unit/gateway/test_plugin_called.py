@@ -339,6 +339,9 @@ def test_python_is_not_asked_for_headers_of_a_media_type_that_it_knows(envoy: En
         ([*OK, ("content-encoding", "identity")], 1, b"ABC"),
         ([*OK[:1], ("content-type", "image/png")], 1, b"abc"),
         (OK[:1], 1, b"abc"),
+        ([(":status", "101"), *OK[1:]], 1, b"abc"),
+        ([(":status", "201"), *OK[1:]], 1, b"ABC"),
+        ([(":status", "500"), *OK[1:]], 1, b"ABC"),
         (OK, 0, b"ABC"),
     ):
         seen.clear()
@@ -347,13 +350,18 @@ def test_python_is_not_asked_for_headers_of_a_media_type_that_it_knows(envoy: En
         found = envoy.message("response", pairs, b"ab", b"c")
         envoy.end()
         assert found is not None and (found[1], len(seen)) == (passed, asked)
-        assert dict(found[0]).get("content-length") == ("3" if passed == b"ABC" else None)
+        assert dict(found[0]).get("content-length") == ("3" if passed == b"ABC" else dict(pairs).get("content-length"))
     envoy.begin(fixed.address)
     envoy.message("request", GET)
     assert envoy.message("response", OK, b"x" * 40, b"x" * 40, b"") is None
     assert envoy.answer is not None and b"longer than the 64 bytes" in envoy.answer[2]
     envoy.end()
-    assert fixed.counted == (9, 0, 1)
+    envoy.begin(fixed.address)
+    envoy.message("request", GET)
+    assert envoy.message("response", [(":status", "206"), *OK[1:]], b"x") is None
+    assert envoy.answer is not None and b"its content is a part (206)" in envoy.answer[2]
+    envoy.end()
+    assert fixed.counted == (13, 0, 2)
 
 
 class Whole:
@@ -440,6 +448,45 @@ def test_a_fault_of_ours_is_answered_with_500(envoy: Envoy, monkeypatch: pytest.
     assert envoy.answer == (500, [], b"")
     envoy.end()
     assert isinstance(seen[0].exc_value, AttributeError)
+
+
+def test_a_failure_that_cannot_be_told_leaves_nothing_to_the_next(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream's state may come to the place of one before it."""
+
+    class Untold(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    class Raises(Whole):
+        def request_content(self, exchange: Any, content: bytes) -> Any:
+            raise Untold
+
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    fixed = Fixed(Raises())
+    envoy.begin(fixed.address)
+    assert envoy.message("request", POST, b"ab") is None
+    assert envoy.answer == (500, [], b"") and fixed.called._ongoing == {}
+    envoy.end()
+
+
+def test_the_answer_to_a_request_that_is_still_collected_has_a_length_of_its_own(envoy: Envoy) -> None:
+    """Envoy answers itself: 408, 413."""
+
+    class Both(Upper):
+        def request_content(self, exchange: Any, content: bytes) -> Any:
+            return content
+
+    fixed = Fixed(Both())
+    for _ in range(2):  # the second is of a media type that is known
+        envoy.begin(fixed.address)
+        envoy.headers[0] = list(POST)
+        assert envoy.event("request_headers", STREAM, envoy.state, 0) == 1
+        envoy.piece = b"x" * 60
+        assert envoy.event("request_body", STREAM, envoy.state, 0) == 1
+        passed = envoy.message("response", [(":status", "200"), *OK[1:]], b"y" * 30, b"y" * 30)
+        assert passed is not None and passed[1] == b"Y" * 60
+        envoy.end()
+    assert fixed.counted == (2, 0, 0)
 
 
 def test_nothing_stays_of_streams(envoy: Envoy) -> None:

@@ -15,7 +15,7 @@ import sys
 import types
 from collections.abc import Mapping
 from ctypes import c_size_t, c_uint8
-from threading import get_ident
+from threading import Lock, get_ident
 from time import perf_counter
 from typing import Any
 
@@ -98,6 +98,7 @@ class Called:
             self.wants |= TAKES_ENCODING_OFF
         self._kind = b""
         """A media type whose answers are collected: Python need not be asked for their headers."""
+        self._learns = Lock()
         self._event = self.event
         self.memory = (c_size_t * 5)(id(self._event), self.wants, self.contents.most)
         """The configuration, as ``exchange_jumps.py`` has it."""
@@ -123,7 +124,11 @@ class Called:
             else:
                 found = self._body(one, event, ends)
         except BaseException as error:
-            found = self._failed(one, error)
+            try:
+                found = self._failed(one, error)
+            except BaseException:
+                self._ongoing.pop(state, None)  # the machine answers; another stream's state may come to this place
+                raise
         one.seconds += perf_counter() - begun
         if isinstance(found, Answer):
             self._end(state, one)
@@ -194,11 +199,14 @@ class Called:
         return CONTINUE, OVER
 
     def _learn(self, kind: str) -> None:
-        """Let answers of a media type be collected without Python from now on."""
+        """Let answers of a media type be collected without Python from now on. Workers read it without asking Python, so it
+        is never another."""
+        if not kind or not self._learns.acquire(blocking=False):
+            return
         self._kind = kind.encode("latin-1")
         self._place = ctypes.create_string_buffer(self._kind)
         self.memory[3], self.memory[4] = ctypes.addressof(self._place), len(self._kind)
-        self.memory[1] |= KNOWS_KIND * bool(self._kind)
+        self.memory[1] |= KNOWS_KIND
 
     def _is_upgrade(self, stream: int) -> bool:
         return envoy_messages.header_of(stream, RESPONSES, b":status") == "101"
@@ -213,7 +221,10 @@ class Called:
         header_of = envoy_messages.header_of
         if not self.contents.are_wanted(header_of(stream, kind, b"content-type")):
             return False
-        self.contents.check(header_of(stream, kind, b"content-encoding"), header_of(stream, kind, b"content-length"))
+        status = int(header_of(stream, kind, b":status") or 0)
+        self.contents.check(
+            header_of(stream, kind, b"content-encoding"), header_of(stream, kind, b"content-length"), status
+        )
         return True
 
     def _body(self, one: Ongoing, event: int, ends: bool) -> Told | Answer:

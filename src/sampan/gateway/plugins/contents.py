@@ -46,9 +46,11 @@ class Contents:
         is made of that may be longer or shorter (RFC 9110, 8.6)."""
         return (method == "HEAD" or status == 304) and self.are_wanted(kind)
 
-    def check(self, encoding: str | None, length: str | None) -> None:
+    def check(self, encoding: str | None, length: str | None, status: int = 0) -> None:
         """Raise ``ValueError`` for a body that cannot be had as a whole, by its ``content-encoding`` and
-        ``content-length`` (None: not said)."""
+        ``content-length`` (None: not said), and the status of an answer (206: a range, RFC 9110, 14)."""
+        if status == 206:
+            raise ValueError("its content is a part (206): what is before and after it is not known")
         if encoding is not None and encoding.strip().lower() not in ("", "identity"):
             raise ValueError(f"its content is encoded ({encoding}): what it was is not known")
         if length is not None and length.isdecimal():

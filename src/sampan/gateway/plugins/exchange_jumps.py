@@ -7,11 +7,11 @@
     destroy           Python is told where it keeps something of the stream
 
 A configuration is five numbers: the function that is called, what it wants (``WANTS_…``), how long a body may be, and a media
-type of which it is known that such answers are collected: where it is, and how long. For one of these, without an encoding,
-Python is not asked. The function is given the stream, its state, and the event (with ``ENDS`` where nothing follows); it
-returns what Envoy is told and, above ``FLAGS``, what the stream's flags are from then on; or ``ANSWERED``: there may be no
-stream any more. Where it raises, the fault is ours: it is written to the log, and the request answered with 500. Source: as
-``machine.py``.
+type of which it is known that such answers are collected: where it is, and how long. For one of these, 200 and without an
+encoding, Python is not asked. The function is given the stream, its state, and the event (with ``ENDS`` where nothing
+follows); it returns what Envoy is told and, above ``FLAGS``, what the stream's flags are from then on; or ``ANSWERED``: there
+may be no stream any more. Where it raises, the fault is ours: it is written to the log, and the request answered with 500.
+Source: as ``machine.py``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CONTINUE, STOP, BUFFER = 0, 1, 1
 """What Envoy is told of headers, or of a piece of a body."""
 RECEIVED_REQUEST, BUFFERED_REQUEST, RECEIVED_RESPONSE, BUFFERED_RESPONSE = range(4)
 """Bodies, as the ABI has them: the piece that has come, and what was kept."""
-ACCEPTS, KIND, ENCODING = "accept-encoding", "content-type", "content-encoding"
+ACCEPTS, KIND, ENCODING, STATUS = "accept-encoding", "content-type", "content-encoding", ":status"
 
 
 class ExchangeJumps(MessageFunctions):
-    texts = ((ACCEPTS, ACCEPTS), (KIND, KIND), (ENCODING, ENCODING))
+    texts = ((ACCEPTS, ACCEPTS), (KIND, KIND), (ENCODING, ENCODING), (STATUS, STATUS))
 
     def write(self) -> None:
         super().write()
@@ -121,8 +121,18 @@ class ExchangeJumps(MessageFunctions):
         self._add("48 8b 7c 24 30")  # mov rdi, [rsp + 48]: the stream
         self._find(ENCODING)
         self._jump("0f 85", "is another")  # jnz
+        self._add("48 8b 7c 24 30")  # mov rdi, [rsp + 48]
+        self._find(STATUS)
+        self._jump("0f 84", "is another")  # jz
+        self._add("48 8b 44 24 10")  # mov rax, [rsp + 16]: three digits
+        self._add("66 81 38 32 30")  # cmp word [rax], "20"
+        self._jump("0f 85", "is another")  # jne: an upgrade, an error
+        self._add("80 78 02 30")  # cmp byte [rax + 2], "0"
+        self._jump("0f 85", "is another")  # jne: a part of it
         self._add("48 8b 74 24 28")  # mov rsi, [rsp + 40]
         self._add(f"80 4e {FLAGS_AT:02x} {COLLECTS_RESPONSE:02x}")  # or byte [rsi + FLAGS_AT], COLLECTS_RESPONSE
+        self._add("31 c9")  # xor ecx, ecx
+        self._add(f"48 89 4e {SIZE_AT:02x}")  # mov [rsi + SIZE_AT], rcx: of a request that Envoy answers while it comes
         self._add("48 83 c4 38")  # add rsp, 56
         self._add(f"b8 {STOP:02x} 00 00 00 c3")  # mov eax, STOP; ret
         self._put("is another")

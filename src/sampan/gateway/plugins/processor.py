@@ -197,7 +197,7 @@ class One:
             return None
         if not self._all.contents.are_wanted(headers.get("content-type")):
             return None
-        return Whole(side, self._all.contents, headers)
+        return Whole(side, self._all.contents, headers, int(dict(part.pairs).get(":status", 0)))
 
     async def _content(self, side: Side, whole: Whole) -> Answer | None:
         """Have the plugin make something of a body; return its answer instead. Raises what it raises, ``ValueError``."""

@@ -21,9 +21,9 @@ class Whole:
     """One body that is held back. ``made`` is what the plugin made of it, None where it stays as it came; ``end``
     is what ended it, None where that has not come."""
 
-    def __init__(self, side: Side, contents: Contents, headers: Headers) -> None:
-        """``headers`` are those that it came with."""
-        self._side, self._contents = side, contents
+    def __init__(self, side: Side, contents: Contents, headers: Headers, status: int = 0) -> None:
+        """``headers`` are those that it came with, ``status`` that of an answer."""
+        self._side, self._contents, self._status = side, contents, status
         self._encoding, self._length = headers.get("content-encoding"), headers.get("content-length")
         self._pieces: list[bytes] = []
         self.end: Part | None = None
@@ -31,7 +31,7 @@ class Whole:
 
     async def gathered(self) -> bytes:
         """Return the body when all of it has come. Raises ``ValueError`` for one that the plugin does not take."""
-        self._contents.check(self._encoding, self._length)
+        self._contents.check(self._encoding, self._length, self._status)
         size = 0
         while self.end is None:
             size += len((await self._next()).data)
