@@ -26,6 +26,7 @@ import json
 class Probe:
     def __init__(self, *, word):
         self.word = word
+        self.long = b"x" * 1200000
 
     def request_headers(self, exchange):
         request = exchange.request
@@ -61,6 +62,8 @@ class Probe:
         if b"text" in content:
             return "text"
         exchange.request.headers["x-size"] = len(content)
+        if b"grow" in content:
+            return content + self.long
         return json.dumps([json.loads(content), self.word]).encode()
 
     def response_headers(self, exchange):
@@ -95,6 +98,8 @@ class Probe:
             exchange.response.headers["x-late"] = exchange.request.headers.get("x-two", "none")
         if what == "body-splits":
             exchange.response.headers["x-late"] = "a\\r\\nb"
+        if what == "body-grows":
+            return content + self.long
         if what == "body-gone":
             return b""
         try:
@@ -114,7 +119,7 @@ settings = {type = "object", required = ["word"], properties = {word = {type = "
 """
 SLOW = "def request(request):\n    while request.path == '':\n        pass\n"
 OF_REQUESTS = ("", "answer", "ok", "raises", "garbage", "length", "late", "status", "bad-status", "late-raises")
-OF_BODIES = ("answer", "raises", "text", "stays", "status", "splits", "gone")
+OF_BODIES = ("answer", "raises", "text", "stays", "status", "splits", "grows", "gone")
 OF_BACKENDS = (
     "image",
     "plain",
@@ -129,7 +134,17 @@ OF_BACKENDS = (
     "error",
     "part",
 )
-BODIES = (b'{"a": 1}', b'{"refuse": 1}', b'"raise"', b'"half"', b'"stay"', b'"text"', b"[" + b"1," * 3000 + b"1]", b"")
+BODIES = (
+    b'{"a": 1}',
+    b'{"refuse": 1}',
+    b'"grow ooo"',
+    b'"raise"',
+    b'"half"',
+    b'"stay"',
+    b'"text"',
+    b"[" + b"1," * 3000 + b"1]",
+    b"",
+)
 AFRESH = {"date", "x-envoy-upstream-service-time", "connection"}
 """``connection`` says whether Envoy had read all of a request that it answered itself: chance."""
 DOCUMENT = json.dumps({"a": [{"secret": 1, "b": {"secret": 2, "c": "\u00e9"}}], "secret": 3}).encode()
@@ -166,7 +181,10 @@ class Backend(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         if kind := kinds.get(what, "application/json; charset=utf-8"):
             self.send_header("Content-Type", kind)
-        self.send_header("x-asked", json.dumps([self.command, self.path, sorted(told.items()), body]))
+        self.send_header(
+            "x-asked",
+            json.dumps([self.command, self.path, sorted(told.items()), body if len(body) < 10_000 else len(body)]),
+        )
         self.send_header("x-drop", "here")
         self.send_header("x-bytes", "a\xff\xe9")
         self.send_header("set-cookie", "a=1")
@@ -347,6 +365,9 @@ def test_a_processor_is_the_same_whichever_way_it_is_asked(gateway: Alone) -> No
     for key in ("?raises", "?body-raises", "?back-long", "?back-long-chunked", "?back-gzip", " [1,1,1,1,1,1,"):
         assert called[f"open{key}"][0] == 200, key
     assert called["open?back-image"][2] == called["closed?back-events"][2] == DOCUMENT
+    assert len(called["open?body-grows"][2]) == len(DOCUMENT) + 1_200_000, "more than others may send"
+    asked_with = json.loads(dict(called['open "grow ooo"'][1])["x-asked"])
+    assert asked_with[3] == 10 + 1_200_000
     assert called["open?back-part"][0] == 206
     assert called["guarded"][0] == 403
 

@@ -36,7 +36,7 @@ class Envoy:
         self.headers: dict[int, Pairs] = {}
         self.kept, self.piece = b"", b""
         self.answer: tuple[int, Pairs, bytes] | None = None
-        self.rerouted = 0
+        self.rerouted, self.limit = 0, 100
         self.is_kept = False
         """Whether a filter before kept the body, and the piece is all of it."""
         self._memory, self._told = list[Any](), list[Any]()
@@ -59,6 +59,8 @@ class Envoy:
             "pairs_of": lambda stream, kind: list(self.headers[kind.headers]),
             "clear_route_cache": self._reroute,
             "get_body_chunks": self._get_chunks,
+            "get_buffer_limit": lambda stream: self.limit,
+            "set_buffer_limit": lambda stream, limit: setattr(self, "limit", limit),
             "is_kept_response": lambda stream: self.is_kept,
             "is_kept_request": lambda stream: self.is_kept,
         }.items():
@@ -305,6 +307,20 @@ def test_what_goes_wrong_ends_there(
     assert words in capfd.readouterr().err
 
 
+def test_a_body_may_grow_beyond_what_others_may_send(envoy: Envoy) -> None:
+    class Grows:
+        def response_content(self, exchange: Any, content: bytes) -> bytes:
+            return content * 10
+
+    fixed = Fixed(Grows())
+    for body, limit in ((b"ten bytes.", 100), (b"11 bytes...", 110)):
+        envoy.begin(fixed.address)
+        envoy.message("request", GET)
+        assert (envoy.message("response", OK, body) or ([], b""))[1] == body * 10
+        assert envoy.limit == limit
+        envoy.end()
+
+
 def test_a_body_in_many_places_and_one_that_was_kept_before(envoy: Envoy) -> None:
     fixed = Fixed(Upper(), content_bytes=1000)
     for pieces, is_kept, length in (
@@ -450,7 +466,7 @@ def test_a_fault_of_ours_is_answered_with_500(envoy: Envoy, monkeypatch: pytest.
     assert isinstance(seen[0].exc_value, AttributeError)
 
 
-def test_a_failure_that_cannot_be_told_leaves_nothing_to_the_next(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_without_words_leaves_nothing_to_the_next(envoy: Envoy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream's state may come to the place of one before it."""
 
     class Untold(Exception):

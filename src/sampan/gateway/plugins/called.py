@@ -242,7 +242,7 @@ class Called:
         else:
             length = None if event not in (REQUEST_BODY, RESPONSE_BODY) else b"%d" % len(found)
             self._change(one, kind, (b"content-length", length))
-            envoy_messages.replace_body(one.stream, places, found)
+            envoy_messages.replace_body(one.stream, places, found, grows=len(found) > len(content))
         return CONTINUE, KEPT if kind is REQUESTS and self._answers else OVER
 
     def _change(self, one: Ongoing, kind: Kind, *changes: tuple[bytes, bytes | None]) -> None:

@@ -7,7 +7,7 @@ dynamic module ABI.
 from __future__ import annotations
 
 import ctypes
-from ctypes import addressof, c_bool, c_int, c_size_t, c_void_p, string_at
+from ctypes import addressof, c_bool, c_int, c_size_t, c_uint64, c_void_p, string_at
 from typing import Any, NamedTuple
 
 from sampan.gateway.plugins import envoy_memory
@@ -25,6 +25,8 @@ from sampan.gateway.plugins.message_jumps import READ_BODY, READ_HEADER, REPLACE
 if IN_ENVOY:
     clear_route_cache = of_envoy("clear_route_cache", None, c_size_t)
     get_body_chunks = of_envoy("get_body_chunks", c_bool, c_size_t, c_int, c_void_p)
+    get_buffer_limit = of_envoy("get_buffer_limit", c_uint64, c_size_t)
+    set_buffer_limit = of_envoy("set_buffer_limit", None, c_size_t, c_uint64)
     is_kept_request = of_envoy("received_buffered_request_body", c_bool, c_size_t)
     is_kept_response = of_envoy("received_buffered_response_body", c_bool, c_size_t)
 MACHINE: dict[str, Any] = {}
@@ -90,8 +92,11 @@ def content_at(stream: int, place: int) -> bytes:
     return b"".join(string_at(pieces[at], pieces[at + 1]) for at in range(0, 2 * found, 2))
 
 
-def replace_body(stream: int, places: tuple[int, ...], content: bytes) -> None:
-    """Let the body be another, in the first of its places."""
+def replace_body(stream: int, places: tuple[int, ...], content: bytes, *, grows: bool) -> None:
+    """Let the body be another, in the first of its places. Envoy's limit is for what others send: where it ``grows``, it may be
+    longer than that."""
+    if grows and len(content) > get_buffer_limit(stream):
+        set_buffer_limit(stream, len(content))
     for number, place in enumerate(places):
         MACHINE[REPLACE_BODY](stream, place, b"" if number else content)
 
