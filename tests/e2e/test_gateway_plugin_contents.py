@@ -71,7 +71,7 @@ class Backend(gateway_with_plugins.Backend):
     told: ClassVar[dict[str, Any]] = {}
 
     def do_GET(self) -> None:
-        if self.headers.get("upgrade"):
+        if self.headers.get("upgrade") and "x-answer" not in self.headers:
             self.echo()
             return
         answer = {"status": 200, "headers": {}, "body": "", **json.loads(self.headers.get("x-answer") or "{}")}
@@ -259,6 +259,21 @@ def test_what_is_no_body_passes(gateway: Alone) -> None:
             for text in (b"one", b"two"):
                 client.sendall(text)
                 assert client.recv(4096) == text
+
+
+def test_what_answers_an_upgrade_instead_comes_without_its_body(gateway: Alone) -> None:
+    """Envoy does not send it to the plugin, which is to take something out."""
+    for name in NAMES:
+        client = Client(gateway)
+        refused = {"status": 426, "headers": {**JSON, "www-authenticate": "A"}, "body": '{"a": "secret"}'}
+        said = client.ask(f"/{name}/a", refused, connection="upgrade", upgrade="websocket")
+        assert (said.status, said.body, said.headers["www-authenticate"]) == (426, b"", "A")
+        assert said.headers["x-seen"] == "headers" and "content-type" not in said.headers
+        client = client.again()
+        refused["headers"] = {"content-type": "image/png"}
+        said = client.ask(f"/{name}/a", refused, connection="upgrade", upgrade="websocket")
+        assert (said.status, said.body) == (426, b'{"a": "secret"}')
+        client.connection.close()
 
 
 def test_what_stands_before_is_not_its_own(gateway: Alone, tmp_path: Path) -> None:

@@ -178,3 +178,10 @@ def by_name(pairs: Pairs) -> dict[str, list[str]]:
     for name, value in pairs:
         found.setdefault(name.lower(), []).append(value)
     return found
+
+
+def joined(pairs: Pairs) -> Pairs:
+    """Return headers with one of each name, as an answer of ours is said; cookies are apart."""
+    cookies = [pair for pair in pairs if pair[0] == "set-cookie"]
+    found = by_name([pair for pair in pairs if pair[0] != "set-cookie"])
+    return [*((name, ", ".join(values)) for name, values in found.items()), *cookies]

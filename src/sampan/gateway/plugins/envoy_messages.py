@@ -93,8 +93,8 @@ def content_at(stream: int, place: int) -> bytes:
 
 
 def replace_body(stream: int, places: tuple[int, ...], content: bytes, *, grows: bool) -> None:
-    """Let the body be another, in the first of its places. Envoy's limit is for what others send: where it ``grows``, it may be
-    longer than that."""
+    """Let the body be another, in the first of its places. Envoy's limit is for what others send: one that ``grows`` may be
+    longer."""
     if grows and len(content) > get_buffer_limit(stream):
         set_buffer_limit(stream, len(content))
     for number, place in enumerate(places):

@@ -31,5 +31,7 @@ def mode(phases: tuple[str, ...]) -> Mode:
 
 
 def of_upgrade(phases: tuple[str, ...]) -> Mode:
-    """Return what is sent of an upgrade, whose bytes are no body."""
-    return mode(tuple(name for name in phases if name.endswith("_headers")))
+    """Return what is sent of an upgrade, whose bytes are no body. What answers it instead may have one that the plugin is to
+    see: its headers say so."""
+    seen = {"response_headers"} if "response_content" in phases else set()
+    return mode((*(name for name in phases if name.endswith("_headers")), *seen))

@@ -23,13 +23,14 @@ from typing import Any
 
 from sampan.gateway.plugins.contents import PARTS as CONTENTS
 from sampan.gateway.plugins.contents import Contents, made_of
-from sampan.gateway.plugins.conversation import Conversation, Pairs, Part, Side, Stream
+from sampan.gateway.plugins.conversation import Conversation, Pairs, Part, Side, Stream, joined
 from sampan.gateway.plugins.counters import Counters, Measured
 from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, phases_of, request_of, text_of
 from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
 from sampan.gateway.plugins.whole import Whole
 
 TRAILERS = "trailers of a request cannot pass a plugin that sees its body\n"
+OF_BODIES = frozenset({":status", "content-type", "content-length", "content-encoding", "transfer-encoding"})
 
 
 class Failed(Exception):
@@ -171,6 +172,10 @@ class One:
             await self._answer(answer)
         if whole is not None and not self._passes:
             after = whole.lengthened(after)
+        if not self._passes and self._is_refused_upgrade(side, part):
+            status, others = int(dict(after)[":status"]), [pair for pair in after if pair[0] not in OF_BODIES]
+            await self._talk.answer(status, joined(others), b"")
+            raise Failed
         reroutes = self._all.reroutes and side.name == "request"
         await self._talk.headers(side.name, before, after, reroutes=reroutes)
         return whole
@@ -198,6 +203,16 @@ class One:
         if not self._all.contents.are_wanted(headers.get("content-type")):
             return None
         return Whole(side, self._all.contents, headers, int(dict(part.pairs).get(":status", 0)))
+
+    def _is_refused_upgrade(self, side: Side, part: Part) -> bool:
+        """Whether a body is one that the plugin would have, of an answer in an upgrade's stead: Envoy does not send it, so it
+        does not go on either."""
+        if part.is_last or side.name == "request" or "response_content" not in self._all.phases:
+            return False
+        said = dict(part.pairs)
+        if side.name in self._talk.streamed or said.get(":status") == "101":
+            return False
+        return "upgrade" in self.exchange.request.headers and self._all.contents.are_wanted(said.get("content-type"))
 
     async def _content(self, side: Side, whole: Whole) -> Answer | None:
         """Have the plugin make something of a body; return its answer instead. Raises what it raises, ``ValueError``."""
