@@ -16,6 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
+
 from .eventually import eventually
 
 MEBIBYTE = b"o" * (1 << 20)
@@ -166,6 +170,30 @@ class Alone:
             while data := asking.recv(65536):
                 answer += data
         return dict(json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}"))
+
+
+def with_trailers(port: int, path: str, body: bytes, kind: str) -> tuple[int, dict[str, str], bytes]:
+    """Ask over HTTP/2 with trailers behind the body; return the status, the headers and the body of the answer."""
+    talk = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="latin-1"))
+    talk.initiate_connection()
+    head = [(":method", "POST"), (":path", path), (":authority", "x"), (":scheme", "http"), ("content-type", kind)]
+    talk.send_headers(1, head)
+    for at in range(0, len(body), 3):
+        talk.send_data(1, body[at : at + 3])
+    talk.send_headers(1, [("x-end", "yes")], end_stream=True)
+    headers, found = dict[str, str](), b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as asking:
+        asking.sendall(talk.data_to_send())
+        while data := asking.recv(65536):
+            for event in talk.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived):
+                    headers = {str(name): str(value) for name, value in event.headers}
+                elif isinstance(event, h2.events.DataReceived):
+                    found += event.data
+                elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
+                    return int(headers[":status"]), headers, found
+            asking.sendall(talk.data_to_send())
+    raise ConnectionError("it ended before its answer")
 
 
 def free_port() -> int:

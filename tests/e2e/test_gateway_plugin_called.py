@@ -17,7 +17,7 @@ import pytest
 from sampan.gateway.plugins.trampolines import is_served
 
 from .eventually import eventually
-from .gateway_with_plugins import Alone, alone, named, route
+from .gateway_with_plugins import Alone, alone, named, route, with_trailers
 
 pytestmark = pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
 PROBE = """
@@ -156,7 +156,7 @@ class Backend(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        with contextlib.suppress(OSError):  # who has been answered by the plugin goes
+        with contextlib.suppress(OSError, ValueError):  # who has been answered by the plugin goes, amid a body too
             self.answer()
 
     do_HEAD = do_POST = do_GET
@@ -383,6 +383,17 @@ def test_upgrades_pass(gateway: Alone) -> None:
             assert answer.status == 101
             asking.sendall(b"hello")
             assert asking.recv(100) == b"hello"
+
+
+def test_trailers_of_requests_pass_where_envoy_calls(gateway: Alone) -> None:
+    flipped(gateway, called=True)
+    for body, kind, sent in ((b'{"a": 1}', "application/json", '[{"a": 1}, "w"]'), (b"hello", "text/plain", "hello")):
+        status, headers, _ = with_trailers(gateway.port, "/closed", body, kind)
+        asked = json.loads(headers["x-asked"])
+        assert (status, asked[3]) == (200, sent) and "content-length" not in dict(asked[2])
+    flipped(gateway, called=False)
+    assert with_trailers(gateway.port, "/closed", b'{"a": 1}', "application/json")[0] == 501
+    assert with_trailers(gateway.port, "/closed", b"hello", "text/plain")[0] == 501
 
 
 def test_no_request_fails_when_the_way_changes_and_the_counters_are_one(gateway: Alone) -> None:

@@ -24,7 +24,7 @@ from grpclib.server import Server
 from sampan.gateway.xds.ads import Raw, RawCodec
 
 from .eventually import eventually
-from .gateway_with_plugins import Alone, alone, memory, named, route
+from .gateway_with_plugins import Alone, alone, memory, named, route, with_trailers
 from .test_gateway_plugins import WRAP, WRAP_TOML
 
 EXAMPLES = Path(__file__).parents[2] / "examples/plugins"
@@ -180,6 +180,13 @@ def test_a_middleware_is_the_same_outside(gateway: Alone) -> None:
         assert failed.status == 500 and words in failed.body
     assert gateway.ask("/cache/x").headers["x-cache"] == "miss"
     assert gateway.ask("/cache/x").headers["x-cache"] == "hit"
+
+
+def test_trailers_of_requests_are_refused_where_the_body_is_seen(gateway: Alone) -> None:
+    for name, status in (("wrap", 501), ("bodies-closed", 501), ("bodies-open", 501), ("headers-closed", 200)):
+        found = with_trailers(gateway.port, f"/{name}/a", b"hello", "text/plain")
+        assert found[0] == status, (name, found)
+        assert (b"hello" if status == 200 else b"trailers of a request cannot pass") in found[2]
 
 
 @pytest.mark.parametrize("kind", ["headers", "bodies"])

@@ -87,8 +87,8 @@ class Counters:
         if second == self._second:
             self._recent[-1][1] += 1
         else:
-            self._second = second
             self._recent.append([second, 1])
+            self._second = second  # after it: another thread may look at the last one now
 
     def report(self) -> dict[str, Any]:
         """Return what ``sampan gateway plugins`` shows; latencies are the upper bounds of their buckets."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LARGEST_WHOLE_ANSWER_BYTES = 1 << 20
 """Of an answer of its own that Envoy takes in one piece."""
+TRAILERS = b"trailers of a request cannot pass a middleware in a process of its own\n"
 TABLE = (TABLE_HEADER.encode(), b"outside")
 
 
@@ -66,6 +67,9 @@ class Exchange:
             self._told = True
             return {"type": "http.request", "body": b"", "more_body": False}
         part = await self._talk.sides["request"].get()
+        if part.name == "trailers":  # Envoy would send the body twice (``processor.py``)
+            await self._talk.answer(501, [("content-type", "text/plain")], TRAILERS)
+            await asyncio.Event().wait()  # Envoy ends the conversation, and this
         self._taken = self._told = part.is_last
         return {"type": "http.request", "body": part.data, "more_body": not part.is_last}
 
