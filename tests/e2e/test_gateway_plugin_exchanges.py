@@ -114,6 +114,12 @@ def test_both_hosts_count_for_one_plugin(gateway: Alone) -> None:
     assert [gateway.status(f"/marks{more}") for more in ("", "?deny", "?deny")] == [200, 403, 403]
     assert counted(gateway) == (version, requests + 3, answered + 2)
     assert gateway.counters("marks")["requests"] == 0, "its process was not asked"
+    flipped(gateway, called=False)
+    assert counted(gateway) == (version, requests + 3, answered + 2), "what Envoy has counted is not lost"
+    assert gateway.status("/marks?deny") == 403
+    flipped(gateway, called=True)
+    assert gateway.status("/marks?deny") == 403
+    assert counted(gateway) == (version, requests + 5, answered + 4)
 
 
 def test_one_that_cannot_be_had_in_envoy_is_asked(gateway: Alone) -> None:

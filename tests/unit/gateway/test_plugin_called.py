@@ -538,27 +538,51 @@ def test_who_looks_at_the_request_in_its_answer_is_told_it_as_it_came() -> None:
 
 
 def test_a_configuration_comes_and_goes_with_its_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "sampan_plugin_called_test"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "plugin.py").write_text("class P:\n    def response_headers(self, exchange):\n        pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    deployment = {"key": "a/b", "entry_point": "plugin:P", "factory": False, "settings": {}, "fails_open": False}
-    said = {"package": package.name, "version": "v", "deployment": {**deployment, "reroutes": False}}
-    text = json.dumps({**said, "counters": str(tmp_path / "c.sock")}).encode()
-    place = ctypes.create_string_buffer(text)
-    made = [hosted.config_new(0, 0, 0, ctypes.addressof(place), len(text)) for _ in range(2)]
+    for version in ("one", "two"):
+        (tmp_path / f"sampan_plugin_called_{version}").mkdir()
+        plugin = tmp_path / f"sampan_plugin_called_{version}/plugin.py"
+        plugin.write_text("class P:\n    def response_headers(self, exchange):\n        pass\n")
+
+    def begun(version: str, socket_name: str = "c.sock") -> int:
+        deployment = {"key": "a/b", "entry_point": "plugin:P", "factory": False, "settings": {}, "fails_open": False}
+        said = {"package": f"sampan_plugin_called_{version}", "version": version}
+        said |= {"deployment": {**deployment, "reroutes": False}, "counters": str(tmp_path / socket_name)}
+        text = json.dumps(said).encode()
+        place = ctypes.create_string_buffer(text)
+        return hosted.config_new(0, 0, 0, ctypes.addressof(place), len(text))
+
+    def reported() -> tuple[str, str, int]:
+        with socket.socket(socket.AF_UNIX) as plain:
+            plain.connect(str(tmp_path / "c.sock"))
+            connection = http.client.HTTPConnection("x")
+            connection.sock = plain
+            connection.request("GET", "/counters")
+            report = json.loads(connection.getresponse().read())
+        return report["plugin"], report["version"], report["requests"]
+
+    made = [begun("one") for _ in range(2)]
     assert all(made) and len(hosted.HOSTED) == 1
-    with socket.socket(socket.AF_UNIX) as plain:
-        plain.connect(str(tmp_path / "c.sock"))
-        connection = http.client.HTTPConnection("x")
-        connection.sock = plain
-        connection.request("GET", "/counters")
-        report = json.loads(connection.getresponse().read())
-    assert (report["plugin"], report["version"], report["requests"]) == ("a/b", "v", 0)
-    hosted.config_destroy(made[0])
-    assert (tmp_path / "c.sock").exists()
-    hosted.config_destroy(made[1])
+    hosted.HOSTED["sampan_plugin_called_one"].called.counters.note(0.1, 1.0)
+    assert reported() == ("a/b", "one", 1)
+    for configuration in made:
+        hosted.config_destroy(configuration)
+        assert reported() == ("a/b", "one", 1)
+    assert not hosted.PACKAGES
+    again = begun("one")
+    assert reported() == ("a/b", "one", 1), "it is called again"
+    other = begun("two")
+    assert len(hosted.HOSTED) == 2
+    hosted.config_destroy(again)
+    assert list(hosted.HOSTED) == ["sampan_plugin_called_two"]
+    assert reported() == ("a/b", "two", 0)
+    hosted.config_destroy(other)
+    assert reported() == ("a/b", "two", 0)
+    back = begun("one")
+    assert list(hosted.HOSTED) == ["sampan_plugin_called_one"]
+    assert reported() == ("a/b", "one", 0)
+    monkeypatch.setattr(hosted, "MOST_UNUSED", 0)
+    hosted.config_destroy(back)
     assert not (tmp_path / "c.sock").exists() and not hosted.HOSTED and not hosted.PACKAGES
     bad = b"no json"
     place = ctypes.create_string_buffer(bad)

@@ -1,5 +1,6 @@
 """Processors in Envoy's process: a configuration of the filter for each listener that names a plugin, and one processor with
-one socket for its counters for all of them, as long as there is one.
+one socket for its counters for all of them. What it has counted is told until another version of the plugin is called: with
+none to call it, its process is asked (a slow plugin has come beside it), and may be called again.
 
 Envoy loads the object that ``trampolines.py`` writes, and that imports this module. Source: Envoy's dynamic module ABI.
 """
@@ -24,13 +25,14 @@ from sampan.gateway.plugins.trampolines import SLOT_TABLE
 
 
 class Hosted:
-    """A version of a plugin, for as long as Envoy has a configuration of it."""
+    """A version of a plugin. ``users``: how many configurations Envoy has of it."""
 
     def __init__(self, said: Mapping[str, Any]) -> None:
         deployment = said["deployment"]
         counters = Counters(deployment["key"], said["version"])
         self.called = Called(processor_of(said["package"], deployment), deployment, counters)
-        self.socket = CountersSocket(said["counters"], counters)
+        self.path: str = said["counters"]
+        self.socket = CountersSocket(self.path, counters)
         self.users = 0
 
 
@@ -38,6 +40,8 @@ HOSTED: dict[str, Hosted] = {}
 """Package → what this process has made of it: several listeners may have a configuration each."""
 PACKAGES: dict[int, str] = {}
 """Configuration → package."""
+MOST_UNUSED = 64
+"""Of plugins that are gone nothing else is heard."""
 
 
 def config_new(_: int, name: int, name_size: int, config: int, config_size: int) -> int:
@@ -49,6 +53,7 @@ def config_new(_: int, name: int, name_size: int, config: int, config_size: int)
         hosted.users += 1
         address = ctypes.addressof(hosted.called.memory)
         PACKAGES[address] = package
+        forget()
         return address
     except Exception:
         traceback.print_exc()
@@ -58,11 +63,21 @@ def config_new(_: int, name: int, name_size: int, config: int, config_size: int)
 def config_destroy(configuration: int) -> None:
     if (package := PACKAGES.get(configuration)) is None:
         return
-    hosted = HOSTED[package]
-    hosted.users -= 1
-    if not hosted.users:
-        del HOSTED[package], PACKAGES[configuration]
-        hosted.socket.close()
+    HOSTED[package].users -= 1
+    if not HOSTED[package].users:
+        del PACKAGES[configuration]
+        HOSTED[package] = HOSTED.pop(package)  # the last of those that are not used
+        forget()
+
+
+def forget() -> None:
+    """Forget what is not used, of a plugin of which there is another version, or where there is too much of it."""
+    unused = [package for package, hosted in HOSTED.items() if not hosted.users]
+    paths = [hosted.path for hosted in HOSTED.values()]
+    for number, package in enumerate(unused, 1):
+        if paths.count(HOSTED[package].path) > 1 or len(unused) - number >= MOST_UNUSED:
+            paths.remove(HOSTED[package].path)
+            HOSTED.pop(package).socket.close()
 
 
 EVENTS: dict[str, Any] = {
