@@ -9,6 +9,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -418,3 +419,40 @@ def test_no_request_fails_when_the_way_changes_and_the_counters_are_one(gateway:
         for thread in threads:
             thread.join()
     assert set(found) == {200}
+
+
+def test_workers_do_not_mix_their_exchanges(tmp_path: Path) -> None:
+    """Among clients that go in the middle of a body, and requests that fail or are answered."""
+    (tmp_path / "probe").mkdir()
+    (tmp_path / "probe/plugin.py").write_text(PROBE)
+    (tmp_path / "probe/plugin.toml").write_text(MANIFEST)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with alone(tmp_path, "--workers", "2") as gateway:
+            gateway.backend("probed", server.server_address[1])
+            gateway.plugin("both", backend="probed", path=str(tmp_path / "probe"), settings={"word": "w"})
+            eventually("it is called", lambda: gateway.status("/both") == 200 and is_called(gateway, "both"))
+            envoy = gateway.envoy()
+            with ThreadPoolExecutor(8) as threads:
+                assert all(threads.map(lambda number: as_it_should_be(gateway, number), range(400)))
+            assert gateway.envoy() == envoy
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def as_it_should_be(gateway: Alone, number: int) -> bool:
+    path, headers = f"/both?n{number}", {"content-type": "application/json"}
+    if number % 4 == 1:
+        head = b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as leaving:
+            leaving.sendall(head % path.encode() + b"[1," * (number % 32))
+        return True
+    if number % 4 == 2:
+        return gateway.ask(path, (b'{"refuse": 1}', b'"raise"')[number % 8 == 2], **headers).status in (422, 500)
+    if number % 4 == 3:
+        return gateway.ask("/both?back-long-chunked").status == 500
+    answer = gateway.ask(path, b"%d" % number, **headers)
+    asked = json.loads(answer.headers["x-asked"])
+    return (answer.headers["x-what"], asked[1], asked[3]) == (f"n{number}", path, f'[{number}, "w"]')
