@@ -108,3 +108,35 @@ def test_not_more_is_remembered_than_there_is_room_for() -> None:
     for number in range(copies.MOST_SHARED * 2):
         copies.shared([number])
         assert len(copies.SHARED) <= copies.MOST_SHARED
+
+
+def numbered(number: int, **more: object) -> dict[str, Any]:
+    metadata = {"name": f"r{number}", "namespace": "shop", "uid": f"{number * 7919:036d}", "managedFields": [{"a": 1}]}
+    spec = {"hostnames": [f"h{number}.example"], "rules": [{"backendRefs": [{"name": "s", "port": 80, "weight": 1}]}]}
+    return {"apiVersion": "v1", "kind": "Numbered", "metadata": metadata, "spec": {**spec, **more}}
+
+
+def test_of_many_that_are_alike_what_differs_is_kept() -> None:
+    copies.LIKES.pop("Numbered", None)
+    objects = [numbered(number) for number in range(2 * copies.ALIKE + 3)]
+    objects[copies.ALIKE + 1] = numbered(1, other="text of another shape " * 20)
+    kept = [copies.pack(one).packed for one in objects]
+    assert len({id(one.like) for one in kept}) == 3, "what they look like is looked at anew"
+    plain = sum(len(one.text) for one in kept)
+    assert sum(len(one.value) for one in kept) < plain / 5
+    for one, packed in zip(objects, kept, strict=True):
+        assert copies.unpack(packed) == copies.lean(one)
+        assert "managedFields" not in copies.unpack(packed)["metadata"]
+
+
+def test_what_is_long_or_somebody_elses_is_kept_as_it_is() -> None:
+    long = copies.pack(numbered(1, text="x" * copies.LONGEST_ALIKE)).packed
+    assert long.like is None and long.value == long.text
+    text = b'{"kind":"Numbered","metadata":{"name":"a"}}'
+    assert copies.pack({"kind": "Numbered", "metadata": {"name": "a"}}, text).packed.value is text
+
+
+@given(st.dictionaries(st.text(max_size=3), st.one_of(st.text(max_size=9), st.integers(0, 9)), max_size=5))
+def test_whatever_an_object_says_it_comes_back(spec: dict[str, Any]) -> None:
+    one = {"kind": "Anything", "metadata": {"name": "a"}, "spec": spec}
+    assert copies.unpack(copies.pack(one).packed) == one

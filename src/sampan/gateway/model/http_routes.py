@@ -8,6 +8,7 @@ dropped; one whose references lead nowhere answers 500. Source: Gateway API v1 H
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from sys import intern
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from sampan.schema.objects import Object
 GRPC_WEB = HttpFilter.of(15, "grpc-web", {"@type": "envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"}, awake=True)
 """Browsers speak gRPC-Web; what is none passes as it is."""
 NO_FILTERS: frozenset[HttpFilter] = frozenset()
-KEPT: dict[frozenset[Any], frozenset[Any]] = {}
+KEPT: dict[tuple[Callable[[Any], Any], Hashable], Any] = {}
 MOST_KEPT = 1000
 NOTHING = ("", "")
 """No Middlewares of a Gateway."""
@@ -102,14 +103,17 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
         nowhere.clusters.clear()
         nowhere.secrets.clear()
     first = next(iter(compiled.values()))
+    clusters = tuple(sorted({ref for entry in compiled.values() for ref in entry.clusters}))
+    backends = tuple(sorted({ref for entry in compiled.values() for ref in entry.backends}))
+    needed = tuple((intern(table), kept_once(found)) for table, found in filters.items())
     return RouteModel(
         RouteId(kind, key),
         tuple(parents),
         places,
         {},
-        tuple(sorted({ref for entry in compiled.values() for ref in entry.clusters})),
-        tuple(sorted({ref for entry in compiled.values() for ref in entry.backends})),
-        {intern(table): kept_once(found) for table, found in filters.items()},
+        clusters,
+        clusters if clusters == backends else backends,
+        kept_once(needed, dict),
         tuple(dict.fromkeys(first.problems)),
         tuple(first.dropped),
         len(route["spec"].get("rules") or ()),
@@ -117,11 +121,15 @@ def http_route_model(world: World, kind: str, key: str) -> RouteModel | None:
     )
 
 
-def kept_once(found: frozenset[Any]) -> frozenset[Any]:
-    """Return an equal set, the same for all routes that come to it: thousands need the same few filters, or none."""
+def kept_once(found: Hashable, made: Callable[[Any], Any] = frozenset) -> Any:
+    """Return what is made of something, the same for all routes that come to it: thousands need the same few filters, or
+    none. Nobody changes it."""
     if len(KEPT) > MOST_KEPT:
         KEPT.clear()
-    return KEPT.setdefault(found, found)
+    key = made, found
+    if key not in KEPT:
+        KEPT[key] = made(found)
+    return KEPT[key]
 
 
 def compile_rules(world: World, route: Object, context: Context) -> Compiled:

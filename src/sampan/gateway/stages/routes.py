@@ -42,6 +42,7 @@ class Routes:
         identity = RouteId(kind, key)
         old, new = self.models.get(identity), ROUTE_MODELS[kind](self.world, kind, key)
         if new is not None:
+            identity = new.id  # one of it for all that is kept by it
             self.models[identity] = new
         elif old is not None:
             del self.models[identity]
