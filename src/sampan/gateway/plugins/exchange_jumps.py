@@ -215,27 +215,14 @@ class ExchangeJumps(MessageFunctions):
         for place in (8, 16, 24):
             self._add(f"48 8b 7c 24 {place:02x}")  # mov rdi, [rsp + place]
             self._call("Py_DecRef")
-        self._add("4d 85 ed")  # test r13, r13
-        self._jump("0f 84", "raised")  # jz
-        self._add("4c 89 ef")  # mov rdi, r13
-        self._call("PyLong_AsSize_t")
-        self._add("49 89 c6")  # mov r14, rax
-        self._add("4c 89 ef")  # mov rdi, r13
-        self._call("Py_DecRef")
-        self._jump("e9", "returned")  # jmp
-        self._put("raised")
+        self._take_result()
         self._add("49 8b 04 24")  # mov rax, [r12]
         self._add("48 8b 38")  # mov rdi, [rax]
         self._call("PyErr_WriteUnraisable")
         self._add("48 85 db")  # test rbx, rbx
         self._jump("0f 84", "nobody waits")  # jz: the stream is no more
         self._add(f"41 c6 44 24 {FLAGS_AT:02x} {OVER:02x}")  # mov byte [r12 + FLAGS_AT], OVER
-        self._add("6a 00 6a 00")  # push 0; push 0: no details
-        self._add("48 89 df")  # mov rdi, rbx
-        self._add("be f4 01 00 00")  # mov esi, 500
-        self._add("31 d2 31 c9 45 31 c0 45 31 c9")  # xor edx, edx; xor ecx, ecx; xor r8d, r8d; xor r9d, r9d
-        self._call(f"{CALLBACK}send_response")
-        self._add("48 83 c4 10")  # add rsp, 16
+        self._answer_500()
         self._put("nobody waits")
         self._add(f"41 be {(ANSWERED | STOP).to_bytes(4, 'little').hex(' ')}")  # mov r14d, ANSWERED | STOP
         self._put("returned")

@@ -110,23 +110,10 @@ class Jumps(Machine):
         self._add("49 89 c5")  # mov r13, rax
         self._add("48 8b 7c 24 08")  # mov rdi, [rsp + 8]
         self._call("Py_DecRef")
-        self._add("4d 85 ed")  # test r13, r13
-        self._jump("0f 84", "raised")  # jz
-        self._add("4c 89 ef")  # mov rdi, r13
-        self._call("PyLong_AsSize_t")
-        self._add("49 89 c6")  # mov r14, rax
-        self._add("4c 89 ef")  # mov rdi, r13
-        self._call("Py_DecRef")
-        self._jump("e9", "returned")  # jmp
-        self._put("raised")
+        self._take_result()
         self._add("49 8b 3c 24")  # mov rdi, [r12]
         self._call("PyErr_WriteUnraisable")
-        self._add("6a 00 6a 00")  # push 0; push 0: no details
-        self._add("48 89 df")  # mov rdi, rbx
-        self._add("be f4 01 00 00")  # mov esi, 500
-        self._add("31 d2 31 c9 45 31 c0 45 31 c9")  # xor edx, edx; xor ecx, ecx; xor r8d, r8d; xor r9d, r9d
-        self._call(f"{CALLBACK}send_response")
-        self._add("48 83 c4 10")  # add rsp, 16
+        self._answer_500()
         self._add("41 be 01 00 00 00")  # mov r14d, 1
         self._put("returned")
         self._add("89 ef")  # mov edi, ebp

@@ -137,6 +137,28 @@ class Machine:
         self._add("48 89 48 10")  # mov [rax + 16], rcx
         self._add("c3")  # ret
 
+    def _take_result(self) -> None:
+        """Add what is done with what Python returned, in r13: its number is in r14, and ``returned`` is jumped to; where it
+        raised, the code goes on at ``raised``."""
+        self._add("4d 85 ed")  # test r13, r13
+        self._jump("0f 84", "raised")  # jz
+        self._add("4c 89 ef")  # mov rdi, r13
+        self._call("PyLong_AsSize_t")
+        self._add("49 89 c6")  # mov r14, rax
+        self._add("4c 89 ef")  # mov rdi, r13
+        self._call("Py_DecRef")
+        self._jump("e9", "returned")  # jmp
+        self._put("raised")
+
+    def _answer_500(self) -> None:
+        """Add what answers the stream in rbx with 500, since a fault of ours has been written to the log."""
+        self._add("6a 00 6a 00")  # push 0; push 0: no details
+        self._add("48 89 df")  # mov rdi, rbx
+        self._add("be f4 01 00 00")  # mov esi, 500
+        self._add("31 d2 31 c9 45 31 c0 45 31 c9")  # xor edx, edx; xor ecx, ecx; xor r8d, r8d; xor r9d, r9d
+        self._call(f"{CALLBACK}send_response")
+        self._add("48 83 c4 10")  # add rsp, 16
+
     def _begin(self, source: str) -> None:
         """Add what runs once, when the object is loaded: begin Python if need be, tell it the script with the GIL held,
         return the version of the ABI."""
