@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sampan.gateway.plugins.counters import FAILURES, Counters
-from sampan.gateway.plugins.request import FORBIDDEN_BYTES, NAME
+from sampan.gateway.plugins.request import FORBIDDEN_BYTES, NAME, check_status
 from sampan.gateway.plugins.wasm import HTTP_WASM
 from sampan.gateway.xds.scopes import TABLE_HEADER
 
@@ -93,10 +93,8 @@ def check(message: Any, started: bool) -> None:
         raise ValueError(f"{message!r} is no message of ASGI")
     if (kind == "http.response.start") is started:
         raise ValueError(f"{kind} comes {'twice' if started else 'before http.response.start'}")
-    if kind == "http.response.start" and not (
-        isinstance(message.get("status"), int) and 200 <= message["status"] < 600
-    ):
-        raise ValueError(f"{message.get('status')!r} is not the status of an answer (200 to 599)")
+    if kind == "http.response.start":
+        check_status(message.get("status"))
     for name, value in message.get("headers") or ():
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise ValueError(f"header {name!r}: name and value are bytes in ASGI")

@@ -24,7 +24,7 @@ from sampan.gateway.plugins.contents import PARTS, Contents, made_of
 from sampan.gateway.plugins.counters import Counters, Measured
 from sampan.gateway.plugins.envoy_memory import client_of, living
 from sampan.gateway.plugins.envoy_messages import REQUESTS, RESPONSES, Kind
-from sampan.gateway.plugins.exchange import Exchange, Response, phases_of, request_of
+from sampan.gateway.plugins.exchange import Exchange, Response, check_answer, phases_of, request_of
 from sampan.gateway.plugins.exchange_jumps import (
     ANSWERED,
     COLLECTS_REQUEST,
@@ -47,7 +47,7 @@ from sampan.gateway.plugins.exchange_jumps import (
     WANTS_REQUEST,
     WANTS_RESPONSE,
 )
-from sampan.gateway.plugins.request import FORBIDDEN, Answer
+from sampan.gateway.plugins.request import FORBIDDEN, Answer, check_status
 
 
 class Ongoing(Exchange):
@@ -165,9 +165,8 @@ class Called:
         return found
 
     def _headers(self, one: Ongoing, name: str) -> Answer | None:
-        found = self._call(one, name) if name in self._phases else None
-        if found is not None and not isinstance(found, Answer):
-            raise ValueError(f"it returned {found!r}, neither nothing nor exchange.respond(...)")
+        found: Answer | None = self._call(one, name) if name in self._phases else None
+        check_answer(found)
         return found
 
     def _request_headers(self, one: Ongoing, ends: bool) -> Told | Answer:
@@ -255,8 +254,7 @@ class Called:
         if message is not None and kind is RESPONSES:
             status = message.status
             if str(status) != envoy_messages.header_of(one.stream, kind, b":status"):  # an upgrade's is 101
-                if not isinstance(status, int) or not 200 <= status <= 599:
-                    raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
+                check_status(status)
                 made.append((b":status", b"%d" % status))
         if kind is REQUESTS and self._takes_encoding_off:
             made.append((b"accept-encoding", None))

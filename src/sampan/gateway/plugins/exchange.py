@@ -41,6 +41,12 @@ def phases_of(processor: Any, content_types: Sequence[str] | None = None) -> tup
     return found
 
 
+def check_answer(found: object) -> None:
+    """Raise ``ValueError`` for what a method of headers may not return."""
+    if found is not None and not isinstance(found, Answer):
+        raise ValueError(f"it returned {found!r}, neither nothing nor exchange.respond(...)")
+
+
 class Response:
     """The backend's answer, on its way to the client."""
 

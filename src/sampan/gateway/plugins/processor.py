@@ -25,8 +25,8 @@ from sampan.gateway.plugins.contents import PARTS as CONTENTS
 from sampan.gateway.plugins.contents import Contents, made_of
 from sampan.gateway.plugins.conversation import Conversation, Pairs, Part, Side, Stream, joined
 from sampan.gateway.plugins.counters import Counters, Measured
-from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, phases_of, request_of, text_of
-from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request
+from sampan.gateway.plugins.exchange import Chunks, Exchange, Response, check_answer, phases_of, request_of, text_of
+from sampan.gateway.plugins.request import FORBIDDEN, Answer, Headers, Request, check_status
 from sampan.gateway.plugins.whole import Whole
 
 TRAILERS = "trailers of a request cannot pass a plugin that sees its body\n"
@@ -157,8 +157,7 @@ class One:
             answer = await self._call(f"{side.name}_headers")
             if answer is None and side.name == "request" and self._all.holds_upgrade(self.exchange.request):
                 answer = self.exchange.respond(501, "WebSockets cannot pass a processor that sees bodies\n")
-            if answer is not None and not isinstance(answer, Answer):
-                raise ValueError(f"it returned {answer!r}, neither nothing nor exchange.respond(...)")
+            check_answer(answer)
             if answer is None and whole is not None and not self._passes:
                 answer = await self._content(side, whole)
             after = self._changed(side.name, part) if not self._passes else before
@@ -236,8 +235,8 @@ class One:
         if name == "response":
             status = self.exchange.response.status
             same = str(status) == dict(before).get(":status")  # an upgrade's is 101
-            if not same and (not isinstance(status, int) or not 200 <= status <= 599):
-                raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
+            if not same:
+                check_status(status)
             after = [(key, str(status) if key == ":status" else value) for key, value in after]
         return after
 

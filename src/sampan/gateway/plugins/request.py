@@ -68,12 +68,17 @@ class Headers(MutableMapping[str, str]):
         return len(self._values)
 
 
+def check_status(status: object) -> None:
+    """Raise ``ValueError`` for what is no status of an answer."""
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
+
+
 class Answer:
     """What the plugin answers instead of the backend."""
 
     def __init__(self, status: int, body: str, headers: dict[str, str]) -> None:
-        if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ValueError(f"{status!r} is not the status of an answer (200 to 599)")
+        check_status(status)
         if not isinstance(body, str):
             raise ValueError(f"the body of an answer is text, not {type(body).__name__}")
         self.status, self.body = status, body

@@ -316,7 +316,7 @@ class Ads:
                 self._generations.learn(version)
         if type_url == ROUTES:
             for name in [name for name, version in kept.items() if version == self.versions[ROUTES].get(base_of(name))]:
-                self._note_table(connection, name)
+                self._note_table(name)
                 self._taken(ROUTES, base_of(name), self.sequence)
         for name in asked:  # asked again means: send again
             if name not in kept:
@@ -346,9 +346,10 @@ class Ads:
                 if name in connection.first:
                     connection.first.discard(name)
                     continue
-                if type_url == ROUTES:
-                    self._note_table(connection, name)
-                self._taken(type_url, base_of(name), self._judged(connection, type_url, name)[1])
+                is_current, number = self._judged(connection, type_url, name)
+                if type_url == ROUTES and is_current:
+                    self._note_table(name)
+                self._taken(type_url, base_of(name), number)
                 if type_url == EXTENSION:
                     self._try_again(connection, name)
             return
@@ -388,10 +389,10 @@ class Ads:
             if connection.refused.pop(name, "") and name not in self.resources[LISTENER]:
                 self._taken(LISTENER, name, connection.newest[LISTENER])  # what waited for it waits no more
 
-    def _note_table(self, connection: Connection, name: str) -> None:
+    def _note_table(self, name: str) -> None:
         """Note a table that an Envoy has taken as it is, for those who ask for it under another name."""
         table = base_of(name)
-        if table != name and connection.has[ROUTES].get(name) == self.versions[ROUTES][table]:
+        if table != name:
             taken = Taken(self.versions[ROUTES][table], self.resources[ROUTES][table], self._needs_of(name))
             self._generations.take(name, taken)
 
