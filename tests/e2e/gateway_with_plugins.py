@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ import h2.events
 
 from .eventually import eventually
 
+SLOW = "def request(request):\n    while request.path == '':\n        pass\n"
+"""A hook of which it is not shown that it is quick, though it is."""
 MEBIBYTE = b"o" * (1 << 20)
 
 
@@ -251,3 +253,36 @@ def alone(directory: Path, *options: str, **environment: str) -> Iterator[Alone]
         gateway.process.wait(60)
         server.shutdown()
         server.server_close()
+
+
+def filters_of(gateway: Alone) -> dict[str, str]:
+    """Return the filters that Envoy has discovered: name → type."""
+    folder = Path(gateway.children()[gateway.envoy()].split()[2]).parent
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.connect(str(folder / "admin.sock"))
+        connection = http.client.HTTPConnection("admin")
+        connection.sock = plain
+        connection.request("GET", "/config_dump?resource=ecds_filters")
+        found = json.loads(connection.getresponse().read())
+    filters = [one["ecds_filter"] for one in found.get("configs", ()) if "ecds_filter" in one]
+    return {one["name"]: one["typed_config"]["@type"] for one in filters}
+
+
+@contextlib.contextmanager
+def under_load(ask: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Ask without a pause in two threads until the end of the block; yield what they have heard so far."""
+    ended, found = threading.Event(), list[Any]()
+
+    def load() -> None:
+        while not ended.is_set():
+            found.append(ask())
+
+    threads = [threading.Thread(target=load) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()

@@ -18,7 +18,7 @@ import pytest
 from sampan.gateway.plugins.trampolines import is_served
 
 from .eventually import eventually
-from .gateway_with_plugins import Alone, alone, named, route, with_trailers
+from .gateway_with_plugins import SLOW, Alone, alone, filters_of, named, route, under_load, with_trailers
 
 pytestmark = pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
 PROBE = """
@@ -118,7 +118,6 @@ content-types = ["application/json"]
 max-content = "4Ki"
 settings = {type = "object", required = ["word"], properties = {word = {type = "string"}}}
 """
-SLOW = "def request(request):\n    while request.path == '':\n        pass\n"
 OF_REQUESTS = ("", "answer", "ok", "raises", "garbage", "length", "late", "status", "bad-status", "late-raises")
 OF_BODIES = ("answer", "raises", "text", "stays", "status", "splits", "grows", "gone")
 OF_BACKENDS = (
@@ -257,16 +256,7 @@ def guarded() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def is_called(gateway: Alone, name: str) -> bool:
     """Whether Envoy has been told to call a plugin itself, and has taken it."""
-    folder = Path(gateway.children()[gateway.envoy()].split()[2]).parent
-    with socket.socket(socket.AF_UNIX) as plain:
-        plain.connect(str(folder / "admin.sock"))
-        connection = http.client.HTTPConnection("admin")
-        connection.sock = plain
-        connection.request("GET", "/config_dump?resource=ecds_filters")
-        found = json.loads(connection.getresponse().read())
-    filters = [one["ecds_filter"] for one in found.get("configs", ()) if "ecds_filter" in one]
-    types = {one["name"]: one["typed_config"]["@type"] for one in filters}
-    return types.get(f"plugin/default/{name}+exchange", "").endswith("DynamicModuleFilter")
+    return filters_of(gateway).get(f"plugin/default/{name}+exchange", "").endswith("DynamicModuleFilter")
 
 
 def flipped(gateway: Alone, *, called: bool) -> None:
@@ -399,25 +389,16 @@ def test_trailers_of_requests_pass_where_envoy_calls(gateway: Alone) -> None:
 
 def test_no_request_fails_when_the_way_changes_and_the_counters_are_one(gateway: Alone) -> None:
     flipped(gateway, called=True)
-    ended, found = threading.Event(), list[int]()
 
-    def load() -> None:
-        while not ended.is_set():
-            answer = gateway.ask("/closed?back-chunked", b'{"a": 2}', **{"content-type": "application/json"})
-            found.append(answer.status if b"secret" not in answer.body and answer.headers.get("x-what") else 0)
+    def ask() -> int:
+        answer = gateway.ask("/closed?back-chunked", b'{"a": 2}', **{"content-type": "application/json"})
+        return answer.status if b"secret" not in answer.body and answer.headers.get("x-what") else 0
 
-    threads = [threading.Thread(target=load) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    with under_load(ask) as found:
         for called in (False, True, False, True):
             enough = len(found) + 20
             flipped(gateway, called=called)
             eventually("requests after it", lambda enough=enough: len(found) > enough)  # type: ignore[misc]
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
     assert set(found) == {200}
 
 

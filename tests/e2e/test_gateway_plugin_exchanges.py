@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from sampan.cli.gateway.plugins import counters_of
 from sampan.gateway.plugins.trampolines import is_served
 
 from .eventually import eventually
-from .gateway_with_plugins import Alone, alone
-from .test_gateway_plugin_inline import SLOW, filters_of
+from .gateway_with_plugins import SLOW, Alone, alone, filters_of, under_load
 from .test_gateway_plugin_processes import directory
 
 pytestmark = pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
@@ -83,27 +81,18 @@ def counted(gateway: Alone) -> tuple[str, int, int]:
 def test_no_request_fails_when_the_way_or_the_version_changes(gateway: Alone) -> None:
     path = str(gateway.directory.parent / "marks")
     flipped(gateway, called=True)
-    ended, found = threading.Event(), list[tuple[int, str]]()
 
-    def load() -> None:
-        while not ended.is_set():
-            answer = gateway.ask("/marks")
-            same = answer.told["headers"].get("x-in") == answer.headers.get("x-mark")
-            found.append((answer.status, answer.headers.get("x-mark", "none") if same else "two versions"))
+    def ask() -> tuple[int, str]:
+        answer = gateway.ask("/marks")
+        same = answer.told["headers"].get("x-in") == answer.headers.get("x-mark")
+        return answer.status, answer.headers.get("x-mark", "none") if same else "two versions"
 
-    threads = [threading.Thread(target=load) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    with under_load(ask) as found:
         for number, called in enumerate((True, False, False, True), 1):
             flipped(gateway, called=called)
             gateway.plugin("marks", path=path, settings={"mark": f"m{number}"})
             eventually(f"version {number} serves", lambda number=number: (200, f"m{number}") in found[-1:])  # type: ignore[misc]
             assert is_called(gateway, "marks") is called
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
     assert {status for status, _ in found} == {200}
     assert {mark for _, mark in found} <= {f"m{number}" for number in range(5)}
 

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from sampan.gateway.plugins.trampolines import is_served
 
 from .eventually import eventually
-from .gateway_with_plugins import Alone, alone, named, route
+from .gateway_with_plugins import SLOW, Alone, alone, filters_of, named, route, under_load
 
 pytestmark = pytest.mark.skipif(not is_served(), reason="the jumps are written for Linux on x86-64")
 EXAMPLES = Path(__file__).parents[2] / "examples/plugins"
@@ -71,7 +70,6 @@ def request(request):
     request.response_cookies.append("c=3")
     return None
 """
-SLOW = "def request(request):\n    while request.path == '':\n        pass\n"
 WHAT = (
     "",
     "answer",
@@ -97,19 +95,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
             one.plugin(name, source=PROBE, failure=failure)
             one.served(name)
         yield one
-
-
-def filters_of(gateway: Alone) -> dict[str, str]:
-    """Return the filters that Envoy has discovered: name → type."""
-    folder = Path(gateway.children()[gateway.envoy()].split()[2]).parent
-    with socket.socket(socket.AF_UNIX) as plain:
-        plain.connect(str(folder / "admin.sock"))
-        connection = http.client.HTTPConnection("admin")
-        connection.sock = plain
-        connection.request("GET", "/config_dump?resource=ecds_filters")
-        found = json.loads(connection.getresponse().read())
-    filters = [one["ecds_filter"] for one in found.get("configs", ()) if "ecds_filter" in one]
-    return {one["name"]: one["typed_config"]["@type"] for one in filters}
 
 
 def asks_inline(gateway: Alone, name: str) -> bool:
@@ -212,25 +197,16 @@ def test_its_counters_are_one(gateway: Alone) -> None:
 
 def test_no_request_fails_when_the_way_changes(gateway: Alone) -> None:
     flipped(gateway, inline=True)
-    ended, found = threading.Event(), list[int]()
 
-    def load() -> None:
-        while not ended.is_set():
-            answer = gateway.ask("/closed")
-            found.append(answer.status if answer.headers.get("x-mark") else 0)
+    def ask() -> int:
+        answer = gateway.ask("/closed")
+        return answer.status if answer.headers.get("x-mark") else 0
 
-    threads = [threading.Thread(target=load) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    with under_load(ask) as found:
         for inline in (False, True, False, True):
             enough = len(found) + 20
             flipped(gateway, inline=inline)
             eventually("requests after it", lambda enough=enough: len(found) > enough)  # type: ignore[misc]
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
     assert set(found) == {200}
 
 
